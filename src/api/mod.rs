@@ -1,0 +1,4 @@
+//! Wire types only: serde derives, no logic. One file per endpoint group.
+
+pub mod ollama;
+pub mod openai;

@@ -1,0 +1,20 @@
+//! Ollama's wire types (API specification §6–§10); both directions derive both ways, since the
+//! daemon and its own client share them. Keys are emitted in Ollama's order.
+
+mod embed;
+mod generate;
+mod manage;
+mod models;
+
+pub use embed::{EmbedRequest, EmbedResponse, EmbeddingsRequest, EmbeddingsResponse};
+pub use generate::{
+    ChatRequest, ChatResponse, DebugInfo, GenerateRequest, GenerateResponse, Logprob, Metrics,
+    ResponseMessage, TopLogprob,
+};
+pub use manage::{
+    CopyRequest, CreateRequest, ErrorBody, ModelRequest, Progress, StringOrList, VersionResponse,
+};
+pub use models::{
+    ListResponse, ListedModel, ModelDetails, ProcessModel, ProcessResponse, ShowRequest,
+    ShowResponse, Tensor,
+};

@@ -1,0 +1,132 @@
+//! `/api/tags`, `/api/ps`, `/api/show`.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::chat::null_is_default;
+
+/// Answer of `GET /api/tags`.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ListResponse {
+    pub models: Vec<ListedModel>,
+}
+
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ListedModel {
+    pub name: String,
+    pub model: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub remote_model: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub remote_host: String,
+    pub modified_at: String,
+    pub size: u64,
+    pub digest: String,
+    pub details: ModelDetails,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub capabilities: Vec<String>,
+}
+
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ModelDetails {
+    pub parent_model: String,
+    pub format: String,
+    pub family: String,
+    pub families: Option<Vec<String>>,
+    pub parameter_size: String,
+    pub quantization_level: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub context_length: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub embedding_length: Option<u64>,
+}
+
+/// Answer of `GET /api/ps`.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ProcessResponse {
+    pub models: Vec<ProcessModel>,
+}
+
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ProcessModel {
+    pub name: String,
+    pub model: String,
+    pub size: u64,
+    pub digest: String,
+    pub details: ModelDetails,
+    pub expires_at: String,
+    pub size_vram: u64,
+    pub context_length: u64,
+    /// drover's own: sequences that may run at once.
+    pub slots: u32,
+    /// drover's own: requests in flight.
+    pub slots_busy: u32,
+}
+
+/// Body of `POST /api/show`.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ShowRequest {
+    #[serde(deserialize_with = "null_is_default")]
+    pub model: String,
+    /// Deprecated alias of `model`.
+    #[serde(deserialize_with = "null_is_default")]
+    pub name: String,
+    #[serde(deserialize_with = "null_is_default")]
+    pub verbose: bool,
+    #[serde(deserialize_with = "null_is_default", skip_serializing_if = "String::is_empty")]
+    pub system: String,
+    #[serde(deserialize_with = "null_is_default", skip_serializing_if = "Map::is_empty")]
+    pub options: Map<String, Value>,
+}
+
+/// Answer of `POST /api/show`.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ShowResponse {
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub license: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub modelfile: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub parameters: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub template: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub system: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub renderer: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub parser: String,
+    pub details: ModelDetails,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub messages: Vec<crate::chat::Message>,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub remote_model: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub remote_host: String,
+    pub model_info: Map<String, Value>,
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    pub projector_info: Map<String, Value>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tensors: Vec<Tensor>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub capabilities: Vec<String>,
+    pub modified_at: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub requires: String,
+}
+
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Tensor {
+    pub name: String,
+    #[serde(rename = "type")]
+    pub kind: String,
+    pub shape: Vec<u64>,
+}

@@ -1,0 +1,7 @@
+//! STUB (owner: CLI helper).
+
+use std::process::ExitCode;
+
+pub fn main() -> ExitCode {
+    todo!()
+}

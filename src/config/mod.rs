@@ -1,0 +1,62 @@
+//! All settings, read once and never changed afterwards.
+
+// STUB (owner: integrator): env.rs with the table of variables, Config::load.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// A keep-alive time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeepAlive {
+    /// Unload this long after the last request; zero = at once when idle.
+    For(Duration),
+    Forever,
+}
+
+/// Where to listen or connect (`OLLAMA_HOST`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostSpec {
+    /// `http` or `https`; only clients look at it.
+    pub scheme: String,
+    /// Host without brackets; empty = all interfaces.
+    pub host: String,
+    pub port: u16,
+    /// Path prefix for clients, without trailing slash.
+    pub path: String,
+}
+
+/// The daemon's settings.
+#[derive(Debug, Clone)]
+pub struct Config {
+    pub host: HostSpec,
+    /// `OLLAMA_MODELS`.
+    pub models: PathBuf,
+    /// drover's own state.
+    pub state_dir: PathBuf,
+    /// `OLLAMA_ORIGINS` entries, before the built-in ones.
+    pub origins: Vec<String>,
+    pub keep_alive: KeepAlive,
+    /// Longest time without load progress; `None` = never give up.
+    pub load_timeout: Option<Duration>,
+    /// 0 = automatic.
+    pub max_loaded_models: usize,
+    /// Slots per model; 0 = automatic.
+    pub num_parallel: u32,
+    pub max_queue: usize,
+    /// Default cap on a request's context; 0 = automatic.
+    pub context_length: u32,
+    pub flash_attention: Option<bool>,
+    /// `f16`, `q8_0`, `q4_0`, …; validated by `protocol::KvCacheType`'s serde names.
+    pub kv_cache_type: String,
+    /// Bytes kept free on each GPU.
+    pub gpu_overhead: u64,
+    pub no_prune: bool,
+    /// `OLLAMA_DEBUG`: 0 = info, 1 = debug, 2 = trace.
+    pub debug_level: u8,
+    /// Largest JSON request body in bytes (`DROVER_MAX_BODY`).
+    pub max_body_bytes: usize,
+    /// How long streams may run on after SIGTERM (`DROVER_GRACE`).
+    pub shutdown_grace: Duration,
+    /// A runner that does not answer for this long is killed (`DROVER_RUNNER_TIMEOUT`).
+    pub runner_timeout: Duration,
+}

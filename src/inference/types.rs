@@ -1,0 +1,162 @@
+//! Requests, chunks and errors of the use cases.
+
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+
+use crate::chat::{Image, Message, Think, ToolCall, ToolDefinition};
+use crate::config::KeepAlive;
+use crate::protocol::{Priority, Token};
+
+/// What chat and generate have in common.
+#[derive(Debug, Clone, Default)]
+pub struct RequestOptions {
+    /// The name as the client sent it; answers echo it.
+    pub model: String,
+    pub options: Map<String, Value>,
+    /// `None` = not given.
+    pub keep_alive: Option<KeepAlive>,
+    /// Raw value of `format` (`Null` = none); checked by inference.
+    pub format: Value,
+    pub think: Option<Think>,
+    /// `None` = default (true).
+    pub truncate: Option<bool>,
+    pub shift: Option<bool>,
+    pub logprobs: bool,
+    pub top_logprobs: u32,
+    pub debug_render_only: bool,
+    pub priority: Priority,
+    /// API key or address of the client.
+    pub client: String,
+}
+
+#[derive(Debug, Clone, Default)]
+pub struct ChatRequest {
+    pub common: RequestOptions,
+    pub messages: Vec<Message>,
+    pub tools: Vec<ToolDefinition>,
+}
+
+#[derive(Debug, Clone, Default)]
+pub struct GenerateRequest {
+    pub common: RequestOptions,
+    pub prompt: String,
+    pub suffix: String,
+    pub system: Option<String>,
+    pub template: Option<String>,
+    pub context: Vec<Token>,
+    pub raw: bool,
+    pub images: Vec<Image>,
+}
+
+#[derive(Debug, Clone, Default)]
+pub struct EmbedRequest {
+    /// `options`, `keep_alive`, `truncate`, `model`, `client` are looked at.
+    pub common: RequestOptions,
+    pub inputs: Vec<String>,
+    /// Cut to the first n values and normalise again; 0 = all.
+    pub dimensions: usize,
+    /// The legacy endpoint: not re-normalised, no truncation.
+    pub legacy: bool,
+}
+
+#[derive(Debug, Clone, Default)]
+pub struct EmbedResponse {
+    pub vectors: Vec<Vec<f32>>,
+    pub n_prompt: u32,
+    pub total: Duration,
+    pub load: Duration,
+}
+
+/// One piece of an answer.
+#[derive(Debug, Clone, Default)]
+pub struct Chunk {
+    pub content: String,
+    pub thinking: String,
+    pub tool_calls: Vec<ToolCall>,
+    pub logprobs: Vec<Logprob>,
+    pub done: Option<Done>,
+}
+
+/// The last chunk's data.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Done {
+    pub reason: DoneReason,
+    /// Absent for load, unload and debug answers.
+    pub timings: Option<Timings>,
+    /// generate only: tokens of prompt and answer.
+    pub context: Option<Vec<Token>>,
+    /// `_debug_render_only`: the rendered prompt and the number of images.
+    pub debug: Option<(String, usize)>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DoneReason {
+    Stop,
+    Length,
+    Load,
+    Unload,
+    /// `_debug_render_only`: no reason is printed.
+    Debug,
+}
+
+/// Counters of a finished answer (API specification §6.8).
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Timings {
+    pub total: Duration,
+    pub load: Duration,
+    pub n_prompt: u32,
+    /// The part of `n_prompt` that came from the prefix cache.
+    pub n_cached: u32,
+    pub prompt: Duration,
+    pub n_generated: u32,
+    pub generate: Duration,
+}
+
+/// The log-probability of one token.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Logprob {
+    pub token: String,
+    pub logprob: f32,
+    pub bytes: Vec<u8>,
+    pub top: Vec<TopLogprob>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct TopLogprob {
+    pub token: String,
+    pub logprob: f32,
+    pub bytes: Vec<u8>,
+}
+
+/// Why a request failed; the message is what the client reads.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{message}")]
+pub struct InferenceError {
+    pub kind: InferenceErrorKind,
+    pub message: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum InferenceErrorKind {
+    /// 400
+    Invalid,
+    /// 403
+    Forbidden,
+    /// 404
+    NotFound,
+    /// 499
+    Canceled,
+    /// 500
+    Internal,
+    /// 501
+    Unsupported,
+    /// 503
+    Overloaded,
+}
+
+impl InferenceError {
+    pub fn new(kind: InferenceErrorKind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into() }
+    }
+}

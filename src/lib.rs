@@ -1,0 +1,33 @@
+//! drover: a daemon that takes Ollama's place on a machine.
+//!
+//! The modules in reading order; each one imports only modules above it
+//! (`tests/tidy.rs` checks the levels, `docs/architecture.md` explains them).
+
+// Level 0: helpers that know nothing of models.
+pub mod units;
+// Level 1: settings, the native conversation types.
+pub mod chat;
+pub mod config;
+// Level 2: what a model is, what goes over the wire.
+pub mod api;
+pub mod model;
+pub mod protocol;
+// Level 3: the model directory, prompts and answers, the two ends of a runner.
+pub mod client;
+pub mod engine;
+pub mod parser;
+pub mod renderer;
+pub mod runner;
+pub mod store;
+// Level 4: the machine.
+pub mod device;
+// Level 5: making models, choosing runners.
+pub mod create;
+pub mod scheduler;
+// Levels 6 and 7: the use cases and their spellings.
+pub mod dialect;
+pub mod inference;
+// Levels 9 and 10: the surfaces.
+pub mod cli;
+pub mod server;
+pub mod telemetry;

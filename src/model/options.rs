@@ -1,0 +1,47 @@
+//! Options: built-in defaults ← the model's params ← the request (API specification §3.5).
+
+use serde_json::{Map, Value};
+
+// STUB (owner: model/store helper): `merge`, table-driven; tests against runner_and_api/options_from_map.json.
+
+/// The effective options of one request.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Options {
+    /// Tokens kept at the front when the context is shifted.
+    pub num_keep: i32,
+    /// -1 = random.
+    pub seed: i64,
+    /// Most new tokens; negative = until the context ends. See §15 for 0.
+    pub num_predict: i64,
+    pub top_k: i32,
+    pub top_p: f32,
+    pub min_p: f32,
+    pub typical_p: f32,
+    pub repeat_last_n: i32,
+    pub temperature: f32,
+    pub repeat_penalty: f32,
+    pub presence_penalty: f32,
+    pub frequency_penalty: f32,
+    pub stop: Vec<String>,
+    /// Load options; `None` = not set by model or request.
+    pub num_ctx: Option<u32>,
+    pub num_batch: Option<u32>,
+    /// -1 = automatic, 0 = CPU only, n = that many layers.
+    pub num_gpu: i32,
+    pub main_gpu: Option<i32>,
+    pub use_mmap: Option<bool>,
+    /// 0 = automatic.
+    pub num_thread: u32,
+    pub draft_num_predict: Option<u32>,
+}
+
+impl Options {
+    /// Merges layers of options over the built-in defaults, later layers winning key by key.
+    /// `null` values and unknown names are ignored; the latter are returned for a log line.
+    ///
+    /// # Errors
+    /// Returns Ollama's text for a wrong type: `option "num_ctx" must be of type integer`.
+    pub fn merge(_layers: &[&Map<String, Value>]) -> Result<(Self, Vec<String>), String> {
+        todo!()
+    }
+}

@@ -1,0 +1,199 @@
+//! Daemon → runner.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::{RequestId, Token};
+
+/// One frame from the daemon.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Command {
+    /// The first command: load a model. Answered by `LoadProgress`* and `Loaded` or `LoadFailed`.
+    Load(Box<LoadParams>),
+    /// Lists the devices that llama.cpp sees, without a model. Answered by `Devices`.
+    Probe,
+    /// Generates text. Answered by `Started`, then `Step` frames that name the id until an update
+    /// with `finished`; or by `Failed`.
+    Generate { id: RequestId, params: Box<GenerateParams> },
+    /// Computes one vector per input. Answered by `Embedded` or `Failed`.
+    Embed { id: RequestId, params: EmbedParams },
+    /// Turns texts into tokens. Answered by `Tokenized` or `Failed`.
+    Tokenize {
+        id: RequestId,
+        texts: Vec<String>,
+        /// Add BOS/EOS as the vocabulary says.
+        add_special: bool,
+        /// Read the texts of special tokens as those tokens.
+        parse_special: bool,
+    },
+    /// Turns tokens into text, special tokens printed. Answered by `Detokenized` or `Failed`.
+    Detokenize { id: RequestId, tokens: Vec<Token> },
+    /// Ends a request within one step. Not answered; an unknown id is ignored.
+    Cancel { id: RequestId },
+    /// Asks for a sign of life from the engine thread. Answered by `Pong`.
+    Ping { id: RequestId },
+    /// Ends the process after the current step.
+    Shutdown,
+}
+
+/// How to load a model.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LoadParams {
+    /// The GGUF file.
+    pub model_path: PathBuf,
+    /// Multimodal projectors; only the first is used.
+    pub projector_paths: Vec<PathBuf>,
+    /// LoRA adapters, all applied.
+    pub adapters: Vec<Adapter>,
+    /// KV cells of the unified pool, shared by all slots; never 0.
+    pub n_ctx_pool: u32,
+    /// Sequences that may run at once; never 0.
+    pub n_slots: u32,
+    /// Most rows of one decode call.
+    pub n_batch: u32,
+    /// Layers on the GPU; -1 = all.
+    pub n_gpu_layers: i32,
+    /// Device index for whole models and small tensors.
+    pub main_gpu: Option<i32>,
+    /// Map the file instead of reading it; `None` = llama.cpp's choice.
+    pub use_mmap: Option<bool>,
+    /// Compute threads; 0 = physical cores.
+    pub n_threads: u32,
+    pub kv_cache_type: KvCacheType,
+    /// `None` = llama.cpp's choice per model.
+    pub flash_attention: Option<bool>,
+    /// Pooled embeddings instead of logits (the model has a pooling type).
+    pub embedding: bool,
+}
+
+/// Element type of the KV cache (`OLLAMA_KV_CACHE_TYPE`).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum KvCacheType {
+    #[default]
+    F16,
+    F32,
+    Bf16,
+    Q8_0,
+    Q5_1,
+    Q5_0,
+    Q4_1,
+    Q4_0,
+}
+
+/// A LoRA adapter in GGUF form.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Adapter {
+    pub path: PathBuf,
+    pub scale: f32,
+}
+
+/// One generation.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct GenerateParams {
+    /// The prompt's pieces in order.
+    pub prompt: Vec<PromptPart>,
+    /// Add BOS as the vocabulary says (unless the text begins with it already).
+    pub add_special: bool,
+    /// Context of this request in tokens, prompt included; at most the pool.
+    pub n_ctx: u32,
+    /// Most tokens to generate; `None` = until the context ends.
+    pub n_predict: Option<u32>,
+    pub sampling: SamplingParams,
+    /// Texts that end the generation and are not output.
+    pub stop: Vec<String>,
+    /// Special tokens whose text is output (tool and thinking markers).
+    pub preserved: Vec<String>,
+    pub constraint: Option<Constraint>,
+    /// `Some(n)`: report the log-probability of every token and of its `n` best alternatives.
+    pub logprobs: Option<u32>,
+    /// Tokens kept at the front by a context shift (BOS comes on top).
+    pub n_keep: i32,
+    /// At the end of the context: drop old tokens and go on, instead of finishing with `Length`.
+    pub shift: bool,
+    pub priority: Priority,
+    /// Who asks (for fair share): an API key or an address.
+    pub client: String,
+}
+
+/// A piece of a prompt.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum PromptPart {
+    /// Text, texts of special tokens read as those tokens.
+    Text(String),
+    /// Tokens as they are.
+    Tokens(Vec<Token>),
+    /// An encoded image or sound file (base64 of the file's bytes).
+    Media(String),
+}
+
+/// Sampling parameters with Ollama's meaning.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SamplingParams {
+    /// `None` = random.
+    pub seed: Option<u32>,
+    /// ≤ 0: greedy.
+    pub temperature: f32,
+    /// ≤ 0: off.
+    pub top_k: i32,
+    pub top_p: f32,
+    pub min_p: f32,
+    pub typical_p: f32,
+    /// Window of the penalties in tokens; 0 = off, -1 = the whole context.
+    pub repeat_last_n: i32,
+    pub repeat_penalty: f32,
+    pub presence_penalty: f32,
+    pub frequency_penalty: f32,
+    /// Added to the logits of single tokens.
+    pub logit_bias: Vec<(Token, f32)>,
+}
+
+impl Default for SamplingParams {
+    fn default() -> Self {
+        Self {
+            seed: None,
+            temperature: 0.8,
+            top_k: 40,
+            top_p: 0.9,
+            min_p: 0.0,
+            typical_p: 1.0,
+            repeat_last_n: 64,
+            repeat_penalty: 1.0,
+            presence_penalty: 0.0,
+            frequency_penalty: 0.0,
+            logit_bias: Vec::new(),
+        }
+    }
+}
+
+/// What the output must look like.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Constraint {
+    /// Any JSON object.
+    JsonObject,
+    /// JSON that matches this schema (JSON text).
+    JsonSchema(String),
+}
+
+/// Scheduling class of a request, highest first.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Priority {
+    #[default]
+    Interactive,
+    Batch,
+}
+
+/// One embedding request.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EmbedParams {
+    pub inputs: Vec<String>,
+    /// Most tokens of one input, special ones included.
+    pub n_ctx: u32,
+    /// Cut longer inputs at the end instead of failing with `ContextExceeded`.
+    pub truncate: bool,
+    /// Scale every vector to length 1.
+    pub normalize: bool,
+    pub priority: Priority,
+    pub client: String,
+}

@@ -1,0 +1,168 @@
+//! Runner → daemon.
+
+use serde::{Deserialize, Serialize};
+
+use super::{RequestId, Token};
+
+/// One frame from the runner.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Event {
+    /// The first frame of every runner.
+    Hello { version: u32, pid: u32 },
+    /// Between 0 and 1; counts as a sign of life for the load time-out.
+    LoadProgress { fraction: f32 },
+    Loaded(Box<LoadedInfo>),
+    LoadFailed { message: String },
+    Devices { devices: Vec<DeviceInfo> },
+    /// The prompt was accepted and tokenized.
+    Started { id: RequestId, n_prompt: u32 },
+    /// Everything that one step of the engine produced.
+    Step { updates: Vec<Update>, stats: StepStats },
+    Embedded { id: RequestId, result: EmbedResult },
+    Tokenized { id: RequestId, tokens: Vec<Vec<Token>> },
+    Detokenized { id: RequestId, text: String },
+    Failed { id: RequestId, failure: Failure },
+    Pong { id: RequestId },
+}
+
+/// What became of a load.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct LoadedInfo {
+    /// KV cells of the pool as llama.cpp made it.
+    pub n_ctx_pool: u32,
+    /// Trained context length in tokens.
+    pub n_ctx_train: u32,
+    pub n_slots: u32,
+    pub n_vocab: u32,
+    /// Length of an embedding vector.
+    pub n_embd: u32,
+    pub n_params: u64,
+    /// The vocabulary adds BOS (EOS) by itself.
+    pub add_bos: bool,
+    pub add_eos: bool,
+    /// Old tokens can be dropped and the rest moved (context shift).
+    pub can_shift: bool,
+    /// Weights, KV cache and compute buffers in bytes.
+    pub size_bytes: u64,
+    /// The part of `size_bytes` on GPUs.
+    pub vram_bytes: u64,
+    /// Names of the GPUs in use, empty on the CPU.
+    pub gpus: Vec<String>,
+    /// Milliseconds from the command to the answer.
+    pub load_ms: f64,
+}
+
+/// A device that llama.cpp can compute on.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DeviceInfo {
+    /// Index for `main_gpu`.
+    pub index: usize,
+    pub name: String,
+    pub description: String,
+    /// `CUDA`, `Vulkan`, `CPU`, …
+    pub backend: String,
+    pub is_gpu: bool,
+    pub is_integrated: bool,
+    pub total_bytes: u64,
+    pub free_bytes: u64,
+}
+
+/// What one sequence got out of a step.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Update {
+    pub id: RequestId,
+    /// Whole UTF-8 text; may be empty.
+    pub text: String,
+    /// Entries of the tokens whose text is now known.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub logprobs: Vec<TokenLogprob>,
+    /// Set in the sequence's last update.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finished: Option<Finished>,
+}
+
+/// The end of a generation.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Finished {
+    pub reason: FinishReason,
+    /// All prompt tokens, cached ones included.
+    pub n_prompt: u32,
+    /// The part of `n_prompt` that was in the cache.
+    pub n_cached: u32,
+    /// Generated tokens, the end token included.
+    pub n_generated: u32,
+    /// Milliseconds that this request waited for a slot.
+    pub queue_ms: f64,
+    pub prompt_ms: f64,
+    pub generate_ms: f64,
+}
+
+/// Why a generation ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum FinishReason {
+    /// An end token or a stop string.
+    Stop,
+    /// `n_predict` or the context.
+    Length,
+}
+
+/// The log-probability of one generated token, from the raw logits.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TokenLogprob {
+    pub token: Token,
+    /// The token's own bytes (they need not be whole UTF-8).
+    pub bytes: Vec<u8>,
+    pub logprob: f32,
+    /// Best first.
+    pub top: Vec<TopLogprob>,
+}
+
+/// An alternative to a generated token.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TopLogprob {
+    pub token: Token,
+    pub bytes: Vec<u8>,
+    pub logprob: f32,
+}
+
+/// Vectors for an embedding request.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EmbedResult {
+    /// One per input, same order.
+    pub vectors: Vec<Vec<f32>>,
+    /// Tokens of all inputs, special ones included.
+    pub n_tokens: u32,
+}
+
+/// Why a request ended without a result.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    pub kind: FailureKind,
+    pub message: String,
+}
+
+/// What the daemon makes of a failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum FailureKind {
+    /// The request cannot be served as it is (HTTP 400).
+    Invalid,
+    /// The prompt does not fit `n_ctx` (HTTP 400).
+    ContextExceeded,
+    /// The model cannot do that (HTTP 501: embeddings of a chat model and the like).
+    Unsupported,
+    /// The engine failed (HTTP 500).
+    Internal,
+}
+
+/// Numbers of one step, for logs and metrics.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct StepStats {
+    /// Rows of the decode call.
+    pub n_rows: u32,
+    pub n_prefill: u32,
+    pub n_decode: u32,
+    /// Sequences in slots and requests that wait for one.
+    pub n_running: u32,
+    pub n_waiting: u32,
+    pub step_ms: f32,
+}

@@ -1,0 +1,27 @@
+//! What daemon and runner say to each other: commands down, events up.
+//!
+//! The channel is a Unix socket pair, the runner's end being its standard input. Frames are
+//! length-delimited JSON ([`framing`]). Both ends are the same binary; the version in
+//! [`Event::Hello`] only guards against a binary that was replaced under a running daemon.
+
+pub mod command;
+pub mod event;
+pub mod framing;
+
+pub use command::{
+    Adapter, Command, Constraint, EmbedParams, GenerateParams, KvCacheType, LoadParams, Priority,
+    PromptPart, SamplingParams,
+};
+pub use event::{
+    DeviceInfo, EmbedResult, Event, Failure, FailureKind, FinishReason, Finished, LoadedInfo,
+    StepStats, TokenLogprob, TopLogprob, Update,
+};
+
+/// Identifies a request on one channel; chosen by the daemon, never reused while in flight.
+pub type RequestId = u64;
+
+/// A vocabulary index, as llama.cpp numbers them.
+pub type Token = i32;
+
+/// What both ends must agree on; raised with every change of a frame's shape.
+pub const VERSION: u32 = 1;
