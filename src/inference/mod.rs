@@ -1,7 +1,19 @@
 //! The use cases: chat, generate, embed, load, unload; native types in, chunks out.
+//!
+//! *Invariant:* nothing here knows a wire format, and nothing here blocks the runtime: the store
+//! is asked on the blocking pool, llama.cpp lives in another process.
 
-// STUB (owner: integrator)
-
+mod answer;
+mod chat;
+mod embed;
+mod format;
+mod generate;
+mod prepare;
+mod prompt;
+mod spec;
+#[cfg(test)]
+mod tests;
+mod truncate;
 pub mod types;
 
 use std::pin::Pin;
@@ -9,9 +21,9 @@ use std::sync::Arc;
 
 use futures_util::Stream;
 
-use crate::config::Config;
 use crate::scheduler::SchedulerHandle;
 use crate::store::Store;
+pub use prompt::TemplateCache;
 pub use types::{
     ChatRequest, Chunk, Done, DoneReason, EmbedRequest, EmbedResponse, GenerateRequest,
     InferenceError, InferenceErrorKind, Logprob, RequestOptions, Timings, TopLogprob,
@@ -23,35 +35,44 @@ pub type ChunkStream = Pin<Box<dyn Stream<Item = Result<Chunk, InferenceError>> 
 /// What the endpoints call; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Inference {
-    pub store: Store,
-    pub scheduler: SchedulerHandle,
-    pub config: Arc<Config>,
+    store: Store,
+    scheduler: SchedulerHandle,
+    templates: Arc<TemplateCache>,
 }
 
 impl Inference {
+    /// Puts the parts together.
+    pub fn new(store: Store, scheduler: SchedulerHandle) -> Self {
+        Self {
+            store,
+            scheduler,
+            templates: Arc::default(),
+        }
+    }
+
     /// Chat; an empty message list loads (or, with a keep-alive of zero, unloads) the model:
     /// then the stream has one chunk with `DoneReason::Load` or `Unload`.
     /// Resolves when the engine has accepted the prompt.
     ///
     /// # Errors
     /// Everything that is known before the first token.
-    pub async fn chat(&self, _request: ChatRequest) -> Result<ChunkStream, InferenceError> {
-        todo!()
+    pub async fn chat(&self, request: ChatRequest) -> Result<ChunkStream, InferenceError> {
+        chat::run(self, request).await
     }
 
     /// Generate; an empty prompt loads or unloads, as in [`Self::chat`].
     ///
     /// # Errors
     /// Everything that is known before the first token.
-    pub async fn generate(&self, _request: GenerateRequest) -> Result<ChunkStream, InferenceError> {
-        todo!()
+    pub async fn generate(&self, request: GenerateRequest) -> Result<ChunkStream, InferenceError> {
+        generate::run(self, request).await
     }
 
     /// Embeddings; an empty input list only loads.
     ///
     /// # Errors
     /// See [`InferenceError`].
-    pub async fn embed(&self, _request: EmbedRequest) -> Result<EmbedResponse, InferenceError> {
-        todo!()
+    pub async fn embed(&self, request: EmbedRequest) -> Result<EmbedResponse, InferenceError> {
+        embed::run(self, request).await
     }
 }

@@ -88,6 +88,8 @@ pub struct Done {
     pub context: Option<Vec<Token>>,
     /// `_debug_render_only`: the rendered prompt and the number of images.
     pub debug: Option<(String, usize)>,
+    /// Part of the prompt was left out to make it fit the context.
+    pub prompt_truncated: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -157,6 +159,9 @@ pub enum InferenceErrorKind {
 
 impl InferenceError {
     pub fn new(kind: InferenceErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into() }
+        Self {
+            kind,
+            message: message.into(),
+        }
     }
 }

@@ -46,6 +46,8 @@ pub struct Layer {
 impl Manifest {
     /// Returns the sum of all layers and the config, in bytes.
     pub fn size(&self) -> u64 {
-        self.layers.iter().fold(self.config.size, |sum, layer| sum.saturating_add(layer.size))
+        self.layers.iter().fold(self.config.size, |sum, layer| {
+            sum.saturating_add(layer.size)
+        })
     }
 }

@@ -4,6 +4,8 @@
 
 // STUB (owner: model/store helper): reader.rs, metadata.rs, file_type.rs, tensor list, compat.rs.
 
+pub mod compat;
+
 use std::io::{Read, Seek};
 
 use serde_json::{Map, Value};
@@ -51,7 +53,10 @@ impl Metadata {
 
     /// `general.architecture`, or empty.
     pub fn architecture(&self) -> &str {
-        self.values.get("general.architecture").and_then(Value::as_str).unwrap_or_default()
+        self.values
+            .get("general.architecture")
+            .and_then(Value::as_str)
+            .unwrap_or_default()
     }
 
     /// Looks a key up; a leading `.` means "after the architecture": `.context_length`.

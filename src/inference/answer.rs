@@ -1,0 +1,266 @@
+//! From a generation in the engine to the chunks of an answer.
+
+use std::time::{Duration, Instant};
+
+use futures_util::stream;
+
+use super::prepare::{Loaded, internal, invalid};
+use super::types::{Chunk, Done, DoneReason, Logprob, RequestOptions, Timings, TopLogprob};
+use super::{ChunkStream, InferenceError, InferenceErrorKind as Kind};
+use crate::model::Options;
+use crate::parser::Parser;
+use crate::protocol::{
+    Constraint, FailureKind, FinishReason, Finished, GenerateParams, PromptPart, SamplingParams,
+    TokenLogprob,
+};
+use crate::runner::{Generation, GenerationEvent, RunnerError};
+use crate::scheduler::Lease;
+
+/// What one answer needs besides the engine's parameters.
+#[derive(Debug)]
+pub(super) struct AnswerSpec {
+    pub(super) params: GenerateParams,
+    pub(super) parser: Parser,
+    /// Text of the prompt, if the final object carries the `context` tokens.
+    pub(super) context_of: Option<String>,
+    /// Something of the prompt was left out to make it fit.
+    pub(super) truncated: bool,
+    /// When the request came in.
+    pub(super) received: Instant,
+}
+
+/// Translates options into the engine's parameters.
+pub(super) fn params(
+    common: &RequestOptions,
+    options: &Options,
+    n_ctx: u32,
+    prompt: Vec<PromptPart>,
+    constraint: Option<Constraint>,
+) -> GenerateParams {
+    let limit = u64::from(n_ctx) * 10;
+    let n_predict = u64::try_from(options.num_predict)
+        .ok()
+        .filter(|&n| n <= limit);
+    GenerateParams {
+        prompt,
+        add_special: true,
+        n_ctx,
+        n_predict: Some(n_predict.unwrap_or(limit).try_into().unwrap_or(u32::MAX)),
+        sampling: SamplingParams {
+            seed: u32::try_from(options.seed).ok(),
+            temperature: options.temperature,
+            top_k: options.top_k,
+            top_p: options.top_p,
+            min_p: options.min_p,
+            typical_p: options.typical_p,
+            repeat_last_n: options.repeat_last_n,
+            repeat_penalty: options.repeat_penalty,
+            presence_penalty: options.presence_penalty,
+            frequency_penalty: options.frequency_penalty,
+            logit_bias: Vec::new(),
+        },
+        stop: options
+            .stop
+            .iter()
+            .filter(|text| !text.is_empty())
+            .cloned()
+            .collect(),
+        preserved: Vec::new(),
+        constraint,
+        logprobs: common.logprobs.then_some(common.top_logprobs),
+        n_keep: options.num_keep,
+        shift: common.shift.unwrap_or(true),
+        priority: common.priority,
+        client: common.client.clone(),
+    }
+}
+
+/// Submits a generation and waits until the engine has accepted its prompt.
+pub(super) async fn start(loaded: Loaded, spec: AnswerSpec) -> Result<ChunkStream, InferenceError> {
+    let Loaded { lease, load } = loaded;
+    let mut generation = lease
+        .runner()
+        .generate(spec.params)
+        .await
+        .map_err(|error| engine_error(&error))?;
+    match generation.next().await {
+        Some(Ok(GenerationEvent::Started { .. })) => {}
+        Some(Err(error)) => return Err(engine_error(&error)),
+        Some(Ok(_)) | None => return Err(internal("the runner did not accept the prompt")),
+    }
+    let answer = Answer {
+        generation,
+        lease,
+        parser: spec.parser,
+        context_of: spec.context_of,
+        truncated: spec.truncated,
+        raw: String::new(),
+        load,
+        received: spec.received,
+        ended: false,
+    };
+    Ok(Box::pin(stream::unfold(answer, |mut answer| async move {
+        let chunk = answer.next().await?;
+        Some((chunk, answer))
+    })))
+}
+
+/// An answer on its way. The lease lives as long as it does.
+struct Answer {
+    generation: Generation,
+    lease: Lease,
+    parser: Parser,
+    context_of: Option<String>,
+    truncated: bool,
+    /// Everything the model wrote, if the `context` tokens are wanted.
+    raw: String,
+    load: Duration,
+    received: Instant,
+    ended: bool,
+}
+
+impl Answer {
+    async fn next(&mut self) -> Option<Result<Chunk, InferenceError>> {
+        if self.ended {
+            return None;
+        }
+        loop {
+            match self.generation.next().await {
+                Some(Ok(GenerationEvent::Started { .. })) => {}
+                Some(Ok(GenerationEvent::Text { text, logprobs })) => {
+                    if let Some(chunk) = self.text(&text, logprobs) {
+                        return Some(Ok(chunk));
+                    }
+                }
+                Some(Ok(GenerationEvent::Finished(finished))) => {
+                    self.ended = true;
+                    return Some(self.finish(&finished).await);
+                }
+                Some(Err(error)) => {
+                    self.ended = true;
+                    return Some(Err(broken(&error)));
+                }
+                None => {
+                    self.ended = true;
+                    let error = RunnerError::Gone(String::new());
+                    return Some(Err(broken(&error)));
+                }
+            }
+        }
+    }
+
+    fn text(&mut self, text: &str, logprobs: Vec<TokenLogprob>) -> Option<Chunk> {
+        if self.context_of.is_some() {
+            self.raw.push_str(text);
+        }
+        let piece = self.parser.push(text);
+        if piece.is_empty() && logprobs.is_empty() {
+            return None;
+        }
+        Some(Chunk {
+            content: piece.content,
+            thinking: piece.thinking,
+            tool_calls: piece.tool_calls,
+            logprobs: logprobs.into_iter().map(logprob).collect(),
+            done: None,
+        })
+    }
+
+    async fn finish(&mut self, finished: &Finished) -> Result<Chunk, InferenceError> {
+        let piece = self.parser.finish();
+        let context = match self.context_of.take() {
+            None => None,
+            Some(prompt) => {
+                let text = prompt + &self.raw;
+                let tokens = self.lease.runner().tokenize(vec![text], false, true).await;
+                tokens.map_err(|error| broken(&error))?.into_iter().next()
+            }
+        };
+        Ok(Chunk {
+            content: piece.content,
+            thinking: piece.thinking,
+            tool_calls: piece.tool_calls,
+            logprobs: Vec::new(),
+            done: Some(Done {
+                reason: match finished.reason {
+                    FinishReason::Stop => DoneReason::Stop,
+                    FinishReason::Length => DoneReason::Length,
+                },
+                timings: Some(Timings {
+                    total: self.received.elapsed(),
+                    load: self.load,
+                    n_prompt: finished.n_prompt,
+                    n_cached: finished.n_cached,
+                    prompt: millis(finished.prompt_ms),
+                    n_generated: finished.n_generated,
+                    generate: millis(finished.generate_ms),
+                }),
+                context,
+                debug: None,
+                prompt_truncated: self.truncated,
+            }),
+        })
+    }
+}
+
+/// The single chunk of an answer that generated nothing.
+pub(super) fn single(reason: DoneReason, debug: Option<(String, usize)>) -> ChunkStream {
+    let done = Done {
+        reason,
+        timings: None,
+        context: None,
+        debug,
+        prompt_truncated: false,
+    };
+    let chunk = Chunk {
+        done: Some(done),
+        ..Chunk::default()
+    };
+    Box::pin(stream::once(async move { Ok(chunk) }))
+}
+
+/// Whether a failed start may be tried again: the process died before anything was streamed.
+pub(super) fn is_gone(error: &InferenceError) -> bool {
+    error.kind == Kind::Internal && error.message.starts_with("model runner has unexpectedly")
+}
+
+/// An error of the engine before the stream exists.
+pub(super) fn engine_error(error: &RunnerError) -> InferenceError {
+    match error.kind() {
+        FailureKind::Invalid | FailureKind::ContextExceeded => invalid(error.to_string()),
+        FailureKind::Unsupported => InferenceError::new(Kind::Unsupported, error.to_string()),
+        FailureKind::Internal => internal(error.to_string()),
+    }
+}
+
+/// An error of the engine in the middle of a stream.
+fn broken(error: &RunnerError) -> InferenceError {
+    internal(format!(
+        "an error was encountered while running the model: {error}"
+    ))
+}
+
+fn logprob(entry: TokenLogprob) -> Logprob {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    Logprob {
+        token: text(&entry.bytes),
+        logprob: entry.logprob,
+        bytes: entry.bytes,
+        top: entry
+            .top
+            .into_iter()
+            .map(|top| TopLogprob {
+                token: text(&top.bytes),
+                logprob: top.logprob,
+                bytes: top.bytes,
+            })
+            .collect(),
+    }
+}
+
+/// Milliseconds of the engine as a duration; never zero, so that the field is not left out.
+fn millis(ms: f64) -> Duration {
+    Duration::try_from_secs_f64(ms / 1000.0)
+        .unwrap_or_default()
+        .max(Duration::from_nanos(1))
+}

@@ -1,0 +1,214 @@
+//! Chat: a conversation in, an answer out.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::answer::{AnswerSpec, engine_error, is_gone, params, single, start};
+use super::prepare::{self, Prepared, Route, check_capabilities, invalid, merge_options};
+use super::prompt::{Extra, render};
+use super::truncate::{History, fit_history};
+use super::types::{ChatRequest, DoneReason};
+use super::{ChunkStream, Inference, InferenceError, format};
+use crate::chat::{Message, Think};
+use crate::config::KeepAlive;
+use crate::model::Options;
+use crate::model::capability::Capability;
+use crate::parser::{Parser, ThinkTags};
+use crate::protocol::{Constraint, PromptPart, Token};
+use crate::renderer::ChatTemplate;
+use crate::scheduler::Lease;
+
+/// A keep-alive that asks for the model to go.
+pub(super) const UNLOAD: Option<KeepAlive> = Some(KeepAlive::For(Duration::ZERO));
+
+/// Runs a chat request.
+pub(super) async fn run(
+    inference: &Inference,
+    request: ChatRequest,
+) -> Result<ChunkStream, InferenceError> {
+    let received = Instant::now();
+    let prepared = prepare::find(inference, &request.common.model, Route::Chat).await?;
+    if request.messages.is_empty() && request.common.keep_alive == UNLOAD {
+        inference
+            .scheduler
+            .unload(prepared.model.weights.clone().unwrap_or_default())
+            .await;
+        return Ok(single(DoneReason::Unload, None));
+    }
+    let wants: &[Capability] = if request.tools.is_empty() {
+        &[]
+    } else {
+        &[Capability::Tools]
+    };
+    check_capabilities(&prepared, &request.common, Route::Chat, wants)?;
+    let images = request
+        .messages
+        .iter()
+        .any(|message| !message.images.is_empty());
+    if images && !prepared.has(Capability::Vision) {
+        return Err(invalid(format!(
+            "{} does not support vision",
+            prepared.model.name
+        )));
+    }
+    let options = merge_options(&prepared, &request.common)?;
+    let constraint = format::parse(&request.common.format)?;
+    if request.messages.is_empty() {
+        prepare::load(inference, &prepared, &options, request.common.keep_alive).await?;
+        return Ok(single(DoneReason::Load, None));
+    }
+    let conversation = Conversation {
+        template: inference.templates.get(&prepared)?,
+        messages: history(&prepared, &request.messages).into(),
+        extra: Arc::new(Extra {
+            think: think(&prepared, request.common.think, constraint.as_ref()),
+            tools: request.tools,
+        }),
+        common: request.common,
+        options,
+        constraint,
+        received,
+        context: Vec::new(),
+        text_for_context: false,
+    };
+    conversation.answer(inference, &prepared).await
+}
+
+/// Everything that a rendered conversation needs to be answered.
+pub(super) struct Conversation {
+    pub(super) template: Arc<ChatTemplate>,
+    pub(super) messages: Arc<[Message]>,
+    pub(super) extra: Arc<Extra>,
+    pub(super) common: super::RequestOptions,
+    pub(super) options: Options,
+    pub(super) constraint: Option<Constraint>,
+    pub(super) received: Instant,
+    /// generate: tokens of an earlier exchange that come first.
+    pub(super) context: Vec<Token>,
+    /// generate: the final object carries the tokens of prompt and answer.
+    pub(super) text_for_context: bool,
+}
+
+impl Conversation {
+    /// Loads the model and answers. A runner that dies before it has streamed anything is given
+    /// a second chance.
+    pub(super) async fn answer(
+        &self,
+        inference: &Inference,
+        prepared: &Prepared,
+    ) -> Result<ChunkStream, InferenceError> {
+        match self.try_answer(inference, prepared).await {
+            Err(error) if is_gone(&error) => {
+                tracing::warn!(%error, "the request is tried again on a new runner");
+                self.try_answer(inference, prepared).await
+            }
+            result => result,
+        }
+    }
+
+    async fn try_answer(
+        &self,
+        inference: &Inference,
+        prepared: &Prepared,
+    ) -> Result<ChunkStream, InferenceError> {
+        let keep_alive = self.common.keep_alive;
+        let loaded = prepare::load(inference, prepared, &self.options, keep_alive).await?;
+        let n_ctx = loaded.lease.n_ctx(self.options.num_ctx);
+        let (prompt, n_dropped) = if self.common.truncate == Some(false) {
+            (
+                render(&self.template, &self.messages, 0, &self.extra).await?,
+                0,
+            )
+        } else {
+            let history = History {
+                template: &self.template,
+                messages: &self.messages,
+                extra: &self.extra,
+            };
+            fit_history(&history, &loaded.lease, n_ctx).await?
+        };
+        if n_dropped > 0 {
+            tracing::warn!(
+                n_dropped,
+                n_ctx,
+                "the oldest messages were left out to fit the context"
+            );
+        }
+        if self.common.debug_render_only {
+            let n_images = self
+                .messages
+                .iter()
+                .map(|message| message.images.len())
+                .sum();
+            return Ok(single(DoneReason::Debug, Some((prompt, n_images))));
+        }
+        let prompt = self.with_context(prompt, &loaded.lease).await?;
+        let thinks = prepared.has(Capability::Thinking);
+        let parser = if thinks {
+            Parser::ThinkTags(ThinkTags::new(&prompt))
+        } else {
+            Parser::Passthrough
+        };
+        let context_of = self.text_for_context.then(|| prompt.clone());
+        let params = params(
+            &self.common,
+            &self.options,
+            n_ctx,
+            vec![PromptPart::Text(prompt)],
+            self.constraint.clone(),
+        );
+        let truncated = n_dropped > 0;
+        start(
+            loaded,
+            AnswerSpec {
+                params,
+                parser,
+                context_of,
+                truncated,
+                received: self.received,
+            },
+        )
+        .await
+    }
+
+    /// Puts the text of earlier tokens in front of the prompt (§6.5).
+    async fn with_context(&self, prompt: String, lease: &Lease) -> Result<String, InferenceError> {
+        if self.context.is_empty() {
+            return Ok(prompt);
+        }
+        let earlier = lease.runner().detokenize(self.context.clone()).await;
+        Ok(earlier.map_err(|error| engine_error(&error))? + &prompt)
+    }
+}
+
+/// The model's own messages and system text, then the request's messages (§7.7).
+fn history(prepared: &Prepared, request: &[Message]) -> Vec<Message> {
+    let mut messages = Vec::with_capacity(request.len() + prepared.model.messages.len() + 1);
+    let has_system = request
+        .first()
+        .is_some_and(|message| message.role == "system");
+    if let Some(system) = prepared.model.system.as_ref().filter(|_| !has_system) {
+        messages.push(Message::text("system", system.clone()));
+    }
+    messages.extend(prepared.model.messages.iter().cloned());
+    messages.extend(request.iter().cloned());
+    messages
+}
+
+/// What the template is told about thinking. A constraint holds from the first token, so it
+/// switches thinking off unless the client asked for it.
+pub(super) fn think(
+    prepared: &Prepared,
+    requested: Option<Think>,
+    constraint: Option<&Constraint>,
+) -> Option<Think> {
+    if !prepared.has(Capability::Thinking) {
+        return None;
+    }
+    let default = if constraint.is_some() {
+        Think::Off
+    } else {
+        Think::On
+    };
+    Some(requested.unwrap_or(default))
+}

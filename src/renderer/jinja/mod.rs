@@ -1,0 +1,178 @@
+//! Jinja chat templates, as Hugging Face's renderer and llama.cpp run them.
+//!
+//! The engine is minijinja with the shims that chat templates expect ([`functions`]). A run is
+//! bounded by fuel; loops over hostile histories end with an error instead of a hang.
+
+mod functions;
+mod messages;
+#[cfg(test)]
+mod tests;
+
+use minijinja::syntax::SyntaxConfig;
+use minijinja::value::Serde;
+use minijinja::{Environment, context};
+
+use jiff::ZonedDateTime;
+use serde_json::{Value, json};
+
+use super::{RenderError, RenderInput};
+use crate::chat::{Message, Think};
+
+/// Instructions one rendering may take (each can cost some 64 bytes); a history of a thousand
+/// messages needs well under a million.
+const FUEL: u64 = 4_000_000;
+
+/// The template that llama.cpp falls back to when a model brings none.
+const CHATML: &str = "{%- for message in messages -%}{{ '<|im_start|>' + message['role'] + '\\n' \
+     + message['content'] + '<|im_end|>\\n' }}{%- endfor -%}\
+     {%- if add_generation_prompt -%}{{ '<|im_start|>assistant\\n' }}{%- endif -%}";
+
+/// A parsed template with the texts of the vocabulary's special tokens.
+#[derive(Debug)]
+pub struct ChatTemplate {
+    environment: Environment<'static>,
+    bos_token: String,
+    eos_token: String,
+    /// gpt-oss knows the role `developer`; for other templates it is `system`.
+    keeps_developer: bool,
+}
+
+impl ChatTemplate {
+    /// Parses a template.
+    ///
+    /// # Errors
+    /// Names the line and what is wrong with it.
+    pub fn parse(source: &str, bos_token: &str, eos_token: &str) -> Result<Self, RenderError> {
+        let mut environment = Environment::new();
+        let syntax = SyntaxConfig::builder()
+            .trim_blocks(true)
+            .lstrip_blocks(true)
+            .build();
+        environment.set_syntax(syntax.map_err(|error| describe(&error))?);
+        environment.set_fuel(Some(FUEL));
+        environment
+            .set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
+        functions::install(&mut environment);
+        environment
+            .add_template_owned("chat", without_generation_tags(source))
+            .map_err(|error| describe(&error))?;
+        Ok(Self {
+            environment,
+            bos_token: bos_token.to_owned(),
+            eos_token: eos_token.to_owned(),
+            keeps_developer: source.contains("developer"),
+        })
+    }
+
+    /// Returns the ChatML template.
+    ///
+    /// # Errors
+    /// Never in practice; the source is ours.
+    pub fn chatml() -> Result<Self, RenderError> {
+        Self::parse(CHATML, "", "")
+    }
+
+    /// Renders a prompt that ends where the assistant's answer begins, or, when the last message
+    /// is the assistant's, where that message can be continued.
+    ///
+    /// A template that refuses the history (no system role, …) is tried once more with the system
+    /// text folded into the first user message.
+    ///
+    /// # Errors
+    /// The template's own complaint (`raise_exception`) or what failed in it.
+    pub fn render(&self, input: &RenderInput<'_>) -> Result<String, RenderError> {
+        let first = self.render_list(input.messages, input);
+        let Err(error) = first else { return first };
+        match messages::fold_system(input.messages) {
+            Some(folded) => self.render_list(&folded, input).map_err(|_| error),
+            None => Err(error),
+        }
+    }
+
+    fn render_list(
+        &self,
+        list: &[Message],
+        input: &RenderInput<'_>,
+    ) -> Result<String, RenderError> {
+        let prefill = list
+            .last()
+            .filter(|last| last.role == "assistant" && last.tool_calls.is_empty());
+        let list = if prefill.is_some() {
+            &list[..list.len() - 1]
+        } else {
+            list
+        };
+        let mut variables = json!({
+            "messages": messages::to_values(list, self.keeps_developer),
+            "tools": if input.tools.is_empty() { Value::Null } else { json!(input.tools) },
+            "add_generation_prompt": true,
+        });
+        if let Some(think) = input.think {
+            variables["enable_thinking"] = json!(think.is_on());
+            variables["thinking"] = json!(think.is_on());
+            if let Think::Level(level) = think {
+                variables["reasoning_effort"] = json!(level.as_str());
+            }
+        }
+        let mut prompt = self.run(&variables, input.now)?;
+        if let Some(message) = prefill {
+            prompt.push_str(&message.content);
+        }
+        Ok(prompt)
+    }
+
+    /// Runs the template over variables as Hugging Face's renderer passes them.
+    ///
+    /// # Errors
+    /// The template's own complaint (`raise_exception`) or what failed in it.
+    pub fn run(
+        &self,
+        variables: &Value,
+        now: Option<&ZonedDateTime>,
+    ) -> Result<String, RenderError> {
+        let template = self
+            .environment
+            .get_template("chat")
+            .map_err(|error| describe(&error))?;
+        let variables = context! {
+            bos_token => self.bos_token.as_str(),
+            eos_token => self.eos_token.as_str(),
+            strftime_now => functions::strftime_now(now),
+            ..minijinja::Value::from(Serde(variables)),
+        };
+        template.render(variables).map_err(|error| describe(&error))
+    }
+}
+
+/// Turns `{% generation %}` and its end into nothing: they only mark training targets.
+fn without_generation_tags(source: &str) -> String {
+    let mut text = String::with_capacity(source.len());
+    let mut rest = source;
+    while let Some(start) = rest.find("{%") {
+        let Some(length) = rest[start..].find("%}") else {
+            break;
+        };
+        let end = start + length + 2;
+        let word = rest[start + 2..end - 2].trim_matches(|c: char| c == '-' || c.is_whitespace());
+        text.push_str(&rest[..start]);
+        if word == "generation" || word == "endgeneration" {
+            // A comment keeps the white-space control of the tag.
+            text.push_str(&rest[start..end].replace("{%", "{#").replace("%}", "#}"));
+        } else {
+            text.push_str(&rest[start..end]);
+        }
+        rest = &rest[end..];
+    }
+    text.push_str(rest);
+    text
+}
+
+fn describe(error: &minijinja::Error) -> RenderError {
+    let reason = error
+        .detail()
+        .map_or_else(|| error.kind().to_string(), str::to_owned);
+    match error.line() {
+        Some(line) => RenderError(format!("{reason} (line {line})")),
+        None => RenderError(reason),
+    }
+}

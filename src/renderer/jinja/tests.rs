@@ -1,0 +1,114 @@
+//! Cases of our own; the conformance suite adds those of the shared test data.
+
+use super::*;
+use crate::chat::{ToolCall, ToolCallFunction, ToolDefinition};
+
+fn render(source: &str, messages: &[Message]) -> Result<String, RenderError> {
+    let input = RenderInput {
+        messages,
+        ..RenderInput::default()
+    };
+    ChatTemplate::parse(source, "<s>", "</s>")?.render(&input)
+}
+
+#[test]
+fn chatml_ends_where_the_answer_begins() {
+    let messages = [
+        Message::text("system", "Be brief."),
+        Message::text("user", "Hi"),
+    ];
+    let input = RenderInput {
+        messages: &messages,
+        ..RenderInput::default()
+    };
+    assert_eq!(
+        ChatTemplate::chatml().unwrap().render(&input).unwrap(),
+        "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n"
+    );
+}
+
+#[test]
+fn trailing_assistant_message_is_continued() {
+    let messages = [
+        Message::text("user", "Count"),
+        Message::text("assistant", "one, "),
+    ];
+    let input = RenderInput {
+        messages: &messages,
+        ..RenderInput::default()
+    };
+    let prompt = ChatTemplate::chatml().unwrap().render(&input).unwrap();
+    assert!(prompt.ends_with("<|im_start|>assistant\none, "), "{prompt}");
+}
+
+#[test]
+fn system_text_is_folded_where_the_template_refuses_it() {
+    let source = "{% for m in messages %}{% if m.role == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}[{{ m.role }}]{{ m.content }}{% endfor %}";
+    let messages = [Message::text("system", "S"), Message::text("user", "U")];
+    assert_eq!(render(source, &messages).unwrap(), "[user]S\n\nU");
+}
+
+#[test]
+fn raise_exception_reaches_the_caller() {
+    let error = render("{{ raise_exception('roles must alternate') }}", &[]).unwrap_err();
+    assert_eq!(
+        error,
+        RenderError("roles must alternate (line 1)".to_owned())
+    );
+}
+
+#[test]
+fn unparsable_template_names_the_line() {
+    let error = ChatTemplate::parse("a\n{% for %}", "", "").unwrap_err();
+    assert!(error.0.contains("line 2"), "{error}");
+}
+
+#[test]
+fn python_methods_and_python_json_work() {
+    let source =
+        "{{ messages[0].content.strip().split(',')[1] }} {{ {'a': [1, 2], 'b': '<é>'} | tojson }}";
+    let messages = [Message::text("user", " x,y ")];
+    assert_eq!(
+        render(source, &messages).unwrap(),
+        "y {\"a\": [1, 2], \"b\": \"<é>\"}"
+    );
+}
+
+#[test]
+fn generation_tags_vanish() {
+    let source = "a{% generation %}b{%- endgeneration -%} c";
+    assert_eq!(render(source, &[]).unwrap(), "abc");
+}
+
+#[test]
+fn endless_template_runs_out_of_fuel() {
+    let source = "{% for a in range(100000) %}{% for b in range(100000) %}{{ b * a }}{% endfor %}{% endfor %}";
+    assert!(render(source, &[]).is_err());
+}
+
+#[test]
+fn thinking_and_tools_are_variables() {
+    let source = "{{ enable_thinking }} {{ tools[0].function.name }} {{ messages[0].tool_calls[0].function.arguments | tojson }}";
+    let call = ToolCall {
+        function: ToolCallFunction {
+            name: "f".to_owned(),
+            arguments: serde_json::from_str(r#"{"x":1}"#).unwrap(),
+            ..ToolCallFunction::default()
+        },
+        ..ToolCall::default()
+    };
+    let messages = [Message {
+        tool_calls: vec![call],
+        ..Message::text("assistant", "")
+    }];
+    let mut tool = ToolDefinition::default();
+    tool.function.name = "g".to_owned();
+    let input = RenderInput {
+        messages: &messages,
+        tools: &[tool],
+        think: Some(Think::Off),
+        now: None,
+    };
+    let template = ChatTemplate::parse(source, "", "").unwrap();
+    assert_eq!(template.render(&input).unwrap(), "False g {\"x\": 1}");
+}
