@@ -25,7 +25,10 @@ pub struct ToolDefinition {
 pub struct ToolFunction {
     #[serde(deserialize_with = "null_is_default")]
     pub name: String,
-    #[serde(deserialize_with = "null_is_default", skip_serializing_if = "String::is_empty")]
+    #[serde(
+        deserialize_with = "null_is_default",
+        skip_serializing_if = "String::is_empty"
+    )]
     pub description: String,
     /// JSON Schema of the arguments, in the order the client sent it.
     #[serde(deserialize_with = "null_is_default")]
@@ -37,7 +40,10 @@ pub struct ToolFunction {
 #[serde(default)]
 pub struct ToolCall {
     /// `call_` and eight characters; empty where the path has none.
-    #[serde(deserialize_with = "null_is_default", skip_serializing_if = "String::is_empty")]
+    #[serde(
+        deserialize_with = "null_is_default",
+        skip_serializing_if = "String::is_empty"
+    )]
     pub id: String,
     pub function: ToolCallFunction,
 }

@@ -157,6 +157,9 @@ pub enum InferenceErrorKind {
 
 impl InferenceError {
     pub fn new(kind: InferenceErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into() }
+        Self {
+            kind,
+            message: message.into(),
+        }
     }
 }

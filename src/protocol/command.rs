@@ -15,7 +15,10 @@ pub enum Command {
     Probe,
     /// Generates text. Answered by `Started`, then `Step` frames that name the id until an update
     /// with `finished`; or by `Failed`.
-    Generate { id: RequestId, params: Box<GenerateParams> },
+    Generate {
+        id: RequestId,
+        params: Box<GenerateParams>,
+    },
     /// Computes one vector per input. Answered by `Embedded` or `Failed`.
     Embed { id: RequestId, params: EmbedParams },
     /// Turns texts into tokens. Answered by `Tokenized` or `Failed`.

@@ -8,21 +8,50 @@ use super::{RequestId, Token};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Event {
     /// The first frame of every runner.
-    Hello { version: u32, pid: u32 },
+    Hello {
+        version: u32,
+        pid: u32,
+    },
     /// Between 0 and 1; counts as a sign of life for the load time-out.
-    LoadProgress { fraction: f32 },
+    LoadProgress {
+        fraction: f32,
+    },
     Loaded(Box<LoadedInfo>),
-    LoadFailed { message: String },
-    Devices { devices: Vec<DeviceInfo> },
+    LoadFailed {
+        message: String,
+    },
+    Devices {
+        devices: Vec<DeviceInfo>,
+    },
     /// The prompt was accepted and tokenized.
-    Started { id: RequestId, n_prompt: u32 },
+    Started {
+        id: RequestId,
+        n_prompt: u32,
+    },
     /// Everything that one step of the engine produced.
-    Step { updates: Vec<Update>, stats: StepStats },
-    Embedded { id: RequestId, result: EmbedResult },
-    Tokenized { id: RequestId, tokens: Vec<Vec<Token>> },
-    Detokenized { id: RequestId, text: String },
-    Failed { id: RequestId, failure: Failure },
-    Pong { id: RequestId },
+    Step {
+        updates: Vec<Update>,
+        stats: StepStats,
+    },
+    Embedded {
+        id: RequestId,
+        result: EmbedResult,
+    },
+    Tokenized {
+        id: RequestId,
+        tokens: Vec<Vec<Token>>,
+    },
+    Detokenized {
+        id: RequestId,
+        text: String,
+    },
+    Failed {
+        id: RequestId,
+        failure: Failure,
+    },
+    Pong {
+        id: RequestId,
+    },
 }
 
 /// What became of a load.

@@ -37,7 +37,10 @@ pub fn write_frame<T: Serialize>(writer: &mut impl Write, message: &T) -> io::Re
     serde_json::to_writer(&mut frame, message)?;
     let length = frame.len() - 4;
     if length > MAX_FRAME_BYTES {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "frame too long"));
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "frame too long",
+        ));
     }
     let length = u32::try_from(length).map_err(io::Error::other)?;
     frame[..4].copy_from_slice(&length.to_be_bytes());

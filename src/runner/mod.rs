@@ -25,7 +25,9 @@ pub enum RunnerError {
     #[error("{}", .0.message)]
     Failed(Failure),
     /// The process ended; the text carries its last log line where there is one.
-    #[error("model runner has unexpectedly stopped, this may be due to resource limitations or an internal error, check ollama server logs for details{0}")]
+    #[error(
+        "model runner has unexpectedly stopped, this may be due to resource limitations or an internal error, check ollama server logs for details{0}"
+    )]
     Gone(String),
 }
 
@@ -43,7 +45,10 @@ impl RunnerError {
 pub enum GenerationEvent {
     /// The prompt was accepted.
     Started { n_prompt: u32 },
-    Text { text: String, logprobs: Vec<TokenLogprob> },
+    Text {
+        text: String,
+        logprobs: Vec<TokenLogprob>,
+    },
     /// Always the last event of a generation that did not fail.
     Finished(Finished),
 }

@@ -170,7 +170,11 @@ impl Store {
     ///
     /// # Errors
     /// Fails when the file cannot be written.
-    pub fn write_manifest(&self, _name: &ModelName, _manifest: &Manifest) -> Result<(), StoreError> {
+    pub fn write_manifest(
+        &self,
+        _name: &ModelName,
+        _manifest: &Manifest,
+    ) -> Result<(), StoreError> {
         todo!()
     }
 

@@ -19,7 +19,10 @@ pub struct EmbedRequest {
     pub dimensions: i64,
     #[serde(skip_serializing_if = "Value::is_null")]
     pub keep_alive: Value,
-    #[serde(deserialize_with = "null_is_default", skip_serializing_if = "Map::is_empty")]
+    #[serde(
+        deserialize_with = "null_is_default",
+        skip_serializing_if = "Map::is_empty"
+    )]
     pub options: Map<String, Value>,
 }
 
@@ -47,7 +50,10 @@ pub struct EmbeddingsRequest {
     pub prompt: String,
     #[serde(skip_serializing_if = "Value::is_null")]
     pub keep_alive: Value,
-    #[serde(deserialize_with = "null_is_default", skip_serializing_if = "Map::is_empty")]
+    #[serde(
+        deserialize_with = "null_is_default",
+        skip_serializing_if = "Map::is_empty"
+    )]
     pub options: Map<String, Value>,
 }
 

@@ -14,27 +14,48 @@ pub struct GenerateRequest {
     pub model: String,
     #[serde(deserialize_with = "null_is_default")]
     pub prompt: String,
-    #[serde(deserialize_with = "null_is_default", skip_serializing_if = "String::is_empty")]
+    #[serde(
+        deserialize_with = "null_is_default",
+        skip_serializing_if = "String::is_empty"
+    )]
     pub suffix: String,
-    #[serde(deserialize_with = "null_is_default", skip_serializing_if = "String::is_empty")]
+    #[serde(
+        deserialize_with = "null_is_default",
+        skip_serializing_if = "String::is_empty"
+    )]
     pub system: String,
-    #[serde(deserialize_with = "null_is_default", skip_serializing_if = "String::is_empty")]
+    #[serde(
+        deserialize_with = "null_is_default",
+        skip_serializing_if = "String::is_empty"
+    )]
     pub template: String,
-    #[serde(deserialize_with = "null_is_default", skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        deserialize_with = "null_is_default",
+        skip_serializing_if = "Vec::is_empty"
+    )]
     pub context: Vec<i32>,
     /// `None` = true.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stream: Option<bool>,
-    #[serde(deserialize_with = "null_is_default", skip_serializing_if = "std::ops::Not::not")]
+    #[serde(
+        deserialize_with = "null_is_default",
+        skip_serializing_if = "std::ops::Not::not"
+    )]
     pub raw: bool,
     #[serde(skip_serializing_if = "Value::is_null")]
     pub format: Value,
     #[serde(skip_serializing_if = "Value::is_null")]
     pub keep_alive: Value,
     /// Base64 texts.
-    #[serde(deserialize_with = "null_is_default", skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        deserialize_with = "null_is_default",
+        skip_serializing_if = "Vec::is_empty"
+    )]
     pub images: Vec<crate::chat::Image>,
-    #[serde(deserialize_with = "null_is_default", skip_serializing_if = "Map::is_empty")]
+    #[serde(
+        deserialize_with = "null_is_default",
+        skip_serializing_if = "Map::is_empty"
+    )]
     pub options: Map<String, Value>,
     #[serde(skip_serializing_if = "Value::is_null")]
     pub think: Value,
@@ -42,11 +63,18 @@ pub struct GenerateRequest {
     pub truncate: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub shift: Option<bool>,
-    #[serde(deserialize_with = "null_is_default", skip_serializing_if = "std::ops::Not::not")]
+    #[serde(
+        deserialize_with = "null_is_default",
+        skip_serializing_if = "std::ops::Not::not"
+    )]
     pub logprobs: bool,
     #[serde(deserialize_with = "null_is_default")]
     pub top_logprobs: i64,
-    #[serde(rename = "_debug_render_only", deserialize_with = "null_is_default", skip_serializing_if = "std::ops::Not::not")]
+    #[serde(
+        rename = "_debug_render_only",
+        deserialize_with = "null_is_default",
+        skip_serializing_if = "std::ops::Not::not"
+    )]
     pub debug_render_only: bool,
 }
 
@@ -58,7 +86,10 @@ pub struct ChatRequest {
     pub model: String,
     #[serde(deserialize_with = "null_is_default")]
     pub messages: Vec<Message>,
-    #[serde(deserialize_with = "null_is_default", skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        deserialize_with = "null_is_default",
+        skip_serializing_if = "Vec::is_empty"
+    )]
     pub tools: Vec<ToolDefinition>,
     /// `None` = true.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -67,7 +98,10 @@ pub struct ChatRequest {
     pub format: Value,
     #[serde(skip_serializing_if = "Value::is_null")]
     pub keep_alive: Value,
-    #[serde(deserialize_with = "null_is_default", skip_serializing_if = "Map::is_empty")]
+    #[serde(
+        deserialize_with = "null_is_default",
+        skip_serializing_if = "Map::is_empty"
+    )]
     pub options: Map<String, Value>,
     #[serde(skip_serializing_if = "Value::is_null")]
     pub think: Value,
@@ -75,11 +109,18 @@ pub struct ChatRequest {
     pub truncate: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub shift: Option<bool>,
-    #[serde(deserialize_with = "null_is_default", skip_serializing_if = "std::ops::Not::not")]
+    #[serde(
+        deserialize_with = "null_is_default",
+        skip_serializing_if = "std::ops::Not::not"
+    )]
     pub logprobs: bool,
     #[serde(deserialize_with = "null_is_default")]
     pub top_logprobs: i64,
-    #[serde(rename = "_debug_render_only", deserialize_with = "null_is_default", skip_serializing_if = "std::ops::Not::not")]
+    #[serde(
+        rename = "_debug_render_only",
+        deserialize_with = "null_is_default",
+        skip_serializing_if = "std::ops::Not::not"
+    )]
     pub debug_render_only: bool,
 }
 
@@ -186,7 +227,10 @@ pub struct TopLogprob {
     pub bytes: Vec<u8>,
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde passes a reference"
+)]
 fn is_zero(value: &u64) -> bool {
     *value == 0
 }

@@ -79,9 +79,15 @@ pub struct ShowRequest {
     pub name: String,
     #[serde(deserialize_with = "null_is_default")]
     pub verbose: bool,
-    #[serde(deserialize_with = "null_is_default", skip_serializing_if = "String::is_empty")]
+    #[serde(
+        deserialize_with = "null_is_default",
+        skip_serializing_if = "String::is_empty"
+    )]
     pub system: String,
-    #[serde(deserialize_with = "null_is_default", skip_serializing_if = "Map::is_empty")]
+    #[serde(
+        deserialize_with = "null_is_default",
+        skip_serializing_if = "Map::is_empty"
+    )]
     pub options: Map<String, Value>,
 }
 
