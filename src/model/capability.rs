@@ -1,6 +1,6 @@
 //! What a model can do (API specification §9.4, store specification §4.3).
 
-// STUB (owner: model/store helper)
+use super::gguf::Metadata;
 
 /// One capability, in the order in which they are listed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -16,6 +16,24 @@ pub enum Capability {
 }
 
 impl Capability {
+    const ALL: [Self; 8] = [
+        Self::Completion,
+        Self::Tools,
+        Self::Insert,
+        Self::Vision,
+        Self::Embedding,
+        Self::Thinking,
+        Self::Image,
+        Self::Audio,
+    ];
+
+    /// Reads the word on the wire.
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::ALL
+            .into_iter()
+            .find(|capability| capability.as_str() == word)
+    }
+
     /// Returns the word on the wire.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -37,9 +55,9 @@ pub struct Sources<'a> {
     /// `capabilities` of the config.
     pub config: &'a [String],
     /// The weights' metadata, if they could be read.
-    pub gguf: Option<&'a super::gguf::Metadata>,
+    pub gguf: Option<&'a Metadata>,
     /// The first projector's metadata.
-    pub projector: Option<&'a super::gguf::Metadata>,
+    pub projector: Option<&'a Metadata>,
     /// There is a projector layer.
     pub has_projector: bool,
     /// Family from the config.
@@ -48,7 +66,202 @@ pub struct Sources<'a> {
     pub uses_jinja: bool,
 }
 
-/// Derives the capabilities, without duplicates.
-pub fn detect(_sources: &Sources<'_>) -> Vec<Capability> {
-    todo!()
+/// Derives the capabilities, without duplicates, in the order of the API specification §9.4.
+pub fn detect(sources: &Sources<'_>) -> Vec<Capability> {
+    let mut found = Vec::new();
+    found.extend(
+        sources
+            .config
+            .iter()
+            .filter_map(|word| Capability::from_word(word)),
+    );
+    if let Some(gguf) = sources.gguf {
+        if sources.uses_jinja {
+            found.extend(of_jinja(
+                gguf.string("tokenizer.chat_template").unwrap_or_default(),
+            ));
+        }
+        found.extend(of_weights(gguf));
+    }
+    found.extend(of_projector(sources));
+    // The Go template's and the built-in parser's capabilities belong here, in this order.
+    if matches!(sources.family, "gptoss" | "gpt-oss") {
+        found.push(Capability::Thinking);
+    }
+    if sources.family == "nemotron_h_omni" {
+        found.retain(|capability| *capability != Capability::Audio);
+    }
+    let mut unique = Vec::new();
+    for capability in found {
+        if !unique.contains(&capability) {
+            unique.push(capability);
+        }
+    }
+    unique
+}
+
+/// What the text of a Jinja chat template gives away.
+fn of_jinja(template: &str) -> Vec<Capability> {
+    let has = |word: &str| template.contains(word);
+    let mut found = Vec::new();
+    if has("tools") || has("tool_call") {
+        found.push(Capability::Tools);
+    }
+    let tags = has("<think>") && has("</think>");
+    let splits = has("split('</think>')") || has("split(\"</think>\")");
+    if tags || (splits && !has("reasoning_content") && !has("<SPECIAL_12>")) {
+        found.push(Capability::Thinking);
+    }
+    found
+}
+
+fn of_weights(gguf: &Metadata) -> Vec<Capability> {
+    let mut found = vec![if gguf.get(".pooling_type").is_some() {
+        Capability::Embedding
+    } else {
+        Capability::Completion
+    }];
+    if gguf.get(".vision.block_count").is_some() {
+        found.push(Capability::Vision);
+    }
+    if gguf.get(".audio.block_count").is_some() {
+        found.push(Capability::Audio);
+    }
+    found
+}
+
+fn of_projector(sources: &Sources<'_>) -> Vec<Capability> {
+    if !sources.has_projector {
+        return Vec::new();
+    }
+    let mut found = vec![Capability::Vision];
+    if let Some(projector) = sources.projector {
+        let audio = projector.values.iter().any(|(key, value)| {
+            key.ends_with("has_audio_encoder") && value.as_bool() == Some(true)
+        });
+        let gemma3nv = projector.values.iter().any(|(key, value)| {
+            key.ends_with("vision.projector_type") && value.as_str() == Some("gemma3nv")
+        });
+        if audio && !gemma3nv {
+            found.push(Capability::Audio);
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn gguf(values: Value) -> Metadata {
+        Metadata {
+            values: values.as_object().cloned().unwrap(),
+            ..Metadata::default()
+        }
+    }
+
+    #[track_caller]
+    fn check(sources: &Sources<'_>, words: &[&str]) {
+        let found: Vec<_> = detect(sources)
+            .into_iter()
+            .map(Capability::as_str)
+            .collect();
+        assert_eq!(found, words);
+    }
+
+    #[test]
+    fn nothing_known_gives_nothing() {
+        check(&Sources::default(), &[]);
+    }
+
+    #[test]
+    fn from_the_weights() {
+        let chat = gguf(json!({"general.architecture": "llama"}));
+        check(
+            &Sources {
+                gguf: Some(&chat),
+                ..Sources::default()
+            },
+            &["completion"],
+        );
+        let embed = gguf(json!({"general.architecture": "bert", "bert.pooling_type": 1}));
+        check(
+            &Sources {
+                gguf: Some(&embed),
+                ..Sources::default()
+            },
+            &["embedding"],
+        );
+        let vision =
+            gguf(json!({"general.architecture": "gemma3", "gemma3.vision.block_count": 27}));
+        check(
+            &Sources {
+                gguf: Some(&vision),
+                ..Sources::default()
+            },
+            &["completion", "vision"],
+        );
+    }
+
+    #[test]
+    fn from_the_jinja_template_only_when_it_is_used() {
+        let text = "{% if tools %}…{% endif %}<think></think>";
+        let gguf = gguf(json!({"general.architecture": "qwen3", "tokenizer.chat_template": text}));
+        let sources = Sources {
+            gguf: Some(&gguf),
+            ..Sources::default()
+        };
+        check(&sources, &["completion"]);
+        check(
+            &Sources {
+                uses_jinja: true,
+                ..sources
+            },
+            &["tools", "thinking", "completion"],
+        );
+    }
+
+    #[test]
+    fn config_comes_first_and_is_not_repeated() {
+        let config = [
+            "vision".to_owned(),
+            "completion".to_owned(),
+            "unheard".to_owned(),
+        ];
+        let chat = gguf(json!({"general.architecture": "gptoss"}));
+        let sources = Sources {
+            config: &config,
+            gguf: Some(&chat),
+            family: "gptoss",
+            ..Sources::default()
+        };
+        check(&sources, &["vision", "completion", "thinking"]);
+    }
+
+    #[test]
+    fn from_a_projector() {
+        let audio = gguf(json!({"general.architecture": "clip", "clip.has_audio_encoder": true}));
+        let sources = Sources {
+            projector: Some(&audio),
+            has_projector: true,
+            ..Sources::default()
+        };
+        check(&sources, &["vision", "audio"]);
+        check(
+            &Sources {
+                family: "nemotron_h_omni",
+                ..sources
+            },
+            &["vision"],
+        );
+        check(
+            &Sources {
+                projector: None,
+                ..sources
+            },
+            &["vision"],
+        );
+    }
 }

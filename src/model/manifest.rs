@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::chat::null_is_default;
+
 pub const MEDIA_CONFIG: &str = "application/vnd.docker.container.image.v1+json";
 pub const MEDIA_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
 pub const MEDIA_MODEL: &str = "application/vnd.ollama.image.model";
@@ -22,7 +24,9 @@ pub const MEDIA_LICENSE: &str = "application/vnd.ollama.image.license";
 pub struct Manifest {
     pub schema_version: u32,
     pub media_type: String,
+    #[serde(deserialize_with = "null_is_default")]
     pub config: Layer,
+    #[serde(deserialize_with = "null_is_default")]
     pub layers: Vec<Layer>,
 }
 
@@ -36,14 +40,38 @@ pub struct Layer {
     /// Bytes.
     pub size: u64,
     /// Where it came from: a base model's short name or an uploaded file's name.
-    #[serde(skip_serializing_if = "String::is_empty")]
+    #[serde(
+        deserialize_with = "null_is_default",
+        skip_serializing_if = "String::is_empty"
+    )]
     pub from: String,
     /// Tensor or file name, safetensors models only.
-    #[serde(skip_serializing_if = "String::is_empty")]
+    #[serde(
+        deserialize_with = "null_is_default",
+        skip_serializing_if = "String::is_empty"
+    )]
     pub name: String,
 }
 
 impl Manifest {
+    /// Returns a manifest as Ollama writes one for a model made on this machine.
+    pub fn new(config: Layer, layers: Vec<Layer>) -> Self {
+        Self {
+            schema_version: 2,
+            media_type: MEDIA_MANIFEST.to_owned(),
+            config,
+            layers,
+        }
+    }
+
+    /// Returns the layers and, last, the config if it has a blob.
+    pub fn blobs(&self) -> impl Iterator<Item = &Layer> {
+        self.layers
+            .iter()
+            .chain(std::iter::once(&self.config))
+            .filter(|layer| !layer.digest.is_empty())
+    }
+
     /// Returns the sum of all layers and the config, in bytes.
     pub fn size(&self) -> u64 {
         self.layers.iter().fold(self.config.size, |sum, layer| {

@@ -1,6 +1,17 @@
 //! Modelfiles: lexer, parser, printer (store specification §10).
+//!
+//! Paths are kept as they are written: finding the files is for whoever has a file system.
 
-// STUB (owner: model/store helper)
+mod lexer;
+mod parameters;
+mod parse;
+mod print;
+mod show;
+#[cfg(test)]
+mod tests;
+
+pub use parameters::Parameters;
+pub use show::{Shown, parameters_text};
 
 /// A parsed Modelfile.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -10,7 +21,7 @@ pub struct Modelfile {
 }
 
 /// One instruction.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Command {
     /// Lower-case instruction name (`from`, `parameter`, …).
     pub name: String,
@@ -28,12 +39,83 @@ pub enum ModelfileError {
     Syntax(String),
 }
 
+/// All instructions, lower case.
+pub const INSTRUCTIONS: [&str; 11] = [
+    "from",
+    "license",
+    "template",
+    "system",
+    "adapter",
+    "draft",
+    "renderer",
+    "parser",
+    "parameter",
+    "message",
+    "requires",
+];
+
+/// Roles that `MESSAGE` accepts.
+pub const ROLES: [&str; 3] = ["system", "user", "assistant"];
+
 impl Modelfile {
     /// Parses a Modelfile.
     ///
     /// # Errors
     /// Returns Ollama's texts (no FROM line, unknown instruction, bad role …).
-    pub fn parse(_text: &str) -> Result<Self, ModelfileError> {
-        todo!()
+    pub fn parse(text: &str) -> Result<Self, ModelfileError> {
+        parse::parse(text)
+    }
+
+    /// Parses the bytes of a file: UTF-8, or UTF-16 with a byte order mark.
+    ///
+    /// # Errors
+    /// As [`Self::parse`].
+    pub fn decode(bytes: &[u8]) -> Result<Self, ModelfileError> {
+        let units = |to_unit: fn([u8; 2]) -> u16| -> String {
+            let units: Vec<u16> = bytes[2..]
+                .chunks_exact(2)
+                .map(|pair| to_unit([pair[0], pair[1]]))
+                .collect();
+            String::from_utf16_lossy(&units)
+        };
+        match bytes {
+            [0xfe, 0xff, ..] => Self::parse(&units(u16::from_be_bytes)),
+            [0xff, 0xfe, ..] => Self::parse(&units(u16::from_le_bytes)),
+            _ => Self::parse(&String::from_utf8_lossy(bytes)),
+        }
+    }
+
+    /// Returns the values of all instructions of that lower-case name, in file order.
+    pub fn values(&self, name: &str) -> impl Iterator<Item = &str> {
+        self.commands
+            .iter()
+            .filter(move |command| command.name == name)
+            .map(|command| command.value.as_str())
+    }
+
+    /// Returns the last value of an instruction: where it may be repeated, the last one wins.
+    pub fn last(&self, name: &str) -> Option<&str> {
+        self.values(name).last()
+    }
+}
+
+impl Command {
+    /// Makes an instruction without key and place.
+    pub fn new(name: &str, value: impl Into<String>) -> Self {
+        Self {
+            name: name.to_owned(),
+            value: value.into(),
+            ..Self::default()
+        }
+    }
+
+    /// Makes an instruction with a key (`parameter`) or a role (`message`).
+    pub fn keyed(name: &str, key: &str, value: impl Into<String>) -> Self {
+        Self {
+            name: name.to_owned(),
+            key: key.to_owned(),
+            value: value.into(),
+            line: 0,
+        }
     }
 }

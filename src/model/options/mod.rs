@@ -1,8 +1,12 @@
 //! Options: built-in defaults ← the model's params ← the request (API specification §3.5).
 
+mod table;
+#[cfg(test)]
+mod tests;
+
 use serde_json::{Map, Value};
 
-// STUB (owner: model/store helper): `merge`, table-driven; tests against runner_and_api/options_from_map.json.
+pub use table::{Kind, kind_of};
 
 /// The effective options of one request.
 #[derive(Debug, Clone, PartialEq)]
@@ -41,7 +45,47 @@ impl Options {
     ///
     /// # Errors
     /// Returns Ollama's text for a wrong type: `option "num_ctx" must be of type integer`.
-    pub fn merge(_layers: &[&Map<String, Value>]) -> Result<(Self, Vec<String>), String> {
-        todo!()
+    pub fn merge(layers: &[&Map<String, Value>]) -> Result<(Self, Vec<String>), String> {
+        let mut options = Self::default();
+        let mut unknown = Vec::new();
+        for (name, value) in layers.iter().flat_map(|layer| layer.iter()) {
+            if value.is_null() {
+                continue;
+            }
+            match table::find(name) {
+                Some(row) => row.set(&mut options, value)?,
+                None if unknown.contains(name) => {}
+                None => unknown.push(name.clone()),
+            }
+        }
+        Ok((options, unknown))
+    }
+}
+
+/// The built-in defaults.
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            num_keep: 4,
+            seed: -1,
+            num_predict: -1,
+            top_k: 40,
+            top_p: 0.9,
+            min_p: 0.0,
+            typical_p: 1.0,
+            repeat_last_n: 64,
+            temperature: 0.8,
+            repeat_penalty: 1.0,
+            presence_penalty: 0.0,
+            frequency_penalty: 0.0,
+            stop: Vec::new(),
+            num_ctx: None,
+            num_batch: None,
+            num_gpu: -1,
+            main_gpu: None,
+            use_mmap: None,
+            num_thread: 0,
+            draft_num_predict: None,
+        }
     }
 }

@@ -1,0 +1,123 @@
+//! JSON as Go's encoder writes it, so that the digests of our blobs equal Ollama's.
+//!
+//! Compact, a newline at the end, `<`, `>`, `&` and the line separators escaped, whole floats
+//! without decimals. Maps keep the order given; [`sorted`] orders them by key first.
+
+use std::io;
+
+use serde::Serialize;
+use serde_json::ser::{Formatter, Serializer};
+use serde_json::{Map, Value};
+
+/// Serialises a blob's content.
+///
+/// # Errors
+/// Fails when a map has keys that are no strings.
+pub fn to_vec(value: &impl Serialize) -> Result<Vec<u8>, serde_json::Error> {
+    let mut bytes = Vec::new();
+    value.serialize(&mut Serializer::with_formatter(&mut bytes, GoFormatter))?;
+    bytes.push(b'\n');
+    Ok(bytes)
+}
+
+/// Returns the map with its keys, and those of the maps in it, in byte order.
+pub fn sorted(map: &Map<String, Value>) -> Map<String, Value> {
+    let mut entries: Vec<_> = map.iter().collect();
+    entries.sort_by_key(|(key, _)| key.as_str());
+    entries
+        .into_iter()
+        .map(|(key, value)| (key.clone(), sorted_value(value)))
+        .collect()
+}
+
+fn sorted_value(value: &Value) -> Value {
+    match value {
+        Value::Object(map) => Value::Object(sorted(map)),
+        Value::Array(items) => items.iter().map(sorted_value).collect(),
+        other => other.clone(),
+    }
+}
+
+struct GoFormatter;
+
+impl Formatter for GoFormatter {
+    fn write_string_fragment<W: ?Sized + io::Write>(
+        &mut self,
+        writer: &mut W,
+        fragment: &str,
+    ) -> io::Result<()> {
+        let mut rest = fragment;
+        while let Some(at) = rest.find(['<', '>', '&', '\u{2028}', '\u{2029}']) {
+            let (before, tail) = rest.split_at(at);
+            writer.write_all(before.as_bytes())?;
+            let mut chars = tail.chars();
+            if let Some(c) = chars.next() {
+                write!(writer, "\\u{:04x}", u32::from(c))?;
+            }
+            rest = chars.as_str();
+        }
+        writer.write_all(rest.as_bytes())
+    }
+
+    fn write_f32<W: ?Sized + io::Write>(&mut self, writer: &mut W, value: f32) -> io::Result<()> {
+        // Both languages print the shortest text of the narrow type.
+        let wide: f64 = value.to_string().parse().unwrap_or(f64::from(value));
+        self.write_f64(writer, wide)
+    }
+
+    fn write_f64<W: ?Sized + io::Write>(&mut self, writer: &mut W, value: f64) -> io::Result<()> {
+        let size = value.abs();
+        if size != 0.0 && !(1e-6..1e21).contains(&size) {
+            let text = format!("{value:e}");
+            // Go writes a sign on every exponent: 1e+21, 1e-07 is cut to 1e-7.
+            return match text.split_once('e') {
+                Some((digits, exponent)) if !exponent.starts_with('-') => {
+                    write!(writer, "{digits}e+{exponent}")
+                }
+                _ => writer.write_all(text.as_bytes()),
+            };
+        }
+        write!(writer, "{value}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[track_caller]
+    fn check(value: &Value, text: &str) {
+        assert_eq!(
+            String::from_utf8(to_vec(value).unwrap()).unwrap(),
+            format!("{text}\n")
+        );
+    }
+
+    #[test]
+    fn like_go() {
+        check(
+            &json!({"stop": ["<|im_start|>"]}),
+            r#"{"stop":["\u003c|im_start|\u003e"]}"#,
+        );
+        check(
+            &json!("a&b\u{2028}\u{e9}\"\n"),
+            "\"a\\u0026b\\u2028\u{e9}\\\"\\n\"",
+        );
+        check(
+            &json!([1.0, 0.6, 1e21, 1e-7, -2.5, 0.0, 1_048_576]),
+            "[1,0.6,1e+21,1e-7,-2.5,0,1048576]",
+        );
+        assert_eq!(to_vec(&0.6f32).unwrap(), b"0.6\n");
+    }
+
+    #[test]
+    fn keys_are_sorted_at_every_depth() {
+        let map = json!({"b": {"z": 1, "a": 2}, "a": [{"y": 1, "x": 2}]});
+        let sorted = sorted(map.as_object().unwrap());
+        check(
+            &Value::Object(sorted),
+            r#"{"a":[{"x":2,"y":1}],"b":{"a":2,"z":1}}"#,
+        );
+    }
+}

@@ -1,0 +1,72 @@
+//! Options: precedence, types, exact error texts.
+
+use serde_json::json;
+
+use super::*;
+
+fn map(value: Value) -> Map<String, Value> {
+    value.as_object().cloned().unwrap()
+}
+
+#[track_caller]
+fn error(value: Value) -> String {
+    Options::merge(&[&map(value)]).unwrap_err()
+}
+
+#[test]
+fn later_layers_win_key_by_key() {
+    let params = map(json!({"temperature": 0.5, "stop": ["a", "b"], "num_ctx": 2048.9}));
+    let request = map(json!({"stop": ["c"], "temperature": null, "use_mmap": true}));
+    let (options, unknown) = Options::merge(&[&params, &request]).unwrap();
+    assert_eq!(options.stop, ["c"]);
+    assert_eq!(options.num_ctx, Some(2048));
+    assert_eq!(options.use_mmap, Some(true));
+    assert!((options.temperature - 0.5).abs() < f32::EPSILON);
+    assert!(unknown.is_empty());
+}
+
+#[test]
+fn unknown_names_are_reported_once() {
+    let layer = map(json!({"mirostat": 1, "temprature": 1}));
+    let (options, unknown) = Options::merge(&[&layer, &layer]).unwrap();
+    assert_eq!(options, Options::default());
+    assert_eq!(unknown, ["mirostat", "temprature"]);
+}
+
+#[test]
+fn wrong_types() {
+    assert_eq!(
+        error(json!({"num_ctx": "x"})),
+        "option \"num_ctx\" must be of type integer"
+    );
+    assert_eq!(
+        error(json!({"main_gpu": "1"})),
+        "option \"main_gpu\" must be of type integer"
+    );
+    assert_eq!(
+        error(json!({"use_mmap": 1})),
+        "option \"use_mmap\" must be of type boolean"
+    );
+    assert_eq!(
+        error(json!({"top_p": true})),
+        "option \"top_p\" must be of type float32"
+    );
+    assert_eq!(
+        error(json!({"stop": "x"})),
+        "option \"stop\" must be of type array"
+    );
+    assert_eq!(
+        error(json!({"stop": [1]})),
+        "option \"stop\" must be of an array of strings"
+    );
+}
+
+#[test]
+fn numbers_saturate() {
+    let (options, _) =
+        Options::merge(&[&map(json!({"num_ctx": -1, "top_k": 1e30, "seed": -1.9}))]).unwrap();
+    assert_eq!(
+        (options.num_ctx, options.top_k, options.seed),
+        (Some(0), i32::MAX, -1)
+    );
+}

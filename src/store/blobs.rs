@@ -1,0 +1,194 @@
+//! Blobs: written beside, hashed on the way, synced and renamed.
+
+use std::io::{self, ErrorKind, Write};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, UTIME_NOW, utimensat};
+use sha2::{Digest as _, Sha256};
+
+use super::layout::{explain, sync_folder};
+use super::{Store, StoreError};
+use crate::model::{Digest, Layer};
+
+/// A blob in the making; dropped without [`BlobWriter::finish`] it leaves nothing behind.
+#[derive(Debug)]
+pub struct BlobWriter {
+    store: Store,
+    file: fs_err::File,
+    temporary: Temporary,
+    hash: Sha256,
+    size: u64,
+}
+
+/// A file that is removed unless it was renamed.
+#[derive(Debug)]
+struct Temporary {
+    path: PathBuf,
+    renamed: bool,
+}
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        if !self.renamed
+            && let Err(error) = fs_err::remove_file(&self.path)
+            && error.kind() != ErrorKind::NotFound
+        {
+            tracing::warn!(path = %self.path.display(), %error, "could not remove a temporary blob");
+        }
+    }
+}
+
+impl Write for BlobWriter {
+    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
+        let written = self.file.write(buffer)?;
+        self.hash.update(&buffer[..written]);
+        self.size += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+impl BlobWriter {
+    /// Checks the digest, syncs and renames the blob to its name.
+    ///
+    /// # Errors
+    /// Fails with `DigestMismatch` when `expected` is another digest.
+    pub fn finish(mut self, expected: Option<Digest>) -> Result<(Digest, u64), StoreError> {
+        let got = Digest::from_bytes(self.hash.finalize_reset().into());
+        if let Some(expected) = expected.filter(|expected| *expected != got) {
+            return Err(StoreError::DigestMismatch { expected, got });
+        }
+        let path = self.store.blob_path(&got);
+        if is_file_of_size(&path, self.size) {
+            self.store.touch(&got);
+            return Ok((got, self.size));
+        }
+        make_readable(&self.file)?;
+        self.file.sync_all()?;
+        fs_err::rename(&self.temporary.path, &path)?;
+        self.temporary.renamed = true;
+        sync_folder(&self.store.blobs_dir())?;
+        Ok((got, self.size))
+    }
+}
+
+impl Store {
+    /// Whether the blob's file is there.
+    pub fn has_blob(&self, digest: &Digest) -> bool {
+        self.blob_path(digest).is_file()
+    }
+
+    /// Starts a new blob.
+    ///
+    /// # Errors
+    /// Fails when the temporary file cannot be made.
+    pub fn blob_writer(&self) -> Result<BlobWriter, StoreError> {
+        let folder = self.blobs_dir();
+        // A name that Ollama's pruner, and ours, deletes after an hour if we die.
+        let (file, path) = create_new(&folder, "sha256-")?;
+        let temporary = Temporary {
+            path,
+            renamed: false,
+        };
+        Ok(BlobWriter {
+            store: self.clone(),
+            file,
+            temporary,
+            hash: Sha256::new(),
+            size: 0,
+        })
+    }
+
+    /// Stores a small blob and describes it as a layer.
+    ///
+    /// # Errors
+    /// Fails when the blob cannot be written.
+    pub fn write_layer(&self, media_type: &str, content: &[u8]) -> Result<Layer, StoreError> {
+        let digest = Digest::of(content);
+        let size = content.len() as u64;
+        if is_file_of_size(&self.blob_path(&digest), size) {
+            self.touch(&digest);
+        } else {
+            let mut writer = self.blob_writer()?;
+            writer.write_all(content)?;
+            writer.finish(Some(digest))?;
+        }
+        Ok(Layer {
+            media_type: media_type.to_owned(),
+            digest: digest.to_string(),
+            size,
+            ..Layer::default()
+        })
+    }
+
+    /// Describes a blob that is there as a layer, and protects it from pruning for a while.
+    ///
+    /// # Errors
+    /// `BlobNotFound`
+    pub fn existing_layer(&self, media_type: &str, digest: &Digest) -> Result<Layer, StoreError> {
+        let metadata = match fs_err::metadata(self.blob_path(digest)) {
+            Ok(metadata) => metadata,
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                return Err(StoreError::BlobNotFound(*digest));
+            }
+            Err(error) => return Err(explain(&self.blob_path(digest), error)),
+        };
+        self.touch(digest);
+        let (media_type, digest) = (media_type.to_owned(), digest.to_string());
+        Ok(Layer {
+            media_type,
+            digest,
+            size: metadata.len(),
+            ..Layer::default()
+        })
+    }
+
+    /// Sets a blob's modification time to now: pruning spares young files.
+    pub(super) fn touch(&self, digest: &Digest) {
+        let path = self.blob_path(digest);
+        let now = || Timespec {
+            tv_sec: 0,
+            tv_nsec: UTIME_NOW,
+        };
+        let times = Timestamps {
+            last_access: now(),
+            last_modification: now(),
+        };
+        if let Err(error) = utimensat(CWD, &path, &times, AtFlags::empty()) {
+            tracing::debug!(path = %path.display(), %error, "could not set a blob's time");
+        }
+    }
+}
+
+/// Creates a file with a name of the prefix and random digits.
+pub(super) fn create_new(
+    folder: &Path,
+    prefix: &str,
+) -> Result<(fs_err::File, PathBuf), StoreError> {
+    loop {
+        let path = folder.join(format!("{prefix}{}", fastrand::u32(..)));
+        match fs_err::OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .open(&path)
+        {
+            Ok(file) => return Ok((file, path)),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(explain(&path, error)),
+        }
+    }
+}
+
+/// Gives a file the rights that Ollama's files have, whatever the umask.
+pub(super) fn make_readable(file: &fs_err::File) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+    file.set_permissions(std::fs::Permissions::from_mode(0o644))
+}
+
+fn is_file_of_size(path: &Path, size: u64) -> bool {
+    path.metadata()
+        .is_ok_and(|metadata| metadata.is_file() && metadata.len() == size)
+}

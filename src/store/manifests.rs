@@ -1,0 +1,284 @@
+//! Manifests: found, read, written beside and renamed, copied, deleted.
+
+use std::collections::HashSet;
+use std::io::{ErrorKind, Write as _};
+use std::path::Path;
+
+use jiff::Timestamp;
+
+use super::blobs::{create_new, make_readable};
+use super::layout::{explain, sync_folder};
+use super::{Pins, Store, StoreError};
+use crate::model::{Digest, Manifest, ModelName, go_json};
+
+/// First characters of a manifest in the making. It lies three levels down, where neither Ollama
+/// nor we look for models.
+pub(super) const TEMPORARY: &str = ".drover-";
+
+/// A manifest with what is known of its file.
+#[derive(Debug)]
+pub(super) struct Stored {
+    pub manifest: Manifest,
+    /// SHA-256 of the file, 64 hex digits.
+    pub digest: String,
+    pub modified: Timestamp,
+}
+
+/// What all manifests mention.
+#[derive(Debug, Default)]
+pub(super) struct References {
+    pub digests: HashSet<Digest>,
+    /// Some manifest could not be read: nothing may be deleted.
+    pub incomplete: bool,
+}
+
+impl Store {
+    /// Replaces the spelling of a name by that of an existing manifest, case ignored.
+    ///
+    /// A manifest whose whole name is equal comes first, then the one with the longest equal
+    /// beginning; what is not found keeps its spelling.
+    ///
+    /// # Errors
+    /// Fails when the folders cannot be read.
+    pub fn resolve(&self, name: &ModelName) -> Result<ModelName, StoreError> {
+        if self.manifest_path(name).is_file() {
+            return Ok(name.clone());
+        }
+        let equal_parts = |other: &ModelName| {
+            let pairs = name.parts().into_iter().zip(other.parts());
+            pairs
+                .take_while(|(ours, theirs)| ours.eq_ignore_ascii_case(theirs))
+                .count()
+        };
+        let mut best: Option<(usize, ModelName)> = None;
+        for other in self.names()? {
+            let count = equal_parts(&other);
+            if count > best.as_ref().map_or(0, |(most, _)| *most) {
+                best = Some((count, other));
+            }
+        }
+        let Some((count, other)) = best else {
+            return Ok(name.clone());
+        };
+        let part = |index: usize| {
+            if index < count {
+                other.parts()[index]
+            } else {
+                name.parts()[index]
+            }
+            .to_owned()
+        };
+        Ok(ModelName {
+            host: part(0),
+            namespace: part(1),
+            model: part(2),
+            tag: part(3),
+        })
+    }
+
+    /// Copies a manifest.
+    ///
+    /// # Errors
+    /// `NotFound` when the source does not exist.
+    pub fn copy(&self, source: &ModelName, destination: &ModelName) -> Result<(), StoreError> {
+        let (source, destination) = (self.resolve(source)?, self.resolve(destination)?);
+        let _guard = self.lock()?;
+        let bytes = read_bytes(&self.manifest_path(&source), &source)?;
+        if source == destination {
+            return Ok(());
+        }
+        self.put(&destination, &bytes)
+    }
+
+    /// Removes a model and the blobs that only it used.
+    ///
+    /// # Errors
+    /// `NotFound` when it does not exist.
+    pub fn delete(&self, name: &ModelName) -> Result<(), StoreError> {
+        let name = self.resolve(name)?;
+        let _guard = self.lock()?;
+        let path = self.manifest_path(&name);
+        let bytes = read_bytes(&path, &name)?;
+        fs_err::remove_file(&path).map_err(|error| explain(&path, error))?;
+        self.remove_empty_folders();
+        // The manifest is gone for good before any blob goes.
+        sync_folder(&self.manifests_dir())?;
+        if let Ok(manifest) = parse(&path, &bytes) {
+            self.remove_unused(&digests_of(&manifest))?;
+        }
+        Ok(())
+    }
+
+    /// Writes a manifest (compact JSON and a newline), beside and renamed.
+    ///
+    /// # Errors
+    /// Fails when the file cannot be written.
+    pub fn write_manifest(&self, name: &ModelName, manifest: &Manifest) -> Result<(), StoreError> {
+        self.write_manifest_bytes(name, &encode(manifest)?)
+    }
+
+    /// Writes a manifest as it was received: its bytes make the model's digest.
+    ///
+    /// # Errors
+    /// Fails when the bytes are no manifest or the file cannot be written.
+    pub fn write_manifest_bytes(&self, name: &ModelName, bytes: &[u8]) -> Result<(), StoreError> {
+        parse(&self.manifest_path(name), bytes)?;
+        let _guard = self.lock()?;
+        self.put(name, bytes)
+    }
+
+    /// Puts a new model in the place of an old one, if there is one: all blobs must be there, and
+    /// those that only the old one used go.
+    ///
+    /// # Errors
+    /// `BlobNotFound` when another process deleted a blob meanwhile.
+    pub fn replace(
+        &self,
+        name: &ModelName,
+        manifest: &Manifest,
+        pins: Pins,
+    ) -> Result<(), StoreError> {
+        let name = self.resolve(name)?;
+        let _guard = self.lock()?;
+        for digest in digests_of(manifest) {
+            if !self.has_blob(&digest) {
+                return Err(StoreError::BlobNotFound(digest));
+            }
+        }
+        let path = self.manifest_path(&name);
+        let old = fs_err::read(&path)
+            .ok()
+            .and_then(|bytes| parse(&path, &bytes).ok());
+        self.put(&name, &encode(manifest)?)?;
+        drop(pins);
+        if let Some(old) = old
+            && !self
+                .inner
+                .keep_unused
+                .load(std::sync::atomic::Ordering::Relaxed)
+        {
+            self.remove_unused(&digests_of(&old))?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn stored(&self, name: &ModelName) -> Result<Stored, StoreError> {
+        let path = self.manifest_path(name);
+        let bytes = read_bytes(&path, name)?;
+        let metadata = fs_err::metadata(&path).map_err(|error| explain(&path, error))?;
+        let modified = Timestamp::try_from(metadata.modified()?).unwrap_or(Timestamp::UNIX_EPOCH);
+        Ok(Stored {
+            manifest: parse(&path, &bytes)?,
+            digest: Digest::of(&bytes).hex(),
+            modified,
+        })
+    }
+
+    /// Collects what all manifests mention.
+    pub(super) fn references(&self) -> Result<References, StoreError> {
+        let mut references = References::default();
+        for name in self.names()? {
+            let manifest = self.stored(&name).map(|stored| stored.manifest);
+            match manifest
+                .and_then(|manifest| strict_digests_of(&self.manifest_path(&name), &manifest))
+            {
+                Ok(digests) => references.digests.extend(digests),
+                Err(error) => {
+                    tracing::warn!(model = %name.short(), %error, "bad manifest, no blob is deleted");
+                    references.incomplete = true;
+                }
+            }
+        }
+        Ok(references)
+    }
+
+    /// Writes the bytes; the caller holds the lock.
+    fn put(&self, name: &ModelName, bytes: &[u8]) -> Result<(), StoreError> {
+        let path = self.manifest_path(name);
+        let (Some(folder), Some(above)) = (path.parent(), path.parent().and_then(Path::parent))
+        else {
+            return Ok(());
+        };
+        fs_err::create_dir_all(folder).map_err(|error| explain(folder, error))?;
+        let (mut file, temporary) = create_new(above, TEMPORARY)?;
+        let written = file
+            .write_all(bytes)
+            .and_then(|()| make_readable(&file))
+            .and_then(|()| file.sync_all())
+            .and_then(|()| fs_err::rename(&temporary, &path));
+        if let Err(error) = written {
+            // The first error is the one to tell; a leftover is pruned later.
+            let _ = fs_err::remove_file(&temporary);
+            return Err(explain(&path, error));
+        }
+        sync_folder(folder)?;
+        Ok(())
+    }
+
+    /// Deletes those of the blobs that nothing mentions; the caller holds the lock.
+    fn remove_unused(&self, candidates: &[Digest]) -> Result<(), StoreError> {
+        let references = self.references()?;
+        if references.incomplete {
+            return Ok(());
+        }
+        for digest in candidates {
+            if references.digests.contains(digest) || self.inner.pins.holds(digest) {
+                continue;
+            }
+            match fs_err::remove_file(self.blob_path(digest)) {
+                Err(error) if error.kind() != ErrorKind::NotFound => {
+                    return Err(explain(&self.blob_path(digest), error));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+fn encode(manifest: &Manifest) -> Result<Vec<u8>, StoreError> {
+    go_json::to_vec(manifest).map_err(|error| StoreError::Io(error.into()))
+}
+
+fn read_bytes(path: &Path, name: &ModelName) -> Result<Vec<u8>, StoreError> {
+    match fs_err::read(path) {
+        Ok(bytes) => Ok(bytes),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+            Err(StoreError::NotFound(name.short()))
+        }
+        Err(error) => Err(explain(path, error)),
+    }
+}
+
+/// Reads the first JSON value, as Ollama does.
+fn parse(path: &Path, bytes: &[u8]) -> Result<Manifest, StoreError> {
+    let corrupt = |reason: String| StoreError::Corrupt {
+        path: path.to_owned(),
+        reason,
+    };
+    match serde_json::Deserializer::from_slice(bytes)
+        .into_iter::<Manifest>()
+        .next()
+    {
+        Some(Ok(manifest)) => Ok(manifest),
+        Some(Err(error)) => Err(corrupt(format!("bad manifest: {error}"))),
+        None => Err(corrupt("empty manifest".to_owned())),
+    }
+}
+
+/// Digests of layers and config; those that are none name no blob.
+fn digests_of(manifest: &Manifest) -> Vec<Digest> {
+    manifest
+        .blobs()
+        .filter_map(|layer| layer.digest.parse().ok())
+        .collect()
+}
+
+fn strict_digests_of(path: &Path, manifest: &Manifest) -> Result<Vec<Digest>, StoreError> {
+    let digests: Result<Vec<Digest>, _> =
+        manifest.blobs().map(|layer| layer.digest.parse()).collect();
+    digests.map_err(|_| StoreError::Corrupt {
+        path: path.to_owned(),
+        reason: "bad manifest: a layer's digest is none".to_owned(),
+    })
+}

@@ -1,0 +1,149 @@
+//! Recorded answers of Ollama's own code: Modelfiles, options, durations.
+//!
+//! The data lies beside the checkout (`../shared/testdata`, or `DROVER_TESTDATA`); without it the
+//! tests say so and pass.
+
+use std::path::PathBuf;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use drover::model::modelfile::Modelfile;
+use drover::model::options::Options;
+use drover::units::parse_go_duration;
+use serde_json::{Value, json};
+
+/// The cases of a fixture, or nothing when the test data is absent.
+fn cases(file: &str) -> Vec<Value> {
+    #[expect(clippy::disallowed_methods, reason = "where the test data is")]
+    let root = std::env::var("DROVER_TESTDATA").unwrap_or_else(|_| "../shared/testdata".to_owned());
+    let path = PathBuf::from(root).join("fixtures").join(file);
+    let Ok(text) = fs_err::read_to_string(&path) else {
+        println!("skipped: no {}", path.display());
+        return Vec::new();
+    };
+    let fixture: Value = serde_json::from_str(&text).unwrap();
+    fixture["cases"].as_array().unwrap().clone()
+}
+
+/// Runs a check over all cases and fails with the list of those that differ.
+fn run(file: &str, check: impl Fn(&Value) -> Result<(), String>) {
+    let cases = cases(file);
+    let mut failures = Vec::new();
+    for case in &cases {
+        if let Err(reason) = check(case) {
+            failures.push(format!("{}: {reason}", case["name"]));
+        }
+    }
+    println!(
+        "{file}: {} passed, {} failed",
+        cases.len() - failures.len(),
+        failures.len()
+    );
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+fn same<T: PartialEq + std::fmt::Debug>(got: &T, want: &T) -> Result<(), String> {
+    if got == want {
+        Ok(())
+    } else {
+        Err(format!("got {got:?}, want {want:?}"))
+    }
+}
+
+#[test]
+fn modelfiles() {
+    run("modelfile.json", |case| {
+        let parsed = match case["input_base64"].as_str() {
+            Some(text) => Modelfile::decode(&STANDARD.decode(text).unwrap()),
+            None => Modelfile::parse(case["input"].as_str().unwrap_or_default()),
+        };
+        let file = match (parsed, case["error"].as_str()) {
+            (Err(error), Some(want)) => return same(&error.to_string().as_str(), &want),
+            (Err(error), None) => return Err(error.to_string()),
+            (Ok(_), Some(want)) => return Err(format!("no error, want {want}")),
+            (Ok(file), None) => file,
+        };
+        let commands: Vec<Value> = file
+            .commands
+            .iter()
+            .map(|command| match command.name.as_str() {
+                "from" => json!({"name": "model", "args": command.value}),
+                "parameter" => json!({"name": command.key, "args": command.value}),
+                "message" => json!({"name": "message", "args": format!("{}: {}", command.key, command.value)}),
+                name => json!({"name": name, "args": command.value}),
+            })
+            .collect();
+        same(&Value::from(commands), &case["commands"])?;
+        same(
+            &file.to_string().as_str(),
+            &case["string"].as_str().unwrap_or_default(),
+        )
+    });
+}
+
+#[test]
+fn options() {
+    run("runner_and_api/options_from_map.json", |case| {
+        let layer = case["options"].as_object().unwrap();
+        match (Options::merge(&[layer]), case["error"].as_str()) {
+            (Err(error), Some(want)) => same(&error.as_str(), &want),
+            (Err(error), None) => Err(error),
+            (Ok(_), Some(want)) => Err(format!("no error, want {want}")),
+            (Ok((options, _)), None) => {
+                let got = as_recorded(&options);
+                let want = case["expected"].as_object().unwrap();
+                want.iter()
+                    .try_for_each(|(key, want)| same(&comparable(&got[key]), &comparable(want)))
+            }
+        }
+    });
+}
+
+/// Ollama has no "unset" for some options; its defaults stand in.
+fn as_recorded(options: &Options) -> Value {
+    json!({
+        "draft_num_predict": options.draft_num_predict.unwrap_or(4),
+        "frequency_penalty": options.frequency_penalty,
+        "main_gpu": options.main_gpu,
+        "min_p": options.min_p,
+        "num_batch": options.num_batch.unwrap_or(512),
+        "num_ctx": options.num_ctx.unwrap_or(4096),
+        "num_gpu": options.num_gpu,
+        "num_keep": options.num_keep,
+        "num_predict": options.num_predict,
+        "num_thread": options.num_thread,
+        "presence_penalty": options.presence_penalty,
+        "repeat_last_n": options.repeat_last_n,
+        "repeat_penalty": options.repeat_penalty,
+        "seed": options.seed,
+        "stop": options.stop,
+        "temperature": options.temperature,
+        "top_k": options.top_k,
+        "top_p": options.top_p,
+        "typical_p": options.typical_p,
+        "use_mmap": options.use_mmap,
+    })
+}
+
+/// Numbers by value in single precision, `null` lists as empty ones.
+fn comparable(value: &Value) -> String {
+    match value {
+        Value::Null => "[]".to_owned(),
+        Value::Number(number) => format!("{:.4}", number.as_f64().unwrap()),
+        other => other.to_string().replace("null", "[]"),
+    }
+}
+
+#[test]
+fn durations() {
+    run("runner_and_api/keep_alive.json", |case| {
+        let Some(text) = case["json"].as_str() else {
+            return Ok(());
+        };
+        match (parse_go_duration(text), case["error"].as_str()) {
+            (Ok(nanos), None) => same(&Some(nanos), &case["nanoseconds"].as_i64()),
+            (Err(error), Some(want)) => same(&error.as_str(), &want),
+            (got, want) => Err(format!("got {got:?}, want {want:?}")),
+        }
+    });
+}
