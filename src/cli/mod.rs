@@ -1,7 +1,146 @@
-//! STUB (owner: CLI helper).
+//! The command line: one table of commands (`args.rs`, `help.rs`), one file per command.
+//!
+//! The only way to the daemon is the HTTP client; `serve` and `runner` are the two commands that
+//! do not use it.
 
+mod answer;
+mod args;
+pub mod commands;
+mod context;
+mod help;
+mod interrupt;
+mod media;
+mod parameter;
+mod repl;
+mod session;
+mod ui;
+mod usage;
+
+pub use args::ServeArgs;
+
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::path::Path;
 use std::process::ExitCode;
 
+use clap::FromArgMatches as _;
+
+use crate::config::ClientConfig;
+use args::{Cli, Command};
+use context::Context;
+use ui::Ui;
+
+/// Runs the program: arguments in, exit code out.
 pub fn main() -> ExitCode {
-    todo!()
+    let mut args = std::env::args_os();
+    let program = program_name(args.next().as_deref());
+    let config = ClientConfig::load();
+    let ui = Ui::new(config.no_color);
+    match run(ui, config, program, args) {
+        Ok(code) => code,
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            ui.talk(&format!("Error: {error}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(
+    ui: Ui,
+    config: ClientConfig,
+    program: &'static str,
+    args: impl Iterator<Item = OsString>,
+) -> anyhow::Result<ExitCode> {
+    let args = usage::fold_switches(args).map_err(anyhow::Error::msg)?;
+    let words = std::iter::once(OsString::from(program)).chain(args);
+    let mut command = help::command(program);
+    let cli = match command.try_get_matches_from_mut(words) {
+        Ok(matches) => Cli::from_arg_matches(&matches)?,
+        Err(error) => {
+            if let Some(message) = usage::message(&error, program) {
+                anyhow::bail!(message);
+            }
+            error.print()?;
+            return Ok(ExitCode::SUCCESS);
+        }
+    };
+    match cli.command {
+        _ if cli.version => block_on(commands::version::run(ui, &config)),
+        None => {
+            ui.out(&command.render_help().to_string())?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Some(Command::Runner(_)) => Ok(crate::engine::run()),
+        Some(Command::Serve(args)) => commands::serve::run(&args),
+        Some(Command::Completion(args)) => commands::completion::run(ui, &args, command),
+        Some(Command::Signin(_) | Command::Signout(_)) => commands::account::run(),
+        Some(Command::Launch(_)) => commands::launch::run(ui, &config),
+        Some(command) => {
+            check_arity(&command)?;
+            block_on(dispatch(Context::new(ui, config)?, command))
+        }
+    }
+}
+
+/// Runs a command that talks to the daemon.
+async fn dispatch(context: Context, command: Command) -> anyhow::Result<ExitCode> {
+    context.client.heartbeat().await?;
+    match command {
+        Command::Create(args) => commands::create::run(&context, &args).await?,
+        Command::Show(args) => commands::show::run(&context, &args).await?,
+        Command::Run(args) => commands::run::run(&context, &args).await?,
+        Command::Stop(args) => commands::stop::run(&context, &args).await?,
+        Command::Pull(args) => commands::pull::run(&context, &args).await?,
+        Command::Push(args) => commands::push::run(&context, &args).await?,
+        Command::List(args) => commands::list::run(&context, &args).await?,
+        Command::Ps(args) => commands::ps::run(&context, &args).await?,
+        Command::Cp(args) => commands::cp::run(&context, &args).await?,
+        Command::Rm(args) => commands::rm::run(&context, &args).await?,
+        // The others have been served without the daemon.
+        _ => {}
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn check_arity(command: &Command) -> anyhow::Result<()> {
+    let (name, args) = match command {
+        Command::Create(args) => ("create", &args.args),
+        Command::Show(args) => ("show", &args.args),
+        Command::Run(args) => ("run", &args.args),
+        Command::Stop(args) => ("stop", &args.args),
+        Command::Pull(args) => ("pull", &args.args),
+        Command::Push(args) => ("push", &args.args),
+        Command::Cp(args) => ("cp", &args.args),
+        Command::Rm(args) => ("rm", &args.args),
+        _ => return Ok(()),
+    };
+    help::check_arity(name, args.len()).map_err(anyhow::Error::msg)
+}
+
+/// Drives a command to its end on this thread.
+fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let result = runtime.block_on(work);
+    // Nobody waits for a file that is still being read.
+    runtime.shutdown_background();
+    result
+}
+
+fn program_name(argv0: Option<&OsStr>) -> &'static str {
+    let stem = argv0.map(Path::new).and_then(Path::file_stem);
+    if stem.is_some_and(|stem| stem == "ollama") {
+        "ollama"
+    } else {
+        "drover"
+    }
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let io = error
+        .chain()
+        .find_map(|cause| cause.downcast_ref::<io::Error>());
+    io.is_some_and(|io| io.kind() == io::ErrorKind::BrokenPipe)
 }

@@ -1,1 +1,124 @@
-//! STUB
+//! Typed HTTP client of our own API: the command line's only way to the daemon.
+//!
+//! One method per endpoint. It also works against an Ollama daemon, as Ollama's client works
+//! against ours. *Invariant:* nothing here touches the file system or the terminal.
+
+mod error;
+mod generate;
+mod lines;
+mod models;
+#[cfg(test)]
+mod tests;
+mod transfer;
+
+pub use error::ClientError;
+pub use lines::Lines;
+
+use std::time::Duration;
+
+use reqwest::{Method, RequestBuilder, Response};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::config::HostSpec;
+
+/// The version of Ollama whose behaviour is offered; clients compare it as a semantic version.
+pub const OLLAMA_VERSION: &str = "0.33.0";
+
+/// Longest wait for a connection; answers may take as long as they like.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A client of one daemon; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Client {
+    http: reqwest::Client,
+    base_url: String,
+}
+
+impl Client {
+    /// Makes a client of the daemon at `host`; connects to nothing yet.
+    ///
+    /// # Errors
+    /// Fails when the system's certificates cannot be read (only for `https`).
+    pub fn new(host: &HostSpec) -> Result<Self, ClientError> {
+        // Already installed is as good.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        // A connection that sat idle while the user typed is no gain, and may be dead.
+        let mut builder = reqwest::Client::builder()
+            .user_agent(user_agent())
+            .connect_timeout(CONNECT_TIMEOUT)
+            .pool_max_idle_per_host(0);
+        if host.is_loopback() {
+            builder = builder.no_proxy();
+        }
+        if host.scheme == "http" {
+            // Reading the system's certificates takes longer than most commands.
+            builder = builder.tls_certs_only([]);
+        }
+        let http = builder.build().map_err(ClientError::from)?;
+        Ok(Self {
+            http,
+            base_url: host.base_url(),
+        })
+    }
+
+    fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        self.http
+            .request(method, format!("{}{path}", self.base_url))
+    }
+
+    /// Sends a request and returns the answer if its status is a success.
+    async fn send(request: RequestBuilder) -> Result<Response, ClientError> {
+        let response = request.header("accept", "application/json").send().await?;
+        if response.status().is_success() {
+            return Ok(response);
+        }
+        Err(error::from_response(response).await)
+    }
+
+    async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
+        let response = Self::send(self.request(Method::GET, path)).await?;
+        Ok(response.json().await?)
+    }
+
+    async fn post<B: Serialize, T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &B,
+    ) -> Result<T, ClientError> {
+        let response = Self::send(self.request(Method::POST, path).json(body)).await?;
+        Ok(response.json().await?)
+    }
+
+    async fn post_stream<B: Serialize, T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &B,
+    ) -> Result<Lines<T>, ClientError> {
+        let request = self.request(Method::POST, path).json(body);
+        let response = request
+            .header("accept", "application/x-ndjson")
+            .send()
+            .await?;
+        if response.status().is_success() {
+            return Ok(Lines::new(response));
+        }
+        Err(error::from_response(response).await.with_status_line())
+    }
+}
+
+fn user_agent() -> String {
+    let arch = if cfg!(target_arch = "x86_64") {
+        "x86_64"
+    } else if cfg!(target_arch = "aarch64") {
+        "arm64"
+    } else {
+        "other"
+    };
+    let system = if cfg!(target_os = "linux") {
+        "linux"
+    } else {
+        "other"
+    };
+    format!("drover/{} ({arch} {system})", env!("CARGO_PKG_VERSION"))
+}

@@ -2,6 +2,12 @@
 
 // STUB (owner: integrator): env.rs with the table of variables, Config::load.
 
+pub mod client;
+mod host;
+pub mod values;
+
+pub use client::ClientConfig;
+
 use std::path::PathBuf;
 use std::time::Duration;
 

@@ -1,0 +1,208 @@
+//! What can be typed: commands and their flags. No logic; counts of arguments are checked against
+//! the table in `help.rs`, because their errors have Ollama's texts.
+
+use clap::{Args, Parser, Subcommand};
+
+/// The whole command line.
+#[derive(Debug, Parser)]
+#[command(
+    about = "Large language model runner",
+    disable_version_flag = true,
+    args_override_self = true,
+    subcommand_help_heading = "Available Commands"
+)]
+pub(crate) struct Cli {
+    /// Show version information
+    #[arg(short = 'v', long)]
+    pub(crate) version: bool,
+    /// Show timings for response
+    #[arg(long, hide = true)]
+    pub(crate) verbose: bool,
+    /// Don't wrap words to the next line automatically
+    #[arg(long, hide = true)]
+    pub(crate) nowordwrap: bool,
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+}
+
+/// The commands, in the order in which help lists them.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Start the server
+    #[command(alias = "start")]
+    Serve(ServeArgs),
+    /// Create a model from a Modelfile
+    Create(CreateArgs),
+    /// Show information for a model
+    Show(ShowArgs),
+    /// Run a model
+    Run(RunArgs),
+    /// Stop a running model
+    Stop(ModelArgs),
+    /// Pull a model from a registry
+    Pull(TransferArgs),
+    /// Push a model to a registry
+    Push(TransferArgs),
+    /// Sign in (not available: this server has no cloud)
+    #[command(alias = "login")]
+    Signin(AnyArgs),
+    /// Sign out (not available: this server has no cloud)
+    #[command(alias = "logout")]
+    Signout(AnyArgs),
+    /// List models
+    #[command(visible_alias = "ls")]
+    List(ListArgs),
+    /// List running models
+    Ps(ListArgs),
+    /// Copy a model
+    Cp(ModelArgs),
+    /// Remove a model
+    Rm(ModelArgs),
+    /// Explain how to point another program at this server
+    Launch(AnyArgs),
+    /// Print a shell's completion script
+    Completion(CompletionArgs),
+    /// Internal: serve one model to the server that started this process
+    #[command(hide = true)]
+    Runner(AnyArgs),
+}
+
+/// Flags of `serve`.
+#[derive(Debug, Default, Args)]
+pub struct ServeArgs {
+    /// Address to listen on, instead of OLLAMA_HOST
+    #[arg(long, value_name = "HOST:PORT")]
+    pub host: Option<String>,
+    #[arg(hide = true)]
+    pub(crate) args: Vec<String>,
+}
+
+/// Flags of `create`.
+#[derive(Debug, Args)]
+pub(crate) struct CreateArgs {
+    /// Name of the Modelfile (default "Modelfile")
+    #[arg(short = 'f', long, value_name = "FILE", allow_hyphen_values = true)]
+    pub(crate) file: Option<String>,
+    /// Quantize model to this level (e.g. q4_K_M)
+    #[arg(short = 'q', long, value_name = "TYPE")]
+    pub(crate) quantize: Option<String>,
+    /// Quantize the draft model to this level
+    #[arg(long, value_name = "TYPE")]
+    pub(crate) draft_quantize: Option<String>,
+    /// Not supported
+    #[arg(long, hide = true)]
+    pub(crate) experimental: bool,
+    #[arg(hide = true)]
+    pub(crate) args: Vec<String>,
+}
+
+/// Flags of `show`.
+#[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each one is a flag")]
+pub(crate) struct ShowArgs {
+    /// Show license of a model
+    #[arg(long)]
+    pub(crate) license: bool,
+    /// Show Modelfile of a model
+    #[arg(long)]
+    pub(crate) modelfile: bool,
+    /// Show parameters of a model
+    #[arg(long)]
+    pub(crate) parameters: bool,
+    /// Show template of a model
+    #[arg(long)]
+    pub(crate) template: bool,
+    /// Show system message of a model
+    #[arg(long)]
+    pub(crate) system: bool,
+    /// Show detailed model information
+    #[arg(short = 'v', long)]
+    pub(crate) verbose: bool,
+    /// Print the server's answer as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[arg(hide = true)]
+    pub(crate) args: Vec<String>,
+}
+
+/// Flags of `run`.
+#[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each one is a flag")]
+pub(crate) struct RunArgs {
+    /// Duration to keep a model loaded (e.g. 5m)
+    #[arg(long, value_name = "DURATION", allow_hyphen_values = true)]
+    pub(crate) keepalive: Option<String>,
+    /// Show timings for response
+    #[arg(long)]
+    pub(crate) verbose: bool,
+    /// Use an insecure registry
+    #[arg(long)]
+    pub(crate) insecure: bool,
+    /// Don't wrap words to the next line automatically
+    #[arg(long)]
+    pub(crate) nowordwrap: bool,
+    /// Response format: json, or a JSON schema
+    #[arg(long, value_name = "FORMAT", allow_hyphen_values = true)]
+    pub(crate) format: Option<String>,
+    /// Thinking mode: true, false, high, medium, low or max; the value needs `=`
+    #[arg(
+        long,
+        value_name = "MODE",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true"
+    )]
+    pub(crate) think: Option<String>,
+    /// Hide thinking output (if provided)
+    #[arg(long)]
+    pub(crate) hidethinking: bool,
+    /// Embedding models: cut inputs that are longer than the context
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub(crate) truncate: Option<String>,
+    /// Embedding models: number of values per vector
+    #[arg(long, value_name = "N", allow_hyphen_values = true)]
+    pub(crate) dimensions: Option<i64>,
+    #[arg(hide = true)]
+    pub(crate) args: Vec<String>,
+}
+
+/// Flags of `pull` and `push`.
+#[derive(Debug, Args)]
+pub(crate) struct TransferArgs {
+    /// Use an insecure registry (plain HTTP)
+    #[arg(long)]
+    pub(crate) insecure: bool,
+    #[arg(hide = true)]
+    pub(crate) args: Vec<String>,
+}
+
+/// Flags of `list` and `ps`.
+#[derive(Debug, Args)]
+pub(crate) struct ListArgs {
+    /// Print the server's answer as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[arg(hide = true)]
+    pub(crate) args: Vec<String>,
+}
+
+/// Nothing but names of models.
+#[derive(Debug, Args)]
+pub(crate) struct ModelArgs {
+    #[arg(hide = true)]
+    pub(crate) args: Vec<String>,
+}
+
+/// The shell to complete for.
+#[derive(Debug, Args)]
+pub(crate) struct CompletionArgs {
+    #[arg(hide = true)]
+    pub(crate) args: Vec<String>,
+}
+
+/// Anything at all, flags included.
+#[derive(Debug, Args)]
+pub(crate) struct AnyArgs {
+    #[arg(hide = true, trailing_var_arg = true, allow_hyphen_values = true)]
+    pub(crate) args: Vec<String>,
+}

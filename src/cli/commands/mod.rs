@@ -1,0 +1,17 @@
+//! One file per command.
+
+pub(crate) mod account;
+pub(crate) mod completion;
+pub(crate) mod cp;
+pub(crate) mod create;
+pub(crate) mod launch;
+pub(crate) mod list;
+pub(crate) mod ps;
+pub(crate) mod pull;
+pub(crate) mod push;
+pub(crate) mod rm;
+pub(crate) mod run;
+pub mod serve;
+pub(crate) mod show;
+pub(crate) mod stop;
+pub(crate) mod version;

@@ -1,0 +1,119 @@
+//! `ps`: the models in memory.
+
+use jiff::Timestamp;
+
+use super::list::short_id;
+use crate::api::ollama::{ProcessModel, ProcessResponse};
+use crate::cli::args::ListArgs;
+use crate::cli::context::Context;
+use crate::cli::ui::table;
+use crate::units;
+
+/// Prints the loaded models whose names begin with the argument.
+pub(crate) async fn run(context: &Context, args: &ListArgs) -> anyhow::Result<()> {
+    let prefix = args.args.first().map_or("", String::as_str);
+    let mut loaded = context.client.ps().await?;
+    loaded.models.retain(|model| model.name.starts_with(prefix));
+    if args.json {
+        context
+            .ui
+            .out_line(&serde_json::to_string_pretty(&loaded)?)?;
+        return Ok(());
+    }
+    context.ui.out(&text(&loaded, Timestamp::now()))?;
+    Ok(())
+}
+
+fn text(loaded: &ProcessResponse, now: Timestamp) -> String {
+    let rows: Vec<Vec<String>> = loaded.models.iter().map(|model| row(model, now)).collect();
+    table::listing(
+        &["NAME", "ID", "SIZE", "PROCESSOR", "CONTEXT", "UNTIL"],
+        &rows,
+    )
+}
+
+fn row(model: &ProcessModel, now: Timestamp) -> Vec<String> {
+    vec![
+        model.name.clone(),
+        short_id(&model.digest),
+        units::format_bytes(model.size),
+        processor(model.size, model.size_vram),
+        model.context_length.to_string(),
+        until(&model.expires_at, now),
+    ]
+}
+
+fn processor(size: u64, vram: u64) -> String {
+    if vram == 0 {
+        return "100% CPU".to_owned();
+    }
+    if vram == size {
+        return "100% GPU".to_owned();
+    }
+    if vram > size {
+        return "Unknown".to_owned();
+    }
+    // Rounded to the nearest, halves up, as both numbers are positive.
+    let on_cpu = (u128::from(size - vram) * 200 + u128::from(size)) / (u128::from(size) * 2);
+    format!("{on_cpu}%/{}% CPU/GPU", 100 - on_cpu)
+}
+
+fn until(expires_at: &str, now: Timestamp) -> String {
+    match expires_at.parse::<Timestamp>() {
+        Ok(then) if then > now => units::relative_time(then, now),
+        _ => "Stopping...".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn processors_are_told_in_percent() {
+        for (size, vram, expected) in [
+            (100, 0, "100% CPU"),
+            (0, 0, "100% CPU"),
+            (100, 100, "100% GPU"),
+            (100, 101, "Unknown"),
+            (0, 1, "Unknown"),
+            (200, 103, "49%/51% CPU/GPU"),
+            (1000, 999, "0%/100% CPU/GPU"),
+            (8_000_000_000, 2_000_000_000, "75%/25% CPU/GPU"),
+        ] {
+            assert_eq!(processor(size, vram), expected, "{size} {vram}");
+        }
+    }
+
+    #[test]
+    fn a_past_expiry_means_stopping() {
+        let now: Timestamp = "2026-08-21T12:00:00Z".parse().unwrap();
+        assert_eq!(until("2026-08-21T11:59:59Z", now), "Stopping...");
+        assert_eq!(until("0001-01-01T00:00:00Z", now), "Stopping...");
+    }
+
+    #[test]
+    fn the_table_has_ollamas_columns() {
+        let now: Timestamp = "2026-08-21T12:00:00Z".parse().unwrap();
+        let model = ProcessModel {
+            name: "gemma4:latest".to_owned(),
+            digest: "0a1b2c3d4e5f6a7b".to_owned(),
+            size: 8_100_000_000,
+            size_vram: 8_100_000_000,
+            context_length: 32768,
+            expires_at: "2026-08-21T12:04:00.5Z".to_owned(),
+            ..ProcessModel::default()
+        };
+        let expected = "\
+NAME             ID              SIZE      PROCESSOR    CONTEXT    UNTIL              .
+gemma4:latest    0a1b2c3d4e5f    8.1 GB    100% GPU     32768      4 minutes from now    .
+";
+        let text = text(
+            &ProcessResponse {
+                models: vec![model],
+            },
+            now,
+        );
+        assert_eq!(text.replace('\n', ".\n"), expected);
+    }
+}

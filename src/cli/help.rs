@@ -1,0 +1,229 @@
+//! The table of commands: usage, counts of arguments, examples and variables for each help text.
+
+use std::fmt::Write as _;
+
+use clap::{Command, CommandFactory as _};
+
+use super::args::Cli;
+
+/// How many arguments a command takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Arity {
+    Any,
+    Exactly(usize),
+    AtLeast(usize),
+}
+
+/// What help tells of one command.
+struct Row {
+    name: &'static str,
+    usage: &'static str,
+    arity: Arity,
+    /// Lines after the program's name.
+    examples: &'static [&'static str],
+    variables: &'static [(&'static str, &'static str)],
+}
+
+const HOST: (&str, &str) = (
+    "OLLAMA_HOST",
+    "IP Address for the ollama server (default 127.0.0.1:11434)",
+);
+
+const CLIENT: &[(&str, &str)] = &[HOST];
+
+const RUN: &[(&str, &str)] = &[
+    HOST,
+    (
+        "OLLAMA_EDITOR",
+        "Path to editor for interactive prompt editing (Ctrl+G)",
+    ),
+    ("OLLAMA_NOHISTORY", "Do not preserve readline history"),
+];
+
+const SERVE: &[(&str, &str)] = &[
+    (
+        "OLLAMA_DEBUG",
+        "Show additional debug information (e.g. OLLAMA_DEBUG=1)",
+    ),
+    HOST,
+    (
+        "OLLAMA_CONTEXT_LENGTH",
+        "Context length to use unless otherwise specified",
+    ),
+    (
+        "OLLAMA_KEEP_ALIVE",
+        "The duration that models stay loaded in memory (default \"5m\")",
+    ),
+    (
+        "OLLAMA_MAX_LOADED_MODELS",
+        "Maximum number of loaded models",
+    ),
+    ("OLLAMA_MAX_QUEUE", "Maximum number of queued requests"),
+    ("OLLAMA_MODELS", "The path to the models directory"),
+    (
+        "OLLAMA_NUM_PARALLEL",
+        "Maximum number of parallel requests per model",
+    ),
+    ("OLLAMA_NOPRUNE", "Do not prune model blobs on startup"),
+    (
+        "OLLAMA_ORIGINS",
+        "A comma separated list of allowed origins",
+    ),
+    (
+        "OLLAMA_FLASH_ATTENTION",
+        "Enable or disable flash attention",
+    ),
+    (
+        "OLLAMA_KV_CACHE_TYPE",
+        "Quantization type for the K/V cache (default: f16)",
+    ),
+    (
+        "OLLAMA_GPU_OVERHEAD",
+        "Reserve a portion of VRAM per GPU (bytes)",
+    ),
+    (
+        "OLLAMA_LOAD_TIMEOUT",
+        "How long model loads may stall before giving up (default \"5m\")",
+    ),
+];
+
+#[rustfmt::skip]
+const ROWS: &[Row] = &[
+    Row { name: "serve", usage: "serve [flags]", arity: Arity::Any, variables: SERVE,
+        examples: &["serve", "serve --host 0.0.0.0:11434"] },
+    Row { name: "create", usage: "create MODEL [flags]", arity: Arity::Exactly(1), variables: CLIENT,
+        examples: &["create my-model -f ./Modelfile", "create small -f ./Modelfile --quantize q4_K_M"] },
+    Row { name: "show", usage: "show MODEL [flags]", arity: Arity::Exactly(1), variables: CLIENT,
+        examples: &["show llama3.2", "show llama3.2 --modelfile", "show llama3.2 --json"] },
+    Row { name: "run", usage: "run MODEL [PROMPT] [flags]", arity: Arity::AtLeast(1), variables: RUN,
+        examples: &["run llama3.2", "run llama3.2 \"Why is the sky blue?\"", "run llama3.2 \"Summarise:\" < README.md", "run gemma3 \"What is in ./photo.jpg?\""] },
+    Row { name: "stop", usage: "stop MODEL [flags]", arity: Arity::Exactly(1), variables: CLIENT,
+        examples: &["stop llama3.2"] },
+    Row { name: "pull", usage: "pull MODEL [flags]", arity: Arity::Exactly(1), variables: CLIENT,
+        examples: &["pull llama3.2", "pull hf.co/bartowski/Llama-3.2-1B-Instruct-GGUF:Q4_K_M"] },
+    Row { name: "push", usage: "push MODEL [flags]", arity: Arity::Exactly(1), variables: CLIENT,
+        examples: &["push registry.example.com/team/model"] },
+    Row { name: "signin", usage: "signin", arity: Arity::Any, variables: CLIENT, examples: &["signin"] },
+    Row { name: "signout", usage: "signout", arity: Arity::Any, variables: CLIENT, examples: &["signout"] },
+    Row { name: "list", usage: "list [PREFIX] [flags]", arity: Arity::Any, variables: CLIENT,
+        examples: &["list", "list llama", "ls --json"] },
+    Row { name: "ps", usage: "ps [PREFIX] [flags]", arity: Arity::Any, variables: CLIENT,
+        examples: &["ps", "ps --json"] },
+    Row { name: "cp", usage: "cp SOURCE DESTINATION [flags]", arity: Arity::Exactly(2), variables: CLIENT,
+        examples: &["cp llama3.2 my-llama"] },
+    Row { name: "rm", usage: "rm MODEL [MODEL...] [flags]", arity: Arity::AtLeast(1), variables: CLIENT,
+        examples: &["rm llama3.2", "rm one two"] },
+    Row { name: "launch", usage: "launch [NAME] [-- ARGS]", arity: Arity::Any, variables: CLIENT,
+        examples: &["launch"] },
+    Row { name: "completion", usage: "completion bash|zsh|fish", arity: Arity::Exactly(1), variables: &[],
+        examples: &["completion bash > /etc/bash_completion.d/ollama", "completion fish | source"] },
+    Row { name: "runner", usage: "runner", arity: Arity::Any, variables: &[], examples: &["runner"] },
+];
+
+/// Builds the parser for a program called `program` (`ollama` or `drover`).
+pub(crate) fn command(program: &'static str) -> Command {
+    let mut command = Cli::command()
+        .name(program)
+        .bin_name(program)
+        .override_usage(format!("{program} [flags]\n       {program} [command]"))
+        .after_help(variables_help(CLIENT));
+    for row in ROWS {
+        command = command.mut_subcommand(row.name, |sub| {
+            sub.override_usage(format!("{program} {}", row.usage))
+                .after_help(after_help(program, row))
+                .args_override_self(true)
+        });
+    }
+    command
+}
+
+/// Checks the number of a command's arguments.
+///
+/// # Errors
+/// Returns Ollama's text.
+pub(crate) fn check_arity(name: &str, count: usize) -> Result<(), String> {
+    let row = ROWS.iter().find(|row| row.name == name);
+    match row.map_or(Arity::Any, |row| row.arity) {
+        Arity::Exactly(wanted) if count != wanted => {
+            Err(format!("accepts {wanted} arg(s), received {count}"))
+        }
+        Arity::AtLeast(wanted) if count < wanted => Err(format!(
+            "requires at least {wanted} arg(s), only received {count}"
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn after_help(program: &str, row: &Row) -> String {
+    let mut text = "Examples:\n".to_owned();
+    for example in row.examples {
+        text.push_str(&format!("  {program} {example}\n"));
+    }
+    if !row.variables.is_empty() {
+        text.push('\n');
+        text.push_str(&variables_help(row.variables));
+    }
+    text
+}
+
+/// The section that lists variables; names take 27 columns.
+fn variables_help(variables: &[(&str, &str)]) -> String {
+    let mut text = "Environment Variables:\n".to_owned();
+    for (name, doc) in variables {
+        // Writing to a string does not fail.
+        let _ = writeln!(text, "      {name:<24}   {doc}");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_command_has_a_row() {
+        let command = command("ollama");
+        command.clone().debug_assert();
+        for sub in command.get_subcommands() {
+            assert!(
+                ROWS.iter().any(|row| row.name == sub.get_name()),
+                "{}",
+                sub.get_name()
+            );
+        }
+    }
+
+    #[test]
+    fn wrong_counts_have_ollamas_texts() {
+        assert_eq!(
+            check_arity("show", 0).unwrap_err(),
+            "accepts 1 arg(s), received 0"
+        );
+        assert_eq!(
+            check_arity("run", 0).unwrap_err(),
+            "requires at least 1 arg(s), only received 0"
+        );
+        assert_eq!(check_arity("list", 9), Ok(()));
+    }
+
+    #[test]
+    fn help_has_examples_and_variables() {
+        let mut command = command("drover");
+        let run = command
+            .find_subcommand_mut("run")
+            .unwrap()
+            .render_help()
+            .to_string();
+        assert!(run.contains("drover run MODEL [PROMPT] [flags]"), "{run}");
+        assert!(
+            run.contains("\nExamples:\n  drover run llama3.2\n"),
+            "{run}"
+        );
+        let row = "      OLLAMA_NOHISTORY           Do not preserve readline history\n";
+        assert!(
+            run.contains(&format!("Environment Variables:\n      OLLAMA_HOST")),
+            "{run}"
+        );
+        assert!(run.contains(row), "{run}");
+    }
+}

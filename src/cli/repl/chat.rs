@@ -1,0 +1,102 @@
+//! One turn of the conversation.
+
+use crate::api::ollama::Metrics;
+use crate::chat::Message;
+use crate::cli::answer::{AnswerView, statistics};
+use crate::cli::context::Context;
+use crate::cli::session::Session;
+use crate::cli::{interrupt, media};
+use crate::client::ClientError;
+
+/// Shows the messages that the model brings along.
+pub(super) fn replay(context: &Context, session: &Session) -> anyhow::Result<()> {
+    for message in &session.seeded {
+        match message.role.as_str() {
+            "user" => context.ui.out_line(&format!(">>> {}", message.content))?,
+            "assistant" => {
+                let mut view = AnswerView::new(context.ui, session);
+                view.content(&message.content)?;
+                view.finish()?;
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Whether a line that begins with a slash names a file that the model could look at.
+pub(super) fn is_file(session: &Session, line: &str) -> bool {
+    let word = line.split_whitespace().next().unwrap_or_default();
+    session.multimodal && media::mentions_path(line, word)
+}
+
+/// Sends a message and shows the answer. The answer joins the conversation, the question stays in
+/// it also when the answer was interrupted.
+pub(super) async fn answer(
+    context: &Context,
+    session: &mut Session,
+    text: &str,
+) -> anyhow::Result<()> {
+    let message = if session.multimodal {
+        let found = media::extract(context.ui, text)?;
+        Message {
+            images: found.images,
+            ..Message::text("user", found.text)
+        }
+    } else {
+        Message::text("user", text)
+    };
+    session.messages.push(message);
+    let mut view = AnswerView::new(context.ui, session);
+    let work = stream(context, session, &mut view);
+    let outcome = interrupt::or_else_none(work).await;
+    let answered = match outcome {
+        Some(Err(error)) => {
+            drop(view);
+            return recover(context, error);
+        }
+        Some(Ok(answered)) => Some(answered),
+        None => None,
+    };
+    view.finish()?;
+    if let Some((message, metrics)) = answered {
+        session.messages.push(message);
+        if let Some(metrics) = metrics.filter(|_| session.verbose) {
+            context.ui.talk_raw(&statistics(&metrics));
+        }
+    }
+    Ok(())
+}
+
+async fn stream(
+    context: &Context,
+    session: &Session,
+    view: &mut AnswerView,
+) -> anyhow::Result<(Message, Option<Metrics>)> {
+    let mut lines = context.client.chat(&session.chat_request()).await?;
+    let mut answer = Message::text("assistant", "");
+    let mut metrics = None;
+    while let Some(chunk) = lines.next().await? {
+        view.thinking(&chunk.message.thinking)?;
+        view.content(&chunk.message.content)?;
+        view.tool_calls(&chunk.message.tool_calls)?;
+        answer.thinking.push_str(&chunk.message.thinking);
+        answer.content.push_str(&chunk.message.content);
+        if chunk.done {
+            metrics = Some(chunk.metrics);
+        }
+    }
+    Ok((answer, metrics))
+}
+
+/// A wish that the model cannot fulfil is told; anything else ends the conversation.
+fn recover(context: &Context, error: anyhow::Error) -> anyhow::Result<()> {
+    let text = error.to_string();
+    let about_thinking = error.downcast_ref::<ClientError>().is_some()
+        && (text.contains("does not support thinking") || text.contains("invalid think value"));
+    if !about_thinking {
+        return Err(error);
+    }
+    context.ui.out_line(&format!("error: {text}"))?;
+    Ok(())
+}

@@ -1,0 +1,178 @@
+//! The line editor: keys, placeholder, history.
+
+use std::borrow::Cow;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rustyline::completion::Completer;
+use rustyline::error::ReadlineError;
+use rustyline::highlight::Highlighter;
+use rustyline::hint::{Hint, Hinter};
+use rustyline::history::FileHistory;
+use rustyline::validate::Validator;
+use rustyline::{
+    Cmd, ConditionalEventHandler, Config, Editor, Event, EventContext, EventHandler, Helper,
+    KeyCode, KeyEvent, Modifiers, RepeatCount,
+};
+
+use super::external;
+use crate::cli::ui::Ui;
+use crate::config::ClientConfig;
+
+const HISTORY_ENTRIES: usize = 100;
+const TAB: &str = "        ";
+
+/// What the user did.
+#[derive(Debug)]
+pub(super) enum Typed {
+    Line(String),
+    /// Ctrl-C.
+    Interrupted,
+    /// Ctrl-D on an empty line.
+    End,
+}
+
+/// Reads lines and keeps the history.
+pub(super) struct LineEditor {
+    editor: Editor<Placeholder, FileHistory>,
+    /// Where entries are kept; `None` when there is no place.
+    history: Option<PathBuf>,
+    ui: Ui,
+    editor_command: String,
+    /// Ctrl-G was pressed.
+    wants_editor: Arc<AtomicBool>,
+}
+
+impl LineEditor {
+    /// Prepares the terminal's keys and loads the history.
+    pub(super) fn new(ui: Ui, config: &ClientConfig) -> anyhow::Result<Self> {
+        let settings = Config::builder()
+            .max_history_size(HISTORY_ENTRIES)?
+            .auto_add_history(false)
+            .bracketed_paste(true)
+            .build();
+        let mut editor = Editor::with_config(settings)?;
+        editor.set_helper(Some(Placeholder {
+            text: "",
+            color: !config.no_color,
+        }));
+        editor.bind_sequence(KeyEvent::ctrl('J'), Cmd::Newline);
+        let tab = KeyEvent(KeyCode::Tab, Modifiers::NONE);
+        editor.bind_sequence(tab, Cmd::Insert(1, TAB.to_owned()));
+        let wants_editor = Arc::new(AtomicBool::new(false));
+        let handler = OpenEditor(Arc::clone(&wants_editor));
+        editor.bind_sequence(
+            KeyEvent::ctrl('G'),
+            EventHandler::Conditional(Box::new(handler)),
+        );
+        let history = config
+            .state_dir
+            .as_ref()
+            .map(|folder| folder.join("history"));
+        if let Some(path) = &history {
+            // A first start has none, and an unreadable one must not keep anyone from talking.
+            let _ = editor.load_history(path);
+        }
+        let editor_command = config.editor.clone();
+        Ok(Self {
+            editor,
+            history,
+            ui,
+            editor_command,
+            wants_editor,
+        })
+    }
+
+    /// Waits for the next line; `continued` = it continues a text.
+    pub(super) fn read(&mut self, continued: bool) -> anyhow::Result<Typed> {
+        let (prompt, placeholder) = if continued {
+            ("... ", "Press Enter to send")
+        } else {
+            (">>> ", "Send a message (/? for help)")
+        };
+        if let Some(helper) = self.editor.helper_mut() {
+            helper.text = placeholder;
+        }
+        let mut initial = String::new();
+        loop {
+            let line = match self.editor.readline_with_initial(prompt, (&initial, "")) {
+                Ok(line) => line,
+                Err(ReadlineError::Interrupted) => return Ok(Typed::Interrupted),
+                Err(ReadlineError::Eof) => return Ok(Typed::End),
+                Err(error) => return Err(error.into()),
+            };
+            if !self.wants_editor.swap(false, Ordering::Relaxed) {
+                return Ok(Typed::Line(line));
+            }
+            initial = external::edit(self.ui, &self.editor_command, line);
+        }
+    }
+
+    /// Adds an entry to the history, and to its file if `save`.
+    pub(super) fn remember(&mut self, line: &str, save: bool) {
+        if line.trim().is_empty() {
+            return;
+        }
+        let added = self.editor.add_history_entry(line).unwrap_or(false);
+        let Some(path) = self.history.as_ref().filter(|_| added && save) else {
+            return;
+        };
+        // A full disk costs the history, not the conversation.
+        if let Some(folder) = path.parent()
+            && fs_err::create_dir_all(folder).is_ok()
+        {
+            let _ = self.editor.save_history(path);
+        }
+    }
+}
+
+/// Ctrl-G: hands the line to [`LineEditor::read`], which opens the editor.
+struct OpenEditor(Arc<AtomicBool>);
+
+impl ConditionalEventHandler for OpenEditor {
+    fn handle(&self, _: &Event, _: RepeatCount, _: bool, _: &EventContext<'_>) -> Option<Cmd> {
+        self.0.store(true, Ordering::Relaxed);
+        Some(Cmd::AcceptLine)
+    }
+}
+
+/// Grey text on an empty line.
+struct Placeholder {
+    text: &'static str,
+    color: bool,
+}
+
+struct PlaceholderHint(&'static str);
+
+impl Hint for PlaceholderHint {
+    fn display(&self) -> &str {
+        self.0
+    }
+
+    fn completion(&self) -> Option<&str> {
+        None
+    }
+}
+
+impl Hinter for Placeholder {
+    type Hint = PlaceholderHint;
+
+    fn hint(&self, line: &str, _: usize, _: &rustyline::Context<'_>) -> Option<PlaceholderHint> {
+        (line.is_empty() && self.color).then_some(PlaceholderHint(self.text))
+    }
+}
+
+impl Highlighter for Placeholder {
+    fn highlight_hint<'h>(&self, hint: &'h str) -> Cow<'h, str> {
+        Cow::Owned(format!("\x1b[38;5;245m{hint}\x1b[0m"))
+    }
+}
+
+impl Completer for Placeholder {
+    type Candidate = String;
+}
+
+impl Validator for Placeholder {}
+
+impl Helper for Placeholder {}

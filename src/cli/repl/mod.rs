@@ -1,0 +1,115 @@
+//! The conversation at the terminal: read a line, do what it says, show the answer.
+
+mod chat;
+mod editor;
+mod external;
+mod help;
+mod input;
+mod load;
+mod set;
+mod show;
+
+use crate::cli::context::Context;
+use crate::cli::session::Session;
+use editor::{LineEditor, Typed};
+use input::{Input, Reader};
+
+/// Whether the conversation goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Next {
+    Continue,
+    Leave,
+}
+
+/// Talks with the user until they leave.
+pub(super) async fn run(context: &Context, session: Session) -> anyhow::Result<()> {
+    let mut repl = Repl {
+        context,
+        session,
+        reader: Reader::default(),
+    };
+    load::preload(context, &repl.session).await?;
+    chat::replay(context, &repl.session)?;
+    let mut editor = LineEditor::new(context.ui, &context.config)?;
+    loop {
+        let typed = editor.read(repl.reader.is_open())?;
+        let next = match typed {
+            Typed::Line(line) => {
+                let next = repl.line(&line).await?;
+                editor.remember(&line, repl.session.save_history);
+                next
+            }
+            Typed::Interrupted => {
+                repl.reader = Reader::default();
+                context.ui.out("\nUse Ctrl + d or /bye to exit.\n")?;
+                Next::Continue
+            }
+            Typed::End => {
+                context.ui.out("\n")?;
+                Next::Leave
+            }
+        };
+        if next == Next::Leave {
+            return Ok(());
+        }
+    }
+}
+
+/// The conversation and the line that is being entered.
+struct Repl<'a> {
+    context: &'a Context,
+    session: Session,
+    reader: Reader,
+}
+
+impl Repl<'_> {
+    async fn line(&mut self, line: &str) -> anyhow::Result<Next> {
+        let ui = self.context.ui;
+        match self.reader.push(line) {
+            Input::Nothing => {}
+            Input::Exit => return Ok(Next::Leave),
+            Input::List => self.list().await?,
+            Input::Load(args) => load::load(self.context, &mut self.session, &args).await?,
+            Input::Save(args) => load::save(self.context, &self.session, &args).await?,
+            Input::Clear => {
+                self.session.clear();
+                ui.out_line("Cleared session context")?;
+            }
+            Input::Set(args) => self.set(&args)?,
+            Input::Show(args) => show::run(self.context, &self.session, &args).await?,
+            Input::Help(topic) => ui.talk_raw(help::text(&topic)),
+            Input::System(text) => {
+                self.session.set_system(&text);
+                ui.out_line("Set system message.")?;
+            }
+            Input::Slash(line) if !chat::is_file(&self.session, &line) => {
+                let word = line.split_whitespace().next().unwrap_or_default();
+                ui.out_line(&format!("Unknown command '{word}'. Type /? for help"))?;
+            }
+            Input::Slash(text) | Input::Message(text) => {
+                chat::answer(self.context, &mut self.session, &text).await?;
+            }
+        }
+        Ok(Next::Continue)
+    }
+
+    async fn list(&self) -> anyhow::Result<()> {
+        let models = self.context.client.list().await?;
+        let table = crate::cli::commands::list::text(&models, jiff::Timestamp::now());
+        Ok(self.context.ui.out(&table)?)
+    }
+
+    fn set(&mut self, args: &[String]) -> anyhow::Result<()> {
+        let ui = self.context.ui;
+        match set::apply(&mut self.session, args) {
+            set::Reply::Said(text) => ui.out(&text)?,
+            set::Reply::Warned { warning, said } => {
+                ui.talk(&warning);
+                ui.out(&said)?;
+            }
+            set::Reply::Help(text) => ui.talk_raw(text),
+            set::Reply::OpenSystem(text) => self.reader.open_system(text),
+        }
+        Ok(())
+    }
+}

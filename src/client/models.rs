@@ -1,0 +1,79 @@
+//! Listing, inspecting, copying and deleting models; is the daemon there at all.
+
+use reqwest::Method;
+
+use super::{Client, ClientError};
+use crate::api::ollama::{
+    CopyRequest, ListResponse, ModelRequest, ProcessResponse, ShowRequest, ShowResponse,
+    VersionResponse,
+};
+
+impl Client {
+    /// Asks whether the daemon answers.
+    ///
+    /// # Errors
+    /// Returns [`ClientError::Unreachable`] when nobody listens.
+    pub async fn heartbeat(&self) -> Result<(), ClientError> {
+        Self::send(self.request(Method::HEAD, "/")).await.map(drop)
+    }
+
+    /// Returns the daemon's version.
+    ///
+    /// # Errors
+    /// Fails when the daemon does not answer as promised; so do all methods below.
+    pub async fn version(&self) -> Result<String, ClientError> {
+        Ok(self.get::<VersionResponse>("/api/version").await?.version)
+    }
+
+    /// Returns the models on disk.
+    ///
+    /// # Errors
+    /// See [`Self::version`].
+    pub async fn list(&self) -> Result<ListResponse, ClientError> {
+        self.get("/api/tags").await
+    }
+
+    /// Returns the models in memory.
+    ///
+    /// # Errors
+    /// See [`Self::version`].
+    pub async fn ps(&self) -> Result<ProcessResponse, ClientError> {
+        self.get("/api/ps").await
+    }
+
+    /// Returns what is known about a model.
+    ///
+    /// # Errors
+    /// Status 404 when there is no such model.
+    pub async fn show(&self, request: &ShowRequest) -> Result<ShowResponse, ClientError> {
+        self.post("/api/show", request).await
+    }
+
+    /// Gives a model a second name.
+    ///
+    /// # Errors
+    /// Status 404 when there is no such model.
+    pub async fn copy(&self, source: &str, destination: &str) -> Result<(), ClientError> {
+        let body = CopyRequest {
+            source: source.to_owned(),
+            destination: destination.to_owned(),
+        };
+        Self::send(self.request(Method::POST, "/api/copy").json(&body))
+            .await
+            .map(drop)
+    }
+
+    /// Deletes a model.
+    ///
+    /// # Errors
+    /// Status 404 when there is no such model.
+    pub async fn delete(&self, model: &str) -> Result<(), ClientError> {
+        let body = ModelRequest {
+            model: model.to_owned(),
+            name: model.to_owned(),
+        };
+        Self::send(self.request(Method::DELETE, "/api/delete").json(&body))
+            .await
+            .map(drop)
+    }
+}

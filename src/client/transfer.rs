@@ -1,0 +1,97 @@
+//! Pulling, pushing and creating models; uploading blobs.
+
+use futures_util::TryStreamExt as _;
+use reqwest::{Body, Method};
+use serde::Serialize;
+use tokio::io::AsyncRead;
+use tokio_util::io::ReaderStream;
+
+use super::{Client, ClientError, Lines};
+use crate::api::ollama::{CreateRequest, Progress};
+use crate::model::Digest;
+
+/// Bytes read and sent at a time.
+const UPLOAD_CHUNK_BYTES: usize = 256 * 1024;
+
+/// Body of pull and push.
+#[derive(Serialize)]
+struct TransferRequest<'a> {
+    model: &'a str,
+    /// The spelling that old daemons want.
+    name: &'a str,
+    insecure: bool,
+}
+
+impl Client {
+    /// Fetches a model from its registry; `insecure` means plain HTTP.
+    ///
+    /// # Errors
+    /// Fails when the daemon refuses; most errors come in the stream.
+    pub async fn pull(&self, model: &str, insecure: bool) -> Result<Lines<Progress>, ClientError> {
+        let body = TransferRequest {
+            model,
+            name: model,
+            insecure,
+        };
+        self.post_stream("/api/pull", &body).await
+    }
+
+    /// Sends a model to its registry; `insecure` means plain HTTP.
+    ///
+    /// # Errors
+    /// See [`Self::pull`].
+    pub async fn push(&self, model: &str, insecure: bool) -> Result<Lines<Progress>, ClientError> {
+        let body = TransferRequest {
+            model,
+            name: model,
+            insecure,
+        };
+        self.post_stream("/api/push", &body).await
+    }
+
+    /// Makes a model of uploaded blobs or another model.
+    ///
+    /// # Errors
+    /// See [`Self::pull`].
+    pub async fn create(&self, request: &CreateRequest) -> Result<Lines<Progress>, ClientError> {
+        self.post_stream("/api/create", request).await
+    }
+
+    /// Whether the daemon has a blob already.
+    ///
+    /// # Errors
+    /// Fails on any other answer than yes or no.
+    pub async fn has_blob(&self, digest: &Digest) -> Result<bool, ClientError> {
+        let request = self.request(Method::HEAD, &format!("/api/blobs/{digest}"));
+        match Self::send(request).await {
+            Ok(_) => Ok(true),
+            Err(error) if error.is_not_found() => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Uploads a blob; `sent` hears of every piece of bytes on its way.
+    ///
+    /// # Errors
+    /// Fails when the daemon finds another digest, or the reader or the connection breaks.
+    pub async fn upload_blob<R, F>(
+        &self,
+        digest: &Digest,
+        size_bytes: u64,
+        reader: R,
+        sent: F,
+    ) -> Result<(), ClientError>
+    where
+        R: AsyncRead + Send + 'static,
+        F: Fn(u64) + Send + 'static,
+    {
+        let pieces = ReaderStream::with_capacity(reader, UPLOAD_CHUNK_BYTES);
+        let pieces = pieces.inspect_ok(move |piece| sent(piece.len() as u64));
+        let request = self
+            .request(Method::POST, &format!("/api/blobs/{digest}"))
+            .header("content-length", size_bytes)
+            .header("content-type", "application/octet-stream")
+            .body(Body::wrap_stream(pieces));
+        Self::send(request).await.map(drop)
+    }
+}
