@@ -22,32 +22,97 @@ pub struct Variable {
 pub const VARIABLES: &[Variable] = &[
     row("OLLAMA_HOST", "127.0.0.1:11434", "Address to listen on"),
     row("OLLAMA_MODELS", "~/.ollama/models", "Folder of the models"),
-    row("OLLAMA_CONTEXT_LENGTH", "0", "Cap on a request's context that sets none (0 = what fits)"),
-    row("OLLAMA_KEEP_ALIVE", "5m", "How long an idle model stays loaded (negative = forever)"),
-    row("OLLAMA_LOAD_TIMEOUT", "5m", "Longest time without progress while loading (0 = never)"),
-    row("OLLAMA_MAX_LOADED_MODELS", "0", "Models loaded at once (0 = 3 per GPU, or 3)"),
-    row("OLLAMA_NUM_PARALLEL", "0", "Requests a model serves at once (0 = automatic)"),
-    row("OLLAMA_MAX_QUEUE", "512", "Requests that may wait for a model to load"),
-    row("OLLAMA_FLASH_ATTENTION", "automatic", "Flash attention on or off"),
-    row("OLLAMA_KV_CACHE_TYPE", "f16", "Type of the KV cache: f16, q8_0, q4_0"),
+    row(
+        "OLLAMA_CONTEXT_LENGTH",
+        "0",
+        "Cap on a request's context that sets none (0 = what fits)",
+    ),
+    row(
+        "OLLAMA_KEEP_ALIVE",
+        "5m",
+        "How long an idle model stays loaded (negative = forever)",
+    ),
+    row(
+        "OLLAMA_LOAD_TIMEOUT",
+        "5m",
+        "Longest time without progress while loading (0 = never)",
+    ),
+    row(
+        "OLLAMA_MAX_LOADED_MODELS",
+        "0",
+        "Models loaded at once (0 = 3 per GPU, or 3)",
+    ),
+    row(
+        "OLLAMA_NUM_PARALLEL",
+        "0",
+        "Requests a model serves at once (0 = automatic)",
+    ),
+    row(
+        "OLLAMA_MAX_QUEUE",
+        "512",
+        "Requests that may wait for a model to load",
+    ),
+    row(
+        "OLLAMA_FLASH_ATTENTION",
+        "automatic",
+        "Flash attention on or off",
+    ),
+    row(
+        "OLLAMA_KV_CACHE_TYPE",
+        "f16",
+        "Type of the KV cache: f16, q8_0, q4_0",
+    ),
     row("OLLAMA_GPU_OVERHEAD", "0", "Bytes kept free on each GPU"),
-    row("OLLAMA_NOPRUNE", "false", "Keep blobs that no model uses at start"),
-    row("OLLAMA_ORIGINS", "", "More origins that browsers may call from, comma-separated"),
+    row(
+        "OLLAMA_NOPRUNE",
+        "false",
+        "Keep blobs that no model uses at start",
+    ),
+    row(
+        "OLLAMA_ORIGINS",
+        "",
+        "More origins that browsers may call from, comma-separated",
+    ),
     row("OLLAMA_DEBUG", "0", "More log lines: 1 = debug, 2 = trace"),
-    row("DROVER_STATE_DIR", "~/.local/state/drover", "drover's own state"),
-    row("DROVER_MAX_BODY", "268435456", "Largest request body in bytes"),
-    row("DROVER_GRACE", "10s", "How long streams may run on after SIGTERM"),
-    row("DROVER_RUNNER_TIMEOUT", "2m", "A runner that is silent for this long is restarted"),
+    row(
+        "DROVER_STATE_DIR",
+        "~/.local/state/drover",
+        "drover's own state",
+    ),
+    row(
+        "DROVER_MAX_BODY",
+        "268435456",
+        "Largest request body in bytes",
+    ),
+    row(
+        "DROVER_GRACE",
+        "10s",
+        "How long streams may run on after SIGTERM",
+    ),
+    row(
+        "DROVER_RUNNER_TIMEOUT",
+        "2m",
+        "A runner that is silent for this long is restarted",
+    ),
 ];
 
 /// Variables of Ollama that change nothing here, with the reason.
 const WITHOUT_EFFECT: &[(&str, &str)] = &[
-    ("OLLAMA_SCHED_SPREAD", "models are placed whole or split by llama.cpp"),
-    ("OLLAMA_LLM_LIBRARY", "the back ends are chosen when drover is built or by the hardware"),
+    (
+        "OLLAMA_SCHED_SPREAD",
+        "models are placed whole or split by llama.cpp",
+    ),
+    (
+        "OLLAMA_LLM_LIBRARY",
+        "the back ends are chosen when drover is built or by the hardware",
+    ),
     ("OLLAMA_GO_TEMPLATE", "the GGUF chat template is used"),
     ("OLLAMA_REMOTES", "there are no cloud models"),
     ("OLLAMA_IGPU_ENABLE", "llama.cpp chooses the devices"),
-    ("OLLAMA_VULKAN", "the back ends are chosen when drover is built"),
+    (
+        "OLLAMA_VULKAN",
+        "the back ends are chosen when drover is built",
+    ),
     ("OLLAMA_TMPDIR", "obsolete"),
     ("OLLAMA_RUNNERS_DIR", "obsolete"),
     ("OLLAMA_NEW_ENGINE", "obsolete"),
@@ -57,8 +122,7 @@ const WITHOUT_EFFECT: &[(&str, &str)] = &[
     ("OLLAMA_NEW_ESTIMATES", "obsolete"),
 ];
 
-const KV_CACHE_TYPES: &[&str] =
-    &["f16", "f32", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0"];
+const KV_CACHE_TYPES: &[&str] = &["f16", "f32", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0"];
 
 const fn row(name: &'static str, default: &'static str, doc: &'static str) -> Variable {
     Variable { name, default, doc }
@@ -76,13 +140,18 @@ pub fn process(name: &str) -> Option<String> {
 /// # Errors
 /// All mistakes at once: bad `DROVER_*` values, no home folder.
 pub fn load(lookup: &dyn Fn(&str) -> Option<String>) -> Result<Loaded, ConfigError> {
-    let mut reader = Reader { lookup, warnings: Vec::new(), mistakes: Vec::new() };
+    let mut reader = Reader {
+        lookup,
+        warnings: Vec::new(),
+        mistakes: Vec::new(),
+    };
     let config = reader.config();
     reader.report_without_effect();
     match config {
-        Some(config) if reader.mistakes.is_empty() => {
-            Ok(Loaded { config, warnings: reader.warnings })
-        }
+        Some(config) if reader.mistakes.is_empty() => Ok(Loaded {
+            config,
+            warnings: reader.warnings,
+        }),
         _ => Err(ConfigError(reader.mistakes)),
     }
 }
@@ -118,7 +187,9 @@ impl Reader<'_> {
                 .and_then(|text| values::tri_state(&text)),
             kv_cache_type: self.kv_cache_type(),
             gpu_overhead: self.number("OLLAMA_GPU_OVERHEAD", 0),
-            no_prune: self.text("OLLAMA_NOPRUNE").is_some_and(|text| values::boolean(&text)),
+            no_prune: self
+                .text("OLLAMA_NOPRUNE")
+                .is_some_and(|text| values::boolean(&text)),
             debug_level: self.debug_level(),
             max_body_bytes: self.own_bytes("DROVER_MAX_BODY", 256 << 20),
             shutdown_grace: self.own_duration("DROVER_GRACE", Duration::from_secs(10)),
@@ -131,7 +202,10 @@ impl Reader<'_> {
     fn host(&mut self) -> HostSpec {
         let text = self.text("OLLAMA_HOST").unwrap_or_default();
         let host = HostSpec::parse(&text);
-        let port = text.trim_end_matches('/').rsplit_once(':').map(|(_, port)| port.to_owned());
+        let port = text
+            .trim_end_matches('/')
+            .rsplit_once(':')
+            .map(|(_, port)| port.to_owned());
         if let Some(port) = port.filter(|port| !port.contains(['/', ']']))
             && port.parse::<u16>().is_err()
             && !text.ends_with("::1")
@@ -168,22 +242,30 @@ impl Reader<'_> {
 
     fn required(&mut self, path: Option<PathBuf>, name: &str) -> Option<PathBuf> {
         if path.is_none() {
-            self.mistakes.push(format!("$HOME is not set: set HOME or {name}"));
+            self.mistakes
+                .push(format!("$HOME is not set: set HOME or {name}"));
         }
         path
     }
 
     fn origins(&self) -> Vec<String> {
         let list = self.text("OLLAMA_ORIGINS").unwrap_or_default();
-        list.split(',').map(str::trim).filter(|item| !item.is_empty()).map(str::to_owned).collect()
+        list.split(',')
+            .map(str::trim)
+            .filter(|item| !item.is_empty())
+            .map(str::to_owned)
+            .collect()
     }
 
     fn keep_alive(&mut self) -> KeepAlive {
         let default = KeepAlive::For(Duration::from_secs(300));
-        let Some(text) = self.text("OLLAMA_KEEP_ALIVE") else { return default };
+        let Some(text) = self.text("OLLAMA_KEEP_ALIVE") else {
+            return default;
+        };
         match values::duration_nanos(&text) {
-            Some(nanos) => u64::try_from(nanos)
-                .map_or(KeepAlive::Forever, |nanos| KeepAlive::For(Duration::from_nanos(nanos))),
+            Some(nanos) => u64::try_from(nanos).map_or(KeepAlive::Forever, |nanos| {
+                KeepAlive::For(Duration::from_nanos(nanos))
+            }),
             None => {
                 self.warn("OLLAMA_KEEP_ALIVE", &text, "5m");
                 default
@@ -193,11 +275,14 @@ impl Reader<'_> {
 
     fn load_timeout(&mut self) -> Option<Duration> {
         let default = Some(Duration::from_secs(300));
-        let Some(text) = self.text("OLLAMA_LOAD_TIMEOUT") else { return default };
+        let Some(text) = self.text("OLLAMA_LOAD_TIMEOUT") else {
+            return default;
+        };
         match values::duration_nanos(&text) {
-            Some(nanos) => {
-                u64::try_from(nanos).ok().filter(|&nanos| nanos > 0).map(Duration::from_nanos)
-            }
+            Some(nanos) => u64::try_from(nanos)
+                .ok()
+                .filter(|&nanos| nanos > 0)
+                .map(Duration::from_nanos),
             None => {
                 self.warn("OLLAMA_LOAD_TIMEOUT", &text, "5m");
                 default
@@ -206,7 +291,9 @@ impl Reader<'_> {
     }
 
     fn number<T: TryFrom<u64> + std::fmt::Display>(&mut self, name: &'static str, default: T) -> T {
-        let Some(text) = self.text(name) else { return default };
+        let Some(text) = self.text(name) else {
+            return default;
+        };
         let number = values::unsigned(&text).ok().flatten();
         match number.and_then(|number| T::try_from(number).ok()) {
             Some(number) => number,
@@ -218,7 +305,9 @@ impl Reader<'_> {
     }
 
     fn kv_cache_type(&mut self) -> String {
-        let Some(text) = self.text("OLLAMA_KV_CACHE_TYPE") else { return "f16".to_owned() };
+        let Some(text) = self.text("OLLAMA_KV_CACHE_TYPE") else {
+            return "f16".to_owned();
+        };
         let lower = text.to_lowercase();
         if KV_CACHE_TYPES.contains(&lower.as_str()) {
             return lower;
@@ -228,7 +317,9 @@ impl Reader<'_> {
     }
 
     fn debug_level(&self) -> u8 {
-        let Some(text) = self.text("OLLAMA_DEBUG") else { return 0 };
+        let Some(text) = self.text("OLLAMA_DEBUG") else {
+            return 0;
+        };
         match text.as_str() {
             "2" => 2,
             other => u8::from(values::boolean(other)),
@@ -236,11 +327,15 @@ impl Reader<'_> {
     }
 
     fn own_duration(&mut self, name: &'static str, default: Duration) -> Duration {
-        let Some(text) = self.text(name) else { return default };
+        let Some(text) = self.text(name) else {
+            return default;
+        };
         let nanos = values::duration_nanos(&text).and_then(|nanos| u64::try_from(nanos).ok());
         nanos.map_or_else(
             || {
-                self.mistakes.push(format!("{name}: `{text}` is no duration such as `30s` or `2m`"));
+                self.mistakes.push(format!(
+                    "{name}: `{text}` is no duration such as `30s` or `2m`"
+                ));
                 default
             },
             Duration::from_nanos,
@@ -248,12 +343,18 @@ impl Reader<'_> {
     }
 
     fn own_bytes(&mut self, name: &'static str, default: usize) -> usize {
-        let Some(text) = self.text(name) else { return default };
+        let Some(text) = self.text(name) else {
+            return default;
+        };
         let bytes = values::unsigned(&text).ok().flatten();
-        match bytes.and_then(|bytes| usize::try_from(bytes).ok()).filter(|&bytes| bytes > 0) {
+        match bytes
+            .and_then(|bytes| usize::try_from(bytes).ok())
+            .filter(|&bytes| bytes > 0)
+        {
             Some(bytes) => bytes,
             None => {
-                self.mistakes.push(format!("{name}: `{text}` is no number of bytes"));
+                self.mistakes
+                    .push(format!("{name}: `{text}` is no number of bytes"));
                 default
             }
         }
@@ -269,7 +370,11 @@ impl Reader<'_> {
 
     fn warn(&mut self, variable: &'static str, value: &str, default: &str) {
         let (value, default) = (value.to_owned(), default.to_owned());
-        self.warnings.push(Warning { variable, value, default });
+        self.warnings.push(Warning {
+            variable,
+            value,
+            default,
+        });
     }
 }
 
@@ -288,8 +393,14 @@ mod tests {
     fn home_alone_gives_ollamas_defaults() {
         let Loaded { config, warnings } = load_from(&[("HOME", "/home/u")]).unwrap();
         assert_eq!(config.models, PathBuf::from("/home/u/.ollama/models"));
-        assert_eq!(config.state_dir, PathBuf::from("/home/u/.local/state/drover"));
-        assert_eq!((config.host.host.as_str(), config.host.port), ("127.0.0.1", 11434));
+        assert_eq!(
+            config.state_dir,
+            PathBuf::from("/home/u/.local/state/drover")
+        );
+        assert_eq!(
+            (config.host.host.as_str(), config.host.port),
+            ("127.0.0.1", 11434)
+        );
         assert_eq!(config.keep_alive, KeepAlive::For(Duration::from_secs(300)));
         assert_eq!((config.num_parallel, config.max_queue), (0, 512));
         assert_eq!(warnings, []);
@@ -298,7 +409,10 @@ mod tests {
     #[test]
     fn a_service_keeps_its_state_where_systemd_says() {
         let config = load_from(&[("HOME", "/h"), ("STATE_DIRECTORY", "/var/lib/drover:/x")]);
-        assert_eq!(config.unwrap().config.state_dir, PathBuf::from("/var/lib/drover"));
+        assert_eq!(
+            config.unwrap().config.state_dir,
+            PathBuf::from("/var/lib/drover")
+        );
     }
 
     #[test]
@@ -312,7 +426,11 @@ mod tests {
             ("OLLAMA_SCHED_SPREAD", "1"),
         ])
         .unwrap();
-        let names: Vec<&str> = loaded.warnings.iter().map(|warning| warning.variable).collect();
+        let names: Vec<&str> = loaded
+            .warnings
+            .iter()
+            .map(|warning| warning.variable)
+            .collect();
         assert_eq!(
             names,
             [
@@ -337,8 +455,11 @@ mod tests {
 
     #[test]
     fn our_own_variables_are_strict_and_reported_together() {
-        let error =
-            load_from(&[("DROVER_GRACE", "soon"), ("DROVER_MAX_BODY", "0"), ("HOME", "/h")]);
+        let error = load_from(&[
+            ("DROVER_GRACE", "soon"),
+            ("DROVER_MAX_BODY", "0"),
+            ("HOME", "/h"),
+        ]);
         let ConfigError(mistakes) = error.unwrap_err();
         assert_eq!(mistakes.len(), 2, "{mistakes:?}");
     }
@@ -346,7 +467,10 @@ mod tests {
     #[test]
     fn without_a_home_the_message_says_what_to_set() {
         let error = load_from(&[]).unwrap_err().to_string();
-        assert!(error.contains("HOME") && error.contains("OLLAMA_MODELS"), "{error}");
+        assert!(
+            error.contains("HOME") && error.contains("OLLAMA_MODELS"),
+            "{error}"
+        );
     }
 
     #[test]

@@ -1,8 +1,7 @@
 //! All settings, read once and never changed afterwards.
 
-// STUB (owner: integrator): env.rs with the table of variables, Config::load.
-
 pub mod client;
+pub mod env;
 mod host;
 pub mod values;
 
@@ -66,3 +65,25 @@ pub struct Config {
     /// A runner that does not answer for this long is killed (`DROVER_RUNNER_TIMEOUT`).
     pub runner_timeout: Duration,
 }
+
+/// The settings with what was odd about the environment.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    pub config: Config,
+    pub warnings: Vec<Warning>,
+}
+
+/// A variable whose value is not what its user meant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Warning {
+    pub variable: &'static str,
+    /// As it was set.
+    pub value: String,
+    /// What is used instead, or why it has no effect.
+    pub default: String,
+}
+
+/// All mistakes that keep the daemon from starting.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{}", .0.join("\n"))]
+pub struct ConfigError(pub Vec<String>);
