@@ -3,19 +3,42 @@
 //! *Invariant:* only the process task starts and stops the child; dropping the last handle, or
 //! the end of the task, leaves no process behind.
 
-// STUB (owner: scheduler/runner helper): spawn.rs, process.rs, connection.rs, log.rs.
+mod log;
+mod mailbox;
+mod process;
+mod spawn;
+mod start;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use tokio::sync::{mpsc, oneshot};
 
 use crate::protocol::{
-    EmbedParams, EmbedResult, Failure, FailureKind, Finished, GenerateParams, LoadedInfo, Token,
-    TokenLogprob,
+    Command, EmbedParams, EmbedResult, Failure, FailureKind, GenerateParams, LoadedInfo, RequestId,
+    Token,
 };
+
+pub use mailbox::{Generation, GenerationEvent};
+pub use start::{StartError, StartParams, Started, probe, start};
+
+use mailbox::Mailbox;
+use process::{Request, Waiter};
 
 /// A way to use a loaded runner; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct RunnerHandle {
-    _inner: Arc<()>,
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    info: LoadedInfo,
+    pid: u32,
+    requests: mpsc::Sender<Request>,
+    next_id: AtomicU64,
 }
 
 /// Why a request to a runner failed.
@@ -32,6 +55,7 @@ pub enum RunnerError {
 }
 
 impl RunnerError {
+    /// What the caller makes of it.
     pub fn kind(&self) -> FailureKind {
         match self {
             Self::Failed(failure) => failure.kind,
@@ -40,49 +64,40 @@ impl RunnerError {
     }
 }
 
-/// One piece of a generation.
-#[derive(Debug, Clone, PartialEq)]
-pub enum GenerationEvent {
-    /// The prompt was accepted.
-    Started { n_prompt: u32 },
-    Text {
-        text: String,
-        logprobs: Vec<TokenLogprob>,
-    },
-    /// Always the last event of a generation that did not fail.
-    Finished(Finished),
-}
-
-/// The events of one generation; dropping it cancels the request within one step.
-#[derive(Debug)]
-pub struct Generation {
-    _private: (),
-}
-
-impl Generation {
-    /// Waits for the next event; `None` after `Finished` or an error.
-    pub async fn next(&mut self) -> Option<Result<GenerationEvent, RunnerError>> {
-        todo!()
-    }
-}
-
 impl RunnerHandle {
+    /// What became of the load.
     pub fn info(&self) -> &LoadedInfo {
-        todo!()
+        &self.inner.info
+    }
+
+    /// The child's process id.
+    pub fn pid(&self) -> u32 {
+        self.inner.pid
     }
 
     /// Submits a generation; returns at once with the stream of its events.
     ///
     /// # Errors
     /// `Gone` when the process has ended.
-    pub async fn generate(&self, _params: GenerateParams) -> Result<Generation, RunnerError> {
-        todo!()
+    pub async fn generate(&self, params: GenerateParams) -> Result<Generation, RunnerError> {
+        let id = self.next_id();
+        let mailbox = Arc::new(Mailbox::default());
+        let command = Command::Generate {
+            id,
+            params: Box::new(params),
+        };
+        self.submit(id, &command, Waiter::Generation(Arc::clone(&mailbox)))
+            .await?;
+        Ok(Generation::new(id, mailbox, self.inner.requests.clone()))
     }
 
+    /// Computes embeddings.
+    ///
     /// # Errors
     /// What the engine reports, or `Gone`.
-    pub async fn embed(&self, _params: EmbedParams) -> Result<EmbedResult, RunnerError> {
-        todo!()
+    pub async fn embed(&self, params: EmbedParams) -> Result<EmbedResult, RunnerError> {
+        self.ask(|id| Command::Embed { id, params }, Waiter::Embed)
+            .await
     }
 
     /// Tokenizes several texts in one round trip.
@@ -91,16 +106,89 @@ impl RunnerHandle {
     /// What the engine reports, or `Gone`.
     pub async fn tokenize(
         &self,
-        _texts: Vec<String>,
-        _add_special: bool,
-        _parse_special: bool,
+        texts: Vec<String>,
+        add_special: bool,
+        parse_special: bool,
     ) -> Result<Vec<Vec<Token>>, RunnerError> {
-        todo!()
+        let command = |id| Command::Tokenize {
+            id,
+            texts,
+            add_special,
+            parse_special,
+        };
+        self.ask(command, Waiter::Tokenize).await
     }
 
+    /// Turns tokens into text, special tokens printed.
+    ///
     /// # Errors
     /// What the engine reports, or `Gone`.
-    pub async fn detokenize(&self, _tokens: Vec<Token>) -> Result<String, RunnerError> {
-        todo!()
+    pub async fn detokenize(&self, tokens: Vec<Token>) -> Result<String, RunnerError> {
+        self.ask(|id| Command::Detokenize { id, tokens }, Waiter::Detokenize)
+            .await
+    }
+
+    /// Ends the process: politely first, then by force. Requests in flight fail.
+    pub async fn stop(&self) {
+        // A closed channel means that it has ended already.
+        let _ = self.inner.requests.send(Request::Stop).await;
+    }
+
+    /// Sends a command with one answer and waits for it; dropping the future cancels the request.
+    async fn ask<T>(
+        &self,
+        command: impl FnOnce(RequestId) -> Command,
+        waiter: impl FnOnce(oneshot::Sender<Result<T, RunnerError>>) -> Waiter,
+    ) -> Result<T, RunnerError> {
+        let id = self.next_id();
+        let (sender, receiver) = oneshot::channel();
+        self.submit(id, &command(id), waiter(sender)).await?;
+        let mut guard = CancelOnDrop {
+            id,
+            requests: Some(&self.inner.requests),
+        };
+        let answer = receiver.await.unwrap_or_else(|_| Err(gone()));
+        guard.requests = None;
+        answer
+    }
+
+    async fn submit(
+        &self,
+        id: RequestId,
+        command: &Command,
+        waiter: Waiter,
+    ) -> Result<(), RunnerError> {
+        let frame = crate::protocol::framing::encode(command).map_err(|error| {
+            let message = format!("the request cannot be sent to the runner: {error}");
+            RunnerError::Failed(Failure {
+                kind: FailureKind::Internal,
+                message,
+            })
+        })?;
+        let request = Request::Submit { id, frame, waiter };
+        self.inner.requests.send(request).await.map_err(|_| gone())
+    }
+
+    fn next_id(&self) -> RequestId {
+        self.inner.next_id.fetch_add(1, Ordering::Relaxed)
+    }
+}
+
+fn gone() -> RunnerError {
+    RunnerError::Gone(String::new())
+}
+
+/// Cancels a request whose caller went away.
+struct CancelOnDrop<'a> {
+    id: RequestId,
+    requests: Option<&'a mpsc::Sender<Request>>,
+}
+
+impl Drop for CancelOnDrop<'_> {
+    fn drop(&mut self) {
+        if let Some(requests) = self.requests {
+            // A full or closed channel: the answer will find nobody and be dropped.
+            let _ = requests.try_send(Request::Cancel(self.id));
+        }
     }
 }

@@ -1,19 +1,33 @@
 //! Which models are loaded, and which runner serves which request.
 //!
 //! The state is owned by one task (`actor`); the decisions are pure (`state`, `estimate`,
-//! `evict`). Everybody else holds a [`SchedulerHandle`] or a [`Lease`].
+//! `placement`, `evict`). Everybody else holds a [`SchedulerHandle`] or a [`Lease`].
 
-// STUB (owner: scheduler/runner helper): state.rs, event.rs, actor.rs, estimate.rs, evict.rs, lease.rs.
+mod actor;
+mod estimate;
+mod event;
+mod evict;
+mod lease;
+mod placement;
+mod state;
+#[cfg(test)]
+mod tests;
 
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use jiff::Timestamp;
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::task::TaskTracker;
 
 use crate::config::{Config, KeepAlive};
 use crate::model::{ModelName, Options};
-use crate::protocol::{Adapter, KvCacheType, LoadedInfo};
-use crate::runner::RunnerHandle;
+use crate::protocol::{Adapter, LoadedInfo};
+
+pub use estimate::ModelDims;
+pub use lease::Lease;
+
+use event::Message;
+use lease::Notes;
 
 /// What a request needs loaded.
 #[derive(Debug, Clone)]
@@ -33,27 +47,8 @@ pub struct ModelSpec {
     pub dims: ModelDims,
 }
 
-/// What the memory estimate needs, from the GGUF header.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct ModelDims {
-    pub architecture: String,
-    /// Weights (and projectors) in bytes.
-    pub file_bytes: u64,
-    pub n_layer: u32,
-    /// KV heads of each layer (one entry = the same for all).
-    pub n_head_kv: Vec<u32>,
-    pub head_dim_k: u32,
-    pub head_dim_v: u32,
-    pub n_embd: u32,
-    pub n_vocab: u32,
-    /// Trained context length; 0 = unknown.
-    pub n_ctx_train: u32,
-    /// Sliding window in tokens; 0 = none.
-    pub sliding_window: u32,
-}
-
 /// Why no runner could be had.
-#[derive(Debug, Clone, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AcquireError {
     #[error("server busy, please try again.  maximum pending requests exceeded")]
     Overloaded,
@@ -74,6 +69,8 @@ pub struct LoadedModel {
     pub name: ModelName,
     pub digest: String,
     pub info: LoadedInfo,
+    /// The runner's process id.
+    pub pid: u32,
     /// Requests in flight.
     pub n_active: usize,
     /// `None` = never.
@@ -85,36 +82,18 @@ pub struct LoadedModel {
 /// The way in; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct SchedulerHandle {
-    _inner: Arc<()>,
-}
-
-/// The right to use a loaded runner; while it lives the model stays loaded.
-#[derive(Debug)]
-pub struct Lease {
-    _private: (),
-}
-
-impl Lease {
-    pub fn runner(&self) -> &RunnerHandle {
-        todo!()
-    }
-
-    pub fn info(&self) -> &LoadedInfo {
-        self.runner().info()
-    }
-
-    /// The context of a request in tokens: its own `num_ctx` as a cap, else the default cap,
-    /// at most the pool and the trained length.
-    pub fn n_ctx(&self, _requested: Option<u32>) -> u32 {
-        todo!()
-    }
+    messages: mpsc::Sender<Message>,
+    notes: Notes,
 }
 
 impl SchedulerHandle {
-    /// Starts the owner task and returns the way in.
-    pub fn start(_config: &Config, _tasks: &tokio_util::task::TaskTracker) -> Self {
-        let _ = KvCacheType::F16;
-        todo!()
+    /// Starts the owner task and returns the way in. `exe` is our own executable, which is
+    /// started again for each runner.
+    pub fn start(config: &Config, exe: PathBuf, tasks: &TaskTracker) -> Self {
+        let (messages, inbox) = mpsc::channel(1024);
+        let notes = Notes::default();
+        actor::spawn(config, exe, tasks, (messages.clone(), inbox), notes.clone());
+        Self { messages, notes }
     }
 
     /// Waits until the model is loaded. Dropping the future gives up the place.
@@ -123,24 +102,51 @@ impl SchedulerHandle {
     /// See [`AcquireError`].
     pub async fn acquire(
         &self,
-        _spec: ModelSpec,
-        _keep_alive: Option<KeepAlive>,
+        spec: ModelSpec,
+        keep_alive: Option<KeepAlive>,
     ) -> Result<Lease, AcquireError> {
-        todo!()
+        let (reply, answer) = oneshot::channel();
+        let place = self.notes.place();
+        let message = Message::Acquire {
+            waiter: place.id(),
+            spec: Box::new(spec),
+            keep_alive,
+            reply,
+        };
+        self.messages
+            .send(message)
+            .await
+            .map_err(|_| AcquireError::ShuttingDown)?;
+        let result = answer.await.unwrap_or(Err(AcquireError::ShuttingDown));
+        place.settled();
+        result
     }
 
     /// Unloads a model as soon as it is idle; does nothing when it is not loaded.
-    pub async fn unload(&self, _weights: PathBuf) {
-        todo!()
+    pub async fn unload(&self, weights: PathBuf) {
+        // Closed only when everything is unloaded anyway.
+        let _ = self.messages.send(Message::Unload { weights }).await;
     }
 
     /// Lists what is loaded, latest expiry first.
     pub async fn loaded(&self) -> Vec<LoadedModel> {
-        todo!()
+        let (reply, answer) = oneshot::channel();
+        if self.messages.send(Message::List { reply }).await.is_err() {
+            return Vec::new();
+        }
+        answer.await.unwrap_or_default()
     }
 
     /// Ends all runners and the owner task.
     pub async fn shutdown(&self) {
-        todo!()
+        let (reply, answer) = oneshot::channel();
+        if self
+            .messages
+            .send(Message::Shutdown { reply })
+            .await
+            .is_ok()
+        {
+            let _ = answer.await;
+        }
     }
 }

@@ -1,0 +1,298 @@
+//! The task that owns a loaded child: its channel, its requests in flight, its end.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use futures_util::stream::{SplitSink, SplitStream};
+use futures_util::{SinkExt, StreamExt};
+use tokio::net::UnixStream;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, MissedTickBehavior};
+use tokio_util::codec::{Framed, LengthDelimitedCodec};
+
+use super::mailbox::Mailbox;
+use super::spawn::Spawned;
+use super::{RunnerError, gone};
+use crate::protocol::{Command, EmbedResult, Event, RequestId, Token, framing};
+
+/// How long a child may take to end by itself.
+const STOP_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// How often a sign of life is asked for.
+const PING_EVERY: Duration = Duration::from_secs(5);
+
+/// What handles ask of the task.
+#[derive(Debug)]
+pub(super) enum Request {
+    Submit {
+        id: RequestId,
+        frame: Bytes,
+        waiter: Waiter,
+    },
+    Cancel(RequestId),
+    Stop,
+}
+
+/// Who waits for the answers to a request.
+#[derive(Debug)]
+pub(super) enum Waiter {
+    Generation(Arc<Mailbox>),
+    Embed(oneshot::Sender<Result<EmbedResult, RunnerError>>),
+    Tokenize(oneshot::Sender<Result<Vec<Vec<Token>>, RunnerError>>),
+    Detokenize(oneshot::Sender<Result<String, RunnerError>>),
+}
+
+impl Waiter {
+    fn fail(self, error: RunnerError) {
+        // A caller that has gone away needs no answer.
+        match self {
+            Self::Generation(mailbox) => mailbox.fail(error),
+            Self::Embed(sender) => drop(sender.send(Err(error))),
+            Self::Tokenize(sender) => drop(sender.send(Err(error))),
+            Self::Detokenize(sender) => drop(sender.send(Err(error))),
+        }
+    }
+}
+
+type Sink = SplitSink<Framed<UnixStream, LengthDelimitedCodec>, Bytes>;
+type Stream = SplitStream<Framed<UnixStream, LengthDelimitedCodec>>;
+
+/// Runs until the child has ended and is reaped; then every waiting request has failed.
+pub(super) async fn run(
+    spawned: Spawned,
+    mut inbox: mpsc::Receiver<Request>,
+    silence_timeout: Duration,
+    ended: oneshot::Sender<()>,
+) {
+    let Spawned {
+        mut child,
+        channel,
+        lines,
+        ..
+    } = spawned;
+    let (sink, stream) = channel.split();
+    // Frames wait here while the child's reader is busy; a full queue means that it hangs.
+    let (frames, outbox) = mpsc::channel(1024);
+    let mut connection = Connection {
+        frames,
+        requests: HashMap::new(),
+        last_sign: Instant::now(),
+        pinged: None,
+        silence_timeout,
+    };
+    let writing = write_frames(sink, outbox);
+    tokio::pin!(writing);
+    let stopped = tokio::select! {
+        stopped = connection.serve(&mut inbox, stream) => stopped,
+        () = &mut writing => false,
+    };
+    if stopped {
+        // The writer still has to send the `Shutdown`.
+        drop(connection.frames);
+        let _ = tokio::time::timeout(STOP_TIMEOUT, async {
+            writing.await;
+            child.wait().await
+        })
+        .await;
+    }
+    // Also reaps a child that has ended by itself.
+    let _ = child.start_kill();
+    let status = child.wait().await;
+    if stopped {
+        tracing::info!("runner stopped");
+    } else {
+        match &status {
+            Ok(status) => {
+                tracing::error!(%status, cause = %lines.cause(), "runner ended unexpectedly")
+            }
+            Err(error) => tracing::error!(%error, "runner was lost"),
+        }
+    }
+    let cause = lines.cause();
+    let words = if cause.is_empty() || stopped {
+        String::new()
+    } else {
+        format!(": {cause}")
+    };
+    // No new requests, then an answer for all that are there.
+    inbox.close();
+    while let Some(request) = inbox.recv().await {
+        if let Request::Submit { waiter, .. } = request {
+            waiter.fail(RunnerError::Gone(words.clone()));
+        }
+    }
+    for (_, waiter) in connection.requests.drain() {
+        waiter.fail(RunnerError::Gone(words.clone()));
+    }
+    let _ = ended.send(());
+}
+
+/// Writes frames until the queue or the channel is closed.
+async fn write_frames(mut sink: Sink, mut outbox: mpsc::Receiver<Bytes>) {
+    while let Some(frame) = outbox.recv().await {
+        if sink.feed(frame).await.is_err() {
+            return;
+        }
+        while let Ok(frame) = outbox.try_recv() {
+            if sink.feed(frame).await.is_err() {
+                return;
+            }
+        }
+        if sink.flush().await.is_err() {
+            return;
+        }
+    }
+}
+
+/// The requests in flight on one channel.
+struct Connection {
+    frames: mpsc::Sender<Bytes>,
+    requests: HashMap<RequestId, Waiter>,
+    /// When the engine was last known to be alive.
+    last_sign: Instant,
+    pinged: Option<Instant>,
+    silence_timeout: Duration,
+}
+
+impl Connection {
+    /// Serves until the channel closes, the child hangs (false) or a stop is asked for (true).
+    async fn serve(&mut self, inbox: &mut mpsc::Receiver<Request>, mut stream: Stream) -> bool {
+        let mut watchdog = tokio::time::interval(PING_EVERY.min(self.silence_timeout));
+        watchdog.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        watchdog.reset();
+        loop {
+            tokio::select! {
+                request = inbox.recv() => match request {
+                    Some(Request::Submit { id, frame, waiter }) => {
+                        self.requests.insert(id, waiter);
+                        if !self.send(frame) {
+                            return false;
+                        }
+                    }
+                    Some(Request::Cancel(id)) => self.cancel(id),
+                    Some(Request::Stop) | None => {
+                        self.command(&Command::Shutdown);
+                        return true;
+                    }
+                },
+                frame = stream.next() => match frame {
+                    Some(Ok(frame)) => self.receive(&frame),
+                    Some(Err(error)) => {
+                        tracing::error!(%error, "the channel to the runner broke");
+                        return false;
+                    }
+                    None => return false,
+                },
+                _ = watchdog.tick() => if !self.is_alive() {
+                    return false;
+                },
+            }
+        }
+    }
+
+    fn is_alive(&mut self) -> bool {
+        match self.pinged {
+            Some(pinged) if self.last_sign < pinged => {
+                let silence = pinged.elapsed();
+                if silence > self.silence_timeout {
+                    tracing::error!(
+                        silence_s = silence.as_secs(),
+                        "the runner does not answer and is killed"
+                    );
+                    return false;
+                }
+                true
+            }
+            _ => {
+                self.pinged = Some(Instant::now());
+                self.command(&Command::Ping { id: 0 })
+            }
+        }
+    }
+
+    fn command(&self, command: &Command) -> bool {
+        framing::encode(command).is_ok_and(|frame| self.send(frame))
+    }
+
+    fn send(&self, frame: Bytes) -> bool {
+        let sent = self.frames.try_send(frame).is_ok();
+        if !sent {
+            tracing::error!("the runner takes no more commands");
+        }
+        sent
+    }
+
+    fn cancel(&mut self, id: RequestId) {
+        if self.requests.remove(&id).is_some() {
+            self.command(&Command::Cancel { id });
+        }
+    }
+
+    fn receive(&mut self, frame: &BytesMut) {
+        self.last_sign = Instant::now();
+        let event = match framing::decode(frame) {
+            Ok(event) => event,
+            Err(error) => {
+                tracing::error!(%error, "the runner sent a frame that cannot be read");
+                return;
+            }
+        };
+        match event {
+            Event::Step { updates, stats } => {
+                tracing::trace!(?stats, "step");
+                for update in updates {
+                    self.update(update);
+                }
+            }
+            Event::Started { id, n_prompt } => {
+                if let Some(Waiter::Generation(mailbox)) = self.requests.get(&id) {
+                    mailbox.start(n_prompt);
+                }
+            }
+            Event::Failed { id, failure } => {
+                if let Some(waiter) = self.requests.remove(&id) {
+                    waiter.fail(RunnerError::Failed(failure));
+                }
+            }
+            Event::Embedded { id, result } => match self.requests.remove(&id) {
+                Some(Waiter::Embed(sender)) => drop(sender.send(Ok(result))),
+                other => self.misplaced(other),
+            },
+            Event::Tokenized { id, tokens } => match self.requests.remove(&id) {
+                Some(Waiter::Tokenize(sender)) => drop(sender.send(Ok(tokens))),
+                other => self.misplaced(other),
+            },
+            Event::Detokenized { id, text } => match self.requests.remove(&id) {
+                Some(Waiter::Detokenize(sender)) => drop(sender.send(Ok(text))),
+                other => self.misplaced(other),
+            },
+            // Signs of life, or leftovers of the load.
+            _ => {}
+        }
+    }
+
+    fn update(&mut self, update: crate::protocol::Update) {
+        let id = update.id;
+        let finished = update.finished.is_some();
+        let Some(Waiter::Generation(mailbox)) = self.requests.get(&id) else {
+            return;
+        };
+        let wanted = mailbox.update(update);
+        if finished {
+            self.requests.remove(&id);
+        } else if !wanted {
+            self.cancel(id);
+        }
+    }
+
+    /// An answer of the wrong kind; `None` is a request that was cancelled meanwhile.
+    #[expect(clippy::unused_self, reason = "reads as an action of the connection")]
+    fn misplaced(&self, waiter: Option<Waiter>) {
+        if let Some(waiter) = waiter {
+            tracing::error!("the runner sent an answer of the wrong kind");
+            waiter.fail(gone());
+        }
+    }
+}

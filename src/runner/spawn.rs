@@ -1,0 +1,56 @@
+//! Starts a child with one end of a socket pair as its standard input.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::process::Stdio;
+
+use tokio::net::UnixStream;
+use tokio::process::{Child, Command};
+use tokio_util::codec::{Framed, LengthDelimitedCodec};
+use tokio_util::task::TaskTracker;
+use tracing::Instrument;
+
+use super::log::{LastLines, follow};
+use crate::protocol::framing::MAX_FRAME_BYTES;
+
+/// A started child; dropping it kills the process.
+#[derive(Debug)]
+pub(super) struct Spawned {
+    pub(super) child: Child,
+    pub(super) pid: u32,
+    pub(super) channel: Framed<UnixStream, LengthDelimitedCodec>,
+    pub(super) lines: LastLines,
+}
+
+/// Starts `<exe> runner`; its output goes to the log under the span `runner`.
+pub(super) fn spawn(exe: &Path, model: &str, tasks: &TaskTracker) -> io::Result<Spawned> {
+    let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
+    ours.set_nonblocking(true)?;
+    let mut child = Command::new(exe)
+        .arg("runner")
+        .stdin(Stdio::from(OwnedFd::from(theirs)))
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()?;
+    let pid = child.id().unwrap_or_default();
+    let lines = LastLines::default();
+    let span = tracing::info_span!("runner", model, pid);
+    if let Some(stdout) = child.stdout.take() {
+        tasks.spawn(follow(stdout, lines.clone()).instrument(span.clone()));
+    }
+    if let Some(stderr) = child.stderr.take() {
+        tasks.spawn(follow(stderr, lines.clone()).instrument(span));
+    }
+    let codec = LengthDelimitedCodec::builder()
+        .max_frame_length(MAX_FRAME_BYTES)
+        .new_codec();
+    let channel = Framed::new(UnixStream::from_std(ours)?, codec);
+    Ok(Spawned {
+        child,
+        pid,
+        channel,
+        lines,
+    })
+}

@@ -1,0 +1,174 @@
+//! From nothing to a loaded runner, and the one-shot child that lists the devices.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use futures_util::{SinkExt, StreamExt};
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::task::TaskTracker;
+use tracing::Instrument;
+
+use super::spawn::{Spawned, spawn};
+use super::{Inner, RunnerHandle, process};
+use crate::protocol::{self, Command, DeviceInfo, Event, LoadParams, LoadedInfo, framing};
+
+/// How long the device list may take; a driver can need seconds to wake up.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// What a runner is started with.
+#[derive(Debug, Clone)]
+pub struct StartParams {
+    /// Our own executable.
+    pub exe: PathBuf,
+    /// For the log.
+    pub model: String,
+    pub load: LoadParams,
+    /// Longest time without progress; `None` = never give up.
+    pub load_timeout: Option<Duration>,
+    /// Longest silence of a loaded runner before it is killed.
+    pub silence_timeout: Duration,
+}
+
+/// A loaded runner, and the news of its end.
+#[derive(Debug)]
+pub struct Started {
+    pub handle: RunnerHandle,
+    /// Resolves when the process has ended and is reaped.
+    pub ended: oneshot::Receiver<()>,
+}
+
+/// Why a model could not be loaded.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum StartError {
+    #[error("the runner could not be started: {0}")]
+    Spawn(String),
+    /// llama.cpp refused the file.
+    #[error("{0}")]
+    Refused(String),
+    /// The process ended while it was loading: how, and its last words.
+    #[error("llama-server process has terminated: {exit}: {cause}")]
+    Died { exit: String, cause: String },
+    #[error("{0}")]
+    Timeout(String),
+}
+
+/// Starts a runner and loads its model. Dropping the future kills the child.
+///
+/// # Errors
+/// See [`StartError`]; the child is gone and reaped in every case.
+pub async fn start(params: StartParams, tasks: &TaskTracker) -> Result<Started, StartError> {
+    let mut spawned = spawn(&params.exe, &params.model, tasks)
+        .map_err(|error| StartError::Spawn(error.to_string()))?;
+    let pid = spawned.pid;
+    tracing::info!(runner.pid = pid, model = %params.model, "runner started");
+    let load = Command::Load(Box::new(params.load));
+    let info = match load_model(&mut spawned, &load, params.load_timeout).await {
+        Ok(info) => info,
+        Err(error) => {
+            // Reaped here so that no zombie waits for the runtime's orphan queue.
+            let _ = spawned.child.kill().await;
+            return Err(error);
+        }
+    };
+    let (requests, inbox) = mpsc::channel(1024);
+    let (ended, end) = oneshot::channel();
+    let span = tracing::info_span!("runner", model = %params.model, pid);
+    let task = process::run(spawned, inbox, params.silence_timeout, ended);
+    tasks.spawn(task.instrument(span));
+    let inner = Inner {
+        info,
+        pid,
+        requests,
+        next_id: AtomicU64::new(1),
+    };
+    Ok(Started {
+        handle: RunnerHandle {
+            inner: Arc::new(inner),
+        },
+        ended: end,
+    })
+}
+
+async fn load_model(
+    spawned: &mut Spawned,
+    load: &Command,
+    timeout: Option<Duration>,
+) -> Result<LoadedInfo, StartError> {
+    send(spawned, load).await?;
+    loop {
+        let event = match timeout {
+            None => receive(spawned).await?,
+            Some(limit) => match tokio::time::timeout(limit, receive(spawned)).await {
+                Ok(event) => event?,
+                Err(_) => return Err(StartError::Timeout(spawned.lines.cause())),
+            },
+        };
+        match event {
+            Event::Hello { version, .. } if version != protocol::VERSION => {
+                return Err(StartError::Refused(format!(
+                    "the drover executable was replaced (runner protocol {version} instead of {}); restart the daemon",
+                    protocol::VERSION
+                )));
+            }
+            Event::Loaded(info) => return Ok(*info),
+            Event::LoadFailed { message } => return Err(StartError::Refused(message)),
+            Event::LoadProgress { fraction } => tracing::debug!(fraction, "loading"),
+            _ => {}
+        }
+    }
+}
+
+/// Lists the devices that llama.cpp sees, through a child that lives only for this.
+///
+/// # Errors
+/// The child could not be started or died; its last words are in the text.
+pub async fn probe(exe: PathBuf, tasks: &TaskTracker) -> Result<Vec<DeviceInfo>, StartError> {
+    let mut spawned =
+        spawn(&exe, "(devices)", tasks).map_err(|error| StartError::Spawn(error.to_string()))?;
+    let listed = async {
+        send(&mut spawned, &Command::Probe).await?;
+        loop {
+            if let Event::Devices { devices } = receive(&mut spawned).await? {
+                return Ok(devices);
+            }
+        }
+    };
+    let result = tokio::time::timeout(PROBE_TIMEOUT, listed)
+        .await
+        .unwrap_or_else(|_| Err(StartError::Timeout("no answer in 30 seconds".to_owned())));
+    let _ = spawned.child.kill().await;
+    result
+}
+
+async fn send(spawned: &mut Spawned, command: &Command) -> Result<(), StartError> {
+    let frame = framing::encode(command).map_err(|error| StartError::Spawn(error.to_string()))?;
+    match spawned.channel.send(frame).await {
+        Ok(()) => Ok(()),
+        Err(_) => Err(death(spawned).await),
+    }
+}
+
+async fn receive(spawned: &mut Spawned) -> Result<Event, StartError> {
+    match spawned.channel.next().await {
+        Some(Ok(frame)) => {
+            framing::decode(&frame).map_err(|error| StartError::Refused(error.to_string()))
+        }
+        Some(Err(_)) | None => Err(death(spawned).await),
+    }
+}
+
+/// Waits for a child whose channel is closed.
+async fn death(spawned: &mut Spawned) -> StartError {
+    let exit = match spawned.child.wait().await {
+        Ok(status) => status.to_string(),
+        Err(error) => error.to_string(),
+    };
+    // The log task has read the last lines once the pipes are closed; give it its turn.
+    tokio::task::yield_now().await;
+    StartError::Died {
+        exit,
+        cause: spawned.lines.cause(),
+    }
+}

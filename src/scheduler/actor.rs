@@ -1,0 +1,402 @@
+//! The one task that owns the scheduler's state, the timer and the effects.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+
+use jiff::Timestamp;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::Instrument;
+
+use super::event::{Effect, EntryId, Event, Message, WaiterId, World};
+use super::lease::{Lease, Note, Notes};
+use super::placement::{LoadPlan, Policy};
+use super::state::{Entry, Limits, Phase, State};
+use super::{AcquireError, LoadedModel};
+use crate::config::{Config, KeepAlive};
+use crate::device::Snapshot;
+use crate::protocol::{DeviceInfo, LoadParams};
+use crate::runner::{self, RunnerHandle, StartError, StartParams, Started};
+
+type Inbox = mpsc::Receiver<Message>;
+
+/// Starts the task.
+pub(super) fn spawn(
+    config: &Config,
+    exe: PathBuf,
+    tasks: &TaskTracker,
+    (messages, inbox): (mpsc::Sender<Message>, Inbox),
+    notes: Notes,
+) {
+    let policy = Policy::new(config);
+    let limits = Limits {
+        max_loaded: config.max_loaded_models,
+        max_queue: config.max_queue,
+        keep_alive: config.keep_alive,
+        policy: policy.clone(),
+    };
+    let actor = Actor {
+        state: State::new(limits),
+        config: config.clone(),
+        policy,
+        exe,
+        tasks: tasks.clone(),
+        messages,
+        notes,
+        replies: HashMap::new(),
+        runners: HashMap::new(),
+        loads: HashMap::new(),
+        gpus: None,
+    };
+    actor.probe();
+    tasks.spawn(actor.run(inbox));
+}
+
+struct Actor {
+    state: State,
+    config: Config,
+    policy: Policy,
+    exe: PathBuf,
+    tasks: TaskTracker,
+    messages: mpsc::Sender<Message>,
+    notes: Notes,
+    replies: HashMap<WaiterId, oneshot::Sender<Result<Lease, AcquireError>>>,
+    runners: HashMap<EntryId, RunnerHandle>,
+    loads: HashMap<EntryId, CancellationToken>,
+    /// `None` until the first probe has answered.
+    gpus: Option<Vec<DeviceInfo>>,
+}
+
+impl Actor {
+    async fn run(mut self, mut inbox: Inbox) {
+        loop {
+            let deadline = self.state.next_deadline();
+            tokio::select! {
+                message = inbox.recv() => match message {
+                    Some(Message::Shutdown { reply }) => {
+                        self.shutdown(&mut inbox).await;
+                        // The caller may have gone.
+                        let _ = reply.send(());
+                        return;
+                    }
+                    Some(message) => self.receive(message).await,
+                    None => return,
+                },
+                notes = self.notes.read() => for note in notes {
+                    let event = match note {
+                        Note::Released(entry) => Event::Released(entry),
+                        Note::Canceled(waiter) => {
+                            self.replies.remove(&waiter);
+                            Event::Canceled(waiter)
+                        }
+                    };
+                    self.handle(event).await;
+                },
+                () = sleep_until(deadline) => self.handle(Event::Tick).await,
+            }
+        }
+    }
+
+    async fn receive(&mut self, message: Message) {
+        match message {
+            Message::Acquire {
+                waiter,
+                spec,
+                keep_alive,
+                reply,
+            } => {
+                self.replies.insert(waiter, reply);
+                self.handle(Event::Acquire {
+                    waiter,
+                    spec,
+                    keep_alive,
+                })
+                .await;
+            }
+            Message::Unload { weights } => self.handle(Event::Unload { weights }).await,
+            Message::List { reply } => drop(reply.send(self.list())),
+            Message::LoadEnded { entry, result } => self.load_ended(entry, result).await,
+            Message::Exited { entry } => {
+                self.runners.remove(&entry);
+                self.handle(Event::Exited(entry)).await;
+                self.probe_again();
+            }
+            Message::Devices(gpus) => {
+                self.gpus = Some(gpus);
+                self.handle(Event::Devices).await;
+            }
+            Message::Shutdown { .. } => {}
+        }
+    }
+
+    async fn load_ended(&mut self, entry: EntryId, result: Result<Started, StartError>) {
+        self.loads.remove(&entry);
+        match result {
+            Ok(Started { handle, ended }) => {
+                let info = Box::new(handle.info().clone());
+                self.runners.insert(entry, handle);
+                let messages = self.messages.clone();
+                self.tasks.spawn(async move {
+                    // An error only says that the process task is gone too.
+                    let _ = ended.await;
+                    let _ = messages.send(Message::Exited { entry }).await;
+                });
+                self.handle(Event::Loaded { entry, info }).await;
+            }
+            Err(error) => {
+                tracing::error!(%error, "the model could not be loaded");
+                let crashed = matches!(error, StartError::Died { .. });
+                let error = acquire_error(&self.state, entry, &error);
+                self.handle(Event::LoadFailed {
+                    entry,
+                    error,
+                    crashed,
+                })
+                .await;
+                self.probe_again();
+            }
+        }
+    }
+
+    async fn handle(&mut self, event: Event) {
+        let snapshot = Snapshot::take(self.gpus.as_deref().unwrap_or_default());
+        let world = World {
+            now: Instant::now(),
+            snapshot: &snapshot,
+            devices_known: self.gpus.is_some(),
+        };
+        for effect in self.state.handle(event, &world) {
+            self.perform(effect).await;
+        }
+    }
+
+    async fn perform(&mut self, effect: Effect) {
+        match effect {
+            Effect::Spawn { entry, plan } => self.load(entry, &plan),
+            Effect::Abort(entry) => {
+                if let Some(cancel) = self.loads.remove(&entry) {
+                    cancel.cancel();
+                }
+            }
+            Effect::Stop(entry) => {
+                if let Some(runner) = self.runners.get(&entry) {
+                    runner.stop().await;
+                }
+            }
+            Effect::Grant { waiter, entry } => {
+                let Some(runner) = self.runners.get(&entry).cloned() else {
+                    return;
+                };
+                let default_ctx = default_ctx(self.config.context_length, &runner);
+                let lease = Lease {
+                    entry,
+                    runner,
+                    default_ctx,
+                    notes: self.notes.clone(),
+                };
+                // Where nobody waits any more, the lease is dropped here and noted as released.
+                if let Some(reply) = self.replies.remove(&waiter) {
+                    drop(reply.send(Ok(lease)));
+                }
+            }
+            Effect::Refuse { waiter, error } => {
+                if let Some(reply) = self.replies.remove(&waiter) {
+                    drop(reply.send(Err(error)));
+                }
+            }
+        }
+    }
+
+    fn load(&mut self, id: EntryId, plan: &LoadPlan) {
+        let Some(entry) = self.state.entries().iter().find(|entry| entry.id == id) else {
+            return;
+        };
+        let params = StartParams {
+            exe: self.exe.clone(),
+            model: entry.spec.name.short(),
+            load: load_params(entry, plan, &self.policy, self.config.flash_attention),
+            load_timeout: self.config.load_timeout,
+            silence_timeout: self.config.runner_timeout,
+        };
+        tracing::info!(
+            model = %params.model,
+            n_ctx_pool = plan.n_ctx_pool,
+            n_slots = plan.n_slots,
+            n_gpu_layers = plan.n_gpu_layers,
+            system_bytes = plan.system_bytes,
+            gpu_bytes = plan.gpu_bytes,
+            "loading"
+        );
+        let cancel = CancellationToken::new();
+        self.loads.insert(id, cancel.clone());
+        let (tasks, messages) = (self.tasks.clone(), self.messages.clone());
+        let span = tracing::info_span!("load", model = %params.model);
+        let task = async move {
+            let result = tokio::select! {
+                result = runner::start(params, &tasks) => result,
+                () = cancel.cancelled() => return,
+            };
+            // The actor ends only after all loads were cancelled.
+            let _ = messages
+                .send(Message::LoadEnded { entry: id, result })
+                .await;
+        };
+        self.tasks.spawn(task.instrument(span));
+    }
+
+    /// Asks for the devices; loads wait for the first answer.
+    fn probe(&self) {
+        let (exe, tasks, messages) = (self.exe.clone(), self.tasks.clone(), self.messages.clone());
+        self.tasks.spawn(async move {
+            let devices = runner::probe(exe, &tasks).await.unwrap_or_else(|error| {
+                tracing::warn!(%error, "the devices could not be listed, models run on the CPU");
+                Vec::new()
+            });
+            for device in &devices {
+                tracing::info!(
+                    name = %device.name,
+                    description = %device.description,
+                    backend = %device.backend,
+                    total_bytes = device.total_bytes,
+                    free_bytes = device.free_bytes,
+                    "inference compute"
+                );
+            }
+            let gpus = devices.into_iter().filter(|device| device.is_gpu).collect();
+            let _ = messages.send(Message::Devices(gpus)).await;
+        });
+    }
+
+    /// A GPU's free memory has changed; without GPUs there is nothing to ask.
+    fn probe_again(&self) {
+        if self.gpus.as_ref().is_some_and(|gpus| !gpus.is_empty()) {
+            self.probe();
+        }
+    }
+
+    fn list(&self) -> Vec<LoadedModel> {
+        let (now, clock) = (Instant::now(), Timestamp::now());
+        let mut list: Vec<LoadedModel> = self
+            .state
+            .entries()
+            .iter()
+            .filter_map(|entry| {
+                let (Phase::Ready(info) | Phase::Draining(info)) = &entry.phase else {
+                    return None;
+                };
+                let runner = self.runners.get(&entry.id)?;
+                Some(LoadedModel {
+                    name: entry.spec.name.clone(),
+                    digest: entry.spec.digest.clone(),
+                    info: (**info).clone(),
+                    pid: runner.pid(),
+                    n_active: entry.n_active,
+                    expires_at: expires_at(entry, now, clock),
+                    context_length: default_ctx(self.config.context_length, runner),
+                })
+            })
+            .collect();
+        // Latest expiry first; never comes before all of them.
+        list.sort_by_key(|model| std::cmp::Reverse(model.expires_at.unwrap_or(Timestamp::MAX)));
+        list
+    }
+
+    async fn shutdown(&mut self, inbox: &mut Inbox) {
+        for (_, reply) in self.replies.drain() {
+            drop(reply.send(Err(AcquireError::ShuttingDown)));
+        }
+        for (_, cancel) in self.loads.drain() {
+            cancel.cancel();
+        }
+        for runner in self.runners.values() {
+            runner.stop().await;
+        }
+        while !self.runners.is_empty() {
+            match inbox.recv().await {
+                Some(Message::Exited { entry }) => drop(self.runners.remove(&entry)),
+                Some(_) => {}
+                None => return,
+            }
+        }
+    }
+}
+
+/// The cap on a request without `num_ctx`: the setting, else the whole pool.
+fn default_ctx(context_length: u32, runner: &RunnerHandle) -> u32 {
+    let info = runner.info();
+    let trained = if info.n_ctx_train == 0 {
+        u32::MAX
+    } else {
+        info.n_ctx_train
+    };
+    let wish = if context_length == 0 {
+        u32::MAX
+    } else {
+        context_length
+    };
+    wish.min(info.n_ctx_pool).min(trained)
+}
+
+fn load_params(
+    entry: &Entry,
+    plan: &LoadPlan,
+    policy: &Policy,
+    flash_attention: Option<bool>,
+) -> LoadParams {
+    let options = &entry.spec.options;
+    let n_batch = options
+        .num_batch
+        .unwrap_or(if entry.spec.embedding { 2048 } else { 512 });
+    LoadParams {
+        model_path: entry.spec.weights.clone(),
+        projector_paths: entry.spec.projectors.clone(),
+        adapters: entry.spec.adapters.clone(),
+        n_ctx_pool: plan.n_ctx_pool,
+        n_slots: plan.n_slots,
+        n_batch: n_batch.clamp(1, plan.n_ctx_pool.max(1)),
+        n_gpu_layers: plan.n_gpu_layers,
+        main_gpu: plan.main_gpu,
+        use_mmap: options.use_mmap,
+        n_threads: options.num_thread,
+        kv_cache_type: policy.kv_cache_type,
+        flash_attention,
+        embedding: entry.spec.embedding,
+    }
+}
+
+/// When a model will go: for a busy one, counted from now.
+fn expires_at(entry: &Entry, now: Instant, clock: Timestamp) -> Option<Timestamp> {
+    let KeepAlive::For(time) = entry.keep_alive else {
+        return None;
+    };
+    let left = entry
+        .deadline
+        .map_or(time, |deadline| deadline.saturating_duration_since(now));
+    clock.checked_add(left).ok()
+}
+
+/// The text that clients read about a failed load (API specification §12).
+fn acquire_error(state: &State, entry: EntryId, error: &StartError) -> AcquireError {
+    let name = state.entries().iter().find(|known| known.id == entry);
+    let name = name
+        .map(|entry| entry.spec.name.short())
+        .unwrap_or_default();
+    match error {
+        StartError::Refused(reason) => AcquireError::LoadFailed(format!(
+            "{reason}: this model may be incompatible with your version of Ollama. If you previously pulled this model, try updating it by running `ollama pull {name}`"
+        )),
+        StartError::Timeout(last) => AcquireError::LoadTimeout(last.clone()),
+        StartError::Died { .. } | StartError::Spawn(_) => {
+            AcquireError::LoadFailed(error.to_string())
+        }
+    }
+}
+
+async fn sleep_until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}

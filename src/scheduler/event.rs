@@ -1,0 +1,109 @@
+//! What goes into the scheduler's state machine, and what comes out.
+
+use std::path::PathBuf;
+
+use tokio::sync::oneshot;
+
+use super::placement::LoadPlan;
+use super::{AcquireError, Lease, LoadedModel, ModelSpec};
+use crate::config::KeepAlive;
+use crate::device::Snapshot;
+use crate::protocol::{DeviceInfo, LoadedInfo};
+use crate::runner::{StartError, Started};
+
+/// One loaded (or wanted) model.
+pub(super) type EntryId = u64;
+
+/// One request that waits for a lease.
+pub(super) type WaiterId = u64;
+
+/// From the handles and the actor's own tasks to the actor.
+#[derive(Debug)]
+pub(super) enum Message {
+    Acquire {
+        waiter: WaiterId,
+        spec: Box<ModelSpec>,
+        keep_alive: Option<KeepAlive>,
+        reply: oneshot::Sender<Result<Lease, AcquireError>>,
+    },
+    Unload {
+        weights: PathBuf,
+    },
+    List {
+        reply: oneshot::Sender<Vec<LoadedModel>>,
+    },
+    Shutdown {
+        reply: oneshot::Sender<()>,
+    },
+    LoadEnded {
+        entry: EntryId,
+        result: Result<Started, StartError>,
+    },
+    Exited {
+        entry: EntryId,
+    },
+    Devices(Vec<DeviceInfo>),
+}
+
+/// What happened.
+#[derive(Debug)]
+pub(super) enum Event {
+    Acquire {
+        waiter: WaiterId,
+        spec: Box<ModelSpec>,
+        keep_alive: Option<KeepAlive>,
+    },
+    /// A waiting request's client has gone.
+    Canceled(WaiterId),
+    /// A lease was dropped.
+    Released(EntryId),
+    Loaded {
+        entry: EntryId,
+        info: Box<LoadedInfo>,
+    },
+    LoadFailed {
+        entry: EntryId,
+        error: AcquireError,
+        crashed: bool,
+    },
+    /// A loaded runner's process has ended, wanted or not.
+    Exited(EntryId),
+    Unload {
+        weights: PathBuf,
+    },
+    /// The devices are known now (or again).
+    Devices,
+    /// Time has passed.
+    Tick,
+}
+
+/// What is to be done.
+#[derive(Debug, PartialEq)]
+pub(super) enum Effect {
+    /// Load a model; `LoadEnded` follows.
+    Spawn {
+        entry: EntryId,
+        plan: Box<LoadPlan>,
+    },
+    /// Give up a load that nobody waits for any more; nothing follows.
+    Abort(EntryId),
+    /// Stop a loaded runner; `Exited` follows.
+    Stop(EntryId),
+    Grant {
+        waiter: WaiterId,
+        entry: EntryId,
+    },
+    Refuse {
+        waiter: WaiterId,
+        error: AcquireError,
+    },
+}
+
+/// What an event is judged by besides the state.
+#[derive(Debug)]
+pub(super) struct World<'a> {
+    pub(super) now: tokio::time::Instant,
+    pub(super) snapshot: &'a Snapshot,
+    /// Loads wait until the devices are known.
+    pub(super) devices_known: bool,
+}

@@ -1,0 +1,23 @@
+//! Whom to unload when a model needs room. Pure and exchangeable.
+
+use tokio::time::Instant;
+
+use super::event::EntryId;
+
+/// What is known of a model that could go.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Candidate {
+    pub(super) entry: EntryId,
+    pub(super) idle: bool,
+    /// Kept loaded for ever.
+    pub(super) pinned: bool,
+    pub(super) last_used: Instant,
+}
+
+/// Chooses one victim: idle before busy, pinned ones last, least recently used first.
+pub(super) fn choose(candidates: &[Candidate]) -> Option<Candidate> {
+    candidates
+        .iter()
+        .min_by_key(|candidate| (!candidate.idle, candidate.pinned, candidate.last_used))
+        .copied()
+}
