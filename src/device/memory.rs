@@ -2,9 +2,12 @@
 
 use sysinfo::{MemoryRefreshKind, System};
 
-/// Returns total and available bytes; a cgroup's limit counts where it is lower.
+/// Returns total and available bytes, zero where the system does not say; a cgroup's limit counts
+/// where it is lower.
 pub fn system_memory() -> (u64, u64) {
-    let mut system = System::new();
+    let Ok(mut system) = System::new() else {
+        return (0, 0);
+    };
     system.refresh_memory_specifics(MemoryRefreshKind::nothing().with_ram());
     let (total, available) = (system.total_memory(), system.available_memory());
     match system.cgroup_limits() {
