@@ -1,0 +1,109 @@
+//! What the engine asks of an inference library: the seam between scheduling and computing.
+//!
+//! `llama` is the real one (the only user of `llama-cpp-2`), `fake` a deterministic stand-in for
+//! tests. Everything here is called by the engine thread.
+
+#[cfg(feature = "fake")]
+pub(crate) mod fake;
+#[cfg(feature = "llama")]
+pub(crate) mod llama;
+
+use crate::protocol::{Constraint, LoadedInfo, SamplingParams, Token};
+
+/// A KV sequence of the unified pool, below the number that the model was loaded with.
+pub(crate) type SeqId = u32;
+
+/// One token of a decode call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Row {
+    pub(crate) token: Token,
+    /// Position in its sequence, from 0.
+    pub(crate) position: u32,
+    pub(crate) seq: SeqId,
+    /// Logits (or an embedding) are wanted for this row.
+    pub(crate) output: bool,
+}
+
+/// What came of a decode call that did not fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Decoded {
+    Done,
+    /// The pool has no room for these rows: free cells or try fewer. Nothing was changed.
+    NoSpace,
+}
+
+/// Why the library could not do something; the text is for the client or the log.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct BackendError(pub(crate) String);
+
+/// How a sequence's tokens are picked.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct SamplerSpec<'a> {
+    pub(crate) params: &'a SamplingParams,
+    pub(crate) constraint: Option<&'a Constraint>,
+    /// Tokens that the penalties have seen already; the constraint has not.
+    pub(crate) prompt: &'a [Token],
+    /// The request's context: the window of `repeat_last_n: -1`.
+    pub(crate) n_ctx: u32,
+}
+
+/// One row to sample from.
+pub(crate) struct Pick<'a, S> {
+    /// Index of the row in the last decode call.
+    pub(crate) row: usize,
+    pub(crate) sampler: &'a mut S,
+}
+
+/// A loaded model with its context. Dropping it frees everything.
+pub(crate) trait Backend {
+    /// State of one sequence's sampling: random generator, penalties, constraint.
+    type Sampler: Send;
+
+    /// What became of the load.
+    fn info(&self) -> &LoadedInfo;
+
+    /// Most rows of one decode call.
+    fn n_batch(&self) -> usize;
+
+    /// Text → tokens.
+    fn tokenize(
+        &self,
+        text: &str,
+        add_special: bool,
+        parse_special: bool,
+    ) -> Result<Vec<Token>, BackendError>;
+
+    /// Appends a token's bytes; those of special tokens only if `special` is set.
+    fn append_piece(&self, token: Token, special: bool, out: &mut Vec<u8>);
+
+    /// Whether a token ends the generation.
+    fn is_end(&self, token: Token) -> bool;
+
+    /// Evaluates rows. Rows of one sequence come in order and continue what it holds.
+    fn decode(&mut self, rows: &[Row]) -> Result<Decoded, BackendError>;
+
+    /// Makes a sampler.
+    fn sampler(&self, spec: &SamplerSpec<'_>) -> Result<Self::Sampler, BackendError>;
+
+    /// Picks a token for each of these rows and tells their samplers of it, in parallel where that
+    /// pays. Rows whose output was not asked for are an error.
+    fn sample(&mut self, picks: &mut [Pick<'_, Self::Sampler>]) -> Vec<Result<Token, BackendError>>;
+
+    /// The raw logits of a row of the last decode call, `n_vocab` long.
+    fn logits(&self, row: usize) -> Option<&[f32]>;
+
+    /// The embedding of a sequence whose rows were all in the last decode call (`last_row` is the
+    /// index of its last one): pooled as the model says, without normalisation.
+    fn embedding(&self, seq: SeqId, last_row: usize) -> Option<Vec<f32>>;
+
+    /// Drops positions `from..to` (`None` = to the end). False when this memory cannot do that
+    /// (sliding windows, recurrent state); then nothing was changed.
+    fn remove(&mut self, seq: SeqId, from: u32, to: Option<u32>) -> bool;
+
+    /// Shares positions `0..len` of one sequence with another, empty one.
+    fn copy(&mut self, from: SeqId, to: SeqId, len: u32);
+
+    /// Moves the positions from `from` on by `delta`.
+    fn shift(&mut self, seq: SeqId, from: u32, delta: i32);
+}
