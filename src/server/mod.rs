@@ -5,6 +5,7 @@
 
 mod error;
 mod extract;
+mod ollama;
 mod openai;
 mod router;
 mod state;
