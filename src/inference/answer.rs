@@ -168,7 +168,7 @@ impl Answer {
             None => None,
             Some(prompt) => {
                 let text = prompt + &self.raw;
-                let tokens = self.lease.runner().tokenize(vec![text], false, true).await;
+                let tokens = self.lease.runner().tokenize(vec![text], false).await;
                 tokens.map_err(|error| broken(&error))?.into_iter().next()
             }
         };

@@ -66,7 +66,7 @@ async fn fits(prompt: &str, lease: &Lease, n_ctx: u32) -> Result<bool, Refusal> 
     }
     let tokens = lease
         .runner()
-        .tokenize(vec![prompt.to_owned()], false, true)
+        .tokenize(vec![prompt.to_owned()], false)
         .await?;
     Ok(tokens.first().is_none_or(|tokens| tokens.len() <= n_ctx))
 }
@@ -105,7 +105,7 @@ pub(super) async fn fit_text(
     }
     let tokens = lease
         .runner()
-        .tokenize(vec![text.clone()], true, true)
+        .tokenize(vec![text.clone()], true)
         .await?
         .pop()
         .unwrap_or_default();
