@@ -1,5 +1,6 @@
-//! API types ↔ inference types: one module for each API, plain functions over types.
+//! The dialects: api types ↔ inference types, by plain functions over types.
 //!
 //! *Invariant:* nothing here does I/O, reads a clock or draws a random number.
 
+pub mod ollama;
 pub mod openai;

@@ -1,0 +1,1 @@
+//! Ollama's spelling of requests and answers.
