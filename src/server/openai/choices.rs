@@ -1,0 +1,160 @@
+//! Several answers to one request, side by side.
+//!
+//! *Invariant:* all of them are read at the same time, so that a choice that still waits for a
+//! slot does not hold up those that have one. The first error ends them all.
+
+use bytes::Bytes;
+use futures_util::future::Either;
+use futures_util::stream::{self, Stream, StreamExt as _, TryStreamExt as _};
+use tokio_util::sync::CancellationToken;
+
+use super::super::error::ApiError;
+use super::super::stream::Items;
+use crate::inference::{Chunk, ChunkStream, InferenceError};
+
+/// Chunks with the index of their choice.
+pub(super) type Chunks = Items<(usize, Chunk), InferenceError>;
+
+/// What becomes of a stream's chunks.
+pub(super) trait Spell {
+    /// The events that a chunk of the choice `index` makes.
+    fn chunk(&mut self, index: usize, chunk: Chunk) -> Vec<Bytes>;
+
+    /// The events after the last chunk.
+    fn end(&mut self) -> Vec<Bytes>;
+}
+
+/// Merges the chunks of all choices as they come; each item of `openings` starts one.
+pub(super) fn merge<F>(openings: impl Iterator<Item = F>) -> Chunks
+where
+    F: Future<Output = Result<ChunkStream, InferenceError>> + Send + 'static,
+{
+    let choices = openings.enumerate().map(|(index, opening)| {
+        stream::once(opening)
+            .try_flatten()
+            .map_ok(move |chunk| (index, chunk))
+            .boxed()
+    });
+    stream::select_all(choices).boxed()
+}
+
+/// Spells a stream into events.
+pub(super) fn frames(
+    chunks: Chunks,
+    spell: impl Spell + Send + 'static,
+) -> impl Stream<Item = Result<Bytes, InferenceError>> + Send + 'static {
+    stream::unfold(Some((chunks, spell)), |state| async move {
+        let (mut chunks, mut spell) = state?;
+        match chunks.next().await {
+            Some(Ok((index, chunk))) => {
+                let events = spell.chunk(index, chunk);
+                Some((Ok(events), Some((chunks, spell))))
+            }
+            Some(Err(error)) => Some((Err(error), None)),
+            None => Some((Ok(spell.end()), None)),
+        }
+    })
+    .flat_map(|result| match result {
+        Ok(events) => Either::Left(stream::iter(events.into_iter().map(Ok))),
+        Err(error) => Either::Right(stream::iter([Err(error)])),
+    })
+}
+
+/// Reads all chunks; ends early with an error when the daemon is cut off.
+pub(super) async fn collect(
+    mut chunks: Chunks,
+    cut_off: &CancellationToken,
+    mut each: impl FnMut(usize, Chunk),
+) -> Result<(), ApiError> {
+    loop {
+        let next = tokio::select! {
+            biased;
+            () = cut_off.cancelled() => return Err(ApiError::stopping()),
+            next = chunks.next() => next,
+        };
+        match next {
+            Some(Ok((index, chunk))) => each(index, chunk),
+            Some(Err(error)) => return Err(error.into()),
+            None => return Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::inference::InferenceErrorKind;
+
+    struct Words;
+
+    impl Spell for Words {
+        fn chunk(&mut self, index: usize, chunk: Chunk) -> Vec<Bytes> {
+            vec![format!("{index}{}", chunk.content).into()]
+        }
+
+        fn end(&mut self) -> Vec<Bytes> {
+            vec!["usage".into(), "done".into()]
+        }
+    }
+
+    fn broken() -> InferenceError {
+        InferenceError::new(InferenceErrorKind::Internal, "boom")
+    }
+
+    fn words(words: &[Result<&str, ()>]) -> ChunkStream {
+        let items: Vec<_> = words
+            .iter()
+            .map(|word| match word {
+                Ok(word) => Ok(Chunk {
+                    content: (*word).to_owned(),
+                    ..Chunk::default()
+                }),
+                Err(()) => Err(broken()),
+            })
+            .collect();
+        stream::iter(items).boxed()
+    }
+
+    async fn spelled(choices: Vec<Result<ChunkStream, InferenceError>>) -> Vec<String> {
+        let chunks = merge(choices.into_iter().map(std::future::ready));
+        let frames = frames(chunks, Words).map(|frame| match frame {
+            Ok(bytes) => String::from_utf8(bytes.to_vec()).unwrap(),
+            Err(error) => format!("error: {error}"),
+        });
+        frames.collect().await
+    }
+
+    #[tokio::test]
+    async fn every_choice_keeps_its_index() {
+        let mut events = spelled(vec![Ok(words(&[Ok("a"), Ok("b")])), Ok(words(&[Ok("c")]))]).await;
+        assert_eq!(events.split_off(3), ["usage", "done"]);
+        events.sort();
+        assert_eq!(events, ["0a", "0b", "1c"]);
+    }
+
+    #[tokio::test]
+    async fn an_error_is_the_last_word() {
+        let events = spelled(vec![Ok(words(&[Ok("a"), Err(()), Ok("b")]))]).await;
+        assert_eq!(events, ["0a", "error: boom"]);
+        assert_eq!(spelled(vec![Err(broken())]).await, ["error: boom"]);
+    }
+
+    #[tokio::test]
+    async fn a_waiting_choice_holds_up_nobody() {
+        let endless: ChunkStream = stream::pending().boxed();
+        let choices = [endless, words(&[Ok("a")])].map(|words| std::future::ready(Ok(words)));
+        let mut chunks = merge(choices.into_iter());
+        let (index, chunk) = chunks.next().await.unwrap().unwrap();
+        assert_eq!((index, chunk.content.as_str()), (1, "a"));
+    }
+
+    #[tokio::test]
+    async fn cutting_off_ends_an_answer_that_would_go_on() {
+        let endless: ChunkStream = stream::pending().boxed();
+        let token = CancellationToken::new();
+        token.cancel();
+        let chunks = merge(std::iter::once(std::future::ready(Ok(endless))));
+        let result = collect(chunks, &token, |_, _| ()).await;
+        assert_eq!(result, Err(ApiError::stopping()));
+    }
+}
