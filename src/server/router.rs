@@ -10,9 +10,9 @@ use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, any, get};
 
-use super::openai;
 use super::state::App;
 use super::stream::json;
+use super::{ollama, openai};
 use crate::api::ollama::VersionResponse;
 use crate::client::OLLAMA_VERSION;
 
@@ -23,6 +23,7 @@ pub(super) fn routes() -> Router<App> {
     Router::new()
         .merge(route("/", "HEAD, GET", get(root)))
         .merge(route("/api/version", "HEAD, GET", get(version)))
+        .merge(ollama::routes())
         .merge(openai::routes())
         .fallback(not_found)
 }

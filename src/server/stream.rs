@@ -15,8 +15,11 @@ use futures_util::future::Either;
 use futures_util::stream::{self, Stream, StreamExt as _};
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
 use super::error::{ApiError, JSON, log_broken_stream, ollama_line, openai_body};
+use super::state::App;
+use crate::inference::{Chunk, ChunkStream, InferenceError, InferenceErrorKind};
 use crate::model::go_json;
 
 /// Longest time that a streaming client waits for the headers of its answer. What fails within it
@@ -39,11 +42,12 @@ where
     T: Send + 'static,
     E: Send + 'static,
 {
-    let mut first = Box::pin(async move {
+    let first = async move {
         let mut items = opening.await?;
         let first = items.next().await.transpose()?;
         Ok((first, items))
-    });
+    };
+    let mut first = Box::pin(first.in_current_span());
     let joined = |(first, items): (Option<T>, S)| stream::iter(first.map(Ok)).chain(items);
     match tokio::time::timeout(PATIENCE, &mut first).await {
         Ok(known) => known.map(|opened| joined(opened).boxed()),
@@ -89,9 +93,11 @@ pub(crate) fn streamed<E: Into<ApiError> + Send + 'static>(
         frames: Some(frames.boxed()),
         cut_off: cut_off.clone(),
         format,
+        span: tracing::Span::current(),
     };
     let body = stream::unfold(writer, |mut writer| async move {
-        let frame = writer.next().await?;
+        let span = writer.span.clone();
+        let frame = writer.next().instrument(span).await?;
         Some((Ok::<_, Infallible>(frame), writer))
     });
     let content_type = [(header::CONTENT_TYPE, format.content_type)];
@@ -103,6 +109,8 @@ struct Writer<E> {
     frames: Option<Items<Bytes, E>>,
     cut_off: CancellationToken,
     format: Format,
+    /// The request's; the body outlives its handler.
+    span: tracing::Span,
 }
 
 impl<E: Into<ApiError>> Writer<E> {
@@ -122,6 +130,41 @@ impl<E: Into<ApiError>> Writer<E> {
             }
         }
     }
+}
+
+/// Joins the pieces of an answer into one.
+///
+/// # Errors
+/// The first failure; what came before it is lost.
+pub(crate) async fn fold(mut chunks: ChunkStream) -> Result<Chunk, InferenceError> {
+    let mut whole = Chunk::default();
+    while let Some(chunk) = chunks.next().await {
+        let chunk = chunk?;
+        whole.content.push_str(&chunk.content);
+        whole.thinking.push_str(&chunk.thinking);
+        whole.tool_calls.extend(chunk.tool_calls);
+        whole.logprobs.extend(chunk.logprobs);
+        if chunk.done.is_some() {
+            whole.done = chunk.done;
+            return Ok(whole);
+        }
+    }
+    Err(InferenceError::new(
+        InferenceErrorKind::Internal,
+        "the answer ended before it was done",
+    ))
+}
+
+/// Answers 200 with one JSON object that is written away from the runtime: it may be large.
+///
+/// # Errors
+/// The job was lost.
+pub(crate) async fn json_aside(
+    app: &App,
+    value: impl Serialize + Send + 'static,
+) -> Result<Response, ApiError> {
+    let written = app.tasks.spawn_blocking(move || json(&value));
+    Ok(written.await?)
 }
 
 /// Answers 200 with one JSON object.

@@ -1,0 +1,1 @@
+//! The routes in process, against a temporary store.
