@@ -39,7 +39,7 @@ pub(super) async fn chat(
         return Ok(streamed(SSE, frames, &app.cut_off));
     }
     let mut fold = ChatFold::new(head, n);
-    choices::collect(chunks, &app.cut_off, |index, chunk| fold.push(index, chunk)).await?;
+    choices::collect(chunks, |index, chunk| fold.push(index, chunk)).await?;
     Ok(answer(to_bytes(&fold.end())))
 }
 

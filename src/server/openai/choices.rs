@@ -6,9 +6,7 @@
 use bytes::Bytes;
 use futures_util::future::Either;
 use futures_util::stream::{self, Stream, StreamExt as _, TryStreamExt as _};
-use tokio_util::sync::CancellationToken;
 
-use super::super::error::ApiError;
 use super::super::stream::Items;
 use crate::inference::{Chunk, ChunkStream, InferenceError};
 
@@ -60,24 +58,15 @@ pub(super) fn frames(
     })
 }
 
-/// Reads all chunks; ends early with an error when the daemon is cut off.
+/// Reads all chunks.
 pub(super) async fn collect(
     mut chunks: Chunks,
-    cut_off: &CancellationToken,
     mut each: impl FnMut(usize, Chunk),
-) -> Result<(), ApiError> {
-    loop {
-        let next = tokio::select! {
-            biased;
-            () = cut_off.cancelled() => return Err(ApiError::stopping()),
-            next = chunks.next() => next,
-        };
-        match next {
-            Some(Ok((index, chunk))) => each(index, chunk),
-            Some(Err(error)) => return Err(error.into()),
-            None => return Ok(()),
-        }
+) -> Result<(), InferenceError> {
+    while let Some((index, chunk)) = chunks.try_next().await? {
+        each(index, chunk);
     }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -146,15 +135,5 @@ mod tests {
         let mut chunks = merge(choices.into_iter());
         let (index, chunk) = chunks.next().await.unwrap().unwrap();
         assert_eq!((index, chunk.content.as_str()), (1, "a"));
-    }
-
-    #[tokio::test]
-    async fn cutting_off_ends_an_answer_that_would_go_on() {
-        let endless: ChunkStream = stream::pending().boxed();
-        let token = CancellationToken::new();
-        token.cancel();
-        let chunks = merge(std::iter::once(std::future::ready(Ok(endless))));
-        let result = collect(chunks, &token, |_, _| ()).await;
-        assert_eq!(result, Err(ApiError::stopping()));
     }
 }

@@ -38,7 +38,7 @@ pub(super) async fn completion(
         return Ok(streamed(SSE, frames, &app.cut_off));
     }
     let mut fold = CompletionFold::new(head, n, n_per_prompt);
-    choices::collect(chunks, &app.cut_off, |index, chunk| fold.push(index, chunk)).await?;
+    choices::collect(chunks, |index, chunk| fold.push(index, chunk)).await?;
     Ok(answer(to_bytes(&fold.end())))
 }
 
