@@ -16,8 +16,8 @@ const OBJECT: &str = "text_completion";
 #[derive(Debug)]
 pub struct CompletionStream {
     head: Head,
-    /// Characters that each choice has so far.
-    lengths: Vec<usize>,
+    /// Where the next token of each choice begins, in characters.
+    offsets: Vec<usize>,
     n_per_prompt: usize,
     tally: Tally,
     include_usage: bool,
@@ -28,7 +28,7 @@ impl CompletionStream {
     pub fn new(head: Head, n: usize, n_per_prompt: usize, include_usage: bool) -> Self {
         Self {
             head,
-            lengths: vec![0; n],
+            offsets: vec![0; n],
             n_per_prompt,
             tally: Tally::default(),
             include_usage,
@@ -37,7 +37,7 @@ impl CompletionStream {
 
     /// Spells a chunk of the choice `index`; one that holds only thinking is no event.
     pub fn push(&mut self, index: usize, chunk: Chunk) -> Option<CompletionChunk<'_>> {
-        let length = self.lengths.get_mut(index)?;
+        let offset = self.offsets.get_mut(index)?;
         if let Some(done) = &chunk.done {
             let shares_prompt = !index.is_multiple_of(self.n_per_prompt);
             self.tally.add(done.timings.as_ref(), shares_prompt);
@@ -47,13 +47,12 @@ impl CompletionStream {
         }
         let choice = CompletionChoice {
             index,
-            logprobs: logprobs(chunk.logprobs, *length),
+            logprobs: logprobs(chunk.logprobs, offset),
             finish_reason: chunk
                 .done
                 .and_then(|done| finish_reason(done.reason, false)),
             text: chunk.content,
         };
-        *length += choice.text.chars().count();
         // As Ollama does: the counters of all but the last event are zero.
         let usage = self.include_usage.then(Usage::default);
         Some(event(&self.head, vec![choice], usage))
@@ -83,6 +82,8 @@ fn event(head: &Head, choices: Vec<CompletionChoice>, usage: Option<Usage>) -> C
 pub struct CompletionFold {
     head: Head,
     choices: Vec<CompletionChoice>,
+    /// Where the next token of each choice begins, in characters.
+    offsets: Vec<usize>,
     n_per_prompt: usize,
     tally: Tally,
 }
@@ -97,6 +98,7 @@ impl CompletionFold {
         Self {
             head,
             choices: choices.collect(),
+            offsets: vec![0; n],
             n_per_prompt,
             tally: Tally::default(),
         }
@@ -104,12 +106,12 @@ impl CompletionFold {
 
     /// Adds a chunk of the choice `index`.
     pub fn push(&mut self, index: usize, chunk: Chunk) {
-        let Some(choice) = self.choices.get_mut(index) else {
+        let offset = self.offsets.get_mut(index);
+        let Some((choice, offset)) = self.choices.get_mut(index).zip(offset) else {
             return;
         };
-        if !chunk.logprobs.is_empty() {
+        if let Some(more) = logprobs(chunk.logprobs, offset) {
             let all = choice.logprobs.get_or_insert_default();
-            let more = logprobs(chunk.logprobs, end_of(all)).unwrap_or_default();
             all.tokens.extend(more.tokens);
             all.token_logprobs.extend(more.token_logprobs);
             all.top_logprobs.extend(more.top_logprobs);
@@ -137,21 +139,17 @@ impl CompletionFold {
     }
 }
 
-/// Where the token after the listed ones begins.
-fn end_of(lists: &CompletionLogprobs) -> usize {
-    let last = lists.text_offset.last().zip(lists.tokens.last());
-    last.map_or(0, |(offset, token)| offset + token.chars().count())
-}
-
-/// Spells log-probabilities as parallel lists; the first token begins at `offset` characters.
-fn logprobs(native: Vec<Logprob>, mut offset: usize) -> Option<CompletionLogprobs> {
+/// Spells log-probabilities as parallel lists and moves `offset` behind the last token.
+fn logprobs(native: Vec<Logprob>, offset: &mut usize) -> Option<CompletionLogprobs> {
     if native.is_empty() {
         return None;
     }
     let mut lists = CompletionLogprobs::default();
     for token in native.into_iter().map(logprob) {
-        lists.text_offset.push(offset);
-        offset += token.token.chars().count();
+        lists.text_offset.push(*offset);
+        // A character of several tokens counts where it begins.
+        let begins = |byte: &&u8| **byte & 0xC0 != 0x80;
+        *offset += token.bytes.iter().filter(begins).count();
         let top: Map<_, _> = token
             .top_logprobs
             .into_iter()

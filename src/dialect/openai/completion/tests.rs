@@ -202,7 +202,12 @@ fn usage_is_zero_until_the_end() {
 
 #[test]
 fn logprobs_tell_where_each_token_begins() {
-    let chunks = || [token("é"), token("ab"), token("c")];
+    let half = |byte| {
+        let mut chunk = token("\u{fffd}");
+        chunk.logprobs[0].bytes = vec![byte];
+        chunk
+    };
+    let chunks = || [half(0xC3), half(0xA9), token("ab"), token("c")];
     let mut fold = CompletionFold::new(head(), 1, 1);
     for chunk in chunks() {
         fold.push(0, chunk);
@@ -210,9 +215,10 @@ fn logprobs_tell_where_each_token_begins() {
     let whole = serde_json::to_value(fold.end()).unwrap();
     assert_eq!(
         whole["choices"][0]["logprobs"],
-        json!({"tokens": ["é", "ab", "c"], "token_logprobs": [-0.5, -0.5, -0.5],
-            "top_logprobs": [{"t": -0.25}, {"t": -0.25}, {"t": -0.25}],
-            "text_offset": [0, 1, 3]})
+        json!({"tokens": ["\u{fffd}", "\u{fffd}", "ab", "c"],
+            "token_logprobs": [-0.5, -0.5, -0.5, -0.5],
+            "top_logprobs": [{"t": -0.25}, {"t": -0.25}, {"t": -0.25}, {"t": -0.25}],
+            "text_offset": [0, 1, 1, 3]})
     );
     let mut stream = CompletionStream::new(head(), 1, 1, false);
     let offsets: Vec<Value> = chunks()
@@ -222,5 +228,5 @@ fn logprobs_tell_where_each_token_begins() {
             event["choices"][0]["logprobs"]["text_offset"][0].clone()
         })
         .collect();
-    assert_eq!(offsets, [0, 1, 3]);
+    assert_eq!(offsets, [0, 1, 1, 3]);
 }
