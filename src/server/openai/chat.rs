@@ -4,11 +4,11 @@ use axum::extract::State;
 use axum::response::Response;
 use bytes::Bytes;
 
-use super::choices::{self, Spell};
+use super::choices::{self, Opening, Spell};
 use super::{answer, head};
 use crate::api::openai::ChatRequest;
 use crate::dialect::openai::chat::{self, ChatFold, ChatStream};
-use crate::inference::Chunk;
+use crate::inference::{self, Chunk, Inference};
 use crate::server::error::OpenAiError;
 use crate::server::extract::{Client, OpenAiJson};
 use crate::server::state::App;
@@ -29,8 +29,7 @@ pub(super) async fn chat(
     let inference = app.inference.clone();
     let openings = natives.into_iter().map(move |mut native| {
         native.common.client.clone_from(&client.0);
-        let inference = inference.clone();
-        async move { inference.chat(native).await }
+        start(inference.clone(), native)
     });
     let chunks = choices::merge(openings);
     if is_stream {
@@ -41,6 +40,10 @@ pub(super) async fn chat(
     let mut fold = ChatFold::new(head, n);
     choices::collect(chunks, |index, chunk| fold.push(index, chunk)).await?;
     Ok(answer(to_bytes(&fold.end())))
+}
+
+fn start(inference: Inference, native: inference::ChatRequest) -> Opening {
+    Box::pin(async move { inference.chat(native).await })
 }
 
 impl Spell for ChatStream {

@@ -4,7 +4,7 @@
 //! slot does not hold up those that have one. The first error ends them all.
 
 use bytes::Bytes;
-use futures_util::future::Either;
+use futures_util::future::{BoxFuture, Either};
 use futures_util::stream::{self, Stream, StreamExt as _, TryStreamExt as _};
 
 use super::super::stream::Items;
@@ -22,11 +22,11 @@ pub(super) trait Spell {
     fn end(&mut self) -> Vec<Bytes>;
 }
 
-/// Merges the chunks of all choices as they come; each item of `openings` starts one.
-pub(super) fn merge<F>(openings: impl Iterator<Item = F>) -> Chunks
-where
-    F: Future<Output = Result<ChunkStream, InferenceError>> + Send + 'static,
-{
+/// A choice that is about to start.
+pub(super) type Opening = BoxFuture<'static, Result<ChunkStream, InferenceError>>;
+
+/// Merges the chunks of all choices as they come.
+pub(super) fn merge(openings: impl Iterator<Item = Opening>) -> Chunks {
     let choices = openings.enumerate().map(|(index, opening)| {
         stream::once(opening)
             .try_flatten()
@@ -104,8 +104,12 @@ mod tests {
         stream::iter(items).boxed()
     }
 
+    fn ready(opened: Result<ChunkStream, InferenceError>) -> Opening {
+        Box::pin(std::future::ready(opened))
+    }
+
     async fn spelled(choices: Vec<Result<ChunkStream, InferenceError>>) -> Vec<String> {
-        let chunks = merge(choices.into_iter().map(std::future::ready));
+        let chunks = merge(choices.into_iter().map(ready));
         let frames = frames(chunks, Words).map(|frame| match frame {
             Ok(bytes) => String::from_utf8(bytes.to_vec()).unwrap(),
             Err(error) => format!("error: {error}"),
@@ -131,7 +135,7 @@ mod tests {
     #[tokio::test]
     async fn a_waiting_choice_holds_up_nobody() {
         let endless: ChunkStream = stream::pending().boxed();
-        let choices = [endless, words(&[Ok("a")])].map(|words| std::future::ready(Ok(words)));
+        let choices = [endless, words(&[Ok("a")])].map(|words| ready(Ok(words)));
         let mut chunks = merge(choices.into_iter());
         let (index, chunk) = chunks.next().await.unwrap().unwrap();
         assert_eq!((index, chunk.content.as_str()), (1, "a"));

@@ -4,11 +4,11 @@ use axum::extract::State;
 use axum::response::Response;
 use bytes::Bytes;
 
-use super::choices::{self, Spell};
+use super::choices::{self, Opening, Spell};
 use super::{answer, head};
 use crate::api::openai::CompletionRequest;
 use crate::dialect::openai::completion::{self, CompletionFold, CompletionStream};
-use crate::inference::Chunk;
+use crate::inference::{Chunk, GenerateRequest, Inference};
 use crate::server::error::OpenAiError;
 use crate::server::extract::{Client, OpenAiJson};
 use crate::server::state::App;
@@ -27,8 +27,7 @@ pub(super) async fn completion(
     let inference = app.inference.clone();
     let openings = requests.natives.into_iter().map(move |mut native| {
         native.common.client.clone_from(&client.0);
-        let inference = inference.clone();
-        async move { inference.generate(native).await }
+        start(inference.clone(), native)
     });
     let chunks = choices::merge(openings);
     if is_stream {
@@ -40,6 +39,10 @@ pub(super) async fn completion(
     let mut fold = CompletionFold::new(head, n, n_per_prompt);
     choices::collect(chunks, |index, chunk| fold.push(index, chunk)).await?;
     Ok(answer(to_bytes(&fold.end())))
+}
+
+fn start(inference: Inference, native: GenerateRequest) -> Opening {
+    Box::pin(async move { inference.generate(native).await })
 }
 
 impl Spell for CompletionStream {
