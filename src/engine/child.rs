@@ -57,7 +57,10 @@ fn leave() {
 }
 
 /// Serves one channel until it is shut down; `on_gone` is called when the other end vanishes.
-fn serve(channel: &UnixStream, on_gone: impl FnOnce() + Send + 'static) -> io::Result<()> {
+pub(super) fn serve(
+    channel: &UnixStream,
+    on_gone: impl FnOnce() + Send + 'static,
+) -> io::Result<()> {
     let (reader, writer) = (channel.try_clone()?, channel.try_clone()?);
     let (commands, inbox) = sync_channel(INBOX);
     let (outbox, events) = sync_channel(OUTBOX);
@@ -186,6 +189,11 @@ impl Child {
         self.work(Engine::new(backend, params.embedding))
     }
 
+    fn tell<B: Backend>(&self, engine: &mut Engine<B>) -> Result<(), Gone> {
+        let mut events = engine.take_events().into_iter();
+        events.try_for_each(|event| self.send(event))
+    }
+
     /// The loop: take commands, compute, tell.
     fn work<B: Backend>(&self, mut engine: Engine<B>) -> Result<(), Gone> {
         loop {
@@ -204,11 +212,11 @@ impl Child {
                     Err(TryRecvError::Disconnected) => return Err(Gone),
                 }
             }
+            // Nobody should wait for a step to hear that a request was accepted.
+            self.tell(&mut engine)?;
             if engine.has_work() {
                 engine.step();
-            }
-            for event in engine.take_events() {
-                self.send(event)?;
+                self.tell(&mut engine)?;
             }
         }
     }

@@ -59,11 +59,11 @@ pub(super) fn is_end(token: Token) -> bool {
     matches!(token, END | TURN_END)
 }
 
-/// The bytes of tokens, special ones left out.
+/// The text of tokens, without those that frame it.
 pub(super) fn text(tokens: &[Token]) -> String {
     let mut bytes = Vec::with_capacity(tokens.len());
     for &token in tokens {
-        append_piece(token, false, &mut bytes);
+        append_piece(token, token > TURN_END, &mut bytes);
     }
     String::from_utf8_lossy(&bytes).into_owned()
 }
