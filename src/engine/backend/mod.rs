@@ -67,6 +67,10 @@ pub(crate) trait Backend {
     fn n_batch(&self) -> usize;
 
     /// Text → tokens.
+    #[expect(
+        clippy::fn_params_excessive_bools,
+        reason = "llama.cpp's own two switches, passed through under their names"
+    )]
     fn tokenize(
         &self,
         text: &str,
