@@ -93,6 +93,15 @@ fn read(channel: &UnixStream, commands: &SyncSender<Command>, on_gone: impl FnOn
                 }
             }
             Ok(None) => break,
+            // The daemon died with our events unread, or in the middle of a frame.
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::ConnectionReset | io::ErrorKind::UnexpectedEof
+                ) =>
+            {
+                break;
+            }
             Err(error) => {
                 tracing::error!("a command could not be read: {error}");
                 break;

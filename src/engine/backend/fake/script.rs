@@ -77,6 +77,7 @@ impl FakeSampler {
     pub(super) fn next(&mut self, held: &[Token]) -> Result<Token, BackendError> {
         let n_given = self.said.len() - self.n_prompt;
         if self.marks.abort == Some(n_given) {
+            tracing::error!("the fake aborts as asked");
             std::process::abort();
         }
         while self.marks.hang == Some(n_given) {
