@@ -3,7 +3,7 @@
 //! `llama` is the real one (the only user of `llama-cpp-2`), `fake` a deterministic stand-in for
 //! tests. Everything here is called by the engine thread.
 
-#[cfg(feature = "fake")]
+#[cfg(any(test, feature = "fake"))]
 pub(crate) mod fake;
 #[cfg(feature = "llama")]
 pub(crate) mod llama;
@@ -67,6 +67,10 @@ pub(crate) trait Backend {
     fn n_batch(&self) -> usize;
 
     /// Text → tokens.
+    #[expect(
+        clippy::fn_params_excessive_bools,
+        reason = "llama.cpp's own two switches, passed through under their names"
+    )]
     fn tokenize(
         &self,
         text: &str,
