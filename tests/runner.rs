@@ -1,5 +1,9 @@
 //! Runners as real child processes with the fake engine: load, answer, die, hang, end.
 #![cfg(feature = "fake")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "helpers of tests fail by panicking, as tests do"
+)]
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -133,7 +137,7 @@ async fn a_runner_loads_answers_and_stops() {
     let (text, error) = answer(&mut ask(&runner, "hello there").await).await;
     assert_eq!((text.as_str(), error.is_none()), ("hello there", true));
     let tokens = runner
-        .tokenize(vec!["abc".to_owned(), String::new()], false, false)
+        .tokenize(vec!["abc".to_owned(), String::new()], false)
         .await
         .unwrap();
     assert_eq!((tokens.len(), tokens[1].len()), (2, 0));

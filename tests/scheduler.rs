@@ -1,5 +1,9 @@
 //! The scheduler with real runners (fake engine): what the pure tests cannot show.
 #![cfg(feature = "fake")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "helpers of tests fail by panicking, as tests do"
+)]
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -38,7 +42,9 @@ impl Bench {
     /// A model that takes so many milliseconds to load.
     fn model(&self, name: &str, load_ms: u32) -> ModelSpec {
         let path = self.folder.path().join(format!("{name}.gguf"));
-        let file = GgufBuilder::model("drover-fake").value("drover-fake.load_ms", load_ms);
+        let file = GgufBuilder::new("drover-fake")
+            .value("drover-fake.context_length", 2048)
+            .value("drover-fake.load_ms", load_ms);
         fs_err::write(&path, file.build()).unwrap();
         ModelSpec {
             name: ModelName::parse(name).unwrap(),

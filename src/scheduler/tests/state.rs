@@ -89,12 +89,14 @@ impl Bench {
         entry.plan().unwrap().clone()
     }
 
-    fn failed(&mut self, entry: u64, crashed: bool, short_of_memory: bool) -> Vec<String> {
-        let failure = LoadFailure {
+    /// The load of an entry fails; `change` says how else than by a refusal.
+    fn failed(&mut self, entry: u64, change: impl FnOnce(&mut LoadFailure)) -> Vec<String> {
+        let mut failure = LoadFailure {
             error: AcquireError::LoadFailed("no".to_owned()),
-            crashed,
-            short_of_memory,
+            crashed: false,
+            short_of_memory: false,
         };
+        change(&mut failure);
         self.event(Event::LoadFailed { entry, failure })
     }
 
@@ -466,7 +468,7 @@ fn a_failed_load_is_told_to_all_who_wait_and_tried_again_later() {
     bench.acquire(&spec("a", 1));
     bench.acquire(&spec("a", 1));
     assert_eq!(
-        bench.failed(1, false, false),
+        bench.failed(1, |_| ()),
         ["refuse 101: no", "refuse 102: no"]
     );
     assert_eq!(bench.acquire(&spec("a", 1)), ["spawn 2"]);
@@ -477,7 +479,7 @@ fn a_model_that_keeps_crashing_is_refused_for_a_minute() {
     let mut bench = Bench::usual();
     for entry in 1..=3 {
         assert_eq!(bench.acquire(&spec("a", 1)), [format!("spawn {entry}")]);
-        bench.failed(entry, true, false);
+        bench.failed(entry, |failure| failure.crashed = true);
     }
     assert_eq!(bench.acquire(&spec("a", 1)), ["refuse 104: no"]);
     assert_eq!(bench.acquire(&spec("b", 1)), ["spawn 4"]);
@@ -491,10 +493,11 @@ fn a_load_without_memory_is_tried_with_less() {
     let mut bench = Bench::usual();
     bench.acquire(&spec("a", 1));
     let first = bench.plan(1).n_ctx_pool;
-    assert_eq!(bench.failed(1, false, true), ["spawn 2"]);
+    let short = |failure: &mut LoadFailure| failure.short_of_memory = true;
+    assert_eq!(bench.failed(1, short), ["spawn 2"]);
     assert!(bench.plan(2).n_ctx_pool <= first / 4);
-    assert_eq!(bench.failed(2, false, true), ["spawn 3"]);
-    assert_eq!(bench.failed(3, false, true), ["refuse 101: no"]);
+    assert_eq!(bench.failed(2, short), ["spawn 3"]);
+    assert_eq!(bench.failed(3, short), ["refuse 101: no"]);
 }
 
 #[test]
