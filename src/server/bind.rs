@@ -79,7 +79,8 @@ mod tests {
     async fn an_address_in_use_is_told_with_what_to_do() {
         let first = bind(&HostSpec::parse("127.0.0.1:0")).await.unwrap();
         let address = first.local_addr().unwrap().to_string();
-        let taken = bind(&HostSpec::parse(&address));
+        let host = HostSpec::parse(&address);
+        let taken = bind(&host);
         // The occupant hangs up instead of telling its version.
         let hang_up = async { drop(first.accept().await.unwrap()) };
         let (error, ()) = tokio::join!(taken, hang_up);

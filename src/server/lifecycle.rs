@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Router;
 use axum::serve::ListenerExt as _;
 use jiff::Timestamp;
 use sd_notify::NotifyState;
@@ -52,10 +53,10 @@ async fn run(config: Config, exe: PathBuf) -> Result<(), ServeError> {
     let listener = bind(&config.host).await?;
     tracing::info!(?config, "server config");
     let app = assemble(config, exe).await?;
-    let daemon = Daemon::start(app, listener)?;
+    let daemon = Daemon::start(app, listener, router::routes())?;
     notify(NotifyState::Ready);
     signals.next().await;
-    daemon.stop(signals).await;
+    daemon.stop(signals.next()).await;
     Ok(())
 }
 
@@ -89,9 +90,9 @@ struct Daemon {
 }
 
 impl Daemon {
-    fn start(app: App, listener: TcpListener) -> Result<Self, ServeError> {
+    fn start(app: App, listener: TcpListener, routes: Router<App>) -> Result<Self, ServeError> {
         let address = listener.local_addr()?;
-        let routes = middleware::wrap(router::routes(), &app, address).with_state(Arc::clone(&app));
+        let routes = middleware::wrap(routes, &app, address).with_state(Arc::clone(&app));
         let service = routes.into_make_service_with_connect_info::<SocketAddr>();
         let closing = CancellationToken::new();
         // Small pieces of a stream go out at once.
@@ -116,8 +117,8 @@ impl Daemon {
         })
     }
 
-    /// Ends everything: requests in flight have the grace, a second signal ends it.
-    async fn stop(mut self, mut signals: Signals) {
+    /// Ends everything: requests in flight have the grace, which `hurry` ends.
+    async fn stop(mut self, hurry: impl Future<Output = ()>) {
         notify(NotifyState::Stopping);
         tracing::info!("stopping");
         self.closing.cancel();
@@ -125,7 +126,7 @@ impl Daemon {
         let drained = tokio::select! {
             _ = &mut self.server => true,
             () = tokio::time::sleep(grace) => false,
-            () = signals.next() => false,
+            () = hurry => false,
         };
         if !drained {
             tracing::warn!("requests that still run are cut off");
@@ -203,5 +204,90 @@ impl Signals {
 fn notify(state: NotifyState<'_>) {
     if let Err(error) = sd_notify::notify(&[state]) {
         tracing::debug!(%error, "could not tell systemd");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use axum::response::Response;
+    use axum::routing::get;
+    use bytes::Bytes;
+    use futures_util::{StreamExt as _, stream};
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpStream;
+
+    use super::*;
+    use crate::server::error::ApiError;
+    use crate::server::stream::{NDJSON, streamed};
+    use crate::server::tests::Fixture;
+
+    async fn endless(app: axum::extract::State<App>) -> Response {
+        let first = Ok::<_, ApiError>(Bytes::from_static(b"{\"n\":1}\n"));
+        let lines = stream::iter([first]).chain(stream::pending());
+        streamed(NDJSON, lines, &app.cut_off)
+    }
+
+    async fn started() -> (Fixture, Daemon, TcpStream) {
+        let fixture = Fixture::new();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let routes = Router::new()
+            .route("/endless", get(endless))
+            .route("/silent", get(pending::<Response>));
+        let daemon = Daemon::start(Arc::clone(&fixture.app), listener, routes).unwrap();
+        let client = TcpStream::connect(address).await.unwrap();
+        (fixture, daemon, client)
+    }
+
+    async fn ask(client: &mut TcpStream, path: &str) {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        client.write_all(request.as_bytes()).await.unwrap();
+    }
+
+    async fn read_until(client: &mut TcpStream, end: &str) -> String {
+        let mut text = String::new();
+        let mut buffer = [0; 1024];
+        while !text.contains(end) {
+            let count = client.read(&mut buffer).await.unwrap();
+            assert_ne!(count, 0, "{text}");
+            text.push_str(std::str::from_utf8(&buffer[..count]).unwrap());
+        }
+        text
+    }
+
+    #[tokio::test]
+    async fn a_stream_that_outlives_the_grace_ends_with_an_error() {
+        let (_fixture, daemon, mut client) = started().await;
+        ask(&mut client, "/endless").await;
+        read_until(&mut client, "{\"n\":1}\n").await;
+        daemon.stop(async {}).await;
+        let mut rest = String::new();
+        client.read_to_string(&mut rest).await.unwrap();
+        assert!(
+            rest.contains("{\"error\":\"the server is shutting down\"}\n"),
+            "{rest}"
+        );
+        // The stream was ended, not torn off.
+        assert!(rest.ends_with("0\r\n\r\n"), "{rest}");
+    }
+
+    #[tokio::test]
+    async fn an_idle_daemon_stops_at_once() {
+        let (_fixture, daemon, client) = started().await;
+        daemon.stop(pending()).await;
+        drop(client);
+    }
+
+    #[tokio::test]
+    async fn nobody_is_accepted_after_the_end() {
+        let (_fixture, daemon, mut client) = started().await;
+        let address = client.peer_addr().unwrap();
+        ask(&mut client, "/silent").await;
+        let closing = daemon.closing.clone();
+        let stopping = daemon.stop(async move { closing.cancelled().await });
+        stopping.await;
+        assert!(TcpStream::connect(address).await.is_err());
     }
 }

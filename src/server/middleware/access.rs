@@ -53,7 +53,8 @@ pub(super) async fn record(request: Request, next: Next) -> Response {
         HeaderValue::from_static(env!("CARGO_PKG_VERSION")),
     );
     response.map(|body| {
-        line.complete = body.is_end_stream();
+        // The answer to a HEAD has no body that anybody would read.
+        line.complete = body.is_end_stream() || line.method == Method::HEAD;
         Body::new(Logged { body, line })
     })
 }
@@ -85,7 +86,7 @@ struct Line {
 impl Drop for Line {
     fn drop(&mut self) {
         let _entered = self.span.enter();
-        let duration_ms = self.started.elapsed().as_secs_f64() * 1000.0;
+        let duration_ms = (self.started.elapsed().as_secs_f64() * 1e6).round() / 1e3;
         let Self {
             method,
             path,
