@@ -36,7 +36,7 @@ async fn streamed_and_whole_answers_agree() {
             .json();
 
         let streamed: String = lines.iter().map(text).collect();
-        assert_ne!(streamed, "", "{path}");
+        assert_eq!(streamed, "One two three.", "{path}");
         assert_eq!(streamed, text(&whole), "{path}");
         let (last, others) = lines.split_last().unwrap();
         assert!(
@@ -98,6 +98,37 @@ async fn limits_and_stop_texts_end_an_answer() {
     let stopped = server.post("/api/generate", &stopped).await.ok().json();
     assert_eq!(stopped["done_reason"], "stop");
     assert_eq!(stopped["response"], text[..text.find(&middle).unwrap()]);
+}
+
+#[tokio::test]
+async fn embeddings_come_in_order_and_with_length_one() {
+    let server = TestServer::start().await;
+    let file = crate::support::models::fake()
+        .value("drover-fake.pooling_type", 1)
+        .build();
+    server.create("vectors", file, json!({})).await.ok();
+    let body = json!({"model": "vectors", "input": ["first", "second text", ""]});
+    let answer = server.post("/api/embed", &body).await.ok().json();
+    let vectors = answer["embeddings"].as_array().unwrap();
+    assert_eq!(vectors.len(), 3, "{answer}");
+    for vector in vectors {
+        let values = vector
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|value| value.as_f64().unwrap());
+        let length = values.map(|value| value * value).sum::<f64>().sqrt();
+        assert!((length - 1.0).abs() < 1e-5, "{length}");
+    }
+    let alone = json!({"model": "vectors", "input": "second text"});
+    let alone = server.post("/api/embed", &alone).await.ok().json();
+    assert_eq!(alone["embeddings"][0], vectors[1]);
+    assert!(
+        answer["prompt_eval_count"]
+            .as_u64()
+            .is_some_and(|count| count > 16),
+        "{answer}"
+    );
 }
 
 /// The fields of both objects.

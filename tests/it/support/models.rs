@@ -5,9 +5,11 @@ use serde_json::json;
 
 use super::TestServer;
 
-/// Every message on a line of its own, so that the fake backend sees its markers.
-const TEMPLATE: &str = "{% for message in messages %}{{ message.role }}: {{ message.content }}\n\
-                        {% endfor %}assistant:";
+/// ChatML: the fake backend answers the last user turn with the same text, changed by marks like
+/// `[[slow 20]]` (milliseconds per token), `[[repeat 50]]`, `[[say TEXT]]`, `[[abort 3]]`,
+/// `[[hang]]` (see `src/engine/backend/fake`).
+const TEMPLATE: &str = "{% for message in messages %}<|im_start|>{{ message.role }}\n\
+                        {{ message.content }}<|im_end|>\n{% endfor %}<|im_start|>assistant\n";
 
 /// A model for the fake backend with a context of 4,096.
 pub(crate) fn fake() -> GgufBuilder {
