@@ -221,7 +221,7 @@ mod tests {
         );
         let row = "      OLLAMA_NOHISTORY           Do not preserve readline history\n";
         assert!(
-            run.contains(&format!("Environment Variables:\n      OLLAMA_HOST")),
+            run.contains("Environment Variables:\n      OLLAMA_HOST"),
             "{run}"
         );
         assert!(run.contains(row), "{run}");

@@ -1,6 +1,40 @@
-//! STUB (owner: engine helper).
+//! The runner's side: one loaded model, many requests at once (continuous batching).
+//!
+//! In reading order: [`child`] has the threads and the channel, [`core`] the state and the
+//! commands, [`step`] the loop's one turn (admit → plan → decode → sample → emit), [`admit`] and
+//! [`pressure`] who gets in and who must wait when memory is short. The decisions are pure:
+//! [`admission`], [`batcher`], [`prefix_cache`].
+//!
+//! *Invariant:* one thread owns the backend and everything that changes. Nothing here knows of
+//! HTTP, templates or files but for `backend`.
 
-/// Entry of the runner role; returns when the daemon closes the channel or asks for it.
+mod admission;
+mod admit;
+pub(crate) mod backend;
+mod batcher;
+mod child;
+mod core;
+mod detokenizer;
+mod embed;
+mod log;
+mod logprobs;
+mod output;
+mod prefix_cache;
+mod pressure;
+mod prompt;
+mod sequence;
+mod slot;
+mod step;
+mod stop;
+#[cfg(test)]
+mod tests;
+
+/// Entry of the runner role; returns when the daemon asks for it.
 pub fn run() -> std::process::ExitCode {
-    todo!()
+    child::run()
+}
+
+/// A count as the protocol has it; more than that does not fit into memory.
+fn to_u32(n: usize) -> u32 {
+    u32::try_from(n).unwrap_or(u32::MAX)
 }

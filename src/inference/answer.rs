@@ -76,17 +76,13 @@ pub(super) fn params(
 }
 
 /// Submits a generation and waits until the engine has accepted its prompt.
-pub(super) async fn start(loaded: Loaded, spec: AnswerSpec) -> Result<ChunkStream, InferenceError> {
+pub(super) async fn start(loaded: Loaded, spec: AnswerSpec) -> Result<ChunkStream, Refusal> {
     let Loaded { lease, load } = loaded;
-    let mut generation = lease
-        .runner()
-        .generate(spec.params)
-        .await
-        .map_err(|error| engine_error(&error))?;
+    let mut generation = lease.runner().generate(spec.params).await?;
     match generation.next().await {
         Some(Ok(GenerationEvent::Started { .. })) => {}
-        Some(Err(error)) => return Err(engine_error(&error)),
-        Some(Ok(_)) | None => return Err(internal("the runner did not accept the prompt")),
+        Some(Err(error)) => return Err(error.into()),
+        Some(Ok(_)) | None => return Err(internal("the runner did not accept the prompt").into()),
     }
     let answer = Answer {
         generation,
@@ -172,7 +168,7 @@ impl Answer {
             None => None,
             Some(prompt) => {
                 let text = prompt + &self.raw;
-                let tokens = self.lease.runner().tokenize(vec![text], false, true).await;
+                let tokens = self.lease.runner().tokenize(vec![text], false).await;
                 tokens.map_err(|error| broken(&error))?.into_iter().next()
             }
         };
@@ -219,9 +215,45 @@ pub(super) fn single(reason: DoneReason, debug: Option<(String, usize)>) -> Chun
     Box::pin(stream::once(async move { Ok(chunk) }))
 }
 
-/// Whether a failed start may be tried again: the process died before anything was streamed.
-pub(super) fn is_gone(error: &InferenceError) -> bool {
-    error.kind == Kind::Internal && error.message.starts_with("model runner has unexpectedly")
+/// Why an answer could not be begun.
+#[derive(Debug)]
+pub(super) enum Refusal {
+    /// The process died before anything was streamed: a new one may do better.
+    Gone(InferenceError),
+    Final(InferenceError),
+}
+
+impl From<RunnerError> for Refusal {
+    fn from(error: RunnerError) -> Self {
+        let gone = matches!(error, RunnerError::Gone(_));
+        let error = engine_error(&error);
+        if gone {
+            Self::Gone(error)
+        } else {
+            Self::Final(error)
+        }
+    }
+}
+
+impl From<InferenceError> for Refusal {
+    fn from(error: InferenceError) -> Self {
+        Self::Final(error)
+    }
+}
+
+/// Begins an answer; a runner that dies before it has streamed anything gets a second chance.
+pub(super) async fn with_retry(
+    mut attempt: impl AsyncFnMut() -> Result<ChunkStream, Refusal>,
+) -> Result<ChunkStream, InferenceError> {
+    let first = match attempt().await {
+        Ok(stream) => return Ok(stream),
+        Err(Refusal::Final(error)) => return Err(error),
+        Err(Refusal::Gone(error)) => error,
+    };
+    tracing::warn!(error = %first, "the request is tried again on a new runner");
+    attempt().await.map_err(|refusal| match refusal {
+        Refusal::Gone(error) | Refusal::Final(error) => error,
+    })
 }
 
 /// An error of the engine before the stream exists.

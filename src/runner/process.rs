@@ -105,7 +105,7 @@ pub(super) async fn run(
     } else {
         match &status {
             Ok(status) => {
-                tracing::error!(%status, cause = %lines.cause(), "runner ended unexpectedly")
+                tracing::error!(%status, cause = %lines.cause(), "runner ended unexpectedly");
             }
             Err(error) => tracing::error!(%error, "runner was lost"),
         }

@@ -3,7 +3,7 @@
 //! `llama` is the real one (the only user of `llama-cpp-2`), `fake` a deterministic stand-in for
 //! tests. Everything here is called by the engine thread.
 
-#[cfg(feature = "fake")]
+#[cfg(any(test, feature = "fake"))]
 pub(crate) mod fake;
 #[cfg(feature = "llama")]
 pub(crate) mod llama;

@@ -1,0 +1,1 @@
+//! OpenAI's spelling of requests and answers.

@@ -1,0 +1,169 @@
+//! From the queue into a slot.
+
+use std::time::Instant;
+
+use super::backend::Backend;
+use super::core::Engine;
+use super::prefix_cache::{self, View};
+use super::sequence::{Follows, Sequence};
+use crate::protocol::Priority;
+
+impl<B: Backend> Engine<B> {
+    /// Gives slots to waiting sequences, in their order, while there is room.
+    ///
+    /// The first one that does not fit holds up the others: it would wait for ever if smaller ones
+    /// went past it. Interactive ones take the place of batch jobs, which go on later.
+    pub(super) fn admit(&mut self, now: Instant) {
+        while let Some((priority, next)) = self.waiting.next() {
+            if !self.fits(next) {
+                let victim = match priority {
+                    Priority::Interactive => self.pausable_job(),
+                    Priority::Batch => None,
+                };
+                let Some(slot) = victim else { break };
+                self.preempt(slot);
+                continue;
+            }
+            let Some(mut sequence) = self.waiting.pop() else {
+                break;
+            };
+            let waits = self.waiting.has_interactive();
+            sequence.is_protected |= priority == Priority::Batch && waits;
+            self.place(sequence, now);
+        }
+    }
+
+    /// Whether a slot is free and the pool has room for all that run, this one included, and for
+    /// some output. A sequence that is alone always fits: there is nothing to wait for.
+    fn fits(&self, next: &Sequence<B::Sampler>) -> bool {
+        let busy = self.busy();
+        if busy.len() == self.running.len() {
+            return false;
+        }
+        if busy.is_empty() {
+            return true;
+        }
+        let running = || self.running.iter().enumerate();
+        let missing = running().filter_map(|(slot, sequence)| {
+            let sequence = sequence.as_ref()?;
+            Some(sequence.n_missing(self.slots.len(slot)))
+        });
+        let taken = self.slots.n_cells(&busy) + missing.sum::<usize>();
+        let shared = running()
+            .filter_map(|(_, sequence)| sequence.as_ref())
+            .map(|sequence| prefix_cache::reusable(&next.tokens, &sequence.tokens))
+            .max();
+        let n_pool = self.backend.info().n_ctx_pool as usize;
+        let output = next.n_left().min(n_pool / 8);
+        let wanted = (next.tokens.len() + output).min(next.n_ctx);
+        taken + wanted.saturating_sub(shared.unwrap_or(0)) <= n_pool
+    }
+
+    /// The youngest batch job that may be paused for an interactive request.
+    fn pausable_job(&self) -> Option<usize> {
+        self.youngest(|sequence| sequence.priority() == Priority::Batch && !sequence.is_protected)
+    }
+
+    /// The slot of the youngest running sequence of the lowest class.
+    pub(super) fn youngest(&self, wanted: impl Fn(&Sequence<B::Sampler>) -> bool) -> Option<usize> {
+        let running = self.running.iter().enumerate();
+        let candidates = running.filter_map(|(slot, sequence)| {
+            let sequence = sequence.as_ref().filter(|sequence| wanted(sequence))?;
+            Some((sequence.seniority(), slot))
+        });
+        candidates.max().map(|(_, slot)| slot)
+    }
+
+    /// Puts a running sequence back into the queue. Its cells stay until somebody needs them; what
+    /// is gone by then is computed again.
+    pub(super) fn preempt(&mut self, slot: usize) {
+        if let Some(mut sequence) = self.release(slot) {
+            sequence.follows = None;
+            self.waiting.put_back(sequence.priority(), sequence);
+        }
+    }
+
+    fn views(&self) -> Vec<View<'_>> {
+        let view = |slot| View {
+            slot,
+            held: self.slots.held(slot),
+            is_busy: self.running[slot].is_some(),
+            last_used: self.slots.last_used(slot),
+        };
+        (0..self.running.len()).map(view).collect()
+    }
+
+    /// Starts a sequence in the slot from which it has least to compute.
+    fn place(&mut self, mut sequence: Sequence<B::Sampler>, now: Instant) {
+        let Some(choice) = prefix_cache::choose(&sequence.tokens, &self.views()) else {
+            self.waiting.put_back(sequence.priority(), sequence);
+            return;
+        };
+        if let Some(from) = choice.copy_from {
+            self.slots.copy(&mut self.backend, from, choice.slot);
+        }
+        self.slots
+            .cut(&mut self.backend, choice.slot, choice.n_reuse);
+        sequence.clock.admitted.get_or_insert(now);
+        let n_cached = self.slots.len(choice.slot);
+        sequence.follows = self.leader(&sequence, n_cached);
+        if sequence.follows.is_none() {
+            sequence.clock.n_cached.get_or_insert(n_cached);
+        }
+        self.slots.touch(choice.slot);
+        self.running[choice.slot] = Some(sequence);
+    }
+
+    /// An older sequence that is just evaluating a long beginning of this prompt. Older ones only,
+    /// so that nobody waits in a circle.
+    fn leader(&self, sequence: &Sequence<B::Sampler>, n_cached: usize) -> Option<Follows> {
+        let candidates = self.running.iter().flatten().filter(|leader| {
+            let is_older = leader.seniority() < sequence.seniority();
+            is_older && leader.n_generated == 0 && leader.follows.is_none()
+        });
+        let waits = candidates.filter_map(|leader| {
+            let n_tokens = prefix_cache::worth_waiting(&sequence.tokens, &leader.tokens, n_cached)?;
+            Some(Follows {
+                id: leader.id,
+                n_tokens,
+            })
+        });
+        waits.max_by_key(|follows| follows.n_tokens)
+    }
+
+    /// Lets sequences go on whose beginning is there now, or is not coming any more.
+    pub(super) fn join_leaders(&mut self) {
+        for slot in 0..self.running.len() {
+            let Some(follows) = self.running[slot].as_ref().and_then(|s| s.follows) else {
+                continue;
+            };
+            let is_leader = |sequence: &Sequence<B::Sampler>| {
+                sequence.id == follows.id && sequence.n_generated == 0
+            };
+            let leader = self
+                .running
+                .iter()
+                .position(|running| running.as_ref().is_some_and(is_leader));
+            let is_coming = leader.is_some_and(|leader| self.slots.len(leader) < follows.n_tokens);
+            if !is_coming {
+                self.join(slot, leader);
+            }
+        }
+    }
+
+    fn join(&mut self, slot: usize, leader: Option<usize>) {
+        let Some(sequence) = self.running[slot].as_mut() else {
+            return;
+        };
+        sequence.follows = None;
+        if let Some(leader) = leader {
+            let n_reuse = prefix_cache::reusable(&sequence.tokens, self.slots.held(leader));
+            if n_reuse > self.slots.len(slot) {
+                self.slots.copy(&mut self.backend, leader, slot);
+                self.slots.cut(&mut self.backend, slot, n_reuse);
+            }
+        }
+        let n_cached = self.slots.len(slot);
+        sequence.clock.n_cached.get_or_insert(n_cached);
+    }
+}

@@ -1,0 +1,237 @@
+//! A deterministic stand-in for a model, for tests of everything around it.
+//!
+//! A file is taken for such a model if it is a GGUF whose `general.architecture` is `drover-fake`
+//! (in a build without llama.cpp: any GGUF). Keys that it may have, all `u32`:
+//!
+//! | Key | Meaning |
+//! | --- | --- |
+//! | `drover-fake.context_length` | trained context, 8192 if absent |
+//! | `drover-fake.embedding_length` | length of embeddings, 8 if absent |
+//! | `drover-fake.attention.sliding_window` | the cache can be cut only within the window, and not shifted |
+//! | `drover-fake.step_us`, `drover-fake.row_us` | time of a decode call, and what each row adds |
+//! | `drover-fake.load_ms` | time of loading, with ten reports of progress |
+//! | `drover-fake.load_fault` | 1: loading fails; 2: it aborts the process |
+//!
+//! Tokens are bytes, and a few special ones ([`vocab`]). It answers the last `user` turn of a
+//! ChatML prompt (or the whole prompt) with the same text; marks in it change that ([`script`]).
+//! The cache is real accounting ([`pool`]): cells run out, sharing counts, and a sequence whose
+//! cells do not hold what was said fails, so that mistakes in prefix reuse show.
+
+mod pool;
+mod script;
+mod vocab;
+
+use std::io::Read;
+use std::path::Path;
+use std::time::Duration;
+
+use super::{Backend, BackendError, Decoded, Pick, Row, SamplerSpec, SeqId};
+use crate::protocol::{LoadParams, LoadedInfo, Token};
+use pool::Pool;
+pub(crate) use script::FakeSampler;
+
+/// The start of a file in which its keys are looked for.
+const HEAD_BYTES: u64 = 64 * 1024;
+
+/// The loaded stand-in.
+pub(crate) struct Fake {
+    info: LoadedInfo,
+    n_batch: usize,
+    pool: Pool,
+    step_us: u64,
+    row_us: u64,
+    /// The rows of the last decode call.
+    rows: Vec<Row>,
+    /// For every sampled row of the last decode call, its logits.
+    logits: Vec<Vec<f32>>,
+}
+
+/// Whether a file asks for the stand-in.
+pub(crate) fn is_fake(path: &Path) -> bool {
+    head(path).is_ok_and(|head| find(&head, b"drover-fake").is_some())
+}
+
+impl Fake {
+    /// Loads a file.
+    pub(crate) fn load(
+        params: &LoadParams,
+        progress: &mut dyn FnMut(f32),
+    ) -> Result<Self, BackendError> {
+        let head = head(&params.model_path).map_err(|error| BackendError(error.to_string()))?;
+        if !head.starts_with(b"GGUF") {
+            return Err(BackendError(
+                "failed to load model: not a GGUF file".to_owned(),
+            ));
+        }
+        let key = |name: &str| number(&head, name);
+        match key("drover-fake.load_fault") {
+            Some(1) => return Err(BackendError("failed to load model: as asked".to_owned())),
+            Some(2) => std::process::abort(),
+            _ => {}
+        }
+        let load_ms = u64::from(key("drover-fake.load_ms").unwrap_or(0));
+        for part in 1_u8..=10 {
+            wait(Duration::from_micros(load_ms * 100));
+            progress(f32::from(part) / 10.0);
+        }
+        let window = key("drover-fake.attention.sliding_window");
+        let info = LoadedInfo {
+            n_ctx_pool: params.n_ctx_pool,
+            n_ctx_train: key("drover-fake.context_length").unwrap_or(8192),
+            n_slots: params.n_slots,
+            n_vocab: vocab::N_VOCAB,
+            n_embd: key("drover-fake.embedding_length").unwrap_or(8),
+            n_params: 1000,
+            add_bos: true,
+            can_shift: window.is_none(),
+            size_bytes: fs_err::metadata(&params.model_path).map_or(0, |file| file.len()),
+            ..LoadedInfo::default()
+        };
+        Ok(Self {
+            pool: Pool::new(
+                params.n_ctx_pool as usize,
+                params.n_slots as usize,
+                window.map(|window| window as usize),
+            ),
+            info,
+            n_batch: params.n_batch.max(1) as usize,
+            step_us: u64::from(key("drover-fake.step_us").unwrap_or(0)),
+            row_us: u64::from(key("drover-fake.row_us").unwrap_or(0)),
+            rows: Vec::new(),
+            logits: Vec::new(),
+        })
+    }
+
+    /// Cells in use.
+    #[cfg(test)]
+    pub(crate) fn n_used(&self) -> usize {
+        self.pool.n_used()
+    }
+
+    /// Takes cells away for good, so that not even one sequence fits.
+    #[cfg(test)]
+    pub(crate) fn shrink(&mut self, n_cells: usize) {
+        self.pool.shrink(n_cells);
+    }
+
+    fn pick(&self, pick: &mut Pick<'_, FakeSampler>) -> Result<Token, BackendError> {
+        let row = self.rows.get(pick.row).filter(|row| row.output);
+        let row = row.ok_or_else(|| BackendError("this row has no logits".to_owned()))?;
+        pick.sampler.next(&self.pool.tokens(row.seq))
+    }
+}
+
+impl Backend for Fake {
+    type Sampler = FakeSampler;
+
+    fn info(&self) -> &LoadedInfo {
+        &self.info
+    }
+
+    fn n_batch(&self) -> usize {
+        self.n_batch
+    }
+
+    fn tokenize(
+        &self,
+        text: &str,
+        add_special: bool,
+        parse_special: bool,
+    ) -> Result<Vec<Token>, BackendError> {
+        Ok(vocab::tokenize(text, add_special, parse_special))
+    }
+
+    fn append_piece(&self, token: Token, special: bool, out: &mut Vec<u8>) {
+        vocab::append_piece(token, special, out);
+    }
+
+    fn is_end(&self, token: Token) -> bool {
+        vocab::is_end(token)
+    }
+
+    fn decode(&mut self, rows: &[Row]) -> Result<Decoded, BackendError> {
+        if rows.is_empty() || rows.len() > self.n_batch {
+            return Err(BackendError(format!("a batch of {} rows", rows.len())));
+        }
+        if !self.pool.extend(rows)? {
+            return Ok(Decoded::NoSpace);
+        }
+        wait(Duration::from_micros(
+            self.step_us + self.row_us * rows.len() as u64,
+        ));
+        self.rows = rows.to_vec();
+        self.logits = vec![Vec::new(); rows.len()];
+        Ok(Decoded::Done)
+    }
+
+    fn sampler(&self, spec: &SamplerSpec<'_>) -> Result<FakeSampler, BackendError> {
+        FakeSampler::new(spec)
+    }
+
+    fn sample(&mut self, picks: &mut [Pick<'_, FakeSampler>]) -> Vec<Result<Token, BackendError>> {
+        let slowest = picks.iter().map(|pick| pick.sampler.slow_ms()).max();
+        wait(Duration::from_millis(slowest.unwrap_or(0)));
+        let mut picked = Vec::with_capacity(picks.len());
+        for pick in picks {
+            let token = self.pick(pick);
+            if let (Ok(token), Some(logits)) = (&token, self.logits.get_mut(pick.row)) {
+                *logits = vocab::logits(*token);
+            }
+            picked.push(token);
+        }
+        picked
+    }
+
+    fn logits(&self, row: usize) -> Option<&[f32]> {
+        let logits = self.logits.get(row)?;
+        (!logits.is_empty()).then_some(logits)
+    }
+
+    fn embedding(&self, seq: SeqId, last_row: usize) -> Option<Vec<f32>> {
+        self.rows.get(last_row).filter(|row| row.seq == seq)?;
+        Some(script::embedding(&self.pool.tokens(seq), self.info.n_embd))
+    }
+
+    fn remove(&mut self, seq: SeqId, from: u32, to: Option<u32>) -> bool {
+        self.pool
+            .remove(seq, from as usize, to.map(|to| to as usize))
+    }
+
+    fn copy(&mut self, from: SeqId, to: SeqId, len: u32) {
+        self.pool.copy(from, to, len as usize);
+    }
+
+    fn shift(&mut self, seq: SeqId, from: u32, delta: i32) {
+        self.pool.shift(seq, from, delta);
+    }
+}
+
+/// Stands for the time that computing takes.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is the event that others wait for"
+)]
+fn wait(time: Duration) {
+    if !time.is_zero() {
+        std::thread::sleep(time);
+    }
+}
+
+fn head(path: &Path) -> std::io::Result<Vec<u8>> {
+    let mut head = Vec::new();
+    fs_err::File::open(path)?
+        .take(HEAD_BYTES)
+        .read_to_end(&mut head)?;
+    Ok(head)
+}
+
+/// The value of a `u32` key: its name, type number 4, then the value.
+fn number(head: &[u8], key: &str) -> Option<u32> {
+    let at = find(head, key.as_bytes())? + key.len();
+    let value = head.get(at..at + 8)?.strip_prefix(&4_u32.to_le_bytes())?;
+    Some(u32::from_le_bytes(value.try_into().ok()?))
+}
+
+fn find(text: &[u8], part: &[u8]) -> Option<usize> {
+    text.windows(part.len()).position(|window| window == part)
+}

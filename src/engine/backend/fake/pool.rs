@@ -1,0 +1,133 @@
+//! The stand-in's KV cache: cells with one position each, shared between sequences.
+
+use crate::engine::backend::{BackendError, Row, SeqId};
+use crate::protocol::Token;
+
+/// A unified pool.
+#[derive(Debug)]
+pub(super) struct Pool {
+    cells: Vec<Cell>,
+    free: Vec<usize>,
+    /// For every sequence its cells, by position.
+    seqs: Vec<Vec<usize>>,
+    /// A sequence that has run on further than this cannot be cut back.
+    window: Option<usize>,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Cell {
+    token: Token,
+    position: u32,
+    n_owners: usize,
+}
+
+impl Pool {
+    pub(super) fn new(n_cells: usize, n_seqs: usize, window: Option<usize>) -> Self {
+        Self {
+            cells: vec![Cell::default(); n_cells],
+            free: (0..n_cells).rev().collect(),
+            seqs: vec![Vec::new(); n_seqs],
+            window,
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn n_used(&self) -> usize {
+        self.cells.iter().filter(|cell| cell.n_owners > 0).count()
+    }
+
+    #[cfg(test)]
+    pub(super) fn shrink(&mut self, n_cells: usize) {
+        self.free.truncate(self.free.len() - n_cells);
+    }
+
+    /// What a sequence holds.
+    pub(super) fn tokens(&self, seq: SeqId) -> Vec<Token> {
+        let cells = self.seqs.get(seq as usize).into_iter().flatten();
+        cells.map(|&cell| self.cells[cell].token).collect()
+    }
+
+    /// Adds rows; false when there is no room, and then nothing was changed.
+    pub(super) fn extend(&mut self, rows: &[Row]) -> Result<bool, BackendError> {
+        self.check(rows)?;
+        if rows.len() > self.free.len() {
+            return Ok(false);
+        }
+        for (row, cell) in rows
+            .iter()
+            .zip(self.free.split_off(self.free.len() - rows.len()))
+        {
+            self.cells[cell] = Cell {
+                token: row.token,
+                position: row.position,
+                n_owners: 1,
+            };
+            self.seqs[row.seq as usize].push(cell);
+        }
+        Ok(true)
+    }
+
+    /// Rows must continue what their sequence holds.
+    fn check(&self, rows: &[Row]) -> Result<(), BackendError> {
+        let mut next: Vec<Option<u32>> = vec![None; self.seqs.len()];
+        for row in rows {
+            let index = row.seq as usize;
+            let seq = self.seqs.get(index);
+            let seq = seq.ok_or_else(|| BackendError(format!("no sequence {index}")))?;
+            let last = seq.last().map(|&cell| self.cells[cell].position + 1);
+            let expected = next[index].or(last).unwrap_or(0);
+            if row.position != expected {
+                return Err(BackendError(format!(
+                    "sequence {index} goes on at {expected}, not at {}",
+                    row.position
+                )));
+            }
+            next[index] = Some(expected + 1);
+        }
+        Ok(())
+    }
+
+    pub(super) fn remove(&mut self, seq: SeqId, from: usize, to: Option<usize>) -> bool {
+        let Some(cells) = self.seqs.get_mut(seq as usize) else {
+            return false;
+        };
+        let len = cells.len();
+        let (from, to) = (from.min(len), to.unwrap_or(len).min(len));
+        let is_whole = from == 0 && to == len;
+        let is_past = self.window.is_some_and(|window| len > window);
+        if from < to && is_past && !is_whole {
+            return false;
+        }
+        for cell in cells.drain(from..to.max(from)) {
+            self.cells[cell].n_owners -= 1;
+            if self.cells[cell].n_owners == 0 {
+                self.free.push(cell);
+            }
+        }
+        true
+    }
+
+    pub(super) fn copy(&mut self, from: SeqId, to: SeqId, len: usize) {
+        let Some(source) = self.seqs.get(from as usize) else {
+            return;
+        };
+        let shared: Vec<usize> = source.iter().copied().take(len).collect();
+        for &cell in &shared {
+            self.cells[cell].n_owners += 1;
+        }
+        self.remove(to, 0, None);
+        if let Some(target) = self.seqs.get_mut(to as usize) {
+            *target = shared;
+        }
+    }
+
+    /// Moves cells, for all who own them: as in llama.cpp, a cell has one position.
+    pub(super) fn shift(&mut self, seq: SeqId, from: u32, delta: i32) {
+        for &cell in self.seqs.get(seq as usize).into_iter().flatten() {
+            let position = &mut self.cells[cell].position;
+            if *position >= from {
+                *position = position.saturating_add_signed(delta);
+            }
+        }
+    }
+}

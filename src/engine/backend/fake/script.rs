@@ -1,0 +1,175 @@
+//! What the stand-in answers, and the marks in a question that change it.
+//!
+//! | Mark | Effect |
+//! | --- | --- |
+//! | `[[repeat N]]` | the answer N times over, separated by blanks |
+//! | `[[say TEXT]]` | this text instead of the question's |
+//! | `[[slow N]]` | each token takes N milliseconds more |
+//! | `[[abort N]]` | the process aborts instead of picking token N (from 0, the default) |
+//! | `[[hang N]]` | the engine never comes back from picking token N |
+//! | `[[error N]]` | picking token N fails |
+//! | `[[nan]]` | the embedding of a text with this is not a number |
+//!
+//! Under a constraint the answer is the JSON object `{"answer": TEXT}`.
+
+use super::vocab;
+use crate::engine::backend::{BackendError, SamplerSpec};
+use crate::protocol::{Constraint, Token};
+
+/// Knows the answer to one prompt, and how much of it was given.
+#[derive(Debug)]
+pub(crate) struct FakeSampler {
+    /// Prompt and answer so far.
+    said: Vec<Token>,
+    n_prompt: usize,
+    answer: Vec<Token>,
+    marks: Marks,
+}
+
+#[derive(Debug, Default)]
+struct Marks {
+    repeat: Option<usize>,
+    say: Option<String>,
+    slow_ms: u64,
+    abort: Option<usize>,
+    hang: Option<usize>,
+    error: Option<usize>,
+}
+
+impl FakeSampler {
+    pub(super) fn new(spec: &SamplerSpec<'_>) -> Result<Self, BackendError> {
+        if let Some(Constraint::JsonSchema(schema)) = spec.constraint {
+            serde_json::from_str::<serde_json::Value>(schema)
+                .map_err(|error| BackendError(format!("invalid schema: {error}")))?;
+        }
+        if !spec.params.temperature.is_finite() || spec.prompt.len() >= spec.n_ctx as usize {
+            return Err(BackendError(
+                "these sampling parameters make no sense".to_owned(),
+            ));
+        }
+        let (question, marks) = Marks::read(&question(spec.prompt));
+        let said = marks.say.clone();
+        let mut answer = said.unwrap_or_else(|| question.trim().to_owned());
+        if answer.is_empty() {
+            "ok".clone_into(&mut answer);
+        }
+        if let Some(times) = marks.repeat {
+            answer = vec![answer; times].join(" ");
+        }
+        if spec.constraint.is_some() && marks.say.is_none() {
+            answer = serde_json::json!({ "answer": answer }).to_string();
+        }
+        let mut answer = vocab::tokenize(&answer, false, true);
+        answer.push(vocab::END);
+        Ok(Self {
+            said: spec.prompt.to_vec(),
+            n_prompt: spec.prompt.len(),
+            answer,
+            marks,
+        })
+    }
+
+    pub(super) fn slow_ms(&self) -> u64 {
+        self.marks.slow_ms
+    }
+
+    /// Picks the next token, if the cache holds what was said.
+    pub(super) fn next(&mut self, held: &[Token]) -> Result<Token, BackendError> {
+        let n_given = self.said.len() - self.n_prompt;
+        if self.marks.abort == Some(n_given) {
+            std::process::abort();
+        }
+        while self.marks.hang == Some(n_given) {
+            std::thread::park();
+        }
+        if self.marks.error == Some(n_given) {
+            return Err(BackendError("the fake fails as asked".to_owned()));
+        }
+        if !is_shortened(&self.said, held) {
+            return Err(BackendError(
+                "the cache does not hold what was said".to_owned(),
+            ));
+        }
+        let token = self.answer.get(n_given).copied().unwrap_or(vocab::END);
+        self.said.push(token);
+        Ok(token)
+    }
+}
+
+/// Whether `held` is `said`, or a beginning and an end of it (after a context shift).
+fn is_shortened(said: &[Token], held: &[Token]) -> bool {
+    let front = held.iter().zip(said).take_while(|(a, b)| a == b).count();
+    let back = held.iter().rev().zip(said.iter().rev());
+    let back = back.take_while(|(a, b)| a == b).count();
+    held.len() <= said.len() && back > 0 && front + back >= held.len()
+}
+
+/// The last user turn of a ChatML prompt, else all of it.
+fn question(prompt: &[Token]) -> String {
+    let turns = prompt.split(|&token| token == vocab::TURN_START);
+    let user = turns.rev().find_map(|turn| {
+        let turn = turn.split(|&token| token == vocab::TURN_END).next()?;
+        vocab::text(turn).strip_prefix("user\n").map(str::to_owned)
+    });
+    user.unwrap_or_else(|| vocab::text(prompt))
+}
+
+impl Marks {
+    /// Takes the marks out of a text.
+    fn read(text: &str) -> (String, Self) {
+        let mut marks = Self::default();
+        let mut plain = String::new();
+        let mut rest = text;
+        while let Some((before, tail)) = rest.split_once("[[") {
+            plain.push_str(before);
+            let Some((mark, tail)) = tail.split_once("]]") else {
+                plain.push_str("[[");
+                rest = tail;
+                continue;
+            };
+            let (name, argument) = mark.split_once(' ').unwrap_or((mark, ""));
+            if !marks.set(name, argument) {
+                plain.push_str("[[");
+                plain.push_str(mark);
+                plain.push_str("]]");
+            }
+            rest = tail;
+        }
+        plain.push_str(rest);
+        (plain, marks)
+    }
+
+    fn set(&mut self, name: &str, argument: &str) -> bool {
+        let number = argument.trim().parse::<usize>().ok();
+        match name {
+            "repeat" => self.repeat = number,
+            "say" => self.say = Some(argument.to_owned()),
+            "slow" => self.slow_ms = number.unwrap_or(0) as u64,
+            "abort" => self.abort = number.or(Some(0)),
+            "hang" => self.hang = number.or(Some(0)),
+            "error" => self.error = number.or(Some(0)),
+            _ => return false,
+        }
+        true
+    }
+}
+
+/// A vector that depends on every token and on nothing else.
+pub(super) fn embedding(tokens: &[Token], n_embd: u32) -> Vec<f32> {
+    let is_nan = vocab::text(tokens).contains("[[nan]]");
+    let value = |index: u32| {
+        if is_nan {
+            return f32::NAN;
+        }
+        let mut hash = 0x811c_9dc5_u32 ^ index;
+        for token in tokens {
+            hash = (hash ^ token.cast_unsigned()).wrapping_mul(0x0100_0193);
+            hash ^= hash >> 15;
+        }
+        f32::from(i16::from_ne_bytes([
+            hash.to_ne_bytes()[1],
+            hash.to_ne_bytes()[2],
+        ])) / 32768.0
+    };
+    (0..n_embd).map(value).collect()
+}

@@ -1,0 +1,80 @@
+//! The stand-in's vocabulary: 256 bytes, then special tokens.
+
+use crate::protocol::Token;
+
+/// Special tokens in order, from 256 on.
+const SPECIAL: [&str; 6] = [
+    "<|bos|>",
+    "<|end|>",
+    "<|im_start|>",
+    "<|im_end|>",
+    "<|tool|>",
+    "<|pad|>",
+];
+
+pub(super) const N_VOCAB: u32 = 256 + SPECIAL.len() as u32;
+
+pub(super) const BOS: Token = 256;
+pub(super) const END: Token = 257;
+pub(super) const TURN_START: Token = 258;
+pub(super) const TURN_END: Token = 259;
+
+pub(super) fn tokenize(text: &str, add_special: bool, parse_special: bool) -> Vec<Token> {
+    let mut tokens = Vec::with_capacity(text.len() + 1);
+    if add_special {
+        tokens.push(BOS);
+    }
+    let mut rest = text.as_bytes();
+    while let Some((&byte, tail)) = rest.split_first() {
+        let special = SPECIAL
+            .iter()
+            .zip(BOS..)
+            .filter(|_| parse_special && byte == b'<')
+            .find_map(|(name, token)| Some((token, rest.strip_prefix(name.as_bytes())?)));
+        match special {
+            Some((token, tail)) => {
+                tokens.push(token);
+                rest = tail;
+            }
+            None => {
+                tokens.push(Token::from(byte));
+                rest = tail;
+            }
+        }
+    }
+    tokens
+}
+
+pub(super) fn append_piece(token: Token, special: bool, out: &mut Vec<u8>) {
+    if let Ok(byte) = u8::try_from(token) {
+        out.push(byte);
+    } else if special {
+        let index = usize::try_from(token - BOS).ok();
+        let name = index.and_then(|index| SPECIAL.get(index));
+        out.extend_from_slice(name.map_or(b"", |name| name.as_bytes()));
+    }
+}
+
+pub(super) fn is_end(token: Token) -> bool {
+    matches!(token, END | TURN_END)
+}
+
+/// The bytes of tokens, special ones left out.
+pub(super) fn text(tokens: &[Token]) -> String {
+    let mut bytes = Vec::with_capacity(tokens.len());
+    for &token in tokens {
+        append_piece(token, false, &mut bytes);
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// Logits under which this token was likely, and the one behind it somewhat.
+pub(super) fn logits(token: Token) -> Vec<f32> {
+    let mut logits = vec![0.0; N_VOCAB as usize];
+    if let Ok(index) = usize::try_from(token) {
+        let n_vocab = logits.len();
+        logits[(index + 1) % n_vocab] = 5.0;
+        logits[index % n_vocab] = 9.0;
+    }
+    logits
+}

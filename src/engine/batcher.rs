@@ -1,0 +1,249 @@
+//! What the next decode call contains.
+//!
+//! Pure: every decision is a function of the arguments and of measured step times.
+
+use crate::protocol::Priority;
+
+/// What a running sequence has still to evaluate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Pending {
+    pub(super) slot: usize,
+    /// Tokens that are not in the cache; never 0.
+    pub(super) n_tokens: usize,
+    /// It has begun to generate and only its newest token is missing.
+    pub(super) is_decoding: bool,
+    pub(super) priority: Priority,
+    /// Age: the smallest came first.
+    pub(super) order: u64,
+}
+
+/// Rows of one sequence in the next decode call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Share {
+    pub(super) slot: usize,
+    pub(super) n_rows: usize,
+}
+
+/// Plans a decode call of at most `n_batch` rows with at most `n_prefill` prompt tokens.
+///
+/// Every generating sequence gets its row. Of the prompt tokens a third belongs to the oldest
+/// prompt of the highest class, so that a long one is never starved; the rest goes to the shortest
+/// first, so that a short question does not wait for a long document.
+pub(super) fn plan(pending: &[Pending], n_batch: usize, n_prefill: usize) -> Vec<Share> {
+    let mut decoding: Vec<&Pending> = pending.iter().filter(|p| p.is_decoding).collect();
+    decoding.sort_by_key(|p| (p.priority, p.order));
+    decoding.truncate(n_batch);
+    let mut shares: Vec<Share> = decoding
+        .iter()
+        .map(|p| Share {
+            slot: p.slot,
+            n_rows: 1,
+        })
+        .collect();
+    let room = n_prefill.min(n_batch - shares.len());
+    shares.extend(prefill(pending, room));
+    shares
+}
+
+fn prefill(pending: &[Pending], mut room: usize) -> Vec<Share> {
+    let mut prompts: Vec<&Pending> = pending.iter().filter(|p| !p.is_decoding).collect();
+    prompts.sort_by_key(|p| (p.priority, p.n_tokens, p.order));
+    let oldest = prompts.iter().min_by_key(|p| (p.priority, p.order));
+    let Some((oldest, reserved)) = oldest.map(|p| (p.slot, p.n_tokens.min(room.div_ceil(3))))
+    else {
+        return Vec::new();
+    };
+    room -= reserved;
+    let mut shares = Vec::new();
+    for prompt in prompts {
+        let own = if prompt.slot == oldest { reserved } else { 0 };
+        let more = (prompt.n_tokens - own).min(room);
+        room -= more;
+        if own + more > 0 {
+            shares.push(Share {
+                slot: prompt.slot,
+                n_rows: own + more,
+            });
+        }
+    }
+    shares
+}
+
+/// How many prompt tokens a step may take, learnt from how long steps took.
+#[derive(Debug)]
+pub(super) struct Budget {
+    n_batch: usize,
+    /// Longest step while somebody who reads along is generating.
+    target_ms: f64,
+    /// A step without prompt tokens; running average.
+    decode_ms: f64,
+    /// What one prompt token adds; running average, 0 = not measured yet.
+    token_ms: f64,
+}
+
+/// A step's time when nobody waits for the next token: it bounds how long a newcomer or a
+/// cancellation waits.
+const ALONE_MS: f64 = 1000.0;
+
+/// Prompt tokens beside generating sequences before anything is measured.
+const FIRST_GUESS: usize = 32;
+
+/// Prompt tokens that a step always takes, so that prompts end on the slowest machine.
+const LEAST: usize = 8;
+
+/// Weight of the newest measurement.
+const WEIGHT: f64 = 0.25;
+
+impl Budget {
+    /// `on_gpu` tells what step time can be hoped for: 50 ms on a graphics card, else 250 ms.
+    pub(super) fn new(n_batch: usize, on_gpu: bool) -> Self {
+        Self {
+            n_batch,
+            target_ms: if on_gpu { 50.0 } else { 250.0 },
+            decode_ms: 0.0,
+            token_ms: 0.0,
+        }
+    }
+
+    /// Prompt tokens for the next step; `shared` = an interactive sequence is generating.
+    pub(super) fn n_prefill(&self, shared: bool) -> usize {
+        if self.token_ms <= 0.0 {
+            return if shared {
+                FIRST_GUESS.min(self.n_batch)
+            } else {
+                self.n_batch
+            };
+        }
+        let time_ms = if shared {
+            self.target_ms - self.decode_ms
+        } else {
+            ALONE_MS
+        };
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a float cast saturates, and the result is clamped"
+        )]
+        let n_tokens = (time_ms / self.token_ms) as usize;
+        n_tokens.max(LEAST).min(self.n_batch)
+    }
+
+    /// Learns from a step.
+    pub(super) fn observe(&mut self, n_prefill: usize, step_ms: f64) {
+        if n_prefill == 0 {
+            self.decode_ms = average(self.decode_ms, step_ms);
+        } else {
+            #[expect(clippy::cast_precision_loss, reason = "a batch is small")]
+            let token_ms = (step_ms - self.decode_ms).max(0.0) / n_prefill as f64;
+            self.token_ms = average(self.token_ms, token_ms.max(1e-6));
+        }
+    }
+}
+
+fn average(old: f64, new: f64) -> f64 {
+    if old <= 0.0 {
+        new
+    } else {
+        old + (new - old) * WEIGHT
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn prompt(slot: usize, n_tokens: usize, order: u64) -> Pending {
+        Pending {
+            slot,
+            n_tokens,
+            is_decoding: false,
+            priority: Priority::Interactive,
+            order,
+        }
+    }
+
+    fn decoding(slot: usize) -> Pending {
+        Pending {
+            is_decoding: true,
+            ..prompt(slot, 1, 0)
+        }
+    }
+
+    fn rows(shares: &[Share]) -> Vec<(usize, usize)> {
+        shares.iter().map(|s| (s.slot, s.n_rows)).collect()
+    }
+
+    #[test]
+    fn a_short_question_is_not_behind_a_long_document() {
+        let pending = [prompt(0, 100_000, 1), prompt(1, 200, 2), decoding(2)];
+        assert_eq!(
+            rows(&plan(&pending, 512, 300)),
+            [(2, 1), (1, 200), (0, 100)]
+        );
+    }
+
+    #[test]
+    fn batch_jobs_prefill_after_everybody_else() {
+        let job = Pending {
+            priority: Priority::Batch,
+            ..prompt(0, 10, 1)
+        };
+        assert_eq!(rows(&plan(&[job, prompt(1, 50, 2)], 64, 40)), [(1, 40)]);
+    }
+
+    #[test]
+    fn the_budget_shrinks_while_somebody_decodes_and_grows_when_nobody_does() {
+        let mut budget = Budget::new(512, false);
+        budget.observe(0, 50.0);
+        budget.observe(100, 450.0);
+        assert_eq!(budget.n_prefill(true), 50);
+        assert_eq!(budget.n_prefill(false), 250);
+        budget.observe(512, 50.0 + 512.0 * 40.0);
+        assert!(budget.n_prefill(true) >= LEAST);
+    }
+
+    prop_compose! {
+        fn any_pending()(n_tokens in 1_usize..600, is_decoding: bool, batch: bool, order: u64) -> Pending {
+            Pending {
+                slot: 0,
+                n_tokens: if is_decoding { 1 } else { n_tokens },
+                is_decoding,
+                priority: if batch { Priority::Batch } else { Priority::Interactive },
+                order,
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_plan_keeps_its_limits_and_always_moves_on(
+            mut pending in prop::collection::vec(any_pending(), 0..12),
+            n_batch in 1_usize..600,
+            n_prefill in 1_usize..600,
+        ) {
+            for (slot, entry) in pending.iter_mut().enumerate() {
+                entry.slot = slot;
+            }
+            let shares = plan(&pending, n_batch, n_prefill);
+            let total: usize = shares.iter().map(|s| s.n_rows).sum();
+            prop_assert!(total <= n_batch);
+            prop_assert_eq!(shares.is_empty(), pending.is_empty());
+            let mut seen = std::collections::HashSet::new();
+            let mut prompt_rows = 0;
+            for share in &shares {
+                prop_assert!(seen.insert(share.slot), "one share per sequence");
+                let entry = pending[share.slot];
+                prop_assert!((1..=entry.n_tokens).contains(&share.n_rows));
+                if !entry.is_decoding {
+                    prompt_rows += share.n_rows;
+                }
+            }
+            prop_assert!(prompt_rows <= n_prefill);
+            let n_decoding = pending.iter().filter(|p| p.is_decoding).count();
+            let planned = shares.iter().filter(|s| pending[s.slot].is_decoding).count();
+            prop_assert_eq!(planned, n_decoding.min(n_batch));
+        }
+    }
+}

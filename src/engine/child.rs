@@ -1,0 +1,222 @@
+//! The runner's threads: a reader, the engine, a writer.
+//!
+//! The engine has the calling thread, so that a panic there ends the process with its words. The
+//! reader turns frames into commands; when the daemon's end of the channel is gone it ends the
+//! process, even in the middle of a decode call. The writer encodes and sends events; when the
+//! daemon does not take them the engine waits for it, because no event may be lost.
+
+use std::io::{self, BufReader, BufWriter, Write};
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::process::ExitCode;
+use std::sync::mpsc::{Receiver, RecvError, SyncSender, TryRecvError, sync_channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::backend::{Backend, BackendError};
+use super::core::Engine;
+use super::log;
+use crate::protocol::{Command, DeviceInfo, Event, LoadParams, VERSION, framing};
+
+/// Commands that may wait while a step runs; beyond that the daemon's own queue holds them.
+const INBOX: usize = 4096;
+
+/// Frames that may wait for the daemon to read.
+const OUTBOX: usize = 1024;
+
+/// Longest time for taking commands while sequences run: tokenizing a flood of new requests must
+/// not stop those that are being answered.
+const INTAKE: Duration = Duration::from_millis(20);
+
+/// Runs the runner role on standard input, which is one end of a socket pair.
+pub(super) fn run() -> ExitCode {
+    log::install();
+    // The second net under end-of-file. It fails only where the system does not know it.
+    let _ = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
+    let channel = io::stdin()
+        .as_fd()
+        .try_clone_to_owned()
+        .map(UnixStream::from);
+    match channel.and_then(|channel| serve(&channel, leave)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("the runner's channel failed: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Ends the process: nobody is left to work for.
+#[expect(
+    clippy::exit,
+    clippy::disallowed_methods,
+    reason = "a decode call cannot be interrupted, and its result has no reader any more"
+)]
+fn leave() {
+    std::process::exit(0);
+}
+
+/// Serves one channel until it is shut down; `on_gone` is called when the other end vanishes.
+fn serve(channel: &UnixStream, on_gone: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    let (reader, writer) = (channel.try_clone()?, channel.try_clone()?);
+    let (commands, inbox) = sync_channel(INBOX);
+    let (outbox, events) = sync_channel(OUTBOX);
+    let hello = Event::Hello {
+        version: VERSION,
+        pid: std::process::id(),
+    };
+    thread::Builder::new()
+        .name("reader".to_owned())
+        .spawn(move || read(&reader, &commands, on_gone))?;
+    let writing = thread::Builder::new()
+        .name("writer".to_owned())
+        .spawn(move || write(&writer, &events))?;
+    let child = Child { inbox, outbox };
+    // An error means that the channel is gone, and then nobody is there to hear of it.
+    let _ = child.send(hello).and_then(|()| child.start());
+    drop(child);
+    // What was said last must reach the daemon.
+    let _ = writing.join();
+    Ok(())
+}
+
+fn read(channel: &UnixStream, commands: &SyncSender<Command>, on_gone: impl FnOnce()) {
+    let mut reader = BufReader::new(channel);
+    loop {
+        match framing::read_frame(&mut reader) {
+            Ok(Some(command)) => {
+                if commands.send(command).is_err() {
+                    return;
+                }
+            }
+            Ok(None) => break,
+            Err(error) => {
+                tracing::error!("a command could not be read: {error}");
+                break;
+            }
+        }
+    }
+    on_gone();
+}
+
+fn write(channel: &UnixStream, events: &Receiver<Event>) {
+    let mut writer = BufWriter::new(channel);
+    while let Ok(event) = events.recv() {
+        if framing::write_frame(&mut writer, &event).is_err() {
+            // The reader sees the same end and leaves.
+            return;
+        }
+    }
+    let _ = writer.flush();
+}
+
+/// The other end is gone.
+struct Gone;
+
+impl From<RecvError> for Gone {
+    fn from(_: RecvError) -> Self {
+        Self
+    }
+}
+
+/// The engine's ends of the channels.
+struct Child {
+    inbox: Receiver<Command>,
+    outbox: SyncSender<Event>,
+}
+
+impl Child {
+    fn send(&self, event: Event) -> Result<(), Gone> {
+        self.outbox.send(event).map_err(|_| Gone)
+    }
+
+    /// Waits for the first task.
+    fn start(&self) -> Result<(), Gone> {
+        loop {
+            match self.inbox.recv()? {
+                Command::Load(params) => return self.load(&params),
+                Command::Probe => self.send(Event::Devices { devices: devices() })?,
+                Command::Shutdown => return Ok(()),
+                // Nothing is loaded that could do it; the daemon does not ask.
+                _ => {}
+            }
+        }
+    }
+
+    fn load(&self, params: &LoadParams) -> Result<(), Gone> {
+        #[cfg(any(test, feature = "fake"))]
+        {
+            use super::backend::fake::{Fake, is_fake};
+            if !cfg!(feature = "llama") || is_fake(&params.model_path) {
+                return self.load_with(params, Fake::load);
+            }
+        }
+        #[cfg(feature = "llama")]
+        return self.load_with(params, super::backend::llama::Llama::load);
+        #[cfg(not(feature = "llama"))]
+        self.send(Event::LoadFailed {
+            message: "this build has no inference library".to_owned(),
+        })
+    }
+
+    fn load_with<B: Backend>(
+        &self,
+        params: &LoadParams,
+        load: impl FnOnce(&LoadParams, &mut dyn FnMut(f32)) -> Result<B, BackendError>,
+    ) -> Result<(), Gone> {
+        let started = Instant::now();
+        let mut last = -1.0;
+        let mut progress = |fraction: f32| {
+            if fraction - last >= 0.01 {
+                last = fraction;
+                // A vanished daemon is noticed by the reader.
+                let _ = self.send(Event::LoadProgress { fraction });
+            }
+        };
+        let backend = match load(params, &mut progress) {
+            Ok(backend) => backend,
+            Err(error) => {
+                let message = error.to_string();
+                return self.send(Event::LoadFailed { message });
+            }
+        };
+        let mut info = backend.info().clone();
+        info.load_ms = started.elapsed().as_secs_f64() * 1000.0;
+        self.send(Event::Loaded(Box::new(info)))?;
+        self.work(Engine::new(backend, params.embedding))
+    }
+
+    /// The loop: take commands, compute, tell.
+    fn work<B: Backend>(&self, mut engine: Engine<B>) -> Result<(), Gone> {
+        loop {
+            if !engine.has_work() {
+                match self.inbox.recv()? {
+                    Command::Shutdown => return Ok(()),
+                    command => engine.handle(command),
+                }
+            }
+            let deadline = Instant::now() + INTAKE;
+            while !engine.is_running() || Instant::now() < deadline {
+                match self.inbox.try_recv() {
+                    Ok(Command::Shutdown) => return Ok(()),
+                    Ok(command) => engine.handle(command),
+                    Err(TryRecvError::Empty) => break,
+                    Err(TryRecvError::Disconnected) => return Err(Gone),
+                }
+            }
+            if engine.has_work() {
+                engine.step();
+            }
+            for event in engine.take_events() {
+                self.send(event)?;
+            }
+        }
+    }
+}
+
+fn devices() -> Vec<DeviceInfo> {
+    #[cfg(feature = "llama")]
+    return super::backend::llama::devices();
+    #[cfg(not(feature = "llama"))]
+    Vec::new()
+}

@@ -1,0 +1,229 @@
+//! The engine: owns the model's context and everything that is going on in it.
+//!
+//! [`Engine::handle`] takes commands, [`Engine::step`] computes once, [`Engine::take_events`]
+//! gives out what is to be told. No channel, no thread: given its commands and the times that its
+//! steps took, it decides the same.
+
+use std::time::Instant;
+
+use super::admission::Admission;
+use super::backend::{Backend, SamplerSpec};
+use super::batcher::Budget;
+use super::detokenizer::Detokenizer;
+use super::embed::EmbedJob;
+use super::output::Output;
+use super::prompt;
+use super::sequence::{Clock, Sequence};
+use super::slot::Slots;
+use super::to_u32;
+use crate::protocol::{
+    Command, Event, Failure, FailureKind, GenerateParams, RequestId, Token, Update,
+};
+
+/// A loaded model at work.
+pub(super) struct Engine<B: Backend> {
+    pub(super) backend: B,
+    pub(super) slots: Slots,
+    /// Who runs in which slot.
+    pub(super) running: Vec<Option<Sequence<B::Sampler>>>,
+    pub(super) waiting: Admission<Sequence<B::Sampler>>,
+    pub(super) embeds: Admission<EmbedJob>,
+    pub(super) budget: Budget,
+    /// What the current step has produced.
+    pub(super) updates: Vec<Update>,
+    pub(super) events: Vec<Event>,
+    n_arrived: u64,
+    /// The context computes pooled embeddings, and nothing else.
+    is_embedding: bool,
+}
+
+impl<B: Backend> Engine<B> {
+    pub(super) fn new(backend: B, is_embedding: bool) -> Self {
+        let n_slots = backend.info().n_slots.max(1) as usize;
+        let on_gpu = backend.info().vram_bytes > 0;
+        Self {
+            slots: Slots::new(n_slots),
+            running: std::iter::repeat_with(|| None).take(n_slots).collect(),
+            waiting: Admission::default(),
+            embeds: Admission::default(),
+            budget: Budget::new(backend.n_batch().max(1), on_gpu),
+            updates: Vec::new(),
+            events: Vec::new(),
+            n_arrived: 0,
+            is_embedding,
+            backend,
+        }
+    }
+
+    /// Whether a step would do something.
+    pub(super) fn has_work(&self) -> bool {
+        self.is_running() || !self.waiting.is_empty() || !self.embeds.is_empty()
+    }
+
+    /// What is to be told, in order.
+    pub(super) fn take_events(&mut self) -> Vec<Event> {
+        std::mem::take(&mut self.events)
+    }
+
+    /// Takes a command; `Load`, `Probe` and `Shutdown` are not the engine's.
+    pub(super) fn handle(&mut self, command: Command) {
+        let answer = match command {
+            Command::Generate { id, params } => self.generate(id, *params).map(|()| None),
+            Command::Embed { id, params } => self.embed(id, params).map(|()| None),
+            Command::Tokenize {
+                id,
+                texts,
+                add_special,
+                parse_special,
+            } => self
+                .tokenize(&texts, add_special, parse_special)
+                .map(|tokens| Some(Event::Tokenized { id, tokens }))
+                .map_err(|failure| (id, failure)),
+            Command::Detokenize { id, tokens } => self
+                .detokenize(&tokens)
+                .map(|text| Some(Event::Detokenized { id, text }))
+                .map_err(|failure| (id, failure)),
+            Command::Ping { id } => Ok(Some(Event::Pong { id })),
+            Command::Cancel { id } => {
+                self.cancel(id);
+                Ok(None)
+            }
+            Command::Load(_) | Command::Probe | Command::Shutdown => Ok(None),
+        };
+        match answer {
+            Ok(event) => self.events.extend(event),
+            Err((id, failure)) => self.fail(id, failure),
+        }
+    }
+
+    fn generate(
+        &mut self,
+        id: RequestId,
+        params: GenerateParams,
+    ) -> Result<(), (RequestId, Failure)> {
+        let sequence = self.accept(id, params).map_err(|failure| (id, failure))?;
+        let n_prompt = to_u32(sequence.n_prompt);
+        self.events.push(Event::Started { id, n_prompt });
+        let client = sequence.params.client.clone();
+        self.waiting.push(sequence.priority(), &client, sequence);
+        Ok(())
+    }
+
+    fn accept(
+        &mut self,
+        id: RequestId,
+        mut params: GenerateParams,
+    ) -> Result<Sequence<B::Sampler>, Failure> {
+        let arrived = Instant::now();
+        if self.is_embedding {
+            return Err(prompt::failure(
+                FailureKind::Unsupported,
+                "this model computes embeddings and cannot generate text",
+            ));
+        }
+        let parts = std::mem::take(&mut params.prompt);
+        let tokens = prompt::tokenize(&self.backend, &parts, params.add_special)?;
+        let n_pool = self.backend.info().n_ctx_pool;
+        let n_ctx = match params.n_ctx {
+            0 => n_pool,
+            n_ctx => n_ctx.min(n_pool),
+        };
+        prompt::check_length(tokens.len(), n_ctx as usize)?;
+        let spec = SamplerSpec {
+            params: &params.sampling,
+            constraint: params.constraint.as_ref(),
+            prompt: &tokens,
+            n_ctx,
+        };
+        let sampler = self
+            .backend
+            .sampler(&spec)
+            .map_err(|error| prompt::refused(&error))?;
+        self.n_arrived += 1;
+        Ok(Sequence {
+            id,
+            n_ctx: n_ctx as usize,
+            n_prompt: tokens.len(),
+            tokens,
+            n_generated: 0,
+            sampler,
+            output: Output::new(&params.stop),
+            preserved: prompt::preserved(&self.backend, &params.preserved),
+            params,
+            order: self.n_arrived,
+            is_protected: false,
+            follows: None,
+            clock: Clock::new(arrived),
+        })
+    }
+
+    fn embed(
+        &mut self,
+        id: RequestId,
+        params: crate::protocol::EmbedParams,
+    ) -> Result<(), (RequestId, Failure)> {
+        if !self.is_embedding {
+            let message = "this model does not support embeddings";
+            return Err((id, prompt::failure(FailureKind::Unsupported, message)));
+        }
+        let (priority, client) = (params.priority, params.client.clone());
+        self.embeds
+            .push(priority, &client, EmbedJob::new(id, params));
+        Ok(())
+    }
+
+    fn tokenize(
+        &self,
+        texts: &[String],
+        add_special: bool,
+        parse_special: bool,
+    ) -> Result<Vec<Vec<Token>>, Failure> {
+        let tokenize = |text: &String| self.backend.tokenize(text, add_special, parse_special);
+        let tokens: Result<_, _> = texts.iter().map(tokenize).collect();
+        tokens.map_err(|error| prompt::refused(&error))
+    }
+
+    fn detokenize(&self, tokens: &[Token]) -> Result<String, Failure> {
+        prompt::check(&self.backend, tokens)?;
+        let mut bytes = Vec::new();
+        for &token in tokens {
+            self.backend.append_piece(token, true, &mut bytes);
+        }
+        let mut detokenizer = Detokenizer::default();
+        Ok(detokenizer.push(&bytes) + &detokenizer.finish())
+    }
+
+    /// Ends a request without a word. What it has in the cache stays for the next one.
+    fn cancel(&mut self, id: RequestId) {
+        let is_it = |running: &Option<Sequence<B::Sampler>>| {
+            running.as_ref().is_some_and(|sequence| sequence.id == id)
+        };
+        if let Some(slot) = self.running.iter().position(is_it) {
+            self.release(slot);
+            return;
+        }
+        if self.waiting.remove(|sequence| sequence.id == id).is_none() {
+            self.embeds.remove(|job| job.id == id);
+        }
+    }
+
+    /// Takes the sequence out of a slot, which becomes idle.
+    pub(super) fn release(&mut self, slot: usize) -> Option<Sequence<B::Sampler>> {
+        self.slots.touch(slot);
+        self.running[slot].take()
+    }
+
+    pub(super) fn fail(&mut self, id: RequestId, failure: Failure) {
+        self.events.push(Event::Failed { id, failure });
+    }
+
+    pub(super) fn is_running(&self) -> bool {
+        self.running.iter().any(Option::is_some)
+    }
+
+    /// The slots in which somebody runs.
+    pub(super) fn busy(&self) -> Vec<usize> {
+        let slots = 0..self.running.len();
+        slots.filter(|&slot| self.running[slot].is_some()).collect()
+    }
+}

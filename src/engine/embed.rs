@@ -1,0 +1,257 @@
+//! Pooled embeddings: as many inputs in one decode call as fit, jobs of several clients in turn.
+
+use super::backend::{Backend, Decoded, Row};
+use super::core::Engine;
+use super::slot::seq;
+use super::{prompt, to_u32};
+use crate::protocol::{EmbedParams, EmbedResult, Event, Failure, FailureKind, RequestId, Token};
+
+/// An embedding request at work.
+#[derive(Debug)]
+pub(super) struct EmbedJob {
+    pub(super) id: RequestId,
+    params: EmbedParams,
+    /// Finished ones; the next input is the one behind them.
+    vectors: Vec<Vec<f32>>,
+    n_tokens: usize,
+}
+
+/// An input in a decode call.
+struct Input {
+    /// Index of its job among those of the call.
+    job: usize,
+    slot: usize,
+    tokens: Vec<Token>,
+}
+
+impl EmbedJob {
+    pub(super) fn new(id: RequestId, params: EmbedParams) -> Self {
+        Self {
+            id,
+            params,
+            vectors: Vec::new(),
+            n_tokens: 0,
+        }
+    }
+
+    fn is_done(&self) -> bool {
+        self.vectors.len() >= self.params.inputs.len()
+    }
+
+    /// Takes the next input's vector.
+    fn take(&mut self, n_tokens: usize, mut vector: Vec<f32>) -> Result<(), Failure> {
+        if vector.iter().any(|value| !value.is_finite()) {
+            return Err(prompt::failure(
+                FailureKind::Invalid,
+                "embedding contains NaN or Inf values",
+            ));
+        }
+        if self.params.normalize {
+            normalize(&mut vector);
+        }
+        self.vectors.push(vector);
+        self.n_tokens += n_tokens;
+        Ok(())
+    }
+}
+
+impl<B: Backend> Engine<B> {
+    /// Evaluates one batch of inputs; returns its rows.
+    pub(super) fn embed_step(&mut self) -> usize {
+        let (mut jobs, inputs) = self.next_inputs();
+        let (n_done, n_rows) = self.decode_inputs(&inputs, &mut jobs);
+        let mut last_row = 0;
+        for input in &inputs[..n_done] {
+            last_row += input.tokens.len();
+            let vector = self.backend.embedding(seq(input.slot), last_row - 1);
+            let taken = match (&mut jobs[input.job], vector) {
+                (Some(job), Some(vector)) => job.take(input.tokens.len(), vector),
+                (Some(_), None) => Err(prompt::failure(
+                    FailureKind::Internal,
+                    "the model gave no embedding",
+                )),
+                (None, _) => Ok(()),
+            };
+            if let Err(failure) = taken {
+                self.end(&mut jobs, input.job, failure);
+            }
+        }
+        for input in &inputs {
+            self.slots.clear(&mut self.backend, input.slot);
+        }
+        for job in jobs.into_iter().flatten() {
+            self.go_on(job);
+        }
+        n_rows
+    }
+
+    /// Fills a batch from the jobs whose turn it is. A job that cannot be served is ended here.
+    fn next_inputs(&mut self) -> (Vec<Option<EmbedJob>>, Vec<Input>) {
+        let mut idle = (0..self.running.len())
+            .filter(|&slot| self.running[slot].is_none())
+            .collect::<Vec<_>>()
+            .into_iter();
+        let mut room = self.largest_batch();
+        let mut jobs = Vec::new();
+        let mut inputs: Vec<Input> = Vec::new();
+        'jobs: while idle.len() > 0 && room > 0 {
+            let Some(job) = self.embeds.pop() else { break };
+            let index = jobs.len();
+            jobs.push(Some(job));
+            let mut next = 0;
+            while let Some((text, params)) = next_text(&jobs[index], next) {
+                let tokens = match self.tokenize_input(text, params) {
+                    Ok(tokens) => tokens,
+                    Err(failure) => {
+                        self.end(&mut jobs, index, failure);
+                        inputs.retain(|input| input.job != index);
+                        break;
+                    }
+                };
+                let Some(slot) = (tokens.len() <= room).then(|| idle.next()).flatten() else {
+                    break 'jobs;
+                };
+                room -= tokens.len();
+                next += 1;
+                inputs.push(Input {
+                    job: index,
+                    slot,
+                    tokens,
+                });
+            }
+        }
+        (jobs, inputs)
+    }
+
+    /// Decodes as many of these inputs as the pool takes; returns how many, and their rows.
+    fn decode_inputs(&mut self, inputs: &[Input], jobs: &mut [Option<EmbedJob>]) -> (usize, usize) {
+        let mut n_inputs = inputs.len();
+        for slot in 0..self.running.len() {
+            if self.running[slot].is_none() {
+                self.slots.clear(&mut self.backend, slot);
+            }
+        }
+        while n_inputs > 0 {
+            let rows = rows(&inputs[..n_inputs]);
+            match self.backend.decode(&rows) {
+                Ok(Decoded::Done) => {
+                    self.slots.record(&rows);
+                    return (n_inputs, rows.len());
+                }
+                Ok(Decoded::NoSpace) if n_inputs > 1 => n_inputs /= 2,
+                Ok(Decoded::NoSpace) => {
+                    let message = "the input does not fit into the model's cache";
+                    let failure = prompt::failure(FailureKind::Internal, message);
+                    self.end(jobs, inputs[0].job, failure);
+                    return (0, 0);
+                }
+                Err(error) => {
+                    for input in &inputs[..n_inputs] {
+                        self.end(jobs, input.job, prompt::broken(&error));
+                    }
+                    return (0, 0);
+                }
+            }
+        }
+        (0, 0)
+    }
+
+    /// Most rows of a batch of inputs.
+    fn largest_batch(&self) -> usize {
+        let n_pool = self.backend.info().n_ctx_pool.max(1) as usize;
+        self.backend.n_batch().clamp(1, n_pool)
+    }
+
+    /// Tokenizes an input and fits it into the context and into one batch.
+    fn tokenize_input(&self, text: &str, params: &EmbedParams) -> Result<Vec<Token>, Failure> {
+        let refused = |error| prompt::refused(&error);
+        let mut tokens = self.backend.tokenize(text, true, false).map_err(refused)?;
+        if tokens.is_empty() {
+            let message = "an input without tokens has no embedding";
+            return Err(prompt::failure(FailureKind::Invalid, message));
+        }
+        let info = self.backend.info();
+        let trained = match info.n_ctx_train {
+            0 => u32::MAX,
+            n_ctx_train => n_ctx_train,
+        };
+        let n_ctx = params.n_ctx.min(trained).max(1) as usize;
+        let n_batch = self.largest_batch();
+        if tokens.len() <= n_ctx.min(n_batch) {
+            return Ok(tokens);
+        }
+        if !params.truncate {
+            let message = if tokens.len() > n_ctx {
+                "the input length exceeds the context length".to_owned()
+            } else {
+                format!(
+                    "input ({} tokens) is too large to process. increase the physical batch size (current batch size: {n_batch})",
+                    tokens.len()
+                )
+            };
+            return Err(prompt::failure(FailureKind::ContextExceeded, &message));
+        }
+        // What the vocabulary puts behind every text stays behind the shortened one.
+        let bare = self.backend.tokenize("", true, false).map_err(refused)?;
+        let has_end = bare.len() > usize::from(info.add_bos);
+        let end = tokens.last().copied().filter(|_| has_end);
+        tokens.truncate(n_ctx.min(n_batch));
+        if let (Some(end), Some(last)) = (end, tokens.last_mut()) {
+            *last = end;
+        }
+        Ok(tokens)
+    }
+
+    fn end(&mut self, jobs: &mut [Option<EmbedJob>], index: usize, failure: Failure) {
+        if let Some(job) = jobs[index].take() {
+            self.fail(job.id, failure);
+        }
+    }
+
+    /// Answers a job that is done; another one gets its next turn.
+    fn go_on(&mut self, job: EmbedJob) {
+        if job.is_done() {
+            let result = EmbedResult {
+                vectors: job.vectors,
+                n_tokens: to_u32(job.n_tokens),
+            };
+            self.events.push(Event::Embedded { id: job.id, result });
+        } else {
+            let (priority, client) = (job.params.priority, job.params.client.clone());
+            self.embeds.push(priority, &client, job);
+        }
+    }
+}
+
+/// The `next`-th text behind a job's finished ones.
+fn next_text(job: &Option<EmbedJob>, next: usize) -> Option<(&str, &EmbedParams)> {
+    let job = job.as_ref()?;
+    let text = job.params.inputs.get(job.vectors.len() + next)?;
+    Some((text, &job.params))
+}
+
+fn rows(inputs: &[Input]) -> Vec<Row> {
+    let of_input = |input: &Input| {
+        let tokens = input.tokens.iter().enumerate();
+        let row = |(position, &token): (usize, &Token)| Row {
+            token,
+            position: to_u32(position),
+            seq: seq(input.slot),
+            output: true,
+        };
+        tokens.map(row).collect::<Vec<_>>()
+    };
+    inputs.iter().flat_map(of_input).collect()
+}
+
+/// Scales a vector to length 1; one of zeros stays.
+fn normalize(vector: &mut [f32]) {
+    let square: f64 = vector.iter().map(|&value| f64::from(value).powi(2)).sum();
+    #[expect(clippy::cast_possible_truncation, reason = "values are f32 in the end")]
+    let length = square.sqrt() as f32;
+    if length > 0.0 {
+        for value in vector {
+            *value /= length;
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! One generation: its tokens, its counters, its clock.
+
+use std::collections::HashSet;
+use std::time::Instant;
+
+use super::output::Output;
+use super::to_u32;
+use crate::protocol::{FinishReason, Finished, GenerateParams, Priority, RequestId, Token};
+
+/// A generation that waits or runs.
+#[derive(Debug)]
+pub(super) struct Sequence<S> {
+    pub(super) id: RequestId,
+    /// The prompt's parts are gone; they are in `tokens`.
+    pub(super) params: GenerateParams,
+    /// Prompt and output, less what a context shift has dropped. The slot's cells hold a beginning
+    /// of this; what is missing there is still to be evaluated.
+    pub(super) tokens: Vec<Token>,
+    /// Context of this request in tokens.
+    pub(super) n_ctx: usize,
+    /// Tokens of the prompt as it came.
+    pub(super) n_prompt: usize,
+    pub(super) n_generated: u32,
+    pub(super) sampler: S,
+    pub(super) output: Output,
+    /// Special tokens whose text is output.
+    pub(super) preserved: HashSet<Token>,
+    /// Age: the smallest came first.
+    pub(super) order: u64,
+    /// A batch job that got its turn before interactive requests, and keeps it.
+    pub(super) is_protected: bool,
+    /// It waits until another sequence holds their common beginning.
+    pub(super) follows: Option<Follows>,
+    pub(super) clock: Clock,
+}
+
+/// A beginning that another sequence is evaluating.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Follows {
+    pub(super) id: RequestId,
+    pub(super) n_tokens: usize,
+}
+
+/// When what happened, and what was found in the cache then.
+#[derive(Debug)]
+pub(super) struct Clock {
+    pub(super) arrived: Instant,
+    /// Set when it got its first slot.
+    pub(super) admitted: Option<Instant>,
+    /// Set once, with `admitted` or when what it followed was there.
+    pub(super) n_cached: Option<usize>,
+    /// Set when the prompt was evaluated.
+    pub(super) prompt_done: Option<Instant>,
+}
+
+impl Clock {
+    pub(super) fn new(arrived: Instant) -> Self {
+        Self {
+            arrived,
+            admitted: None,
+            n_cached: None,
+            prompt_done: None,
+        }
+    }
+}
+
+impl<S> Sequence<S> {
+    pub(super) fn priority(&self) -> Priority {
+        self.params.priority
+    }
+
+    /// Rank for who goes on when not all can: the smallest stays longest.
+    pub(super) fn seniority(&self) -> (Priority, u64) {
+        (self.priority(), self.order)
+    }
+
+    /// Whether only its newest token is to be evaluated.
+    pub(super) fn is_decoding(&self, n_held: usize) -> bool {
+        self.n_generated > 0 && self.tokens.len() == n_held + 1
+    }
+
+    /// Tokens that it may still generate.
+    pub(super) fn n_left(&self) -> usize {
+        let limit = self.params.n_predict.unwrap_or(u32::MAX);
+        limit.saturating_sub(self.n_generated) as usize
+    }
+
+    /// Cells that it is going to take beyond those it holds.
+    pub(super) fn n_missing(&self, n_held: usize) -> usize {
+        let coming = self.follows.map_or(0, |follows| follows.n_tokens);
+        self.tokens.len().saturating_sub(n_held.max(coming))
+    }
+
+    /// The closing report.
+    pub(super) fn finished(&self, reason: FinishReason, now: Instant) -> Finished {
+        let admitted = self.clock.admitted.unwrap_or(now);
+        let prompt_done = self.clock.prompt_done.unwrap_or(now);
+        Finished {
+            reason,
+            n_prompt: to_u32(self.n_prompt),
+            n_cached: to_u32(self.clock.n_cached.unwrap_or(0)),
+            n_generated: self.n_generated,
+            queue_ms: ms(self.clock.arrived, admitted),
+            prompt_ms: ms(admitted, prompt_done),
+            generate_ms: ms(prompt_done, now),
+        }
+    }
+}
+
+/// Milliseconds between two moments.
+pub(super) fn ms(from: Instant, to: Instant) -> f64 {
+    to.saturating_duration_since(from).as_secs_f64() * 1000.0
+}

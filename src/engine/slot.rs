@@ -1,0 +1,162 @@
+//! Slots: the KV sequences of the pool, and the tokens whose cells they hold.
+//!
+//! The owner of the question "who holds which cells". Every change of the backend's cache goes
+//! through here, so that the record and the cache cannot part.
+//!
+//! *Invariant:* `shared` is symmetric: two slots share exactly the cells of their first
+//! `shared` positions.
+
+use super::backend::{Backend, Row, SeqId};
+use super::to_u32;
+use crate::protocol::Token;
+
+/// All slots of one context.
+#[derive(Debug)]
+pub(super) struct Slots {
+    slots: Vec<Slot>,
+    /// Counts uses, for the least recently used one.
+    uses: u64,
+}
+
+#[derive(Debug)]
+struct Slot {
+    /// The token of every position, from 0.
+    held: Vec<Token>,
+    /// For every other slot, how many first positions lie in the same cells.
+    shared: Vec<usize>,
+    last_used: u64,
+}
+
+impl Slots {
+    pub(super) fn new(n_slots: usize) -> Self {
+        let slot = || Slot {
+            held: Vec::new(),
+            shared: vec![0; n_slots],
+            last_used: 0,
+        };
+        Self {
+            slots: std::iter::repeat_with(slot).take(n_slots).collect(),
+            uses: 0,
+        }
+    }
+
+    /// The tokens in a slot's cells.
+    pub(super) fn held(&self, slot: usize) -> &[Token] {
+        &self.slots[slot].held
+    }
+
+    pub(super) fn len(&self, slot: usize) -> usize {
+        self.slots[slot].held.len()
+    }
+
+    /// When a slot was last used, as a number that only grows.
+    pub(super) fn last_used(&self, slot: usize) -> u64 {
+        self.slots[slot].last_used
+    }
+
+    /// Marks a slot as the most recently used one.
+    pub(super) fn touch(&mut self, slot: usize) {
+        self.uses += 1;
+        self.slots[slot].last_used = self.uses;
+    }
+
+    /// Records rows that were decoded.
+    pub(super) fn record(&mut self, rows: &[Row]) {
+        for row in rows {
+            self.slots[row.seq as usize].held.push(row.token);
+        }
+    }
+
+    /// Keeps the first `len` tokens; where the memory cannot be cut there, none.
+    pub(super) fn cut<B: Backend>(&mut self, backend: &mut B, slot: usize, len: usize) {
+        if len >= self.len(slot) {
+            return;
+        }
+        let cut = len > 0 && backend.remove(seq(slot), to_u32(len), None);
+        let len = if cut { len } else { 0 };
+        if !cut {
+            // Dropping a whole sequence is something that every memory can do.
+            backend.remove(seq(slot), 0, None);
+        }
+        self.slots[slot].held.truncate(len);
+        self.limit_sharing(slot, len);
+    }
+
+    /// Empties a slot.
+    pub(super) fn clear<B: Backend>(&mut self, backend: &mut B, slot: usize) {
+        self.cut(backend, slot, 0);
+    }
+
+    /// Makes `to` a copy of `from` that shares its cells.
+    pub(super) fn copy<B: Backend>(&mut self, backend: &mut B, from: usize, to: usize) {
+        self.clear(backend, to);
+        let held = self.slots[from].held.clone();
+        let len = held.len();
+        // The whole sequence: a windowed or recurrent memory has no earlier state to share.
+        backend.copy(seq(from), seq(to), to_u32(len));
+        self.slots[to].held = held;
+        for other in 0..self.slots.len() {
+            let shared = if other == from {
+                len
+            } else {
+                self.slots[from].shared[other]
+            };
+            if other != to {
+                self.slots[to].shared[other] = shared;
+                self.slots[other].shared[to] = shared;
+            }
+        }
+    }
+
+    /// Drops the tokens `from..to` and moves the rest down. False when the memory cannot do that;
+    /// then nothing was changed. What moves must not be shared ([`Self::sharers`]), because a cell
+    /// has one position only.
+    pub(super) fn drop_middle<B: Backend>(
+        &mut self,
+        backend: &mut B,
+        slot: usize,
+        from: usize,
+        to: usize,
+    ) -> bool {
+        if !backend.remove(seq(slot), to_u32(from), Some(to_u32(to))) {
+            return false;
+        }
+        let delta = i32::try_from(to - from).map_or(i32::MIN, |n| -n);
+        backend.shift(seq(slot), to_u32(to), delta);
+        self.slots[slot].held.drain(from..to);
+        self.limit_sharing(slot, from);
+        true
+    }
+
+    /// The slots that share more than the first `len` positions with this one.
+    pub(super) fn sharers(&self, slot: usize, len: usize) -> Vec<usize> {
+        let shared = self.slots[slot].shared.iter().enumerate();
+        shared
+            .filter(|&(other, &shared)| other != slot && shared > len)
+            .map(|(other, _)| other)
+            .collect()
+    }
+
+    /// Cells that these slots hold together, shared ones counted once.
+    pub(super) fn n_cells(&self, slots: &[usize]) -> usize {
+        let own = |(index, &slot): (usize, &usize)| {
+            let earlier = slots[..index].iter();
+            let shared = earlier.map(|&other| self.slots[slot].shared[other]).max();
+            self.len(slot) - shared.unwrap_or(0)
+        };
+        slots.iter().enumerate().map(own).sum()
+    }
+
+    fn limit_sharing(&mut self, slot: usize, len: usize) {
+        for other in 0..self.slots.len() {
+            let shared = self.slots[slot].shared[other].min(len);
+            self.slots[slot].shared[other] = shared;
+            self.slots[other].shared[slot] = shared;
+        }
+    }
+}
+
+/// The backend's number of a slot.
+pub(super) fn seq(slot: usize) -> SeqId {
+    to_u32(slot)
+}
