@@ -137,14 +137,15 @@ impl<B: Backend> Engine<B> {
             let Some(follows) = self.running[slot].as_ref().and_then(|s| s.follows) else {
                 continue;
             };
-            let is_leader = |sequence: &Sequence<B::Sampler>| {
-                sequence.id == follows.id && sequence.n_generated == 0
-            };
-            let leader = self
-                .running
-                .iter()
-                .position(|running| running.as_ref().is_some_and(is_leader));
-            let is_coming = leader.is_some_and(|leader| self.slots.len(leader) < follows.n_tokens);
+            let leader = self.running.iter().position(|running| {
+                let leader = running.as_ref();
+                leader.is_some_and(|leader| leader.id == follows.id)
+            });
+            let is_coming = leader.is_some_and(|leader| {
+                let evaluates = |s: &Sequence<B::Sampler>| s.n_generated == 0;
+                self.running[leader].as_ref().is_some_and(evaluates)
+                    && self.slots.len(leader) < follows.n_tokens
+            });
             if !is_coming {
                 self.join(slot, leader);
             }

@@ -85,11 +85,12 @@ pub(super) struct Budget {
 /// cancellation waits.
 const ALONE_MS: f64 = 1000.0;
 
-/// Prompt tokens beside generating sequences before anything is measured.
-const FIRST_GUESS: usize = 32;
+/// Prompt tokens of a step before anything is measured: beside generating sequences, and alone.
+const FIRST_GUESS: (usize, usize) = (32, 128);
 
-/// Prompt tokens that a step always takes, so that prompts end on the slowest machine.
-const LEAST: usize = 8;
+/// Prompt tokens that a step takes at least, so that prompts end on the slowest machine, and alone
+/// are computed in batches that pay.
+const LEAST: (usize, usize) = (8, 64);
 
 /// Weight of the newest measurement.
 const WEIGHT: f64 = 0.25;
@@ -107,25 +108,21 @@ impl Budget {
 
     /// Prompt tokens for the next step; `shared` = an interactive sequence is generating.
     pub(super) fn n_prefill(&self, shared: bool) -> usize {
-        if self.token_ms <= 0.0 {
-            return if shared {
-                FIRST_GUESS.min(self.n_batch)
-            } else {
-                self.n_batch
-            };
-        }
-        let time_ms = if shared {
-            self.target_ms - self.decode_ms
+        let (first_guess, least, time_ms) = if shared {
+            (FIRST_GUESS.0, LEAST.0, self.target_ms - self.decode_ms)
         } else {
-            ALONE_MS
+            (FIRST_GUESS.1, LEAST.1, ALONE_MS)
         };
+        if self.token_ms <= 0.0 {
+            return first_guess.min(self.n_batch);
+        }
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
             reason = "a float cast saturates, and the result is clamped"
         )]
         let n_tokens = (time_ms / self.token_ms) as usize;
-        n_tokens.max(LEAST).min(self.n_batch)
+        n_tokens.max(least).min(self.n_batch)
     }
 
     /// Learns from a step.
@@ -200,8 +197,11 @@ mod tests {
         budget.observe(100, 450.0);
         assert_eq!(budget.n_prefill(true), 50);
         assert_eq!(budget.n_prefill(false), 250);
-        budget.observe(512, 50.0 + 512.0 * 40.0);
-        assert!(budget.n_prefill(true) >= LEAST);
+        for _ in 0..20 {
+            budget.observe(512, 50.0 + 512.0 * 400.0);
+        }
+        assert_eq!((budget.n_prefill(true), budget.n_prefill(false)), LEAST);
+        assert_eq!(Budget::new(16, true).n_prefill(false), 16);
     }
 
     prop_compose! {

@@ -57,7 +57,10 @@ fn leave() {
 }
 
 /// Serves one channel until it is shut down; `on_gone` is called when the other end vanishes.
-fn serve(channel: &UnixStream, on_gone: impl FnOnce() + Send + 'static) -> io::Result<()> {
+pub(super) fn serve(
+    channel: &UnixStream,
+    on_gone: impl FnOnce() + Send + 'static,
+) -> io::Result<()> {
     let (reader, writer) = (channel.try_clone()?, channel.try_clone()?);
     let (commands, inbox) = sync_channel(INBOX);
     let (outbox, events) = sync_channel(OUTBOX);
@@ -90,6 +93,15 @@ fn read(channel: &UnixStream, commands: &SyncSender<Command>, on_gone: impl FnOn
                 }
             }
             Ok(None) => break,
+            // The daemon died with our events unread, or in the middle of a frame.
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::ConnectionReset | io::ErrorKind::UnexpectedEof
+                ) =>
+            {
+                break;
+            }
             Err(error) => {
                 tracing::error!("a command could not be read: {error}");
                 break;
@@ -186,6 +198,11 @@ impl Child {
         self.work(Engine::new(backend, params.embedding))
     }
 
+    fn tell<B: Backend>(&self, engine: &mut Engine<B>) -> Result<(), Gone> {
+        let mut events = engine.take_events().into_iter();
+        events.try_for_each(|event| self.send(event))
+    }
+
     /// The loop: take commands, compute, tell.
     fn work<B: Backend>(&self, mut engine: Engine<B>) -> Result<(), Gone> {
         loop {
@@ -204,11 +221,11 @@ impl Child {
                     Err(TryRecvError::Disconnected) => return Err(Gone),
                 }
             }
+            // Nobody should wait for a step to hear that a request was accepted.
+            self.tell(&mut engine)?;
             if engine.has_work() {
                 engine.step();
-            }
-            for event in engine.take_events() {
-                self.send(event)?;
+                self.tell(&mut engine)?;
             }
         }
     }

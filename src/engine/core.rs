@@ -75,10 +75,14 @@ impl<B: Backend> Engine<B> {
                 texts,
                 add_special,
                 parse_special,
-            } => self
-                .tokenize(&texts, add_special, parse_special)
-                .map(|tokens| Some(Event::Tokenized { id, tokens }))
-                .map_err(|failure| (id, failure)),
+            } => {
+                let tokenize =
+                    |text: &String| self.backend.tokenize(text, add_special, parse_special);
+                let tokens: Result<_, _> = texts.iter().map(tokenize).collect();
+                tokens
+                    .map(|tokens| Some(Event::Tokenized { id, tokens }))
+                    .map_err(|error| (id, prompt::refused(&error)))
+            }
             Command::Detokenize { id, tokens } => self
                 .detokenize(&tokens)
                 .map(|text| Some(Event::Detokenized { id, text }))
@@ -170,17 +174,6 @@ impl<B: Backend> Engine<B> {
         self.embeds
             .push(priority, &client, EmbedJob::new(id, params));
         Ok(())
-    }
-
-    fn tokenize(
-        &self,
-        texts: &[String],
-        add_special: bool,
-        parse_special: bool,
-    ) -> Result<Vec<Vec<Token>>, Failure> {
-        let tokenize = |text: &String| self.backend.tokenize(text, add_special, parse_special);
-        let tokens: Result<_, _> = texts.iter().map(tokenize).collect();
-        tokens.map_err(|error| prompt::refused(&error))
     }
 
     fn detokenize(&self, tokens: &[Token]) -> Result<String, Failure> {

@@ -13,10 +13,10 @@ pub(super) fn entry<B: Backend>(
     token: Token,
     n_top: u32,
 ) -> TokenLogprob {
-    let normalizer = log_sum_exp(logits);
+    let scale = Scale::of(logits);
     let logprob = |token: Token| {
         let logit = usize::try_from(token).ok().and_then(|at| logits.get(at));
-        logit.map_or(LEAST, |logit| finite(logit - normalizer))
+        logit.map_or(LEAST, |&logit| scale.logprob(logit))
     };
     let bytes = |token: Token| {
         let mut bytes = Vec::new();
@@ -38,22 +38,29 @@ pub(super) fn entry<B: Backend>(
     }
 }
 
-fn finite(value: f32) -> f32 {
-    if value.is_finite() { value } else { LEAST }
+/// What turns logits into log-probabilities.
+struct Scale {
+    max: f32,
+    log_sum: f32,
 }
 
-fn log_sum_exp(logits: &[f32]) -> f32 {
-    let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let sum: f64 = logits
-        .iter()
-        .map(|logit| f64::from(logit - max).exp())
-        .sum();
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "a logarithm of a sum of at most n_vocab is small"
-    )]
-    let log = sum.ln() as f32;
-    max + log
+impl Scale {
+    fn of(logits: &[f32]) -> Self {
+        let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let shares = logits.iter().map(|logit| f64::from(logit - max).exp());
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "the logarithm of a sum of n_vocab shares of at most 1 is small"
+        )]
+        let log_sum = shares.sum::<f64>().ln() as f32;
+        Self { max, log_sum }
+    }
+
+    fn logprob(&self, logit: f32) -> f32 {
+        // The maximum first: the difference of large numbers is exact, their sum is not.
+        let logprob = logit - self.max - self.log_sum;
+        if logprob.is_finite() { logprob } else { LEAST }
+    }
 }
 
 /// The tokens with the highest logits, best first.
@@ -80,8 +87,8 @@ mod tests {
     #[test]
     fn probabilities_sum_to_one_however_large_the_logits() {
         let logits = [1000.0, 999.0, -1000.0, f32::NEG_INFINITY];
-        let normalizer = log_sum_exp(&logits);
-        let sum: f32 = logits.iter().map(|logit| (logit - normalizer).exp()).sum();
+        let scale = Scale::of(&logits);
+        let sum: f32 = logits.iter().map(|&logit| scale.logprob(logit).exp()).sum();
         assert!((sum - 1.0).abs() < 1e-5, "{sum}");
     }
 

@@ -135,7 +135,7 @@ mod tests {
             at.push(chars.len());
             at.sort_unstable();
             let pieces: Vec<String> = at.windows(2).map(|w| chars[w[0]..w[1]].iter().collect()).collect();
-            prop_assert_eq!(run(&stops, &pieces), run(&stops, &[text.clone()]));
+            prop_assert_eq!(run(&stops, &pieces), run(&stops, std::slice::from_ref(&text)));
         }
     }
 }

@@ -241,19 +241,27 @@ impl From<InferenceError> for Refusal {
     }
 }
 
-/// Begins an answer; a runner that dies before it has streamed anything gets a second chance.
-pub(super) async fn with_retry(
-    mut attempt: impl AsyncFnMut() -> Result<ChunkStream, Refusal>,
-) -> Result<ChunkStream, InferenceError> {
-    let first = match attempt().await {
-        Ok(stream) => return Ok(stream),
-        Err(Refusal::Final(error)) => return Err(error),
-        Err(Refusal::Gone(error)) => error,
-    };
-    tracing::warn!(error = %first, "the request is tried again on a new runner");
-    attempt().await.map_err(|refusal| match refusal {
-        Refusal::Gone(error) | Refusal::Final(error) => error,
-    })
+impl Refusal {
+    /// Whether a runner that died before it had streamed anything gets a second chance.
+    ///
+    /// # Errors
+    /// The error for the client, when a new runner would do no better.
+    pub(super) fn second_chance(self) -> Result<(), InferenceError> {
+        match self {
+            Self::Final(error) => Err(error),
+            Self::Gone(error) => {
+                tracing::warn!(%error, "the request is tried again on a new runner");
+                Ok(())
+            }
+        }
+    }
+
+    /// The error for the client.
+    pub(super) fn into_error(self) -> InferenceError {
+        match self {
+            Self::Gone(error) | Self::Final(error) => error,
+        }
+    }
 }
 
 /// An error of the engine before the stream exists.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::answer::{AnswerSpec, Refusal, params, single, start, with_retry};
+use super::answer::{AnswerSpec, Refusal, params, single, start};
 use super::prepare::{self, Prepared, Route, check_capabilities, check_images, merge_options};
 use super::prompt::{Extra, render};
 use super::truncate::{Fitted, History, fit_history, fit_text};
@@ -91,7 +91,12 @@ impl Conversation {
         inference: &Inference,
         prepared: &Prepared,
     ) -> Result<ChunkStream, InferenceError> {
-        with_retry(async || self.try_answer(inference, prepared).await).await
+        match self.try_answer(inference, prepared).await {
+            Ok(stream) => return Ok(stream),
+            Err(refusal) => refusal.second_chance()?,
+        }
+        let again = self.try_answer(inference, prepared).await;
+        again.map_err(Refusal::into_error)
     }
 
     async fn try_answer(

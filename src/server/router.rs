@@ -34,14 +34,7 @@ pub(super) fn route(
     methods: &'static str,
     handler: MethodRouter<App>,
 ) -> Router<App> {
-    let known = move |request: Request, next: Next| async move {
-        if allows(methods, request.method()) {
-            next.run(request).await
-        } else {
-            method_not_allowed(methods)
-        }
-    };
-    let router = Router::new().route(path, handler.layer(from_fn(known)));
+    let router = wildcard(path, methods, handler);
     if path == "/" {
         return router;
     }
@@ -53,6 +46,22 @@ pub(super) fn route(
         }
     };
     router.route(&format!("{path}/"), any(slashed))
+}
+
+/// A line whose path ends in a parameter that takes slashes, too.
+pub(super) fn wildcard(
+    path: &'static str,
+    methods: &'static str,
+    handler: MethodRouter<App>,
+) -> Router<App> {
+    let known = move |request: Request, next: Next| async move {
+        if allows(methods, request.method()) {
+            next.run(request).await
+        } else {
+            method_not_allowed(methods)
+        }
+    };
+    Router::new().route(path, handler.layer(from_fn(known)))
 }
 
 fn allows(methods: &str, method: &Method) -> bool {

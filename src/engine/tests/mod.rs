@@ -1,1 +1,197 @@
-//! Tests.
+//! The engine with the fake back end: what a client would notice.
+
+mod cache;
+mod child;
+mod embed;
+mod generate;
+mod pool;
+
+use std::collections::HashMap;
+use std::io::Write;
+
+use super::backend::fake::Fake;
+use super::core::Engine;
+use crate::protocol::{
+    Command, Event, Failure, Finished, GenerateParams, KvCacheType, LoadParams, Priority,
+    PromptPart, RequestId, SamplingParams, StepStats, TokenLogprob,
+};
+
+/// Steps after which a test gives up.
+const MANY: usize = 20_000;
+
+/// A model file with these keys.
+fn model(keys: &[(&str, u32)]) -> tempfile::NamedTempFile {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(b"GGUF general.architecture drover-fake ")
+        .unwrap();
+    for (key, value) in keys {
+        file.write_all(key.as_bytes()).unwrap();
+        file.write_all(&4_u32.to_le_bytes()).unwrap();
+        file.write_all(&value.to_le_bytes()).unwrap();
+    }
+    file
+}
+
+fn load_params(path: &std::path::Path, n_ctx_pool: u32, n_slots: u32) -> LoadParams {
+    LoadParams {
+        model_path: path.to_owned(),
+        projector_paths: Vec::new(),
+        adapters: Vec::new(),
+        n_ctx_pool,
+        n_slots,
+        n_batch: 64,
+        n_gpu_layers: -1,
+        main_gpu: None,
+        use_mmap: None,
+        n_threads: 0,
+        kv_cache_type: KvCacheType::F16,
+        flash_attention: None,
+        embedding: false,
+    }
+}
+
+fn params(prompt: &str) -> GenerateParams {
+    GenerateParams {
+        prompt: vec![PromptPart::Text(prompt.to_owned())],
+        add_special: true,
+        n_ctx: 0,
+        n_predict: None,
+        sampling: SamplingParams::default(),
+        stop: Vec::new(),
+        preserved: Vec::new(),
+        constraint: None,
+        logprobs: None,
+        n_keep: 4,
+        shift: false,
+        priority: Priority::Interactive,
+        client: "test".to_owned(),
+    }
+}
+
+/// What a request has got so far.
+#[derive(Debug, Default)]
+struct Outcome {
+    n_prompt: Option<u32>,
+    text: String,
+    logprobs: Vec<TokenLogprob>,
+    finished: Option<Finished>,
+    failure: Option<Failure>,
+}
+
+impl Outcome {
+    fn is_over(&self) -> bool {
+        self.finished.is_some() || self.failure.is_some()
+    }
+
+    fn finished(&self) -> &Finished {
+        self.finished
+            .as_ref()
+            .unwrap_or_else(|| panic!("not finished: {self:?}"))
+    }
+}
+
+/// An engine, and what it has told.
+struct Harness {
+    engine: Engine<Fake>,
+    outcomes: HashMap<RequestId, Outcome>,
+    steps: Vec<StepStats>,
+    others: Vec<Event>,
+    next_id: RequestId,
+}
+
+impl Harness {
+    fn new(n_ctx_pool: u32, n_slots: u32) -> Self {
+        Self::with_keys(n_ctx_pool, n_slots, &[])
+    }
+
+    fn with_keys(n_ctx_pool: u32, n_slots: u32, keys: &[(&str, u32)]) -> Self {
+        let file = model(keys);
+        Self::load(&load_params(file.path(), n_ctx_pool, n_slots))
+    }
+
+    fn load(params: &LoadParams) -> Self {
+        let backend = Fake::load(params, &mut |_| {}).unwrap();
+        Self {
+            engine: Engine::new(backend, params.embedding),
+            outcomes: HashMap::new(),
+            steps: Vec::new(),
+            others: Vec::new(),
+            next_id: 1,
+        }
+    }
+
+    fn submit(&mut self, params: GenerateParams) -> RequestId {
+        let id = self.next_id;
+        self.next_id += 1;
+        self.outcomes.insert(id, Outcome::default());
+        self.command(Command::Generate {
+            id,
+            params: Box::new(params),
+        });
+        id
+    }
+
+    fn command(&mut self, command: Command) {
+        self.engine.handle(command);
+        self.listen();
+    }
+
+    fn step(&mut self) {
+        self.engine.step();
+        self.listen();
+        let slots: Vec<usize> = (0..self.engine.running.len()).collect();
+        assert_eq!(
+            self.engine.slots.n_cells(&slots),
+            self.engine.backend.n_used(),
+            "the record of the cells is right"
+        );
+    }
+
+    fn run(&mut self) {
+        for _ in 0..MANY {
+            if !self.engine.has_work() {
+                return;
+            }
+            self.step();
+        }
+        panic!("no end after {MANY} steps");
+    }
+
+    /// Runs one request to its end.
+    fn ask(&mut self, params: GenerateParams) -> &Outcome {
+        let id = self.submit(params);
+        self.run();
+        &self.outcomes[&id]
+    }
+
+    fn listen(&mut self) {
+        for event in self.engine.take_events() {
+            match event {
+                Event::Started { id, n_prompt } => {
+                    self.outcomes.get_mut(&id).unwrap().n_prompt = Some(n_prompt);
+                }
+                Event::Failed { id, failure } => {
+                    let outcome = self.outcomes.entry(id).or_default();
+                    assert!(!outcome.is_over(), "one end: {outcome:?}");
+                    outcome.failure = Some(failure);
+                }
+                Event::Step { updates, stats } => {
+                    self.steps.push(stats);
+                    for update in updates {
+                        let outcome = self.outcomes.get_mut(&update.id).unwrap();
+                        assert!(!outcome.is_over(), "one end: {outcome:?}");
+                        outcome.text.push_str(&update.text);
+                        outcome.logprobs.extend(update.logprobs);
+                        outcome.finished = update.finished;
+                    }
+                }
+                other => self.others.push(other),
+            }
+        }
+    }
+
+    /// Prompt tokens evaluated so far.
+    fn n_prefilled(&self) -> u32 {
+        self.steps.iter().map(|stats| stats.n_prefill).sum()
+    }
+}

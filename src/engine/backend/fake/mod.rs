@@ -13,7 +13,7 @@
 //! | `drover-fake.load_fault` | 1: loading fails; 2: it aborts the process |
 //!
 //! Tokens are bytes, and a few special ones ([`vocab`]). It answers the last `user` turn of a
-//! ChatML prompt (or the whole prompt) with the same text; marks in it change that ([`script`]).
+//! `ChatML` prompt (or the whole prompt) with the same text; marks in it change that ([`script`]).
 //! The cache is real accounting ([`pool`]): cells run out, sharing counts, and a sequence whose
 //! cells do not hold what was said fails, so that mistakes in prefix reuse show.
 
@@ -138,7 +138,13 @@ impl Backend for Fake {
         add_special: bool,
         parse_special: bool,
     ) -> Result<Vec<Token>, BackendError> {
-        Ok(vocab::tokenize(text, add_special, parse_special))
+        let mut tokens = if add_special {
+            vec![vocab::BOS]
+        } else {
+            Vec::new()
+        };
+        tokens.append(&mut vocab::tokenize(text, parse_special));
+        Ok(tokens)
     }
 
     fn append_piece(&self, token: Token, special: bool, out: &mut Vec<u8>) {

@@ -59,7 +59,7 @@ impl FakeSampler {
         if spec.constraint.is_some() && marks.say.is_none() {
             answer = serde_json::json!({ "answer": answer }).to_string();
         }
-        let mut answer = vocab::tokenize(&answer, false, true);
+        let mut answer = vocab::tokenize(&answer, true);
         answer.push(vocab::END);
         Ok(Self {
             said: spec.prompt.to_vec(),
@@ -77,6 +77,7 @@ impl FakeSampler {
     pub(super) fn next(&mut self, held: &[Token]) -> Result<Token, BackendError> {
         let n_given = self.said.len() - self.n_prompt;
         if self.marks.abort == Some(n_given) {
+            tracing::error!("the fake aborts as asked");
             std::process::abort();
         }
         while self.marks.hang == Some(n_given) {
@@ -104,7 +105,7 @@ fn is_shortened(said: &[Token], held: &[Token]) -> bool {
     held.len() <= said.len() && back > 0 && front + back >= held.len()
 }
 
-/// The last user turn of a ChatML prompt, else all of it.
+/// The last user turn of a `ChatML` prompt, else all of it.
 fn question(prompt: &[Token]) -> String {
     let turns = prompt.split(|&token| token == vocab::TURN_START);
     let user = turns.rev().find_map(|turn| {

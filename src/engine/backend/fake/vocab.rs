@@ -12,18 +12,17 @@ const SPECIAL: [&str; 6] = [
     "<|pad|>",
 ];
 
-pub(super) const N_VOCAB: u32 = 256 + SPECIAL.len() as u32;
+pub(super) const N_VOCAB: u32 = 262;
+const _: () = assert!(256 + SPECIAL.len() == N_VOCAB as usize);
 
 pub(super) const BOS: Token = 256;
 pub(super) const END: Token = 257;
 pub(super) const TURN_START: Token = 258;
 pub(super) const TURN_END: Token = 259;
 
-pub(super) fn tokenize(text: &str, add_special: bool, parse_special: bool) -> Vec<Token> {
-    let mut tokens = Vec::with_capacity(text.len() + 1);
-    if add_special {
-        tokens.push(BOS);
-    }
+/// Text → tokens, without BOS.
+pub(super) fn tokenize(text: &str, parse_special: bool) -> Vec<Token> {
+    let mut tokens = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let Some((&byte, tail)) = rest.split_first() {
         let special = SPECIAL
@@ -59,11 +58,11 @@ pub(super) fn is_end(token: Token) -> bool {
     matches!(token, END | TURN_END)
 }
 
-/// The bytes of tokens, special ones left out.
+/// The text of tokens, without those that frame it.
 pub(super) fn text(tokens: &[Token]) -> String {
     let mut bytes = Vec::with_capacity(tokens.len());
     for &token in tokens {
-        append_piece(token, false, &mut bytes);
+        append_piece(token, token > TURN_END, &mut bytes);
     }
     String::from_utf8_lossy(&bytes).into_owned()
 }

@@ -1,0 +1,115 @@
+//! The threads of a runner, over a socket pair in this process.
+
+use std::os::unix::net::UnixStream;
+use std::sync::mpsc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use super::*;
+use crate::engine::child::serve;
+use crate::protocol::framing::{read_frame, write_frame};
+
+struct Child {
+    channel: UnixStream,
+    gone: mpsc::Receiver<()>,
+    thread: JoinHandle<std::io::Result<()>>,
+}
+
+fn start() -> Child {
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    ours.set_read_timeout(Some(Duration::from_secs(30)))
+        .unwrap();
+    let (sender, gone) = mpsc::channel();
+    let on_gone = move || sender.send(()).unwrap_or_default();
+    let thread = std::thread::spawn(move || serve(&theirs, on_gone));
+    let mut child = Child {
+        channel: ours,
+        gone,
+        thread,
+    };
+    assert!(
+        matches!(child.event(), Event::Hello { version, .. } if version == crate::protocol::VERSION)
+    );
+    child
+}
+
+impl Child {
+    fn send(&mut self, command: &Command) {
+        write_frame(&mut self.channel, command).unwrap();
+    }
+
+    fn event(&mut self) -> Event {
+        read_frame(&mut self.channel)
+            .unwrap()
+            .expect("the channel is open")
+    }
+
+    fn load(&mut self, path: &std::path::Path) -> Event {
+        self.send(&Command::Load(Box::new(load_params(path, 256, 2))));
+        loop {
+            match self.event() {
+                Event::LoadProgress { fraction } => assert!((0.0..=1.0).contains(&fraction)),
+                event => return event,
+            }
+        }
+    }
+}
+
+#[test]
+fn a_runner_loads_answers_and_shuts_down() {
+    let mut child = start();
+    let file = model(&[]);
+    let Event::Loaded(info) = child.load(file.path()) else {
+        panic!("not loaded")
+    };
+    assert_eq!((info.n_ctx_pool, info.n_slots), (256, 2));
+    let generate = Command::Generate {
+        id: 5,
+        params: Box::new(params("hello")),
+    };
+    child.send(&generate);
+    assert_eq!(child.event(), Event::Started { id: 5, n_prompt: 6 });
+    let mut text = String::new();
+    'answer: loop {
+        let Event::Step { updates, .. } = child.event() else {
+            panic!("not a step")
+        };
+        for update in updates {
+            text.push_str(&update.text);
+            if update.finished.is_some() {
+                break 'answer;
+            }
+        }
+    }
+    assert_eq!(text, "hello");
+    child.send(&Command::Ping { id: 6 });
+    assert_eq!(child.event(), Event::Pong { id: 6 });
+    child.send(&Command::Shutdown);
+    child.thread.join().unwrap().unwrap();
+}
+
+#[test]
+fn a_file_that_is_no_model_is_refused_with_a_reason() {
+    let mut child = start();
+    let missing = std::path::Path::new("/nonexistent/drover-fake.gguf");
+    // In a build with llama.cpp a missing file is its to refuse.
+    let Event::LoadFailed { message } = child.load(missing) else {
+        panic!("loaded")
+    };
+    assert!(!message.is_empty());
+    child.thread.join().unwrap().unwrap();
+}
+
+#[test]
+fn a_vanished_daemon_is_noticed_while_a_step_hangs() {
+    let mut child = start();
+    let file = model(&[]);
+    child.load(file.path());
+    child.send(&Command::Generate {
+        id: 1,
+        params: Box::new(params("[[hang]]")),
+    });
+    assert!(matches!(child.event(), Event::Started { .. }));
+    drop(child.channel);
+    child.gone.recv_timeout(Duration::from_secs(30)).unwrap();
+}

@@ -1,0 +1,149 @@
+//! Embeddings: order, limits, refusals, turns.
+
+use super::*;
+use crate::protocol::{EmbedParams, EmbedResult, FailureKind};
+
+fn embedder(n_slots: u32) -> Harness {
+    let file = model(&[]);
+    let mut params = load_params(file.path(), 256, n_slots);
+    params.embedding = true;
+    Harness::load(&params)
+}
+
+fn inputs(texts: &[&str]) -> EmbedParams {
+    EmbedParams {
+        inputs: texts.iter().map(|&text| text.to_owned()).collect(),
+        n_ctx: 32,
+        truncate: true,
+        normalize: true,
+        priority: Priority::Interactive,
+        client: "test".to_owned(),
+    }
+}
+
+fn embed(harness: &mut Harness, id: RequestId, params: EmbedParams) {
+    harness.command(Command::Embed { id, params });
+    harness.run();
+}
+
+fn result(harness: &Harness, wanted: RequestId) -> &EmbedResult {
+    let mut results = harness.others.iter().filter_map(|event| match event {
+        Event::Embedded { id, result } if *id == wanted => Some(result),
+        _ => None,
+    });
+    results
+        .next()
+        .unwrap_or_else(|| panic!("{:?}", harness.outcomes))
+}
+
+#[test]
+fn each_input_has_its_own_vector_of_length_one_however_they_are_batched() {
+    let mut alone = embedder(1);
+    let mut together = embedder(4);
+    let texts = ["one", "two", "three", "four", "five", "six", "one"];
+    embed(&mut alone, 1, inputs(&texts));
+    embed(&mut together, 1, inputs(&texts));
+    assert!(together.steps.len() < alone.steps.len());
+    let (alone, together) = (result(&alone, 1), result(&together, 1));
+    assert_eq!(alone, together);
+    assert_eq!(alone.vectors.len(), 7);
+    assert_eq!(alone.n_tokens, 4 + 4 + 6 + 5 + 5 + 4 + 4);
+    assert_eq!(alone.vectors[0], alone.vectors[6]);
+    assert_ne!(alone.vectors[0], alone.vectors[1]);
+    for vector in &alone.vectors {
+        let length: f32 = vector.iter().map(|value| value * value).sum();
+        assert!((length - 1.0).abs() < 1e-5);
+    }
+}
+
+#[test]
+fn long_inputs_are_cut_or_refused() {
+    let mut harness = embedder(2);
+    let long = "x".repeat(100);
+    embed(&mut harness, 1, inputs(&[&long, &long[..31]]));
+    let cut = result(&harness, 1);
+    assert_eq!(cut.vectors[0], cut.vectors[1]);
+    assert_eq!(cut.n_tokens, 64);
+    let mut strict = inputs(&["short", &long]);
+    strict.truncate = false;
+    embed(&mut harness, 2, strict);
+    let failure = harness.outcomes[&2].failure.clone().unwrap();
+    assert_eq!(failure.kind, FailureKind::ContextExceeded);
+    assert_eq!(
+        failure.message,
+        "the input length exceeds the context length"
+    );
+}
+
+#[test]
+fn an_input_is_never_longer_than_a_batch() {
+    let mut harness = embedder(2);
+    let mut params = inputs(&[&"x".repeat(100)]);
+    params.n_ctx = 256;
+    embed(&mut harness, 1, params.clone());
+    assert_eq!(result(&harness, 1).n_tokens, 64);
+    params.truncate = false;
+    embed(&mut harness, 2, params);
+    assert_eq!(
+        harness.outcomes[&2].failure.clone().unwrap().message,
+        "input (101 tokens) is too large to process. increase the physical batch size (current batch size: 64)"
+    );
+}
+
+#[test]
+fn what_is_not_a_number_fails_its_own_request_only() {
+    let mut harness = embedder(4);
+    for (id, text) in [(1, "[[nan]]"), (2, "good")] {
+        let params = inputs(&["fine", text]);
+        harness.command(Command::Embed { id, params });
+    }
+    harness.run();
+    let failure = harness.outcomes[&1].failure.clone().unwrap();
+    assert_eq!(failure.message, "embedding contains NaN or Inf values");
+    assert_eq!(result(&harness, 2).vectors.len(), 2);
+}
+
+#[test]
+fn a_large_job_does_not_hold_up_a_small_one() {
+    let mut harness = embedder(1);
+    let many = vec!["text"; 50];
+    harness.command(Command::Embed {
+        id: 1,
+        params: inputs(&many),
+    });
+    let mut small = inputs(&["small"]);
+    small.client = "other".to_owned();
+    harness.command(Command::Embed {
+        id: 2,
+        params: small,
+    });
+    harness.step();
+    harness.step();
+    assert_eq!(result(&harness, 2).vectors.len(), 1);
+    harness.run();
+    assert_eq!(result(&harness, 1).vectors.len(), 50);
+}
+
+#[test]
+fn no_inputs_no_vectors() {
+    let mut harness = embedder(1);
+    embed(&mut harness, 1, inputs(&[]));
+    assert_eq!(
+        *result(&harness, 1),
+        EmbedResult {
+            vectors: Vec::new(),
+            n_tokens: 0
+        }
+    );
+}
+
+#[test]
+fn each_kind_of_model_refuses_the_other_task() {
+    let mut harness = embedder(1);
+    let failure = harness.ask(params("hello")).failure.clone().unwrap();
+    assert_eq!(failure.kind, FailureKind::Unsupported);
+    let mut harness = Harness::new(64, 1);
+    embed(&mut harness, 9, inputs(&["hello"]));
+    let failure = harness.outcomes[&9].failure.clone().unwrap();
+    assert_eq!(failure.kind, FailureKind::Unsupported);
+}

@@ -1,0 +1,237 @@
+//! One answer: its text, its end, its numbers.
+
+use super::*;
+use crate::protocol::{Constraint, FailureKind, FinishReason};
+
+#[test]
+fn an_answer_ends_with_its_end_token() {
+    let mut harness = Harness::new(256, 2);
+    let outcome = harness.ask(params("hällo 😀"));
+    assert_eq!(outcome.text, "hällo 😀");
+    assert_eq!(outcome.n_prompt, Some(12));
+    let finished = outcome.finished();
+    assert_eq!(finished.reason, FinishReason::Stop);
+    assert_eq!((finished.n_prompt, finished.n_cached), (12, 0));
+    // Eleven bytes and the end token.
+    assert_eq!(finished.n_generated, 12);
+}
+
+#[test]
+fn bos_is_not_doubled_and_special_tokens_go_to_the_first_part_only() {
+    let mut harness = Harness::new(256, 2);
+    let text = |text: &str| PromptPart::Text(text.to_owned());
+    let mut request = params("");
+    request.prompt = vec![text("<|bos|>ab"), text("c"), PromptPart::Tokens(vec![100])];
+    assert_eq!(harness.ask(request).n_prompt, Some(5));
+    assert_eq!(harness.outcomes[&1].text, "abcd");
+}
+
+#[test]
+fn n_predict_is_a_limit() {
+    let mut harness = Harness::new(256, 2);
+    let mut request = params("abcdef");
+    request.n_predict = Some(3);
+    let outcome = harness.ask(request.clone());
+    assert_eq!(
+        (outcome.text.as_str(), outcome.finished().n_generated),
+        ("abc", 3)
+    );
+    assert_eq!(outcome.finished().reason, FinishReason::Length);
+    request.n_predict = Some(0);
+    let outcome = harness.ask(request);
+    assert_eq!(
+        (outcome.text.as_str(), outcome.finished().n_generated),
+        ("", 0)
+    );
+    assert_eq!(outcome.finished().reason, FinishReason::Length);
+}
+
+#[test]
+fn a_stop_string_ends_the_answer_and_is_not_output() {
+    let mut harness = Harness::new(256, 2);
+    let mut request = params("one END two");
+    request.stop = vec!["END".to_owned()];
+    let outcome = harness.ask(request);
+    assert_eq!(outcome.text, "one ");
+    assert_eq!(outcome.finished().reason, FinishReason::Stop);
+}
+
+#[test]
+fn text_held_back_for_a_stop_string_comes_out_at_the_limit() {
+    let mut harness = Harness::new(256, 2);
+    let mut request = params("a EN and more");
+    request.stop = vec!["END".to_owned()];
+    request.n_predict = Some(4);
+    assert_eq!(harness.ask(request).text, "a EN");
+}
+
+#[test]
+fn special_tokens_are_output_only_if_preserved() {
+    let mut harness = Harness::new(256, 2);
+    let mut request = params("[[say a<|tool|>b]]");
+    assert_eq!(harness.ask(request.clone()).text, "ab");
+    request.preserved = vec!["<|tool|>".to_owned()];
+    assert_eq!(harness.ask(request).text, "a<|tool|>b");
+}
+
+#[test]
+fn every_token_but_the_end_has_a_logprob() {
+    let mut harness = Harness::new(256, 2);
+    let mut request = params("häh");
+    request.logprobs = Some(2);
+    let outcome = harness.ask(request);
+    let bytes: Vec<u8> = outcome
+        .logprobs
+        .iter()
+        .flat_map(|l| l.bytes.clone())
+        .collect();
+    assert_eq!(bytes, "häh".as_bytes());
+    for entry in &outcome.logprobs {
+        assert_eq!(entry.top.len(), 2);
+        assert_eq!(entry.top[0].token, entry.token);
+        assert!(entry.top[1].logprob < entry.logprob && entry.logprob < 0.0);
+    }
+}
+
+#[test]
+fn a_constraint_reaches_the_sampler_and_a_bad_one_is_refused() {
+    let mut harness = Harness::new(256, 2);
+    let mut request = params("x");
+    request.constraint = Some(Constraint::JsonObject);
+    assert_eq!(harness.ask(request.clone()).text, r#"{"answer":"x"}"#);
+    request.constraint = Some(Constraint::JsonSchema("{".to_owned()));
+    let failure = harness.ask(request).failure.clone().unwrap();
+    assert_eq!(failure.kind, FailureKind::Invalid);
+}
+
+#[test]
+fn a_prompt_as_long_as_its_context_is_refused_with_both_numbers() {
+    let mut harness = Harness::new(256, 2);
+    let mut request = params("0123456");
+    request.n_ctx = 8;
+    let failure = harness.ask(request).failure.clone().unwrap();
+    assert_eq!(failure.kind, FailureKind::ContextExceeded);
+    assert_eq!(
+        failure.message,
+        "request (8 tokens) exceeds the available context size (8 tokens), try increasing it"
+    );
+}
+
+#[test]
+fn what_cannot_be_served_is_refused_alone() {
+    let mut harness = Harness::new(256, 2);
+    let good = harness.submit(params("good"));
+    let mut image = params("");
+    image.prompt = vec![PromptPart::Media(String::new())];
+    let image = harness.submit(image);
+    let mut hostile = params("");
+    hostile.prompt = vec![PromptPart::Tokens(vec![-1])];
+    let hostile = harness.submit(hostile);
+    let mut empty = params("");
+    empty.prompt = Vec::new();
+    let empty = harness.submit(empty);
+    let failing = harness.submit(params("failing [[error 2]]"));
+    harness.run();
+    let kind = |id| harness.outcomes[&id].failure.as_ref().map(|f| f.kind);
+    assert_eq!(kind(image), Some(FailureKind::Unsupported));
+    assert_eq!(kind(hostile), Some(FailureKind::Invalid));
+    assert_eq!(kind(empty), Some(FailureKind::Invalid));
+    assert_eq!(kind(failing), Some(FailureKind::Internal));
+    assert_eq!(harness.outcomes[&failing].text, "fa");
+    assert_eq!(harness.outcomes[&good].text, "good");
+}
+
+#[test]
+fn texts_become_tokens_and_texts_again() {
+    let mut harness = Harness::new(256, 2);
+    harness.command(Command::Tokenize {
+        id: 7,
+        texts: vec!["a<|end|>".to_owned(), String::new()],
+        add_special: true,
+        parse_special: true,
+    });
+    harness.command(Command::Detokenize {
+        id: 8,
+        tokens: vec![97, 257],
+    });
+    harness.command(Command::Detokenize {
+        id: 9,
+        tokens: vec![5000],
+    });
+    let tokens = vec![vec![256, 97, 257], vec![256]];
+    assert_eq!(harness.others[0], Event::Tokenized { id: 7, tokens });
+    let text = "a<|end|>".to_owned();
+    assert_eq!(harness.others[1], Event::Detokenized { id: 8, text });
+    assert!(harness.outcomes[&9].failure.is_some());
+}
+
+#[test]
+fn eight_answers_progress_together() {
+    let mut harness = Harness::new(4096, 8);
+    let ids: Vec<_> = (0..8)
+        .map(|n| harness.submit(params(&format!("{n} [[repeat 30]]"))))
+        .collect();
+    for _ in 0..20 {
+        harness.step();
+        let lengths: Vec<_> = ids
+            .iter()
+            .map(|id| harness.outcomes[id].text.len())
+            .collect();
+        let (least, most) = (lengths.iter().min().unwrap(), lengths.iter().max().unwrap());
+        assert!(most - least <= 8, "{lengths:?}");
+    }
+    harness.run();
+    for (n, id) in ids.iter().enumerate() {
+        assert_eq!(harness.outcomes[id].text, vec![n.to_string(); 30].join(" "));
+    }
+}
+
+#[test]
+fn a_long_prompt_does_not_stop_an_answer() {
+    let mut harness = Harness::new(4096, 2);
+    let reading = harness.submit(params("a [[repeat 200]]"));
+    harness.step();
+    let long = harness.submit(params(&"x".repeat(1000)));
+    while harness.outcomes[&long].text.is_empty() {
+        let before = harness.outcomes[&reading].text.len();
+        harness.step();
+        assert!(
+            harness.outcomes[&reading].is_over() || harness.outcomes[&reading].text.len() > before
+        );
+    }
+}
+
+#[test]
+fn a_full_context_ends_the_answer_or_is_shifted() {
+    let mut harness = Harness::new(256, 2);
+    let mut request = params("abc [[repeat 100]]");
+    request.n_ctx = 64;
+    request.n_predict = Some(200);
+    let outcome = harness.ask(request.clone());
+    let finished = outcome.finished();
+    assert_eq!(finished.reason, FinishReason::Length);
+    assert_eq!(finished.n_prompt + finished.n_generated, 64);
+    request.shift = true;
+    let outcome = harness.ask(request);
+    assert_eq!(outcome.finished().n_generated, 200);
+    assert_eq!(outcome.text, "abc ".repeat(50));
+}
+
+#[test]
+fn a_cancelled_answer_says_nothing_more() {
+    let mut harness = Harness::new(256, 1);
+    let running = harness.submit(params("abc [[repeat 40]]"));
+    let waiting = harness.submit(params("waiting"));
+    for _ in 0..5 {
+        harness.step();
+    }
+    let heard = harness.outcomes[&running].text.len();
+    assert!(heard > 0);
+    harness.command(Command::Cancel { id: running });
+    harness.command(Command::Cancel { id: waiting });
+    harness.command(Command::Cancel { id: 999 });
+    assert!(!harness.engine.has_work());
+    harness.run();
+    assert_eq!(harness.outcomes[&running].text.len(), heard);
+    assert!(!harness.outcomes[&running].is_over());
+}
