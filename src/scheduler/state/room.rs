@@ -29,6 +29,12 @@ impl State {
     /// Starts what can be started, makes room for what cannot.
     pub(super) fn advance(&mut self, world: &World<'_>, effects: &mut Vec<Effect>) {
         self.revive(effects);
+        if self.n_resident() == 0 {
+            let snapshot = world.snapshot;
+            self.foreign_system_bytes = snapshot
+                .system_total_bytes
+                .saturating_sub(snapshot.system_available_bytes);
+        }
         if !world.devices_known {
             return;
         }
@@ -132,10 +138,12 @@ impl State {
     fn free(&self, snapshot: &Snapshot) -> Snapshot {
         let mut free = snapshot.clone();
         let plans = || self.entries.iter().filter_map(|entry| entry.plan.as_ref());
-        let system: u64 = plans().map(|plan| plan.system_bytes).sum();
-        free.system_available_bytes = free
-            .system_available_bytes
-            .min(free.system_total_bytes.saturating_sub(system));
+        let held: u64 = plans().map(|plan| plan.system_bytes).sum();
+        let unheld = free
+            .system_total_bytes
+            .saturating_sub(self.foreign_system_bytes)
+            .saturating_sub(held);
+        free.system_available_bytes = free.system_available_bytes.min(unheld);
         for gpu in &mut free.gpus {
             let foreign = self.foreign_bytes.get(&gpu.index).copied();
             gpu.free_bytes = gpu
