@@ -83,6 +83,12 @@ pub(crate) trait Backend {
     /// Evaluates rows. Rows of one sequence come in order and continue what it holds.
     fn decode(&mut self, rows: &[Row]) -> Result<Decoded, BackendError>;
 
+    /// `decode` for rows of which at least one wants an embedding; all others are as in `decode`.
+    /// Each sequence's outputs come last among its rows.
+    fn decode_embeddings(&mut self, rows: &[Row]) -> Result<Decoded, BackendError> {
+        self.decode(rows)
+    }
+
     /// Makes a sampler.
     fn sampler(&self, spec: &SamplerSpec<'_>) -> Result<Self::Sampler, BackendError>;
 
@@ -93,8 +99,9 @@ pub(crate) trait Backend {
     /// The raw logits of a row of the last decode call, `n_vocab` long.
     fn logits(&self, row: usize) -> Option<&[f32]>;
 
-    /// The embedding of a sequence whose rows were all in the last decode call (`last_row` is the
-    /// index of its last one): pooled as the model says, without normalisation.
+    /// The embedding of a sequence whose rows were all in the last `decode_embeddings` call
+    /// (`last_row` is the index of its last one, an output): pooled as the model says, the last
+    /// row's vector if it says nothing, without normalisation.
     fn embedding(&self, seq: SeqId, last_row: usize) -> Option<Vec<f32>>;
 
     /// Drops positions `from..to` (`None` = to the end). False when this memory cannot do that
