@@ -161,13 +161,20 @@ impl Context {
 
     /// Loads LoRA adapters and applies them to all that this context computes. The model frees
     /// them. `Err` holds the path of the one that failed.
-    pub(super) fn set_adapters<'a>(&mut self, adapters: &[(&'a Path, f32)]) -> Result<(), &'a Path> {
+    pub(super) fn set_adapters<'a>(
+        &mut self,
+        adapters: &[(&'a Path, f32)],
+    ) -> Result<(), &'a Path> {
         let mut pointers = Vec::with_capacity(adapters.len());
         let mut scales = Vec::with_capacity(adapters.len());
         for (path, scale) in adapters {
-            let name = path.to_str().and_then(|path| CString::new(path).ok()).ok_or(*path)?;
+            let name = path
+                .to_str()
+                .and_then(|path| CString::new(path).ok())
+                .ok_or(*path)?;
             // SAFETY: the model is valid, the path is a C string.
-            let adapter = unsafe { sys::llama_adapter_lora_init(model_ptr(&self.model), name.as_ptr()) };
+            let adapter =
+                unsafe { sys::llama_adapter_lora_init(model_ptr(&self.model), name.as_ptr()) };
             if adapter.is_null() {
                 return Err(path);
             }
@@ -280,15 +287,18 @@ impl Batch {
         self.tokens.clear();
         self.tokens.extend(rows.iter().map(|row| row.token));
         self.positions.clear();
-        self.positions.extend(rows.iter().map(|row| signed(row.position)));
+        self.positions
+            .extend(rows.iter().map(|row| signed(row.position)));
         self.seqs.clear();
         self.seqs.extend(rows.iter().map(|row| signed(row.seq)));
         self.outputs.clear();
-        self.outputs.extend(rows.iter().map(|row| i8::from(row.output)));
+        self.outputs
+            .extend(rows.iter().map(|row| i8::from(row.output)));
         self.n_seqs.clear();
         self.n_seqs.resize(rows.len(), 1);
         self.seq_ptrs.clear();
-        self.seq_ptrs.extend(self.seqs.iter_mut().map(ptr::from_mut));
+        self.seq_ptrs
+            .extend(self.seqs.iter_mut().map(ptr::from_mut));
         sys::llama_batch {
             n_tokens: i32::try_from(rows.len()).unwrap_or(i32::MAX),
             token: self.tokens.as_mut_ptr(),

@@ -6,9 +6,7 @@
 use std::sync::OnceLock;
 
 use llama_cpp_2::llama_backend::LlamaBackend;
-use llama_cpp_2::{
-    LlamaBackendDevice, LlamaBackendDeviceType, list_llama_ggml_backend_devices,
-};
+use llama_cpp_2::{LlamaBackendDevice, LlamaBackendDeviceType, list_llama_ggml_backend_devices};
 
 #[cfg(feature = "dynamic-backends")]
 use super::context;

@@ -41,7 +41,9 @@ impl Grammars {
     pub(super) fn compile(&self, constraint: &Constraint) -> Result<Grammar, BackendError> {
         let schema = schema(constraint)?;
         let factory = self.factory.get_or_init(|| self.make_factory());
-        let factory = factory.as_ref().map_err(|error| BackendError(error.clone()))?;
+        let factory = factory
+            .as_ref()
+            .map_err(|error| BackendError(error.clone()))?;
         let parser = factory.create_parser(TopLevelGrammar::from_json_schema(schema));
         let matcher = Matcher::new(parser);
         match matcher.get_error() {
@@ -63,7 +65,9 @@ impl Grammars {
 impl Grammar {
     /// The tokens that may come next.
     pub(super) fn allowed(&mut self) -> Result<SimpleVob, BackendError> {
-        self.0.compute_mask_or_eos().map_err(|error| broken(&error.to_string()))
+        self.0
+            .compute_mask_or_eos()
+            .map_err(|error| broken(&error.to_string()))
     }
 
     /// Goes on by a token.
@@ -73,7 +77,9 @@ impl Grammar {
             return Ok(());
         }
         let token = u32::try_from(token).map_err(|_| broken("not a token"))?;
-        self.0.consume_token(token).map_err(|error| broken(&error.to_string()))
+        self.0
+            .consume_token(token)
+            .map_err(|error| broken(&error.to_string()))
     }
 }
 

@@ -49,13 +49,15 @@ pub(super) fn load(
     let context = Context::new(Arc::clone(&model), &settings);
     let mut context = context.ok_or_else(|| failure("could not create the context"))?;
     let adapters = params.adapters.iter();
-    let adapters: Vec<_> = adapters.map(|adapter| (adapter.path.as_path(), adapter.scale)).collect();
+    let adapters: Vec<_> = adapters
+        .map(|adapter| (adapter.path.as_path(), adapter.scale))
+        .collect();
     for (path, _) in &adapters {
         readable(path)?;
     }
-    context.set_adapters(&adapters).map_err(|path| {
-        failure(&format!("could not apply the adapter `{}`", path.display()))
-    })?;
+    context
+        .set_adapters(&adapters)
+        .map_err(|path| failure(&format!("could not apply the adapter `{}`", path.display())))?;
     let info = LoadedInfo {
         load_ms: started.elapsed().as_secs_f64() * 1000.0,
         ..info(&context, &model, params)
@@ -100,7 +102,8 @@ fn load_model(
 /// Tells early, and better than llama.cpp, that a file is not there.
 fn readable(path: &Path) -> Result<(), BackendError> {
     let file = fs_err::File::open(path);
-    file.map(drop).map_err(|error| BackendError(error.to_string()))
+    file.map(drop)
+        .map_err(|error| BackendError(error.to_string()))
 }
 
 /// What failed, with llama.cpp's own words if it had any.
@@ -121,7 +124,9 @@ fn model_params(params: &LoadParams) -> Result<LlamaModelParams, BackendError> {
         // Without layers on it a GPU would still be used for large batches, and take memory.
         Some(Vec::new())
     } else {
-        let main = params.main_gpu.and_then(|index| usize::try_from(index).ok());
+        let main = params
+            .main_gpu
+            .and_then(|index| usize::try_from(index).ok());
         let gpu = main.and_then(|index| devices::gpus().into_iter().nth(index));
         gpu.map(|gpu| vec![gpu.index])
     };
@@ -147,7 +152,11 @@ fn settings(params: &LoadParams) -> Settings {
         n_ctx: params.n_ctx_pool.max(n_batch.min(n_slots)),
         n_batch,
         n_seq_max: n_slots,
-        n_outputs_max: if params.embedding { 0 } else { n_outputs.min(n_batch) },
+        n_outputs_max: if params.embedding {
+            0
+        } else {
+            n_outputs.min(n_batch)
+        },
         n_threads: n_threads(params.n_threads),
         kv_type: kv_type(params.kv_cache_type),
         flash_attention: match params.flash_attention {
@@ -189,9 +198,11 @@ fn info(context: &Context, model: &LlamaModel, params: &LoadParams) -> LoadedInf
     let vocab = model.vocab();
     let gpus = devices::gpus();
     let buffers = log::buffers();
-    let on = |name: &str| buffers.iter().filter(move |buffer| buffer.device == name);
-    let used: Vec<_> = gpus.iter().filter(|gpu| on(&gpu.name).next().is_some()).collect();
-    let vram = used.iter().flat_map(|gpu| on(&gpu.name));
+    let on = |name: &str| -> u64 {
+        let there = buffers.iter().filter(|buffer| buffer.device == name);
+        there.map(|buffer| buffer.bytes).sum()
+    };
+    let used: Vec<_> = gpus.into_iter().filter(|gpu| on(&gpu.name) > 0).collect();
     let total: u64 = buffers.iter().map(|buffer| buffer.bytes).sum();
     LoadedInfo {
         n_ctx_pool: context.n_ctx(),
@@ -204,8 +215,8 @@ fn info(context: &Context, model: &LlamaModel, params: &LoadParams) -> LoadedInf
         add_eos: vocab.should_add_eos(),
         can_shift: context.can_shift(),
         size_bytes: total.max(model.size()),
-        vram_bytes: vram.map(|buffer| buffer.bytes).sum(),
-        gpus: used.iter().map(|gpu| gpu.name.clone()).collect(),
+        vram_bytes: used.iter().map(|gpu| on(&gpu.name)).sum(),
+        gpus: used.into_iter().map(|gpu| gpu.name).collect(),
         load_ms: 0.0,
     }
 }

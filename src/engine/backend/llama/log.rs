@@ -159,12 +159,20 @@ mod tests {
     #[test]
     fn pieces_become_whole_lines_with_a_level() {
         let mut state = State::new();
-        assert!(state.append(sys::GGML_LOG_LEVEL_INFO, "loading ").is_empty());
+        assert!(
+            state
+                .append(sys::GGML_LOG_LEVEL_INFO, "loading ")
+                .is_empty()
+        );
         let lines = state.append(sys::GGML_LOG_LEVEL_CONT, "...\n");
         assert_eq!(lines, ["D loading ...\n"]);
         let lines = state.append(sys::GGML_LOG_LEVEL_WARN, "one\ntwo\n");
         assert_eq!(lines, ["W one\n", "W two\n"]);
-        assert!(state.append(sys::GGML_LOG_LEVEL_DEBUG, "noise\n").is_empty());
+        assert!(
+            state
+                .append(sys::GGML_LOG_LEVEL_DEBUG, "noise\n")
+                .is_empty()
+        );
     }
 
     #[test]

@@ -23,7 +23,9 @@ use std::sync::Arc;
 
 use llama_cpp_2::model::LlamaModel;
 use llama_cpp_2::token::LlamaToken;
-use rayon::iter::{IndexedParallelIterator, IntoParallelIterator, IntoParallelRefMutIterator, ParallelIterator};
+use rayon::iter::{
+    IndexedParallelIterator, IntoParallelIterator, IntoParallelRefMutIterator, ParallelIterator,
+};
 
 use self::context::Context;
 pub(crate) use self::devices::devices;
@@ -76,9 +78,16 @@ impl Llama {
         let reason = if rows.is_empty() {
             "no rows to evaluate".to_owned()
         } else if rows.len() > self.n_batch() {
-            format!("{} rows are more than a batch of {}", rows.len(), self.n_batch())
+            format!(
+                "{} rows are more than a batch of {}",
+                rows.len(),
+                self.n_batch()
+            )
         } else if n_outputs > self.n_outputs_max {
-            format!("{n_outputs} rows with output are more than {}", self.n_outputs_max)
+            format!(
+                "{n_outputs} rows with output are more than {}",
+                self.n_outputs_max
+            )
         } else if let Some(row) = rows.iter().find(|row| !self.is_token(row.token)) {
             format!("`{}` is not a token of this model", row.token)
         } else if let Some(row) = rows.iter().find(|row| row.seq >= self.info.n_slots) {
@@ -159,7 +168,9 @@ impl Backend for Llama {
         self.check(rows)?;
         let decoded = self.evaluate(rows)?;
         if decoded == Decoded::Done {
-            let outputs = (0..).zip(rows).map(|(index, row)| row.output.then_some(index));
+            let outputs = (0..)
+                .zip(rows)
+                .map(|(index, row)| row.output.then_some(index));
             self.outputs.extend(outputs);
             self.embedded = self.embedding;
         }
@@ -191,14 +202,18 @@ impl Backend for Llama {
             return Ok(Decoded::NoSpace);
         }
         let mut index = 0..;
-        let outputs = rows.iter().map(|row| if row.output { index.next() } else { None });
+        let outputs = rows
+            .iter()
+            .map(|row| if row.output { index.next() } else { None });
         self.outputs.extend(outputs);
         self.embedded = true;
         Ok(Decoded::Done)
     }
 
     fn sampler(&self, spec: &SamplerSpec<'_>) -> Result<Sampler, BackendError> {
-        let grammar = spec.constraint.map(|constraint| self.grammars.compile(constraint));
+        let grammar = spec
+            .constraint
+            .map(|constraint| self.grammars.compile(constraint));
         Sampler::new(&self.model, spec, grammar.transpose()?)
     }
 
@@ -254,7 +269,8 @@ impl Backend for Llama {
                 return false;
             }
         }
-        self.context.remove(signed(seq), signed(from), to.map_or(-1, signed))
+        self.context
+            .remove(signed(seq), signed(from), to.map_or(-1, signed))
     }
 
     fn copy(&mut self, from: SeqId, to: SeqId, len: u32) {

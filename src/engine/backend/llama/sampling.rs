@@ -151,7 +151,10 @@ fn window(spec: &SamplerSpec<'_>) -> usize {
     usize::try_from(spec.params.repeat_last_n).unwrap_or_else(|_| n_ctx())
 }
 
-#[expect(clippy::float_cmp, reason = "exactly this value switches a penalty off")]
+#[expect(
+    clippy::float_cmp,
+    reason = "exactly this value switches a penalty off"
+)]
 fn penalizes(params: &SamplingParams) -> bool {
     params.repeat_penalty != 1.0
         || params.frequency_penalty != 0.0

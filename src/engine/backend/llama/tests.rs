@@ -7,6 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use llama_cpp_2::context::params::LlamaContextParams;
 use llama_cpp_2::llama_batch::LlamaBatch;
 use llama_cpp_2::model::params::LlamaModelParams;
+use llama_cpp_2::sampling::LlamaSampler;
 use serde_json::Value;
 
 use super::*;
@@ -74,8 +75,9 @@ fn feed(llama: &mut Llama, seq: SeqId, begin: usize, tokens: &[Token]) -> usize 
     let mut last = 0;
     for chunk in tokens.chunks(llama.n_batch()) {
         let rows = (position..).zip(chunk);
-        let rows: Vec<_> =
-            rows.map(|(at, token)| row(seq, at, *token, at + 1 == end)).collect();
+        let rows: Vec<_> = rows
+            .map(|(at, token)| row(seq, at, *token, at + 1 == end))
+            .collect();
         assert_eq!(llama.decode(&rows), Ok(Decoded::Done));
         position += chunk.len();
         last = rows.len() - 1;
@@ -91,7 +93,10 @@ fn generate(llama: &mut Llama, seq: SeqId, prompt: &str, spec: &Spec, n: usize) 
     let mut out = Vec::new();
     while out.len() < n {
         let sampler = &mut sampler;
-        let token = llama.sample(&mut [Pick { row, sampler }]).remove(0).unwrap();
+        let token = llama
+            .sample(&mut [Pick { row, sampler }])
+            .remove(0)
+            .unwrap();
         if llama.is_end(token) {
             break;
         }
@@ -164,7 +169,9 @@ fn reference(path: &Path, prompt: &str, n: usize) -> Vec<Token> {
         }
         out.push(token.0);
         batch.clear();
-        batch.add(token, i32::try_from(position).unwrap(), &[0], true).unwrap();
+        batch
+            .add(token, i32::try_from(position).unwrap(), &[0], true)
+            .unwrap();
     }
     out
 }
@@ -176,7 +183,12 @@ fn greedy_text_equals_the_crates_own_loop() {
         let Some(path) = model(name) else { return };
         let mut llama = load(&params(path.clone()));
         let tokens = generate(&mut llama, 3, STORY, &Spec::greedy(), 24);
-        assert_eq!(tokens, reference(&path, STORY, 24), "{name}: {}", text(&llama, &tokens));
+        assert_eq!(
+            tokens,
+            reference(&path, STORY, 24),
+            "{name}: {}",
+            text(&llama, &tokens)
+        );
         // The chain's greedy end must agree with the short cut for it.
         let mut chain = Spec::greedy();
         chain.params.logit_bias = vec![(5, 0.0)];
@@ -192,8 +204,14 @@ fn a_load_tells_progress_and_what_became_of_it() {
     let llama = Llama::load(&params(path), &mut |fraction| fractions.push(fraction)).unwrap();
     assert!(!fractions.is_empty() && fractions.is_sorted());
     let info = llama.info();
-    assert_eq!((info.n_ctx_pool, info.n_slots, info.n_vocab), (2048, 8, 49152));
-    assert_eq!((info.n_ctx_train, info.n_embd, info.can_shift), (8192, 576, true));
+    assert_eq!(
+        (info.n_ctx_pool, info.n_slots, info.n_vocab),
+        (2048, 8, 49152)
+    );
+    assert_eq!(
+        (info.n_ctx_train, info.n_embd, info.can_shift),
+        (8192, 576, true)
+    );
     // Weights of 92 MiB and a cache of 2048 × 22.5 KiB, at least.
     assert!(info.size_bytes > 130 << 20, "{}", info.size_bytes);
     assert!(info.size_bytes < 400 << 20, "{}", info.size_bytes);
@@ -238,28 +256,44 @@ fn eight_sequences_share_a_batch() {
     let _one = one_at_a_time();
     let Some(path) = model(SMOLLM2) else { return };
     let mut llama = load(&params(path));
-    let countries = ["France", "Italy", "Spain", "Japan", "Egypt", "Russia", "Greece", "Cuba"];
-    let prompts: Vec<_> = countries.map(|country| format!("The capital of {country} is")).into();
+    let countries = [
+        "France", "Italy", "Spain", "Japan", "Egypt", "Russia", "Greece", "Cuba",
+    ];
+    let prompts: Vec<_> = countries
+        .map(|country| format!("The capital of {country} is"))
+        .into();
     let greedy = Spec::greedy();
-    let alone: Vec<_> =
-        prompts.iter().map(|prompt| generate(&mut llama, 0, prompt, &greedy, 4)).collect();
+    let alone: Vec<_> = prompts
+        .iter()
+        .map(|prompt| generate(&mut llama, 0, prompt, &greedy, 4))
+        .collect();
 
     let mut rows = Vec::new();
-    let mut tokens: Vec<_> =
-        prompts.iter().map(|prompt| llama.tokenize(prompt, true, true).unwrap()).collect();
+    let mut tokens: Vec<_> = prompts
+        .iter()
+        .map(|prompt| llama.tokenize(prompt, true, true).unwrap())
+        .collect();
     let n_prompt: Vec<_> = tokens.iter().map(Vec::len).collect();
-    let mut samplers: Vec<_> =
-        tokens.iter().map(|prompt| greedy.sampler(&llama, prompt).unwrap()).collect();
+    let mut samplers: Vec<_> = tokens
+        .iter()
+        .map(|prompt| greedy.sampler(&llama, prompt).unwrap())
+        .collect();
     let mut last = Vec::new();
     for (seq, prompt) in (0..).zip(&tokens) {
         let end = prompt.len() - 1;
-        rows.extend((0..).zip(prompt).map(|(at, token)| row(seq, at, *token, at == end)));
+        rows.extend(
+            (0..)
+                .zip(prompt)
+                .map(|(at, token)| row(seq, at, *token, at == end)),
+        );
         last.push(rows.len() - 1);
     }
     for _ in 0..4 {
         assert_eq!(llama.decode(&rows), Ok(Decoded::Done));
         let picks = last.iter().zip(&mut samplers);
-        let mut picks: Vec<_> = picks.map(|(row, sampler)| Pick { row: *row, sampler }).collect();
+        let mut picks: Vec<_> = picks
+            .map(|(row, sampler)| Pick { row: *row, sampler })
+            .collect();
         let picked = llama.sample(&mut picks);
         rows.clear();
         for (seq, (tokens, token)) in (0..).zip(tokens.iter_mut().zip(picked)) {
@@ -271,7 +305,10 @@ fn eight_sequences_share_a_batch() {
     }
     let together = tokens.iter().zip(n_prompt).map(|(tokens, n)| &tokens[n..]);
     // Grouping changes logits a little, so a close race may end differently.
-    let agree = together.zip(&alone).filter(|(together, alone)| together == alone).count();
+    let agree = together
+        .zip(&alone)
+        .filter(|(together, alone)| together == alone)
+        .count();
     assert!(agree >= 6, "{agree} of 8 agree: {tokens:?} {alone:?}");
 }
 
@@ -307,7 +344,10 @@ fn a_sliding_window_is_cut_back_only_while_it_is_whole() {
     feed(&mut llama, 0, 40, &[word; 1160]);
     assert!(!llama.remove(0, 100, None), "the window before 100 is gone");
     assert!(!llama.remove(0, 900, Some(1000)), "a gap cannot be closed");
-    assert!(llama.remove(0, 1190, None), "the window before the end is whole");
+    assert!(
+        llama.remove(0, 1190, None),
+        "the window before the end is whole"
+    );
     feed(&mut llama, 0, 1190, &[word]);
     assert!(llama.remove(0, 0, None));
     feed(&mut llama, 0, 0, &[word; 10]);
@@ -323,7 +363,13 @@ fn old_tokens_can_be_shifted_out() {
     assert!(llama.remove(0, 2, Some(5)));
     llama.shift(0, 5, -3);
     let row = feed(&mut llama, 0, tokens.len() - 3, &tokens[..1]);
-    assert!(llama.logits(row).unwrap().iter().all(|logit| logit.is_finite()));
+    assert!(
+        llama
+            .logits(row)
+            .unwrap()
+            .iter()
+            .all(|logit| logit.is_finite())
+    );
 }
 
 #[test]
@@ -353,7 +399,10 @@ fn rows_that_cannot_be_are_errors() {
     // A hole before the position.
     feed(&mut llama, 0, 0, &[1, 2]);
     let error = llama.decode(&[row(0, 5, 1, true)]).unwrap_err();
-    assert!(error.to_string().contains("llama.cpp could not evaluate"), "{error}");
+    assert!(
+        error.to_string().contains("llama.cpp could not evaluate"),
+        "{error}"
+    );
     let mut sampler = Spec::greedy().sampler(&llama, &[]).unwrap();
     let sampler = &mut sampler;
     assert!(llama.sample(&mut [Pick { row: 0, sampler }])[0].is_err());
@@ -365,17 +414,27 @@ fn a_chat_model_gives_embeddings_and_goes_on_generating() {
     let Some(path) = model(SMOLLM2) else { return };
     let mut llama = load(&params(path));
     let before = generate(&mut llama, 0, STORY, &Spec::greedy(), 8);
-    let texts = ["The cat sleeps on the sofa", "A kitten naps on the couch", "def f(x): return x"];
+    let texts = [
+        "The cat sleeps on the sofa",
+        "A kitten naps on the couch",
+        "def f(x): return x",
+    ];
     let mut rows = Vec::new();
     let mut last = Vec::new();
     for (seq, text) in (0..).zip(texts) {
         let tokens = llama.tokenize(text, true, false).unwrap();
         let end = tokens.len() - 1;
-        rows.extend((0..).zip(tokens).map(|(at, token)| row(seq, at, token, at == end)));
+        rows.extend(
+            (0..)
+                .zip(tokens)
+                .map(|(at, token)| row(seq, at, token, at == end)),
+        );
         last.push(rows.len() - 1);
     }
     assert_eq!(llama.decode_embeddings(&rows), Ok(Decoded::Done));
-    let vectors = (0..).zip(&last).map(|(seq, row)| llama.embedding(seq, *row).unwrap());
+    let vectors = (0..)
+        .zip(&last)
+        .map(|(seq, row)| llama.embedding(seq, *row).unwrap());
     let vectors: Vec<_> = vectors.collect();
     assert!(vectors.iter().all(|vector| vector.len() == 576));
     assert!(cosine(&vectors[0], &vectors[1]) > cosine(&vectors[0], &vectors[2]));
@@ -397,10 +456,17 @@ fn a_context_for_embeddings_gives_the_same_vectors() {
         let mut params = params(path.clone());
         params.embedding = embedding;
         let mut llama = load(&params);
-        let tokens = llama.tokenize("The cat sleeps on the sofa", true, false).unwrap();
+        let tokens = llama
+            .tokenize("The cat sleeps on the sofa", true, false)
+            .unwrap();
         let end = tokens.len() - 1;
-        let rows = (0..).zip(tokens).map(|(at, token)| row(2, at, token, at == end));
-        assert_eq!(llama.decode_embeddings(&rows.collect::<Vec<_>>()), Ok(Decoded::Done));
+        let rows = (0..)
+            .zip(tokens)
+            .map(|(at, token)| row(2, at, token, at == end));
+        assert_eq!(
+            llama.decode_embeddings(&rows.collect::<Vec<_>>()),
+            Ok(Decoded::Done)
+        );
         vectors.push(llama.embedding(2, end).unwrap());
     }
     assert!(cosine(&vectors[0], &vectors[1]) > 0.99);
@@ -430,16 +496,26 @@ fn rows_sampled_in_parallel_get_what_they_would_get_alone() {
     let _one = one_at_a_time();
     let Some(path) = model(SMOLLM2) else { return };
     let mut llama = load(&params(path));
-    let rows: Vec<_> = (0..6).map(|seq| row(seq, 0, 100 + 7 * i32::try_from(seq).unwrap(), true)).collect();
+    let rows: Vec<_> = (0..6)
+        .map(|seq| row(seq, 0, 100 + 7 * i32::try_from(seq).unwrap(), true))
+        .collect();
     assert_eq!(llama.decode(&rows), Ok(Decoded::Done));
     let samplers = |llama: &Llama| -> Vec<_> {
-        (0..6).map(|seed| Spec::seeded(seed).sampler(llama, &[]).unwrap()).collect()
+        (0..6)
+            .map(|seed| Spec::seeded(seed).sampler(llama, &[]).unwrap())
+            .collect()
     };
     let mut alone = samplers(&llama);
-    let picks = (0..).zip(&mut alone).map(|(row, sampler)| Pick { row, sampler });
-    let one_by_one: Vec<_> = picks.map(|pick| llama.sample(&mut [pick]).remove(0)).collect();
+    let picks = (0..)
+        .zip(&mut alone)
+        .map(|(row, sampler)| Pick { row, sampler });
+    let one_by_one: Vec<_> = picks
+        .map(|pick| llama.sample(&mut [pick]).remove(0))
+        .collect();
     let mut together = samplers(&llama);
-    let picks = (0..).zip(&mut together).map(|(row, sampler)| Pick { row, sampler });
+    let picks = (0..)
+        .zip(&mut together)
+        .map(|(row, sampler)| Pick { row, sampler });
     assert_eq!(llama.sample(&mut picks.collect::<Vec<_>>()), one_by_one);
 }
 
@@ -452,11 +528,15 @@ fn penalties_see_the_prompt_and_options_out_of_range_are_refused() {
     let mut spec = Spec::greedy();
     spec.params.presence_penalty = 100.0;
     spec.params.repeat_last_n = -1;
-    let row = feed(&mut llama, 0, 0, &llama.tokenize(STORY, true, true).unwrap());
-    let mut pick = |llama: &mut Llama, seen: &[Token], spec: &Spec| {
+    let prompt = llama.tokenize(STORY, true, true).unwrap();
+    let row = feed(&mut llama, 0, 0, &prompt);
+    let pick = |llama: &mut Llama, seen: &[Token], spec: &Spec| {
         let mut sampler = spec.sampler(llama, seen).unwrap();
         let sampler = &mut sampler;
-        llama.sample(&mut [Pick { row, sampler }]).remove(0).unwrap()
+        llama
+            .sample(&mut [Pick { row, sampler }])
+            .remove(0)
+            .unwrap()
     };
     assert_ne!(pick(&mut llama, &plain, &spec), plain[0]);
     assert_eq!(pick(&mut llama, &[], &spec), plain[0]);
@@ -484,7 +564,10 @@ fn constrained_output_is_json_of_the_schema() {
         spec.constraint = Some(Constraint::JsonObject);
         let tokens = generate(&mut llama, 0, ask, &spec, 1500);
         let answer = text(&llama, &tokens);
-        assert!(tokens.len() == 1500 || serde_json::from_str::<Value>(&answer).unwrap().is_object(), "{answer}");
+        assert!(
+            tokens.len() == 1500 || serde_json::from_str::<Value>(&answer).unwrap().is_object(),
+            "{answer}"
+        );
         let schema = r#"{"type":"object","properties":{
             "name":{"type":"string","maxLength":20},"kind":{"enum":["city","river"]},
             "people":{"type":"integer","minimum":0,"maximum":999}},
@@ -492,14 +575,27 @@ fn constrained_output_is_json_of_the_schema() {
         spec.constraint = Some(Constraint::JsonSchema(schema.to_owned()));
         let answer = generate(&mut llama, 0, ask, &spec, 200);
         let answer: Value = serde_json::from_str(&text(&llama, &answer)).unwrap();
-        assert!(answer["kind"] == "city" || answer["kind"] == "river", "{answer}");
+        assert!(
+            answer["kind"] == "city" || answer["kind"] == "river",
+            "{answer}"
+        );
         assert!(answer["people"].as_u64().unwrap() < 1000, "{answer}");
     }
-    for bad in ["{", "[]", r#"{"type":"nonsense"}"#, r##"{"$ref":"#/nowhere"}"##] {
+    for bad in [
+        "{",
+        "[]",
+        r#"{"type":"nonsense"}"#,
+        r##"{"$ref":"#/nowhere"}"##,
+    ] {
         let mut spec = Spec::greedy();
         spec.constraint = Some(Constraint::JsonSchema(bad.to_owned()));
         let error = spec.sampler(&llama, &[]).err().unwrap();
-        assert!(error.to_string().starts_with("failed to convert JSON schema"), "{error}");
+        assert!(
+            error
+                .to_string()
+                .starts_with("failed to convert JSON schema"),
+            "{error}"
+        );
     }
 }
 
@@ -515,7 +611,9 @@ fn broken_files_are_errors() {
     };
     check(b"this is not a model", "failed to load");
     check(b"", "failed to load");
-    let error = Llama::load(&params(dir.path().join("none.gguf")), &mut |_| ()).err().unwrap();
+    let error = Llama::load(&params(dir.path().join("none.gguf")), &mut |_| ())
+        .err()
+        .unwrap();
     assert!(error.to_string().contains("none.gguf"), "{error}");
     let Some(path) = model(SMOLLM2) else { return };
     let whole = fs_err::read(&path).unwrap();
