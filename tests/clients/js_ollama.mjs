@@ -19,7 +19,7 @@ const model = process.env.DROVER_MODEL
 const fullName = model.includes(':') ? model : `${model}:latest`
 const client = new Ollama({ host: url })
 const messages = [{ role: 'user', content: 'Name three colours.' }]
-const fixed = { temperature: 0, seed: 1, num_predict: 24 }
+const fixed = { temperature: 0, seed: 1, num_predict: 12 }
 const unknown = 'no-such-model'
 
 const names = async () => (await client.list()).models.map((model) => model.name)

@@ -14,7 +14,7 @@ from checks import GGUF, MODEL, URL, check, equal, main
 CLIENT = ollama.Client(host=URL, timeout=180)
 FULL_NAME = MODEL if ":" in MODEL else f"{MODEL}:latest"
 MESSAGES = [{"role": "user", "content": "Name three colours."}]
-FIXED = {"temperature": 0, "seed": 1, "num_predict": 24}
+FIXED = {"temperature": 0, "seed": 1, "num_predict": 12}
 UNKNOWN = "no-such-model"
 
 
