@@ -125,10 +125,6 @@ impl Context {
         })
     }
 
-    pub(super) fn model(&self) -> &LlamaModel {
-        &self.model
-    }
-
     pub(super) fn n_ctx(&self) -> u32 {
         // SAFETY: the context is valid.
         unsafe { sys::llama_n_ctx(self.ptr.as_ptr()) }
