@@ -61,9 +61,10 @@ impl Stage {
     }
 
     fn event(&mut self, event: Event) {
+        let machine = &self.machine;
         let world = World {
             now: self.now,
-            snapshot: &self.machine,
+            snapshot: &|| machine.clone(),
             devices_known: true,
         };
         for effect in self.state.handle(event, &world) {
