@@ -1,6 +1,11 @@
 //! What can be typed: commands and their flags. No logic; counts of arguments are checked against
 //! the table in `help.rs`, because their errors have Ollama's texts.
 
+#![expect(
+    clippy::doc_markdown,
+    reason = "these comments are what `--help` prints"
+)]
+
 use clap::{Args, Parser, Subcommand};
 
 /// The whole command line.

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use clap::{Command, CommandFactory as _};
 
 use super::args::Cli;
+use crate::config::env::VARIABLES;
 
 /// How many arguments a command takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,56 +41,9 @@ const RUN: &[(&str, &str)] = &[
     ("OLLAMA_NOHISTORY", "Do not preserve readline history"),
 ];
 
-const SERVE: &[(&str, &str)] = &[
-    (
-        "OLLAMA_DEBUG",
-        "Show additional debug information (e.g. OLLAMA_DEBUG=1)",
-    ),
-    HOST,
-    (
-        "OLLAMA_CONTEXT_LENGTH",
-        "Context length to use unless otherwise specified",
-    ),
-    (
-        "OLLAMA_KEEP_ALIVE",
-        "The duration that models stay loaded in memory (default \"5m\")",
-    ),
-    (
-        "OLLAMA_MAX_LOADED_MODELS",
-        "Maximum number of loaded models",
-    ),
-    ("OLLAMA_MAX_QUEUE", "Maximum number of queued requests"),
-    ("OLLAMA_MODELS", "The path to the models directory"),
-    (
-        "OLLAMA_NUM_PARALLEL",
-        "Maximum number of parallel requests per model",
-    ),
-    ("OLLAMA_NOPRUNE", "Do not prune model blobs on startup"),
-    (
-        "OLLAMA_ORIGINS",
-        "A comma separated list of allowed origins",
-    ),
-    (
-        "OLLAMA_FLASH_ATTENTION",
-        "Enable or disable flash attention",
-    ),
-    (
-        "OLLAMA_KV_CACHE_TYPE",
-        "Quantization type for the K/V cache (default: f16)",
-    ),
-    (
-        "OLLAMA_GPU_OVERHEAD",
-        "Reserve a portion of VRAM per GPU (bytes)",
-    ),
-    (
-        "OLLAMA_LOAD_TIMEOUT",
-        "How long model loads may stall before giving up (default \"5m\")",
-    ),
-];
-
 #[rustfmt::skip]
 const ROWS: &[Row] = &[
-    Row { name: "serve", usage: "serve [flags]", arity: Arity::Any, variables: SERVE,
+    Row { name: "serve", usage: "serve [flags]", arity: Arity::Any, variables: &[],
         examples: &["serve", "serve --host 0.0.0.0:11434"] },
     Row { name: "create", usage: "create MODEL [flags]", arity: Arity::Exactly(1), variables: CLIENT,
         examples: &["create my-model -f ./Modelfile", "create small -f ./Modelfile --quantize q4_K_M"] },
@@ -159,11 +113,28 @@ fn after_help(program: &str, row: &Row) -> String {
     for example in row.examples {
         text.push_str(&format!("  {program} {example}\n"));
     }
-    if !row.variables.is_empty() {
+    if row.name == "serve" {
+        text.push('\n');
+        text.push_str(&settings_help());
+    } else if !row.variables.is_empty() {
         text.push('\n');
         text.push_str(&variables_help(row.variables));
     }
     text
+}
+
+/// The section that lists the daemon's settings, from the one table of them.
+fn settings_help() -> String {
+    let docs: Vec<String> = VARIABLES
+        .iter()
+        .map(|variable| match variable.default {
+            "" => variable.doc.to_owned(),
+            default => format!("{} (default {default})", variable.doc),
+        })
+        .collect();
+    let names = VARIABLES.iter().map(|variable| variable.name);
+    let rows: Vec<(&str, &str)> = names.zip(docs.iter().map(String::as_str)).collect();
+    variables_help(&rows)
 }
 
 /// The section that lists variables; names take 27 columns.
@@ -221,7 +192,7 @@ mod tests {
         );
         let row = "      OLLAMA_NOHISTORY           Do not preserve readline history\n";
         assert!(
-            run.contains(&format!("Environment Variables:\n      OLLAMA_HOST")),
+            run.contains("Environment Variables:\n      OLLAMA_HOST"),
             "{run}"
         );
         assert!(run.contains(row), "{run}");

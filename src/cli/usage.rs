@@ -58,7 +58,7 @@ fn split_switch(arg: &str) -> Option<(&str, &str)> {
 }
 
 /// Returns the message for a mistake that the parser found; `None` for help, which is none.
-pub(super) fn message(error: &clap::Error, program: &str) -> Option<String> {
+pub(super) fn message(error: &clap::Error, program: &'static str) -> Option<String> {
     let invalid_arg = || text_of(error, ContextKind::InvalidArg).unwrap_or_default();
     match error.kind() {
         ErrorKind::DisplayHelp
@@ -86,14 +86,16 @@ pub(super) fn message(error: &clap::Error, program: &str) -> Option<String> {
     }
 }
 
-fn unknown_command(error: &clap::Error, program: &str) -> String {
+fn unknown_command(error: &clap::Error, program: &'static str) -> String {
     let name = text_of(error, ContextKind::InvalidSubcommand).unwrap_or_default();
     let mut text = format!("unknown command \"{name}\" for \"{program}\"");
-    let suggestions = match error.get(ContextKind::SuggestedSubcommand) {
-        Some(ContextValue::String(one)) => vec![one.clone()],
-        Some(ContextValue::Strings(many)) => many.clone(),
-        _ => Vec::new(),
-    };
+    let command = super::help::command(program);
+    let suggestions: Vec<&str> = command
+        .get_subcommands()
+        .filter(|command| !command.is_hide_set())
+        .map(clap::Command::get_name)
+        .filter(|known| is_close(&name, known))
+        .collect();
     if !suggestions.is_empty() {
         text.push_str("\n\nDid you mean this?\n");
         for suggestion in suggestions {
@@ -101,6 +103,12 @@ fn unknown_command(error: &clap::Error, program: &str) -> String {
         }
     }
     text
+}
+
+/// At most two letters are wrong, or it is the command's beginning (the rule of Ollama's parser).
+fn is_close(typed: &str, known: &str) -> bool {
+    let typed = typed.to_lowercase();
+    !typed.is_empty() && (strsim::levenshtein(&typed, known) <= 2 || known.starts_with(&typed))
 }
 
 fn unknown_flag(arg: &str) -> String {
@@ -147,7 +155,7 @@ mod tests {
         );
         check(
             "ollama lst",
-            "unknown command \"lst\" for \"ollama\"\n\nDid you mean this?\n\tlist\n",
+            "unknown command \"lst\" for \"ollama\"\n\nDid you mean this?\n\tlist\n\tps\n",
         );
         check("ollama list --nope", "unknown flag: --nope");
         check("ollama list --nope=1", "unknown flag: --nope");

@@ -135,6 +135,14 @@ pub fn process(name: &str) -> Option<String> {
     value.map(|text| text.to_string_lossy().into_owned())
 }
 
+/// Returns our own executable, which is started again for each runner.
+///
+/// # Errors
+/// The system does not say.
+pub fn executable() -> std::io::Result<PathBuf> {
+    std::env::current_exe()
+}
+
 /// Reads all settings through `lookup`.
 ///
 /// # Errors

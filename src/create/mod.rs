@@ -1,14 +1,26 @@
-//! Makes a model from a request: layers, config, manifest.
+//! Makes a model from a request: layers, config, manifest (store specification §9).
+//!
+//! Blobs are written first and pinned; the manifest comes last, under the store's lock, so that a
+//! failure at any point leaves nothing but unreferenced blobs, which are pruned later. The same
+//! request over the same store gives the same digests.
 
-// STUB (owner: model/store helper)
+mod config;
+mod files;
+mod parts;
+mod source;
+#[cfg(test)]
+mod tests;
+mod text;
 
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
 use crate::chat::Message;
-use crate::model::ModelName;
-use crate::store::Store;
+use crate::model::{Digest, Manifest, ModelName, manifest as media};
+use crate::store::{Store, StoreError};
+
+use parts::Parts;
 
 /// What to make (`POST /api/create`, names already parsed).
 #[derive(Debug, Clone, Default)]
@@ -31,7 +43,7 @@ pub struct CreateRequest {
     pub info: Map<String, Value>,
 }
 
-/// Progress texts, exactly Ollama's.
+/// Progress texts, exactly Ollama's; the last one is `success`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Status {
     pub status: String,
@@ -45,12 +57,43 @@ pub struct CreateError {
     pub message: String,
 }
 
+impl CreateError {
+    /// The request cannot be fulfilled as it is.
+    fn bad(message: impl Into<String>) -> Self {
+        Self {
+            status: 400,
+            message: message.into(),
+        }
+    }
+
+    fn internal(message: impl Into<String>) -> Self {
+        Self {
+            status: 500,
+            message: message.into(),
+        }
+    }
+}
+
+impl From<StoreError> for CreateError {
+    fn from(error: StoreError) -> Self {
+        Self::internal(error.to_string())
+    }
+}
+
 /// Checks what Ollama checks before its stream begins (relative paths, digests).
 ///
 /// # Errors
 /// 400 with Ollama's text.
-pub fn validate(_request: &CreateRequest) -> Result<(), CreateError> {
-    todo!()
+pub fn validate(request: &CreateRequest) -> Result<(), CreateError> {
+    let paths = request.files.keys().chain(request.draft_files.keys());
+    if !paths.into_iter().all(|path| is_inside(path)) {
+        return Err(CreateError::bad("file path must be relative"));
+    }
+    let maps = [&request.files, &request.adapters, &request.draft_files];
+    for digest in maps.into_iter().flat_map(BTreeMap::values) {
+        parse_digest(digest)?;
+    }
+    Ok(())
 }
 
 /// Makes the model; blocks. The manifest is written last.
@@ -58,10 +101,36 @@ pub fn validate(_request: &CreateRequest) -> Result<(), CreateError> {
 /// # Errors
 /// Nothing but unreferenced blobs is left behind on failure.
 pub fn create(
-    _store: &Store,
-    _target: &ModelName,
-    _request: &CreateRequest,
-    _progress: &mut dyn FnMut(Status),
+    store: &Store,
+    target: &ModelName,
+    request: &CreateRequest,
+    progress: &mut dyn FnMut(Status),
 ) -> Result<(), CreateError> {
-    todo!()
+    validate(request)?;
+    let mut parts = Parts::new(store, progress);
+    let base = source::collect(&mut parts, request)?;
+    config::check_quantize(&request.quantize, &parts)?;
+    text::apply(&mut parts, request, &base)?;
+    let config = config::build(request, &base, &parts)?;
+    let config = parts.write_json(media::MEDIA_CONFIG, &config)?;
+    let (layers, pins) = parts.finish();
+    progress(Status {
+        status: "writing manifest".to_owned(),
+    });
+    store.replace(target, &Manifest::new(config, layers), pins)?;
+    progress(Status {
+        status: "success".to_owned(),
+    });
+    Ok(())
+}
+
+/// Whether a path stays below the folder that it is relative to, as Go's `fs.ValidPath` has it.
+fn is_inside(path: &str) -> bool {
+    path.split('/')
+        .all(|part| !matches!(part, "" | "." | "..") && !part.contains('\0'))
+}
+
+fn parse_digest(text: &str) -> Result<Digest, CreateError> {
+    text.parse()
+        .map_err(|error: crate::model::digest::InvalidDigest| CreateError::bad(error.to_string()))
 }

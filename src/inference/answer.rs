@@ -76,17 +76,13 @@ pub(super) fn params(
 }
 
 /// Submits a generation and waits until the engine has accepted its prompt.
-pub(super) async fn start(loaded: Loaded, spec: AnswerSpec) -> Result<ChunkStream, InferenceError> {
+pub(super) async fn start(loaded: Loaded, spec: AnswerSpec) -> Result<ChunkStream, Refusal> {
     let Loaded { lease, load } = loaded;
-    let mut generation = lease
-        .runner()
-        .generate(spec.params)
-        .await
-        .map_err(|error| engine_error(&error))?;
+    let mut generation = lease.runner().generate(spec.params).await?;
     match generation.next().await {
         Some(Ok(GenerationEvent::Started { .. })) => {}
-        Some(Err(error)) => return Err(engine_error(&error)),
-        Some(Ok(_)) | None => return Err(internal("the runner did not accept the prompt")),
+        Some(Err(error)) => return Err(error.into()),
+        Some(Ok(_)) | None => return Err(internal("the runner did not accept the prompt").into()),
     }
     let answer = Answer {
         generation,
@@ -172,7 +168,7 @@ impl Answer {
             None => None,
             Some(prompt) => {
                 let text = prompt + &self.raw;
-                let tokens = self.lease.runner().tokenize(vec![text], false, true).await;
+                let tokens = self.lease.runner().tokenize(vec![text], false).await;
                 tokens.map_err(|error| broken(&error))?.into_iter().next()
             }
         };
@@ -219,9 +215,53 @@ pub(super) fn single(reason: DoneReason, debug: Option<(String, usize)>) -> Chun
     Box::pin(stream::once(async move { Ok(chunk) }))
 }
 
-/// Whether a failed start may be tried again: the process died before anything was streamed.
-pub(super) fn is_gone(error: &InferenceError) -> bool {
-    error.kind == Kind::Internal && error.message.starts_with("model runner has unexpectedly")
+/// Why an answer could not be begun.
+#[derive(Debug)]
+pub(super) enum Refusal {
+    /// The process died before anything was streamed: a new one may do better.
+    Gone(InferenceError),
+    Final(InferenceError),
+}
+
+impl From<RunnerError> for Refusal {
+    fn from(error: RunnerError) -> Self {
+        let gone = matches!(error, RunnerError::Gone(_));
+        let error = engine_error(&error);
+        if gone {
+            Self::Gone(error)
+        } else {
+            Self::Final(error)
+        }
+    }
+}
+
+impl From<InferenceError> for Refusal {
+    fn from(error: InferenceError) -> Self {
+        Self::Final(error)
+    }
+}
+
+impl Refusal {
+    /// Whether a runner that died before it had streamed anything gets a second chance.
+    ///
+    /// # Errors
+    /// The error for the client, when a new runner would do no better.
+    pub(super) fn second_chance(self) -> Result<(), InferenceError> {
+        match self {
+            Self::Final(error) => Err(error),
+            Self::Gone(error) => {
+                tracing::warn!(%error, "the request is tried again on a new runner");
+                Ok(())
+            }
+        }
+    }
+
+    /// The error for the client.
+    pub(super) fn into_error(self) -> InferenceError {
+        match self {
+            Self::Gone(error) | Self::Final(error) => error,
+        }
+    }
 }
 
 /// An error of the engine before the stream exists.

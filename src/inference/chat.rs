@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::answer::{AnswerSpec, engine_error, is_gone, params, single, start};
-use super::prepare::{self, Prepared, Route, check_capabilities, invalid, merge_options};
+use super::answer::{AnswerSpec, Refusal, params, single, start};
+use super::prepare::{self, Prepared, Route, check_capabilities, check_images, merge_options};
 use super::prompt::{Extra, render};
-use super::truncate::{History, fit_history};
+use super::truncate::{Fitted, History, fit_history, fit_text};
 use super::types::{ChatRequest, DoneReason};
 use super::{ChunkStream, Inference, InferenceError, format};
 use crate::chat::{Message, Think};
@@ -14,7 +14,7 @@ use crate::config::KeepAlive;
 use crate::model::Options;
 use crate::model::capability::Capability;
 use crate::parser::{Parser, ThinkTags};
-use crate::protocol::{Constraint, PromptPart, Token};
+use crate::protocol::{Constraint, Token};
 use crate::renderer::ChatTemplate;
 use crate::scheduler::Lease;
 
@@ -45,12 +45,7 @@ pub(super) async fn run(
         .messages
         .iter()
         .any(|message| !message.images.is_empty());
-    if images && !prepared.has(Capability::Vision) {
-        return Err(invalid(format!(
-            "{} does not support vision",
-            prepared.model.name
-        )));
-    }
+    check_images(&prepared, images)?;
     let options = merge_options(&prepared, &request.common)?;
     let constraint = format::parse(&request.common.format)?;
     if request.messages.is_empty() {
@@ -90,27 +85,25 @@ pub(super) struct Conversation {
 }
 
 impl Conversation {
-    /// Loads the model and answers. A runner that dies before it has streamed anything is given
-    /// a second chance.
+    /// Loads the model and answers.
     pub(super) async fn answer(
         &self,
         inference: &Inference,
         prepared: &Prepared,
     ) -> Result<ChunkStream, InferenceError> {
         match self.try_answer(inference, prepared).await {
-            Err(error) if is_gone(&error) => {
-                tracing::warn!(%error, "the request is tried again on a new runner");
-                self.try_answer(inference, prepared).await
-            }
-            result => result,
+            Ok(stream) => return Ok(stream),
+            Err(refusal) => refusal.second_chance()?,
         }
+        let again = self.try_answer(inference, prepared).await;
+        again.map_err(Refusal::into_error)
     }
 
     async fn try_answer(
         &self,
         inference: &Inference,
         prepared: &Prepared,
-    ) -> Result<ChunkStream, InferenceError> {
+    ) -> Result<ChunkStream, Refusal> {
         let keep_alive = self.common.keep_alive;
         let loaded = prepare::load(inference, prepared, &self.options, keep_alive).await?;
         let n_ctx = loaded.lease.n_ctx(self.options.num_ctx);
@@ -150,14 +143,21 @@ impl Conversation {
             Parser::Passthrough
         };
         let context_of = self.text_for_context.then(|| prompt.clone());
-        let params = params(
+        let fitted = if self.common.truncate == Some(false) {
+            Fitted::whole(prompt)
+        } else {
+            let keep = (&self.options, self.common.shift);
+            fit_text(prompt, &loaded.lease, n_ctx, keep).await?
+        };
+        let truncated = n_dropped > 0 || fitted.truncated;
+        let mut params = params(
             &self.common,
             &self.options,
             n_ctx,
-            vec![PromptPart::Text(prompt)],
+            vec![fitted.part],
             self.constraint.clone(),
         );
-        let truncated = n_dropped > 0;
+        params.add_special = !fitted.truncated;
         start(
             loaded,
             AnswerSpec {
@@ -172,12 +172,11 @@ impl Conversation {
     }
 
     /// Puts the text of earlier tokens in front of the prompt (§6.5).
-    async fn with_context(&self, prompt: String, lease: &Lease) -> Result<String, InferenceError> {
+    async fn with_context(&self, prompt: String, lease: &Lease) -> Result<String, Refusal> {
         if self.context.is_empty() {
             return Ok(prompt);
         }
-        let earlier = lease.runner().detokenize(self.context.clone()).await;
-        Ok(earlier.map_err(|error| engine_error(&error))? + &prompt)
+        Ok(lease.runner().detokenize(self.context.clone()).await? + &prompt)
     }
 }
 

@@ -3,18 +3,20 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::answer::{AnswerSpec, engine_error, is_gone, params, single, start};
+use super::answer::{AnswerSpec, Refusal, params, single, start};
 use super::chat::{Conversation, UNLOAD, think};
-use super::prepare::{self, Prepared, Route, check_capabilities, invalid, merge_options};
+use super::prepare::{
+    self, Prepared, Route, check_capabilities, check_images, invalid, merge_options,
+};
 use super::prompt::Extra;
-use super::truncate::cut_tokens;
+use super::truncate::{Fitted, fit_text};
 use super::types::{DoneReason, GenerateRequest};
 use super::{ChunkStream, Inference, InferenceError, InferenceErrorKind, format};
 use crate::chat::Message;
 use crate::model::Options;
 use crate::model::capability::Capability;
 use crate::parser::Parser;
-use crate::protocol::{Constraint, PromptPart};
+use crate::protocol::Constraint;
 
 /// Runs a generate request.
 pub(super) async fn run(
@@ -83,12 +85,7 @@ fn check(prepared: &Prepared, request: &GenerateRequest) -> Result<(), Inference
         &[Capability::Insert]
     };
     check_capabilities(prepared, &request.common, Route::Generate, wants)?;
-    if !request.images.is_empty() && !prepared.has(Capability::Vision) {
-        return Err(invalid(format!(
-            "{} does not support vision",
-            prepared.model.name
-        )));
-    }
+    check_images(prepared, !request.images.is_empty())?;
     if has_template && !request.prompt.is_empty() {
         return Err(InferenceError::new(
             InferenceErrorKind::Unsupported,
@@ -153,78 +150,47 @@ impl Raw<'_> {
         prepared: &Prepared,
     ) -> Result<ChunkStream, InferenceError> {
         match self.try_answer(inference, prepared).await {
-            Err(error) if is_gone(&error) => self.try_answer(inference, prepared).await,
-            result => result,
+            Ok(stream) => return Ok(stream),
+            Err(refusal) => refusal.second_chance()?,
         }
+        let again = self.try_answer(inference, prepared).await;
+        again.map_err(Refusal::into_error)
     }
 
     async fn try_answer(
         &self,
         inference: &Inference,
         prepared: &Prepared,
-    ) -> Result<ChunkStream, InferenceError> {
+    ) -> Result<ChunkStream, Refusal> {
         let common = &self.request.common;
         let options = &self.checked.options;
         let loaded = prepare::load(inference, prepared, options, common.keep_alive).await?;
         let n_ctx = loaded.lease.n_ctx(options.num_ctx);
-        let text = &self.request.prompt;
+        let text = self.request.prompt.clone();
         if common.debug_render_only {
-            return Ok(single(
-                DoneReason::Debug,
-                Some((text.clone(), self.request.images.len())),
-            ));
+            let n_images = self.request.images.len();
+            return Ok(single(DoneReason::Debug, Some((text, n_images))));
         }
-        let mut prompt = PromptPart::Text(text.clone());
-        let mut truncated = false;
-        if text.len() >= n_ctx as usize && common.truncate != Some(false) {
-            let tokens = loaded
-                .lease
-                .runner()
-                .tokenize(vec![text.clone()], true, true)
-                .await;
-            let tokens = tokens
-                .map_err(|error| engine_error(&error))?
-                .pop()
-                .unwrap_or_default();
-            let n_bos = i32::from(loaded.lease.info().add_bos);
-            let n_keep = if options.num_keep < 0 {
-                -1
-            } else {
-                options.num_keep.saturating_add(n_bos)
-            };
-            if let Some(cut) = cut_tokens(&tokens, n_ctx, n_keep) {
-                if common.shift == Some(false) {
-                    return Err(invalid(TOO_LONG));
-                }
-                tracing::warn!(
-                    n_prompt = tokens.len(),
-                    n_kept = cut.len(),
-                    n_ctx,
-                    "the prompt was cut to fit the context"
-                );
-                prompt = PromptPart::Tokens(cut);
-                truncated = true;
-            }
-        }
-        let is_text = !truncated;
+        let fitted = if common.truncate == Some(false) {
+            Fitted::whole(text)
+        } else {
+            fit_text(text, &loaded.lease, n_ctx, (options, common.shift)).await?
+        };
         let mut params = params(
             common,
             options,
             n_ctx,
-            vec![prompt],
+            vec![fitted.part],
             self.checked.constraint.clone(),
         );
-        params.add_special = is_text;
+        params.add_special = !fitted.truncated;
         let spec = AnswerSpec {
             params,
             parser: Parser::Passthrough,
             context_of: None,
-            truncated,
+            truncated: fitted.truncated,
             received: self.checked.received,
         };
         start(loaded, spec).await
     }
 }
-
-/// Ollama's words for a prompt that cannot be cut.
-const TOO_LONG: &str = "the prompt is longer than the context length currently available to the model; shorten the prompt, adjust the context length in settings, or use a model with a longer context length";

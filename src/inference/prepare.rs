@@ -54,10 +54,8 @@ pub(super) async fn find(
     let store = inference.store.clone();
     let looked_up = tokio::task::spawn_blocking(move || {
         let model = store.model(&name)?;
-        let metadata = match &model.weights {
-            Some(path) => Some((store.gguf(path), path.clone())),
-            None => None,
-        };
+        let weights = model.weights.as_ref();
+        let metadata = weights.map(|path| (store.gguf(path), path.clone()));
         let projector = model
             .projectors
             .first()
@@ -174,6 +172,21 @@ pub(super) fn check_capabilities(
         prepared.model.name,
         missing.join("\n")
     )))
+}
+
+/// Images are never dropped without a word.
+pub(super) fn check_images(prepared: &Prepared, images: bool) -> Result<(), InferenceError> {
+    if !images {
+        return Ok(());
+    }
+    if !prepared.has(Capability::Vision) {
+        let name = &prepared.model.name;
+        return Err(invalid(format!("{name} does not support vision")));
+    }
+    Err(InferenceError::new(
+        Kind::Unsupported,
+        "this version of drover cannot read images yet",
+    ))
 }
 
 /// Merges built-in defaults, the model's parameters and the request's options.

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use super::InferenceError;
-use super::answer::engine_error;
+use super::answer::Refusal;
+use super::prepare::invalid;
 use super::prompt::{Extra, render};
 use crate::chat::Message;
-use crate::protocol::Token;
+use crate::model::Options;
+use crate::protocol::{PromptPart, Token};
 use crate::renderer::ChatTemplate;
 use crate::scheduler::Lease;
 
@@ -35,7 +36,7 @@ pub(super) async fn fit_history(
     history: &History<'_>,
     lease: &Lease,
     n_ctx: u32,
-) -> Result<(String, usize), InferenceError> {
+) -> Result<(String, usize), Refusal> {
     let whole = render(history.template, history.messages, 0, history.extra).await?;
     let last = history.messages.len().saturating_sub(1);
     if last == 0 || fits(&whole, lease, n_ctx).await? {
@@ -58,17 +59,77 @@ pub(super) async fn fit_history(
 }
 
 /// Whether a prompt has at most `n_ctx` tokens (a token has at least one byte).
-async fn fits(prompt: &str, lease: &Lease, n_ctx: u32) -> Result<bool, InferenceError> {
+async fn fits(prompt: &str, lease: &Lease, n_ctx: u32) -> Result<bool, Refusal> {
     let n_ctx = n_ctx as usize;
     if prompt.len() <= n_ctx {
         return Ok(true);
     }
     let tokens = lease
         .runner()
-        .tokenize(vec![prompt.to_owned()], false, true)
-        .await
-        .map_err(|error| engine_error(&error))?;
+        .tokenize(vec![prompt.to_owned()], false)
+        .await?;
     Ok(tokens.first().is_none_or(|tokens| tokens.len() <= n_ctx))
+}
+
+/// A prompt that fits its context.
+pub(super) struct Fitted {
+    pub(super) part: PromptPart,
+    /// The middle was cut out; the part is tokens then, special ones included.
+    pub(super) truncated: bool,
+}
+
+impl Fitted {
+    /// The text as it is.
+    pub(super) fn whole(text: String) -> Self {
+        Self {
+            part: PromptPart::Text(text),
+            truncated: false,
+        }
+    }
+}
+
+/// Ollama's words for a prompt that cannot be cut.
+const TOO_LONG: &str = "the prompt is longer than the context length currently available to the model; shorten the prompt, adjust the context length in settings, or use a model with a longer context length";
+
+/// Cuts the middle out of a prompt that is as long as the context; refused where the request
+/// forbids the context to shift.
+pub(super) async fn fit_text(
+    text: String,
+    lease: &Lease,
+    n_ctx: u32,
+    (options, shift): (&Options, Option<bool>),
+) -> Result<Fitted, Refusal> {
+    // A token has at least one byte; BOS and EOS may come on top.
+    if text.len() + 2 < n_ctx as usize {
+        return Ok(Fitted::whole(text));
+    }
+    let tokens = lease
+        .runner()
+        .tokenize(vec![text.clone()], true)
+        .await?
+        .pop()
+        .unwrap_or_default();
+    let n_bos = i32::from(lease.info().add_bos);
+    let n_keep = match options.num_keep {
+        all if all < 0 => all,
+        n_keep => n_keep.saturating_add(n_bos),
+    };
+    let Some(cut) = cut_tokens(&tokens, n_ctx, n_keep) else {
+        return Ok(Fitted::whole(text));
+    };
+    if shift == Some(false) {
+        return Err(invalid(TOO_LONG).into());
+    }
+    tracing::warn!(
+        n_prompt = tokens.len(),
+        n_kept = cut.len(),
+        n_ctx,
+        "the prompt was cut to fit the context"
+    );
+    Ok(Fitted {
+        part: PromptPart::Tokens(cut),
+        truncated: true,
+    })
 }
 
 /// Cuts a single long prompt as Ollama does: the first `n_keep` tokens and the tail stay.

@@ -100,7 +100,7 @@ impl RunnerHandle {
             .await
     }
 
-    /// Tokenizes several texts in one round trip.
+    /// Tokenizes several texts in one round trip; texts of special tokens become those tokens.
     ///
     /// # Errors
     /// What the engine reports, or `Gone`.
@@ -108,13 +108,12 @@ impl RunnerHandle {
         &self,
         texts: Vec<String>,
         add_special: bool,
-        parse_special: bool,
     ) -> Result<Vec<Vec<Token>>, RunnerError> {
         let command = |id| Command::Tokenize {
             id,
             texts,
             add_special,
-            parse_special,
+            parse_special: true,
         };
         self.ask(command, Waiter::Tokenize).await
     }

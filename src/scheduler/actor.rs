@@ -12,12 +12,13 @@ use tracing::Instrument;
 
 use super::event::{Effect, EntryId, Event, Message, WaiterId, World};
 use super::lease::{Lease, Note, Notes};
+use super::load;
 use super::placement::{LoadPlan, Policy};
-use super::state::{Entry, Limits, Phase, State};
+use super::state::{Limits, Phase, State};
 use super::{AcquireError, LoadedModel};
-use crate::config::{Config, KeepAlive};
+use crate::config::Config;
 use crate::device::Snapshot;
-use crate::protocol::{DeviceInfo, LoadParams};
+use crate::protocol::DeviceInfo;
 use crate::runner::{self, RunnerHandle, StartError, StartParams, Started};
 
 type Inbox = mpsc::Receiver<Message>;
@@ -74,16 +75,8 @@ impl Actor {
         loop {
             let deadline = self.state.next_deadline();
             tokio::select! {
-                message = inbox.recv() => match message {
-                    Some(Message::Shutdown { reply }) => {
-                        self.shutdown(&mut inbox).await;
-                        // The caller may have gone.
-                        let _ = reply.send(());
-                        return;
-                    }
-                    Some(message) => self.receive(message).await,
-                    None => return,
-                },
+                // What was given back counts before the next wish.
+                biased;
                 notes = self.notes.read() => for note in notes {
                     let event = match note {
                         Note::Released(entry) => Event::Released(entry),
@@ -95,6 +88,16 @@ impl Actor {
                     self.handle(event).await;
                 },
                 () = sleep_until(deadline) => self.handle(Event::Tick).await,
+                message = inbox.recv() => match message {
+                    Some(Message::Shutdown { reply }) => {
+                        self.shutdown(&mut inbox).await;
+                        // The caller may have gone.
+                        let _ = reply.send(());
+                        return;
+                    }
+                    Some(message) => self.receive(message).await,
+                    None => return,
+                },
             }
         }
     }
@@ -107,6 +110,10 @@ impl Actor {
                 keep_alive,
                 reply,
             } => {
+                // Gone before its turn: its cancellation was heard already.
+                if reply.is_closed() {
+                    return;
+                }
                 self.replies.insert(waiter, reply);
                 self.handle(Event::Acquire {
                     waiter,
@@ -146,15 +153,10 @@ impl Actor {
                 self.handle(Event::Loaded { entry, info }).await;
             }
             Err(error) => {
-                tracing::error!(%error, "the model could not be loaded");
-                let crashed = matches!(error, StartError::Died { .. });
-                let error = acquire_error(&self.state, entry, &error);
-                self.handle(Event::LoadFailed {
-                    entry,
-                    error,
-                    crashed,
-                })
-                .await;
+                let model = self.model_of(entry);
+                tracing::error!(%model, %error, "the model could not be loaded");
+                let failure = load::failure(&model, &error);
+                self.handle(Event::LoadFailed { entry, failure }).await;
                 self.probe_again();
             }
         }
@@ -187,9 +189,13 @@ impl Actor {
             }
             Effect::Grant { waiter, entry } => {
                 let Some(runner) = self.runners.get(&entry).cloned() else {
+                    // Never the case: an entry is ready only while its runner is known. The place
+                    // must not be lost all the same.
+                    self.notes.write(Note::Released(entry));
+                    self.replies.remove(&waiter);
                     return;
                 };
-                let default_ctx = default_ctx(self.config.context_length, &runner);
+                let default_ctx = load::default_ctx(self.config.context_length, runner.info());
                 let lease = Lease {
                     entry,
                     runner,
@@ -216,7 +222,7 @@ impl Actor {
         let params = StartParams {
             exe: self.exe.clone(),
             model: entry.spec.name.short(),
-            load: load_params(entry, plan, &self.policy, self.config.flash_attention),
+            load: load::params(entry, plan, &self.policy, self.config.flash_attention),
             load_timeout: self.config.load_timeout,
             silence_timeout: self.config.runner_timeout,
         };
@@ -276,6 +282,14 @@ impl Actor {
         }
     }
 
+    fn model_of(&self, id: EntryId) -> String {
+        let entries = self.state.entries();
+        let entry = entries.iter().find(|entry| entry.id == id);
+        entry
+            .map(|entry| entry.spec.name.short())
+            .unwrap_or_default()
+    }
+
     fn list(&self) -> Vec<LoadedModel> {
         let (now, clock) = (Instant::now(), Timestamp::now());
         let mut list: Vec<LoadedModel> = self
@@ -293,8 +307,8 @@ impl Actor {
                     info: (**info).clone(),
                     pid: runner.pid(),
                     n_active: entry.n_active,
-                    expires_at: expires_at(entry, now, clock),
-                    context_length: default_ctx(self.config.context_length, runner),
+                    expires_at: load::expires_at(entry, now, clock),
+                    context_length: load::default_ctx(self.config.context_length, runner.info()),
                 })
             })
             .collect();
@@ -319,77 +333,6 @@ impl Actor {
                 Some(_) => {}
                 None => return,
             }
-        }
-    }
-}
-
-/// The cap on a request without `num_ctx`: the setting, else the whole pool.
-fn default_ctx(context_length: u32, runner: &RunnerHandle) -> u32 {
-    let info = runner.info();
-    let trained = if info.n_ctx_train == 0 {
-        u32::MAX
-    } else {
-        info.n_ctx_train
-    };
-    let wish = if context_length == 0 {
-        u32::MAX
-    } else {
-        context_length
-    };
-    wish.min(info.n_ctx_pool).min(trained)
-}
-
-fn load_params(
-    entry: &Entry,
-    plan: &LoadPlan,
-    policy: &Policy,
-    flash_attention: Option<bool>,
-) -> LoadParams {
-    let options = &entry.spec.options;
-    let n_batch = options
-        .num_batch
-        .unwrap_or(if entry.spec.embedding { 2048 } else { 512 });
-    LoadParams {
-        model_path: entry.spec.weights.clone(),
-        projector_paths: entry.spec.projectors.clone(),
-        adapters: entry.spec.adapters.clone(),
-        n_ctx_pool: plan.n_ctx_pool,
-        n_slots: plan.n_slots,
-        n_batch: n_batch.clamp(1, plan.n_ctx_pool.max(1)),
-        n_gpu_layers: plan.n_gpu_layers,
-        main_gpu: plan.main_gpu,
-        use_mmap: options.use_mmap,
-        n_threads: options.num_thread,
-        kv_cache_type: policy.kv_cache_type,
-        flash_attention,
-        embedding: entry.spec.embedding,
-    }
-}
-
-/// When a model will go: for a busy one, counted from now.
-fn expires_at(entry: &Entry, now: Instant, clock: Timestamp) -> Option<Timestamp> {
-    let KeepAlive::For(time) = entry.keep_alive else {
-        return None;
-    };
-    let left = entry
-        .deadline
-        .map_or(time, |deadline| deadline.saturating_duration_since(now));
-    clock.checked_add(left).ok()
-}
-
-/// The text that clients read about a failed load (API specification §12).
-fn acquire_error(state: &State, entry: EntryId, error: &StartError) -> AcquireError {
-    let name = state.entries().iter().find(|known| known.id == entry);
-    let name = name
-        .map(|entry| entry.spec.name.short())
-        .unwrap_or_default();
-    match error {
-        StartError::Refused(reason) => AcquireError::LoadFailed(format!(
-            "{reason}: this model may be incompatible with your version of Ollama. If you previously pulled this model, try updating it by running `ollama pull {name}`"
-        )),
-        StartError::Timeout(last) => AcquireError::LoadTimeout(last.clone()),
-        StartError::Died { .. } | StartError::Spawn(_) => {
-            AcquireError::LoadFailed(error.to_string())
         }
     }
 }

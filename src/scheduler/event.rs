@@ -63,8 +63,7 @@ pub(super) enum Event {
     },
     LoadFailed {
         entry: EntryId,
-        error: AcquireError,
-        crashed: bool,
+        failure: LoadFailure,
     },
     /// A loaded runner's process has ended, wanted or not.
     Exited(EntryId),
@@ -75,6 +74,17 @@ pub(super) enum Event {
     Devices,
     /// Time has passed.
     Tick,
+}
+
+/// How a load failed.
+#[derive(Debug, Clone)]
+pub(super) struct LoadFailure {
+    /// What those who wait are told.
+    pub(super) error: AcquireError,
+    /// The process died, instead of refusing the file.
+    pub(super) crashed: bool,
+    /// A smaller pool may do.
+    pub(super) short_of_memory: bool,
 }
 
 /// What is to be done.

@@ -76,7 +76,7 @@ pub(super) enum Note {
 }
 
 impl Notes {
-    fn write(&self, note: Note) {
+    pub(super) fn write(&self, note: Note) {
         self.inner
             .list
             .lock()

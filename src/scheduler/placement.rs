@@ -1,7 +1,7 @@
-//! Where a model goes and how large its KV pool becomes. Pure.
+//! Where a model goes. Pure.
 
 use super::ModelSpec;
-use super::estimate::ModelDims;
+use super::pool::{self, Pool};
 use crate::config::Config;
 use crate::device::Snapshot;
 use crate::protocol::{DeviceInfo, KvCacheType};
@@ -14,12 +14,29 @@ pub(super) struct LoadPlan {
     /// The largest pool that the memory would have allowed: a wish beyond it causes no reload.
     pub(super) n_ctx_most: u32,
     pub(super) n_slots: u32,
+    /// Most rows of one decode call.
+    pub(super) n_batch: u32,
     /// Layers on the GPU; -1 = all.
     pub(super) n_gpu_layers: i32,
     pub(super) main_gpu: Option<i32>,
     /// Estimated need in bytes of system and of GPU memory.
     pub(super) system_bytes: u64,
     pub(super) gpu_bytes: u64,
+}
+
+impl LoadPlan {
+    /// The GPU that it is on.
+    pub(super) fn gpu_index(&self) -> Option<usize> {
+        self.main_gpu.and_then(|index| usize::try_from(index).ok())
+    }
+
+    /// Makes the pool smaller after loads that failed for want of memory.
+    pub(super) fn shrink(&mut self, n_shrinks: u32) {
+        if n_shrinks > 0 {
+            self.n_ctx_pool = pool::shrunk(self.n_ctx_pool, n_shrinks);
+            self.n_ctx_most = self.n_ctx_pool;
+        }
+    }
 }
 
 /// What the settings say about loading.
@@ -43,11 +60,20 @@ impl Policy {
     }
 }
 
-/// Slots where `OLLAMA_NUM_PARALLEL` leaves the choice to us.
-const AUTO_SLOTS: u32 = 8;
+/// What is to be placed.
+pub(super) struct Request<'a> {
+    pub(super) spec: &'a ModelSpec,
+    pub(super) policy: &'a Policy,
+    /// Not to be filled without need: other models are expected back.
+    pub(super) reserved_bytes: u64,
+    /// Nothing could make room any more: the best that can be done comes out.
+    pub(super) must: bool,
+}
 
-/// KV memory that a model takes on the CPU without being asked to, in bytes.
-const CPU_POOL_BYTES: u64 = 1 << 30;
+/// KV memory that any model may take on the CPU without being asked to, in bytes; larger models
+/// may take as much as their weights, up to an eighth of what is free.
+const CPU_POOL_BYTES: u64 = 256 << 20;
+const CPU_POOL_SHARE: u64 = 8;
 
 /// Share of the free system memory that a model may fill, in per cent.
 const SYSTEM_SHARE: u64 = 90;
@@ -55,22 +81,38 @@ const SYSTEM_SHARE: u64 = 90;
 /// Kept free on a GPU for the driver's own needs and for errors of the estimate, in bytes.
 const GPU_RESERVE: u64 = 400 << 20;
 
-/// Pools are whole multiples of this many cells.
-const CELL_STEP: u32 = 256;
+/// Part of a GPU that a pool leaves to a second, small model (an embedder beside a chat model).
+const GPU_GUEST_SHARE: u64 = 10;
 
-/// Plans a load in the free memory. `None` when it does not fit and something could make room:
-/// with `must`, the best that can be done comes out anyway.
-pub(super) fn plan(
-    spec: &ModelSpec,
-    policy: &Policy,
-    free: &Snapshot,
-    must: bool,
-) -> Option<LoadPlan> {
-    let gpu = best_gpu(spec, free);
-    match gpu {
-        Some(gpu) => on_gpu(spec, policy, gpu, must),
-        None => on_cpu(spec, policy, free.system_available_bytes, must),
+/// Rows of one decode call: more than llama.cpp computes at once is of no use on the CPU; a GPU
+/// gains from longer queues.
+const CPU_BATCH: u32 = 512;
+const GPU_BATCH: u32 = 2048;
+
+/// Plans a load in the free memory; `None` when it does not fit and something could make room.
+pub(super) fn plan(request: &Request<'_>, free: &Snapshot) -> Option<LoadPlan> {
+    match best_gpu(request.spec, free) {
+        Some(gpu) if gpu.is_integrated => {
+            // Its memory is the system's.
+            let mut gpu = gpu.clone();
+            gpu.free_bytes = gpu.free_bytes.min(free.system_available_bytes);
+            on_gpu(request, &gpu)
+        }
+        Some(gpu) => on_gpu(request, gpu),
+        None => on_cpu(request, free.system_available_bytes),
     }
+}
+
+/// What a model needs at least to be of use.
+pub(super) fn least_bytes(spec: &ModelSpec, policy: &Policy) -> u64 {
+    let pool = Pool::new(spec, policy);
+    let n_slots = pool.slots(0);
+    fixed_bytes(spec).saturating_add(pool.bytes(pool.comfortable(), n_slots))
+}
+
+fn fixed_bytes(spec: &ModelSpec) -> u64 {
+    let dims = &spec.dims;
+    dims.file_bytes.saturating_add(dims.compute_bytes())
 }
 
 /// The GPU with most free memory, discrete before integrated; `main_gpu` overrides.
@@ -78,37 +120,35 @@ fn best_gpu<'a>(spec: &ModelSpec, free: &'a Snapshot) -> Option<&'a DeviceInfo> 
     if spec.options.num_gpu == 0 {
         return None;
     }
-    if let Some(wanted) = spec
-        .options
-        .main_gpu
-        .and_then(|index| usize::try_from(index).ok())
-    {
-        return free.gpus.get(wanted);
-    }
-    free.gpus
-        .iter()
-        .max_by_key(|gpu| (!gpu.is_integrated, gpu.free_bytes))
+    let wanted = spec.options.main_gpu.and_then(|i| usize::try_from(i).ok());
+    let named = wanted.and_then(|index| free.gpus.iter().find(|gpu| gpu.index == index));
+    named.or_else(|| {
+        free.gpus
+            .iter()
+            .max_by_key(|gpu| (!gpu.is_integrated, gpu.free_bytes))
+    })
 }
 
-fn on_cpu(spec: &ModelSpec, policy: &Policy, available: u64, must: bool) -> Option<LoadPlan> {
-    let budget = available / 100 * SYSTEM_SHARE;
+fn on_cpu(request: &Request<'_>, available: u64) -> Option<LoadPlan> {
+    let &Request { spec, policy, .. } = request;
     let pool = Pool::new(spec, policy);
-    let fixed = spec
-        .dims
-        .file_bytes
-        .saturating_add(spec.dims.compute_bytes());
-    let room = budget.saturating_sub(fixed);
-    let n_slots = pool.slots(room.min(CPU_POOL_BYTES));
+    let fixed = fixed_bytes(spec);
+    let room = (available / 100 * SYSTEM_SHARE).saturating_sub(fixed);
+    let modest = spec.dims.file_bytes.min(available / CPU_POOL_SHARE);
+    let auto = modest
+        .max(CPU_POOL_BYTES)
+        .min(room.saturating_sub(request.reserved_bytes));
+    let n_slots = pool.slots(auto);
     let most = pool.cells(room, n_slots);
-    if most < pool.least() && !must {
+    if most < pool.comfortable() && !request.must {
         return None;
     }
-    let modest = pool.cells(room.min(CPU_POOL_BYTES), n_slots);
-    let n_ctx_pool = modest.max(pool.wish().min(most)).max(pool.least());
+    let n_ctx_pool = pool.choose(auto, room, n_slots);
     Some(LoadPlan {
         n_ctx_pool,
         n_ctx_most: most.max(n_ctx_pool),
         n_slots,
+        n_batch: batch(spec, CPU_BATCH, n_ctx_pool),
         n_gpu_layers: 0,
         main_gpu: None,
         system_bytes: fixed.saturating_add(pool.bytes(n_ctx_pool, n_slots)),
@@ -116,138 +156,87 @@ fn on_cpu(spec: &ModelSpec, policy: &Policy, available: u64, must: bool) -> Opti
     })
 }
 
-fn on_gpu(spec: &ModelSpec, policy: &Policy, gpu: &DeviceInfo, must: bool) -> Option<LoadPlan> {
-    let pool = Pool::new(spec, policy);
+fn on_gpu(request: &Request<'_>, gpu: &DeviceInfo) -> Option<LoadPlan> {
+    let &Request { spec, policy, .. } = request;
     let budget = gpu
         .free_bytes
         .saturating_sub(policy.gpu_overhead.max(GPU_RESERVE));
-    let fixed = spec
-        .dims
-        .file_bytes
-        .saturating_add(spec.dims.compute_bytes());
-    let room = budget.saturating_sub(fixed);
-    let n_slots = pool.slots(room / 4);
-    let most = pool.cells(room, n_slots);
-    let main_gpu = i32::try_from(gpu.index).ok();
-    if most >= pool.least() || spec.options.num_gpu > 0 {
-        let n_ctx_pool = most.max(pool.least());
-        let bytes = fixed.saturating_add(pool.bytes(n_ctx_pool, n_slots));
-        let n_gpu_layers = if spec.options.num_gpu > 0 {
-            spec.options.num_gpu
-        } else {
-            -1
-        };
-        let gpu_bytes = bytes.min(gpu.total_bytes);
-        return Some(LoadPlan {
-            n_ctx_pool,
-            n_ctx_most: n_ctx_pool,
-            n_slots,
-            n_gpu_layers,
-            main_gpu,
-            system_bytes: 0,
-            gpu_bytes,
-        });
+    let wanted = u64::try_from(spec.options.num_gpu).unwrap_or_default();
+    if (1..=u64::from(spec.dims.n_layer)).contains(&wanted) {
+        return in_part(request, gpu, budget, Some(wanted));
     }
-    if !must {
+    let pool = Pool::new(spec, policy);
+    let fixed = fixed_bytes(spec);
+    let room = budget.saturating_sub(fixed);
+    let n_slots = pool.slots(room);
+    let most = pool.cells(room, n_slots);
+    let enough = if request.must {
+        pool.least()
+    } else {
+        pool.comfortable()
+    };
+    // `num_gpu` above the number of layers: whole, whatever we think of it.
+    if most < enough && !(request.must && wanted > 0) {
+        return request
+            .must
+            .then(|| in_part(request, gpu, budget, None))
+            .flatten();
+    }
+    let guest = (gpu.total_bytes / GPU_GUEST_SHARE).max(request.reserved_bytes);
+    let n_ctx_pool = pool.choose(room.saturating_sub(guest), room, n_slots);
+    let bytes = fixed.saturating_add(pool.bytes(n_ctx_pool, n_slots));
+    Some(LoadPlan {
+        n_ctx_pool,
+        n_ctx_most: most.max(n_ctx_pool),
+        n_slots,
+        n_batch: batch(spec, GPU_BATCH, n_ctx_pool),
+        n_gpu_layers: -1,
+        main_gpu: i32::try_from(gpu.index).ok(),
+        system_bytes: 0,
+        gpu_bytes: bytes.min(gpu.total_bytes),
+    })
+}
+
+/// Some layers on the GPU, each with its share of a small pool: as many as were asked for, else as
+/// many as fit.
+fn in_part(
+    request: &Request<'_>,
+    gpu: &DeviceInfo,
+    budget: u64,
+    asked: Option<u64>,
+) -> Option<LoadPlan> {
+    let &Request { spec, policy, .. } = request;
+    let pool = Pool::new(spec, policy);
+    let (n_ctx_pool, n_slots) = (pool.comfortable(), pool.slots(0));
+    let n_layer = u64::from(spec.dims.n_layer.max(1));
+    let model = spec.dims.file_bytes;
+    let per_layer = (model.saturating_add(pool.bytes(n_ctx_pool, n_slots)) / n_layer).max(1);
+    let room = budget.saturating_sub(spec.dims.compute_bytes());
+    let fitting = (room / per_layer).min(n_layer);
+    if !request.must && asked.is_some_and(|asked| asked > fitting) {
         return None;
     }
-    // Not whole: as many layers as fit, each with its share of the smallest pool.
-    let n_ctx_pool = pool.least();
-    let n_slots = n_slots.min(2);
-    let n_layer = u64::from(spec.dims.n_layer.max(1));
-    let per_layer = (spec
-        .dims
-        .file_bytes
-        .saturating_add(pool.bytes(n_ctx_pool, n_slots))
-        / n_layer)
-        .max(1);
-    let layers = (budget.saturating_sub(spec.dims.compute_bytes()) / per_layer).min(n_layer);
-    let gpu_bytes = layers * per_layer;
+    let layers = asked.unwrap_or(fitting);
+    let gpu_bytes = layers
+        .saturating_mul(per_layer)
+        .saturating_add(spec.dims.compute_bytes());
     Some(LoadPlan {
         n_ctx_pool,
         n_ctx_most: n_ctx_pool,
         n_slots,
+        n_batch: batch(spec, GPU_BATCH, n_ctx_pool),
         n_gpu_layers: i32::try_from(layers).unwrap_or(i32::MAX),
-        main_gpu,
-        system_bytes: (n_layer - layers) * per_layer,
-        gpu_bytes,
+        main_gpu: i32::try_from(gpu.index).ok(),
+        system_bytes: (n_layer - layers.min(n_layer)).saturating_mul(per_layer),
+        gpu_bytes: gpu_bytes.min(gpu.total_bytes),
     })
 }
 
-/// How many cells are wanted, needed and possible.
-struct Pool<'a> {
-    dims: &'a ModelDims,
-    kind: KvCacheType,
-    num_parallel: u32,
-    requested: Option<u32>,
-    default_ctx: u32,
-}
-
-impl<'a> Pool<'a> {
-    fn new(spec: &'a ModelSpec, policy: &Policy) -> Self {
-        Self {
-            dims: &spec.dims,
-            kind: policy.kv_cache_type,
-            num_parallel: policy.num_parallel,
-            requested: spec.options.num_ctx,
-            default_ctx: policy.context_length,
-        }
-    }
-
-    fn trained(&self) -> u32 {
-        if self.dims.n_ctx_train == 0 {
-            4096
-        } else {
-            self.dims.n_ctx_train
-        }
-    }
-
-    /// The context that the request (or the settings) ask for, at most the trained length.
-    fn wish(&self) -> u32 {
-        let wish = self
-            .requested
-            .or((self.default_ctx > 0).then_some(self.default_ctx));
-        round_up(wish.unwrap_or_default().min(self.trained()))
-    }
-
-    /// The smallest pool that is worth loading.
-    fn least(&self) -> u32 {
-        let small = round_up(self.trained().min(2048));
-        if self.wish() > 0 {
-            self.wish().min(small)
-        } else {
-            small
-        }
-    }
-
-    fn slots(&self, room: u64) -> u32 {
-        if self.num_parallel > 0 {
-            return self.num_parallel;
-        }
-        // Window layers cost memory for each slot: halve while they would eat most of the room.
-        let mut n_slots = AUTO_SLOTS;
-        while n_slots > 2 && self.dims.window_bytes(n_slots, self.kind) > room / 2 {
-            n_slots /= 2;
-        }
-        n_slots
-    }
-
-    /// Cells that fit `room` bytes, at most the trained length for every slot.
-    fn cells(&self, room: u64, n_slots: u32) -> u32 {
-        let limit = round_up(self.trained()).saturating_mul(n_slots);
-        let window = self.dims.window_bytes(n_slots, self.kind);
-        let per_token = self.dims.global_bytes_per_token(self.kind).max(1);
-        let cells = room.saturating_sub(window) / per_token;
-        let cells = u32::try_from(cells).unwrap_or(u32::MAX).min(limit);
-        cells / CELL_STEP * CELL_STEP
-    }
-
-    fn bytes(&self, cells: u32, n_slots: u32) -> u64 {
-        let global = u64::from(cells).saturating_mul(self.dims.global_bytes_per_token(self.kind));
-        global.saturating_add(self.dims.window_bytes(n_slots, self.kind))
-    }
-}
-
-fn round_up(cells: u32) -> u32 {
-    cells.div_ceil(CELL_STEP).saturating_mul(CELL_STEP)
+/// An embedding's input must fit one batch, so embedding models get a long one everywhere.
+fn batch(spec: &ModelSpec, usual: u32, n_ctx_pool: u32) -> u32 {
+    let usual = if spec.embedding { GPU_BATCH } else { usual };
+    spec.options
+        .num_batch
+        .unwrap_or(usual)
+        .clamp(1, n_ctx_pool.max(1))
 }

@@ -1,1 +1,39 @@
-//! STUB (owner: server helper).
+//! The HTTP surface: routes, middleware, the life of the daemon.
+//!
+//! Handlers decode, call and spell; decisions are made below. *Invariant:* `error.rs` is the only
+//! place that turns an error into a status.
+
+mod bind;
+mod error;
+mod extract;
+mod lifecycle;
+mod middleware;
+mod ollama;
+mod openai;
+mod router;
+mod state;
+mod stream;
+#[cfg(test)]
+mod tests;
+
+pub use lifecycle::serve;
+
+use crate::store::StoreError;
+
+/// Why the daemon could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    #[error(
+        "listen tcp {address}: bind: address already in use\n{occupant}; stop it (`systemctl stop ollama` where Ollama is a service), or set OLLAMA_HOST to another address"
+    )]
+    InUse { address: String, occupant: String },
+    #[error("listen tcp {address}: bind: {source}; OLLAMA_HOST says where to listen")]
+    Bind {
+        address: String,
+        source: std::io::Error,
+    },
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+}

@@ -13,6 +13,7 @@ mod manifests;
 mod model;
 mod pins;
 mod prune;
+mod remember;
 #[cfg(test)]
 mod tests;
 

@@ -94,7 +94,7 @@ impl Store {
             match self.listed(&name) {
                 Ok(model) => models.push(model),
                 Err(error) => {
-                    tracing::warn!(model = %name.short(), %error, "bad manifest, not listed")
+                    tracing::warn!(model = %name.short(), %error, "bad manifest, not listed");
                 }
             }
         }

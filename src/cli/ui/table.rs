@@ -181,11 +181,8 @@ model2    sha256:def45    2.0 KB    2 days ago······
 
     #[test]
     fn long_cells_are_wrapped_evenly() {
-        let text = "one two three four five six seven eight nine";
-        assert_eq!(
-            wrap_cell(text, 30),
-            ["one two three four five", "six seven eight nine"]
-        );
+        // Not "aaa bb", "cc", "ddddd", which leaves one line nearly empty.
+        assert_eq!(wrap_cell("aaa bb cc ddddd", 6), ["aaa", "bb cc", "ddddd"]);
         let word = "a-model-name-that-is-much-longer-than-thirty-columns";
         assert_eq!(wrap_cell(word, 30), [word]);
         assert_eq!(wrap_cell("", 30), [""]);

@@ -100,7 +100,7 @@ impl Row {
                 integer(value).ok_or_else(|| wrong("type integer"))?,
             ),
             Setter::Float(place) => {
-                *place(options) = float(value).ok_or_else(|| wrong("type float32"))?
+                *place(options) = float(value).ok_or_else(|| wrong("type float32"))?;
             }
             Setter::Boolean(set) => set(
                 options,

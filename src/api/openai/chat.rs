@@ -1,0 +1,199 @@
+//! `/v1/chat/completions`.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::{FinishReason, Logprobs, StreamOptions, Usage};
+use crate::api::ollama::DebugInfo;
+use crate::chat::{ToolDefinition, null_is_default};
+
+/// Body of `POST /v1/chat/completions`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct ChatRequest {
+    #[serde(deserialize_with = "null_is_default")]
+    pub model: String,
+    #[serde(deserialize_with = "null_is_default")]
+    pub messages: Vec<Message>,
+    #[serde(deserialize_with = "null_is_default")]
+    pub stream: bool,
+    pub stream_options: Option<StreamOptions>,
+    /// Deprecated by OpenAI; still what most clients send.
+    pub max_tokens: Option<i64>,
+    /// Wins over `max_tokens`.
+    pub max_completion_tokens: Option<i64>,
+    pub n: Option<i64>,
+    pub seed: Option<i64>,
+    /// A string or an array of strings.
+    pub stop: Value,
+    pub temperature: Option<f64>,
+    pub top_p: Option<f64>,
+    pub frequency_penalty: Option<f64>,
+    pub presence_penalty: Option<f64>,
+    pub response_format: Option<ResponseFormat>,
+    #[serde(deserialize_with = "null_is_default")]
+    pub tools: Vec<ToolDefinition>,
+    /// A word or an object.
+    pub tool_choice: Value,
+    /// `None` = true.
+    pub parallel_tool_calls: Option<bool>,
+    pub reasoning: Option<Reasoning>,
+    #[serde(deserialize_with = "null_is_default")]
+    pub reasoning_effort: String,
+    #[serde(deserialize_with = "null_is_default")]
+    pub logprobs: bool,
+    #[serde(deserialize_with = "null_is_default")]
+    pub top_logprobs: i64,
+    #[serde(rename = "_debug_render_only", deserialize_with = "null_is_default")]
+    pub debug_render_only: bool,
+}
+
+/// One message of a request.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct Message {
+    #[serde(deserialize_with = "null_is_default")]
+    pub role: String,
+    /// A string, an array of parts, or `null`.
+    pub content: Value,
+    #[serde(deserialize_with = "null_is_default")]
+    pub reasoning: String,
+    /// Another spelling of `reasoning` that many clients send.
+    #[serde(deserialize_with = "null_is_default")]
+    pub reasoning_content: String,
+    /// `None` = no such key, which makes an absent `content` a mistake.
+    pub tool_calls: Option<Vec<ToolCall>>,
+    /// For role `tool`: the function that answered.
+    #[serde(deserialize_with = "null_is_default")]
+    pub name: String,
+    #[serde(deserialize_with = "null_is_default")]
+    pub tool_call_id: String,
+}
+
+/// A call that the assistant made earlier.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct ToolCall {
+    #[serde(deserialize_with = "null_is_default")]
+    pub id: String,
+    pub function: ToolCallFunction,
+}
+
+/// The called function; `arguments` is JSON in a string.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ToolCallFunction {
+    #[serde(deserialize_with = "null_is_default")]
+    pub name: String,
+    #[serde(deserialize_with = "null_is_default")]
+    pub arguments: String,
+}
+
+/// `response_format` of a request.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct ResponseFormat {
+    /// `text`, `json_object` or `json_schema`.
+    #[serde(rename = "type", deserialize_with = "null_is_default")]
+    pub kind: String,
+    pub json_schema: Option<JsonSchemaFormat>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct JsonSchemaFormat {
+    pub schema: Value,
+}
+
+/// `reasoning` of a request.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct Reasoning {
+    #[serde(deserialize_with = "null_is_default")]
+    pub effort: String,
+}
+
+/// The whole answer.
+#[derive(Debug, Clone, Serialize)]
+pub struct ChatCompletion {
+    pub id: String,
+    /// `chat.completion`
+    pub object: &'static str,
+    /// Unix seconds.
+    pub created: i64,
+    pub model: String,
+    pub system_fingerprint: &'static str,
+    pub choices: Vec<ChatChoice>,
+    pub usage: Usage,
+    #[serde(rename = "_debug_info", skip_serializing_if = "Option::is_none")]
+    pub debug_info: Option<DebugInfo>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ChatChoice {
+    pub index: usize,
+    pub message: AnswerMessage,
+    pub finish_reason: Option<FinishReason>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub logprobs: Option<Logprobs>,
+}
+
+/// The message of an answer; `content` is always a string.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct AnswerMessage {
+    /// `assistant`
+    pub role: &'static str,
+    pub content: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub reasoning: String,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tool_calls: Vec<AnswerToolCall>,
+}
+
+/// A whole call: its pieces are never sent one by one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct AnswerToolCall {
+    pub id: String,
+    pub index: u32,
+    /// `function`
+    #[serde(rename = "type")]
+    pub kind: &'static str,
+    pub function: ToolCallFunction,
+}
+
+/// One event of a stream.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ChatChunk<'a> {
+    pub id: &'a str,
+    /// `chat.completion.chunk`
+    pub object: &'static str,
+    pub created: i64,
+    pub model: &'a str,
+    pub system_fingerprint: &'static str,
+    pub choices: Vec<ChunkChoice>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub usage: Option<Usage>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct ChunkChoice {
+    pub index: usize,
+    pub delta: Delta,
+    pub finish_reason: Option<FinishReason>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub logprobs: Option<Logprobs>,
+}
+
+/// What a chunk adds to the message.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct Delta {
+    /// `assistant`, in a choice's first chunk only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub role: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub content: Option<String>,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub reasoning: String,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tool_calls: Vec<AnswerToolCall>,
+}

@@ -1,0 +1,84 @@
+//! `/v1/completions`.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::{FinishReason, StreamOptions, Usage};
+use crate::chat::null_is_default;
+
+/// Body of `POST /v1/completions`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct CompletionRequest {
+    #[serde(deserialize_with = "null_is_default")]
+    pub model: String,
+    /// A string or an array of strings.
+    pub prompt: Value,
+    #[serde(deserialize_with = "null_is_default")]
+    pub suffix: String,
+    pub max_tokens: Option<i64>,
+    pub n: Option<i64>,
+    pub temperature: Option<f64>,
+    pub top_p: Option<f64>,
+    pub frequency_penalty: Option<f64>,
+    pub presence_penalty: Option<f64>,
+    pub seed: Option<i64>,
+    /// A string or an array of strings.
+    pub stop: Value,
+    #[serde(deserialize_with = "null_is_default")]
+    pub stream: bool,
+    pub stream_options: Option<StreamOptions>,
+    /// Number of alternatives; 0 = only the chosen tokens.
+    pub logprobs: Option<i64>,
+    #[serde(rename = "_debug_render_only", deserialize_with = "null_is_default")]
+    pub debug_render_only: bool,
+}
+
+/// The whole answer.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Completion {
+    pub id: String,
+    /// `text_completion`
+    pub object: &'static str,
+    /// Unix seconds.
+    pub created: i64,
+    pub model: String,
+    pub system_fingerprint: &'static str,
+    pub choices: Vec<CompletionChoice>,
+    pub usage: Usage,
+}
+
+/// One event of a stream.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct CompletionChunk<'a> {
+    pub id: &'a str,
+    /// `text_completion`, as for a whole answer.
+    pub object: &'static str,
+    pub created: i64,
+    pub model: &'a str,
+    pub system_fingerprint: &'static str,
+    pub choices: Vec<CompletionChoice>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub usage: Option<Usage>,
+}
+
+/// One choice, or a piece of one.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct CompletionChoice {
+    pub text: String,
+    pub index: usize,
+    pub finish_reason: Option<FinishReason>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub logprobs: Option<CompletionLogprobs>,
+}
+
+/// Parallel lists, one entry for each token.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct CompletionLogprobs {
+    pub tokens: Vec<String>,
+    pub token_logprobs: Vec<f32>,
+    /// Alternatives with their log-probabilities.
+    pub top_logprobs: Vec<Map<String, Value>>,
+    /// Where each token begins in the choice's text, in characters.
+    pub text_offset: Vec<usize>,
+}

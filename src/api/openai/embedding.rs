@@ -1,0 +1,57 @@
+//! `/v1/embeddings`.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::chat::null_is_default;
+
+/// Body of `POST /v1/embeddings`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct EmbeddingRequest {
+    #[serde(deserialize_with = "null_is_default")]
+    pub model: String,
+    /// A string or an array of strings.
+    pub input: Value,
+    /// `float` or `base64`.
+    #[serde(deserialize_with = "null_is_default")]
+    pub encoding_format: String,
+    /// 0 = all.
+    #[serde(deserialize_with = "null_is_default")]
+    pub dimensions: i64,
+}
+
+/// Answer of `POST /v1/embeddings`.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct EmbeddingResponse {
+    /// `list`
+    pub object: &'static str,
+    pub data: Vec<EmbeddingItem>,
+    pub model: String,
+    pub usage: EmbeddingUsage,
+}
+
+/// The vector of one input.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct EmbeddingItem {
+    /// `embedding`
+    pub object: &'static str,
+    pub embedding: Embedding,
+    pub index: usize,
+}
+
+/// A vector in the form that was asked for.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum Embedding {
+    Floats(Vec<f32>),
+    /// Padded base64 of the values as little-endian float32.
+    Base64(String),
+}
+
+/// Both counters are the tokens of all inputs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct EmbeddingUsage {
+    pub prompt_tokens: u64,
+    pub total_tokens: u64,
+}

@@ -1,0 +1,20 @@
+//! The envelope of every error on the OpenAI routes, and of an error in the middle of a stream.
+
+use serde::Serialize;
+
+/// `{"error":{…}}`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ErrorBody {
+    pub error: ErrorDetail,
+}
+
+/// All four keys are always there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ErrorDetail {
+    pub message: String,
+    /// `invalid_request_error`, `not_found_error` or `api_error`.
+    #[serde(rename = "type")]
+    pub kind: &'static str,
+    pub param: Option<&'static str>,
+    pub code: Option<&'static str>,
+}

@@ -1,0 +1,64 @@
+//! What chat and completions have in common.
+
+use serde::{Deserialize, Serialize};
+
+use crate::chat::null_is_default;
+
+/// `stream_options` of a request.
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[serde(default)]
+pub struct StreamOptions {
+    /// The stream ends with a chunk that carries the counters.
+    #[serde(deserialize_with = "null_is_default")]
+    pub include_usage: bool,
+}
+
+/// Token counters of an answer.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Usage {
+    pub prompt_tokens: u64,
+    pub completion_tokens: u64,
+    pub total_tokens: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prompt_tokens_details: Option<PromptTokensDetails>,
+}
+
+/// Not in Ollama; clients show it where it is there.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct PromptTokensDetails {
+    /// The part of the prompt that came from the prefix cache.
+    pub cached_tokens: u64,
+}
+
+/// Why a choice ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FinishReason {
+    Stop,
+    Length,
+    ToolCalls,
+}
+
+/// `choices[].logprobs` of chat.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Logprobs {
+    pub content: Vec<TokenLogprob>,
+}
+
+/// Log-probability of one token. Unlike Ollama, `top_logprobs` is always there: typed clients
+/// require it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct TokenLogprob {
+    pub token: String,
+    pub logprob: f32,
+    pub bytes: Vec<u8>,
+    pub top_logprobs: Vec<TopLogprob>,
+}
+
+/// An alternative token.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct TopLogprob {
+    pub token: String,
+    pub logprob: f32,
+    pub bytes: Vec<u8>,
+}

@@ -1,0 +1,162 @@
+//! The config blob: what the weights say, what is inherited, what the request overrides.
+
+use serde_json::{Map, Value};
+
+use super::parts::Parts;
+use super::source::Base;
+use super::{CreateError, CreateRequest};
+use crate::model::ImageConfig;
+use crate::model::gguf::Metadata;
+use crate::units::format_count;
+
+/// Types that Ollama quantizes to.
+const QUANTIZATIONS: [&str; 7] = ["F32", "F16", "BF16", "Q8_0", "Q4_K_S", "Q4_K_M", "Q4_K"];
+
+/// Builds the config in Ollama's way: a field that is set is not set again.
+pub(super) fn build(
+    request: &CreateRequest,
+    base: &Base,
+    parts: &Parts<'_>,
+) -> Result<ImageConfig, CreateError> {
+    let inherited = &base.config;
+    let first = |given: &String, inherited: &String| {
+        if given.is_empty() { inherited } else { given }.clone()
+    };
+    let mut config = ImageConfig {
+        model_format: inherited.model_format.clone(),
+        renderer: first(&request.renderer, &inherited.renderer),
+        parser: first(&request.parser, &inherited.parser),
+        requires: first(&request.requires, &inherited.requires),
+        capabilities: inherited.capabilities.clone(),
+        architecture: "amd64".to_owned(),
+        os: "linux".to_owned(),
+        ..ImageConfig::default()
+    };
+    override_by(&mut config, &request.info)?;
+    for (_, header) in parts.weights() {
+        describe(&mut config, header);
+    }
+    let architecture = parts
+        .weights()
+        .next()
+        .map(|(_, header)| header.architecture());
+    if let Some((renderer, parser)) = architecture.and_then(built_in)
+        && (config.renderer.is_empty() || config.parser.is_empty())
+    {
+        set_if_empty(&mut config.renderer, renderer);
+        set_if_empty(&mut config.parser, parser);
+    }
+    Ok(config)
+}
+
+/// Whether renderer and parser are left to the architecture.
+pub(super) fn takes_default_renderer(request: &CreateRequest, base: &Base) -> bool {
+    let is_set = |given: &String, inherited: &String| !given.is_empty() || !inherited.is_empty();
+    !(is_set(&request.renderer, &base.config.renderer)
+        && is_set(&request.parser, &base.config.parser))
+}
+
+/// Refuses what we cannot do yet, after Ollama's own refusals.
+pub(super) fn check_quantize(wanted: &str, parts: &Parts<'_>) -> Result<(), CreateError> {
+    if wanted.is_empty() {
+        return Ok(());
+    }
+    let wanted = wanted.to_uppercase();
+    if !QUANTIZATIONS.contains(&wanted.as_str()) {
+        return Err(CreateError::internal(format!(
+            "unsupported quantization type {wanted} - supported types are F32, F16, Q4_K_S, Q4_K_M, Q8_0"
+        )));
+    }
+    let wanted = if wanted == "Q4_K" { "Q4_K_M" } else { &wanted };
+    for (_, header) in parts.weights() {
+        let have = header.file_type();
+        if have == wanted {
+            continue;
+        }
+        if !matches!(have.as_str(), "F16" | "BF16" | "F32") {
+            return Err(CreateError::internal(
+                "quantization is only supported for F16, BF16 and F32 models",
+            ));
+        }
+        return Err(CreateError::bad(format!(
+            "quantizing is not supported yet; run llama.cpp's `llama-quantize INPUT.gguf OUTPUT.gguf {wanted}` and \
+             create the model from the result"
+        )));
+    }
+    Ok(())
+}
+
+fn describe(config: &mut ImageConfig, header: &Metadata) {
+    set_if_empty(&mut config.model_format, "gguf");
+    set_if_empty(&mut config.model_family, header.architecture());
+    set_if_empty(
+        &mut config.model_type,
+        &format_count(header.parameter_count()),
+    );
+    set_if_empty(&mut config.file_type, &header.file_type());
+    config
+        .model_families
+        .get_or_insert_default()
+        .push(header.architecture().to_owned());
+}
+
+/// Renderer and parser of architectures that need built-in code.
+fn built_in(architecture: &str) -> Option<(&'static str, &'static str)> {
+    match architecture {
+        "gemma4" => Some(("gemma4", "gemma4")),
+        "laguna" => Some(("laguna", "laguna")),
+        _ if architecture.starts_with("nemotron_h") => Some(("nemotron-3-nano", "nemotron-3-nano")),
+        _ => None,
+    }
+}
+
+/// Applies `info`: what the request knows better.
+fn override_by(config: &mut ImageConfig, info: &Map<String, Value>) -> Result<(), CreateError> {
+    if let Some(Value::Array(words)) = info.get("capabilities") {
+        for word in words.iter().filter_map(Value::as_str) {
+            if !config.capabilities.iter().any(|known| known == word) {
+                config.capabilities.push(word.to_owned());
+            }
+        }
+    }
+    config.model_family = text(info, "model_family")?;
+    config.base_name = text(info, "base_name")?;
+    config.file_type = text(info, "quantization_level")?;
+    config.model_type = text(info, "parameter_size")?;
+    config.context_length = count(info, "context_length")?;
+    config.embedding_length = count(info, "embedding_length")?;
+    Ok(())
+}
+
+fn text(info: &Map<String, Value>, key: &str) -> Result<String, CreateError> {
+    match info.get(key) {
+        None | Some(Value::Null) => Ok(String::new()),
+        Some(Value::String(text)) => Ok(text.clone()),
+        Some(_) => Err(CreateError::bad(format!(
+            "info field \"{key}\" must be a string"
+        ))),
+    }
+}
+
+fn count(info: &Map<String, Value>, key: &str) -> Result<Option<u64>, CreateError> {
+    let Some(value) = info.get(key).filter(|value| !value.is_null()) else {
+        return Ok(None);
+    };
+    let Some(number) = value.as_f64() else {
+        return Err(CreateError::bad(format!(
+            "info field \"{key}\" must be a number"
+        )));
+    };
+    let whole = value.as_u64().or_else(|| format!("{number}").parse().ok());
+    whole.map(Some).ok_or_else(|| {
+        CreateError::bad(format!(
+            "info field \"{key}\" must be a non-negative integer"
+        ))
+    })
+}
+
+fn set_if_empty(field: &mut String, value: &str) {
+    if field.is_empty() {
+        value.clone_into(field);
+    }
+}

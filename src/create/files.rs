@@ -1,0 +1,184 @@
+//! Uploaded files: recognised, checked, turned into layers. Their bytes stay as they are.
+
+use std::collections::BTreeMap;
+use std::io::Read as _;
+use std::sync::Arc;
+
+use super::parts::Parts;
+use super::source::warn_of_layout;
+use super::{CreateError, parse_digest};
+use crate::model::gguf::{FileKind, GgufError, MAGIC, Metadata};
+use crate::model::{Digest, Layer, manifest as media};
+use crate::store::{Store, StoreError};
+
+/// What a set of files is uploaded for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wanted {
+    Model,
+    Adapter,
+    Draft,
+}
+
+/// File name → digest.
+type Files = BTreeMap<String, String>;
+
+/// Adds the layers of a set of files, in the order of their names.
+pub(super) fn add(parts: &mut Parts<'_>, files: &Files, wanted: Wanted) -> Result<(), CreateError> {
+    let files = gguf_files(parts.store, files, wanted)?;
+    check_count(&files, wanted)?;
+    let mut has_model = false;
+    for (name, digest) in files {
+        let (layer, header) = read(parts, name, digest, wanted)?;
+        if layer.media_type == media::MEDIA_MODEL {
+            if has_model {
+                return Err(CreateError::bad(format!(
+                    "{name}: there is another model file already; a model is made of one model file, beside \
+                     projectors and adapters"
+                )));
+            }
+            has_model = true;
+        }
+        parts.push(layer, Some(header));
+    }
+    Ok(())
+}
+
+/// The GGUF files of a set, decided as Ollama does: by names, else by the first bytes.
+fn gguf_files<'a>(
+    store: &Store,
+    files: &'a Files,
+    wanted: Wanted,
+) -> Result<Vec<(&'a str, Digest)>, CreateError> {
+    let named = |ending: &str| files.keys().any(|name| name.ends_with(ending));
+    if named(".safetensors") {
+        return Err(CreateError::bad(no_safetensors(wanted)));
+    }
+    let by_name = named(".gguf");
+    let mut found = Vec::new();
+    for (name, digest) in files {
+        let digest = parse_digest(digest)?;
+        // A folder with a GGUF file often holds the files that it was converted from.
+        if by_name && is_companion(name) {
+            continue;
+        }
+        if by_name || is_gguf(store, &digest)? {
+            found.push((name.as_str(), digest));
+        }
+    }
+    if found.is_empty() {
+        return Err(CreateError::bad("unknown type"));
+    }
+    Ok(found)
+}
+
+fn check_count(files: &[(&str, Digest)], wanted: Wanted) -> Result<(), CreateError> {
+    match wanted {
+        Wanted::Adapter if files.len() > 1 => {
+            Err(CreateError::bad("only one adapter is currently supported"))
+        }
+        Wanted::Draft if files.len() > 1 => Err(CreateError::bad(
+            "only one draft model is currently supported",
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn read(
+    parts: &mut Parts<'_>,
+    name: &str,
+    digest: Digest,
+    wanted: Wanted,
+) -> Result<(Layer, Arc<Metadata>), CreateError> {
+    parts.report("parsing GGUF");
+    let header = checked_header(parts.store, name, &digest)?;
+    warn_of_layout(&digest, &header);
+    let media_type = match (wanted, header.kind()) {
+        (Wanted::Model, FileKind::Model) => media::MEDIA_MODEL,
+        (Wanted::Model, FileKind::Projector) => media::MEDIA_PROJECTOR,
+        (Wanted::Model | Wanted::Adapter, FileKind::Adapter) => media::MEDIA_ADAPTER,
+        (Wanted::Draft, FileKind::Model) => media::MEDIA_DRAFT,
+        (Wanted::Adapter, _) => {
+            return Err(CreateError::bad(format!(
+                "{name}: not a LoRA adapter (`general.type` is not `adapter`)"
+            )));
+        }
+        (Wanted::Draft, _) => {
+            return Err(CreateError::bad(format!("{name}: not a draft model")));
+        }
+    };
+    let mut layer = parts.store.existing_layer(media_type, &digest)?;
+    // Where a projector or an adapter came from is of use; the model layer's would be shown as
+    // the name of a parent model.
+    if media_type != media::MEDIA_MODEL {
+        name.clone_into(&mut layer.from);
+    }
+    Ok((layer, header))
+}
+
+/// Reads the whole header: every tensor must lie within the file, and every number on which
+/// llama.cpp would abort must be in its range.
+fn checked_header(
+    store: &Store,
+    name: &str,
+    digest: &Digest,
+) -> Result<Arc<Metadata>, CreateError> {
+    let named = |error: GgufError| match error {
+        GgufError::NotGguf => CreateError::bad(error.to_string()),
+        GgufError::Invalid(_) => CreateError::bad(format!("{name}: {error}")),
+        GgufError::Io(error) => CreateError::internal(format!("{name}: {error}")),
+    };
+    if !store.has_blob(digest) {
+        return Err(StoreError::BlobNotFound(*digest).into());
+    }
+    let header = store.gguf(&store.blob_path(digest)).map_err(named)?;
+    header.validate().map_err(named)?;
+    refuse_split(name, &header)?;
+    Ok(header)
+}
+
+fn refuse_split(name: &str, header: &Metadata) -> Result<(), CreateError> {
+    let count = header
+        .number("split.count")
+        .or_else(|| header.number(".split.count"))
+        .unwrap_or_default();
+    if count <= 1 {
+        return Ok(());
+    }
+    Err(CreateError::bad(format!(
+        "{name}: one of {count} parts of a split GGUF file, which cannot be imported yet; join them with \
+         llama.cpp's `llama-gguf-split --merge FIRST-PART OUTPUT.gguf` and create the model from the result"
+    )))
+}
+
+fn no_safetensors(wanted: Wanted) -> &'static str {
+    match wanted {
+        Wanted::Adapter => {
+            "importing safetensors adapters is not supported; convert the adapter with llama.cpp's \
+             `convert_lora_to_gguf.py` and use the GGUF file"
+        }
+        Wanted::Model | Wanted::Draft => {
+            "importing safetensors is not supported; convert the model with llama.cpp's \
+             `convert_hf_to_gguf.py` and create it from the GGUF file"
+        }
+    }
+}
+
+fn is_companion(name: &str) -> bool {
+    name.ends_with(".json") || name.ends_with(".jinja") || name.ends_with("tokenizer.model")
+}
+
+fn is_gguf(store: &Store, digest: &Digest) -> Result<bool, CreateError> {
+    if !store.has_blob(digest) {
+        return Err(StoreError::BlobNotFound(*digest).into());
+    }
+    let read = || -> std::io::Result<[u8; 4]> {
+        let mut start = [0; 4];
+        fs_err::File::open(store.blob_path(digest))?.read_exact(&mut start)?;
+        Ok(start)
+    };
+    match read() {
+        Ok(start) => Ok(start == MAGIC || start == *b"FUGG"),
+        Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => Ok(false),
+        Err(error) => Err(CreateError::internal(error.to_string())),
+    }
+}

@@ -1,0 +1,66 @@
+//! The small layers: template, system text, licenses, parameters, messages; in Ollama's order.
+
+use serde_json::{Map, Value, json};
+
+use super::parts::{Parts, to_json};
+use super::source::Base;
+use super::{CreateError, CreateRequest};
+use crate::model::{Options, go_json, manifest as media};
+
+/// What Gemma 4's built-in renderer ends a turn with.
+const GEMMA4_STOP: &str = "<turn|>";
+
+/// Adds or replaces the layers that a request names; what it does not name is inherited.
+pub(super) fn apply(
+    parts: &mut Parts<'_>,
+    request: &CreateRequest,
+    base: &Base,
+) -> Result<(), CreateError> {
+    if !request.template.is_empty() {
+        parts.remove(media::MEDIA_TEMPLATE);
+        parts.remove(media::MEDIA_PROMPT);
+        parts.append(media::MEDIA_TEMPLATE, request.template.as_bytes())?;
+    }
+    // An empty text keeps the inherited one: Ollama has no way to remove it either.
+    if !request.system.is_empty() {
+        parts.remove(media::MEDIA_SYSTEM);
+        parts.append(media::MEDIA_SYSTEM, request.system.as_bytes())?;
+    }
+    for license in request.licenses.iter().filter(|text| !text.is_empty()) {
+        parts.append(media::MEDIA_LICENSE, license.as_bytes())?;
+    }
+    params(parts, request, base)?;
+    if !request.messages.is_empty() {
+        parts.remove(media::MEDIA_MESSAGES);
+        parts.append(media::MEDIA_MESSAGES, &to_json(&request.messages)?)?;
+    }
+    Ok(())
+}
+
+/// One layer with the inherited parameters under the given ones.
+fn params(parts: &mut Parts<'_>, request: &CreateRequest, base: &Base) -> Result<(), CreateError> {
+    let mut params = base.params.clone();
+    params.extend(request.parameters.clone());
+    let is_gemma4 = parts
+        .weights()
+        .next()
+        .is_some_and(|(_, header)| header.architecture() == "gemma4");
+    if is_gemma4 && super::config::takes_default_renderer(request, base) {
+        params.entry("stop").or_insert_with(|| json!([GEMMA4_STOP]));
+    }
+    // Told now and not at the first request, which would fail for ever.
+    check(&request.parameters)?;
+    if params.is_empty() {
+        return Ok(());
+    }
+    parts.remove(media::MEDIA_PARAMS);
+    parts.append(media::MEDIA_PARAMS, &to_json(&go_json::sorted(&params))?)
+}
+
+fn check(parameters: &Map<String, Value>) -> Result<(), CreateError> {
+    let (_, unknown) = Options::merge(&[parameters]).map_err(CreateError::bad)?;
+    for name in unknown {
+        tracing::warn!(name, "invalid option provided");
+    }
+    Ok(())
+}

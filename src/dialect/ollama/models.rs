@@ -1,0 +1,220 @@
+//! From stored and loaded models to the answers of `tags`, `show` and `ps`.
+
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use serde_json::{Map, Value};
+
+use crate::api::ollama as api;
+use crate::model::capability::{self, Sources};
+use crate::model::gguf::{Metadata, SHORT_ARRAY};
+use crate::model::modelfile::{Shown, parameters_text};
+use crate::model::{ImageConfig, go_json};
+use crate::scheduler::LoadedModel;
+use crate::store::{ListedModel, Model};
+use crate::units::{format_count, rfc3339_local};
+
+/// "Forever" is a date about 292 years ahead, as Go's longest duration is.
+const FOREVER_NANOS: i64 = i64::MAX;
+
+/// Headers of a model's files, as far as they could be read.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Files<'a> {
+    pub weights: Option<&'a Metadata>,
+    /// The first projector.
+    pub projector: Option<&'a Metadata>,
+    /// There is a projector, readable or not.
+    pub has_projector: bool,
+}
+
+/// Spells one entry of `tags`.
+pub fn listed(model: &ListedModel, files: &Files<'_>) -> api::ListedModel {
+    let number = |key| files.weights.and_then(|weights| weights.number(key));
+    let config = &model.config;
+    api::ListedModel {
+        name: model.name.short(),
+        model: model.name.short(),
+        remote_model: config.remote_model.clone(),
+        remote_host: config.remote_host.clone(),
+        modified_at: rfc3339_local(model.modified),
+        size: model.size,
+        digest: model.digest.clone(),
+        details: api::ModelDetails {
+            context_length: number(".context_length").or(config.context_length),
+            embedding_length: number(".embedding_length").or(config.embedding_length),
+            ..details(config, files.weights)
+        },
+        capabilities: capabilities(config, files),
+    }
+}
+
+/// Spells one entry of `ps`; `config` is absent when the model was deleted meanwhile.
+pub fn loaded(
+    model: &LoadedModel,
+    config: Option<&ImageConfig>,
+    now: Timestamp,
+) -> api::ProcessModel {
+    let forever = jiff::SignedDuration::from_nanos(FOREVER_NANOS);
+    let expires = model
+        .expires_at
+        .or_else(|| now.checked_add(forever).ok())
+        .unwrap_or(Timestamp::MAX);
+    api::ProcessModel {
+        name: model.name.short(),
+        model: model.name.short(),
+        size: model.info.size_bytes,
+        digest: model.digest.clone(),
+        details: config
+            .map(|config| details(config, None))
+            .unwrap_or_default(),
+        expires_at: rfc3339_local(expires),
+        size_vram: model.info.vram_bytes,
+        context_length: model.context_length.into(),
+        slots: model.info.n_slots,
+        slots_busy: u32::try_from(model.n_active).unwrap_or(u32::MAX),
+    }
+}
+
+/// Spells the answer of `show`.
+pub fn show(model: &Model, files: &Files<'_>, request: &api::ShowRequest) -> api::ShowResponse {
+    let system = if request.system.is_empty() {
+        model.system.clone().unwrap_or_default()
+    } else {
+        request.system.clone()
+    };
+    let jinja = files
+        .weights
+        .and_then(|weights| weights.string("tokenizer.chat_template"))
+        .filter(|text| !text.is_empty());
+    let template = jinja.or(model.template.as_deref()).unwrap_or_default();
+    let info = |header: Option<&Metadata>| {
+        header.map_or_else(Map::new, |header| key_values(header, request.verbose))
+    };
+    api::ShowResponse {
+        license: model.licenses.join("\n"),
+        modelfile: modelfile(model, &system, &request.options),
+        parameters: parameters_text(&model.params),
+        template: template.to_owned(),
+        system,
+        renderer: model.config.renderer.clone(),
+        parser: model.config.parser.clone(),
+        details: api::ModelDetails {
+            parent_model: parent(model),
+            ..details(&model.config, files.weights)
+        },
+        messages: model.messages.clone(),
+        remote_model: model.config.remote_model.clone(),
+        remote_host: model.config.remote_host.clone(),
+        model_info: info(files.weights),
+        projector_info: info(files.projector),
+        tensors: files.weights.map(tensors).unwrap_or_default(),
+        capabilities: capabilities(&model.config, files),
+        modified_at: rfc3339_local(model.modified),
+        requires: model.config.requires.clone(),
+    }
+}
+
+fn details(config: &ImageConfig, weights: Option<&Metadata>) -> api::ModelDetails {
+    let quantization = match config.file_type.as_str() {
+        "" | "unknown" => weights.map(Metadata::file_type),
+        _ => None,
+    };
+    let size = weights.filter(|_| config.model_type.is_empty());
+    api::ModelDetails {
+        format: config.model_format.clone(),
+        family: config.model_family.clone(),
+        families: config.model_families.clone(),
+        parameter_size: size.map_or_else(
+            || config.model_type.clone(),
+            |weights| format_count(weights.parameter_count()),
+        ),
+        quantization_level: quantization.unwrap_or_else(|| config.file_type.clone()),
+        ..api::ModelDetails::default()
+    }
+}
+
+fn capabilities(config: &ImageConfig, files: &Files<'_>) -> Vec<String> {
+    let found = capability::detect(&Sources {
+        config: &config.capabilities,
+        gguf: files.weights,
+        projector: files.projector,
+        has_projector: files.has_projector,
+        family: &config.model_family,
+        uses_jinja: true,
+    });
+    found
+        .into_iter()
+        .map(|capability| capability.as_str().to_owned())
+        .collect()
+}
+
+/// The name of the model that this one was made of.
+fn parent(model: &Model) -> String {
+    let mut layers = model.manifest.layers.iter();
+    layers
+        .find(|layer| layer.media_type == crate::model::manifest::MEDIA_MODEL)
+        .map(|layer| layer.from.clone())
+        .unwrap_or_default()
+}
+
+fn modelfile(model: &Model, system: &str, options: &Map<String, Value>) -> String {
+    let text = |path: &PathBuf| path.to_string_lossy().into_owned();
+    let texts = |paths: &[PathBuf]| paths.iter().map(text).collect::<Vec<_>>();
+    let mut parameters = model.params.clone();
+    parameters.extend(options.clone());
+    let weights = model.weights.as_deref().map(Path::to_string_lossy);
+    let draft = model.draft.as_deref().map(Path::to_string_lossy);
+    let shown = Shown {
+        name: &model.name.short(),
+        weights: weights.as_deref(),
+        adapters: &texts(&model.adapters),
+        draft: draft.as_deref(),
+        projectors: &texts(&model.projectors),
+        template: model.template.as_deref(),
+        system: (!system.is_empty()).then_some(system),
+        renderer: &model.config.renderer,
+        parser: &model.config.parser,
+        requires: &model.config.requires,
+        parameters: &parameters,
+        licenses: &model.licenses,
+        messages: &model.messages,
+    };
+    shown.modelfile()
+}
+
+/// A header's keys in order; long arrays (vocabularies) only when `verbose`.
+fn key_values(header: &Metadata, verbose: bool) -> Map<String, Value> {
+    let mut values = Map::new();
+    for (key, value) in &header.values {
+        if key == "general.name" || key == "tokenizer.chat_template" {
+            continue;
+        }
+        let long = value
+            .as_array()
+            .is_some_and(|items| items.len() > SHORT_ARRAY);
+        let value = if long && !verbose {
+            Value::Null
+        } else {
+            value.clone()
+        };
+        values.insert(key.clone(), value);
+    }
+    let count = header.parameter_count().into();
+    values.insert("general.parameter_count".to_owned(), count);
+    if verbose {
+        return values;
+    }
+    go_json::sorted(&values)
+}
+
+fn tensors(header: &Metadata) -> Vec<api::Tensor> {
+    header
+        .tensors
+        .iter()
+        .map(|tensor| api::Tensor {
+            name: tensor.name.clone(),
+            kind: tensor.kind.clone(),
+            shape: tensor.shape.clone(),
+        })
+        .collect()
+}

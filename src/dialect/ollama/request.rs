@@ -1,0 +1,223 @@
+//! From Ollama's requests to native ones. Errors have Ollama's texts, in Ollama's order.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::api::ollama as api;
+use crate::chat::Think;
+use crate::config::KeepAlive;
+use crate::create;
+use crate::inference::{
+    ChatRequest, EmbedRequest, GenerateRequest, InferenceError, InferenceErrorKind, RequestOptions,
+};
+use crate::units::parse_go_duration;
+
+/// Longer times are as good as forever, and no clock overflows.
+const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+
+const MOST_TOP_LOGPROBS: i64 = 20;
+
+/// Converts a chat request; `client` says who asks.
+///
+/// # Errors
+/// Bad `keep_alive`, `think` or `top_logprobs` (400).
+pub fn chat(request: api::ChatRequest, client: String) -> Result<ChatRequest, InferenceError> {
+    let keep_alive = keep_alive(&request.keep_alive)?;
+    let think = think(&request.think)?;
+    let top_logprobs = top_logprobs(request.top_logprobs)?;
+    Ok(ChatRequest {
+        common: RequestOptions {
+            model: request.model,
+            options: request.options,
+            keep_alive,
+            format: request.format,
+            think,
+            truncate: request.truncate,
+            shift: request.shift,
+            logprobs: request.logprobs,
+            top_logprobs,
+            debug_render_only: request.debug_render_only,
+            client,
+            ..RequestOptions::default()
+        },
+        messages: request.messages,
+        tools: request.tools,
+    })
+}
+
+/// Converts a generate request; `client` says who asks.
+///
+/// # Errors
+/// As [`chat`].
+pub fn generate(
+    request: api::GenerateRequest,
+    client: String,
+) -> Result<GenerateRequest, InferenceError> {
+    let keep_alive = keep_alive(&request.keep_alive)?;
+    let think = think(&request.think)?;
+    let top_logprobs = top_logprobs(request.top_logprobs)?;
+    let given = |text: String| (!text.is_empty()).then_some(text);
+    Ok(GenerateRequest {
+        common: RequestOptions {
+            model: request.model,
+            options: request.options,
+            keep_alive,
+            format: request.format,
+            think,
+            truncate: request.truncate,
+            shift: request.shift,
+            logprobs: request.logprobs,
+            top_logprobs,
+            debug_render_only: request.debug_render_only,
+            client,
+            ..RequestOptions::default()
+        },
+        prompt: request.prompt,
+        suffix: request.suffix,
+        system: given(request.system),
+        template: given(request.template),
+        context: request.context,
+        raw: request.raw,
+        images: request.images,
+    })
+}
+
+/// Converts a request for embeddings; no input at all only loads the model.
+///
+/// # Errors
+/// An input that is no text and no list of texts, a bad `keep_alive` (400).
+pub fn embed(request: api::EmbedRequest, client: String) -> Result<EmbedRequest, InferenceError> {
+    let keep_alive = keep_alive(&request.keep_alive)?;
+    let inputs = inputs(request.input).ok_or_else(|| invalid("invalid input type"))?;
+    Ok(EmbedRequest {
+        common: RequestOptions {
+            model: request.model,
+            options: request.options,
+            keep_alive,
+            truncate: request.truncate,
+            client,
+            ..RequestOptions::default()
+        },
+        inputs,
+        dimensions: usize::try_from(request.dimensions).unwrap_or_default(),
+        legacy: false,
+    })
+}
+
+/// Converts a request for one embedding (`/api/embeddings`).
+///
+/// # Errors
+/// A bad `keep_alive` (400).
+pub fn embeddings(
+    request: api::EmbeddingsRequest,
+    client: String,
+) -> Result<EmbedRequest, InferenceError> {
+    let keep_alive = keep_alive(&request.keep_alive)?;
+    let given = (!request.prompt.is_empty()).then_some(request.prompt);
+    Ok(EmbedRequest {
+        common: RequestOptions {
+            model: request.model,
+            options: request.options,
+            keep_alive,
+            client,
+            ..RequestOptions::default()
+        },
+        inputs: given.into_iter().collect(),
+        dimensions: 0,
+        legacy: true,
+    })
+}
+
+/// Converts what `create` makes a model of.
+pub fn create(request: api::CreateRequest) -> create::CreateRequest {
+    let given = |text: String| (!text.is_empty()).then_some(text);
+    create::CreateRequest {
+        from: given(request.from),
+        files: request.files,
+        adapters: request.adapters,
+        draft_files: request.draft_files,
+        template: request.template,
+        system: request.system,
+        licenses: match request.license {
+            None => Vec::new(),
+            Some(api::StringOrList::One(text)) => given(text).into_iter().collect(),
+            Some(api::StringOrList::Many(texts)) => texts,
+        },
+        parameters: request.parameters,
+        messages: request.messages,
+        quantize: given(request.quantize).unwrap_or(request.quantization),
+        renderer: request.renderer,
+        parser: request.parser,
+        requires: request.requires,
+        info: request.info,
+    }
+}
+
+/// Reads a keep-alive: seconds or a Go duration; negative means forever.
+///
+/// # Errors
+/// 400 with Go's text for other strings and types.
+pub fn keep_alive(value: &Value) -> Result<Option<KeepAlive>, InferenceError> {
+    let seconds = match value {
+        Value::Null => return Ok(None),
+        Value::Number(number) => number.as_f64().unwrap_or_default(),
+        Value::String(text) => {
+            let nanos = parse_go_duration(text).map_err(invalid)?;
+            return Ok(Some(match u64::try_from(nanos) {
+                Ok(nanos) => keep_for(Duration::from_nanos(nanos)),
+                Err(_) => KeepAlive::Forever,
+            }));
+        }
+        Value::Bool(_) => return Err(unsupported("bool")),
+        Value::Array(_) => return Err(unsupported("[]interface {}")),
+        Value::Object(_) => return Err(unsupported("map[string]interface {}")),
+    };
+    // Negative and absurdly large numbers are no durations; both mean forever.
+    Ok(Some(
+        Duration::try_from_secs_f64(seconds).map_or(KeepAlive::Forever, keep_for),
+    ))
+}
+
+fn keep_for(time: Duration) -> KeepAlive {
+    if time > LONGEST {
+        KeepAlive::Forever
+    } else {
+        KeepAlive::For(time)
+    }
+}
+
+fn unsupported(kind: &str) -> InferenceError {
+    invalid(format!("Unsupported type: '{kind}'"))
+}
+
+fn think(value: &Value) -> Result<Option<Think>, InferenceError> {
+    Think::from_json(value).map_err(invalid)
+}
+
+fn top_logprobs(count: i64) -> Result<u32, InferenceError> {
+    u32::try_from(count)
+        .ok()
+        .filter(|_| count <= MOST_TOP_LOGPROBS)
+        .ok_or_else(|| invalid("top_logprobs must be between 0 and 20"))
+}
+
+fn inputs(input: Value) -> Option<Vec<String>> {
+    match input {
+        Value::Null => Some(Vec::new()),
+        Value::String(text) if text.is_empty() => Some(Vec::new()),
+        Value::String(text) => Some(vec![text]),
+        Value::Array(items) => items
+            .into_iter()
+            .map(|item| match item {
+                Value::String(text) => Some(text),
+                _ => None,
+            })
+            .collect(),
+        _ => None,
+    }
+}
+
+fn invalid(message: impl Into<String>) -> InferenceError {
+    InferenceError::new(InferenceErrorKind::Invalid, message)
+}

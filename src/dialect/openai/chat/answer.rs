@@ -1,0 +1,226 @@
+//! Chunks of one or more choices → a stream's events, or the whole answer.
+
+use super::super::head::{FINGERPRINT, Head};
+use super::super::tally::Tally;
+use super::super::values::{finish_reason, logprob};
+use crate::api::ollama::DebugInfo;
+use crate::api::openai::{
+    AnswerMessage, AnswerToolCall, ChatChoice, ChatChunk, ChatCompletion, ChunkChoice, Delta,
+    Logprobs, ToolCallFunction,
+};
+use crate::chat::ToolCall;
+use crate::inference::{Chunk, Done, Logprob};
+
+const ASSISTANT: &str = "assistant";
+
+/// Spells a stream.
+#[derive(Debug)]
+pub struct ChatStream {
+    head: Head,
+    choices: Vec<Progress>,
+    tally: Tally,
+    include_usage: bool,
+}
+
+/// How far a choice has come.
+#[derive(Debug, Clone, Copy, Default)]
+struct Progress {
+    has_role: bool,
+    has_calls: bool,
+}
+
+impl ChatStream {
+    /// Starts a stream of `n` choices.
+    pub fn new(head: Head, n: usize, include_usage: bool) -> Self {
+        Self {
+            head,
+            choices: vec![Progress::default(); n],
+            tally: Tally::default(),
+            include_usage,
+        }
+    }
+
+    /// Spells a chunk of the choice `index`: no event, one, or a few.
+    pub fn push(&mut self, index: usize, chunk: Chunk) -> Vec<ChatChunk<'_>> {
+        let Some(progress) = self.choices.get_mut(index) else {
+            return Vec::new();
+        };
+        if let Some(done) = &chunk.done {
+            self.tally.add(done.timings.as_ref(), index > 0);
+        }
+        let pieces = progress.pieces(index, chunk);
+        let head = &self.head;
+        pieces
+            .into_iter()
+            .map(|piece| event(head, vec![piece]))
+            .collect()
+    }
+
+    /// The event after the last choice has ended: the counters, if they were asked for.
+    pub fn end(&self) -> Option<ChatChunk<'_>> {
+        self.include_usage.then(|| ChatChunk {
+            usage: Some(self.tally.usage()),
+            ..event(&self.head, Vec::new())
+        })
+    }
+}
+
+fn event(head: &Head, choices: Vec<ChunkChoice>) -> ChatChunk<'_> {
+    ChatChunk {
+        id: &head.id,
+        object: "chat.completion.chunk",
+        created: head.created,
+        model: &head.model,
+        system_fingerprint: FINGERPRINT,
+        choices,
+        usage: None,
+    }
+}
+
+impl Progress {
+    fn pieces(&mut self, index: usize, chunk: Chunk) -> Vec<ChunkChoice> {
+        let mut pieces = Vec::new();
+        let mut content = Delta {
+            content: Some(chunk.content),
+            tool_calls: chunk.tool_calls.into_iter().map(tool_call).collect(),
+            ..Delta::default()
+        };
+        let mut logprobs = logprobs(chunk.logprobs);
+        self.has_calls |= !content.tool_calls.is_empty();
+        let has_content = content
+            .content
+            .as_ref()
+            .is_some_and(|text| !text.is_empty())
+            || !content.tool_calls.is_empty();
+        if has_content && !chunk.thinking.is_empty() {
+            let reasoning = Delta {
+                reasoning: chunk.thinking,
+                ..Delta::default()
+            };
+            pieces.push(self.piece(index, reasoning, logprobs.take()));
+            pieces.push(self.piece(index, content, None));
+        } else if has_content || !chunk.thinking.is_empty() || logprobs.is_some() || !self.has_role
+        {
+            content.reasoning = chunk.thinking;
+            pieces.push(self.piece(index, content, logprobs));
+        }
+        if let Some(done) = chunk.done {
+            pieces.push(ChunkChoice {
+                index,
+                finish_reason: finish_reason(done.reason, self.has_calls),
+                ..ChunkChoice::default()
+            });
+        }
+        pieces
+    }
+
+    fn piece(&mut self, index: usize, delta: Delta, logprobs: Option<Logprobs>) -> ChunkChoice {
+        let is_first = !std::mem::replace(&mut self.has_role, true);
+        ChunkChoice {
+            index,
+            delta: Delta {
+                role: is_first.then_some(ASSISTANT),
+                ..delta
+            },
+            finish_reason: None,
+            logprobs,
+        }
+    }
+}
+
+/// Collects the whole answer.
+#[derive(Debug)]
+pub struct ChatFold {
+    head: Head,
+    choices: Vec<ChatChoice>,
+    tally: Tally,
+    debug: Option<DebugInfo>,
+}
+
+impl ChatFold {
+    /// Starts an answer of `n` choices.
+    pub fn new(head: Head, n: usize) -> Self {
+        let choices = (0..n).map(|index| ChatChoice {
+            index,
+            message: AnswerMessage {
+                role: ASSISTANT,
+                ..AnswerMessage::default()
+            },
+            finish_reason: None,
+            logprobs: None,
+        });
+        Self {
+            head,
+            choices: choices.collect(),
+            tally: Tally::default(),
+            debug: None,
+        }
+    }
+
+    /// Adds a chunk of the choice `index`.
+    pub fn push(&mut self, index: usize, chunk: Chunk) {
+        let Some(choice) = self.choices.get_mut(index) else {
+            return;
+        };
+        let message = &mut choice.message;
+        message.content.push_str(&chunk.content);
+        message.reasoning.push_str(&chunk.thinking);
+        message
+            .tool_calls
+            .extend(chunk.tool_calls.into_iter().map(tool_call));
+        if let Some(more) = logprobs(chunk.logprobs) {
+            match &mut choice.logprobs {
+                Some(logprobs) => logprobs.content.extend(more.content),
+                none => *none = Some(more),
+            }
+        }
+        if let Some(done) = chunk.done {
+            let has_calls = !message.tool_calls.is_empty();
+            choice.finish_reason = finish_reason(done.reason, has_calls);
+            self.finish_choice(index, done);
+        }
+    }
+
+    fn finish_choice(&mut self, index: usize, done: Done) {
+        self.tally.add(done.timings.as_ref(), index > 0);
+        if let Some((rendered_template, n_images)) = done.debug {
+            self.debug = Some(DebugInfo {
+                rendered_template,
+                image_count: n_images as u64,
+            });
+        }
+    }
+
+    /// The answer, once every choice has ended.
+    pub fn end(self) -> ChatCompletion {
+        ChatCompletion {
+            id: self.head.id,
+            object: "chat.completion",
+            created: self.head.created,
+            model: self.head.model,
+            system_fingerprint: FINGERPRINT,
+            choices: self.choices,
+            usage: self.tally.usage(),
+            debug_info: self.debug,
+        }
+    }
+}
+
+fn tool_call(call: ToolCall) -> AnswerToolCall {
+    let function = call.function;
+    AnswerToolCall {
+        id: call.id,
+        index: function.index,
+        kind: "function",
+        function: ToolCallFunction {
+            name: function.name,
+            arguments: serde_json::Value::Object(function.arguments).to_string(),
+        },
+    }
+}
+
+fn logprobs(native: Vec<Logprob>) -> Option<Logprobs> {
+    (!native.is_empty()).then(|| Logprobs {
+        content: native.into_iter().map(logprob).collect(),
+    })
+}

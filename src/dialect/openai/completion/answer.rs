@@ -1,0 +1,163 @@
+//! Chunks of one or more choices → a stream's events, or the whole answer.
+
+use serde_json::Map;
+
+use super::super::head::{FINGERPRINT, Head};
+use super::super::tally::Tally;
+use super::super::values::{finish_reason, logprob};
+use crate::api::openai::{
+    Completion, CompletionChoice, CompletionChunk, CompletionLogprobs, Usage,
+};
+use crate::inference::{Chunk, Logprob};
+
+const OBJECT: &str = "text_completion";
+
+/// Spells a stream.
+#[derive(Debug)]
+pub struct CompletionStream {
+    head: Head,
+    /// Where the next token of each choice begins, in characters.
+    offsets: Vec<usize>,
+    n_per_prompt: usize,
+    tally: Tally,
+    include_usage: bool,
+}
+
+impl CompletionStream {
+    /// Starts a stream of `n` choices, of which `n_per_prompt` in a row share a prompt.
+    pub fn new(head: Head, n: usize, n_per_prompt: usize, include_usage: bool) -> Self {
+        Self {
+            head,
+            offsets: vec![0; n],
+            n_per_prompt,
+            tally: Tally::default(),
+            include_usage,
+        }
+    }
+
+    /// Spells a chunk of the choice `index`; one that holds only thinking is no event.
+    pub fn push(&mut self, index: usize, chunk: Chunk) -> Option<CompletionChunk<'_>> {
+        let offset = self.offsets.get_mut(index)?;
+        if let Some(done) = &chunk.done {
+            let shares_prompt = !index.is_multiple_of(self.n_per_prompt);
+            self.tally.add(done.timings.as_ref(), shares_prompt);
+        }
+        if chunk.content.is_empty() && chunk.logprobs.is_empty() && chunk.done.is_none() {
+            return None;
+        }
+        let choice = CompletionChoice {
+            index,
+            logprobs: logprobs(chunk.logprobs, offset),
+            finish_reason: chunk
+                .done
+                .and_then(|done| finish_reason(done.reason, false)),
+            text: chunk.content,
+        };
+        // As Ollama does: the counters of all but the last event are zero.
+        let usage = self.include_usage.then(Usage::default);
+        Some(event(&self.head, vec![choice], usage))
+    }
+
+    /// The event after the last choice has ended: the counters, if they were asked for.
+    pub fn end(&self) -> Option<CompletionChunk<'_>> {
+        self.include_usage
+            .then(|| event(&self.head, Vec::new(), Some(self.tally.usage())))
+    }
+}
+
+fn event(head: &Head, choices: Vec<CompletionChoice>, usage: Option<Usage>) -> CompletionChunk<'_> {
+    CompletionChunk {
+        id: &head.id,
+        object: OBJECT,
+        created: head.created,
+        model: &head.model,
+        system_fingerprint: FINGERPRINT,
+        choices,
+        usage,
+    }
+}
+
+/// Collects the whole answer.
+#[derive(Debug)]
+pub struct CompletionFold {
+    head: Head,
+    choices: Vec<CompletionChoice>,
+    /// Where the next token of each choice begins, in characters.
+    offsets: Vec<usize>,
+    n_per_prompt: usize,
+    tally: Tally,
+}
+
+impl CompletionFold {
+    /// Starts an answer of `n` choices, of which `n_per_prompt` in a row share a prompt.
+    pub fn new(head: Head, n: usize, n_per_prompt: usize) -> Self {
+        let choices = (0..n).map(|index| CompletionChoice {
+            index,
+            ..CompletionChoice::default()
+        });
+        Self {
+            head,
+            choices: choices.collect(),
+            offsets: vec![0; n],
+            n_per_prompt,
+            tally: Tally::default(),
+        }
+    }
+
+    /// Adds a chunk of the choice `index`.
+    pub fn push(&mut self, index: usize, chunk: Chunk) {
+        let offset = self.offsets.get_mut(index);
+        let Some((choice, offset)) = self.choices.get_mut(index).zip(offset) else {
+            return;
+        };
+        if let Some(more) = logprobs(chunk.logprobs, offset) {
+            let all = choice.logprobs.get_or_insert_default();
+            all.tokens.extend(more.tokens);
+            all.token_logprobs.extend(more.token_logprobs);
+            all.top_logprobs.extend(more.top_logprobs);
+            all.text_offset.extend(more.text_offset);
+        }
+        choice.text.push_str(&chunk.content);
+        if let Some(done) = chunk.done {
+            choice.finish_reason = finish_reason(done.reason, false);
+            let shares_prompt = !index.is_multiple_of(self.n_per_prompt);
+            self.tally.add(done.timings.as_ref(), shares_prompt);
+        }
+    }
+
+    /// The answer, once every choice has ended.
+    pub fn end(self) -> Completion {
+        Completion {
+            id: self.head.id,
+            object: OBJECT,
+            created: self.head.created,
+            model: self.head.model,
+            system_fingerprint: FINGERPRINT,
+            choices: self.choices,
+            usage: self.tally.usage(),
+        }
+    }
+}
+
+/// Spells log-probabilities as parallel lists and moves `offset` behind the last token.
+fn logprobs(native: Vec<Logprob>, offset: &mut usize) -> Option<CompletionLogprobs> {
+    if native.is_empty() {
+        return None;
+    }
+    let mut lists = CompletionLogprobs::default();
+    for token in native.into_iter().map(logprob) {
+        lists.text_offset.push(*offset);
+        // A character of several tokens counts where it begins.
+        let begins = |byte: &&u8| **byte & 0xC0 != 0x80;
+        *offset += token.bytes.iter().filter(begins).count();
+        let top: Map<_, _> = token
+            .top_logprobs
+            .into_iter()
+            .map(|top| (top.token, top.logprob.into()))
+            .collect();
+        lists.tokens.push(token.token);
+        lists.token_logprobs.push(token.logprob);
+        lists.top_logprobs.push(top);
+    }
+    Some(lists)
+}

@@ -1,0 +1,24 @@
+//! OpenAI's spelling of our requests and answers (OpenAI specification A.2 to A.5, B.2 to B.4).
+//!
+//! One submodule for each endpoint group. A request for `n` choices becomes `n` native requests;
+//! answers are built from chunks that carry the index of their choice, either event by event
+//! (`…Stream`) or whole (`…Fold`).
+
+pub mod chat;
+pub mod completion;
+pub mod embedding;
+mod head;
+pub mod models;
+mod tally;
+mod values;
+
+pub use head::Head;
+
+use crate::inference::{InferenceError, InferenceErrorKind};
+
+/// The most choices of one request: OpenAI's own limit of `n`.
+const MAX_CHOICES: usize = 128;
+
+fn invalid(message: impl Into<String>) -> InferenceError {
+    InferenceError::new(InferenceErrorKind::Invalid, message)
+}

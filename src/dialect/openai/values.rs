@@ -1,0 +1,90 @@
+//! Values that several endpoints read or write in the same way.
+
+use serde_json::{Map, Value};
+
+use super::{MAX_CHOICES, invalid};
+use crate::api::openai::{FinishReason, TokenLogprob, TopLogprob};
+use crate::inference::{DoneReason, InferenceError, Logprob};
+
+/// The least number that is written as a log-probability: JSON has no infinity.
+const LEAST_LOGPROB: f32 = -9999.0;
+
+/// Native options, put together key by key.
+#[derive(Debug, Default)]
+pub(super) struct OptionMap(Map<String, Value>);
+
+impl OptionMap {
+    /// Sets an option if the request has it.
+    pub(super) fn set(mut self, name: &str, value: Option<impl Into<Value>>) -> Self {
+        if let Some(value) = value {
+            self.0.insert(name.to_owned(), value.into());
+        }
+        self
+    }
+
+    pub(super) fn into_map(self) -> Map<String, Value> {
+        self.0
+    }
+}
+
+/// Reads `n`.
+///
+/// # Errors
+/// Refuses numbers outside 1 to [`MAX_CHOICES`].
+pub(super) fn n_choices(n: Option<i64>) -> Result<usize, InferenceError> {
+    let n = n.unwrap_or(1);
+    usize::try_from(n)
+        .ok()
+        .filter(|n| (1..=MAX_CHOICES).contains(n))
+        .ok_or_else(|| invalid(format!("n must be between 1 and {MAX_CHOICES}")))
+}
+
+/// The seed of a choice: a fixed one is varied, else all choices would be the same text.
+pub(super) fn seed_of(seed: Option<i64>, choice: usize) -> Option<i64> {
+    let choice = i64::try_from(choice).unwrap_or_default();
+    seed.map(|seed| seed.wrapping_add(choice))
+}
+
+/// Go's name of a JSON value's type, as Ollama's messages have it.
+pub(super) fn go_type(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "<nil>",
+        Value::Bool(_) => "bool",
+        Value::Number(_) => "float64",
+        Value::String(_) => "string",
+        Value::Array(_) => "[]interface {}",
+        Value::Object(_) => "map[string]interface {}",
+    }
+}
+
+/// Why a choice ended; a load or an unload reads as `stop`, since typed clients know no other.
+pub(super) fn finish_reason(reason: DoneReason, has_calls: bool) -> Option<FinishReason> {
+    match reason {
+        DoneReason::Stop if has_calls => Some(FinishReason::ToolCalls),
+        DoneReason::Stop | DoneReason::Load | DoneReason::Unload => Some(FinishReason::Stop),
+        DoneReason::Length => Some(FinishReason::Length),
+        DoneReason::Debug => None,
+    }
+}
+
+/// Spells the log-probability of a token.
+pub(super) fn logprob(native: Logprob) -> TokenLogprob {
+    TokenLogprob {
+        token: native.token,
+        logprob: finite(native.logprob),
+        bytes: native.bytes,
+        top_logprobs: native
+            .top
+            .into_iter()
+            .map(|top| TopLogprob {
+                token: top.token,
+                logprob: finite(top.logprob),
+                bytes: top.bytes,
+            })
+            .collect(),
+    }
+}
+
+fn finite(logprob: f32) -> f32 {
+    logprob.max(LEAST_LOGPROB)
+}

@@ -1,0 +1,92 @@
+//! From the state's terms to the runner's, and back to the texts that clients read. Pure.
+
+use jiff::Timestamp;
+use tokio::time::Instant;
+
+use super::AcquireError;
+use super::event::LoadFailure;
+use super::placement::{LoadPlan, Policy};
+use super::state::Entry;
+use crate::config::KeepAlive;
+use crate::protocol::{LoadParams, LoadedInfo};
+use crate::runner::StartError;
+
+/// The cap on a request without `num_ctx`: the setting, else the whole pool.
+pub(super) fn default_ctx(context_length: u32, info: &LoadedInfo) -> u32 {
+    let unlimited = |value: u32| if value == 0 { u32::MAX } else { value };
+    unlimited(context_length)
+        .min(info.n_ctx_pool)
+        .min(unlimited(info.n_ctx_train))
+}
+
+pub(super) fn params(
+    entry: &Entry,
+    plan: &LoadPlan,
+    policy: &Policy,
+    flash_attention: Option<bool>,
+) -> LoadParams {
+    let options = &entry.spec.options;
+    LoadParams {
+        model_path: entry.spec.weights.clone(),
+        projector_paths: entry.spec.projectors.clone(),
+        adapters: entry.spec.adapters.clone(),
+        n_ctx_pool: plan.n_ctx_pool,
+        n_slots: plan.n_slots,
+        n_batch: plan.n_batch,
+        n_gpu_layers: plan.n_gpu_layers,
+        main_gpu: plan.main_gpu,
+        use_mmap: options.use_mmap,
+        n_threads: options.num_thread,
+        kv_cache_type: policy.kv_cache_type,
+        flash_attention,
+        embedding: entry.spec.embedding,
+    }
+}
+
+/// When a model will go: for a busy one, counted from now.
+pub(super) fn expires_at(entry: &Entry, now: Instant, clock: Timestamp) -> Option<Timestamp> {
+    let KeepAlive::For(time) = entry.keep_alive else {
+        return None;
+    };
+    let left = entry
+        .deadline
+        .map_or(time, |deadline| deadline.saturating_duration_since(now));
+    clock.checked_add(left).ok()
+}
+
+/// What a failed load means, with the text that clients read (API specification §12).
+pub(super) fn failure(model: &str, error: &StartError) -> LoadFailure {
+    let text = error.to_string();
+    LoadFailure {
+        error: match error {
+            StartError::Refused(reason) => AcquireError::LoadFailed(format!(
+                "{reason}: this model may be incompatible with your version of Ollama. If you previously pulled this model, try updating it by running `ollama pull {model}`"
+            )),
+            StartError::Timeout(last) => AcquireError::LoadTimeout(last.clone()),
+            StartError::Died { .. } | StartError::Spawn(_) => {
+                AcquireError::LoadFailed(text.clone())
+            }
+        },
+        crashed: matches!(error, StartError::Died { .. }),
+        short_of_memory: is_short_of_memory(error, &text),
+    }
+}
+
+/// llama.cpp has no code for it, only words; the kernel ends a process with signal 9.
+fn is_short_of_memory(error: &StartError, text: &str) -> bool {
+    const WORDS: [&str; 5] = [
+        "out of memory",
+        "failed to allocate",
+        "unable to allocate",
+        "cannot allocate",
+        "alloc_buffer",
+    ];
+    let text = text.to_lowercase();
+    match error {
+        StartError::Spawn(_) | StartError::Timeout(_) => false,
+        StartError::Died { exit, .. } if exit.starts_with("signal: 9") => true,
+        StartError::Refused(_) | StartError::Died { .. } => {
+            WORDS.iter().any(|word| text.contains(word))
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! How large a model's KV pool becomes. Pure.
+//!
+//! The pool is allocated when the model is loaded, so its size costs memory and load time from
+//! the first moment on. It is shared by all sequences: no request owns a part of it.
+
+use super::ModelSpec;
+use super::estimate::ModelDims;
+use super::placement::Policy;
+use crate::protocol::KvCacheType;
+
+/// Slots where `OLLAMA_NUM_PARALLEL` leaves the choice to us.
+const AUTO_SLOTS: u32 = 8;
+
+/// Pools are whole multiples of this many cells.
+const CELL_STEP: u32 = 256;
+
+/// Trained length that is assumed where the file does not say.
+const UNKNOWN_TRAINED: u32 = 4096;
+
+/// A context that is worth unloading other models for, where nothing is asked for.
+const COMFORTABLE: u32 = 8192;
+
+/// A context below which a model is hardly of use.
+const SMALL: u32 = 2048;
+
+/// How many cells are wanted, needed and possible.
+pub(super) struct Pool<'a> {
+    dims: &'a ModelDims,
+    kind: KvCacheType,
+    num_parallel: u32,
+    /// What the request or the settings ask for.
+    asked: Option<u32>,
+}
+
+impl<'a> Pool<'a> {
+    pub(super) fn new(spec: &'a ModelSpec, policy: &Policy) -> Self {
+        let default_ctx = (policy.context_length > 0).then_some(policy.context_length);
+        Self {
+            dims: &spec.dims,
+            kind: policy.kv_cache_type,
+            num_parallel: policy.num_parallel,
+            asked: spec.options.num_ctx.or(default_ctx),
+        }
+    }
+
+    fn trained(&self) -> u32 {
+        match self.dims.n_ctx_train {
+            0 => UNKNOWN_TRAINED,
+            trained => trained,
+        }
+    }
+
+    /// The context that is asked for, at most the trained length; 0 = nothing is.
+    fn wish(&self) -> u32 {
+        round_up(self.asked.unwrap_or_default().min(self.trained()))
+    }
+
+    /// The smallest pool that is worth loading where memory is short.
+    pub(super) fn least(&self) -> u32 {
+        let small = round_up(self.trained().min(SMALL));
+        match self.wish() {
+            0 => small,
+            wish => wish.min(small),
+        }
+    }
+
+    /// The pool that other models have to make room for.
+    pub(super) fn comfortable(&self) -> u32 {
+        match self.wish() {
+            0 => round_up(self.trained().min(COMFORTABLE)),
+            wish => wish,
+        }
+    }
+
+    /// The pool in `auto_bytes`, more if more is asked for, at most what `room_bytes` holds.
+    pub(super) fn choose(&self, auto_bytes: u64, room_bytes: u64, n_slots: u32) -> u32 {
+        // Slots that were asked for are each meant to have the context that was asked for.
+        let asked = self.wish().saturating_mul(self.num_parallel.max(1));
+        self.cells(auto_bytes, n_slots)
+            .max(asked)
+            .max(self.comfortable())
+            .min(self.cells(room_bytes, n_slots))
+            .max(self.least())
+    }
+
+    /// Sequences at once. Window layers cost memory for each of them: halved while that would eat
+    /// more than two fifths of the room.
+    pub(super) fn slots(&self, room_bytes: u64) -> u32 {
+        if self.num_parallel > 0 {
+            return self.num_parallel;
+        }
+        let mut n_slots = AUTO_SLOTS;
+        while n_slots > 2 && self.dims.window_bytes(n_slots, self.kind) > room_bytes / 5 * 2 {
+            n_slots /= 2;
+        }
+        n_slots
+    }
+
+    /// Cells that fit, at most the trained length for every slot.
+    pub(super) fn cells(&self, room_bytes: u64, n_slots: u32) -> u32 {
+        let limit = round_up(self.trained()).saturating_mul(n_slots);
+        let window = self.dims.window_bytes(n_slots, self.kind);
+        let per_token = self.dims.global_bytes_per_token(self.kind).max(1);
+        let cells = room_bytes.saturating_sub(window) / per_token;
+        let cells = u32::try_from(cells).unwrap_or(u32::MAX).min(limit);
+        cells / CELL_STEP * CELL_STEP
+    }
+
+    pub(super) fn bytes(&self, cells: u32, n_slots: u32) -> u64 {
+        let global = u64::from(cells).saturating_mul(self.dims.global_bytes_per_token(self.kind));
+        global.saturating_add(self.dims.window_bytes(n_slots, self.kind))
+    }
+}
+
+/// The pool after a load that failed for want of memory.
+pub(super) fn shrunk(cells: u32, n_shrinks: u32) -> u32 {
+    let smaller = cells.checked_shr(2 * n_shrinks).unwrap_or_default();
+    (smaller / CELL_STEP * CELL_STEP).max(cells.min(SMALL))
+}
+
+fn round_up(cells: u32) -> u32 {
+    cells.div_ceil(CELL_STEP).saturating_mul(CELL_STEP)
+}

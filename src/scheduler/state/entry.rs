@@ -1,0 +1,199 @@
+//! One model that is loaded or wanted, and where it is in its life.
+
+use std::collections::VecDeque;
+
+use tokio::time::Instant;
+
+use crate::config::KeepAlive;
+use crate::protocol::LoadedInfo;
+use crate::scheduler::ModelSpec;
+use crate::scheduler::event::{Effect, EntryId, WaiterId};
+use crate::scheduler::placement::LoadPlan;
+
+/// One model.
+#[derive(Debug)]
+pub(in crate::scheduler) struct Entry {
+    pub(in crate::scheduler) id: EntryId,
+    /// The request that it was (or will be) loaded for.
+    pub(in crate::scheduler) spec: ModelSpec,
+    pub(in crate::scheduler) phase: Phase,
+    /// How it was loaded; `None` while it is queued.
+    pub(super) plan: Option<LoadPlan>,
+    pub(super) waiters: VecDeque<Waiter>,
+    pub(in crate::scheduler) n_active: usize,
+    pub(in crate::scheduler) keep_alive: KeepAlive,
+    /// When an idle model goes.
+    pub(in crate::scheduler) deadline: Option<Instant>,
+    pub(super) last_used: Instant,
+    /// Loads that failed for want of memory: each one makes the next pool smaller.
+    pub(super) n_shrinks: u32,
+}
+
+/// Where an entry is in its life.
+#[derive(Debug, Clone, PartialEq)]
+pub(in crate::scheduler) enum Phase {
+    Queued,
+    Loading,
+    Ready(Box<LoadedInfo>),
+    Draining(Box<LoadedInfo>),
+    Stopping,
+}
+
+/// One request that waits for the model.
+#[derive(Debug)]
+pub(super) struct Waiter {
+    pub(super) id: WaiterId,
+    pub(super) spec: Box<ModelSpec>,
+    pub(super) keep_alive: Option<KeepAlive>,
+}
+
+impl Entry {
+    /// An entry that waits for its load.
+    pub(super) fn queued(id: EntryId, waiter: Waiter, keep_alive: KeepAlive, now: Instant) -> Self {
+        Self {
+            id,
+            spec: (*waiter.spec).clone(),
+            phase: Phase::Queued,
+            plan: None,
+            keep_alive,
+            waiters: VecDeque::from([waiter]),
+            n_active: 0,
+            deadline: None,
+            last_used: now,
+            n_shrinks: 0,
+        }
+    }
+
+    /// Whether it holds memory or is about to.
+    pub(super) fn is_resident(&self) -> bool {
+        self.phase != Phase::Queued
+    }
+
+    /// How it was loaded.
+    #[cfg(test)]
+    pub(in crate::scheduler) fn plan(&self) -> Option<&LoadPlan> {
+        self.plan.as_ref()
+    }
+
+    pub(super) fn is_idle(&self) -> bool {
+        self.n_active == 0
+    }
+
+    pub(super) fn is_ready(&self) -> bool {
+        matches!(self.phase, Phase::Ready(_))
+    }
+
+    pub(super) fn is_draining(&self) -> bool {
+        matches!(self.phase, Phase::Draining(_))
+    }
+
+    pub(super) fn serves(&self, spec: &ModelSpec) -> bool {
+        self.spec.weights == spec.weights
+            && self.spec.projectors == spec.projectors
+            && self.spec.adapters == spec.adapters
+    }
+
+    /// Whether the loaded runner cannot serve a request as its options want it. An option that is
+    /// not set never asks for a reload.
+    pub(super) fn needs_reload(&self, spec: &ModelSpec) -> bool {
+        let (have, want) = (&self.spec.options, &spec.options);
+        let wants_layers = want.num_gpu >= 0 && want.num_gpu != have.num_gpu;
+        let wants_gpu = want.main_gpu.is_some() && want.main_gpu != have.main_gpu;
+        let wants_threads = want.num_thread > 0 && want.num_thread != have.num_thread;
+        let wants_mmap = want.use_mmap.is_some() && want.use_mmap != have.use_mmap;
+        wants_layers || wants_gpu || wants_threads || wants_mmap || self.is_too_small(spec)
+    }
+
+    /// A wish for more context than the pool has, which a reload could fulfil.
+    fn is_too_small(&self, spec: &ModelSpec) -> bool {
+        let Some(plan) = &self.plan else { return false };
+        let trained = match spec.dims.n_ctx_train {
+            0 => u32::MAX,
+            trained => trained,
+        };
+        let num_ctx = spec.options.num_ctx.unwrap_or_default();
+        num_ctx.min(trained).min(plan.n_ctx_most) > plan.n_ctx_pool
+    }
+
+    /// Takes the options of the first waiter, with the largest context that any of them wants, so
+    /// that one load serves as many as possible.
+    pub(super) fn adopt_wishes(&mut self) {
+        let Some(first) = self.waiters.front() else {
+            return;
+        };
+        self.spec = (*first.spec).clone();
+        self.spec.options.num_ctx = self
+            .waiters
+            .iter()
+            .filter_map(|waiter| waiter.spec.options.num_ctx)
+            .max();
+    }
+
+    /// Notes what became of the load.
+    pub(super) fn set_loaded(&mut self, info: Box<LoadedInfo>, now: Instant) {
+        if let Some(plan) = &mut self.plan {
+            if info.n_ctx_pool < plan.n_ctx_pool {
+                // Another load would not give more; nobody may wait for it.
+                plan.n_ctx_most = info.n_ctx_pool;
+            }
+            plan.n_ctx_pool = info.n_ctx_pool;
+            if info.vram_bytes > 0 {
+                plan.gpu_bytes = info.vram_bytes;
+            }
+        }
+        self.phase = Phase::Ready(info);
+        self.last_used = now;
+        self.n_shrinks = 0;
+    }
+
+    /// Serves whom the loaded runner can serve; the others stay.
+    pub(super) fn grant_fitting(&mut self, effects: &mut Vec<Effect>) {
+        for waiter in std::mem::take(&mut self.waiters) {
+            if self.needs_reload(&waiter.spec) {
+                self.waiters.push_back(waiter);
+            } else {
+                self.grant(&waiter, effects);
+            }
+        }
+    }
+
+    pub(super) fn grant(&mut self, waiter: &Waiter, effects: &mut Vec<Effect>) {
+        if let Some(keep_alive) = waiter.keep_alive {
+            self.keep_alive = keep_alive;
+        }
+        self.n_active += 1;
+        self.deadline = None;
+        effects.push(Effect::Grant {
+            waiter: waiter.id,
+            entry: self.id,
+        });
+    }
+
+    /// Grants nothing any more and goes when the last lease is gone.
+    pub(super) fn drain(&mut self, effects: &mut Vec<Effect>) {
+        if let Phase::Ready(info) = &self.phase {
+            self.phase = Phase::Draining(info.clone());
+            self.deadline = None;
+        }
+        self.stop_if_drained(effects);
+    }
+
+    /// A draining entry need not go after all.
+    pub(super) fn revive(&mut self) {
+        if let Phase::Draining(info) = &self.phase {
+            self.phase = Phase::Ready(info.clone());
+        }
+    }
+
+    pub(super) fn stop(&mut self, effects: &mut Vec<Effect>) {
+        self.phase = Phase::Stopping;
+        self.deadline = None;
+        effects.push(Effect::Stop(self.id));
+    }
+
+    pub(super) fn stop_if_drained(&mut self, effects: &mut Vec<Effect>) {
+        if self.is_draining() && self.is_idle() {
+            self.stop(effects);
+        }
+    }
+}

@@ -1,0 +1,296 @@
+//! The scheduler's state machine: events in, effects out; no clock, no channel, no process.
+//!
+//! A model is an entry. `Queued` entries wait for memory or for the one load that may run at a
+//! time, `Loading` ones for their runner; `Ready` ones grant leases at once. A `Draining` entry
+//! grants none any more: it stops when the last lease is gone, and is loaded again if somebody
+//! waits for it. `Stopping` ends with the process.
+
+mod entry;
+mod room;
+
+use std::collections::{HashMap, VecDeque};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::event::{Effect, EntryId, Event, LoadFailure, WaiterId, World};
+use super::placement::Policy;
+use super::{AcquireError, ModelSpec};
+use crate::config::KeepAlive;
+use crate::protocol::LoadedInfo;
+
+pub(super) use entry::{Entry, Phase};
+
+use entry::Waiter;
+use room::Evicted;
+
+/// Loads of one model that may crash within [`CRASH_WINDOW`] before it is refused for a while.
+const MAX_CRASHES: usize = 3;
+const CRASH_WINDOW: Duration = Duration::from_secs(60);
+
+/// How often a load that failed for want of memory is tried again with a smaller pool.
+const MAX_SHRINKS: u32 = 2;
+
+/// What the settings allow.
+#[derive(Debug, Clone)]
+pub(super) struct Limits {
+    /// 0 = automatic.
+    pub(super) max_loaded: usize,
+    pub(super) max_queue: usize,
+    pub(super) keep_alive: KeepAlive,
+    pub(super) policy: Policy,
+}
+
+/// All models that are loaded or wanted.
+#[derive(Debug)]
+pub(super) struct State {
+    limits: Limits,
+    entries: Vec<Entry>,
+    next_entry: EntryId,
+    /// Recent crashes while loading, by weights, with the last reason.
+    crashes: HashMap<PathBuf, (VecDeque<Instant>, AcquireError)>,
+    /// Models that had to make room lately.
+    evicted: Vec<Evicted>,
+    /// What other programs hold, by GPU index.
+    foreign_bytes: HashMap<usize, u64>,
+    /// System memory that was in use when no model was loaded.
+    foreign_system_bytes: u64,
+}
+
+impl State {
+    pub(super) fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            entries: Vec::new(),
+            next_entry: 0,
+            crashes: HashMap::new(),
+            evicted: Vec::new(),
+            foreign_bytes: HashMap::new(),
+            foreign_system_bytes: 0,
+        }
+    }
+
+    /// The loaded and loading models.
+    pub(super) fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    /// The next time at which `Tick` matters.
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        self.entries.iter().filter_map(|entry| entry.deadline).min()
+    }
+
+    /// Takes an event in and says what is to be done.
+    pub(super) fn handle(&mut self, event: Event, world: &World<'_>) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        match event {
+            Event::Acquire {
+                waiter,
+                spec,
+                keep_alive,
+            } => {
+                self.acquire(
+                    Waiter {
+                        id: waiter,
+                        spec,
+                        keep_alive,
+                    },
+                    world,
+                    &mut effects,
+                );
+            }
+            Event::Canceled(waiter) => self.cancel(waiter, &mut effects),
+            Event::Released(entry) => self.release(entry, world.now, &mut effects),
+            Event::Loaded { entry, info } => self.loaded(entry, info, world.now, &mut effects),
+            Event::LoadFailed { entry, failure } => {
+                self.load_failed(entry, &failure, world.now, &mut effects);
+            }
+            Event::Exited(entry) => self.exited(entry, world.now),
+            Event::Unload { weights } => self.unload(&weights, &mut effects),
+            Event::Devices => self.look_at_gpus(world.snapshot),
+            Event::Tick => self.expire(world.now, &mut effects),
+        }
+        self.advance(world, &mut effects);
+        effects
+    }
+
+    fn acquire(&mut self, waiter: Waiter, world: &World<'_>, effects: &mut Vec<Effect>) {
+        let spec = &waiter.spec;
+        if let Some(error) = self.crash_loop(spec, world.now) {
+            effects.push(Effect::Refuse {
+                waiter: waiter.id,
+                error,
+            });
+            return;
+        }
+        let serving = self
+            .entries
+            .iter()
+            .position(|entry| entry.serves(&waiter.spec));
+        if let Some(entry) = serving.and_then(|index| self.entries.get_mut(index))
+            && entry.is_ready()
+            && !entry.needs_reload(&waiter.spec)
+        {
+            entry.grant(&waiter, effects);
+            return;
+        }
+        let waiting: usize = self.entries.iter().map(|entry| entry.waiters.len()).sum();
+        if waiting >= self.limits.max_queue.max(1) {
+            effects.push(Effect::Refuse {
+                waiter: waiter.id,
+                error: AcquireError::Overloaded,
+            });
+            return;
+        }
+        if let Some(entry) = serving.and_then(|index| self.entries.get_mut(index)) {
+            entry.waiters.push_back(waiter);
+            // A loaded one is loaded again with other options, once it is idle.
+            entry.drain(effects);
+            return;
+        }
+        self.next_entry += 1;
+        let entry = Entry::queued(self.next_entry, waiter, self.limits.keep_alive, world.now);
+        self.entries.push(entry);
+    }
+
+    /// Why a model that keeps crashing is not tried again just now.
+    fn crash_loop(&mut self, spec: &ModelSpec, now: Instant) -> Option<AcquireError> {
+        let (times, error) = self.crashes.get_mut(&spec.weights)?;
+        while times
+            .front()
+            .is_some_and(|&time| now.duration_since(time) > CRASH_WINDOW)
+        {
+            times.pop_front();
+        }
+        (times.len() >= MAX_CRASHES).then(|| error.clone())
+    }
+
+    fn cancel(&mut self, waiter: WaiterId, effects: &mut Vec<Effect>) {
+        for entry in &mut self.entries {
+            entry.waiters.retain(|waiting| waiting.id != waiter);
+        }
+        self.entries.retain(|entry| {
+            let unwanted = entry.waiters.is_empty();
+            if unwanted && entry.phase == Phase::Loading {
+                effects.push(Effect::Abort(entry.id));
+            }
+            !(unwanted && matches!(entry.phase, Phase::Queued | Phase::Loading))
+        });
+    }
+
+    fn release(&mut self, id: EntryId, now: Instant, effects: &mut Vec<Effect>) {
+        let Some(entry) = self.entry(id) else { return };
+        entry.n_active = entry.n_active.saturating_sub(1);
+        entry.last_used = now;
+        if !entry.is_idle() {
+            return;
+        }
+        match (&entry.phase, entry.keep_alive) {
+            (Phase::Ready(_), KeepAlive::For(Duration::ZERO)) => entry.stop(effects),
+            (Phase::Ready(_), KeepAlive::For(time)) => entry.deadline = now.checked_add(time),
+            (Phase::Draining(_), _) => entry.stop_if_drained(effects),
+            _ => {}
+        }
+    }
+
+    fn loaded(
+        &mut self,
+        id: EntryId,
+        info: Box<LoadedInfo>,
+        now: Instant,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Some(entry) = self.entry(id) else {
+            // Aborted at the last moment.
+            effects.push(Effect::Stop(id));
+            return;
+        };
+        entry.set_loaded(info, now);
+        entry.grant_fitting(effects);
+        if !entry.waiters.is_empty() {
+            entry.drain(effects);
+        }
+    }
+
+    fn load_failed(
+        &mut self,
+        id: EntryId,
+        failure: &LoadFailure,
+        now: Instant,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Some(index) = self.entries.iter().position(|entry| entry.id == id) else {
+            return;
+        };
+        let entry = &mut self.entries[index];
+        if failure.short_of_memory && entry.n_shrinks < MAX_SHRINKS {
+            // A new number: the old load's process may still be reported.
+            self.next_entry += 1;
+            entry.id = self.next_entry;
+            entry.n_shrinks += 1;
+            entry.phase = Phase::Queued;
+            entry.plan = None;
+            return;
+        }
+        let entry = self.entries.remove(index);
+        let error = &failure.error;
+        if failure.crashed {
+            let record = self.crashes.entry(entry.spec.weights);
+            let (times, last) = record.or_insert_with(|| (VecDeque::new(), error.clone()));
+            times.push_back(now);
+            last.clone_from(error);
+        }
+        for waiter in entry.waiters {
+            effects.push(Effect::Refuse {
+                waiter: waiter.id,
+                error: error.clone(),
+            });
+        }
+    }
+
+    /// The process is gone: whoever waits for the model gets a new one.
+    fn exited(&mut self, id: EntryId, now: Instant) {
+        let Some(index) = self.entries.iter().position(|entry| entry.id == id) else {
+            return;
+        };
+        let mut waiters = self.entries.remove(index).waiters;
+        let Some(first) = waiters.pop_front() else {
+            return;
+        };
+        // Leases of the old process may still be around; a new number keeps them apart.
+        self.next_entry += 1;
+        let mut entry = Entry::queued(self.next_entry, first, self.limits.keep_alive, now);
+        entry.waiters.append(&mut waiters);
+        self.entries.push(entry);
+    }
+
+    fn unload(&mut self, weights: &Path, effects: &mut Vec<Effect>) {
+        for entry in self
+            .entries
+            .iter_mut()
+            .filter(|entry| entry.spec.weights == weights)
+        {
+            if !entry.is_ready() {
+                continue;
+            }
+            if entry.is_idle() {
+                entry.stop(effects);
+            } else {
+                entry.keep_alive = KeepAlive::For(Duration::ZERO);
+            }
+        }
+    }
+
+    fn expire(&mut self, now: Instant, effects: &mut Vec<Effect>) {
+        for entry in &mut self.entries {
+            if entry.deadline.is_some_and(|deadline| deadline <= now) && entry.is_idle() {
+                entry.stop(effects);
+            }
+        }
+    }
+
+    fn entry(&mut self, id: EntryId) -> Option<&mut Entry> {
+        self.entries.iter_mut().find(|entry| entry.id == id)
+    }
+}

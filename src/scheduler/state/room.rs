@@ -1,0 +1,264 @@
+//! Starts the loads that fit, and makes room for the one that does not.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::State;
+use super::entry::{Entry, Phase};
+use crate::config::KeepAlive;
+use crate::device::Snapshot;
+use crate::scheduler::ModelSpec;
+use crate::scheduler::event::{Effect, World};
+use crate::scheduler::evict::{self, Candidate};
+use crate::scheduler::placement::{self, LoadPlan, Request};
+
+/// How long a model that had to go is expected back.
+const EXPECTED_BACK: Duration = Duration::from_secs(600);
+
+/// A model that had to make room.
+#[derive(Debug)]
+pub(super) struct Evicted {
+    weights: PathBuf,
+    /// What it needs at least to come back.
+    need_bytes: u64,
+    at: Instant,
+}
+
+/// What a load is short of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Need {
+    /// A place among the models that may be loaded, or memory that all of them share.
+    Any,
+    Gpu,
+    System,
+}
+
+impl Need {
+    /// Whether a model gives some of it back when it goes.
+    fn is_held_by(self, entry: &Entry) -> bool {
+        let Some(plan) = &entry.plan else {
+            return false;
+        };
+        match self {
+            Self::Any => true,
+            Self::Gpu => plan.gpu_bytes > 0,
+            Self::System => plan.system_bytes > 0,
+        }
+    }
+}
+
+impl State {
+    /// Starts what can be started, makes room for what cannot.
+    pub(super) fn advance(&mut self, world: &World<'_>, effects: &mut Vec<Effect>) {
+        self.revive(effects);
+        if self.n_resident() == 0 {
+            let snapshot = world.snapshot;
+            self.foreign_system_bytes = snapshot
+                .system_total_bytes
+                .saturating_sub(snapshot.system_available_bytes);
+        }
+        if !world.devices_known {
+            return;
+        }
+        // One load at a time: its memory is not taken yet and cannot be measured.
+        if self.any(|entry| entry.phase == Phase::Loading) {
+            return;
+        }
+        self.evicted
+            .retain(|evicted| world.now.duration_since(evicted.at) < EXPECTED_BACK);
+        let queued: Vec<usize> = self
+            .entries
+            .iter()
+            .enumerate()
+            .filter(|(_, entry)| entry.phase == Phase::Queued)
+            .map(|(index, _)| index)
+            .collect();
+        // In order, but one that has to wait for room does not block one that fits.
+        for &index in &queued {
+            self.entries[index].adopt_wishes();
+            if let Some(plan) = self.plan(&self.entries[index], world.snapshot) {
+                self.start(index, plan, effects);
+                return;
+            }
+        }
+        if let Some(&first) = queued.first() {
+            self.make_room(first, world, effects);
+        }
+    }
+
+    /// A victim lives on where the one it should make room for has gone.
+    fn revive(&mut self, effects: &mut Vec<Effect>) {
+        if self.any(|entry| entry.phase == Phase::Queued) {
+            return;
+        }
+        for entry in self.entries.iter_mut().filter(|entry| entry.is_draining()) {
+            let wants_reload = entry
+                .waiters
+                .iter()
+                .any(|waiter| entry.needs_reload(&waiter.spec));
+            if !wants_reload {
+                entry.revive();
+                entry.grant_fitting(effects);
+            }
+        }
+    }
+
+    fn start(&mut self, index: usize, plan: LoadPlan, effects: &mut Vec<Effect>) {
+        let entry = &mut self.entries[index];
+        entry.phase = Phase::Loading;
+        entry.plan = Some(plan.clone());
+        effects.push(Effect::Spawn {
+            entry: entry.id,
+            plan: Box::new(plan),
+        });
+    }
+
+    fn plan(&self, entry: &Entry, snapshot: &Snapshot) -> Option<LoadPlan> {
+        let n_resident = self.n_resident();
+        if n_resident >= self.max_loaded(snapshot) {
+            return None;
+        }
+        let need = self.need(&entry.spec, snapshot);
+        let request = Request {
+            spec: &entry.spec,
+            policy: &self.limits.policy,
+            reserved_bytes: self.reserved_for_others(&entry.spec),
+            must: !self.any(|resident| need.is_held_by(resident)),
+        };
+        let mut plan = placement::plan(&request, &self.free(snapshot))?;
+        plan.shrink(entry.n_shrinks);
+        Some(plan)
+    }
+
+    fn need(&self, spec: &ModelSpec, snapshot: &Snapshot) -> Need {
+        if self.n_resident() >= self.max_loaded(snapshot) {
+            return Need::Any;
+        }
+        let gpus = &snapshot.gpus;
+        if gpus.is_empty() || spec.options.num_gpu == 0 {
+            Need::System
+        } else if gpus.iter().any(|gpu| !gpu.is_integrated) {
+            Need::Gpu
+        } else {
+            Need::Any
+        }
+    }
+
+    fn n_resident(&self) -> usize {
+        self.entries
+            .iter()
+            .filter(|entry| entry.is_resident())
+            .count()
+    }
+
+    fn max_loaded(&self, snapshot: &Snapshot) -> usize {
+        match self.limits.max_loaded {
+            0 => 3 * snapshot.gpus.len().max(1),
+            limit => limit,
+        }
+    }
+
+    /// What models that had to go lately will need when they come back.
+    fn reserved_for_others(&self, spec: &ModelSpec) -> u64 {
+        self.evicted
+            .iter()
+            .filter(|evicted| evicted.weights != spec.weights)
+            .filter(|evicted| {
+                !self.any(|entry| entry.is_resident() && entry.spec.weights == evicted.weights)
+            })
+            .map(|evicted| evicted.need_bytes)
+            .fold(0, u64::saturating_add)
+    }
+
+    /// The free memory. Weights that are mapped count as available for the system, and a GPU was
+    /// last asked some time ago: what our models hold is known better here.
+    fn free(&self, snapshot: &Snapshot) -> Snapshot {
+        let mut free = snapshot.clone();
+        let plans = || self.entries.iter().filter_map(|entry| entry.plan.as_ref());
+        let held: u64 = plans().map(|plan| plan.system_bytes).sum();
+        let unheld = free
+            .system_total_bytes
+            .saturating_sub(self.foreign_system_bytes)
+            .saturating_sub(held);
+        free.system_available_bytes = free.system_available_bytes.min(unheld);
+        for gpu in &mut free.gpus {
+            let foreign = self.foreign_bytes.get(&gpu.index).copied();
+            gpu.free_bytes = gpu
+                .total_bytes
+                .saturating_sub(foreign.unwrap_or_default())
+                .saturating_sub(self.held_on(gpu.index));
+        }
+        free
+    }
+
+    /// Bytes that our models hold on a GPU.
+    fn held_on(&self, gpu: usize) -> u64 {
+        self.entries
+            .iter()
+            .filter_map(|entry| entry.plan.as_ref())
+            .filter(|plan| plan.gpu_index() == Some(gpu))
+            .map(|plan| plan.gpu_bytes)
+            .sum()
+    }
+
+    /// Learns from a fresh look at the GPUs what other programs hold there. While a runner comes
+    /// or goes nothing can be told apart, and the last figures stay.
+    pub(super) fn look_at_gpus(&mut self, snapshot: &Snapshot) {
+        let moving = self.any(|entry| matches!(entry.phase, Phase::Loading | Phase::Stopping));
+        for gpu in &snapshot.gpus {
+            if moving && self.foreign_bytes.contains_key(&gpu.index) {
+                continue;
+            }
+            let foreign = gpu
+                .total_bytes
+                .saturating_sub(gpu.free_bytes)
+                .saturating_sub(self.held_on(gpu.index));
+            self.foreign_bytes.insert(gpu.index, foreign);
+        }
+    }
+
+    /// Lets one model go; those that go already will make room by themselves.
+    fn make_room(&mut self, for_index: usize, world: &World<'_>, effects: &mut Vec<Effect>) {
+        if self.any(|entry| entry.phase == Phase::Stopping) {
+            return;
+        }
+        let any_draining = self.any(Entry::is_draining);
+        let need = self.need(&self.entries[for_index].spec, world.snapshot);
+        let candidates: Vec<Candidate> = self
+            .entries
+            .iter()
+            .filter(|entry| entry.is_ready() && need.is_held_by(entry))
+            // A busy victim is waited for already.
+            .filter(|entry| entry.is_idle() || !any_draining)
+            .map(|entry| Candidate {
+                entry: entry.id,
+                idle: entry.is_idle(),
+                pinned: entry.keep_alive == KeepAlive::Forever,
+                last_used: entry.last_used,
+            })
+            .collect();
+        let Some(victim) = evict::choose(&candidates) else {
+            return;
+        };
+        let Some(entry) = self.entries.iter().find(|entry| entry.id == victim.entry) else {
+            return;
+        };
+        let evicted = Evicted {
+            weights: entry.spec.weights.clone(),
+            need_bytes: placement::least_bytes(&entry.spec, &self.limits.policy),
+            at: world.now,
+        };
+        self.evicted
+            .retain(|known| known.weights != evicted.weights);
+        self.evicted.push(evicted);
+        if let Some(entry) = self.entry(victim.entry) {
+            entry.drain(effects);
+        }
+    }
+
+    fn any(&self, test: impl Fn(&Entry) -> bool) -> bool {
+        self.entries.iter().any(test)
+    }
+}

@@ -1,0 +1,245 @@
+//! From errors to answers: the only place that makes statuses.
+//!
+//! *Invariant:* a failure of ours (status 500 and above) is logged here, once, whether it becomes
+//! a status or the last line of a stream.
+
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use serde_json::{Value, json};
+
+use super::stream::to_bytes;
+use crate::api::ollama::ErrorBody;
+use crate::create::CreateError;
+use crate::inference::{InferenceError, InferenceErrorKind};
+use crate::store::StoreError;
+
+/// Content type of plain answers and errors.
+pub(crate) const JSON: &str = "application/json; charset=utf-8";
+
+/// Status that Ollama's log and clients know for a client that went away.
+const CLIENT_CLOSED_REQUEST: u16 = 499;
+
+/// What went wrong, before a dialect has spelled it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ApiError {
+    pub(crate) status: StatusCode,
+    /// What the client reads.
+    pub(crate) message: String,
+}
+
+impl ApiError {
+    pub(crate) fn new(status: StatusCode, message: impl Into<String>) -> Self {
+        Self {
+            status,
+            message: message.into(),
+        }
+    }
+
+    /// 400
+    pub(crate) fn invalid(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, message)
+    }
+
+    /// 404
+    pub(crate) fn not_found(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, message)
+    }
+
+    /// 500
+    pub(crate) fn internal(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, message)
+    }
+
+    /// 503: the daemon stops.
+    pub(crate) fn stopping() -> Self {
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "the server is shutting down",
+        )
+    }
+
+    fn log(&self) {
+        if self.status.is_server_error() {
+            tracing::error!(status = self.status.as_u16(), error = %self.message, "request failed");
+        }
+    }
+}
+
+impl From<InferenceError> for ApiError {
+    fn from(error: InferenceError) -> Self {
+        let status = match error.kind {
+            InferenceErrorKind::Invalid => StatusCode::BAD_REQUEST,
+            InferenceErrorKind::Forbidden => StatusCode::FORBIDDEN,
+            InferenceErrorKind::NotFound => StatusCode::NOT_FOUND,
+            InferenceErrorKind::Canceled => StatusCode::from_u16(CLIENT_CLOSED_REQUEST)
+                .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
+            InferenceErrorKind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+            InferenceErrorKind::Unsupported => StatusCode::NOT_IMPLEMENTED,
+            InferenceErrorKind::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        Self::new(status, error.message)
+    }
+}
+
+impl From<StoreError> for ApiError {
+    fn from(error: StoreError) -> Self {
+        let status = match &error {
+            StoreError::NotFound(_) | StoreError::BlobNotFound(_) => StatusCode::NOT_FOUND,
+            StoreError::DigestMismatch { .. } => StatusCode::BAD_REQUEST,
+            StoreError::Corrupt { .. } | StoreError::Denied { .. } | StoreError::Io(_) => {
+                StatusCode::INTERNAL_SERVER_ERROR
+            }
+        };
+        Self::new(status, error.to_string())
+    }
+}
+
+impl From<CreateError> for ApiError {
+    fn from(error: CreateError) -> Self {
+        let status =
+            StatusCode::from_u16(error.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        Self::new(status, error.message)
+    }
+}
+
+/// A blocking job that panicked.
+impl From<tokio::task::JoinError> for ApiError {
+    fn from(error: tokio::task::JoinError) -> Self {
+        Self::internal(error.to_string())
+    }
+}
+
+/// An error as Ollama's own routes spell it: `{"error":"…"}`.
+#[derive(Debug)]
+pub(crate) struct OllamaError(pub(crate) ApiError);
+
+impl<E: Into<ApiError>> From<E> for OllamaError {
+    fn from(error: E) -> Self {
+        Self(error.into())
+    }
+}
+
+impl IntoResponse for OllamaError {
+    fn into_response(self) -> Response {
+        respond(&self.0, ollama_line(&self.0))
+    }
+}
+
+/// The last line of a stream that failed. Also the body of an error, whose readers do not mind
+/// the line's end.
+pub(crate) fn ollama_line(error: &ApiError) -> Bytes {
+    to_bytes(&ErrorBody {
+        error: error.message.clone(),
+    })
+}
+
+/// An error as the OpenAI routes spell it: `{"error":{"message","type","param","code"}}`.
+#[derive(Debug)]
+pub(crate) struct OpenAiError(pub(crate) ApiError);
+
+impl<E: Into<ApiError>> From<E> for OpenAiError {
+    fn from(error: E) -> Self {
+        Self(error.into())
+    }
+}
+
+impl IntoResponse for OpenAiError {
+    fn into_response(self) -> Response {
+        respond(&self.0, to_bytes(&openai_body(&self.0)))
+    }
+}
+
+/// The object that the OpenAI clients know, also as the last event of a stream that failed.
+pub(crate) fn openai_body(error: &ApiError) -> Value {
+    let kind = match error.status {
+        StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE => "invalid_request_error",
+        StatusCode::NOT_FOUND => "not_found_error",
+        _ => "api_error",
+    };
+    json!({"error": {"message": error.message, "type": kind, "param": null, "code": null}})
+}
+
+/// Logs an error that ends a stream.
+pub(crate) fn log_broken_stream(error: &ApiError) {
+    tracing::warn!(status = error.status.as_u16(), error = %error.message, "answer broke off");
+}
+
+fn respond(error: &ApiError, body: Bytes) -> Response {
+    error.log();
+    let body = body.slice(..body.len().saturating_sub(1));
+    let mut response = (error.status, [(header::CONTENT_TYPE, JSON)], body).into_response();
+    if error.status == StatusCode::PAYLOAD_TOO_LARGE {
+        // The rest of the body is not read, so the connection cannot be used again.
+        let close = HeaderValue::from_static("close");
+        response.headers_mut().insert(header::CONNECTION, close);
+    }
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt as _;
+
+    use super::*;
+    use crate::model::Digest;
+
+    async fn text(response: Response) -> (u16, String, String) {
+        let status = response.status().as_u16();
+        let kind = response.headers()[header::CONTENT_TYPE]
+            .to_str()
+            .unwrap()
+            .to_owned();
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        (status, kind, String::from_utf8(body.to_vec()).unwrap())
+    }
+
+    #[tokio::test]
+    async fn ollama_has_one_key_and_no_line_end() {
+        let error = ApiError::invalid("\"a<b\" does not support chat");
+        let (status, kind, body) = text(OllamaError(error).into_response()).await;
+        assert_eq!((status, kind.as_str()), (400, JSON));
+        assert_eq!(body, r#"{"error":"\"a\u003cb\" does not support chat"}"#);
+    }
+
+    #[tokio::test]
+    async fn openai_has_an_object_with_a_type() {
+        for (status, kind) in [
+            (400, "invalid_request_error"),
+            (404, "not_found_error"),
+            (503, "api_error"),
+        ] {
+            let error = ApiError::new(StatusCode::from_u16(status).unwrap(), "no");
+            let (got, _, body) = text(OpenAiError(error).into_response()).await;
+            let expected = format!(
+                r#"{{"error":{{"message":"no","type":"{kind}","param":null,"code":null}}}}"#
+            );
+            assert_eq!((got, body), (status, expected));
+        }
+    }
+
+    #[test]
+    fn every_kind_of_failure_has_its_status() {
+        let kinds = [
+            (InferenceErrorKind::Invalid, 400),
+            (InferenceErrorKind::Forbidden, 403),
+            (InferenceErrorKind::NotFound, 404),
+            (InferenceErrorKind::Canceled, 499),
+            (InferenceErrorKind::Internal, 500),
+            (InferenceErrorKind::Unsupported, 501),
+            (InferenceErrorKind::Overloaded, 503),
+        ];
+        for (kind, status) in kinds {
+            let error: ApiError = InferenceError::new(kind, "x").into();
+            assert_eq!(error.status.as_u16(), status);
+        }
+        let missing: ApiError = StoreError::BlobNotFound(Digest::of(b"")).into();
+        assert_eq!(missing.status, StatusCode::NOT_FOUND);
+        let odd: ApiError = CreateError {
+            status: 0,
+            message: String::new(),
+        }
+        .into();
+        assert_eq!(odd.status, StatusCode::INTERNAL_SERVER_ERROR);
+    }
+}

@@ -1,0 +1,293 @@
+//! The daemon's life: bind, open, announce; stop accepting, let streams end, stop the runners.
+//!
+//! *Invariants:* the address is bound before anything that takes time, so that early clients wait
+//! instead of being refused; after the end no task and no runner is left.
+
+use std::future::IntoFuture as _;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::serve::ListenerExt as _;
+use jiff::Timestamp;
+use sd_notify::NotifyState;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::bind::bind;
+use super::state::{App, AppState};
+use super::{ServeError, middleware, router};
+use crate::client::OLLAMA_VERSION;
+use crate::config::Config;
+use crate::inference::Inference;
+use crate::scheduler::SchedulerHandle;
+use crate::store::Store;
+
+/// How long cut-off streams may take for their last words.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
+/// How long runners and jobs may take to end; well under the time that systemd gives.
+const LAST_TASKS: Duration = Duration::from_secs(20);
+
+/// Runs the daemon until it is told to stop. `exe` is our own executable, for the runners.
+///
+/// # Errors
+/// The address cannot be used, the store cannot be opened.
+pub fn serve(config: Config, exe: PathBuf) -> Result<(), ServeError> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
+    let result = runtime.block_on(run(config, exe));
+    // A job that still blocks (a slow disk) does not keep the process.
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    result
+}
+
+async fn run(config: Config, exe: PathBuf) -> Result<(), ServeError> {
+    let mut signals = Signals::new()?;
+    let listener = bind(&config.host).await?;
+    tracing::info!(?config, "server config");
+    let app = assemble(config, exe).await?;
+    let daemon = Daemon::start(app, listener, router::routes())?;
+    notify(NotifyState::Ready);
+    signals.next().await;
+    daemon.stop(signals.next()).await;
+    Ok(())
+}
+
+/// Opens the store and starts the scheduler, which asks for the devices beside all this.
+async fn assemble(config: Config, exe: PathBuf) -> Result<App, ServeError> {
+    let config = Arc::new(config);
+    let tasks = TaskTracker::new();
+    let root = config.models.clone();
+    let store = tasks
+        .spawn_blocking(move || Store::open(&root))
+        .await
+        .map_err(std::io::Error::from)??;
+    store.set_keep_unused(config.no_prune);
+    let scheduler = SchedulerHandle::start(&config, exe, &tasks);
+    Ok(Arc::new(AppState {
+        inference: Inference::new(store.clone(), scheduler.clone()),
+        store,
+        scheduler,
+        config,
+        tasks,
+        cut_off: CancellationToken::new(),
+    }))
+}
+
+/// A daemon that serves.
+struct Daemon {
+    app: App,
+    /// Cancelled to stop accepting.
+    closing: CancellationToken,
+    server: JoinHandle<std::io::Result<()>>,
+}
+
+impl Daemon {
+    fn start(app: App, listener: TcpListener, routes: Router<App>) -> Result<Self, ServeError> {
+        let address = listener.local_addr()?;
+        let routes = middleware::wrap(routes, &app, address).with_state(Arc::clone(&app));
+        let service = routes.into_make_service_with_connect_info::<SocketAddr>();
+        let closing = CancellationToken::new();
+        // Small pieces of a stream go out at once.
+        let listener = listener.tap_io(|connection| {
+            if let Err(error) = connection.set_nodelay(true) {
+                tracing::debug!(%error, "no TCP_NODELAY");
+            }
+        });
+        let server = axum::serve(listener, service)
+            .with_graceful_shutdown(closing.clone().cancelled_owned());
+        let server = app.tasks.spawn(server.into_future());
+        tracing::info!(
+            %address,
+            "Listening on {address} (version {OLLAMA_VERSION}, drover {})",
+            env!("CARGO_PKG_VERSION")
+        );
+        prune(&app);
+        Ok(Self {
+            app,
+            closing,
+            server,
+        })
+    }
+
+    /// Ends everything: requests in flight have the grace, which `hurry` ends.
+    async fn stop(mut self, hurry: impl Future<Output = ()>) {
+        notify(NotifyState::Stopping);
+        tracing::info!("stopping");
+        self.closing.cancel();
+        let grace = self.app.config.shutdown_grace;
+        let drained = tokio::select! {
+            _ = &mut self.server => true,
+            () = tokio::time::sleep(grace) => false,
+            () = hurry => false,
+        };
+        if !drained {
+            tracing::warn!("requests that still run are cut off");
+            self.app.cut_off.cancel();
+            let ended = tokio::time::timeout(LAST_WORDS, &mut self.server).await;
+            if ended.is_err() {
+                self.server.abort();
+            }
+        }
+        let rest = async {
+            self.app.scheduler.shutdown().await;
+            self.app.tasks.close();
+            self.app.tasks.wait().await;
+        };
+        if tokio::time::timeout(LAST_TASKS, rest).await.is_err() {
+            tracing::warn!(
+                n_tasks = self.app.tasks.len(),
+                "some work did not end in time"
+            );
+        }
+        tracing::info!("stopped");
+    }
+}
+
+/// Removes what no model uses, beside the service. Never at the first start over a store: another
+/// program may have made it and may want it back as it was.
+fn prune(app: &App) {
+    let app = Arc::clone(app);
+    let tasks = app.tasks.clone();
+    tasks.spawn_blocking(move || {
+        let known = app.store.remember(&app.config.state_dir);
+        match known {
+            Ok(true) if !app.config.no_prune => {}
+            Ok(true) => return,
+            Ok(false) => {
+                tracing::info!("first start over this store, unused blobs are not removed");
+                return;
+            }
+            Err(error) => {
+                tracing::warn!(%error, "unused blobs are not removed: what drover knows of the store cannot be kept");
+                return;
+            }
+        }
+        match app.store.prune(Timestamp::now()) {
+            Ok(0) => {}
+            Ok(count) => tracing::info!("total unused blobs removed: {count}"),
+            Err(error) => tracing::warn!(%error, "could not remove unused blobs"),
+        }
+    });
+}
+
+/// What ends the daemon.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> Result<Self, ServeError> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+/// Tells systemd, where it listens.
+fn notify(state: NotifyState<'_>) {
+    if let Err(error) = sd_notify::notify(&[state]) {
+        tracing::debug!(%error, "could not tell systemd");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use axum::response::Response;
+    use axum::routing::get;
+    use bytes::Bytes;
+    use futures_util::{StreamExt as _, stream};
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpStream;
+
+    use super::*;
+    use crate::server::error::ApiError;
+    use crate::server::stream::{NDJSON, streamed};
+    use crate::server::tests::Fixture;
+
+    async fn endless(app: axum::extract::State<App>) -> Response {
+        let first = Ok::<_, ApiError>(Bytes::from_static(b"{\"n\":1}\n"));
+        let lines = stream::iter([first]).chain(stream::pending());
+        streamed(NDJSON, lines, &app.cut_off)
+    }
+
+    async fn started() -> (Fixture, Daemon, TcpStream) {
+        let fixture = Fixture::new();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let routes = Router::new()
+            .route("/endless", get(endless))
+            .route("/silent", get(pending::<Response>));
+        let daemon = Daemon::start(Arc::clone(&fixture.app), listener, routes).unwrap();
+        let client = TcpStream::connect(address).await.unwrap();
+        (fixture, daemon, client)
+    }
+
+    async fn ask(client: &mut TcpStream, path: &str) {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        client.write_all(request.as_bytes()).await.unwrap();
+    }
+
+    async fn read_until(client: &mut TcpStream, end: &str) -> String {
+        let mut text = String::new();
+        let mut buffer = [0; 1024];
+        while !text.contains(end) {
+            let count = client.read(&mut buffer).await.unwrap();
+            assert_ne!(count, 0, "{text}");
+            text.push_str(std::str::from_utf8(&buffer[..count]).unwrap());
+        }
+        text
+    }
+
+    #[tokio::test]
+    async fn a_stream_that_outlives_the_grace_ends_with_an_error() {
+        let (_fixture, daemon, mut client) = started().await;
+        ask(&mut client, "/endless").await;
+        read_until(&mut client, "{\"n\":1}\n").await;
+        daemon.stop(async {}).await;
+        let mut rest = String::new();
+        client.read_to_string(&mut rest).await.unwrap();
+        assert!(
+            rest.contains("{\"error\":\"the server is shutting down\"}\n"),
+            "{rest}"
+        );
+        // The stream was ended, not torn off.
+        assert!(rest.ends_with("0\r\n\r\n"), "{rest}");
+    }
+
+    #[tokio::test]
+    async fn an_idle_daemon_stops_at_once() {
+        let (_fixture, daemon, client) = started().await;
+        daemon.stop(pending()).await;
+        drop(client);
+    }
+
+    #[tokio::test]
+    async fn nobody_is_accepted_after_the_end() {
+        let (_fixture, daemon, mut client) = started().await;
+        let address = client.peer_addr().unwrap();
+        ask(&mut client, "/silent").await;
+        let closing = daemon.closing.clone();
+        let stopping = daemon.stop(async move { closing.cancelled().await });
+        stopping.await;
+        assert!(TcpStream::connect(address).await.is_err());
+    }
+}

@@ -1,0 +1,141 @@
+//! One span, one line in the log and two headers for every request.
+//!
+//! The line comes when the answer has ended, so that its duration is that of the whole stream.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use axum::body::{Body, HttpBody};
+use axum::extract::{MatchedPath, Request};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
+use axum::middleware::Next;
+use axum::response::Response;
+use bytes::Bytes;
+use tracing::{Instrument as _, Span};
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+const DROVER_VERSION: HeaderName = HeaderName::from_static("x-drover-version");
+
+/// Longest identification that a client may choose.
+const MAX_ID_BYTES: usize = 128;
+
+/// The status in the log for a client that left before it had one.
+const CLIENT_LEFT: u16 = 499;
+
+pub(super) async fn record(request: Request, next: Next) -> Response {
+    let id = client_id(request.headers()).unwrap_or_else(new_id);
+    let route = request
+        .extensions()
+        .get::<MatchedPath>()
+        .map_or("-", MatchedPath::as_str);
+    let span = tracing::info_span!(
+        "request",
+        id = id.to_str().unwrap_or_default(),
+        method = %request.method(),
+        route
+    );
+    let mut line = Line {
+        method: request.method().clone(),
+        path: request.uri().path().to_owned(),
+        started: Instant::now(),
+        status: CLIENT_LEFT,
+        span: span.clone(),
+        complete: false,
+    };
+    let mut response = next.run(request).instrument(span).await;
+    line.status = response.status().as_u16();
+    let headers = response.headers_mut();
+    headers.insert(REQUEST_ID, id);
+    headers.insert(
+        DROVER_VERSION,
+        HeaderValue::from_static(env!("CARGO_PKG_VERSION")),
+    );
+    response.map(|body| {
+        // The answer to a HEAD has no body that anybody would read.
+        line.complete = body.is_end_stream() || line.method == Method::HEAD;
+        Body::new(Logged { body, line })
+    })
+}
+
+/// A client's own identification, if it is short and harmless in a log.
+fn client_id(headers: &HeaderMap) -> Option<HeaderValue> {
+    let id = headers.get(&REQUEST_ID)?;
+    let harmless = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.:".contains(byte);
+    let good = (1..=MAX_ID_BYTES).contains(&id.len()) && id.as_bytes().iter().all(harmless);
+    good.then(|| id.clone())
+}
+
+fn new_id() -> HeaderValue {
+    let id = format!("req_{:016x}", fastrand::u64(..));
+    HeaderValue::from_str(&id).unwrap_or(HeaderValue::from_static("req"))
+}
+
+/// The line that is written when it is dropped: at the end of the answer, or when the client left.
+#[derive(Debug)]
+struct Line {
+    method: Method,
+    path: String,
+    started: Instant,
+    status: u16,
+    span: Span,
+    complete: bool,
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        let _entered = self.span.enter();
+        let duration_ms = (self.started.elapsed().as_secs_f64() * 1e6).round() / 1e3;
+        let Self {
+            method,
+            path,
+            status,
+            complete,
+            ..
+        } = self;
+        if *complete {
+            tracing::info!(status, duration_ms, "{method} {path} {status}");
+        } else {
+            tracing::info!(
+                status,
+                duration_ms,
+                "{method} {path} {status}, the client left early"
+            );
+        }
+    }
+}
+
+/// A body that notices its end.
+#[derive(Debug)]
+struct Logged {
+    body: Body,
+    line: Line,
+}
+
+impl HttpBody for Logged {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<http_body::Frame<Bytes>, axum::Error>>> {
+        let frame = Pin::new(&mut self.body).poll_frame(context);
+        let over = match &frame {
+            Poll::Ready(None) => true,
+            Poll::Ready(Some(Ok(_))) => self.body.is_end_stream(),
+            _ => false,
+        };
+        self.line.complete |= over;
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> http_body::SizeHint {
+        self.body.size_hint()
+    }
+}

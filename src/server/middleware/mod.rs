@@ -1,0 +1,49 @@
+//! What happens to every request, outside in: log and identification, origins, hosts, the end of
+//! the daemon, panics.
+
+mod access;
+mod cors;
+mod cut_off;
+mod hosts;
+
+use std::any::Any;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::http::StatusCode;
+use axum::middleware::{from_fn, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use tower_http::catch_panic::CatchPanicLayer;
+
+use super::state::App;
+use cors::Origins;
+use hosts::Hosts;
+
+/// Wraps the routes; `address` is where the daemon listens.
+pub(super) fn wrap(routes: Router<App>, app: &App, address: SocketAddr) -> Router<App> {
+    let origins = Arc::new(Origins::new(&app.config.origins));
+    let hosts = Arc::new(Hosts::new(address));
+    // The last one added is the first to see a request.
+    routes
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(from_fn_with_state(app.clone(), cut_off::end_when_stopped))
+        .layer(from_fn_with_state(hosts, hosts::check))
+        .layer(from_fn_with_state(origins, cors::check))
+        .layer(from_fn(access::record))
+}
+
+/// A bug costs one answer: 500 without a body, as in Ollama.
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "the signature that the layer wants"
+)]
+fn panicked(panic: Box<dyn Any + Send>) -> Response {
+    let message = panic
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or_default();
+    tracing::error!(panic = message, "a handler panicked");
+    StatusCode::INTERNAL_SERVER_ERROR.into_response()
+}

@@ -1,0 +1,36 @@
+//! `POST /api/chat`
+
+use axum::extract::State;
+use axum::response::Response;
+use futures_util::StreamExt as _;
+use jiff::Timestamp;
+
+use crate::api::ollama::ChatRequest;
+use crate::dialect::ollama;
+use crate::server::error::OllamaError;
+use crate::server::extract::{Client, OllamaJson};
+use crate::server::state::App;
+use crate::server::stream::{NDJSON, fold, json, open, streamed, to_bytes};
+
+pub(super) async fn chat(
+    State(app): State<App>,
+    client: Client,
+    OllamaJson(request): OllamaJson<ChatRequest>,
+) -> Result<Response, OllamaError> {
+    // Loading, unloading and rendering have one plain object as their answer.
+    let is_plain = request.messages.is_empty() || request.debug_render_only;
+    let streams = request.stream != Some(false) && !is_plain;
+    let model = request.model.clone();
+    let request = ollama::chat(request, client.0)?;
+    let inference = app.inference.clone();
+    if !streams {
+        let whole = fold(inference.chat(request).await?).await?;
+        return Ok(json(&ollama::chat_chunk(&model, whole, Timestamp::now())));
+    }
+    let chunks = open(async move { inference.chat(request).await }).await?;
+    let lines = chunks.map(move |chunk| {
+        let answer = ollama::chat_chunk(&model, chunk?, Timestamp::now());
+        Ok::<_, crate::inference::InferenceError>(to_bytes(&answer))
+    });
+    Ok(streamed(NDJSON, lines, &app.cut_off))
+}

@@ -1,0 +1,63 @@
+//! `POST /api/create`
+
+use axum::extract::State;
+use axum::response::Response;
+use futures_util::stream;
+use tokio::sync::mpsc;
+
+use super::{invalid_name, progress, wanted};
+use crate::api::ollama::{CreateRequest, Progress};
+use crate::create;
+use crate::dialect::ollama;
+use crate::model::ModelName;
+use crate::server::error::{ApiError, OllamaError};
+use crate::server::extract::OllamaJson;
+use crate::server::state::App;
+
+/// Steps that may wait for a slow client.
+const QUEUE: usize = 16;
+
+pub(super) async fn create(
+    State(app): State<App>,
+    OllamaJson(mut request): OllamaJson<CreateRequest>,
+) -> Result<Response, OllamaError> {
+    let requested = wanted(
+        std::mem::take(&mut request.model),
+        std::mem::take(&mut request.name),
+    );
+    let wants_draft = !request.draft_quantize.is_empty() && request.draft_files.is_empty();
+    let stream = request.stream;
+    let request = ollama::create(request);
+    create::validate(&request)?;
+    if wants_draft {
+        return Err(ApiError::invalid("--draft-quantize requires a DRAFT model").into());
+    }
+    let name = ModelName::parse(&requested).map_err(|_| invalid_name())?;
+    let steps = start(&app, name, request);
+    let steps = stream::unfold(steps, |mut steps| async move {
+        let step = steps.recv().await?;
+        Some((step, steps))
+    });
+    Ok(progress::answer(&app, stream, Box::pin(steps)).await?)
+}
+
+/// Makes the model on the blocking pool. It goes on when the client leaves: its blobs are there.
+fn start(
+    app: &App,
+    name: ModelName,
+    request: create::CreateRequest,
+) -> mpsc::Receiver<Result<Progress, ApiError>> {
+    let (sender, receiver) = mpsc::channel(QUEUE);
+    let store = app.store.clone();
+    app.tasks.spawn_blocking(move || {
+        let tell = |step| {
+            // Nobody listens any more.
+            let _ = sender.blocking_send(step);
+        };
+        let mut status = |status: create::Status| tell(Ok(progress::step(&status.status)));
+        if let Err(error) = create::create(&store, &name, &request, &mut status) {
+            tell(Err(error.into()));
+        }
+    });
+    receiver
+}

@@ -1,0 +1,37 @@
+//! `POST /api/generate`
+
+use axum::extract::State;
+use axum::response::Response;
+use futures_util::StreamExt as _;
+use jiff::Timestamp;
+
+use crate::api::ollama::GenerateRequest;
+use crate::dialect::ollama;
+use crate::server::error::OllamaError;
+use crate::server::extract::{Client, OllamaJson};
+use crate::server::state::App;
+use crate::server::stream::{NDJSON, fold, json, open, streamed, to_bytes};
+
+pub(super) async fn generate(
+    State(app): State<App>,
+    client: Client,
+    OllamaJson(request): OllamaJson<GenerateRequest>,
+) -> Result<Response, OllamaError> {
+    // Loading, unloading and rendering have one plain object as their answer.
+    let is_plain = request.prompt.is_empty() || request.debug_render_only;
+    let streams = request.stream != Some(false) && !is_plain;
+    let model = request.model.clone();
+    let request = ollama::generate(request, client.0)?;
+    let inference = app.inference.clone();
+    if !streams {
+        let whole = fold(inference.generate(request).await?).await?;
+        let answer = ollama::generate_chunk(&model, whole, Timestamp::now());
+        return Ok(json(&answer));
+    }
+    let chunks = open(async move { inference.generate(request).await }).await?;
+    let lines = chunks.map(move |chunk| {
+        let answer = ollama::generate_chunk(&model, chunk?, Timestamp::now());
+        Ok::<_, crate::inference::InferenceError>(to_bytes(&answer))
+    });
+    Ok(streamed(NDJSON, lines, &app.cut_off))
+}

@@ -1,0 +1,146 @@
+//! `GET /api/tags`, `GET /api/ps`, `POST /api/show`.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::Response;
+use jiff::Timestamp;
+
+use super::{invalid_name, wanted};
+use crate::api::ollama::{ListResponse, ProcessResponse, ShowRequest, ShowResponse};
+use crate::dialect::ollama::{self, Files};
+use crate::model::ModelName;
+use crate::model::gguf::{GgufError, Metadata};
+use crate::model::name::Source;
+use crate::server::error::{ApiError, OllamaError};
+use crate::server::extract::OllamaJson;
+use crate::server::state::App;
+use crate::server::stream::{json, json_aside};
+use crate::store::{Store, StoreError};
+
+const CLOUD_DETAILS: &str = "ollama cloud is disabled: remote model details are unavailable";
+
+/// This client takes the model's name from its metadata.
+const COPILOT: &str = "GitHubCopilotChat/";
+
+pub(super) async fn tags(State(app): State<App>) -> Result<Response, OllamaError> {
+    let store = app.store.clone();
+    let models = app.tasks.spawn_blocking(move || list(&store)).await??;
+    Ok(json(&models))
+}
+
+fn list(store: &Store) -> Result<ListResponse, StoreError> {
+    let models = store.list()?;
+    let models = models.iter().map(|model| {
+        let weights = header(model.weights.as_deref(), |path| store.gguf_brief(path));
+        let projector = model.projectors.first().map(std::path::PathBuf::as_path);
+        let projector = header(projector, |path| store.gguf_brief(path));
+        let files = Files {
+            weights: weights.as_deref(),
+            projector: projector.as_deref(),
+            has_projector: !model.projectors.is_empty(),
+        };
+        ollama::listed(model, &files)
+    });
+    Ok(ListResponse {
+        models: models.collect(),
+    })
+}
+
+/// Reads a header; what cannot be read is left out of the answer, as in Ollama.
+fn header(
+    path: Option<&Path>,
+    read: impl FnOnce(&Path) -> Result<Arc<Metadata>, GgufError>,
+) -> Option<Arc<Metadata>> {
+    let path = path?;
+    match read(path) {
+        Ok(header) => Some(header),
+        Err(error) => {
+            tracing::debug!(path = %path.display(), %error, "unreadable GGUF header");
+            None
+        }
+    }
+}
+
+pub(super) async fn ps(State(app): State<App>) -> Result<Response, OllamaError> {
+    let loaded = app.scheduler.loaded().await;
+    let store = app.store.clone();
+    let models = app.tasks.spawn_blocking(move || {
+        let now = Timestamp::now();
+        let spell = |model| {
+            let config = config_of(&store, model);
+            ollama::loaded(model, config.as_ref(), now)
+        };
+        loaded.iter().map(spell).collect()
+    });
+    Ok(json(&ProcessResponse {
+        models: models.await?,
+    }))
+}
+
+/// The config of a loaded model; it may have been deleted meanwhile.
+fn config_of(
+    store: &Store,
+    model: &crate::scheduler::LoadedModel,
+) -> Option<crate::model::ImageConfig> {
+    store.model(&model.name).ok().map(|model| model.config)
+}
+
+pub(super) async fn show(
+    State(app): State<App>,
+    headers: HeaderMap,
+    OllamaJson(mut request): OllamaJson<ShowRequest>,
+) -> Result<Response, OllamaError> {
+    let requested = wanted(
+        std::mem::take(&mut request.model),
+        std::mem::take(&mut request.name),
+    );
+    if requested.is_empty() {
+        return Err(ApiError::invalid("model is required").into());
+    }
+    let (rest, source) = ModelName::split_source(&requested).map_err(ApiError::invalid)?;
+    if source == Source::Cloud {
+        return Err(ApiError::new(StatusCode::FORBIDDEN, CLOUD_DETAILS).into());
+    }
+    let name = ModelName::parse(&rest).map_err(|_| invalid_name())?;
+    let store = app.store.clone();
+    let read = move || details(&store, &name, source, &request);
+    let mut answer = app.tasks.spawn_blocking(read).await??;
+    let agent = headers
+        .get(header::USER_AGENT)
+        .and_then(|agent| agent.to_str().ok());
+    if agent.is_some_and(|agent| agent.starts_with(COPILOT)) {
+        let name = requested.into();
+        answer
+            .model_info
+            .insert("general.basename".to_owned(), name);
+    }
+    Ok(json_aside(&app, answer).await?)
+}
+
+fn details(
+    store: &Store,
+    name: &ModelName,
+    source: Source,
+    request: &ShowRequest,
+) -> Result<ShowResponse, ApiError> {
+    let missing = || ApiError::not_found(format!("model '{}' not found", name.short()));
+    let model = store.model(name).map_err(|error| match error {
+        StoreError::NotFound(_) => missing(),
+        other => other.into(),
+    })?;
+    if source == Source::Local && !model.config.remote_host.is_empty() {
+        return Err(missing());
+    }
+    let weights = header(model.weights.as_deref(), |path| store.gguf(path));
+    let projector = model.projectors.first().map(std::path::PathBuf::as_path);
+    let projector = header(projector, |path| store.gguf(path));
+    let files = Files {
+        weights: weights.as_deref(),
+        projector: projector.as_deref(),
+        has_projector: !model.projectors.is_empty(),
+    };
+    Ok(ollama::show(&model, &files, request))
+}

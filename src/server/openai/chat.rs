@@ -1,0 +1,59 @@
+//! `POST /v1/chat/completions`
+
+use axum::extract::State;
+use axum::response::Response;
+use bytes::Bytes;
+
+use super::choices::{self, Opening, Spell};
+use super::{answer, head};
+use crate::api::openai::ChatRequest;
+use crate::dialect::openai::chat::{self, ChatFold, ChatStream};
+use crate::inference::{self, Chunk, Inference};
+use crate::server::error::OpenAiError;
+use crate::server::extract::{Client, OpenAiJson};
+use crate::server::state::App;
+use crate::server::stream::{SSE, SSE_DONE, event, open, streamed, to_bytes};
+
+pub(super) async fn chat(
+    State(app): State<App>,
+    client: Client,
+    OpenAiJson(request): OpenAiJson<ChatRequest>,
+) -> Result<Response, OpenAiError> {
+    let head = head("chatcmpl-", &request.model);
+    let is_stream = request.stream;
+    let include_usage = request.stream_options.unwrap_or_default().include_usage;
+    // Images are decoded here.
+    let reading = app.tasks.spawn_blocking(move || chat::requests(request));
+    let natives = reading.await??;
+    let n = natives.len();
+    let inference = app.inference.clone();
+    let openings = natives.into_iter().map(move |mut native| {
+        native.common.client.clone_from(&client.0);
+        start(inference.clone(), native)
+    });
+    let chunks = choices::merge(openings);
+    if is_stream {
+        let chunks = open(async { Ok(chunks) }).await?;
+        let frames = choices::frames(chunks, ChatStream::new(head, n, include_usage));
+        return Ok(streamed(SSE, frames, &app.cut_off));
+    }
+    let mut fold = ChatFold::new(head, n);
+    choices::collect(chunks, |index, chunk| fold.push(index, chunk)).await?;
+    Ok(answer(to_bytes(&fold.end())))
+}
+
+fn start(inference: Inference, native: inference::ChatRequest) -> Opening {
+    Box::pin(async move { inference.chat(native).await })
+}
+
+impl Spell for ChatStream {
+    fn chunk(&mut self, index: usize, chunk: Chunk) -> Vec<Bytes> {
+        let events = self.push(index, chunk);
+        events.iter().map(|chunk| event(None, chunk)).collect()
+    }
+
+    fn end(&mut self) -> Vec<Bytes> {
+        let usage = Self::end(self).map(|chunk| event(None, &chunk));
+        usage.into_iter().chain([SSE_DONE]).collect()
+    }
+}

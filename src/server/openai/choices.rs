@@ -1,0 +1,143 @@
+//! Several answers to one request, side by side.
+//!
+//! *Invariant:* all of them are read at the same time, so that a choice that still waits for a
+//! slot does not hold up those that have one. The first error ends them all.
+
+use bytes::Bytes;
+use futures_util::future::{BoxFuture, Either};
+use futures_util::stream::{self, Stream, StreamExt as _, TryStreamExt as _};
+
+use super::super::stream::Items;
+use crate::inference::{Chunk, ChunkStream, InferenceError};
+
+/// Chunks with the index of their choice.
+pub(super) type Chunks = Items<(usize, Chunk), InferenceError>;
+
+/// What becomes of a stream's chunks.
+pub(super) trait Spell {
+    /// The events that a chunk of the choice `index` makes.
+    fn chunk(&mut self, index: usize, chunk: Chunk) -> Vec<Bytes>;
+
+    /// The events after the last chunk.
+    fn end(&mut self) -> Vec<Bytes>;
+}
+
+/// A choice that is about to start.
+pub(super) type Opening = BoxFuture<'static, Result<ChunkStream, InferenceError>>;
+
+/// Merges the chunks of all choices as they come.
+pub(super) fn merge(openings: impl Iterator<Item = Opening>) -> Chunks {
+    let choices = openings.enumerate().map(|(index, opening)| {
+        stream::once(opening)
+            .try_flatten()
+            .map_ok(move |chunk| (index, chunk))
+            .boxed()
+    });
+    stream::select_all(choices).boxed()
+}
+
+/// Spells a stream into events.
+pub(super) fn frames(
+    chunks: Chunks,
+    spell: impl Spell + Send + 'static,
+) -> impl Stream<Item = Result<Bytes, InferenceError>> + Send + 'static {
+    stream::unfold(Some((chunks, spell)), |state| async move {
+        let (mut chunks, mut spell) = state?;
+        match chunks.next().await {
+            Some(Ok((index, chunk))) => {
+                let events = spell.chunk(index, chunk);
+                Some((Ok(events), Some((chunks, spell))))
+            }
+            Some(Err(error)) => Some((Err(error), None)),
+            None => Some((Ok(spell.end()), None)),
+        }
+    })
+    .flat_map(|result| match result {
+        Ok(events) => Either::Left(stream::iter(events.into_iter().map(Ok))),
+        Err(error) => Either::Right(stream::iter([Err(error)])),
+    })
+}
+
+/// Reads all chunks.
+pub(super) async fn collect(
+    mut chunks: Chunks,
+    mut each: impl FnMut(usize, Chunk),
+) -> Result<(), InferenceError> {
+    while let Some((index, chunk)) = chunks.try_next().await? {
+        each(index, chunk);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::inference::InferenceErrorKind;
+
+    struct Words;
+
+    impl Spell for Words {
+        fn chunk(&mut self, index: usize, chunk: Chunk) -> Vec<Bytes> {
+            vec![format!("{index}{}", chunk.content).into()]
+        }
+
+        fn end(&mut self) -> Vec<Bytes> {
+            vec!["usage".into(), "done".into()]
+        }
+    }
+
+    fn broken() -> InferenceError {
+        InferenceError::new(InferenceErrorKind::Internal, "boom")
+    }
+
+    fn words(words: &[Result<&str, ()>]) -> ChunkStream {
+        let items: Vec<_> = words
+            .iter()
+            .map(|word| match word {
+                Ok(word) => Ok(Chunk {
+                    content: (*word).to_owned(),
+                    ..Chunk::default()
+                }),
+                Err(()) => Err(broken()),
+            })
+            .collect();
+        stream::iter(items).boxed()
+    }
+
+    fn ready(opened: Result<ChunkStream, InferenceError>) -> Opening {
+        Box::pin(std::future::ready(opened))
+    }
+
+    async fn spelled(choices: Vec<Result<ChunkStream, InferenceError>>) -> Vec<String> {
+        let chunks = merge(choices.into_iter().map(ready));
+        let frames = frames(chunks, Words).map(|frame| match frame {
+            Ok(bytes) => String::from_utf8(bytes.to_vec()).unwrap(),
+            Err(error) => format!("error: {error}"),
+        });
+        frames.collect().await
+    }
+
+    #[tokio::test]
+    async fn every_choice_keeps_its_index() {
+        let mut events = spelled(vec![Ok(words(&[Ok("a"), Ok("b")])), Ok(words(&[Ok("c")]))]).await;
+        assert_eq!(events.split_off(3), ["usage", "done"]);
+        events.sort();
+        assert_eq!(events, ["0a", "0b", "1c"]);
+    }
+
+    #[tokio::test]
+    async fn an_error_is_the_last_word() {
+        let events = spelled(vec![Ok(words(&[Ok("a"), Err(()), Ok("b")]))]).await;
+        assert_eq!(events, ["0a", "error: boom"]);
+        assert_eq!(spelled(vec![Err(broken())]).await, ["error: boom"]);
+    }
+
+    #[tokio::test]
+    async fn a_waiting_choice_holds_up_nobody() {
+        let endless: ChunkStream = stream::pending().boxed();
+        let choices = [endless, words(&[Ok("a")])].map(|words| ready(Ok(words)));
+        let mut chunks = merge(choices.into_iter());
+        let (index, chunk) = chunks.next().await.unwrap().unwrap();
+        assert_eq!((index, chunk.content.as_str()), (1, "a"));
+    }
+}

@@ -1,0 +1,58 @@
+//! `POST /v1/completions`
+
+use axum::extract::State;
+use axum::response::Response;
+use bytes::Bytes;
+
+use super::choices::{self, Opening, Spell};
+use super::{answer, head};
+use crate::api::openai::CompletionRequest;
+use crate::dialect::openai::completion::{self, CompletionFold, CompletionStream};
+use crate::inference::{Chunk, GenerateRequest, Inference};
+use crate::server::error::OpenAiError;
+use crate::server::extract::{Client, OpenAiJson};
+use crate::server::state::App;
+use crate::server::stream::{SSE, SSE_DONE, event, open, streamed, to_bytes};
+
+pub(super) async fn completion(
+    State(app): State<App>,
+    client: Client,
+    OpenAiJson(request): OpenAiJson<CompletionRequest>,
+) -> Result<Response, OpenAiError> {
+    let head = head("cmpl-", &request.model);
+    let is_stream = request.stream;
+    let include_usage = request.stream_options.unwrap_or_default().include_usage;
+    let requests = completion::requests(request)?;
+    let (n, n_per_prompt) = (requests.natives.len(), requests.n_per_prompt);
+    let inference = app.inference.clone();
+    let openings = requests.natives.into_iter().map(move |mut native| {
+        native.common.client.clone_from(&client.0);
+        start(inference.clone(), native)
+    });
+    let chunks = choices::merge(openings);
+    if is_stream {
+        let chunks = open(async { Ok(chunks) }).await?;
+        let spell = CompletionStream::new(head, n, n_per_prompt, include_usage);
+        let frames = choices::frames(chunks, spell);
+        return Ok(streamed(SSE, frames, &app.cut_off));
+    }
+    let mut fold = CompletionFold::new(head, n, n_per_prompt);
+    choices::collect(chunks, |index, chunk| fold.push(index, chunk)).await?;
+    Ok(answer(to_bytes(&fold.end())))
+}
+
+fn start(inference: Inference, native: GenerateRequest) -> Opening {
+    Box::pin(async move { inference.generate(native).await })
+}
+
+impl Spell for CompletionStream {
+    fn chunk(&mut self, index: usize, chunk: Chunk) -> Vec<Bytes> {
+        let chunk = self.push(index, chunk);
+        chunk.iter().map(|chunk| event(None, chunk)).collect()
+    }
+
+    fn end(&mut self) -> Vec<Bytes> {
+        let usage = Self::end(self).map(|chunk| event(None, &chunk));
+        usage.into_iter().chain([SSE_DONE]).collect()
+    }
+}

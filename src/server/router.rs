@@ -1,0 +1,113 @@
+//! The route table.
+//!
+//! Each line names its methods in the order in which a 405 lists them (API specification §1.1).
+//! The same path with a slash behind it is a redirect.
+
+use axum::Router;
+use axum::extract::Request;
+use axum::http::{HeaderValue, Method, StatusCode, Uri, header};
+use axum::middleware::{Next, from_fn};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{MethodRouter, any, get};
+
+use super::state::App;
+use super::stream::json;
+use super::{ollama, openai};
+use crate::api::ollama::VersionResponse;
+use crate::client::OLLAMA_VERSION;
+
+const TEXT: &str = "text/plain";
+
+/// Builds the routes without the middleware.
+pub(super) fn routes() -> Router<App> {
+    Router::new()
+        .merge(route("/", "HEAD, GET", get(root)))
+        .merge(route("/api/version", "HEAD, GET", get(version)))
+        .merge(ollama::routes())
+        .merge(openai::routes())
+        .fallback(not_found)
+}
+
+/// One line of the table. `/v1` routes are made with it too.
+pub(super) fn route(
+    path: &'static str,
+    methods: &'static str,
+    handler: MethodRouter<App>,
+) -> Router<App> {
+    let router = wildcard(path, methods, handler);
+    if path == "/" {
+        return router;
+    }
+    let slashed = move |method: Method, uri: Uri| async move {
+        if allows(methods, &method) {
+            without_slash(&method, &uri)
+        } else {
+            not_found().await
+        }
+    };
+    router.route(&format!("{path}/"), any(slashed))
+}
+
+/// A line whose path ends in a parameter that takes slashes, too.
+pub(super) fn wildcard(
+    path: &'static str,
+    methods: &'static str,
+    handler: MethodRouter<App>,
+) -> Router<App> {
+    let known = move |request: Request, next: Next| async move {
+        if allows(methods, request.method()) {
+            next.run(request).await
+        } else {
+            method_not_allowed(methods)
+        }
+    };
+    Router::new().route(path, handler.layer(from_fn(known)))
+}
+
+fn allows(methods: &str, method: &Method) -> bool {
+    methods.split(", ").any(|known| known == method.as_str())
+}
+
+fn method_not_allowed(methods: &'static str) -> Response {
+    let headers = [(header::CONTENT_TYPE, TEXT), (header::ALLOW, methods)];
+    (
+        StatusCode::METHOD_NOT_ALLOWED,
+        headers,
+        "405 method not allowed",
+    )
+        .into_response()
+}
+
+fn without_slash(method: &Method, uri: &Uri) -> Response {
+    let path = uri.path().trim_end_matches('/');
+    let target = match uri.query() {
+        Some(query) => format!("{path}?{query}"),
+        None => path.to_owned(),
+    };
+    let status = if method == Method::GET {
+        StatusCode::MOVED_PERMANENTLY
+    } else {
+        StatusCode::TEMPORARY_REDIRECT
+    };
+    let Ok(target) = HeaderValue::try_from(target) else {
+        return StatusCode::BAD_REQUEST.into_response();
+    };
+    (status, [(header::LOCATION, target)]).into_response()
+}
+
+async fn not_found() -> Response {
+    let headers = [(header::CONTENT_TYPE, TEXT)];
+    (StatusCode::NOT_FOUND, headers, "404 page not found").into_response()
+}
+
+/// What clients probe for.
+async fn root() -> Response {
+    let headers = [(header::CONTENT_TYPE, "text/plain; charset=utf-8")];
+    (headers, "Ollama is running").into_response()
+}
+
+async fn version() -> Response {
+    json(&VersionResponse {
+        version: OLLAMA_VERSION.to_owned(),
+    })
+}

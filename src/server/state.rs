@@ -1,0 +1,27 @@
+//! What every handler gets. Built once; the parts are owned elsewhere.
+
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::config::Config;
+use crate::inference::Inference;
+use crate::scheduler::SchedulerHandle;
+use crate::store::Store;
+
+/// The handlers' shared state; one count is all that a request clones.
+pub(crate) type App = Arc<AppState>;
+
+/// The parts of the daemon that requests reach.
+#[derive(Debug)]
+pub(crate) struct AppState {
+    pub(crate) inference: Inference,
+    pub(crate) store: Store,
+    pub(crate) scheduler: SchedulerHandle,
+    pub(crate) config: Arc<Config>,
+    /// Owner of every task and blocking job that a handler starts.
+    pub(crate) tasks: TaskTracker,
+    /// Cancelled when the daemon stops and the grace is over: what still runs ends with an error.
+    pub(crate) cut_off: CancellationToken,
+}

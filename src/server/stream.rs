@@ -1,0 +1,338 @@
+//! Bodies: JSON as Go writes it, streams of lines and events, headers within two seconds.
+//!
+//! *Invariants:* nothing is written before there is something to say, every event is a frame of
+//! its own, and a stream that fails or is cut off ends with an error in its own format.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use futures_util::future::Either;
+use futures_util::stream::{self, Stream, StreamExt as _};
+use serde::Serialize;
+use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
+
+use super::error::{ApiError, JSON, log_broken_stream, ollama_line, openai_body};
+use super::state::App;
+use crate::inference::{Chunk, ChunkStream, InferenceError, InferenceErrorKind};
+use crate::model::go_json;
+
+/// Longest time that a streaming client waits for the headers of its answer. What fails within it
+/// has a status, what fails later ends the stream.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(2);
+
+/// The pieces of an answer that may still be on its way.
+pub(crate) type Items<T, E> = Pin<Box<dyn Stream<Item = Result<T, E>> + Send>>;
+
+/// Opens a streaming answer: returns with the first piece, with the error that came before it, or
+/// after [`PATIENCE`] with a stream that tells either of them later.
+///
+/// # Errors
+/// What fails before the first piece, and early enough to become a status.
+pub(crate) async fn open<S, T, E>(
+    opening: impl Future<Output = Result<S, E>> + Send + 'static,
+) -> Result<Items<T, E>, E>
+where
+    S: Stream<Item = Result<T, E>> + Send + Unpin + 'static,
+    T: Send + 'static,
+    E: Send + 'static,
+{
+    let first = async move {
+        let mut items = opening.await?;
+        let first = items.next().await.transpose()?;
+        Ok((first, items))
+    };
+    let mut first = Box::pin(first.in_current_span());
+    let joined = |(first, items): (Option<T>, S)| stream::iter(first.map(Ok)).chain(items);
+    match tokio::time::timeout(PATIENCE, &mut first).await {
+        Ok(known) => known.map(|opened| joined(opened).boxed()),
+        Err(_) => {
+            let late = stream::once(first).flat_map(move |result| match result {
+                Ok(opened) => Either::Left(joined(opened)),
+                Err(error) => Either::Right(stream::iter([Err(error)])),
+            });
+            Ok(late.boxed())
+        }
+    }
+}
+
+/// How a stream is written: its content type and its last words when it fails.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Format {
+    pub(crate) content_type: &'static str,
+    pub(crate) error: fn(&ApiError) -> Bytes,
+}
+
+/// One object per line (Ollama's routes); frames come from [`to_bytes`].
+pub(crate) const NDJSON: Format = Format {
+    content_type: "application/x-ndjson",
+    error: ollama_line,
+};
+
+/// Server-sent events (OpenAI's routes); frames come from [`event`].
+pub(crate) const SSE: Format = Format {
+    content_type: "text/event-stream",
+    error: |error| event(None, &openai_body(error)),
+};
+
+/// The last event of OpenAI's chat and completion streams.
+pub(crate) const SSE_DONE: Bytes = Bytes::from_static(b"data: [DONE]\n\n");
+
+/// Answers 200 with a stream of finished frames; `cut_off` ends it early.
+pub(crate) fn streamed<E: Into<ApiError> + Send + 'static>(
+    format: Format,
+    frames: impl Stream<Item = Result<Bytes, E>> + Send + 'static,
+    cut_off: &CancellationToken,
+) -> Response {
+    let writer = Writer {
+        frames: Some(frames.boxed()),
+        cut_off: cut_off.clone(),
+        format,
+        span: tracing::Span::current(),
+    };
+    let body = stream::unfold(writer, |mut writer| async move {
+        let span = writer.span.clone();
+        let frame = writer.next().instrument(span).await?;
+        Some((Ok::<_, Infallible>(frame), writer))
+    });
+    let content_type = [(header::CONTENT_TYPE, format.content_type)];
+    (content_type, Body::from_stream(body)).into_response()
+}
+
+struct Writer<E> {
+    /// `None` after the last frame.
+    frames: Option<Items<Bytes, E>>,
+    cut_off: CancellationToken,
+    format: Format,
+    /// The request's; the body outlives its handler.
+    span: tracing::Span,
+}
+
+impl<E: Into<ApiError>> Writer<E> {
+    async fn next(&mut self) -> Option<Bytes> {
+        let frames = self.frames.as_mut()?;
+        let frame = tokio::select! {
+            biased;
+            () = self.cut_off.cancelled() => Some(Err(ApiError::stopping())),
+            frame = frames.next() => frame.map(|frame| frame.map_err(Into::into)),
+        };
+        match frame? {
+            Ok(frame) => Some(frame),
+            Err(error) => {
+                self.frames = None;
+                log_broken_stream(&error);
+                Some((self.format.error)(&error))
+            }
+        }
+    }
+}
+
+/// Joins the pieces of an answer into one.
+///
+/// # Errors
+/// The first failure; what came before it is lost.
+pub(crate) async fn fold(mut chunks: ChunkStream) -> Result<Chunk, InferenceError> {
+    let mut whole = Chunk::default();
+    while let Some(chunk) = chunks.next().await {
+        let chunk = chunk?;
+        whole.content.push_str(&chunk.content);
+        whole.thinking.push_str(&chunk.thinking);
+        whole.tool_calls.extend(chunk.tool_calls);
+        whole.logprobs.extend(chunk.logprobs);
+        if chunk.done.is_some() {
+            whole.done = chunk.done;
+            return Ok(whole);
+        }
+    }
+    Err(InferenceError::new(
+        InferenceErrorKind::Internal,
+        "the answer ended before it was done",
+    ))
+}
+
+/// Answers 200 with one JSON object that is written away from the runtime: it may be large.
+///
+/// # Errors
+/// The job was lost.
+pub(crate) async fn json_aside(
+    app: &App,
+    value: impl Serialize + Send + 'static,
+) -> Result<Response, ApiError> {
+    let written = app.tasks.spawn_blocking(move || json(&value));
+    Ok(written.await?)
+}
+
+/// Answers 200 with one JSON object.
+pub(crate) fn json(value: &impl Serialize) -> Response {
+    json_as(JSON, value)
+}
+
+/// Answers 200 with one JSON object and the given content type.
+pub(crate) fn json_as(content_type: &'static str, value: &impl Serialize) -> Response {
+    let line = to_bytes(value);
+    let object = line.slice(..line.len().saturating_sub(1));
+    ([(header::CONTENT_TYPE, content_type)], object).into_response()
+}
+
+/// Writes a value as one line of JSON, escaped as Go does.
+pub(crate) fn to_bytes(value: &impl Serialize) -> Bytes {
+    match go_json::to_vec(value) {
+        Ok(line) => line.into(),
+        // Only a map with keys that are no strings fails, and no wire type has one.
+        Err(error) => {
+            tracing::error!(%error, "an answer could not be written");
+            Bytes::from_static(b"{}\n")
+        }
+    }
+}
+
+/// Writes a value as a server-sent event, with a name where the dialect has one.
+pub(crate) fn event(name: Option<&str>, value: &impl Serialize) -> Bytes {
+    let line = to_bytes(value);
+    let mut frame = Vec::with_capacity(line.len() + 32);
+    if let Some(name) = name {
+        frame.extend_from_slice(b"event: ");
+        frame.extend_from_slice(name.as_bytes());
+        frame.push(b'\n');
+    }
+    frame.extend_from_slice(b"data: ");
+    frame.extend_from_slice(&line);
+    frame.push(b'\n');
+    frame.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::StatusCode;
+    use http_body_util::BodyExt as _;
+    use serde_json::json;
+    use tokio::sync::oneshot;
+    use tokio::time::Instant;
+
+    use super::*;
+
+    type Numbers = Items<u32, ApiError>;
+
+    fn numbers(items: Vec<Result<u32, ApiError>>) -> Numbers {
+        stream::iter(items).boxed()
+    }
+
+    fn broken() -> ApiError {
+        ApiError::internal("boom")
+    }
+
+    async fn after(seconds: u64, result: Result<Numbers, ApiError>) -> Result<Numbers, ApiError> {
+        tokio::time::sleep(Duration::from_secs(seconds)).await;
+        result
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_early_failure_is_a_status() {
+        let opened = open(after(1, Err(broken()))).await;
+        assert_eq!(opened.err(), Some(broken()));
+        // Also when the stream exists and fails before its first piece.
+        let opened = open(after(1, Ok(numbers(vec![Err(broken())])))).await;
+        assert_eq!(opened.err(), Some(broken()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_early_answer_is_whole() {
+        let pieces = numbers(vec![Ok(1), Ok(2), Err(broken())]);
+        let opened = open(after(1, Ok(pieces))).await.unwrap();
+        let items: Vec<_> = opened.collect().await;
+        assert_eq!(items, [Ok(1), Ok(2), Err(broken())]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn headers_go_out_after_two_seconds() {
+        let started = Instant::now();
+        let opened = open(after(60, Ok(numbers(vec![Ok(1), Ok(2)]))))
+            .await
+            .unwrap();
+        assert_eq!(started.elapsed(), PATIENCE);
+        let items: Vec<_> = opened.collect().await;
+        assert_eq!(items, [Ok(1), Ok(2)]);
+        assert_eq!(started.elapsed(), Duration::from_secs(60));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_late_failure_ends_the_stream() {
+        let opened = open(after(60, Err(broken()))).await.unwrap();
+        let items: Vec<_> = opened.collect().await;
+        assert_eq!(items, [Err(broken())]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_leaves_cancels_the_opening() {
+        let (held, mut gone) = oneshot::channel::<()>();
+        let opening = async move {
+            let result = after(60, Ok(numbers(vec![Ok(1)]))).await;
+            drop(held);
+            result
+        };
+        let opened = open(opening).await.unwrap();
+        assert!(
+            gone.try_recv()
+                .is_err_and(|error| error == oneshot::error::TryRecvError::Empty)
+        );
+        drop(opened);
+        assert!(gone.await.is_err());
+    }
+
+    async fn text(response: Response) -> String {
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        String::from_utf8(body.to_vec()).unwrap()
+    }
+
+    fn frames(items: Vec<Result<u32, ApiError>>) -> Items<Bytes, ApiError> {
+        let frame =
+            |item: Result<u32, ApiError>| item.map(|number| to_bytes(&json!({"n": number})));
+        stream::iter(items.into_iter().map(frame)).boxed()
+    }
+
+    #[tokio::test]
+    async fn a_broken_stream_ends_with_its_error() {
+        let token = CancellationToken::new();
+        let items = || frames(vec![Ok(1), Err(broken()), Ok(2)]);
+        let response = streamed(NDJSON, items(), &token);
+        assert_eq!(response.status(), StatusCode::OK);
+        assert_eq!(response.headers()["content-type"], "application/x-ndjson");
+        assert_eq!(text(response).await, "{\"n\":1}\n{\"error\":\"boom\"}\n");
+        let response = streamed(SSE, items(), &token);
+        assert_eq!(response.headers()["content-type"], "text/event-stream");
+        assert_eq!(
+            text(response).await,
+            "{\"n\":1}\ndata: {\"error\":{\"message\":\"boom\",\"type\":\"api_error\",\"param\":null,\"code\":null}}\n\n"
+        );
+    }
+
+    #[tokio::test]
+    async fn cutting_off_ends_a_stream_that_would_go_on() {
+        let token = CancellationToken::new();
+        let endless =
+            stream::iter([Ok::<_, ApiError>(to_bytes(&json!({"n": 1})))]).chain(stream::pending());
+        let response = streamed(NDJSON, endless, &token);
+        let mut body = response.into_body();
+        let first = body.frame().await.unwrap().unwrap().into_data().unwrap();
+        assert_eq!(&first[..], b"{\"n\":1}\n");
+        token.cancel();
+        let rest = body.collect().await.unwrap().to_bytes();
+        assert_eq!(&rest[..], b"{\"error\":\"the server is shutting down\"}\n");
+    }
+
+    #[test]
+    fn events_may_have_names() {
+        let value = json!({"text": "a<b>&\u{2028}"});
+        let escaped = "{\"text\":\"a\\u003cb\\u003e\\u0026\\u2028\"}";
+        assert_eq!(event(None, &value), format!("data: {escaped}\n\n"));
+        assert_eq!(
+            event(Some("ping"), &value),
+            format!("event: ping\ndata: {escaped}\n\n")
+        );
+    }
+}

@@ -1,0 +1,143 @@
+//! Copy, delete, blobs, pull and push.
+
+use axum::body::Body;
+use futures_util::{StreamExt as _, stream};
+use serde_json::json;
+
+use super::Fixture;
+use crate::model::Digest;
+
+#[tokio::test]
+async fn copies_and_deletes() {
+    let fixture = Fixture::new();
+    fixture.add_model("a");
+    let body = json!({"source": "A", "destination": "b:x"});
+    let copied = fixture.post("/api/copy", body).await;
+    assert_eq!((copied.status, copied.body.as_str()), (200, ""));
+    assert_eq!(copied.header("content-length"), "0");
+    let names = async || {
+        let tags = fixture.call("GET /api/tags", "").await.json();
+        let models = tags["models"].as_array().unwrap();
+        let mut names: Vec<String> = models
+            .iter()
+            .map(|model| model["name"].as_str().unwrap().to_owned())
+            .collect();
+        names.sort();
+        names
+    };
+    assert_eq!(names().await, ["a:latest", "b:x"]);
+    for name in ["a:local", "B:x"] {
+        let body = json!({"model": name}).to_string();
+        let deleted = fixture.call("DELETE /api/delete", body).await;
+        assert_eq!((deleted.status, deleted.body.as_str()), (200, ""), "{name}");
+    }
+    assert_eq!(names().await, [""; 0]);
+    assert_eq!(fixture.blobs(), [""; 0]);
+}
+
+#[tokio::test]
+async fn blobs_are_asked_for_sent_and_there() {
+    let fixture = Fixture::new();
+    let digest = Digest::of(b"content");
+    let (head, post) = (
+        format!("HEAD /api/blobs/{digest}"),
+        format!("POST /api/blobs/{digest}"),
+    );
+    let statuses = [
+        fixture.call(&head, "").await.status,
+        fixture.call(&post, "content").await.status,
+        fixture.call(&post, "not read").await.status,
+        fixture.call(&head, "").await.status,
+    ];
+    assert_eq!(statuses, [404, 201, 200, 200]);
+    assert_eq!(fixture.blobs(), [digest.file_name()]);
+    let path = fixture.app.store.blob_path(&digest);
+    assert_eq!(fs_err::read(path).unwrap(), b"content");
+}
+
+#[tokio::test]
+async fn another_content_is_refused_and_gone() {
+    let fixture = Fixture::new();
+    let digest = Digest::of(b"content");
+    let answer = fixture
+        .call(&format!("POST /api/blobs/{digest}"), "other")
+        .await;
+    assert_eq!(answer.status, 400);
+    let got = Digest::of(b"other");
+    let text = format!("digest mismatch, expected \"{digest}\", got \"{got}\"");
+    assert_eq!(answer.json(), json!({"error": text}));
+    assert_eq!(fixture.blobs(), [""; 0]);
+    let answer = fixture.call("POST /api/blobs/sha256:12", "x").await;
+    assert_eq!(answer.json(), json!({"error": "invalid digest format"}));
+    // Both spellings of a digest are the same blob.
+    let spelled = digest
+        .to_string()
+        .to_uppercase()
+        .replace("SHA256:", "sha256-");
+    let answer = fixture
+        .call(&format!("POST /api/blobs/{spelled}"), "content")
+        .await;
+    assert_eq!(answer.status, 201);
+}
+
+#[tokio::test]
+async fn an_upload_that_breaks_off_leaves_nothing() {
+    let fixture = Fixture::new();
+    let digest = Digest::of(b"content");
+    let pieces = stream::iter([Ok("cont"), Err(std::io::Error::other("gone"))]);
+    let answer = fixture
+        .call(
+            &format!("POST /api/blobs/{digest}"),
+            Body::from_stream(pieces),
+        )
+        .await;
+    assert_eq!(answer.status, 400);
+    assert_eq!(fixture.blobs(), [""; 0]);
+}
+
+#[tokio::test]
+async fn an_upload_whose_client_leaves_leaves_nothing() {
+    let fixture = Fixture::new();
+    let digest = Digest::of(b"content");
+    let (reached, waiting) = tokio::sync::oneshot::channel::<()>();
+    let pieces = stream::iter([Ok::<_, std::io::Error>("cont")]).chain(stream::once(async {
+        let _ = reached.send(());
+        std::future::pending().await
+    }));
+    let line = format!("POST /api/blobs/{digest}");
+    {
+        let upload = fixture.call(&line, Body::from_stream(pieces));
+        tokio::select! {
+            answer = upload => panic!("answered {}", answer.status),
+            _ = waiting => {}
+        }
+    }
+    fixture.app.scheduler.shutdown().await;
+    fixture.app.tasks.close();
+    fixture.app.tasks.wait().await;
+    assert_eq!(fixture.blobs(), [""; 0]);
+}
+
+#[tokio::test]
+async fn pull_and_push_fail_as_a_registry_does() {
+    let fixture = Fixture::new();
+    for (path, first) in [
+        ("/api/pull", "pulling manifest"),
+        ("/api/push", "retrieving manifest"),
+    ] {
+        let answer = fixture.post(path, json!({"name": "m"})).await;
+        assert_eq!(answer.status, 200);
+        assert_eq!(answer.header("content-type"), "application/x-ndjson");
+        let (line, error) = answer.body.split_once('\n').unwrap();
+        assert_eq!(line, format!("{{\"status\":\"{first}\"}}"));
+        assert!(
+            error.starts_with("{\"error\":\"") && error.ends_with("\"}\n"),
+            "{error}"
+        );
+        let answer = fixture
+            .post(path, json!({"model": "m", "stream": false}))
+            .await;
+        assert_eq!(answer.status, 500);
+        assert_eq!(format!("{}\n", answer.body), error);
+    }
+}

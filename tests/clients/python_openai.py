@@ -1,0 +1,275 @@
+"""The official OpenAI client against a running daemon.
+
+DROVER_URL and DROVER_MODEL (a small chat model) come from the environment.
+"""
+
+import json
+import urllib.parse
+import urllib.request
+
+import openai
+
+from checks import MODEL, URL, check, equal, main
+
+CLIENT = openai.OpenAI(base_url=f"{URL}/v1", api_key="any", timeout=180, max_retries=0)
+MESSAGES = [{"role": "user", "content": "Name three colours."}]
+FIXED = {"temperature": 0, "seed": 1, "max_tokens": 12}
+UNKNOWN = "no-such-model"
+
+
+def chat(**keywords):
+    return CLIENT.chat.completions.create(model=MODEL, **{"messages": MESSAGES, **FIXED, **keywords})
+
+
+def fails(kind, function, *arguments, **keywords):
+    try:
+        result = function(*arguments, **keywords)
+    except kind as error:
+        assert error.body and {"message", "type", "param", "code"} <= set(error.body), error.body
+        return error
+    raise AssertionError(f"expected {kind.__name__}, got {result!r}")
+
+
+def counted(usage):
+    assert usage.prompt_tokens > 0 and usage.completion_tokens > 0, f"{usage}"
+    equal(usage.total_tokens, usage.prompt_tokens + usage.completion_tokens, "total_tokens")
+
+
+@check
+def models_are_listed():
+    models = CLIENT.models.list().data
+    ids = [model.id for model in models]
+    assert any(id.split(":")[0] == MODEL.split(":")[0] for id in ids), f"{MODEL} is not in {ids}"
+    for model in models:
+        equal(model.object, "model", "object")
+        assert model.created > 0 and model.owned_by, f"{model}"
+
+
+@check
+def a_model_is_retrieved():
+    model = CLIENT.models.retrieve(MODEL)
+    equal((model.id, model.object), (MODEL, "model"), "model")
+    error = fails(openai.NotFoundError, CLIENT.models.retrieve, UNKNOWN)
+    assert UNKNOWN in error.message, error.message
+
+
+@check
+def chat_whole():
+    answer = chat()
+    equal(answer.object, "chat.completion", "object")
+    assert answer.id.startswith("chatcmpl-") and answer.created > 0, f"{answer}"
+    equal(answer.model, MODEL, "model")
+    equal(len(answer.choices), 1, "choices")
+    choice = answer.choices[0]
+    assert choice.message.content.strip(), "the answer is empty"
+    equal((choice.index, choice.message.role), (0, "assistant"), "choice")
+    assert choice.finish_reason in ("stop", "length"), choice.finish_reason
+    counted(answer.usage)
+
+
+@check
+def chat_streamed_agrees_with_whole():
+    # Once before, so that both find the same prefix cached.
+    chat()
+    whole = chat()
+    chunks = list(chat(stream=True, stream_options={"include_usage": True}))
+    equal({(chunk.id, chunk.created) for chunk in chunks}.__len__(), 1, "number of ids")
+    *pieces, last = chunks
+    equal(last.choices, [], "choices of the last chunk")
+    counted(last.usage)
+    equal(last.usage.completion_tokens, whole.usage.completion_tokens, "completion_tokens")
+    assert all(piece.usage is None for piece in pieces), "usage before the last chunk"
+    choices = [piece.choices[0] for piece in pieces]
+    equal([choice.delta.role for choice in choices if choice.delta.role], ["assistant"], "roles")
+    reasons = [choice.finish_reason for choice in choices]
+    equal(reasons, [None] * (len(reasons) - 1) + [whole.choices[0].finish_reason], "reasons")
+    text = "".join(choice.delta.content or "" for choice in choices)
+    equal(text, whole.choices[0].message.content, "streamed text")
+
+
+@check
+def usage_comes_only_when_asked_for():
+    assert all(chunk.usage is None and chunk.choices for chunk in chat(stream=True)), "usage"
+
+
+@check
+def a_stream_ends_with_done():
+    body = {"model": MODEL, "messages": MESSAGES, "stream": True, **FIXED}
+    request = urllib.request.Request(
+        f"{URL}/v1/chat/completions", json.dumps(body).encode(), {"Content-Type": "application/json"}
+    )
+    with urllib.request.urlopen(request, timeout=180) as response:
+        kind = response.headers["Content-Type"]
+        events = response.read().decode().split("\n\n")
+    equal(kind, "text/event-stream", "content type")
+    equal(events[-2:], ["data: [DONE]", ""], "last event")
+    equal(sum(event == "data: [DONE]" for event in events), 1, "number of [DONE]")
+    for event in events[:-2]:
+        json.loads(event.removeprefix("data: "))
+
+
+@check
+def both_limits_are_obeyed():
+    for limit in ("max_tokens", "max_completion_tokens"):
+        body = {"model": MODEL, "messages": MESSAGES, "temperature": 0, limit: 2}
+        answer = CLIENT.chat.completions.create(**body)
+        equal(answer.choices[0].finish_reason, "length", f"finish_reason with {limit}")
+        equal(answer.usage.completion_tokens, 2, f"tokens with {limit}")
+
+
+@check
+def stop_ends_the_answer():
+    text = chat().choices[0].message.content
+    stop = text[len(text) // 2 :][:3]
+    for form in (stop, [stop, "never said"]):
+        choice = chat(stop=form).choices[0]
+        equal(choice.message.content, text[: text.index(stop)], f"text before {stop!r}")
+        equal(choice.finish_reason, "stop", "finish_reason")
+
+
+@check
+def parts_are_one_message():
+    parts = [{"type": "text", "text": MESSAGES[0]["content"]}]
+    CLIENT_PARTS = [{"role": "user", "content": parts}]
+    chat()
+    equal(
+        chat(messages=CLIENT_PARTS).choices[0].message.content,
+        chat().choices[0].message.content,
+        "text",
+    )
+
+
+@check
+def developer_is_system():
+    counts = []
+    for role in ("system", "developer"):
+        messages = [{"role": role, "content": "You are a pirate."}, *MESSAGES]
+        counts.append(chat(messages=messages).usage.prompt_tokens)
+    equal(counts[0], counts[1], "prompt tokens")
+
+
+@check
+def several_choices():
+    answer = chat(n=2, temperature=1.5)
+    equal([choice.index for choice in answer.choices], [0, 1], "indices")
+    assert answer.choices[0].message.content != answer.choices[1].message.content, "same text"
+    single = chat(temperature=1.5)
+    equal(answer.usage.prompt_tokens, single.usage.prompt_tokens, "prompt_tokens")
+    finished = [
+        chunk.choices[0].index
+        for chunk in chat(n=2, stream=True)
+        if chunk.choices[0].finish_reason
+    ]
+    equal(sorted(finished), [0, 1], "finished choices")
+
+
+@check
+def logprobs_are_given():
+    answer = chat(max_tokens=4, logprobs=True, top_logprobs=2)
+    tokens = answer.choices[0].logprobs.content
+    equal(len(tokens), 4, "number of tokens")
+    for token in tokens:
+        assert token.logprob <= 0 and len(token.top_logprobs) == 2, f"{token}"
+    assert chat().choices[0].logprobs is None, "logprobs without being asked for"
+
+
+@check
+def a_schema_is_obeyed():
+    schema = {
+        "type": "object",
+        "properties": {"warm": {"type": "boolean"}},
+        "required": ["warm"],
+        "additionalProperties": False,
+    }
+    format = {"type": "json_schema", "json_schema": {"name": "weather", "schema": schema, "strict": True}}
+    answer = chat(response_format=format, max_tokens=128)
+    parsed = json.loads(answer.choices[0].message.content)
+    equal(list(parsed), ["warm"], "keys")
+    assert isinstance(parsed["warm"], bool), f"{parsed}"
+
+
+@check
+def completions():
+    fixed = {"model": MODEL, "prompt": "Once upon a time", **FIXED}
+    CLIENT.completions.create(**fixed)
+    whole = CLIENT.completions.create(**fixed)
+    equal(whole.object, "text_completion", "object")
+    assert whole.id.startswith("cmpl-") and whole.choices[0].text.strip(), f"{whole}"
+    assert whole.choices[0].finish_reason in ("stop", "length"), f"{whole}"
+    counted(whole.usage)
+    chunks = list(
+        CLIENT.completions.create(**fixed, stream=True, stream_options={"include_usage": True})
+    )
+    equal(chunks[-1].choices, [], "choices of the last chunk")
+    counted(chunks[-1].usage)
+    choices = [chunk.choices[0] for chunk in chunks[:-1]]
+    equal("".join(choice.text for choice in choices), whole.choices[0].text, "streamed text")
+    equal([bool(choice.finish_reason) for choice in choices].count(True), 1, "finish reasons")
+
+
+@check
+def completions_of_several_prompts():
+    answer = CLIENT.completions.create(model=MODEL, prompt=["One", "Two"], **FIXED)
+    equal([choice.index for choice in answer.choices], [0, 1], "indices")
+
+
+@check
+def embeddings_answer_or_say_why_not():
+    show = urllib.request.Request(f"{URL}/api/show", json.dumps({"model": MODEL}).encode())
+    with urllib.request.urlopen(show, timeout=60) as response:
+        capabilities = json.load(response)["capabilities"]
+    if "embedding" not in capabilities:
+        error = fails(openai.InternalServerError, CLIENT.embeddings.create, model=MODEL, input="hi")
+        equal(error.status_code, 501, "status")
+        return
+    # The client asks for base64 and decodes it, unless told otherwise.
+    coded = CLIENT.embeddings.create(model=MODEL, input=["hello", "world"])
+    plain = CLIENT.embeddings.create(model=MODEL, input=["hello", "world"], encoding_format="float")
+    equal([item.index for item in coded.data], [0, 1], "indices")
+    for one, other in zip(coded.data, plain.data):
+        difference = max(abs(a - b) for a, b in zip(one.embedding, other.embedding))
+        assert difference < 1e-4, f"the two encodings differ by {difference}"
+    assert coded.usage.prompt_tokens > 0, f"{coded.usage}"
+
+
+@check
+def mistakes_of_embeddings():
+    error = fails(openai.BadRequestError, CLIENT.embeddings.create, model=MODEL, input=[])
+    equal(error.body["message"], "invalid input", "message")
+    body = {"model": MODEL, "input": "x", "encoding_format": "hex"}
+    error = fails(openai.BadRequestError, CLIENT.post, "/embeddings", body=body, cast_to=object)
+    assert "encoding_format" in error.body["message"], error.body
+
+
+@check
+def unknown_models_are_not_found():
+    for function, keywords in (
+        (CLIENT.chat.completions.create, {"messages": MESSAGES}),
+        (CLIENT.chat.completions.create, {"messages": MESSAGES, "stream": True}),
+        (CLIENT.completions.create, {"prompt": "x"}),
+        (CLIENT.embeddings.create, {"input": "x"}),
+    ):
+        error = fails(openai.NotFoundError, function, model=UNKNOWN, **keywords)
+        equal(error.body["type"], "not_found_error", "type")
+        assert "not found" in error.body["message"], error.body
+
+
+@check
+def mistakes_are_refused():
+    error = fails(openai.BadRequestError, chat, messages=[])
+    equal(error.body["message"], "[] is too short - 'messages'", "message")
+    equal(error.body["type"], "invalid_request_error", "type")
+    error = fails(openai.BadRequestError, chat, reasoning_effort="high")
+    assert "does not support thinking" in error.body["message"], error.body
+
+
+@check
+def names_may_have_slashes():
+    name = urllib.parse.quote("me/mine:v1", safe="")
+    for path in ("/models/me/mine:v1", f"/models/{name}"):
+        error = fails(openai.NotFoundError, CLIENT.get, path, cast_to=object)
+        equal(error.body["message"], "model 'me/mine:v1' not found", "message")
+
+
+if __name__ == "__main__":
+    main()
