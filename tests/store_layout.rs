@@ -1,6 +1,10 @@
 //! The model directory, file by file: a directory as Ollama leaves it is read, and what we write
 //! is what Ollama expects (store specification §2 and §3).
 #![cfg(feature = "fake")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "helpers of tests fail by panicking, as tests do"
+)]
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt as _;

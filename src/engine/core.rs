@@ -17,7 +17,7 @@ use super::sequence::{Clock, Sequence};
 use super::slot::Slots;
 use super::to_u32;
 use crate::protocol::{
-    Command, Event, Failure, FailureKind, GenerateParams, RequestId, Token, Update,
+    Command, EmbedParams, Event, Failure, FailureKind, GenerateParams, RequestId, Token, Update,
 };
 
 /// A loaded model at work.
@@ -33,8 +33,8 @@ pub(super) struct Engine<B: Backend> {
     pub(super) updates: Vec<Update>,
     pub(super) events: Vec<Event>,
     n_arrived: u64,
-    /// The context computes pooled embeddings, and nothing else.
-    is_embedding: bool,
+    /// The context is made for embeddings and has no logits.
+    pub(super) is_embedding: bool,
 }
 
 impl<B: Backend> Engine<B> {
@@ -69,7 +69,10 @@ impl<B: Backend> Engine<B> {
     pub(super) fn handle(&mut self, command: Command) {
         let answer = match command {
             Command::Generate { id, params } => self.generate(id, *params).map(|()| None),
-            Command::Embed { id, params } => self.embed(id, params).map(|()| None),
+            Command::Embed { id, params } => {
+                self.embed(id, params);
+                Ok(None)
+            }
             Command::Tokenize {
                 id,
                 texts,
@@ -161,19 +164,10 @@ impl<B: Backend> Engine<B> {
         })
     }
 
-    fn embed(
-        &mut self,
-        id: RequestId,
-        params: crate::protocol::EmbedParams,
-    ) -> Result<(), (RequestId, Failure)> {
-        if !self.is_embedding {
-            let message = "this model does not support embeddings";
-            return Err((id, prompt::failure(FailureKind::Unsupported, message)));
-        }
+    fn embed(&mut self, id: RequestId, params: EmbedParams) {
         let (priority, client) = (params.priority, params.client.clone());
         self.embeds
             .push(priority, &client, EmbedJob::new(id, params));
-        Ok(())
     }
 
     fn detokenize(&self, tokens: &[Token]) -> Result<String, Failure> {

@@ -1,4 +1,7 @@
-//! Pooled embeddings: as many inputs in one decode call as fit, jobs of several clients in turn.
+//! Embeddings: as many inputs in one decode call as fit, jobs of several clients in turn.
+//!
+//! They use slots that nobody runs in, for one step, and have a decode call of their own beside
+//! that of the generating sequences; it is short while somebody reads along.
 
 use super::backend::{Backend, Decoded, Row};
 use super::core::Engine;
@@ -56,8 +59,11 @@ impl EmbedJob {
 }
 
 impl<B: Backend> Engine<B> {
-    /// Evaluates one batch of inputs; returns its rows.
+    /// Evaluates one batch of inputs, if some wait; returns its rows.
     pub(super) fn embed_step(&mut self) -> usize {
+        if self.embeds.is_empty() {
+            return 0;
+        }
         let (mut jobs, inputs) = self.next_inputs();
         let (n_done, n_rows) = self.decode_inputs(&inputs, &mut jobs);
         let mut last_row = 0;
@@ -87,11 +93,9 @@ impl<B: Backend> Engine<B> {
 
     /// Fills a batch from the jobs whose turn it is. A job that cannot be served is ended here.
     fn next_inputs(&mut self) -> (Vec<Option<EmbedJob>>, Vec<Input>) {
-        let mut idle = (0..self.running.len())
-            .filter(|&slot| self.running[slot].is_none())
-            .collect::<Vec<_>>()
-            .into_iter();
-        let mut room = self.largest_batch();
+        let mut idle = self.idle().into_iter();
+        let short = self.budget.n_prefill(self.is_somebody_reading());
+        let mut room = self.largest_batch().min(short);
         let mut jobs = Vec::new();
         let mut inputs: Vec<Input> = Vec::new();
         'jobs: while idle.len() > 0 && room > 0 {
@@ -108,10 +112,11 @@ impl<B: Backend> Engine<B> {
                         break;
                     }
                 };
-                let Some(slot) = (tokens.len() <= room).then(|| idle.next()).flatten() else {
+                let fits = inputs.is_empty() || tokens.len() <= room;
+                let Some(slot) = fits.then(|| idle.next()).flatten() else {
                     break 'jobs;
                 };
-                room -= tokens.len();
+                room = room.saturating_sub(tokens.len());
                 next += 1;
                 inputs.push(Input {
                     job: index,
@@ -125,20 +130,21 @@ impl<B: Backend> Engine<B> {
 
     /// Decodes as many of these inputs as the pool takes; returns how many, and their rows.
     fn decode_inputs(&mut self, inputs: &[Input], jobs: &mut [Option<EmbedJob>]) -> (usize, usize) {
-        let mut n_inputs = inputs.len();
-        for slot in 0..self.running.len() {
-            if self.running[slot].is_none() {
-                self.slots.clear(&mut self.backend, slot);
-            }
+        for input in inputs {
+            self.slots.clear(&mut self.backend, input.slot);
         }
+        let mut n_inputs = inputs.len();
         while n_inputs > 0 {
-            let rows = rows(&inputs[..n_inputs]);
-            match self.backend.decode(&rows) {
+            let rows = self.input_rows(&inputs[..n_inputs]);
+            match self.backend.decode_embeddings(&rows) {
                 Ok(Decoded::Done) => {
                     self.slots.record(&rows);
                     return (n_inputs, rows.len());
                 }
+                Ok(Decoded::NoSpace) if self.forget_idle() => {}
                 Ok(Decoded::NoSpace) if n_inputs > 1 => n_inputs /= 2,
+                // Those that run will end, and then there is room.
+                Ok(Decoded::NoSpace) if self.is_running() => return (0, 0),
                 Ok(Decoded::NoSpace) => {
                     let message = "the input does not fit into the model's cache";
                     let failure = prompt::failure(FailureKind::Internal, message);
@@ -154,6 +160,31 @@ impl<B: Backend> Engine<B> {
             }
         }
         (0, 0)
+    }
+
+    /// The slots in which nobody runs, those first that are missed least.
+    fn idle(&self) -> Vec<usize> {
+        let slots = 0..self.running.len();
+        let mut idle: Vec<usize> = slots.filter(|&slot| self.running[slot].is_none()).collect();
+        idle.sort_by_key(|&slot| (self.slots.len(slot) > 0, self.slots.last_used(slot)));
+        idle
+    }
+
+    fn input_rows(&self, inputs: &[Input]) -> Vec<Row> {
+        let mut rows = Vec::new();
+        for input in inputs {
+            for (position, &token) in input.tokens.iter().enumerate() {
+                // Pooling needs every row; without it the last one stands for all.
+                let output = self.is_embedding || position + 1 == input.tokens.len();
+                rows.push(Row {
+                    token,
+                    position: to_u32(position),
+                    seq: seq(input.slot),
+                    output,
+                });
+            }
+        }
+        rows
     }
 
     /// Most rows of a batch of inputs.
@@ -228,20 +259,6 @@ fn next_text(job: &Option<EmbedJob>, next: usize) -> Option<(&str, &EmbedParams)
     let job = job.as_ref()?;
     let text = job.params.inputs.get(job.vectors.len() + next)?;
     Some((text, &job.params))
-}
-
-fn rows(inputs: &[Input]) -> Vec<Row> {
-    let of_input = |input: &Input| {
-        let tokens = input.tokens.iter().enumerate();
-        let row = |(position, &token): (usize, &Token)| Row {
-            token,
-            position: to_u32(position),
-            seq: seq(input.slot),
-            output: true,
-        };
-        tokens.map(row).collect::<Vec<_>>()
-    };
-    inputs.iter().flat_map(of_input).collect()
 }
 
 /// Scales a vector to length 1; one of zeros stays.

@@ -15,8 +15,7 @@ impl<B: Backend> Engine<B> {
     /// Takes one rung, and returns how many prompt tokens to try next. Each rung leaves less to do,
     /// so that trying again comes to an end.
     pub(super) fn make_space(&mut self, batch: &Batch, n_prefill: usize) -> usize {
-        if let Some(slot) = self.least_recently_used() {
-            self.slots.clear(&mut self.backend, slot);
+        if self.forget_idle() {
             return n_prefill;
         }
         if batch.n_prefill > 1 {
@@ -33,11 +32,15 @@ impl<B: Backend> Engine<B> {
         n_prefill
     }
 
-    /// The idle slot with cells whose last use is longest ago.
-    fn least_recently_used(&self) -> Option<usize> {
+    /// Empties the idle slot whose last use is longest ago; false when none has cells.
+    pub(super) fn forget_idle(&mut self) -> bool {
         let idle = (0..self.running.len()).filter(|&slot| self.running[slot].is_none());
-        idle.filter(|&slot| self.slots.len(slot) > 0)
-            .min_by_key(|&slot| self.slots.last_used(slot))
+        let held = idle.filter(|&slot| self.slots.len(slot) > 0);
+        let Some(slot) = held.min_by_key(|&slot| self.slots.last_used(slot)) else {
+            return false;
+        };
+        self.slots.clear(&mut self.backend, slot);
+        true
     }
 
     fn end_for_lack_of_space(&mut self, slot: usize) {

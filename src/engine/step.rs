@@ -28,11 +28,9 @@ impl<B: Backend> Engine<B> {
     /// Computes once.
     pub(super) fn step(&mut self) {
         let started = Instant::now();
+        // Before admission: a slot that became free serves the inputs that wait, for this step.
+        let n_embedded = self.embed_step();
         self.admit(started);
-        let mut n_embedded = 0;
-        if !self.embeds.is_empty() {
-            n_embedded = self.embed_step();
-        }
         self.join_leaders();
         let decoding = Instant::now();
         let batch = self.decode();
@@ -73,7 +71,7 @@ impl<B: Backend> Engine<B> {
     }
 
     /// Whether an interactive sequence is generating.
-    fn is_somebody_reading(&self) -> bool {
+    pub(super) fn is_somebody_reading(&self) -> bool {
         let mut running = self.running.iter().enumerate();
         running.any(|(slot, sequence)| {
             sequence.as_ref().is_some_and(|sequence| {

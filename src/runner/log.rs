@@ -3,12 +3,16 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use futures_util::StreamExt;
-use tokio::io::AsyncRead;
-use tokio_util::codec::{FramedRead, LinesCodec};
+use std::time::Duration;
 
-/// Longest line taken over; the rest of a longer one is dropped.
-const MAX_LINE: usize = 16 * 1024;
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader};
+use tokio::task::JoinHandle;
+
+/// Longest line taken over in one piece, in bytes.
+const MAX_LINE: u64 = 16 * 1024;
+
+/// How long the last words of a child that has ended are waited for.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// Lines kept.
 const KEPT: usize = 20;
@@ -41,21 +45,62 @@ impl LastLines {
     }
 }
 
-/// Reads lines until the child closes its end.
+/// A child's two outputs while they are read.
+#[derive(Debug)]
+pub(super) struct Output {
+    lines: LastLines,
+    readers: Vec<JoinHandle<()>>,
+}
+
+impl Output {
+    pub(super) fn new(lines: LastLines, readers: Vec<JoinHandle<()>>) -> Self {
+        Self { lines, readers }
+    }
+
+    /// What is known of a child that is still running.
+    pub(super) fn cause(&self) -> String {
+        self.lines.cause()
+    }
+
+    /// The last words of a child that has ended: what is still in the pipes is read first.
+    pub(super) async fn last_words(&mut self) -> String {
+        let read = async {
+            for reader in &mut self.readers {
+                // An error only says that the reader is gone as well.
+                let _ = reader.await;
+            }
+        };
+        // A process that inherited the pipes may keep them open.
+        let _ = tokio::time::timeout(LAST_WORDS, read).await;
+        self.readers.clear();
+        self.lines.cause()
+    }
+}
+
+/// Reads lines until the child closes its end. Whatever bytes come, reading goes on: a pipe that
+/// nobody empties would stop the child.
 pub(super) async fn follow(output: impl AsyncRead + Unpin, lines: LastLines) {
-    let mut reader = FramedRead::new(output, LinesCodec::new_with_max_length(MAX_LINE));
-    while let Some(line) = reader.next().await {
-        let Ok(line) = line else { continue };
-        if line.trim().is_empty() {
+    let mut reader = BufReader::new(output);
+    let mut bytes = Vec::new();
+    loop {
+        bytes.clear();
+        let mut part = (&mut reader).take(MAX_LINE);
+        match part.read_until(b'\n', &mut bytes).await {
+            Ok(0) | Err(_) => return,
+            Ok(_) => {}
+        }
+        let text = String::from_utf8_lossy(&bytes);
+        let line = text.trim_end();
+        if line.is_empty() {
             continue;
         }
-        match strip_level(&line) {
+        match strip_level(line) {
             ('E', text) => tracing::error!("{text}"),
             ('W', text) => tracing::warn!("{text}"),
             ('I', text) => tracing::info!("{text}"),
             (_, text) => tracing::debug!("{text}"),
         }
-        lines.push(line);
+        lines.push(line.to_owned());
     }
 }
 

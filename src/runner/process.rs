@@ -69,7 +69,7 @@ pub(super) async fn run(
     let Spawned {
         mut child,
         channel,
-        lines,
+        mut output,
         ..
     } = spawned;
     let (sink, stream) = channel.split();
@@ -100,17 +100,17 @@ pub(super) async fn run(
     // Also reaps a child that has ended by itself.
     let _ = child.start_kill();
     let status = child.wait().await;
+    let cause = output.last_words().await;
     if stopped {
         tracing::info!("runner stopped");
     } else {
         match &status {
             Ok(status) => {
-                tracing::error!(%status, cause = %lines.cause(), "runner ended unexpectedly");
+                tracing::error!(%status, %cause, "runner ended unexpectedly");
             }
             Err(error) => tracing::error!(%error, "runner was lost"),
         }
     }
-    let cause = lines.cause();
     let words = if cause.is_empty() || stopped {
         String::new()
     } else {

@@ -11,7 +11,7 @@ use tokio_util::codec::{Framed, LengthDelimitedCodec};
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
-use super::log::{LastLines, follow};
+use super::log::{LastLines, Output, follow};
 use crate::protocol::framing::MAX_FRAME_BYTES;
 
 /// A started child; dropping it kills the process.
@@ -20,7 +20,7 @@ pub(super) struct Spawned {
     pub(super) child: Child,
     pub(super) pid: u32,
     pub(super) channel: Framed<UnixStream, LengthDelimitedCodec>,
-    pub(super) lines: LastLines,
+    pub(super) output: Output,
 }
 
 /// Starts `<exe> runner`; its output goes to the log under the span `runner`.
@@ -37,11 +37,12 @@ pub(super) fn spawn(exe: &Path, model: &str, tasks: &TaskTracker) -> io::Result<
     let pid = child.id().unwrap_or_default();
     let lines = LastLines::default();
     let span = tracing::info_span!("runner", model, pid);
+    let mut readers = Vec::new();
     if let Some(stdout) = child.stdout.take() {
-        tasks.spawn(follow(stdout, lines.clone()).instrument(span.clone()));
+        readers.push(tasks.spawn(follow(stdout, lines.clone()).instrument(span.clone())));
     }
     if let Some(stderr) = child.stderr.take() {
-        tasks.spawn(follow(stderr, lines.clone()).instrument(span));
+        readers.push(tasks.spawn(follow(stderr, lines.clone()).instrument(span)));
     }
     let codec = LengthDelimitedCodec::builder()
         .max_frame_length(MAX_FRAME_BYTES)
@@ -51,6 +52,6 @@ pub(super) fn spawn(exe: &Path, model: &str, tasks: &TaskTracker) -> io::Result<
         child,
         pid,
         channel,
-        lines,
+        output: Output::new(lines, readers),
     })
 }

@@ -102,7 +102,7 @@ async fn load_model(
             None => receive(spawned).await?,
             Some(limit) => match tokio::time::timeout(limit, receive(spawned)).await {
                 Ok(event) => event?,
-                Err(_) => return Err(StartError::Timeout(spawned.lines.cause())),
+                Err(_) => return Err(StartError::Timeout(spawned.output.cause())),
             },
         };
         match event {
@@ -165,10 +165,8 @@ async fn death(spawned: &mut Spawned) -> StartError {
         Ok(status) => status.to_string(),
         Err(error) => error.to_string(),
     };
-    // The log task has read the last lines once the pipes are closed; give it its turn.
-    tokio::task::yield_now().await;
     StartError::Died {
         exit,
-        cause: spawned.lines.cause(),
+        cause: spawned.output.last_words().await,
     }
 }

@@ -1,1 +1,113 @@
+//! What needs no child: its output, and the events of a generation. The rest is in
+//! `tests/runner.rs`, with real processes.
 
+use super::log::{LastLines, follow};
+use super::*;
+use crate::protocol::{FinishReason, Finished, Update};
+
+async fn cause_of(output: &[u8]) -> String {
+    let lines = LastLines::default();
+    follow(output, lines.clone()).await;
+    lines.cause()
+}
+
+#[tokio::test]
+async fn the_telling_line_is_the_cause() {
+    let check = async |output: &str, cause: &str| {
+        assert_eq!(cause_of(output.as_bytes()).await, cause, "{output:?}");
+    };
+    check("", "").await;
+    check("I one\nD two\n\n", "two").await;
+    check("E failed to load\nI bye\n", "failed to load").await;
+    check(
+        "GGML_ASSERT(x) failed\nat frame 1\nat frame 2",
+        "GGML_ASSERT(x) failed",
+    )
+    .await;
+}
+
+/// Tokens in a log line may be halves of characters, and some lines have no end.
+#[tokio::test]
+async fn output_is_read_whatever_it_is() {
+    let mut output = b"I \xff\xfe broken\n".to_vec();
+    output.extend(vec![b'x'; 100_000]);
+    output.extend(b"\nE the last error\r\n");
+    assert_eq!(cause_of(&output).await, "the last error");
+}
+
+fn update(text: &str, finished: bool) -> Update {
+    Update {
+        id: 1,
+        text: text.to_owned(),
+        logprobs: Vec::new(),
+        finished: finished.then_some(Finished {
+            reason: FinishReason::Stop,
+            n_prompt: 3,
+            n_cached: 0,
+            n_generated: 2,
+            queue_ms: 0.0,
+            prompt_ms: 0.0,
+            generate_ms: 0.0,
+        }),
+    }
+}
+
+/// A generation and the process task's side of it.
+fn generation() -> (Generation, Arc<Mailbox>, mpsc::Receiver<Request>) {
+    let mailbox = Arc::new(Mailbox::default());
+    let (requests, inbox) = mpsc::channel(8);
+    (
+        Generation::new(1, Arc::clone(&mailbox), requests),
+        mailbox,
+        inbox,
+    )
+}
+
+#[tokio::test]
+async fn a_slow_reader_gets_larger_pieces_in_order() {
+    let (mut generation, mailbox, mut inbox) = generation();
+    mailbox.start(3);
+    for text in ["a", "", "b"] {
+        assert!(mailbox.update(update(text, false)));
+    }
+    mailbox.update(update("c", true));
+    let mut events = Vec::new();
+    while let Some(event) = generation.next().await {
+        events.push(event.unwrap());
+    }
+    let text = |text: &str| GenerationEvent::Text {
+        text: text.to_owned(),
+        logprobs: Vec::new(),
+    };
+    assert_eq!(events.len(), 3);
+    assert_eq!(events[0], GenerationEvent::Started { n_prompt: 3 });
+    assert_eq!(events[1], text("abc"));
+    assert!(matches!(events[2], GenerationEvent::Finished(_)));
+    drop(generation);
+    assert!(inbox.try_recv().is_err(), "nothing to cancel after the end");
+}
+
+#[tokio::test]
+async fn text_before_a_failure_is_not_lost() {
+    let (mut generation, mailbox, _inbox) = generation();
+    mailbox.update(update("so far", false));
+    mailbox.fail(RunnerError::Gone(": killed".to_owned()));
+    assert!(matches!(
+        generation.next().await,
+        Some(Ok(GenerationEvent::Text { text, .. })) if text == "so far"
+    ));
+    let error = generation.next().await.unwrap().unwrap_err();
+    assert!(
+        error.to_string().ends_with("for details: killed"),
+        "{error}"
+    );
+    assert!(generation.next().await.is_none());
+}
+
+#[tokio::test]
+async fn dropping_a_generation_cancels_it() {
+    let (generation, mailbox, mut inbox) = generation();
+    drop(generation);
+    assert!(matches!(inbox.try_recv(), Ok(Request::Cancel(1))));
+    assert!(!mailbox.update(update("x", false)), "nobody reads any more");
+}

@@ -75,16 +75,8 @@ impl Actor {
         loop {
             let deadline = self.state.next_deadline();
             tokio::select! {
-                message = inbox.recv() => match message {
-                    Some(Message::Shutdown { reply }) => {
-                        self.shutdown(&mut inbox).await;
-                        // The caller may have gone.
-                        let _ = reply.send(());
-                        return;
-                    }
-                    Some(message) => self.receive(message).await,
-                    None => return,
-                },
+                // What was given back counts before the next wish.
+                biased;
                 notes = self.notes.read() => for note in notes {
                     let event = match note {
                         Note::Released(entry) => Event::Released(entry),
@@ -96,6 +88,16 @@ impl Actor {
                     self.handle(event).await;
                 },
                 () = sleep_until(deadline) => self.handle(Event::Tick).await,
+                message = inbox.recv() => match message {
+                    Some(Message::Shutdown { reply }) => {
+                        self.shutdown(&mut inbox).await;
+                        // The caller may have gone.
+                        let _ = reply.send(());
+                        return;
+                    }
+                    Some(message) => self.receive(message).await,
+                    None => return,
+                },
             }
         }
     }

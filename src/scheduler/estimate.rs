@@ -44,7 +44,7 @@ impl ModelDims {
         (0..self.n_layer)
             .filter(|&layer| !self.is_windowed(layer))
             .map(|layer| self.layer_bytes(layer, kind))
-            .sum()
+            .fold(0, u64::saturating_add)
     }
 
     /// KV bytes of one token in the layers that keep only a window.
@@ -52,13 +52,15 @@ impl ModelDims {
         (0..self.n_layer)
             .filter(|&layer| self.is_windowed(layer))
             .map(|layer| self.layer_bytes(layer, kind))
-            .sum()
+            .fold(0, u64::saturating_add)
     }
 
-    /// Bytes of the window layers' cache for so many sequences (window × sequences + one batch).
+    /// Bytes of the window layers' cache for so many sequences (window × sequences + one batch,
+    /// in steps of 256).
     pub(super) fn window_bytes(&self, n_seq: u32, kind: KvCacheType) -> u64 {
         let cells = u64::from(self.sliding_window) * u64::from(n_seq) + UBATCH;
-        self.window_bytes_per_token(kind) * cells
+        self.window_bytes_per_token(kind)
+            .saturating_mul(cells.next_multiple_of(256))
     }
 
     /// Bytes of the compute buffers: the logits of a batch, and activations.
@@ -75,7 +77,11 @@ impl ModelDims {
             .or(self.n_head_kv.last())
             .copied();
         let width = u64::from(self.head_dim_k) + u64::from(self.head_dim_v);
-        u64::from(heads.unwrap_or(1)) * width * bytes_per_64(kind) / 64
+        // Numbers of a file: a silly product must not wrap.
+        u64::from(heads.unwrap_or(1))
+            .saturating_mul(width)
+            .saturating_mul(bytes_per_64(kind))
+            / 64
     }
 
     /// Whether a layer attends to a window only. The patterns are those of llama.cpp's models;

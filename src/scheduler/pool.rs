@@ -84,13 +84,13 @@ impl<'a> Pool<'a> {
     }
 
     /// Sequences at once. Window layers cost memory for each of them: halved while that would eat
-    /// more than a third of the room.
+    /// more than two fifths of the room.
     pub(super) fn slots(&self, room_bytes: u64) -> u32 {
         if self.num_parallel > 0 {
             return self.num_parallel;
         }
         let mut n_slots = AUTO_SLOTS;
-        while n_slots > 2 && self.dims.window_bytes(n_slots, self.kind) > room_bytes / 3 {
+        while n_slots > 2 && self.dims.window_bytes(n_slots, self.kind) > room_bytes / 5 * 2 {
             n_slots /= 2;
         }
         n_slots

@@ -3,7 +3,7 @@
 //! *Invariant:* a failure of ours (status 500 and above) is logged here, once, whether it becomes
 //! a status or the last line of a stream.
 
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use serde_json::{Value, json};
@@ -168,7 +168,13 @@ pub(crate) fn log_broken_stream(error: &ApiError) {
 fn respond(error: &ApiError, body: Bytes) -> Response {
     error.log();
     let body = body.slice(..body.len().saturating_sub(1));
-    (error.status, [(header::CONTENT_TYPE, JSON)], body).into_response()
+    let mut response = (error.status, [(header::CONTENT_TYPE, JSON)], body).into_response();
+    if error.status == StatusCode::SERVICE_UNAVAILABLE {
+        // Clients that try again by themselves look for it.
+        let headers = response.headers_mut();
+        headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    }
+    response
 }
 
 #[cfg(test)]

@@ -138,12 +138,41 @@ fn no_inputs_no_vectors() {
 }
 
 #[test]
-fn each_kind_of_model_refuses_the_other_task() {
+fn a_model_for_embeddings_refuses_to_generate() {
     let mut harness = embedder(1);
     let failure = harness.ask(params("hello")).failure.clone().unwrap();
     assert_eq!(failure.kind, FailureKind::Unsupported);
-    let mut harness = Harness::new(64, 1);
-    embed(&mut harness, 9, inputs(&["hello"]));
-    let failure = harness.outcomes[&9].failure.clone().unwrap();
-    assert_eq!(failure.kind, FailureKind::Unsupported);
+}
+
+#[test]
+fn a_generating_model_embeds_between_its_answers_steps() {
+    let mut harness = Harness::new(512, 2);
+    let answer = harness.submit(params("abc [[repeat 60]]"));
+    for _ in 0..5 {
+        harness.step();
+    }
+    harness.command(Command::Embed {
+        id: 100,
+        params: inputs(&["some text"; 20]),
+    });
+    while harness.others.is_empty() {
+        let before = harness.outcomes[&answer].text.len();
+        harness.step();
+        assert!(harness.outcomes[&answer].text.len() > before);
+    }
+    assert_eq!(result(&harness, 100).vectors.len(), 20);
+    harness.run();
+    assert_eq!(harness.outcomes[&answer].text, vec!["abc"; 60].join(" "));
+}
+
+#[test]
+fn inputs_wait_for_a_slot_and_for_room() {
+    let mut harness = Harness::new(128, 1);
+    let answers = ["a", "b"].map(|text| harness.submit(params(&format!("{text} [[repeat 30]]"))));
+    harness.step();
+    embed(&mut harness, 100, inputs(&["some text"]));
+    assert_eq!(result(&harness, 100).vectors.len(), 1);
+    for (id, text) in answers.into_iter().zip(["a", "b"]) {
+        assert_eq!(harness.outcomes[&id].text, vec![text; 30].join(" "));
+    }
 }

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::protocol::{FailureKind, FinishReason};
+use crate::protocol::{EmbedParams, FailureKind, FinishReason};
 
 #[test]
 fn idle_caches_make_way() {
@@ -94,6 +94,8 @@ fn a_steady_stream_of_chats_does_not_starve_a_batch_job() {
 #[derive(Debug, Clone)]
 enum Act {
     Submit(Wish),
+    /// This many inputs.
+    Embed(usize),
     Cancel(prop::sample::Index),
     Steps(usize),
 }
@@ -146,6 +148,7 @@ prop_compose! {
 fn act() -> impl Strategy<Value = Act> {
     prop_oneof![
         4 => wish().prop_map(Act::Submit),
+        1 => (0_usize..6).prop_map(Act::Embed),
         1 => any::<prop::sample::Index>().prop_map(Act::Cancel),
         3 => (1_usize..30).prop_map(Act::Steps),
     ]
@@ -170,11 +173,24 @@ proptest! {
         let mut harness = Harness::load(&load);
         harness.engine.backend.shrink(n_missing);
         let mut wishes = HashMap::new();
+        let mut n_embeds = 0;
         for act in acts {
             match act {
                 Act::Submit(wish) => {
                     let id = harness.submit(wish.params());
                     wishes.insert(id, wish);
+                }
+                Act::Embed(n_inputs) => {
+                    n_embeds += 1;
+                    let params = EmbedParams {
+                        inputs: vec!["some text".to_owned(); n_inputs],
+                        n_ctx: 32,
+                        truncate: true,
+                        normalize: true,
+                        priority: Priority::Batch,
+                        client: "embedder".to_owned(),
+                    };
+                    harness.command(Command::Embed { id: 1_000_000 + n_embeds, params });
                 }
                 Act::Cancel(index) if !wishes.is_empty() => {
                     let ids: Vec<_> = wishes.keys().copied().collect();
@@ -193,6 +209,7 @@ proptest! {
             }
         }
         harness.run();
+        prop_assert_eq!(harness.others.len() as u64, n_embeds);
         for (id, wish) in &wishes {
             let outcome = &harness.outcomes[id];
             prop_assert!(outcome.is_over(), "{wish:?}");

@@ -69,6 +69,12 @@ impl Entry {
         self.phase != Phase::Queued
     }
 
+    /// How it was loaded.
+    #[cfg(test)]
+    pub(in crate::scheduler) fn plan(&self) -> Option<&LoadPlan> {
+        self.plan.as_ref()
+    }
+
     pub(super) fn is_idle(&self) -> bool {
         self.n_active == 0
     }

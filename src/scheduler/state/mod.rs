@@ -54,6 +54,8 @@ pub(super) struct State {
     evicted: Vec<Evicted>,
     /// What other programs hold, by GPU index.
     foreign_bytes: HashMap<usize, u64>,
+    /// System memory that was in use when no model was loaded.
+    foreign_system_bytes: u64,
 }
 
 impl State {
@@ -65,6 +67,7 @@ impl State {
             crashes: HashMap::new(),
             evicted: Vec::new(),
             foreign_bytes: HashMap::new(),
+            foreign_system_bytes: 0,
         }
     }
 

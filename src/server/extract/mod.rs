@@ -60,9 +60,7 @@ async fn read<T: DeserializeOwned + Send + 'static>(
     if bytes.len() < LARGE_BODY_BYTES {
         return decode(&bytes, missing);
     }
-    app.tasks
-        .spawn_blocking(move || decode(&bytes, missing))
-        .await?
+    app.block(move || decode(&bytes, missing)).await?
 }
 
 async fn collect(body: Body, limit: usize) -> Result<Bytes, ApiError> {

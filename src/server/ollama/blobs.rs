@@ -49,7 +49,7 @@ pub(super) async fn upload(
     }
     let (sender, receiver) = mpsc::channel(QUEUE);
     let store = app.store.clone();
-    let written = app.tasks.spawn_blocking(move || {
+    let written = app.block(move || {
         let writer = store.blob_writer()?;
         write(writer, receiver, digest)
     });
@@ -72,7 +72,7 @@ fn parse(digest: &str) -> Result<Digest, ApiError> {
 
 async fn has(app: &App, digest: Digest) -> Result<bool, ApiError> {
     let store = app.store.clone();
-    let looked = app.tasks.spawn_blocking(move || store.has_blob(&digest));
+    let looked = app.block(move || store.has_blob(&digest));
     Ok(looked.await?)
 }
 

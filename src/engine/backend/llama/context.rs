@@ -1,0 +1,314 @@
+//! A llama.cpp context: the only place that calls it with raw pointers.
+//!
+//! `llama-cpp-2` has a context of its own, but it keeps its pointer private and leaves out what is
+//! needed here: switching embeddings on for single decode calls, several adapters at once, the
+//! memory's abilities, and asking for logits without a panic.
+//!
+//! *Invariant:* what is lent out (logits, embeddings) borrows the context, and every call that
+//! invalidates it takes `&mut self`.
+
+#![expect(unsafe_code, reason = "llama.cpp is a C library")]
+
+use std::ffi::CString;
+use std::path::Path;
+use std::ptr::{self, NonNull};
+use std::slice;
+use std::sync::Arc;
+
+use llama_cpp_2::model::LlamaModel;
+use llama_cpp_sys_2 as sys;
+
+use crate::engine::backend::Row;
+
+/// The settings of a context; everything else is llama.cpp's default.
+pub(super) struct Settings {
+    pub(super) n_ctx: u32,
+    /// Rows of one decode call, logical and physical.
+    pub(super) n_batch: u32,
+    pub(super) n_seq_max: u32,
+    /// Rows of one decode call whose logits may be asked for; 0 = all.
+    pub(super) n_outputs_max: u32,
+    pub(super) n_threads: i32,
+    pub(super) kv_type: sys::ggml_type,
+    pub(super) flash_attention: sys::llama_flash_attn_type,
+    pub(super) embeddings: bool,
+}
+
+/// A context and the model that it computes with.
+pub(super) struct Context {
+    ptr: NonNull<sys::llama_context>,
+    /// Null for encoders, which keep nothing between calls.
+    memory: sys::llama_memory_t,
+    batch: Batch,
+    n_vocab: usize,
+    /// Length of the vectors that this context delivers.
+    n_embedding: usize,
+    pooled: bool,
+    /// Last, so that it goes after the context (`Drop` below).
+    model: Arc<LlamaModel>,
+}
+
+// SAFETY: a context is not bound to a thread; the struct owns it, and `&self` calls only read (or
+// wait for the computation, which is over when a decode call has returned to the only user).
+unsafe impl Send for Context {}
+
+/// The arrays that a decode call reads; kept for their memory.
+#[derive(Default)]
+struct Batch {
+    tokens: Vec<sys::llama_token>,
+    positions: Vec<sys::llama_pos>,
+    n_seqs: Vec<i32>,
+    seqs: Vec<sys::llama_seq_id>,
+    seq_ptrs: Vec<*mut sys::llama_seq_id>,
+    outputs: Vec<i8>,
+}
+
+// The wrapper is `repr(transparent)` over the pointer, in the version that is pinned.
+const _: () = assert!(size_of::<LlamaModel>() == size_of::<*mut sys::llama_model>());
+
+fn model_ptr(model: &LlamaModel) -> *mut sys::llama_model {
+    // SAFETY: the wrapper is `repr(transparent)` over a non-null pointer (checked above for size).
+    unsafe { *ptr::from_ref(model).cast::<*mut sys::llama_model>() }
+}
+
+/// Loads ggml's back ends from the program's folder (they are modules in such a build).
+#[cfg(feature = "dynamic-backends")]
+pub(super) fn load_backend_modules() {
+    llama_cpp_2::llama_backend::load_backends();
+    // SAFETY: no arguments; called once, before anything else of ggml.
+    unsafe { sys::ggml_backend_load_all() };
+}
+
+impl Context {
+    /// Makes a context; `None` when llama.cpp could not (its log says why).
+    pub(super) fn new(model: Arc<LlamaModel>, settings: &Settings) -> Option<Self> {
+        // SAFETY: no arguments.
+        let mut params = unsafe { sys::llama_context_default_params() };
+        params.n_ctx = settings.n_ctx;
+        params.n_batch = settings.n_batch;
+        params.n_ubatch = settings.n_batch;
+        params.n_seq_max = settings.n_seq_max;
+        params.n_outputs_max = settings.n_outputs_max;
+        params.n_threads = settings.n_threads;
+        params.n_threads_batch = settings.n_threads;
+        params.type_k = settings.kv_type;
+        params.type_v = settings.kv_type;
+        params.flash_attn_type = settings.flash_attention;
+        params.embeddings = settings.embeddings;
+        params.kv_unified = true;
+        // Layers with a window keep only that; see `engine.md` on parked prefixes.
+        params.swa_full = false;
+        params.no_perf = true;
+        // SAFETY: the model is valid, the parameters are llama.cpp's own with values replaced.
+        let ptr = unsafe { sys::llama_init_from_model(model_ptr(&model), params) };
+        let ptr = NonNull::new(ptr)?;
+        // SAFETY: the context was just made.
+        let (memory, pooling) = unsafe {
+            (
+                sys::llama_get_memory(ptr.as_ptr()),
+                sys::llama_pooling_type(ptr.as_ptr()),
+            )
+        };
+        let n_embedding = if pooling == sys::LLAMA_POOLING_TYPE_RANK {
+            usize::try_from(model.n_cls_out()).unwrap_or(0)
+        } else {
+            usize::try_from(model.n_embd_out()).unwrap_or(0)
+        };
+        Some(Self {
+            ptr,
+            memory,
+            batch: Batch::default(),
+            n_vocab: usize::try_from(model.n_vocab()).unwrap_or(0),
+            n_embedding,
+            pooled: pooling != sys::LLAMA_POOLING_TYPE_NONE,
+            model,
+        })
+    }
+
+    pub(super) fn model(&self) -> &LlamaModel {
+        &self.model
+    }
+
+    pub(super) fn n_ctx(&self) -> u32 {
+        // SAFETY: the context is valid.
+        unsafe { sys::llama_n_ctx(self.ptr.as_ptr()) }
+    }
+
+    pub(super) fn n_batch(&self) -> u32 {
+        // SAFETY: the context is valid.
+        unsafe { sys::llama_n_batch(self.ptr.as_ptr()) }
+    }
+
+    pub(super) fn n_embedding(&self) -> usize {
+        self.n_embedding
+    }
+
+    /// Whether embeddings come per sequence instead of per row.
+    pub(super) fn is_pooled(&self) -> bool {
+        self.pooled
+    }
+
+    /// The window of the layers that only see a part of the context, 0 without such layers.
+    pub(super) fn window(&self) -> u32 {
+        // SAFETY: the model is valid.
+        let n_swa = unsafe { sys::llama_model_n_swa(model_ptr(&self.model)) };
+        u32::try_from(n_swa).unwrap_or(0)
+    }
+
+    /// Whether positions can be moved.
+    pub(super) fn can_shift(&self) -> bool {
+        // SAFETY: the memory belongs to the context and is not null.
+        !self.memory.is_null() && unsafe { sys::llama_memory_can_shift(self.memory) }
+    }
+
+    /// Loads LoRA adapters and applies them to all that this context computes. The model frees
+    /// them. `Err` holds the path of the one that failed.
+    pub(super) fn set_adapters<'a>(
+        &mut self,
+        adapters: &[(&'a Path, f32)],
+    ) -> Result<(), &'a Path> {
+        let mut pointers = Vec::with_capacity(adapters.len());
+        let mut scales = Vec::with_capacity(adapters.len());
+        for (path, scale) in adapters {
+            let name = path
+                .to_str()
+                .and_then(|path| CString::new(path).ok())
+                .ok_or(*path)?;
+            // SAFETY: the model is valid, the path is a C string.
+            let adapter =
+                unsafe { sys::llama_adapter_lora_init(model_ptr(&self.model), name.as_ptr()) };
+            if adapter.is_null() {
+                return Err(path);
+            }
+            pointers.push(adapter);
+            scales.push(*scale);
+        }
+        let Some((first, _)) = adapters.first() else {
+            return Ok(());
+        };
+        // SAFETY: both arrays have the length given and live as long as the model (the adapters).
+        let code = unsafe {
+            sys::llama_set_adapters_lora(
+                self.ptr.as_ptr(),
+                pointers.as_mut_ptr(),
+                pointers.len(),
+                scales.as_mut_ptr(),
+            )
+        };
+        if code == 0 { Ok(()) } else { Err(first) }
+    }
+
+    /// Evaluates rows; returns llama.cpp's code (0 = done, 1 = no room).
+    ///
+    /// The caller has checked tokens and sequences, and that the rows fit one call: llama.cpp ends
+    /// the process otherwise.
+    pub(super) fn decode(&mut self, rows: &[Row]) -> i32 {
+        let batch = self.batch.fill(rows);
+        // SAFETY: the batch's pointers lead to arrays of `n_tokens` entries that outlive the call.
+        unsafe { sys::llama_decode(self.ptr.as_ptr(), batch) }
+    }
+
+    /// Whether the next decode calls deliver embeddings.
+    pub(super) fn set_embeddings(&mut self, wanted: bool) {
+        // SAFETY: the context is valid.
+        unsafe { sys::llama_set_embeddings(self.ptr.as_ptr(), wanted) };
+    }
+
+    /// The logits of a row of the last decode call; it must have been an output.
+    pub(super) fn logits(&self, row: i32) -> Option<&[f32]> {
+        // SAFETY: the context is valid. A row without output gives null.
+        let logits = unsafe { sys::llama_get_logits_ith(self.ptr.as_ptr(), row) };
+        // SAFETY: a row of the output buffer, `n_vocab` long; the next decode call needs `&mut`.
+        (!logits.is_null()).then(|| unsafe { slice::from_raw_parts(logits, self.n_vocab) })
+    }
+
+    /// The embedding of a sequence (pooled) of the last decode call.
+    pub(super) fn pooled_embedding(&self, seq: i32) -> Option<&[f32]> {
+        // SAFETY: the context is valid. An unknown sequence gives null.
+        let vector = unsafe { sys::llama_get_embeddings_seq(self.ptr.as_ptr(), seq) };
+        self.vector(vector)
+    }
+
+    /// The embedding of a row of the last decode call; it must have been an output.
+    pub(super) fn row_embedding(&self, row: i32) -> Option<&[f32]> {
+        // SAFETY: the context is valid. A row without output gives null.
+        let vector = unsafe { sys::llama_get_embeddings_ith(self.ptr.as_ptr(), row) };
+        self.vector(vector)
+    }
+
+    fn vector(&self, vector: *const f32) -> Option<&[f32]> {
+        // SAFETY: vectors have this length by llama.cpp's contract, and live until the next decode
+        // call, which needs `&mut self`.
+        (!vector.is_null()).then(|| unsafe { slice::from_raw_parts(vector, self.n_embedding) })
+    }
+
+    /// The first and last position of a sequence; `None` if it is empty.
+    pub(super) fn positions(&self, seq: i32) -> Option<(u32, u32)> {
+        if self.memory.is_null() {
+            return None;
+        }
+        // SAFETY: the memory belongs to the context and is not null.
+        let (first, last) = unsafe {
+            (
+                sys::llama_memory_seq_pos_min(self.memory, seq),
+                sys::llama_memory_seq_pos_max(self.memory, seq),
+            )
+        };
+        Some((u32::try_from(first).ok()?, u32::try_from(last).ok()?))
+    }
+
+    /// Drops positions; false if this memory cannot.
+    pub(super) fn remove(&mut self, seq: i32, from: i32, to: i32) -> bool {
+        // SAFETY: the memory belongs to the context; null is "nothing to remove".
+        unsafe { sys::llama_memory_seq_rm(self.memory, seq, from, to) }
+    }
+
+    /// Shares positions of one sequence with another.
+    pub(super) fn copy(&mut self, from: i32, to: i32, end: i32) {
+        // SAFETY: the memory belongs to the context; null is "nothing to copy".
+        unsafe { sys::llama_memory_seq_cp(self.memory, from, to, 0, end) };
+    }
+
+    /// Moves the positions from `from` on.
+    pub(super) fn shift(&mut self, seq: i32, from: i32, delta: i32) {
+        // SAFETY: the memory belongs to the context; null is "nothing to move".
+        unsafe { sys::llama_memory_seq_add(self.memory, seq, from, -1, delta) };
+    }
+}
+
+impl Drop for Context {
+    fn drop(&mut self) {
+        // SAFETY: made by `new`, freed once, before the model.
+        unsafe { sys::llama_free(self.ptr.as_ptr()) };
+    }
+}
+
+impl Batch {
+    fn fill(&mut self, rows: &[Row]) -> sys::llama_batch {
+        let signed = |value: u32| i32::try_from(value).unwrap_or(i32::MAX);
+        self.tokens.clear();
+        self.tokens.extend(rows.iter().map(|row| row.token));
+        self.positions.clear();
+        self.positions
+            .extend(rows.iter().map(|row| signed(row.position)));
+        self.seqs.clear();
+        self.seqs.extend(rows.iter().map(|row| signed(row.seq)));
+        self.outputs.clear();
+        self.outputs
+            .extend(rows.iter().map(|row| i8::from(row.output)));
+        self.n_seqs.clear();
+        self.n_seqs.resize(rows.len(), 1);
+        self.seq_ptrs.clear();
+        self.seq_ptrs
+            .extend(self.seqs.iter_mut().map(ptr::from_mut));
+        sys::llama_batch {
+            n_tokens: i32::try_from(rows.len()).unwrap_or(i32::MAX),
+            token: self.tokens.as_mut_ptr(),
+            embd: ptr::null_mut(),
+            pos: self.positions.as_mut_ptr(),
+            n_seq_id: self.n_seqs.as_mut_ptr(),
+            seq_id: self.seq_ptrs.as_mut_ptr(),
+            logits: self.outputs.as_mut_ptr(),
+        }
+    }
+}

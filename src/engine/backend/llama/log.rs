@@ -1,0 +1,200 @@
+//! llama.cpp's log: to stderr in the form that the daemon reads, and what can be learned from it.
+//!
+//! A line is a level letter, a blank and the text. llama.cpp's information, over a hundred lines a
+//! load, goes out as `D`; its own debug lines are dropped. Two things are kept: error lines, because
+//! llama.cpp's calls only say *that* they failed, and the sizes of the buffers it allocates, because
+//! it tells them nowhere else (its C interface has no memory breakdown).
+
+#![expect(
+    unsafe_code,
+    reason = "llama.cpp hands its log to a C function pointer"
+)]
+
+use std::ffi::{CStr, c_char, c_void};
+use std::io::Write;
+use std::mem;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use llama_cpp_sys_2 as sys;
+
+/// Error lines kept; the first ones of a failure say most.
+const MAX_ERRORS: usize = 8;
+
+static STATE: Mutex<State> = Mutex::new(State::new());
+
+/// A buffer that llama.cpp said it allocated.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Buffer {
+    /// The buffer type: a device's name (`CUDA0`), `CPU`, `CPU_Mapped`, `CUDA_Host`, ….
+    pub(super) device: String,
+    pub(super) bytes: u64,
+}
+
+struct State {
+    /// A line that has not ended yet, and its level.
+    line: String,
+    level: sys::ggml_log_level,
+    errors: Vec<String>,
+    buffers: Vec<Buffer>,
+}
+
+/// Sends llama.cpp's log through here from now on.
+pub(super) fn install() {
+    // SAFETY: the callback matches the type, keeps no pointer and is valid for the whole run.
+    unsafe { sys::llama_log_set(Some(on_log), std::ptr::null_mut()) };
+}
+
+/// Forgets the errors and buffers of what went before.
+pub(super) fn start() {
+    let mut state = lock();
+    state.errors.clear();
+    state.buffers.clear();
+}
+
+/// What llama.cpp said about a failure since `start`, if anything.
+pub(super) fn cause() -> Option<String> {
+    let state = lock();
+    let bare = |line: &&String| !line.ends_with("failed to load model");
+    let line = state.errors.iter().rev().find(bare);
+    line.or_else(|| state.errors.last()).cloned()
+}
+
+/// The buffers allocated since `start`.
+pub(super) fn buffers() -> Vec<Buffer> {
+    lock().buffers.clone()
+}
+
+fn lock() -> MutexGuard<'static, State> {
+    STATE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// # Safety
+///
+/// `text` is null or a string that is valid during the call.
+unsafe extern "C" fn on_log(level: sys::ggml_log_level, text: *const c_char, _: *mut c_void) {
+    if text.is_null() {
+        return;
+    }
+    // SAFETY: not null, and a valid string by this function's contract.
+    let text = unsafe { CStr::from_ptr(text) }.to_string_lossy();
+    for line in lock().append(level, &text) {
+        // A closed stderr is no reason to stop computing.
+        let _ = std::io::stderr().write_all(line.as_bytes());
+    }
+}
+
+impl State {
+    const fn new() -> Self {
+        Self {
+            line: String::new(),
+            level: sys::GGML_LOG_LEVEL_NONE,
+            errors: Vec::new(),
+            buffers: Vec::new(),
+        }
+    }
+
+    /// Takes a piece of the log in; returns the lines that are now whole, as they go out.
+    fn append(&mut self, level: sys::ggml_log_level, text: &str) -> Vec<String> {
+        if level != sys::GGML_LOG_LEVEL_CONT {
+            self.level = level;
+            self.line.clear();
+        }
+        self.line.push_str(text);
+        let mut out = Vec::new();
+        while let Some(end) = self.line.find('\n') {
+            let rest = self.line.split_off(end + 1);
+            let line = mem::replace(&mut self.line, rest);
+            out.extend(self.finish(line.trim_end()));
+        }
+        out
+    }
+
+    fn finish(&mut self, line: &str) -> Option<String> {
+        if line.is_empty() {
+            return None;
+        }
+        if self.level == sys::GGML_LOG_LEVEL_ERROR && self.errors.len() < MAX_ERRORS {
+            self.errors.push(without_function(line).to_owned());
+        }
+        self.buffers.extend(buffer(line));
+        let letter = match self.level {
+            sys::GGML_LOG_LEVEL_ERROR => 'E',
+            sys::GGML_LOG_LEVEL_WARN => 'W',
+            sys::GGML_LOG_LEVEL_DEBUG => return None,
+            _ => 'D',
+        };
+        Some(format!("{letter} {line}\n"))
+    }
+}
+
+/// Drops the name of the C++ function that most lines begin with.
+fn without_function(line: &str) -> &str {
+    match line.split_once(": ") {
+        Some((name, text)) if !name.contains(' ') => text.trim_start(),
+        _ => line,
+    }
+}
+
+/// Reads `load_tensors:   CPU_Mapped model buffer size =    98.42 MiB` and its likes.
+fn buffer(line: &str) -> Option<Buffer> {
+    let (what, size) = line.split_once(" buffer size = ")?;
+    let mib: f64 = size.trim().strip_suffix(" MiB")?.trim().parse().ok()?;
+    let device = without_function(what).split_whitespace().next()?;
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a size in MiB; a negative one becomes 0"
+    )]
+    let bytes = (mib * 1024.0 * 1024.0) as u64;
+    Some(Buffer {
+        device: device.to_owned(),
+        bytes,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_become_whole_lines_with_a_level() {
+        let mut state = State::new();
+        assert!(
+            state
+                .append(sys::GGML_LOG_LEVEL_INFO, "loading ")
+                .is_empty()
+        );
+        let lines = state.append(sys::GGML_LOG_LEVEL_CONT, "...\n");
+        assert_eq!(lines, ["D loading ...\n"]);
+        let lines = state.append(sys::GGML_LOG_LEVEL_WARN, "one\ntwo\n");
+        assert_eq!(lines, ["W one\n", "W two\n"]);
+        assert!(
+            state
+                .append(sys::GGML_LOG_LEVEL_DEBUG, "noise\n")
+                .is_empty()
+        );
+    }
+
+    #[test]
+    fn errors_are_kept_without_the_function_name() {
+        let mut state = State::new();
+        state.append(
+            sys::GGML_LOG_LEVEL_ERROR,
+            "llama_model_load: error loading model: tensor 'x' not found\n",
+        );
+        assert_eq!(state.errors, ["error loading model: tensor 'x' not found"]);
+    }
+
+    #[test]
+    fn buffer_sizes_are_read() {
+        let line = "load_tensors:   CPU_Mapped model buffer size =     1.50 MiB";
+        let expected = Buffer {
+            device: "CPU_Mapped".to_owned(),
+            bytes: 3 << 19,
+        };
+        assert_eq!(buffer(line), Some(expected));
+        let line = "llama_context:        CPU  output buffer size =     0.25 MiB";
+        assert_eq!(buffer(line).map(|buffer| buffer.bytes), Some(1 << 18));
+        assert_eq!(buffer("print_info: file size = 1.50 MiB"), None);
+    }
+}

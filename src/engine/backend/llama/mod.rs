@@ -1,0 +1,290 @@
+//! The real backend: llama.cpp. The only user of its crates, and the only place with `unsafe`.
+//!
+//! - `load`: a model and its context from the daemon's parameters
+//! - `context`: the C calls · `log`: llama.cpp's log · `devices`: what it can compute on
+//! - `sampling`: how a token is picked · `grammar`: constraints
+//!
+//! llama.cpp ends the process on a failed assertion, on a CUDA error and on some broken files; the
+//! daemon lives in another process for that reason. What can be checked before a call is checked
+//! here. Dropping a `Llama` frees the context and the model; llama.cpp itself is started once and
+//! never stopped.
+
+mod context;
+mod devices;
+mod grammar;
+mod load;
+mod log;
+mod sampling;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use llama_cpp_2::model::LlamaModel;
+use llama_cpp_2::token::LlamaToken;
+use rayon::iter::{
+    IndexedParallelIterator, IntoParallelIterator, IntoParallelRefMutIterator, ParallelIterator,
+};
+
+use self::context::Context;
+pub(crate) use self::devices::devices;
+use self::grammar::Grammars;
+pub(crate) use self::sampling::Sampler;
+use super::{Backend, BackendError, Decoded, Pick, Row, SamplerSpec, SeqId};
+use crate::protocol::{LoadParams, LoadedInfo, Token};
+
+/// Rows from which sampling them in parallel pays.
+const PARALLEL_FROM: usize = 3;
+
+/// A model with its context.
+pub(crate) struct Llama {
+    context: Context,
+    model: Arc<LlamaModel>,
+    grammars: Grammars,
+    info: LoadedInfo,
+    n_outputs_max: usize,
+    /// Embeddings are what this context is for (`LoadParams::embedding`).
+    embedding: bool,
+    /// For the rows of the last decode call: their index among the rows that llama.cpp saw last.
+    outputs: Vec<Option<i32>>,
+    /// The last decode call delivered embeddings.
+    embedded: bool,
+}
+
+impl Llama {
+    /// Loads a model; `on_progress` hears fractions between 0 and 1. An error carries what
+    /// llama.cpp said about it.
+    pub(crate) fn load(
+        params: &LoadParams,
+        on_progress: &mut dyn FnMut(f32),
+    ) -> Result<Self, BackendError> {
+        let loaded = load::load(params, on_progress)?;
+        Ok(Self {
+            context: loaded.context,
+            grammars: Grammars::new(Arc::clone(&loaded.model)),
+            model: loaded.model,
+            info: loaded.info,
+            n_outputs_max: loaded.n_outputs_max,
+            embedding: params.embedding,
+            outputs: Vec::new(),
+            embedded: false,
+        })
+    }
+
+    /// Refuses what llama.cpp would end the process for.
+    fn check(&self, rows: &[Row]) -> Result<(), BackendError> {
+        let n_outputs = rows.iter().filter(|row| row.output).count();
+        let reason = if rows.is_empty() {
+            "no rows to evaluate".to_owned()
+        } else if rows.len() > self.n_batch() {
+            format!(
+                "{} rows are more than a batch of {}",
+                rows.len(),
+                self.n_batch()
+            )
+        } else if n_outputs > self.n_outputs_max {
+            format!(
+                "{n_outputs} rows with output are more than {}",
+                self.n_outputs_max
+            )
+        } else if let Some(row) = rows.iter().find(|row| !self.is_token(row.token)) {
+            format!("`{}` is not a token of this model", row.token)
+        } else if let Some(row) = rows.iter().find(|row| row.seq >= self.info.n_slots) {
+            format!("`{}` is not a sequence of this context", row.seq)
+        } else {
+            return Ok(());
+        };
+        Err(BackendError(reason))
+    }
+
+    fn is_token(&self, token: Token) -> bool {
+        u32::try_from(token).is_ok_and(|token| token < self.info.n_vocab)
+    }
+
+    fn evaluate(&mut self, rows: &[Row]) -> Result<Decoded, BackendError> {
+        log::start();
+        match self.context.decode(rows) {
+            0 => Ok(Decoded::Done),
+            1 => Ok(Decoded::NoSpace),
+            code => Err(BackendError(match log::cause() {
+                Some(cause) => format!("llama.cpp could not evaluate the batch ({code}): {cause}"),
+                None => format!("llama.cpp could not evaluate the batch ({code})"),
+            })),
+        }
+    }
+
+    /// Takes back what the first part of a call added, when its second part found no room.
+    fn undo(&mut self, rows: &[Row]) {
+        let mut begin: HashMap<SeqId, u32> = HashMap::new();
+        for row in rows {
+            let first = begin.entry(row.seq).or_insert(row.position);
+            *first = row.position.min(*first);
+        }
+        for (seq, from) in begin {
+            self.context.remove(signed(seq), signed(from), -1);
+        }
+    }
+}
+
+impl Backend for Llama {
+    type Sampler = Sampler;
+
+    fn info(&self) -> &LoadedInfo {
+        &self.info
+    }
+
+    fn n_batch(&self) -> usize {
+        usize::try_from(self.context.n_batch()).unwrap_or(usize::MAX)
+    }
+
+    fn tokenize(
+        &self,
+        text: &str,
+        add_special: bool,
+        parse_special: bool,
+    ) -> Result<Vec<Token>, BackendError> {
+        if i32::try_from(text.len()).is_err() {
+            return Err(BackendError("the text is too long".to_owned()));
+        }
+        let vocab = self.model.vocab();
+        let tokens = vocab.tokenize(text.as_bytes(), add_special, parse_special);
+        Ok(tokens.into_iter().map(|token| token.0).collect())
+    }
+
+    fn append_piece(&self, token: Token, special: bool, out: &mut Vec<u8>) {
+        if self.is_token(token) {
+            let vocab = self.model.vocab();
+            vocab.token_to_piece_into(LlamaToken(token), out, special, None);
+        }
+    }
+
+    fn is_end(&self, token: Token) -> bool {
+        self.is_token(token) && self.model.vocab().is_eog(LlamaToken(token))
+    }
+
+    fn decode(&mut self, rows: &[Row]) -> Result<Decoded, BackendError> {
+        self.outputs.clear();
+        self.check(rows)?;
+        let decoded = self.evaluate(rows)?;
+        if decoded == Decoded::Done {
+            let outputs = (0..)
+                .zip(rows)
+                .map(|(index, row)| row.output.then_some(index));
+            self.outputs.extend(outputs);
+            self.embedded = self.embedding;
+        }
+        Ok(decoded)
+    }
+
+    /// In two parts for a model that generates: first the rows that only fill the cache, then,
+    /// with embeddings switched on, those that deliver something. Switched on for all of them,
+    /// llama.cpp would compute a whole vocabulary's logits for every row.
+    fn decode_embeddings(&mut self, rows: &[Row]) -> Result<Decoded, BackendError> {
+        if self.embedding {
+            return self.decode(rows);
+        }
+        self.outputs.clear();
+        self.check(rows)?;
+        let (last, first): (Vec<Row>, Vec<Row>) = rows.iter().partition(|row| row.output);
+        if !first.is_empty() && self.evaluate(&first)? == Decoded::NoSpace {
+            return Ok(Decoded::NoSpace);
+        }
+        if last.is_empty() {
+            self.outputs.resize(rows.len(), None);
+            return Ok(Decoded::Done);
+        }
+        self.context.set_embeddings(true);
+        let decoded = self.evaluate(&last);
+        self.context.set_embeddings(false);
+        if decoded? == Decoded::NoSpace {
+            self.undo(&first);
+            return Ok(Decoded::NoSpace);
+        }
+        let mut index = 0..;
+        let outputs = rows
+            .iter()
+            .map(|row| if row.output { index.next() } else { None });
+        self.outputs.extend(outputs);
+        self.embedded = true;
+        Ok(Decoded::Done)
+    }
+
+    fn sampler(&self, spec: &SamplerSpec<'_>) -> Result<Sampler, BackendError> {
+        let grammar = spec
+            .constraint
+            .map(|constraint| self.grammars.compile(constraint));
+        Sampler::new(&self.model, spec, grammar.transpose()?)
+    }
+
+    fn sample(&mut self, picks: &mut [Pick<'_, Sampler>]) -> Vec<Result<Token, BackendError>> {
+        let rows: Vec<_> = picks.iter().map(|pick| self.logits(pick.row)).collect();
+        let pick = |(pick, logits): (&mut Pick<'_, Sampler>, Option<&[f32]>)| match logits {
+            Some(logits) => pick.sampler.pick(logits),
+            None => Err(BackendError(format!("row {} has no logits", pick.row))),
+        };
+        if picks.len() < PARALLEL_FROM {
+            picks.iter_mut().zip(rows).map(pick).collect()
+        } else {
+            let rows = rows.into_par_iter();
+            picks.par_iter_mut().zip(rows).map(pick).collect()
+        }
+    }
+
+    fn logits(&self, row: usize) -> Option<&[f32]> {
+        if self.embedding {
+            return None;
+        }
+        let index = *self.outputs.get(row)?;
+        self.context.logits(index?)
+    }
+
+    fn embedding(&self, seq: SeqId, last_row: usize) -> Option<Vec<f32>> {
+        let index = self.outputs.get(last_row).copied()??;
+        if !self.embedded {
+            return None;
+        }
+        let vector = if self.context.is_pooled() {
+            self.context.pooled_embedding(signed(seq))
+        } else {
+            self.context.row_embedding(index)
+        };
+        vector.map(<[f32]>::to_vec)
+    }
+
+    fn remove(&mut self, seq: SeqId, from: u32, to: Option<u32>) -> bool {
+        let Some((first, last)) = self.context.positions(signed(seq)) else {
+            return true;
+        };
+        if from > last || to.is_some_and(|to| to <= from) {
+            return true;
+        }
+        let window = self.context.window();
+        if window > 0 && from > 0 {
+            // What follows `from` looks back over a window; part of it may be gone already. And a
+            // gap in the middle would have to be closed by moving, which such a memory refuses.
+            let whole = first <= from.saturating_sub(window);
+            let tail = to.is_none_or(|to| to > last);
+            if !whole || !(tail || self.info.can_shift) {
+                return false;
+            }
+        }
+        self.context
+            .remove(signed(seq), signed(from), to.map_or(-1, signed))
+    }
+
+    fn copy(&mut self, from: SeqId, to: SeqId, len: u32) {
+        self.context.copy(signed(from), signed(to), signed(len));
+    }
+
+    fn shift(&mut self, seq: SeqId, from: u32, delta: i32) {
+        if self.info.can_shift {
+            self.context.shift(signed(seq), signed(from), delta);
+        }
+    }
+}
+
+/// llama.cpp numbers positions and sequences with signed integers.
+fn signed(value: u32) -> i32 {
+    i32::try_from(value).unwrap_or(i32::MAX)
+}

@@ -1,0 +1,196 @@
+//! How a token is picked from a row of logits: llama-server's chain with Ollama's options.
+//!
+//! The order is bias, penalties, top-k, typical-p, top-p, min-p, temperature, chance. Ollama sets
+//! none of the others that llama-server has (DRY, top-n-sigma, XTC), and a switched-off sampler
+//! changes nothing, so they are left out. A constraint goes first: what it forbids is no candidate.
+
+use llama_cpp_2::model::LlamaModel;
+use llama_cpp_2::sampling::LlamaSampler;
+use llama_cpp_2::token::LlamaToken;
+use llama_cpp_2::token::data::LlamaTokenData;
+use llama_cpp_2::token::data_array::LlamaTokenDataArray;
+use llama_cpp_2::token::logit_bias::LlamaLogitBias;
+
+use super::grammar::Grammar;
+use crate::engine::backend::{BackendError, SamplerSpec};
+use crate::protocol::{SamplingParams, Token};
+
+/// llama-server's `min_keep`: a filter may leave a single candidate.
+const MIN_KEEP: usize = 0;
+
+/// One sequence's way of picking tokens.
+pub(crate) struct Sampler {
+    kind: Kind,
+    grammar: Option<Grammar>,
+}
+
+enum Kind {
+    /// The best token of the raw logits: needs no candidate array.
+    Best,
+    Chain {
+        chain: LlamaSampler,
+        /// Kept for its memory.
+        candidates: LlamaTokenDataArray,
+    },
+}
+
+impl Sampler {
+    pub(super) fn new(
+        model: &LlamaModel,
+        spec: &SamplerSpec<'_>,
+        grammar: Option<Grammar>,
+    ) -> Result<Self, BackendError> {
+        check(spec.params)?;
+        let samplers = samplers(model, spec);
+        // An end-to-end greedy chain is its last sampler, which is what `Best` does.
+        let kind = if spec.params.temperature <= 0.0 && samplers.len() == 1 && grammar.is_none() {
+            Kind::Best
+        } else {
+            let mut chain = LlamaSampler::chain(samplers, true);
+            let seen = window(spec).min(spec.prompt.len());
+            let seen = &spec.prompt[spec.prompt.len() - seen..];
+            chain.accept_many(seen.iter().map(|token| LlamaToken(*token)));
+            Kind::Chain {
+                chain,
+                candidates: LlamaTokenDataArray::new(Vec::new(), false),
+            }
+        };
+        Ok(Self { kind, grammar })
+    }
+
+    /// Picks a token and goes on by it.
+    pub(super) fn pick(&mut self, logits: &[f32]) -> Result<Token, BackendError> {
+        let token = match &mut self.kind {
+            Kind::Best => best(logits),
+            Kind::Chain { chain, candidates } => {
+                fill(candidates, logits, self.grammar.as_mut())?;
+                chain.apply(candidates);
+                let token = candidates.selected_token();
+                if let Some(token) = token {
+                    chain.accept(token);
+                }
+                token.map(|token| token.0)
+            }
+        };
+        let token = token.ok_or_else(|| BackendError("no token can be picked".to_owned()))?;
+        if let Some(grammar) = &mut self.grammar {
+            grammar.accept(token)?;
+        }
+        Ok(token)
+    }
+}
+
+/// Refuses what llama.cpp's penalties cannot compute with.
+fn check(params: &SamplingParams) -> Result<(), BackendError> {
+    let repeat = params.repeat_penalty;
+    let reason = if !repeat.is_finite() || repeat <= 0.0 || !repeat.recip().is_finite() {
+        "repeat_penalty must be finite and greater than 0"
+    } else if !params.frequency_penalty.is_finite() || !params.presence_penalty.is_finite() {
+        "frequency_penalty and presence_penalty must be finite"
+    } else if params.temperature.is_nan() {
+        "temperature must be a number"
+    } else {
+        return Ok(());
+    };
+    Err(BackendError(reason.to_owned()))
+}
+
+fn samplers(model: &LlamaModel, spec: &SamplerSpec<'_>) -> Vec<LlamaSampler> {
+    let params = spec.params;
+    let n_vocab = model.n_vocab();
+    let mut samplers = Vec::new();
+    let biases = biases(model, params);
+    if !biases.is_empty() {
+        samplers.push(LlamaSampler::logit_bias(n_vocab, &biases));
+    }
+    let window = i32::try_from(window(spec)).unwrap_or(i32::MAX);
+    if penalizes(params) && window > 0 {
+        samplers.push(LlamaSampler::penalties(
+            n_vocab,
+            window,
+            params.repeat_penalty,
+            params.frequency_penalty,
+            params.presence_penalty,
+        ));
+    }
+    if params.temperature <= 0.0 {
+        samplers.push(LlamaSampler::greedy());
+        return samplers;
+    }
+    if params.top_k > 0 {
+        samplers.push(LlamaSampler::top_k(params.top_k));
+    }
+    if params.typical_p < 1.0 {
+        samplers.push(LlamaSampler::typical(params.typical_p, MIN_KEEP));
+    }
+    if params.top_p < 1.0 {
+        samplers.push(LlamaSampler::top_p(params.top_p, MIN_KEEP));
+    }
+    if params.min_p > 0.0 {
+        samplers.push(LlamaSampler::min_p(params.min_p, MIN_KEEP));
+    }
+    samplers.push(LlamaSampler::temp(params.temperature));
+    let seed = params.seed.unwrap_or_else(|| fastrand::u32(..));
+    samplers.push(LlamaSampler::dist(seed));
+    samplers
+}
+
+/// The request's biases, and the model's own list of tokens that are never output.
+fn biases(model: &LlamaModel, params: &SamplingParams) -> Vec<LlamaLogitBias> {
+    let asked = params.logit_bias.iter();
+    let asked = asked.map(|(token, bias)| LlamaLogitBias::new(LlamaToken(*token), *bias));
+    let vocab = model.vocab();
+    let never = vocab.suppress_tokens().iter();
+    let never = never.map(|token| LlamaLogitBias::new(*token, f32::NEG_INFINITY));
+    asked.chain(never).collect()
+}
+
+/// Tokens that the penalties look back on.
+fn window(spec: &SamplerSpec<'_>) -> usize {
+    let n_ctx = || usize::try_from(spec.n_ctx).unwrap_or(usize::MAX);
+    usize::try_from(spec.params.repeat_last_n).unwrap_or_else(|_| n_ctx())
+}
+
+#[expect(
+    clippy::float_cmp,
+    reason = "exactly this value switches a penalty off"
+)]
+fn penalizes(params: &SamplingParams) -> bool {
+    params.repeat_penalty != 1.0
+        || params.frequency_penalty != 0.0
+        || params.presence_penalty != 0.0
+}
+
+/// The first of the best tokens, as llama.cpp's greedy sampler picks it.
+fn best(logits: &[f32]) -> Option<Token> {
+    let (mut best, mut highest) = (0, *logits.first()?);
+    for (index, logit) in logits.iter().enumerate() {
+        if *logit > highest {
+            (best, highest) = (index, *logit);
+        }
+    }
+    Token::try_from(best).ok()
+}
+
+fn fill(
+    candidates: &mut LlamaTokenDataArray,
+    logits: &[f32],
+    grammar: Option<&mut Grammar>,
+) -> Result<(), BackendError> {
+    candidates.selected = None;
+    candidates.sorted = false;
+    candidates.data.clear();
+    let Some(grammar) = grammar else {
+        let all = (0..).zip(logits);
+        let all = all.map(|(token, logit)| LlamaTokenData::new(LlamaToken(token), *logit, 0.0));
+        candidates.data.extend(all);
+        return Ok(());
+    };
+    grammar.allowed()?.iter_set_entries(|index| {
+        if let (Some(logit), Ok(token)) = (logits.get(index), Token::try_from(index)) {
+            let data = LlamaTokenData::new(LlamaToken(token), *logit, 0.0);
+            candidates.data.push(data);
+        }
+    });
+    Ok(())
+}

@@ -1,0 +1,635 @@
+//! Against real, small models, which `DROVER_TEST_MODELS` names the folder of; without it these
+//! tests say so and pass.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use llama_cpp_2::context::params::LlamaContextParams;
+use llama_cpp_2::llama_batch::LlamaBatch;
+use llama_cpp_2::model::params::LlamaModelParams;
+use llama_cpp_2::sampling::LlamaSampler;
+use serde_json::Value;
+
+use super::*;
+use crate::protocol::{Constraint, KvCacheType, SamplingParams};
+
+const SMOLLM2: &str = "smollm2-135m.gguf";
+const GEMMA3: &str = "gemma3-270m.gguf";
+const STORY: &str = "Once upon a time, there was a little girl who lived in a";
+
+/// One model at a time: memory, and what llama.cpp's log is remembered of.
+fn one_at_a_time() -> MutexGuard<'static, ()> {
+    static ONE: Mutex<()> = Mutex::new(());
+    ONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the models are outside the repository"
+)]
+fn model(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("DROVER_TEST_MODELS").map(|dir| Path::new(&dir).join(name));
+    let path = path.filter(|path| path.is_file());
+    if path.is_none() {
+        eprintln!("skipped: no {name} (DROVER_TEST_MODELS)");
+    }
+    path
+}
+
+fn params(path: PathBuf) -> LoadParams {
+    LoadParams {
+        model_path: path,
+        projector_paths: Vec::new(),
+        adapters: Vec::new(),
+        n_ctx_pool: 2048,
+        n_slots: 8,
+        n_batch: 64,
+        n_gpu_layers: 0,
+        main_gpu: None,
+        use_mmap: None,
+        // One thread does not have to wait for another on a machine that is busy.
+        n_threads: 1,
+        kv_cache_type: KvCacheType::F16,
+        flash_attention: None,
+        embedding: false,
+    }
+}
+
+fn load(params: &LoadParams) -> Llama {
+    Llama::load(params, &mut |_| ()).unwrap()
+}
+
+fn row(seq: SeqId, position: usize, token: Token, output: bool) -> Row {
+    let position = u32::try_from(position).unwrap();
+    Row {
+        token,
+        position,
+        seq,
+        output,
+    }
+}
+
+/// Evaluates tokens from a position on; returns the row of the last one.
+fn feed(llama: &mut Llama, seq: SeqId, begin: usize, tokens: &[Token]) -> usize {
+    let end = begin + tokens.len();
+    let mut position = begin;
+    let mut last = 0;
+    for chunk in tokens.chunks(llama.n_batch()) {
+        let rows = (position..).zip(chunk);
+        let rows: Vec<_> = rows
+            .map(|(at, token)| row(seq, at, *token, at + 1 == end))
+            .collect();
+        assert_eq!(llama.decode(&rows), Ok(Decoded::Done));
+        position += chunk.len();
+        last = rows.len() - 1;
+    }
+    last
+}
+
+/// Generates until the end token or `n` tokens; the end token is not returned.
+fn generate(llama: &mut Llama, seq: SeqId, prompt: &str, spec: &Spec, n: usize) -> Vec<Token> {
+    let prompt = llama.tokenize(prompt, true, true).unwrap();
+    let mut sampler = spec.sampler(llama, &prompt).unwrap();
+    let mut row = feed(llama, seq, 0, &prompt);
+    let mut out = Vec::new();
+    while out.len() < n {
+        let sampler = &mut sampler;
+        let token = llama
+            .sample(&mut [Pick { row, sampler }])
+            .remove(0)
+            .unwrap();
+        if llama.is_end(token) {
+            break;
+        }
+        row = feed(llama, seq, prompt.len() + out.len(), &[token]);
+        out.push(token);
+    }
+    assert!(llama.remove(seq, 0, None));
+    out
+}
+
+fn text(llama: &Llama, tokens: &[Token]) -> String {
+    let mut bytes = Vec::new();
+    for token in tokens {
+        llama.append_piece(*token, false, &mut bytes);
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+#[derive(Clone, Default)]
+struct Spec {
+    params: SamplingParams,
+    constraint: Option<Constraint>,
+}
+
+impl Spec {
+    fn greedy() -> Self {
+        let mut spec = Self::default();
+        spec.params.temperature = 0.0;
+        spec
+    }
+
+    fn seeded(seed: u32) -> Self {
+        let mut spec = Self::default();
+        spec.params.seed = Some(seed);
+        spec.params.temperature = 1.5;
+        spec
+    }
+
+    fn sampler(&self, llama: &Llama, prompt: &[Token]) -> Result<Sampler, BackendError> {
+        llama.sampler(&SamplerSpec {
+            params: &self.params,
+            constraint: self.constraint.as_ref(),
+            prompt,
+            n_ctx: 2048,
+        })
+    }
+}
+
+/// The loop of the crate's documentation, with its own context.
+fn reference(path: &Path, prompt: &str, n: usize) -> Vec<Token> {
+    let backend = devices::start().unwrap();
+    let model = LlamaModelParams::default();
+    let model = LlamaModel::load_from_file(backend, path, &model).unwrap();
+    let threads = 1;
+    let context = LlamaContextParams::default()
+        .with_n_threads(threads)
+        .with_n_threads_batch(threads)
+        .with_n_batch(64);
+    let mut context = model.new_context(backend, context).unwrap();
+    let tokens = model.vocab().tokenize(prompt.as_bytes(), true, true);
+    let mut batch = LlamaBatch::new(64, 1);
+    batch.add_sequence(&tokens, 0, false).unwrap();
+    let mut sampler = LlamaSampler::greedy();
+    let mut out = Vec::new();
+    for position in tokens.len().. {
+        context.decode(&mut batch).unwrap();
+        let token = sampler.sample(&context, batch.n_tokens() - 1);
+        if out.len() == n || model.vocab().is_eog(token) {
+            break;
+        }
+        out.push(token.0);
+        batch.clear();
+        batch
+            .add(token, i32::try_from(position).unwrap(), &[0], true)
+            .unwrap();
+    }
+    out
+}
+
+#[test]
+fn greedy_text_equals_the_crates_own_loop() {
+    let _one = one_at_a_time();
+    for name in [SMOLLM2, GEMMA3] {
+        let Some(path) = model(name) else { return };
+        let mut llama = load(&params(path.clone()));
+        let tokens = generate(&mut llama, 3, STORY, &Spec::greedy(), 24);
+        assert_eq!(
+            tokens,
+            reference(&path, STORY, 24),
+            "{name}: {}",
+            text(&llama, &tokens)
+        );
+        // The chain's greedy end must agree with the short cut for it.
+        let mut chain = Spec::greedy();
+        chain.params.logit_bias = vec![(5, 0.0)];
+        assert_eq!(generate(&mut llama, 3, STORY, &chain, 24), tokens);
+    }
+}
+
+#[test]
+fn a_load_tells_progress_and_what_became_of_it() {
+    let _one = one_at_a_time();
+    let Some(path) = model(SMOLLM2) else { return };
+    let mut fractions = Vec::new();
+    let llama = Llama::load(&params(path), &mut |fraction| fractions.push(fraction)).unwrap();
+    assert!(!fractions.is_empty() && fractions.is_sorted());
+    let info = llama.info();
+    assert_eq!(
+        (info.n_ctx_pool, info.n_slots, info.n_vocab),
+        (2048, 8, 49152)
+    );
+    assert_eq!(
+        (info.n_ctx_train, info.n_embd, info.can_shift),
+        (8192, 576, true)
+    );
+    // Weights of 92 MiB and a cache of 2048 × 22.5 KiB, at least.
+    assert!(info.size_bytes > 130 << 20, "{}", info.size_bytes);
+    assert!(info.size_bytes < 400 << 20, "{}", info.size_bytes);
+    assert_eq!((info.vram_bytes, info.gpus.len()), (0, 0));
+}
+
+#[test]
+fn the_cpu_is_the_last_device() {
+    let devices = devices();
+    let cpu = devices.last().unwrap();
+    assert_eq!((cpu.is_gpu, cpu.index), (false, devices.len() - 1));
+    assert!(cpu.total_bytes > 0);
+}
+
+#[test]
+fn special_tokens_are_read_and_added_only_if_asked() {
+    let _one = one_at_a_time();
+    let Some(path) = model(SMOLLM2) else { return };
+    let llama = load(&params(path));
+    let special = llama.tokenize("<|im_end|>", false, true).unwrap();
+    assert_eq!(special.len(), 1);
+    assert!(llama.is_end(special[0]));
+    assert!(llama.tokenize("<|im_end|>", false, false).unwrap().len() > 1);
+    assert_eq!(text(&llama, &special), "");
+    let mut bytes = Vec::new();
+    llama.append_piece(special[0], true, &mut bytes);
+    assert_eq!(bytes, b"<|im_end|>");
+    assert!(llama.tokenize("", false, false).unwrap().is_empty());
+    // Neither of these is in the vocabulary.
+    llama.append_piece(-1, true, &mut bytes);
+    assert!(!llama.is_end(i32::MAX));
+    drop(llama);
+    let Some(path) = model(GEMMA3) else { return };
+    let llama = load(&params(path));
+    assert!(llama.info().add_bos);
+    let with = llama.tokenize("Hello", true, false).unwrap();
+    assert_eq!(with[1..], llama.tokenize("Hello", false, false).unwrap());
+}
+
+#[test]
+fn eight_sequences_share_a_batch() {
+    let _one = one_at_a_time();
+    let Some(path) = model(SMOLLM2) else { return };
+    let mut llama = load(&params(path));
+    let countries = [
+        "France", "Italy", "Spain", "Japan", "Egypt", "Russia", "Greece", "Cuba",
+    ];
+    let prompts: Vec<_> = countries
+        .map(|country| format!("The capital of {country} is"))
+        .into();
+    let greedy = Spec::greedy();
+    let alone: Vec<_> = prompts
+        .iter()
+        .map(|prompt| generate(&mut llama, 0, prompt, &greedy, 4))
+        .collect();
+
+    let mut rows = Vec::new();
+    let mut tokens: Vec<_> = prompts
+        .iter()
+        .map(|prompt| llama.tokenize(prompt, true, true).unwrap())
+        .collect();
+    let n_prompt: Vec<_> = tokens.iter().map(Vec::len).collect();
+    let mut samplers: Vec<_> = tokens
+        .iter()
+        .map(|prompt| greedy.sampler(&llama, prompt).unwrap())
+        .collect();
+    let mut last = Vec::new();
+    for (seq, prompt) in (0..).zip(&tokens) {
+        let end = prompt.len() - 1;
+        rows.extend(
+            (0..)
+                .zip(prompt)
+                .map(|(at, token)| row(seq, at, *token, at == end)),
+        );
+        last.push(rows.len() - 1);
+    }
+    for _ in 0..4 {
+        assert_eq!(llama.decode(&rows), Ok(Decoded::Done));
+        let picks = last.iter().zip(&mut samplers);
+        let mut picks: Vec<_> = picks
+            .map(|(row, sampler)| Pick { row: *row, sampler })
+            .collect();
+        let picked = llama.sample(&mut picks);
+        rows.clear();
+        for (seq, (tokens, token)) in (0..).zip(tokens.iter_mut().zip(picked)) {
+            let token = token.unwrap();
+            rows.push(row(seq, tokens.len(), token, true));
+            tokens.push(token);
+        }
+        last = (0..8).collect();
+    }
+    let together = tokens.iter().zip(n_prompt).map(|(tokens, n)| &tokens[n..]);
+    // Grouping changes logits a little, so a close race may end differently.
+    let agree = together
+        .zip(&alone)
+        .filter(|(together, alone)| together == alone)
+        .count();
+    assert!(agree >= 6, "{agree} of 8 agree: {tokens:?} {alone:?}");
+}
+
+#[test]
+fn a_copied_prefix_gives_the_logits_of_the_original() {
+    let _one = one_at_a_time();
+    for name in [SMOLLM2, GEMMA3] {
+        let Some(path) = model(name) else { return };
+        let mut llama = load(&params(path));
+        let tokens = llama.tokenize(STORY, true, true).unwrap();
+        let (next, prefix) = tokens.split_last().unwrap();
+        feed(&mut llama, 0, 0, prefix);
+        llama.copy(0, 1, u32::try_from(prefix.len()).unwrap());
+        let at = feed(&mut llama, 0, prefix.len(), &[*next]);
+        let original = llama.logits(at).unwrap().to_vec();
+        assert!(llama.remove(0, u32::try_from(prefix.len()).unwrap(), None));
+        let at = feed(&mut llama, 1, prefix.len(), &[*next]);
+        assert_eq!(llama.logits(at).unwrap(), original, "{name}");
+    }
+}
+
+#[test]
+fn a_sliding_window_is_cut_back_only_while_it_is_whole() {
+    let _one = one_at_a_time();
+    let Some(path) = model(GEMMA3) else { return };
+    let mut short = params(path);
+    short.n_slots = 1;
+    let mut llama = load(&short);
+    assert!(!llama.info().can_shift);
+    let word = llama.tokenize(" and", false, false).unwrap()[0];
+    feed(&mut llama, 0, 0, &[word; 100]);
+    assert!(llama.remove(0, 40, None));
+    feed(&mut llama, 0, 40, &[word; 860]);
+    assert!(!llama.remove(0, 100, None), "the window before 100 is gone");
+    assert!(!llama.remove(0, 890, Some(895)), "a gap cannot be closed");
+    assert!(llama.remove(0, 890, None), "the window before 890 is whole");
+    feed(&mut llama, 0, 890, &[word]);
+    assert!(llama.remove(0, 0, None));
+    feed(&mut llama, 0, 0, &[word; 10]);
+}
+
+#[test]
+fn old_tokens_can_be_shifted_out() {
+    let _one = one_at_a_time();
+    let Some(path) = model(SMOLLM2) else { return };
+    let mut llama = load(&params(path));
+    let tokens = llama.tokenize(STORY, true, true).unwrap();
+    feed(&mut llama, 0, 0, &tokens);
+    assert!(llama.remove(0, 2, Some(5)));
+    llama.shift(0, 5, -3);
+    let row = feed(&mut llama, 0, tokens.len() - 3, &tokens[..1]);
+    assert!(
+        llama
+            .logits(row)
+            .unwrap()
+            .iter()
+            .all(|logit| logit.is_finite())
+    );
+}
+
+#[test]
+fn a_full_pool_says_so_and_changes_nothing() {
+    let _one = one_at_a_time();
+    let Some(path) = model(SMOLLM2) else { return };
+    let mut small = params(path);
+    small.n_ctx_pool = 256;
+    let mut llama = load(&small);
+    let word = llama.tokenize(" and", false, false).unwrap()[0];
+    feed(&mut llama, 0, 0, &[word; 256]);
+    assert_eq!(llama.decode(&[row(1, 0, word, true)]), Ok(Decoded::NoSpace));
+    assert!(llama.logits(0).is_none());
+    assert!(llama.remove(0, 250, None));
+    assert_eq!(llama.decode(&[row(1, 0, word, true)]), Ok(Decoded::Done));
+}
+
+#[test]
+fn rows_that_cannot_be_are_errors() {
+    let _one = one_at_a_time();
+    let Some(path) = model(SMOLLM2) else { return };
+    let mut llama = load(&params(path));
+    assert!(llama.decode(&[]).is_err());
+    assert!(llama.decode(&[row(0, 0, -1, true)]).is_err());
+    assert!(llama.decode(&[row(8, 0, 1, true)]).is_err());
+    assert!(llama.decode(&[row(0, 0, 1, false); 65]).is_err());
+    // A hole before the position.
+    feed(&mut llama, 0, 0, &[1, 2]);
+    let error = llama.decode(&[row(0, 5, 1, true)]).unwrap_err();
+    assert!(
+        error.to_string().contains("llama.cpp could not evaluate"),
+        "{error}"
+    );
+    let mut sampler = Spec::greedy().sampler(&llama, &[]).unwrap();
+    let sampler = &mut sampler;
+    assert!(llama.sample(&mut [Pick { row: 0, sampler }])[0].is_err());
+}
+
+#[test]
+fn a_chat_model_gives_embeddings_and_goes_on_generating() {
+    let _one = one_at_a_time();
+    let Some(path) = model(SMOLLM2) else { return };
+    let mut llama = load(&params(path));
+    let before = generate(&mut llama, 0, STORY, &Spec::greedy(), 8);
+    let texts = [
+        "The cat sleeps on the sofa",
+        "A kitten naps on the couch",
+        "def f(x): return x",
+    ];
+    let mut rows = Vec::new();
+    let mut last = Vec::new();
+    for (seq, text) in (0..).zip(texts) {
+        let tokens = llama.tokenize(text, true, false).unwrap();
+        let end = tokens.len() - 1;
+        rows.extend(
+            (0..)
+                .zip(tokens)
+                .map(|(at, token)| row(seq, at, token, at == end)),
+        );
+        last.push(rows.len() - 1);
+    }
+    assert_eq!(llama.decode_embeddings(&rows), Ok(Decoded::Done));
+    let vectors = (0..)
+        .zip(&last)
+        .map(|(seq, row)| llama.embedding(seq, *row).unwrap());
+    let vectors: Vec<_> = vectors.collect();
+    assert!(vectors.iter().all(|vector| vector.len() == 576));
+    assert!(cosine(&vectors[0], &vectors[1]) > cosine(&vectors[0], &vectors[2]));
+    assert!(llama.embedding(0, 0).is_none(), "not an output");
+    assert!(llama.logits(last[0]).is_some());
+    for seq in 0..3 {
+        assert!(llama.remove(seq, 0, None));
+    }
+    assert_eq!(generate(&mut llama, 0, STORY, &Spec::greedy(), 8), before);
+    assert!(llama.embedding(0, 0).is_none(), "not asked for");
+}
+
+#[test]
+fn a_context_for_embeddings_gives_the_same_vectors() {
+    let _one = one_at_a_time();
+    let Some(path) = model(SMOLLM2) else { return };
+    let mut vectors = Vec::new();
+    for embedding in [false, true] {
+        let mut params = params(path.clone());
+        params.embedding = embedding;
+        let mut llama = load(&params);
+        let tokens = llama
+            .tokenize("The cat sleeps on the sofa", true, false)
+            .unwrap();
+        let end = tokens.len() - 1;
+        let rows = (0..)
+            .zip(tokens)
+            .map(|(at, token)| row(2, at, token, at == end));
+        assert_eq!(
+            llama.decode_embeddings(&rows.collect::<Vec<_>>()),
+            Ok(Decoded::Done)
+        );
+        vectors.push(llama.embedding(2, end).unwrap());
+    }
+    assert!(cosine(&vectors[0], &vectors[1]) > 0.99);
+}
+
+fn cosine(a: &[f32], b: &[f32]) -> f32 {
+    let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f32>();
+    dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()
+}
+
+#[test]
+fn a_seed_fixes_the_result() {
+    let _one = one_at_a_time();
+    let Some(path) = model(SMOLLM2) else { return };
+    let mut llama = load(&params(path));
+    let mut run = |spec: &Spec| generate(&mut llama, 0, STORY, spec, 16);
+    let first = run(&Spec::seeded(7));
+    assert_eq!(run(&Spec::seeded(7)), first);
+    assert_ne!(run(&Spec::seeded(8)), first);
+    let mut random = Spec::seeded(0);
+    random.params.seed = None;
+    assert_ne!(run(&random), run(&random));
+}
+
+#[test]
+fn rows_sampled_in_parallel_get_what_they_would_get_alone() {
+    let _one = one_at_a_time();
+    let Some(path) = model(SMOLLM2) else { return };
+    let mut llama = load(&params(path));
+    let rows: Vec<_> = (0..6)
+        .map(|seq| row(seq, 0, 100 + 7 * i32::try_from(seq).unwrap(), true))
+        .collect();
+    assert_eq!(llama.decode(&rows), Ok(Decoded::Done));
+    let samplers = |llama: &Llama| -> Vec<_> {
+        (0..6)
+            .map(|seed| Spec::seeded(seed).sampler(llama, &[]).unwrap())
+            .collect()
+    };
+    let mut alone = samplers(&llama);
+    let picks = (0..)
+        .zip(&mut alone)
+        .map(|(row, sampler)| Pick { row, sampler });
+    let one_by_one: Vec<_> = picks
+        .map(|pick| llama.sample(&mut [pick]).remove(0))
+        .collect();
+    let mut together = samplers(&llama);
+    let picks = (0..)
+        .zip(&mut together)
+        .map(|(row, sampler)| Pick { row, sampler });
+    assert_eq!(llama.sample(&mut picks.collect::<Vec<_>>()), one_by_one);
+}
+
+#[test]
+fn penalties_see_the_prompt_and_options_out_of_range_are_refused() {
+    let _one = one_at_a_time();
+    let Some(path) = model(SMOLLM2) else { return };
+    let mut llama = load(&params(path));
+    let plain = generate(&mut llama, 0, STORY, &Spec::greedy(), 1);
+    let mut spec = Spec::greedy();
+    spec.params.presence_penalty = 100.0;
+    spec.params.repeat_last_n = -1;
+    let prompt = llama.tokenize(STORY, true, true).unwrap();
+    let row = feed(&mut llama, 0, 0, &prompt);
+    let pick = |llama: &mut Llama, seen: &[Token], spec: &Spec| {
+        let mut sampler = spec.sampler(llama, seen).unwrap();
+        let sampler = &mut sampler;
+        llama
+            .sample(&mut [Pick { row, sampler }])
+            .remove(0)
+            .unwrap()
+    };
+    assert_ne!(pick(&mut llama, &plain, &spec), plain[0]);
+    assert_eq!(pick(&mut llama, &[], &spec), plain[0]);
+    // Out of the window again.
+    spec.params.repeat_last_n = 2;
+    assert_eq!(pick(&mut llama, &[plain[0], 1, 2], &spec), plain[0]);
+    let mut only_one = Spec::seeded(1);
+    only_one.params.top_k = 1;
+    assert_eq!(pick(&mut llama, &[], &only_one), plain[0]);
+    for bad in [0.0, -1.0, f32::NAN, f32::INFINITY] {
+        spec.params.repeat_penalty = bad;
+        assert!(spec.sampler(&llama, &[]).is_err(), "{bad}");
+    }
+}
+
+#[test]
+fn constrained_output_is_json_of_the_schema() {
+    let _one = one_at_a_time();
+    let Some(path) = model(SMOLLM2) else { return };
+    let mut llama = load(&params(path));
+    let ask = "<|im_start|>user\nAnswer with {\"ok\": true} and nothing else.<|im_end|>\n\
+               <|im_start|>assistant\n";
+    let mut run = |constraint: Constraint, seed| {
+        let mut spec = Spec::seeded(seed);
+        spec.params.temperature = 0.7;
+        spec.constraint = Some(constraint);
+        let tokens = generate(&mut llama, 0, ask, &spec, 200);
+        let answer = text(&llama, &tokens);
+        println!("{} {answer:?}", tokens.len());
+        (tokens.len() < 200).then(|| serde_json::from_str::<Value>(&answer).unwrap())
+    };
+    let objects: Vec<_> = (0..4)
+        .filter_map(|seed| run(Constraint::JsonObject, seed))
+        .collect();
+    // Not every one is complete after 200 tokens, but most are.
+    assert!(
+        objects.len() >= 2 && objects.iter().all(Value::is_object),
+        "{objects:?}"
+    );
+    let schema = r#"{"type":"object","properties":{
+        "name":{"type":"string","maxLength":20},"kind":{"enum":["city","river"]},
+        "people":{"type":"integer","minimum":0,"maximum":999}},
+        "required":["name","kind","people"],"additionalProperties":false}"#;
+    for seed in 0..4 {
+        let answer = run(Constraint::JsonSchema(schema.to_owned()), seed).unwrap();
+        assert!(
+            answer["kind"] == "city" || answer["kind"] == "river",
+            "{answer}"
+        );
+        assert!(answer["people"].as_u64().unwrap() < 1000, "{answer}");
+        assert_eq!(answer.as_object().unwrap().len(), 3, "{answer}");
+    }
+}
+
+#[test]
+fn a_schema_that_cannot_be_used_is_an_error() {
+    let _one = one_at_a_time();
+    let Some(path) = model(SMOLLM2) else { return };
+    let llama = load(&params(path));
+    for bad in [
+        "{",
+        "[]",
+        r#"{"type":"nonsense"}"#,
+        r##"{"$ref":"#/nowhere"}"##,
+    ] {
+        let mut spec = Spec::greedy();
+        spec.constraint = Some(Constraint::JsonSchema(bad.to_owned()));
+        let error = spec.sampler(&llama, &[]).err().unwrap();
+        assert!(
+            error
+                .to_string()
+                .starts_with("failed to convert JSON schema"),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn broken_files_are_errors() {
+    let _one = one_at_a_time();
+    let dir = tempfile::tempdir().unwrap();
+    let check = |bytes: &[u8], expected: &str| {
+        let path = dir.path().join("model.gguf");
+        fs_err::write(&path, bytes).unwrap();
+        let error = Llama::load(&params(path), &mut |_| ()).err().unwrap();
+        assert!(error.to_string().contains(expected), "{error}");
+    };
+    check(b"this is not a model", "failed to load");
+    check(b"", "failed to load");
+    let error = Llama::load(&params(dir.path().join("none.gguf")), &mut |_| ())
+        .err()
+        .unwrap();
+    assert!(error.to_string().contains("none.gguf"), "{error}");
+    let Some(path) = model(SMOLLM2) else { return };
+    let whole = fs_err::read(&path).unwrap();
+    check(&whole[..1 << 20], "failed to load");
+    check(&whole[..whole.len() - 4096], "not within the file bounds");
+}
