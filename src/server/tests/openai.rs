@@ -147,7 +147,11 @@ async fn models_are_listed_and_found_by_name() {
     assert!(model["created"].as_i64().is_some_and(|seconds| seconds > 0));
     assert_eq!(
         (&model["id"], &model["object"], &model["owned_by"]),
-        (&json!("hf.co/user/repo:Q4"), &json!("model"), &json!("user"))
+        (
+            &json!("hf.co/user/repo:Q4"),
+            &json!("model"),
+            &json!("user")
+        )
     );
     for path in ["hf.co/user/repo:Q4", "hf.co%2Fuser%2Frepo%3AQ4"] {
         let answer = fixture.call(&format!("GET /v1/models/{path}"), "").await;
