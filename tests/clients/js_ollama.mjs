@@ -123,6 +123,8 @@ const checks = {
   },
 
   async 'ps tells what is loaded'() {
+    // Another name of the same weights may have loaded them.
+    await client.generate({ model, prompt: '', keep_alive: 0 })
     await client.generate({ model, prompt: '', keep_alive: '10m' })
     const { models } = await client.ps()
     const loaded = models.find((model) => model.name === fullName)
