@@ -29,7 +29,9 @@ const SKIPPED: &[(&str, &str, &str)] = &[
 const HTML: &str = "HTML escapes in a prompt are an accident of the recorded renderer";
 
 fn testdata() -> PathBuf {
-    std::env::var_os("DROVER_TESTDATA").map_or_else(
+    #[expect(clippy::disallowed_methods, reason = "where the test data is")]
+    let folder = std::env::var_os("DROVER_TESTDATA");
+    folder.map_or_else(
         || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/testdata"),
         PathBuf::from,
     )

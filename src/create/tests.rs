@@ -1,3 +1,5 @@
+//! Models made of uploaded files and of other models, in a store of its own.
+
 use serde_json::json;
 
 use super::*;

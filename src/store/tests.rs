@@ -1,3 +1,5 @@
+//! The store on a real folder: the layout, several writers, what crashes leave behind.
+
 use std::time::{Duration, SystemTime};
 
 use jiff::{SignedDuration, Timestamp};

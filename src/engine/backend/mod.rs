@@ -98,7 +98,8 @@ pub(crate) trait Backend {
 
     /// Picks a token for each of these rows and tells their samplers of it, in parallel where that
     /// pays. Rows whose output was not asked for are an error.
-    fn sample(&mut self, picks: &mut [Pick<'_, Self::Sampler>]) -> Vec<Result<Token, BackendError>>;
+    fn sample(&mut self, picks: &mut [Pick<'_, Self::Sampler>])
+    -> Vec<Result<Token, BackendError>>;
 
     /// The raw logits of a row of the last decode call, `n_vocab` long.
     fn logits(&self, row: usize) -> Option<&[f32]>;

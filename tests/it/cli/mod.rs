@@ -1,0 +1,4 @@
+//! The commands as scripts use them; the texts are Ollama's, because scripts read them.
+
+mod models;
+mod run;

@@ -1,0 +1,13 @@
+//! End-to-end tests: the real binary, real sockets, real child processes, a store of its own.
+//!
+//! Times, faults and many models are tested with the fake backend; where the answer itself
+//! matters, a small real model answers (`support::models`). One binary, so that little is linked.
+
+#[cfg(test)]
+mod cli;
+#[cfg(test)]
+mod ollama;
+#[cfg(test)]
+mod repository;
+#[cfg(test)]
+mod support;

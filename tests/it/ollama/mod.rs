@@ -1,0 +1,13 @@
+//! The native routes, and what happens to requests when processes come and go.
+
+mod answers;
+mod bad_input;
+#[cfg(feature = "llama")]
+mod clients;
+mod concurrency;
+mod faults;
+mod loading;
+mod models;
+#[cfg(feature = "llama")]
+mod real;
+mod stop;

@@ -1,0 +1,105 @@
+//! Runs the command line as a user's script would: no terminal, nothing of this machine's settings.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use tempfile::TempDir;
+use tokio::io::AsyncWriteExt as _;
+
+use super::{BINARY, TestServer, hermetic};
+
+/// Longest run of one command.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// The program with its settings; it can run several commands.
+pub(crate) struct Drover {
+    program: PathBuf,
+    host: String,
+    home: TempDir,
+}
+
+/// What a command said.
+#[derive(Debug)]
+pub(crate) struct Output {
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl Output {
+    /// Fails unless the command succeeded; returns its standard output.
+    #[track_caller]
+    pub(crate) fn ok(self) -> String {
+        assert_eq!(self.code, Some(0), "{self:?}");
+        self.stdout
+    }
+
+    /// Fails unless it ended with status 1 and one line about it; returns the line.
+    #[track_caller]
+    pub(crate) fn failed(self) -> String {
+        assert_eq!((self.code, self.stdout.as_str()), (Some(1), ""), "{self:?}");
+        self.stderr
+    }
+}
+
+impl Drover {
+    /// Talks to that daemon.
+    pub(crate) fn of(server: &TestServer) -> Self {
+        Self::at(server.address())
+    }
+
+    /// Talks to whoever is at that address.
+    pub(crate) fn at(host: &str) -> Self {
+        Self {
+            program: PathBuf::from(BINARY),
+            host: host.to_owned(),
+            home: TempDir::new().unwrap(),
+        }
+    }
+
+    /// Runs under another name.
+    pub(crate) fn named(mut self, name: &str) -> Self {
+        let link = self.home.path().join(name);
+        std::os::unix::fs::symlink(BINARY, &link).unwrap();
+        self.program = link;
+        self
+    }
+
+    /// The working folder of the commands.
+    pub(crate) fn folder(&self) -> &Path {
+        self.home.path()
+    }
+
+    pub(crate) async fn run(&self, args: &[&str]) -> Output {
+        self.run_with(args, "").await
+    }
+
+    /// Runs a command with that standard input.
+    pub(crate) async fn run_with(&self, args: &[&str], input: &str) -> Output {
+        let command = std::process::Command::new(&self.program);
+        let mut command = hermetic(command, self.home.path());
+        command
+            .args(args)
+            .env("OLLAMA_HOST", &self.host)
+            .current_dir(self.home.path());
+        let mut command = tokio::process::Command::from(command);
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut child = command.kill_on_drop(true).spawn().unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        stdin.write_all(input.as_bytes()).await.unwrap();
+        drop(stdin);
+        let output = tokio::time::timeout(PATIENCE, child.wait_with_output()).await;
+        let output = output
+            .unwrap_or_else(|_| panic!("{args:?} still runs"))
+            .unwrap();
+        Output {
+            code: output.status.code(),
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            stderr: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+}

@@ -1,0 +1,13 @@
+//! What the tests share: a daemon of one's own, the command line, models, processes.
+
+mod cli;
+mod http;
+mod log;
+pub(crate) mod models;
+pub(crate) mod process;
+#[cfg(feature = "llama")]
+pub(crate) mod real;
+mod server;
+
+pub(crate) use cli::Drover;
+pub(crate) use server::{BINARY, TestServer, hermetic};

@@ -1,0 +1,97 @@
+//! Looking at processes: who is whose child, who is dead, who has not been collected.
+
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+
+/// Longest wait for a process to end.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A process that will not be confused with a later one of the same number.
+#[derive(Debug)]
+pub(crate) struct Watched {
+    pub(crate) pid: u32,
+    start_time: String,
+}
+
+impl Watched {
+    pub(crate) fn new(pid: u32) -> Self {
+        let start_time = Stat::of(pid).expect("a process").start_time;
+        Self { pid, start_time }
+    }
+
+    /// Waits for its end; `who` is for the failure's message.
+    pub(crate) async fn ended(&self, who: &str) {
+        let ended = async {
+            // Nobody reports the end of a process that is not one's own child.
+            let mut tick = tokio::time::interval(Duration::from_millis(10));
+            while self.runs() {
+                tick.tick().await;
+            }
+        };
+        if tokio::time::timeout(PATIENCE, ended).await.is_err() {
+            panic!("{who} (process {}) still runs after {PATIENCE:?}", self.pid)
+        }
+    }
+
+    fn runs(&self) -> bool {
+        Stat::of(self.pid).is_some_and(|stat| stat.start_time == self.start_time && !stat.is_zombie)
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(to_pid(self.pid), signal).unwrap();
+    }
+}
+
+fn to_pid(pid: u32) -> Pid {
+    Pid::from_raw(i32::try_from(pid).unwrap()).unwrap()
+}
+
+/// A child as `/proc` shows it.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Child {
+    pub(crate) pid: u32,
+    /// Ended, but not collected by its parent.
+    pub(crate) is_zombie: bool,
+}
+
+/// The children of a process.
+pub(crate) fn children(parent: u32) -> Vec<Child> {
+    let mut found = Vec::new();
+    for entry in fs_err::read_dir("/proc").unwrap() {
+        let name = entry.unwrap().file_name();
+        let Some(pid) = name.to_str().and_then(|name| name.parse().ok()) else {
+            continue;
+        };
+        // A process may end while it is looked at.
+        let Some(stat) = Stat::of(pid) else { continue };
+        if stat.parent == parent.to_string() {
+            found.push(Child {
+                pid,
+                is_zombie: stat.is_zombie,
+            });
+        }
+    }
+    found
+}
+
+/// What `/proc/<pid>/stat` says.
+struct Stat {
+    is_zombie: bool,
+    parent: String,
+    start_time: String,
+}
+
+impl Stat {
+    fn of(pid: u32) -> Option<Self> {
+        let text = fs_err::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        // The name in parentheses may itself contain anything.
+        let (_, rest) = text.rsplit_once(") ")?;
+        let fields: Vec<&str> = rest.split(' ').collect();
+        Some(Self {
+            is_zombie: *fields.first()? == "Z",
+            parent: (*fields.get(1)?).to_owned(),
+            start_time: (*fields.get(19)?).to_owned(),
+        })
+    }
+}

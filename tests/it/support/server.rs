@@ -1,0 +1,196 @@
+//! A daemon of its own for one test.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use rustix::process::Signal;
+use tempfile::TempDir;
+
+use super::log::Log;
+use super::process::{self, Watched};
+
+/// The program under test.
+pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_drover");
+
+/// A running daemon with its own store, home and state; it ends with this value.
+pub(crate) struct TestServer {
+    pub(crate) log: Log,
+    pub(crate) url: String,
+    pub(crate) http: reqwest::Client,
+    child: Child,
+    root: TempDir,
+}
+
+/// How to start a daemon.
+#[derive(Default)]
+pub(crate) struct Builder {
+    variables: Vec<(String, String)>,
+    root: Option<TempDir>,
+}
+
+impl Builder {
+    pub(crate) fn env(mut self, name: &str, value: &str) -> Self {
+        self.variables.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Uses a folder that has been prepared (`models/` below it is the store).
+    pub(crate) fn root(mut self, root: TempDir) -> Self {
+        self.root = Some(root);
+        self
+    }
+
+    /// Starts it and waits until it says where it listens.
+    pub(crate) async fn start(self) -> TestServer {
+        let root = self.root.unwrap_or_else(|| TempDir::new().unwrap());
+        let mut command = hermetic(Command::new(BINARY), root.path());
+        command
+            .arg("serve")
+            .env("OLLAMA_HOST", "127.0.0.1:0")
+            .envs(self.variables);
+        let command = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let log = Log::new();
+        log.follow(child.stdout.take().unwrap());
+        log.follow(child.stderr.take().unwrap());
+        let address = log.wait_for("the address", listening_address).await;
+        let url = format!("http://{address}");
+        // Already installed is as good.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let http = reqwest::Client::builder()
+            .no_proxy()
+            .tls_certs_only([])
+            .build()
+            .unwrap();
+        TestServer {
+            log,
+            url,
+            http,
+            child,
+            root,
+        }
+    }
+}
+
+/// The address in a line like `… listening on 127.0.0.1:40021 …`.
+fn listening_address(line: &str) -> Option<String> {
+    let at = line.to_lowercase().find("listening")?;
+    let start = at + line[at..].find("127.0.0.1:")?;
+    let digits = line[start + 10..]
+        .chars()
+        .take_while(char::is_ascii_digit)
+        .count();
+    Some(line[start..start + 10 + digits].to_owned())
+}
+
+/// A command that sees nothing of this machine's settings.
+pub(crate) fn hermetic(mut command: Command, root: &Path) -> Command {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "where shared libraries and tools are"
+    )]
+    let inherited = ["PATH", "LD_LIBRARY_PATH"].map(|name| (name, std::env::var_os(name)));
+    command.env_clear();
+    for (name, value) in inherited {
+        if let Some(value) = value {
+            command.env(name, value);
+        }
+    }
+    command
+        .env("HOME", root.join("home"))
+        .env("OLLAMA_MODELS", root.join("models"))
+        .env("DROVER_STATE_DIR", root.join("state"))
+        .env("TZ", "UTC");
+    command
+}
+
+impl TestServer {
+    /// A daemon with defaults.
+    pub(crate) async fn start() -> Self {
+        Self::builder().start().await
+    }
+
+    pub(crate) fn builder() -> Builder {
+        // Most tests want to see what became of their models.
+        Builder::default().env("OLLAMA_DEBUG", "1")
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// The folder of everything that belongs to this daemon.
+    pub(crate) fn root(&self) -> &Path {
+        self.root.path()
+    }
+
+    pub(crate) fn store(&self) -> PathBuf {
+        self.root().join("models")
+    }
+
+    /// Host and port.
+    pub(crate) fn address(&self) -> &str {
+        self.url.trim_start_matches("http://")
+    }
+
+    /// The runners as the system sees them.
+    pub(crate) fn runners(&self) -> Vec<process::Child> {
+        process::children(self.pid())
+    }
+
+    /// The only runner.
+    pub(crate) fn runner(&self) -> Watched {
+        let runners = self.runners();
+        assert_eq!(runners.len(), 1, "{runners:?}\n{}", self.log.text());
+        Watched::new(runners[0].pid)
+    }
+
+    /// Waits until the daemon has no child, not even an uncollected one.
+    pub(crate) async fn no_runners(&self) {
+        let none = async {
+            let mut tick = tokio::time::interval(Duration::from_millis(20));
+            while !self.runners().is_empty() {
+                tick.tick().await;
+            }
+        };
+        if tokio::time::timeout(Duration::from_secs(20), none)
+            .await
+            .is_err()
+        {
+            panic!("still there: {:?}\n{}", self.runners(), self.log.text());
+        }
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        let pid = i32::try_from(self.pid()).unwrap();
+        rustix::process::kill_process(rustix::process::Pid::from_raw(pid).unwrap(), signal)
+            .unwrap();
+    }
+
+    /// Stops it politely and hands its folder on.
+    pub(crate) async fn stopped(mut self) -> TempDir {
+        self.signal(Signal::TERM);
+        assert_eq!(self.exit_code().await, Some(0), "{}", self.log.text());
+        std::mem::replace(&mut self.root, TempDir::new().unwrap())
+    }
+
+    /// Waits for the daemon's end and returns its exit code (`None` when killed).
+    pub(crate) async fn exit_code(&mut self) -> Option<i32> {
+        Watched::new(self.pid()).ended("the daemon").await;
+        self.child.wait().unwrap().code()
+    }
+}
+
+impl Drop for TestServer {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            println!("--- the daemon's log ---\n{}", self.log.text());
+        }
+    }
+}

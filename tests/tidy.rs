@@ -1,0 +1,319 @@
+//! The rules of `docs/architecture.md` that can be read off the source text: who may import whom,
+//! which crates stay where, how long a file may be, that every file says what it is for.
+//!
+//! Text, not syntax: comments are cut off line by line, nothing else is understood. That is
+//! enough for imports, and it needs no dependency.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+/// The top-level modules with their levels; a module imports only modules of a lower level.
+const LEVELS: &[(&str, u32)] = &[
+    ("units", 0),
+    ("paths", 0),
+    ("metrics", 0),
+    ("config", 1),
+    ("chat", 1),
+    ("template", 1),
+    ("model", 2),
+    ("api", 2),
+    ("protocol", 2),
+    ("store", 3),
+    ("renderer", 3),
+    ("parser", 3),
+    ("client", 3),
+    ("runner", 3),
+    ("engine", 3),
+    ("registry", 4),
+    ("device", 4),
+    ("create", 5),
+    ("scheduler", 5),
+    ("inference", 6),
+    ("dialect", 7),
+    ("jobs", 8),
+    ("server", 9),
+    ("telemetry", 9),
+    ("cli", 10),
+];
+
+/// What stays where: a path that code may name only in files under the given places.
+const CONFINED: &[(&str, &[&str])] = &[
+    ("llama_cpp_2", &["engine/backend/llama"]),
+    ("llama_cpp_sys_2", &["engine/backend/llama"]),
+    ("axum", &["server/"]),
+    ("tower", &["server/"]),
+    ("tower_http", &["server/"]),
+    ("reqwest", &["client/", "registry/"]),
+    ("clap", &["cli/"]),
+    ("clap_complete", &["cli/"]),
+    ("indicatif", &["cli/"]),
+    ("rustyline", &["cli/"]),
+    ("directories", &["config/"]),
+];
+
+/// What `engine` may import: all else arrives over the socket.
+const ENGINE_IMPORTS: &[&str] = &["engine", "protocol", "units"];
+
+/// Most lines of a file, tests not counted.
+const MAX_LINES: usize = 800;
+
+#[test]
+fn modules_import_only_lower_levels() {
+    check(|file| {
+        let Some(own) = file.module() else {
+            return Vec::new();
+        };
+        let Some(own_level) = level(own) else {
+            return vec![format!("`{own}` has no level: add it to tests/tidy.rs")];
+        };
+        let imports = file.imports();
+        let foreign = imports.iter().filter(|(_, name)| name != own);
+        foreign
+            .filter(|(_, name)| level(name).is_none_or(|level| level >= own_level))
+            .map(|(line, name)| format!("{line}: `{own}` must not import `{name}`"))
+            .collect()
+    });
+}
+
+#[test]
+fn the_engine_knows_only_the_protocol() {
+    check(|file| {
+        if file.module() != Some("engine") {
+            return Vec::new();
+        }
+        let imports = file.imports();
+        let foreign = imports
+            .iter()
+            .filter(|(_, name)| !ENGINE_IMPORTS.contains(&name.as_str()));
+        foreign
+            .map(|(line, name)| format!("{line}: the engine must not import `{name}`"))
+            .collect()
+    });
+}
+
+#[test]
+fn crates_stay_where_they_belong() {
+    check(|file| {
+        let mut found = Vec::new();
+        for (name, places) in CONFINED {
+            let allowed = places.iter().any(|place| file.name.starts_with(place));
+            if allowed || file.is_test {
+                continue;
+            }
+            for (line, _) in mentions(&file.code, &format!("{name}::")) {
+                found.push(format!("{line}: `{name}` belongs in {places:?}"));
+            }
+        }
+        found
+    });
+}
+
+/// Arguments are not settings: `cli` reads its own. So does whoever asks for the running file.
+#[test]
+fn the_environment_is_read_in_one_place() {
+    let harmless = [
+        "env::args_os",
+        "env::current_exe",
+        "env::current_dir",
+        "env::temp_dir",
+    ];
+    check(|file| {
+        if file.is_test || file.name.starts_with("config/") {
+            return Vec::new();
+        }
+        mentions(&file.code, "std::")
+            .into_iter()
+            .filter(|(_, rest)| first_names(rest).iter().any(|name| name == "env"))
+            .filter(|(_, rest)| !harmless.iter().any(|name| rest.starts_with(name)))
+            .map(|(line, _)| format!("{line}: settings are read in config/"))
+            .collect()
+    });
+}
+
+#[test]
+fn files_are_short_and_say_what_they_are_for() {
+    check(|file| {
+        let mut found = Vec::new();
+        if !file.text.starts_with("//!") {
+            found.push("1: the file does not begin with `//!`".to_owned());
+        }
+        let lines = file.code.lines().count();
+        if !file.is_test && lines > MAX_LINES {
+            found.push(format!("{lines} lines, at most {MAX_LINES}: split it"));
+        }
+        found
+    });
+}
+
+#[test]
+fn the_reader_of_imports_sees_all_spellings() {
+    let source = "use crate::chat::Role;\nuse crate::{model::{digest, name}, units as u};\n\
+                  // crate::server\nlet x = crate::store::open();\nfn f() { super::cli::run() }\n";
+    let file = SourceFile::new("runner/mod.rs".to_owned(), source.to_owned());
+    let expected = [
+        (1, "chat"),
+        (2, "model"),
+        (2, "units"),
+        (4, "store"),
+        (5, "cli"),
+    ];
+    let expected = expected.map(|(line, name)| (line, name.to_owned()));
+    assert_eq!(file.imports(), expected);
+    let nested = SourceFile::new("runner/log.rs".to_owned(), source.to_owned());
+    assert_eq!(nested.imports(), expected[..4]);
+}
+
+/// One file under `src/`.
+struct SourceFile {
+    /// Relative to `src/`.
+    name: String,
+    text: String,
+    /// The text without comments and without the inline test module, same line numbers.
+    code: String,
+    /// A file of nothing but tests.
+    is_test: bool,
+}
+
+impl SourceFile {
+    fn new(name: String, text: String) -> Self {
+        let is_test = name.ends_with("/tests.rs") || name.contains("/tests/");
+        let end = text.find("#[cfg(test)]\nmod tests {").unwrap_or(text.len());
+        let mut code = String::with_capacity(end);
+        for line in text[..end].lines() {
+            let line = line.find("//").map_or(line, |start| {
+                // `https://` is no comment.
+                if line[..start].ends_with(':') {
+                    line
+                } else {
+                    &line[..start]
+                }
+            });
+            let _ = writeln!(code, "{line}");
+        }
+        Self {
+            name,
+            text,
+            code,
+            is_test,
+        }
+    }
+
+    /// The top-level module; `None` for `main.rs` and `lib.rs`.
+    fn module(&self) -> Option<&str> {
+        let first = self.name.split('/').next().unwrap_or_default();
+        let module = first.strip_suffix(".rs").unwrap_or(first);
+        (!matches!(module, "main" | "lib")).then_some(module)
+    }
+
+    /// The top-level modules that the code names, with the line.
+    fn imports(&self) -> Vec<(usize, String)> {
+        let mut found = Vec::new();
+        let mut roots = vec!["crate::"];
+        let is_top = self.name.matches('/').count() == 0 || self.name.ends_with("/mod.rs");
+        if is_top && self.name.matches('/').count() <= 1 {
+            roots.push("super::");
+        }
+        for root in roots {
+            for (line, rest) in mentions(&self.code, root) {
+                found.extend(first_names(rest).into_iter().map(|name| (line, name)));
+            }
+        }
+        found.sort();
+        found
+    }
+}
+
+/// The places where code names a path root, with what follows; part of a longer name is none.
+fn mentions<'a>(code: &'a str, root: &str) -> Vec<(usize, &'a str)> {
+    let mut found = Vec::new();
+    for (at, _) in code.match_indices(root) {
+        let before = code[..at].chars().next_back();
+        // `$crate::` is a macro's own spelling of the same thing.
+        if before.is_none_or(|c| !c.is_alphanumeric() && c != '_') {
+            let line = code[..at].matches('\n').count() + 1;
+            found.push((line, &code[at + root.len()..]));
+        }
+    }
+    found
+}
+
+/// The first names of a path or of each path of a group in braces.
+fn first_names(rest: &str) -> Vec<String> {
+    let name = |text: &str| -> String {
+        let text = text.trim_start();
+        text.chars()
+            .take_while(|c| c.is_alphanumeric() || *c == '_')
+            .collect()
+    };
+    let Some(group) = rest.strip_prefix('{') else {
+        // A macro or an item of the crate's root has no module.
+        return Some(name(rest))
+            .filter(|name| !name.is_empty())
+            .into_iter()
+            .collect();
+    };
+    let mut names = vec![name(group)];
+    let mut depth = 0;
+    for (at, c) in group.char_indices() {
+        match c {
+            '{' => depth += 1,
+            '}' if depth == 0 => break,
+            '}' => depth -= 1,
+            ',' if depth == 0 => names.push(name(&group[at + 1..])),
+            _ => {}
+        }
+    }
+    names.retain(|name| !name.is_empty());
+    names
+}
+
+fn level(module: &str) -> Option<u32> {
+    LEVELS
+        .iter()
+        .find(|(name, _)| *name == module)
+        .map(|(_, level)| *level)
+}
+
+/// Runs a rule over all files and fails with everything it found.
+fn check(rule: impl Fn(&SourceFile) -> Vec<String>) {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut paths = Vec::new();
+    collect(&root, &mut paths);
+    assert!(
+        paths.len() > 100,
+        "only {} files under {}",
+        paths.len(),
+        root.display()
+    );
+    let mut report = String::new();
+    for path in paths {
+        let name = path
+            .strip_prefix(&root)
+            .unwrap()
+            .to_str()
+            .unwrap()
+            .to_owned();
+        let file = SourceFile::new(name, read(&path));
+        for finding in rule(&file) {
+            let _ = writeln!(report, "src/{}:{finding}", file.name);
+        }
+    }
+    assert!(report.is_empty(), "\n{report}");
+}
+
+#[expect(clippy::disallowed_methods, reason = "std only")]
+fn read(path: &Path) -> String {
+    std::fs::read_to_string(path).unwrap()
+}
+
+fn collect(folder: &Path, paths: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            collect(&path, paths);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            paths.push(path);
+        }
+    }
+    paths.sort();
+}
