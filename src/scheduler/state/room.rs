@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use super::State;
 use super::entry::{Entry, Phase};
+use crate::config::KeepAlive;
 use crate::device::Snapshot;
 use crate::scheduler::ModelSpec;
 use crate::scheduler::event::{Effect, World};
@@ -23,6 +24,29 @@ pub(super) struct Evicted {
     /// What it needs at least to come back.
     need_bytes: u64,
     at: Instant,
+}
+
+/// What a load is short of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Need {
+    /// A place among the models that may be loaded, or memory that all of them share.
+    Any,
+    Gpu,
+    System,
+}
+
+impl Need {
+    /// Whether a model gives some of it back when it goes.
+    fn is_held_by(self, entry: &Entry) -> bool {
+        let Some(plan) = &entry.plan else {
+            return false;
+        };
+        match self {
+            Self::Any => true,
+            Self::Gpu => plan.gpu_bytes > 0,
+            Self::System => plan.system_bytes > 0,
+        }
+    }
 }
 
 impl State {
@@ -96,15 +120,30 @@ impl State {
         if n_resident >= self.max_loaded(snapshot) {
             return None;
         }
+        let need = self.need(&entry.spec, snapshot);
         let request = Request {
             spec: &entry.spec,
             policy: &self.limits.policy,
             reserved_bytes: self.reserved_for_others(&entry.spec),
-            must: n_resident == 0,
+            must: !self.any(|resident| need.is_held_by(resident)),
         };
         let mut plan = placement::plan(&request, &self.free(snapshot))?;
         plan.shrink(entry.n_shrinks);
         Some(plan)
+    }
+
+    fn need(&self, spec: &ModelSpec, snapshot: &Snapshot) -> Need {
+        if self.n_resident() >= self.max_loaded(snapshot) {
+            return Need::Any;
+        }
+        let gpus = &snapshot.gpus;
+        if gpus.is_empty() || spec.options.num_gpu == 0 {
+            Need::System
+        } else if gpus.iter().any(|gpu| !gpu.is_integrated) {
+            Need::Gpu
+        } else {
+            Need::Any
+        }
     }
 
     fn n_resident(&self) -> usize {
@@ -186,23 +225,17 @@ impl State {
             return;
         }
         let any_draining = self.any(Entry::is_draining);
-        let on_gpu = !world.snapshot.gpus.is_empty()
-            && self.entries[for_index].spec.options.num_gpu != 0
-            && self.n_resident() < self.max_loaded(world.snapshot);
-        let helps = |entry: &Entry| {
-            let holds_gpu = entry.plan.as_ref().is_some_and(|plan| plan.gpu_bytes > 0);
-            holds_gpu || !on_gpu
-        };
+        let need = self.need(&self.entries[for_index].spec, world.snapshot);
         let candidates: Vec<Candidate> = self
             .entries
             .iter()
-            .filter(|entry| entry.is_ready() && helps(entry))
+            .filter(|entry| entry.is_ready() && need.is_held_by(entry))
             // A busy victim is waited for already.
             .filter(|entry| entry.is_idle() || !any_draining)
             .map(|entry| Candidate {
                 entry: entry.id,
                 idle: entry.is_idle(),
-                pinned: entry.keep_alive == crate::config::KeepAlive::Forever,
+                pinned: entry.keep_alive == KeepAlive::Forever,
                 last_used: entry.last_used,
             })
             .collect();

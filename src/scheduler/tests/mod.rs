@@ -2,6 +2,7 @@
 
 mod memory;
 mod state;
+mod storm;
 
 use std::path::PathBuf;
 

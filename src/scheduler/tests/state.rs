@@ -533,6 +533,23 @@ fn an_embedder_fits_beside_a_chat_model_on_one_gpu() {
 }
 
 #[test]
+fn models_elsewhere_are_not_in_the_way() {
+    let mut bench = Bench::new(gpu_machine(&[4_096]), |_| ());
+    let on_cpu = with(spec("cpu", 2), |options| options.num_gpu = 0);
+    bench.acquire(&on_cpu);
+    bench.loaded(1);
+    // Too large for the GPU, and no model holds anything there: in part it is.
+    assert_eq!(bench.acquire(&spec("large", 8)), ["spawn 2"]);
+    assert!(bench.plan(2).n_gpu_layers > 0 && bench.plan(2).system_bytes > 0);
+    bench.loaded(2);
+    bench.released(2);
+    bench.released(1);
+    // The GPU's model goes for another one there, not the one that was idle for longer.
+    bench.now += Duration::from_secs(1);
+    assert_eq!(bench.acquire(&spec("other", 2)), ["stop 2"]);
+}
+
+#[test]
 fn two_models_that_fit_together_do_not_take_turns_for_ever() {
     let long = |name| {
         let mut spec = spec(name, 4);

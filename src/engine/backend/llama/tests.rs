@@ -47,7 +47,8 @@ fn params(path: PathBuf) -> LoadParams {
         n_gpu_layers: 0,
         main_gpu: None,
         use_mmap: None,
-        n_threads: 0,
+        // One thread does not have to wait for another on a machine that is busy.
+        n_threads: 1,
         kv_cache_type: KvCacheType::F16,
         flash_attention: None,
         embedding: false,
@@ -150,7 +151,7 @@ fn reference(path: &Path, prompt: &str, n: usize) -> Vec<Token> {
     let backend = devices::start().unwrap();
     let model = LlamaModelParams::default();
     let model = LlamaModel::load_from_file(backend, path, &model).unwrap();
-    let threads = 2;
+    let threads = 1;
     let context = LlamaContextParams::default()
         .with_n_threads(threads)
         .with_n_threads_batch(threads)
@@ -341,14 +342,11 @@ fn a_sliding_window_is_cut_back_only_while_it_is_whole() {
     let word = llama.tokenize(" and", false, false).unwrap()[0];
     feed(&mut llama, 0, 0, &[word; 100]);
     assert!(llama.remove(0, 40, None));
-    feed(&mut llama, 0, 40, &[word; 1160]);
+    feed(&mut llama, 0, 40, &[word; 860]);
     assert!(!llama.remove(0, 100, None), "the window before 100 is gone");
-    assert!(!llama.remove(0, 900, Some(1000)), "a gap cannot be closed");
-    assert!(
-        llama.remove(0, 1190, None),
-        "the window before the end is whole"
-    );
-    feed(&mut llama, 0, 1190, &[word]);
+    assert!(!llama.remove(0, 890, Some(895)), "a gap cannot be closed");
+    assert!(llama.remove(0, 890, None), "the window before 890 is whole");
+    feed(&mut llama, 0, 890, &[word]);
     assert!(llama.remove(0, 0, None));
     feed(&mut llama, 0, 0, &[word; 10]);
 }
@@ -557,30 +555,45 @@ fn constrained_output_is_json_of_the_schema() {
     let _one = one_at_a_time();
     let Some(path) = model(SMOLLM2) else { return };
     let mut llama = load(&params(path));
-    let ask = "<|im_start|>user\nTell me about Paris as JSON.<|im_end|>\n<|im_start|>assistant\n";
-    for seed in 0..3 {
+    let ask = "<|im_start|>user\nAnswer with {\"ok\": true} and nothing else.<|im_end|>\n\
+               <|im_start|>assistant\n";
+    let mut run = |constraint: Constraint, seed| {
         let mut spec = Spec::seeded(seed);
         spec.params.temperature = 0.7;
-        spec.constraint = Some(Constraint::JsonObject);
-        let tokens = generate(&mut llama, 0, ask, &spec, 1500);
+        spec.constraint = Some(constraint);
+        let tokens = generate(&mut llama, 0, ask, &spec, 200);
         let answer = text(&llama, &tokens);
-        assert!(
-            tokens.len() == 1500 || serde_json::from_str::<Value>(&answer).unwrap().is_object(),
-            "{answer}"
-        );
-        let schema = r#"{"type":"object","properties":{
-            "name":{"type":"string","maxLength":20},"kind":{"enum":["city","river"]},
-            "people":{"type":"integer","minimum":0,"maximum":999}},
-            "required":["name","kind","people"],"additionalProperties":false}"#;
-        spec.constraint = Some(Constraint::JsonSchema(schema.to_owned()));
-        let answer = generate(&mut llama, 0, ask, &spec, 200);
-        let answer: Value = serde_json::from_str(&text(&llama, &answer)).unwrap();
+        println!("{} {answer:?}", tokens.len());
+        (tokens.len() < 200).then(|| serde_json::from_str::<Value>(&answer).unwrap())
+    };
+    let objects: Vec<_> = (0..4)
+        .filter_map(|seed| run(Constraint::JsonObject, seed))
+        .collect();
+    // Not every one is complete after 200 tokens, but most are.
+    assert!(
+        objects.len() >= 2 && objects.iter().all(Value::is_object),
+        "{objects:?}"
+    );
+    let schema = r#"{"type":"object","properties":{
+        "name":{"type":"string","maxLength":20},"kind":{"enum":["city","river"]},
+        "people":{"type":"integer","minimum":0,"maximum":999}},
+        "required":["name","kind","people"],"additionalProperties":false}"#;
+    for seed in 0..4 {
+        let answer = run(Constraint::JsonSchema(schema.to_owned()), seed).unwrap();
         assert!(
             answer["kind"] == "city" || answer["kind"] == "river",
             "{answer}"
         );
         assert!(answer["people"].as_u64().unwrap() < 1000, "{answer}");
+        assert_eq!(answer.as_object().unwrap().len(), 3, "{answer}");
     }
+}
+
+#[test]
+fn a_schema_that_cannot_be_used_is_an_error() {
+    let _one = one_at_a_time();
+    let Some(path) = model(SMOLLM2) else { return };
+    let llama = load(&params(path));
     for bad in [
         "{",
         "[]",

@@ -1,0 +1,245 @@
+//! Any order of events: nobody is forgotten, nobody is answered twice, the books stay right.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use proptest::prelude::*;
+use tokio::time::Instant;
+
+use super::*;
+use crate::scheduler::event::{Effect, Event, LoadFailure, World};
+use crate::scheduler::state::{Limits, State};
+
+/// Something happens; numbers choose among what there is.
+#[derive(Debug, Clone)]
+enum Move {
+    Acquire(ModelSpec, Option<KeepAlive>),
+    Cancel(usize),
+    Release(usize),
+    Loaded(usize),
+    LoadFailed(usize, LoadFailure),
+    /// A process ends, asked to or not.
+    Exit(usize),
+    Unload(usize),
+    Wait(u64),
+}
+
+/// The actor's side, without processes.
+struct Stage {
+    state: State,
+    machine: Snapshot,
+    now: Instant,
+    next_waiter: u64,
+    waiting: BTreeSet<u64>,
+    loading: Vec<u64>,
+    running: Vec<u64>,
+    stopping: Vec<u64>,
+    leases: Vec<u64>,
+}
+
+impl Stage {
+    fn new(machine: Snapshot) -> Self {
+        let limits = Limits {
+            max_loaded: 0,
+            max_queue: 8,
+            keep_alive: KeepAlive::For(Duration::from_secs(60)),
+            policy: policy(),
+        };
+        let mut world = Self {
+            state: State::new(limits),
+            machine,
+            now: Instant::now(),
+            next_waiter: 0,
+            waiting: BTreeSet::new(),
+            loading: Vec::new(),
+            running: Vec::new(),
+            stopping: Vec::new(),
+            leases: Vec::new(),
+        };
+        world.event(Event::Devices);
+        world
+    }
+
+    fn event(&mut self, event: Event) {
+        let world = World {
+            now: self.now,
+            snapshot: &self.machine,
+            devices_known: true,
+        };
+        for effect in self.state.handle(event, &world) {
+            match effect {
+                Effect::Spawn { entry, plan } => {
+                    assert!(self.loading.is_empty(), "one load at a time");
+                    assert!(plan.n_ctx_pool > 0 && plan.n_slots > 0 && plan.n_batch > 0);
+                    self.loading.push(entry);
+                    self.check_memory();
+                }
+                Effect::Abort(entry) => self.loading.retain(|&other| other != entry),
+                Effect::Stop(entry) => {
+                    assert!(self.running.contains(&entry), "only what runs is stopped");
+                    assert!(
+                        !self.leases.contains(&entry),
+                        "nothing is stopped under a lease"
+                    );
+                    assert!(!self.stopping.contains(&entry), "once");
+                    self.stopping.push(entry);
+                }
+                Effect::Grant { waiter, entry } => {
+                    assert!(self.waiting.remove(&waiter), "one answer for each");
+                    assert!(self.running.contains(&entry) && !self.stopping.contains(&entry));
+                    self.leases.push(entry);
+                }
+                Effect::Refuse { waiter, .. } => {
+                    assert!(self.waiting.remove(&waiter), "one answer for each");
+                }
+            }
+        }
+        for entry in self.state.entries() {
+            let held = self.leases.iter().filter(|&&lease| lease == entry.id);
+            assert_eq!(entry.n_active, held.count(), "the books of {}", entry.id);
+        }
+    }
+
+    /// No GPU is promised more than it has.
+    fn check_memory(&self) {
+        for gpu in &self.machine.gpus {
+            let plans = self.state.entries().iter().filter_map(|entry| entry.plan());
+            let held: u64 = plans
+                .filter(|plan| plan.gpu_index() == Some(gpu.index))
+                .map(|plan| plan.gpu_bytes)
+                .sum();
+            assert!(held <= gpu.total_bytes, "{held} on {}", gpu.name);
+        }
+    }
+
+    fn step(&mut self, step: Move) {
+        match step {
+            Move::Acquire(spec, keep_alive) => {
+                self.next_waiter += 1;
+                self.waiting.insert(self.next_waiter);
+                self.event(Event::Acquire {
+                    waiter: self.next_waiter,
+                    spec: Box::new(spec),
+                    keep_alive,
+                });
+            }
+            Move::Cancel(n) => {
+                let waiter = n.checked_rem(self.waiting.len());
+                let waiter = waiter.and_then(|n| self.waiting.iter().nth(n).copied());
+                if let Some(waiter) = waiter {
+                    self.waiting.remove(&waiter);
+                    self.event(Event::Canceled(waiter));
+                }
+            }
+            Move::Release(n) => {
+                if let Some(lease) = take(&mut self.leases, n) {
+                    self.event(Event::Released(lease));
+                }
+            }
+            Move::Loaded(n) => {
+                if let Some(entry) = take(&mut self.loading, n) {
+                    self.running.push(entry);
+                    let info = Box::new(LoadedInfo {
+                        n_ctx_pool: 8192,
+                        n_ctx_train: 8192,
+                        ..LoadedInfo::default()
+                    });
+                    self.event(Event::Loaded { entry, info });
+                }
+            }
+            Move::LoadFailed(n, failure) => {
+                if let Some(entry) = take(&mut self.loading, n) {
+                    self.event(Event::LoadFailed { entry, failure });
+                }
+            }
+            Move::Exit(n) => {
+                if let Some(entry) = take(&mut self.running, n) {
+                    self.stopping.retain(|&other| other != entry);
+                    self.event(Event::Exited(entry));
+                }
+            }
+            Move::Unload(n) => self.event(Event::Unload {
+                weights: PathBuf::from(format!("m{}", n % 5)),
+            }),
+            Move::Wait(seconds) => {
+                self.now += Duration::from_secs(seconds);
+                self.event(Event::Tick);
+            }
+        }
+    }
+
+    /// Lets everything go well from here on; then everybody has been served.
+    fn settle(&mut self) {
+        for _ in 0..100 {
+            self.step(Move::Loaded(0));
+            while !self.leases.is_empty() {
+                self.step(Move::Release(0));
+            }
+            while let Some(&entry) = self.stopping.first() {
+                let index = self.running.iter().position(|&other| other == entry);
+                self.step(Move::Exit(index.unwrap()));
+            }
+        }
+        assert!(self.waiting.is_empty(), "forgotten: {:?}", self.waiting);
+        self.step(Move::Wait(100_000));
+    }
+}
+
+fn take(list: &mut Vec<u64>, n: usize) -> Option<u64> {
+    let index = n.checked_rem(list.len())?;
+    Some(list.remove(index))
+}
+
+fn moves() -> impl Strategy<Value = Move> {
+    let keep_alive = prop_oneof![
+        Just(None),
+        Just(Some(KeepAlive::Forever)),
+        (0_u64..100).prop_map(|n| Some(KeepAlive::For(Duration::from_secs(n)))),
+    ];
+    let options = (
+        prop::option::of(1_u32..20_000),
+        prop_oneof![Just(-1), Just(0), Just(4)],
+        0_u32..3,
+    );
+    let spec = (0_u64..5, options).prop_map(|(model, (num_ctx, num_gpu, num_thread))| {
+        with(spec(&format!("m{model}"), 1 + model * 3), |options| {
+            options.num_ctx = num_ctx;
+            options.num_gpu = num_gpu;
+            options.num_thread = num_thread;
+        })
+    });
+    let failure = (any::<bool>(), any::<bool>()).prop_map(|(crashed, short)| LoadFailure {
+        error: AcquireError::LoadFailed("no".to_owned()),
+        crashed,
+        short_of_memory: short,
+    });
+    let n = 0_usize..16;
+    prop_oneof![
+        6 => (spec, keep_alive).prop_map(|(spec, keep_alive)| Move::Acquire(spec, keep_alive)),
+        2 => n.clone().prop_map(Move::Cancel),
+        5 => n.clone().prop_map(Move::Release),
+        4 => n.clone().prop_map(Move::Loaded),
+        1 => (n.clone(), failure).prop_map(|(n, failure)| Move::LoadFailed(n, failure)),
+        3 => n.clone().prop_map(Move::Exit),
+        1 => n.prop_map(Move::Unload),
+        1 => (0_u64..90).prop_map(Move::Wait),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn whatever_happens_everybody_is_answered(
+        steps in prop::collection::vec(moves(), 1..80),
+        gpus in prop_oneof![
+            Just(Vec::new()),
+            Just(vec![8_192]),
+            Just(vec![16_376, 6_144]),
+        ],
+    ) {
+        let mut world = Stage::new(gpu_machine(&gpus));
+        for step in steps {
+            world.step(step);
+        }
+        world.settle();
+    }
+}
