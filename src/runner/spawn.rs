@@ -12,7 +12,12 @@ use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
 use super::log::{LastLines, Output, follow};
+use crate::config::env;
 use crate::protocol::framing::MAX_FRAME_BYTES;
+
+/// How llama.cpp's threads wait for each other. By default they spin, which is ruinous as soon as
+/// anything else wants a core: each of some hundred barriers per token then costs a time slice.
+const WAIT_POLICY: (&str, &str) = ("OMP_WAIT_POLICY", "passive");
 
 /// A started child; dropping it kills the process.
 #[derive(Debug)]
@@ -27,7 +32,11 @@ pub(super) struct Spawned {
 pub(super) fn spawn(exe: &Path, model: &str, tasks: &TaskTracker) -> io::Result<Spawned> {
     let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
     ours.set_nonblocking(true)?;
-    let mut child = Command::new(exe)
+    let mut command = Command::new(exe);
+    if env::process(WAIT_POLICY.0).is_none() {
+        command.env(WAIT_POLICY.0, WAIT_POLICY.1);
+    }
+    let mut child = command
         .arg("runner")
         .stdin(Stdio::from(OwnedFd::from(theirs)))
         .stdout(Stdio::piped())
