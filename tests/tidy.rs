@@ -40,6 +40,7 @@ const LEVELS: &[(&str, u32)] = &[
 const CONFINED: &[(&str, &[&str])] = &[
     ("llama_cpp_2", &["engine/backend/llama"]),
     ("llama_cpp_sys_2", &["engine/backend/llama"]),
+    ("llguidance", &["engine/backend/llama"]),
     ("axum", &["server/"]),
     ("tower", &["server/"]),
     ("tower_http", &["server/"]),

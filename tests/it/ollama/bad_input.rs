@@ -9,134 +9,136 @@ use tempfile::TempDir;
 
 use crate::support::{Drover, TestServer, models};
 
+/// Path, body, status and part of the error's text.
+const BAD_REQUESTS: &[(&str, &str, u16, &str)] = &[
+    ("/api/chat", "", 400, "missing request body"),
+    ("/api/chat", "{\"model\": \"tiny\"", 400, ""),
+    ("/api/chat", "not json", 400, ""),
+    ("/api/chat", "[]", 400, ""),
+    ("/api/chat", "{}", 400, "model is required"),
+    (
+        "/api/chat",
+        r#"{"model": "a//b"}"#,
+        400,
+        "invalid model name",
+    ),
+    (
+        "/api/chat",
+        r#"{"model": "nobody"}"#,
+        404,
+        "model 'nobody' not found",
+    ),
+    (
+        "/api/chat",
+        r#"{"model": "tiny", "messages": "hi"}"#,
+        400,
+        "",
+    ),
+    (
+        "/api/chat",
+        r#"{"model": "tiny", "messages": [{"role": "user", "content": 5}]}"#,
+        400,
+        "",
+    ),
+    (
+        "/api/chat",
+        r#"{"model": "tiny", "stream": "yes"}"#,
+        400,
+        "",
+    ),
+    (
+        "/api/generate",
+        r#"{"model": ""}"#,
+        404,
+        "model '' not found",
+    ),
+    (
+        "/api/generate",
+        r#"{"model": "nobody", "prompt": "x"}"#,
+        404,
+        "model 'nobody' not found",
+    ),
+    (
+        "/api/generate",
+        r#"{"model": "tiny", "keep_alive": "5"}"#,
+        400,
+        "missing unit in duration",
+    ),
+    (
+        "/api/generate",
+        r#"{"model": "tiny", "prompt": "x", "format": "xml"}"#,
+        500,
+        "invalid format",
+    ),
+    (
+        "/api/generate",
+        r#"{"model": "tiny", "prompt": "x", "options": {"num_ctx": "big"}}"#,
+        500,
+        "option \"num_ctx\" must be of type integer",
+    ),
+    (
+        "/api/generate",
+        r#"{"model": "tiny", "prompt": "x", "think": true}"#,
+        400,
+        "does not support thinking",
+    ),
+    (
+        "/api/generate",
+        r#"{"model": "tiny", "prompt": "x", "images": ["%%%"]}"#,
+        400,
+        "",
+    ),
+    (
+        "/api/generate",
+        r#"{"model": "tiny", "prompt": "x", "top_logprobs": 99}"#,
+        400,
+        "top_logprobs must be between 0 and 20",
+    ),
+    (
+        "/api/embed",
+        r#"{"model": "nobody", "input": "x"}"#,
+        404,
+        "not found, try pulling it first",
+    ),
+    (
+        "/api/embed",
+        r#"{"model": "tiny", "input": 5}"#,
+        400,
+        "invalid input type",
+    ),
+    ("/api/show", "{}", 400, "model is required"),
+    (
+        "/api/show",
+        r#"{"model": "nobody"}"#,
+        404,
+        "model 'nobody:latest' not found",
+    ),
+    (
+        "/api/copy",
+        r#"{"source": "nobody", "destination": "x"}"#,
+        404,
+        "model \"nobody\" not found",
+    ),
+    (
+        "/api/create",
+        r#"{"model": "new"}"#,
+        400,
+        "neither 'from' or 'files' was specified",
+    ),
+    (
+        "/api/create",
+        r#"{"model": "new", "files": {"/abs.gguf": "sha256:00"}}"#,
+        400,
+        "",
+    ),
+    ("/api/blobs/sha256:00", "x", 400, "invalid digest format"),
+];
+
 #[tokio::test]
 async fn bad_requests_get_their_status_and_an_error_text() {
     let server = TestServer::start().await;
     server.fake_model("tiny").await;
-    let table: &[(&str, &str, u16, &str)] = &[
-        ("/api/chat", "", 400, "missing request body"),
-        ("/api/chat", "{\"model\": \"tiny\"", 400, ""),
-        ("/api/chat", "not json", 400, ""),
-        ("/api/chat", "[]", 400, ""),
-        ("/api/chat", "{}", 400, "model is required"),
-        (
-            "/api/chat",
-            r#"{"model": "a//b"}"#,
-            400,
-            "invalid model name",
-        ),
-        (
-            "/api/chat",
-            r#"{"model": "nobody"}"#,
-            404,
-            "model 'nobody' not found",
-        ),
-        (
-            "/api/chat",
-            r#"{"model": "tiny", "messages": "hi"}"#,
-            400,
-            "",
-        ),
-        (
-            "/api/chat",
-            r#"{"model": "tiny", "messages": [{"role": "user", "content": 5}]}"#,
-            400,
-            "",
-        ),
-        (
-            "/api/chat",
-            r#"{"model": "tiny", "stream": "yes"}"#,
-            400,
-            "",
-        ),
-        (
-            "/api/generate",
-            r#"{"model": ""}"#,
-            404,
-            "model '' not found",
-        ),
-        (
-            "/api/generate",
-            r#"{"model": "nobody", "prompt": "x"}"#,
-            404,
-            "model 'nobody' not found",
-        ),
-        (
-            "/api/generate",
-            r#"{"model": "tiny", "keep_alive": "5"}"#,
-            400,
-            "missing unit in duration",
-        ),
-        (
-            "/api/generate",
-            r#"{"model": "tiny", "prompt": "x", "format": "xml"}"#,
-            500,
-            "invalid format",
-        ),
-        (
-            "/api/generate",
-            r#"{"model": "tiny", "prompt": "x", "options": {"num_ctx": "big"}}"#,
-            500,
-            "option \"num_ctx\" must be of type integer",
-        ),
-        (
-            "/api/generate",
-            r#"{"model": "tiny", "prompt": "x", "think": true}"#,
-            400,
-            "does not support thinking",
-        ),
-        (
-            "/api/generate",
-            r#"{"model": "tiny", "prompt": "x", "images": ["%%%"]}"#,
-            400,
-            "",
-        ),
-        (
-            "/api/generate",
-            r#"{"model": "tiny", "prompt": "x", "top_logprobs": 99}"#,
-            400,
-            "top_logprobs must be between 0 and 20",
-        ),
-        (
-            "/api/embed",
-            r#"{"model": "nobody", "input": "x"}"#,
-            404,
-            "not found, try pulling it first",
-        ),
-        (
-            "/api/embed",
-            r#"{"model": "tiny", "input": 5}"#,
-            400,
-            "invalid input type",
-        ),
-        ("/api/show", "{}", 400, "model is required"),
-        (
-            "/api/show",
-            r#"{"model": "nobody"}"#,
-            404,
-            "model 'nobody:latest' not found",
-        ),
-        (
-            "/api/copy",
-            r#"{"source": "nobody", "destination": "x"}"#,
-            404,
-            "model \"nobody\" not found",
-        ),
-        (
-            "/api/create",
-            r#"{"model": "new"}"#,
-            400,
-            "neither 'from' or 'files' was specified",
-        ),
-        (
-            "/api/create",
-            r#"{"model": "new", "files": {"/abs.gguf": "sha256:00"}}"#,
-            400,
-            "",
-        ),
-        ("/api/blobs/sha256:00", "x", 400, "invalid digest format"),
-    ];
-    for (path, body, status, error) in table {
+    for (path, body, status, error) in BAD_REQUESTS {
         let answer = server
             .request(Method::POST, path, body.as_bytes().to_vec())
             .await;

@@ -35,6 +35,7 @@ async fn run_script(program: &str, script: &str, variables: &[(&str, String)]) {
         .env("DROVER_MODEL", "smollm2")
         .env("DROVER_GGUF", &model)
         .env("OLLAMA_HOST", &server.url)
+        .env("PYTHONDONTWRITEBYTECODE", "1")
         .envs(variables.iter().map(|(name, value)| (*name, value)))
         .kill_on_drop(true);
     let output = tokio::time::timeout(PATIENCE, command.output()).await;
