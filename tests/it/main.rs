@@ -8,6 +8,8 @@ mod cli;
 #[cfg(test)]
 mod ollama;
 #[cfg(test)]
+mod openai;
+#[cfg(test)]
 mod repository;
 #[cfg(test)]
 mod support;

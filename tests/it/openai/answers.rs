@@ -1,0 +1,115 @@
+//! Both ways of answering say the same, and a stream ends as the official clients expect.
+
+use serde_json::{Value, json};
+
+use crate::support::{TestServer, models};
+
+/// The events of a stream; the last one may be `[DONE]`.
+async fn events(server: &TestServer, path: &str, body: &Value) -> Vec<Value> {
+    let answer = server.post(path, body).await.ok();
+    assert_eq!(answer.headers["content-type"], "text/event-stream");
+    let frames = answer.text.split_terminator("\n\n");
+    frames
+        .map(|frame| match frame.strip_prefix("data: ") {
+            Some("[DONE]") => json!("[DONE]"),
+            Some(data) => serde_json::from_str(data).unwrap(),
+            None => panic!("no event: {frame}"),
+        })
+        .collect()
+}
+
+fn joined(events: &[Value], place: &str) -> String {
+    events
+        .iter()
+        .filter_map(|event| event.pointer(place)?.as_str())
+        .collect()
+}
+
+#[tokio::test]
+async fn chat_streamed_and_whole_agree() {
+    let server = TestServer::start().await;
+    server.fake_model("tiny").await;
+    let mut body = json!({"model": "tiny", "temperature": 0,
+        "messages": [{"role": "user", "content": [{"type": "text", "text": "One <two>."}]}]});
+    let path = "/v1/chat/completions";
+    let whole = server.post(path, &body).await.ok().json();
+    body["stream"] = json!(true);
+    body["stream_options"] = json!({"include_usage": true});
+    let events = events(&server, path, &body).await;
+
+    assert_eq!(whole["choices"][0]["message"]["content"], "One <two>.");
+    assert_eq!(joined(&events, "/choices/0/delta/content"), "One <two>.");
+    assert_eq!(joined(&events, "/choices/0/delta/role"), "assistant");
+    assert_eq!(joined(&events, "/choices/0/finish_reason"), "stop");
+    let [.., finish, usage, done] = events.as_slice() else {
+        panic!("{events:?}");
+    };
+    assert_eq!(finish["choices"][0]["delta"], json!({}));
+    assert_eq!(usage["choices"], json!([]));
+    for counter in ["prompt_tokens", "completion_tokens", "total_tokens"] {
+        assert!(whole["usage"][counter].as_u64() > Some(0), "{counter}");
+        assert_eq!(usage["usage"][counter], whole["usage"][counter]);
+    }
+    assert_eq!(done, "[DONE]");
+}
+
+#[tokio::test]
+async fn a_stream_that_breaks_ends_with_an_error_event() {
+    let server = TestServer::start().await;
+    server.fake_model("tiny").await;
+    let body = json!({"model": "tiny", "stream": true,
+        "messages": [{"role": "user", "content": "One two three [[abort 3]]"}]});
+    let events = events(&server, "/v1/chat/completions", &body).await;
+    assert!(!joined(&events, "/choices/0/delta/content").is_empty());
+    let error = &events.last().unwrap()["error"];
+    assert_eq!(error["type"], "api_error");
+    assert!(
+        error["message"]
+            .as_str()
+            .is_some_and(|text| !text.is_empty())
+    );
+}
+
+#[tokio::test]
+async fn completions_have_a_choice_for_each_prompt() {
+    let server = TestServer::start().await;
+    server.fake_model("tiny").await;
+    let mut body = json!({"model": "tiny", "prompt": ["ab", "cd"], "temperature": 0});
+    let whole = server.post("/v1/completions", &body).await.ok().json();
+    assert_eq!(
+        whole["choices"],
+        json!([{"text": "ab", "index": 0, "finish_reason": "stop"},
+            {"text": "cd", "index": 1, "finish_reason": "stop"}])
+    );
+    body["stream"] = json!(true);
+    let events = events(&server, "/v1/completions", &body).await;
+    for (index, text) in [(0, "ab"), (1, "cd")] {
+        let own: Vec<Value> = events
+            .iter()
+            .filter(|event| event["choices"][0]["index"] == index)
+            .cloned()
+            .collect();
+        assert_eq!(joined(&own, "/choices/0/text"), text);
+        assert_eq!(joined(&own, "/choices/0/finish_reason"), "stop");
+    }
+    assert_eq!(events.last().unwrap(), "[DONE]");
+}
+
+#[tokio::test]
+async fn embeddings_keep_the_order_of_their_inputs() {
+    let server = TestServer::start().await;
+    let file = models::fake().value("drover-fake.pooling_type", 1).build();
+    server.create("embed", file, json!({})).await.ok();
+    let embed = async |input: Value| {
+        let body = json!({"model": "embed", "input": input});
+        server.post("/v1/embeddings", &body).await.ok().json()
+    };
+    let both = embed(json!(["one", "two"])).await;
+    for (index, text) in ["one", "two"].into_iter().enumerate() {
+        let single = embed(json!(text)).await;
+        assert_eq!(both["data"][index]["index"], index);
+        let vector = &both["data"][index]["embedding"];
+        assert!(vector.as_array().is_some_and(|values| !values.is_empty()));
+        assert_eq!(vector, &single["data"][0]["embedding"], "{text}");
+    }
+}

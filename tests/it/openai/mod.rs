@@ -1,0 +1,3 @@
+//! OpenAI's routes with a model that answers.
+
+mod answers;
