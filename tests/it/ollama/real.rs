@@ -69,10 +69,8 @@ async fn gemma3_continues_a_text() {
     let body = json!({"model": "gemma3-270m", "prompt": "1 2 3 4 5 6 7", "raw": true,
                       "stream": false, "options": {"temperature": 0, "num_predict": 8}});
     let answer = server.post("/api/generate", &body).await.ok().json();
-    assert!(
-        answer["response"].as_str().unwrap().contains("Paris"),
-        "{answer}"
-    );
+    let text = answer["response"].as_str().unwrap();
+    assert!(text.starts_with(" 8 9 10"), "{answer}");
 }
 
 /// Grouping changes logits a little, so that a greedy answer may differ where two tokens are
