@@ -79,6 +79,7 @@ impl<B: Backend> Engine<B> {
     pub(super) fn preempt(&mut self, slot: usize) {
         if let Some(mut sequence) = self.release(slot) {
             sequence.follows = None;
+            tracing::debug!(id = sequence.id, "sequence paused to make room");
             self.waiting.put_back(sequence.priority(), sequence);
         }
     }

@@ -164,11 +164,15 @@ impl Child {
             }
         }
         #[cfg(feature = "llama")]
-        return self.load_with(params, super::backend::llama::Llama::load);
+        {
+            self.load_with(params, super::backend::llama::Llama::load)
+        }
         #[cfg(not(feature = "llama"))]
-        self.send(Event::LoadFailed {
-            message: "this build has no inference library".to_owned(),
-        })
+        {
+            self.send(Event::LoadFailed {
+                message: "this build has no inference library".to_owned(),
+            })
+        }
     }
 
     fn load_with<B: Backend>(
@@ -233,7 +237,11 @@ impl Child {
 
 fn devices() -> Vec<DeviceInfo> {
     #[cfg(feature = "llama")]
-    return super::backend::llama::devices();
+    {
+        super::backend::llama::devices()
+    }
     #[cfg(not(feature = "llama"))]
-    Vec::new()
+    {
+        Vec::new()
+    }
 }

@@ -79,8 +79,13 @@ impl<B: Backend> Engine<B> {
                 add_special,
                 parse_special,
             } => {
-                let tokenize =
-                    |text: &String| self.backend.tokenize(text, add_special, parse_special);
+                let tokenize = |text: &String| {
+                    if add_special && parse_special {
+                        prompt::with_special(&self.backend, text)
+                    } else {
+                        self.backend.tokenize(text, add_special, parse_special)
+                    }
+                };
                 let tokens: Result<_, _> = texts.iter().map(tokenize).collect();
                 tokens
                     .map(|tokens| Some(Event::Tokenized { id, tokens }))

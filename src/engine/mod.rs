@@ -8,6 +8,15 @@
 //! *Invariant:* one thread owns the backend and everything that changes. Nothing here knows of
 //! HTTP, templates or files but for `backend`.
 
+#![cfg_attr(
+    not(any(test, feature = "llama", feature = "fake")),
+    expect(
+        dead_code,
+        unused_variables,
+        reason = "a build without an inference library can only say so"
+    )
+)]
+
 mod admission;
 mod admit;
 pub(crate) mod backend;

@@ -44,6 +44,7 @@ impl<B: Backend> Engine<B> {
     }
 
     fn end_for_lack_of_space(&mut self, slot: usize) {
+        tracing::warn!("a sequence does not fit into the KV cache, even alone, and is ended");
         let has_output = self.running[slot]
             .as_ref()
             .is_some_and(|sequence| sequence.n_generated > 0);

@@ -16,15 +16,13 @@ pub(super) fn tokenize<B: Backend>(
     for (index, part) in parts.iter().enumerate() {
         match part {
             PromptPart::Text(text) => {
-                let add_special = add_special && index == 0;
-                let mut piece = backend
-                    .tokenize(text, add_special, true)
-                    .map_err(|error| refused(&error))?;
-                let has_bos = add_special && backend.info().add_bos;
-                if has_bos && piece.len() > 1 && piece[0] == piece[1] {
-                    piece.remove(0);
-                }
-                tokens.append(&mut piece);
+                let first = add_special && index == 0;
+                let piece = if first {
+                    with_special(backend, text)
+                } else {
+                    backend.tokenize(text, false, true)
+                };
+                tokens.append(&mut piece.map_err(|error| refused(&error))?);
             }
             PromptPart::Tokens(piece) => {
                 check(backend, piece)?;
@@ -40,6 +38,18 @@ pub(super) fn tokenize<B: Backend>(
     }
     if tokens.is_empty() {
         return Err(failure(FailureKind::Invalid, "the prompt is empty"));
+    }
+    Ok(tokens)
+}
+
+/// Tokenizes a text with special tokens added, but no second BOS where it has one.
+pub(super) fn with_special<B: Backend>(
+    backend: &B,
+    text: &str,
+) -> Result<Vec<Token>, BackendError> {
+    let mut tokens = backend.tokenize(text, true, true)?;
+    if backend.info().add_bos && tokens.len() > 1 && tokens[0] == tokens[1] {
+        tokens.remove(0);
     }
     Ok(tokens)
 }

@@ -163,15 +163,19 @@ impl Actor {
     }
 
     async fn handle(&mut self, event: Event) {
-        let snapshot = Snapshot::take(self.gpus.as_deref().unwrap_or_default());
-        let world = World {
-            now: Instant::now(),
-            snapshot: &snapshot,
-            devices_known: self.gpus.is_some(),
-        };
-        for effect in self.state.handle(event, &world) {
+        for effect in self.decide(event) {
             self.perform(effect).await;
         }
+    }
+
+    fn decide(&mut self, event: Event) -> Vec<Effect> {
+        let gpus = self.gpus.as_deref();
+        let world = World {
+            now: Instant::now(),
+            snapshot: &|| Snapshot::take(gpus.unwrap_or_default()),
+            devices_known: gpus.is_some(),
+        };
+        self.state.handle(event, &world)
     }
 
     async fn perform(&mut self, effect: Effect) {

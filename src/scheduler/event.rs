@@ -110,10 +110,11 @@ pub(super) enum Effect {
 }
 
 /// What an event is judged by besides the state.
-#[derive(Debug)]
 pub(super) struct World<'a> {
     pub(super) now: tokio::time::Instant,
-    pub(super) snapshot: &'a Snapshot,
+    /// Looks at the machine; only asked where something is to be loaded, because the system takes
+    /// its time to answer.
+    pub(super) snapshot: &'a dyn Fn() -> Snapshot,
     /// Loads wait until the devices are known.
     pub(super) devices_known: bool,
 }

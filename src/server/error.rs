@@ -169,10 +169,16 @@ fn respond(error: &ApiError, body: Bytes) -> Response {
     error.log();
     let body = body.slice(..body.len().saturating_sub(1));
     let mut response = (error.status, [(header::CONTENT_TYPE, JSON)], body).into_response();
-    if error.status == StatusCode::PAYLOAD_TOO_LARGE {
+    let extra = match error.status {
+        // Clients that try again by themselves look for it.
+        StatusCode::SERVICE_UNAVAILABLE => Some((header::RETRY_AFTER, "1")),
         // The rest of the body is not read, so the connection cannot be used again.
-        let close = HeaderValue::from_static("close");
-        response.headers_mut().insert(header::CONNECTION, close);
+        StatusCode::PAYLOAD_TOO_LARGE => Some((header::CONNECTION, "close")),
+        _ => None,
+    };
+    if let Some((name, value)) = extra {
+        let headers = response.headers_mut();
+        headers.insert(name, HeaderValue::from_static(value));
     }
     response
 }

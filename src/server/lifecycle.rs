@@ -109,7 +109,9 @@ impl Daemon {
             "Listening on {address} (version {OLLAMA_VERSION}, drover {})",
             env!("CARGO_PKG_VERSION")
         );
-        prune(&app);
+        warn_if_open(address);
+        let cleaned = Arc::clone(&app);
+        app.block(move || clean_up(&cleaned));
         Ok(Self {
             app,
             closing,
@@ -151,31 +153,38 @@ impl Daemon {
     }
 }
 
-/// Removes what no model uses, beside the service. Never at the first start over a store: another
-/// program may have made it and may want it back as it was.
-fn prune(app: &App) {
-    let app = Arc::clone(app);
-    let tasks = app.tasks.clone();
-    tasks.spawn_blocking(move || {
-        let known = app.store.remember(&app.config.state_dir);
-        match known {
-            Ok(true) if !app.config.no_prune => {}
-            Ok(true) => return,
-            Ok(false) => {
-                tracing::info!("first start over this store, unused blobs are not removed");
-                return;
-            }
-            Err(error) => {
-                tracing::warn!(%error, "unused blobs are not removed: what drover knows of the store cannot be kept");
-                return;
-            }
+/// Removes what no model uses. Never at the first start over a store: another program may have made
+/// it and may want it back as it was. Blocks.
+fn clean_up(app: &AppState) {
+    if app.config.no_prune {
+        return;
+    }
+    match app.store.remember(&app.config.state_dir) {
+        Ok(true) => {}
+        Ok(false) => {
+            tracing::info!("first start over this store, unused blobs are not removed");
+            return;
         }
-        match app.store.prune(Timestamp::now()) {
-            Ok(0) => {}
-            Ok(count) => tracing::info!("total unused blobs removed: {count}"),
-            Err(error) => tracing::warn!(%error, "could not remove unused blobs"),
+        Err(error) => {
+            tracing::warn!(%error, "what drover knows of the store cannot be kept, unused blobs are not removed");
+            return;
         }
-    });
+    }
+    match app.store.prune(Timestamp::now()) {
+        Ok(0) => {}
+        Ok(count) => tracing::info!("total unused blobs removed: {count}"),
+        Err(error) => tracing::warn!(%error, "could not remove unused blobs"),
+    }
+}
+
+/// Says once who can come in.
+fn warn_if_open(address: SocketAddr) {
+    if !address.ip().is_loopback() {
+        tracing::warn!(
+            %address,
+            "everybody who reaches {address} can use, change and delete the models"
+        );
+    }
 }
 
 /// What ends the daemon.
@@ -278,6 +287,19 @@ mod tests {
         let (_fixture, daemon, client) = started().await;
         daemon.stop(pending()).await;
         drop(client);
+    }
+
+    #[tokio::test]
+    async fn unused_blobs_go_at_the_second_start_only() {
+        let fixture = Fixture::new();
+        let blobs = fixture.app.store.root().join("blobs");
+        let file = fs_err::File::create(blobs.join("sha256-unfinished-upload")).unwrap();
+        let long_ago = std::time::SystemTime::now() - Duration::from_secs(7200);
+        file.set_modified(long_ago).unwrap();
+        for left in [1, 0] {
+            clean_up(&fixture.app);
+            assert_eq!(fixture.blobs().len(), left);
+        }
     }
 
     #[tokio::test]

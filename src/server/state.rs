@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -24,4 +25,15 @@ pub(crate) struct AppState {
     pub(crate) tasks: TaskTracker,
     /// Cancelled when the daemon stops and the grace is over: what still runs ends with an error.
     pub(crate) cut_off: CancellationToken,
+}
+
+impl AppState {
+    /// Runs what would block on the pool for that, under the request's span.
+    pub(crate) fn block<T: Send + 'static>(
+        &self,
+        job: impl FnOnce() -> T + Send + 'static,
+    ) -> JoinHandle<T> {
+        let span = tracing::Span::current();
+        self.tasks.spawn_blocking(move || span.in_scope(job))
+    }
 }

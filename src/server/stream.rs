@@ -163,7 +163,7 @@ pub(crate) async fn json_aside(
     app: &App,
     value: impl Serialize + Send + 'static,
 ) -> Result<Response, ApiError> {
-    let written = app.tasks.spawn_blocking(move || json(&value));
+    let written = app.block(move || json(&value));
     Ok(written.await?)
 }
 

@@ -2,6 +2,7 @@
 
 mod manage;
 mod models;
+mod openai;
 mod protect;
 mod routes;
 

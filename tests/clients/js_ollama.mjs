@@ -115,16 +115,7 @@ const checks = {
     assert.equal(typeof parsed.warm, 'boolean')
   },
 
-  async 'embed answers or says why not'() {
-    const { capabilities } = await client.show({ model })
-    if (!capabilities.includes('embedding')) {
-      await assert.rejects(client.embed({ model, input: 'hello' }), (error) => {
-        assert.equal(error.status_code, 501, `${error}`)
-        assert.match(error.message, /embed/)
-        return true
-      })
-      return
-    }
+  async 'embed gives vectors'() {
     const { embeddings } = await client.embed({ model, input: ['hello', 'world'] })
     assert.equal(embeddings.length, 2)
     const length = embeddings[0].reduce((sum, value) => sum + value * value, 0)
@@ -132,6 +123,8 @@ const checks = {
   },
 
   async 'ps tells what is loaded'() {
+    // Another name of the same weights may have loaded them.
+    await client.generate({ model, prompt: '', keep_alive: 0 })
     await client.generate({ model, prompt: '', keep_alive: '10m' })
     const { models } = await client.ps()
     const loaded = models.find((model) => model.name === fullName)
@@ -186,7 +179,7 @@ const checks = {
       const messages = [{ role: 'user', content: `Say the number ${number}.` }]
       return all(await client.chat({ model, messages, options: fixed, stream: true }))
     }
-    for (const parts of await Promise.all([0, 1, 2, 3, 4, 5].map(ask))) {
+    for (const parts of await Promise.all([0, 1, 2].map(ask))) {
       doneOnce(parts)
       counted(parts.at(-1))
     }

@@ -177,11 +177,7 @@ def logprobs_are_given():
 
 
 @check
-def embed_answers_or_says_why_not():
-    if "embedding" not in CLIENT.show(MODEL).capabilities:
-        message = fails(501, CLIENT.embed, MODEL, "hello")
-        assert "embed" in message, message
-        return
+def embed_gives_vectors():
     one = CLIENT.embed(MODEL, "hello")
     two = CLIENT.embed(MODEL, ["hello", "world"])
     equal((len(one.embeddings), len(two.embeddings)), (1, 2), "number of vectors")
@@ -197,6 +193,8 @@ def embed_of_nothing_only_loads():
 
 @check
 def ps_tells_what_is_loaded():
+    # Another name of the same weights may have loaded them.
+    CLIENT.generate(MODEL, keep_alive=0)
     CLIENT.generate(MODEL, keep_alive="10m")
     loaded = next((model for model in CLIENT.ps().models if model.model == FULL_NAME), None)
     assert loaded, f"{FULL_NAME} is not in {CLIENT.ps().models}"
@@ -279,7 +277,7 @@ def several_at_once():
 
     async def ask_all():
         client = ollama.AsyncClient(host=URL, timeout=180)
-        return await asyncio.gather(*(ask(client, number) for number in range(6)))
+        return await asyncio.gather(*(ask(client, number) for number in range(3)))
 
     for parts in asyncio.run(ask_all()):
         done_once(parts)

@@ -88,7 +88,7 @@ fn followers_go_on_when_their_leader_is_cancelled() {
 #[test]
 fn sequences_that_share_cells_can_both_shift() {
     let mut harness = Harness::new(1024, 3);
-    let head = "0123456789".repeat(6);
+    let head = "0123456789".repeat(8);
     let request = |tail: &str| {
         let mut request = params(&format!("{head}{tail} [[repeat 9]]"));
         request.n_ctx = 100;

@@ -146,7 +146,7 @@ fn texts_become_tokens_and_texts_again() {
     let mut harness = Harness::new(256, 2);
     harness.command(Command::Tokenize {
         id: 7,
-        texts: vec!["a<|end|>".to_owned(), String::new()],
+        texts: vec!["<|bos|>a<|end|>".to_owned(), String::new()],
         add_special: true,
         parse_special: true,
     });

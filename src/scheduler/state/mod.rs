@@ -108,7 +108,7 @@ impl State {
             }
             Event::Exited(entry) => self.exited(entry, world.now),
             Event::Unload { weights } => self.unload(&weights, &mut effects),
-            Event::Devices => self.look_at_gpus(world.snapshot),
+            Event::Devices => self.look_at_gpus(&(world.snapshot)()),
             Event::Tick => self.expire(world.now, &mut effects),
         }
         self.advance(world, &mut effects);

@@ -53,12 +53,6 @@ impl State {
     /// Starts what can be started, makes room for what cannot.
     pub(super) fn advance(&mut self, world: &World<'_>, effects: &mut Vec<Effect>) {
         self.revive(effects);
-        if self.n_resident() == 0 {
-            let snapshot = world.snapshot;
-            self.foreign_system_bytes = snapshot
-                .system_total_bytes
-                .saturating_sub(snapshot.system_available_bytes);
-        }
         if !world.devices_known {
             return;
         }
@@ -75,17 +69,25 @@ impl State {
             .filter(|(_, entry)| entry.phase == Phase::Queued)
             .map(|(index, _)| index)
             .collect();
+        let Some(&first) = queued.first() else {
+            return;
+        };
+        let snapshot = (world.snapshot)();
+        if self.n_resident() == 0 {
+            self.foreign_system_bytes = snapshot
+                .system_total_bytes
+                .saturating_sub(snapshot.system_available_bytes);
+        }
         // In order, but one that has to wait for room does not block one that fits.
         for &index in &queued {
             self.entries[index].adopt_wishes();
-            if let Some(plan) = self.plan(&self.entries[index], world.snapshot) {
+            if let Some(plan) = self.plan(&self.entries[index], &snapshot) {
                 self.start(index, plan, effects);
                 return;
             }
         }
-        if let Some(&first) = queued.first() {
-            self.make_room(first, world, effects);
-        }
+        let need = self.need(&self.entries[first].spec, &snapshot);
+        self.make_room(need, world.now, effects);
     }
 
     /// A victim lives on where the one it should make room for has gone.
@@ -220,12 +222,11 @@ impl State {
     }
 
     /// Lets one model go; those that go already will make room by themselves.
-    fn make_room(&mut self, for_index: usize, world: &World<'_>, effects: &mut Vec<Effect>) {
+    fn make_room(&mut self, need: Need, now: Instant, effects: &mut Vec<Effect>) {
         if self.any(|entry| entry.phase == Phase::Stopping) {
             return;
         }
         let any_draining = self.any(Entry::is_draining);
-        let need = self.need(&self.entries[for_index].spec, world.snapshot);
         let candidates: Vec<Candidate> = self
             .entries
             .iter()
@@ -248,7 +249,7 @@ impl State {
         let evicted = Evicted {
             weights: entry.spec.weights.clone(),
             need_bytes: placement::least_bytes(&entry.spec, &self.limits.policy),
-            at: world.now,
+            at: now,
         };
         self.evicted
             .retain(|known| known.weights != evicted.weights);

@@ -46,9 +46,10 @@ impl Bench {
     }
 
     fn event(&mut self, event: Event) -> Vec<String> {
+        let machine = &self.machine;
         let world = World {
             now: self.now,
-            snapshot: &self.machine,
+            snapshot: &|| machine.clone(),
             devices_known: self.devices_known,
         };
         self.effects = self.state.handle(event, &world);

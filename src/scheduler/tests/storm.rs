@@ -13,7 +13,7 @@ use crate::scheduler::state::{Limits, State};
 /// Something happens; numbers choose among what there is.
 #[derive(Debug, Clone)]
 enum Move {
-    Acquire(ModelSpec, Option<KeepAlive>),
+    Acquire(Box<ModelSpec>, Option<KeepAlive>),
     Cancel(usize),
     Release(usize),
     Loaded(usize),
@@ -61,9 +61,10 @@ impl Stage {
     }
 
     fn event(&mut self, event: Event) {
+        let machine = &self.machine;
         let world = World {
             now: self.now,
-            snapshot: &self.machine,
+            snapshot: &|| machine.clone(),
             devices_known: true,
         };
         for effect in self.state.handle(event, &world) {
@@ -119,7 +120,7 @@ impl Stage {
                 self.waiting.insert(self.next_waiter);
                 self.event(Event::Acquire {
                     waiter: self.next_waiter,
-                    spec: Box::new(spec),
+                    spec,
                     keep_alive,
                 });
             }
@@ -215,7 +216,7 @@ fn moves() -> impl Strategy<Value = Move> {
     });
     let n = 0_usize..16;
     prop_oneof![
-        6 => (spec, keep_alive).prop_map(|(spec, keep_alive)| Move::Acquire(spec, keep_alive)),
+        6 => (spec, keep_alive).prop_map(|(spec, keep_alive)| Move::Acquire(Box::new(spec), keep_alive)),
         2 => n.clone().prop_map(Move::Cancel),
         5 => n.clone().prop_map(Move::Release),
         4 => n.clone().prop_map(Move::Loaded),

@@ -19,6 +19,7 @@ use serde_json::Value;
 
 use super::error::{ApiError, OllamaError, OpenAiError};
 use super::state::App;
+use crate::model::Digest;
 use fields::Lenient;
 
 /// Larger bodies (images, long histories) are decoded away from the runtime.
@@ -60,9 +61,7 @@ async fn read<T: DeserializeOwned + Send + 'static>(
     if bytes.len() < LARGE_BODY_BYTES {
         return decode(&bytes, missing);
     }
-    app.tasks
-        .spawn_blocking(move || decode(&bytes, missing))
-        .await?
+    app.block(move || decode(&bytes, missing)).await?
 }
 
 async fn collect(body: Body, limit: usize) -> Result<Bytes, ApiError> {
@@ -101,8 +100,8 @@ fn explain(error: &serde_json::Error) -> String {
     }
 }
 
-/// Who asks: an API key, a user that a front end names, or an address. Only compared with others,
-/// never logged.
+/// Who asks: an API key, a user that a front end names, or an address. Only for comparing: keys and
+/// names are hashed, so that they go no further than here.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Client(pub(crate) String);
 
@@ -123,8 +122,8 @@ impl Client {
             "x-api-key",
         ]
         .into_iter()
-        .find_map(|name| headers.get(name)?.to_str().ok())
-        .map(str::to_owned);
+        .find_map(|name| headers.get(name))
+        .map(|name| Digest::of(name.as_bytes()).hex());
         let address = || address.map(|address| address.ip().to_string());
         Self(named.or_else(address).unwrap_or_default())
     }
@@ -242,8 +241,10 @@ mod tests {
         assert_eq!(Client::new(&headers, None).0, "");
         assert_eq!(Client::new(&headers, address).0, "10.0.0.1");
         headers.insert("authorization", "Bearer k".parse().unwrap());
-        assert_eq!(Client::new(&headers, address).0, "Bearer k");
+        let key = Client::new(&headers, address);
+        assert!(key != Client::new(&HeaderMap::new(), address) && !key.0.contains("Bearer"));
+        assert_eq!(key, Client::new(&headers, None));
         headers.insert("x-openwebui-user-id", "u1".parse().unwrap());
-        assert_eq!(Client::new(&headers, address).0, "u1");
+        assert_ne!(Client::new(&headers, address), key);
     }
 }

@@ -4,7 +4,8 @@ use std::io::Write as _;
 
 use axum::body::{Body, BodyDataStream};
 use axum::extract::{Path, State};
-use axum::http::StatusCode;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use tokio::sync::mpsc;
@@ -42,14 +43,15 @@ pub(super) async fn upload(
     State(app): State<App>,
     Path(digest): Path<String>,
     body: Body,
-) -> Result<StatusCode, OllamaError> {
+) -> Result<Response, OllamaError> {
     let digest = parse(&digest)?;
     if has(&app, digest).await? {
-        return Ok(StatusCode::OK);
+        // The body is not read, so the connection cannot be used again.
+        return Ok((StatusCode::OK, [(header::CONNECTION, "close")]).into_response());
     }
     let (sender, receiver) = mpsc::channel(QUEUE);
     let store = app.store.clone();
-    let written = app.tasks.spawn_blocking(move || {
+    let written = app.block(move || {
         let writer = store.blob_writer()?;
         write(writer, receiver, digest)
     });
@@ -58,7 +60,7 @@ pub(super) async fn upload(
     let complete = written.await??;
     sent?;
     if complete {
-        Ok(StatusCode::CREATED)
+        Ok(StatusCode::CREATED.into_response())
     } else {
         Err(ApiError::invalid("the upload broke off").into())
     }
@@ -72,7 +74,7 @@ fn parse(digest: &str) -> Result<Digest, ApiError> {
 
 async fn has(app: &App, digest: Digest) -> Result<bool, ApiError> {
     let store = app.store.clone();
-    let looked = app.tasks.spawn_blocking(move || store.has_blob(&digest));
+    let looked = app.block(move || store.has_blob(&digest));
     Ok(looked.await?)
 }
 

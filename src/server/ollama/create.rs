@@ -49,7 +49,7 @@ fn start(
 ) -> mpsc::Receiver<Result<Progress, ApiError>> {
     let (sender, receiver) = mpsc::channel(QUEUE);
     let store = app.store.clone();
-    app.tasks.spawn_blocking(move || {
+    app.block(move || {
         let tell = |step| {
             // Nobody listens any more.
             let _ = sender.blocking_send(step);

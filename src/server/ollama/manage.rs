@@ -23,10 +23,7 @@ pub(super) async fn copy(
     let source = parse(&request.source, "source")?;
     let destination = parse(&request.destination, "destination")?;
     let store = app.store.clone();
-    let copied = app
-        .tasks
-        .spawn_blocking(move || store.copy(&source, &destination))
-        .await?;
+    let copied = app.block(move || store.copy(&source, &destination)).await?;
     copied.map_err(|error| match error {
         StoreError::NotFound(_) => {
             ApiError::not_found(format!("model \"{}\" not found", request.source))
@@ -48,10 +45,7 @@ pub(super) async fn delete(
     let name = ModelName::parse(&stored)
         .map_err(|_| ApiError::invalid(format!("name \"{requested}\" is invalid")))?;
     let store = app.store.clone();
-    let deleted = app
-        .tasks
-        .spawn_blocking(move || store.delete(&name))
-        .await?;
+    let deleted = app.block(move || store.delete(&name)).await?;
     deleted.map_err(|error| match error {
         StoreError::NotFound(_) => ApiError::not_found(format!("model '{requested}' not found")),
         other => other.into(),

@@ -27,7 +27,7 @@ const COPILOT: &str = "GitHubCopilotChat/";
 
 pub(super) async fn tags(State(app): State<App>) -> Result<Response, OllamaError> {
     let store = app.store.clone();
-    let models = app.tasks.spawn_blocking(move || list(&store)).await??;
+    let models = app.block(move || list(&store)).await??;
     Ok(json(&models))
 }
 
@@ -67,7 +67,7 @@ fn header(
 pub(super) async fn ps(State(app): State<App>) -> Result<Response, OllamaError> {
     let loaded = app.scheduler.loaded().await;
     let store = app.store.clone();
-    let models = app.tasks.spawn_blocking(move || {
+    let models = app.block(move || {
         let now = Timestamp::now();
         let spell = |model| {
             let config = config_of(&store, model);
@@ -107,7 +107,7 @@ pub(super) async fn show(
     let name = ModelName::parse(&rest).map_err(|_| invalid_name())?;
     let store = app.store.clone();
     let read = move || details(&store, &name, source, &request);
-    let mut answer = app.tasks.spawn_blocking(read).await??;
+    let mut answer = app.block(read).await??;
     let agent = headers
         .get(header::USER_AGENT)
         .and_then(|agent| agent.to_str().ok());

@@ -8,8 +8,6 @@ mod choices;
 mod completion;
 mod embedding;
 mod models;
-#[cfg(test)]
-mod tests;
 
 use axum::Router;
 use axum::http::header;

@@ -6,6 +6,7 @@ use serde_json::json;
 
 use super::Fixture;
 use crate::model::Digest;
+use crate::model::gguf::builder::GgufBuilder;
 
 #[tokio::test]
 async fn copies_and_deletes() {
@@ -139,5 +140,75 @@ async fn pull_and_push_fail_as_a_registry_does() {
             .await;
         assert_eq!(answer.status, 500);
         assert_eq!(format!("{}\n", answer.body), error);
+    }
+}
+
+/// Uploads a small model and returns the body that makes one of it.
+async fn uploaded(fixture: &Fixture) -> serde_json::Value {
+    let gguf = GgufBuilder::model("llama").build();
+    let digest = Digest::of(&gguf);
+    let line = format!("POST /api/blobs/{digest}");
+    assert_eq!(fixture.call(&line, gguf).await.status, 201);
+    json!({"name": "made", "files": {"m.gguf": digest.to_string()}, "system": "Be brief."})
+}
+
+#[tokio::test]
+async fn models_are_made_of_uploads() {
+    let fixture = Fixture::new();
+    let mut body = uploaded(&fixture).await;
+    let answer = fixture.post("/api/create", body.clone()).await;
+    assert_eq!(answer.status, 200);
+    assert_eq!(answer.header("content-type"), "application/x-ndjson");
+    let lines: Vec<&str> = answer.body.lines().collect();
+    assert!(
+        lines.contains(&"{\"status\":\"parsing GGUF\"}"),
+        "{lines:?}"
+    );
+    assert!(lines.ends_with(&[
+        "{\"status\":\"writing manifest\"}",
+        "{\"status\":\"success\"}"
+    ]));
+    body["stream"] = false.into();
+    body["model"] = "again".into();
+    let answer = fixture.post("/api/create", body).await;
+    assert_eq!(answer.header("content-type"), "application/json");
+    assert_eq!(answer.body, "{\"status\":\"success\"}");
+    let shown = fixture.post("/api/show", json!({"model": "again"})).await;
+    assert_eq!(shown.json()["system"], "Be brief.");
+}
+
+#[tokio::test]
+async fn what_cannot_be_made_is_a_status() {
+    let fixture = Fixture::new();
+    let digest = Digest::of(b"").to_string();
+    for (body, text) in [
+        (
+            json!({"model": "m"}),
+            "neither 'from' or 'files' was specified",
+        ),
+        (json!({"files": {"a": digest}}), "invalid model name"),
+        (json!({"model": "-m", "from": "x"}), "invalid model name"),
+        (
+            json!({"model": "m", "files": {"../a": digest}}),
+            "file path must be relative",
+        ),
+        (
+            json!({"model": "m", "files": {"a": ""}}),
+            "invalid digest format",
+        ),
+        (
+            json!({"model": "m", "from": "x", "draft_quantize": "q8_0"}),
+            "--draft-quantize requires a DRAFT model",
+        ),
+    ] {
+        for stream in [true, false] {
+            let mut body = body.clone();
+            body["stream"] = stream.into();
+            let answer = fixture.post("/api/create", body).await;
+            assert_eq!(
+                (answer.status, answer.json()),
+                (400, json!({"error": text}))
+            );
+        }
     }
 }

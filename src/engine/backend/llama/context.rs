@@ -125,10 +125,6 @@ impl Context {
         })
     }
 
-    pub(super) fn model(&self) -> &LlamaModel {
-        &self.model
-    }
-
     pub(super) fn n_ctx(&self) -> u32 {
         // SAFETY: the context is valid.
         unsafe { sys::llama_n_ctx(self.ptr.as_ptr()) }
@@ -161,7 +157,7 @@ impl Context {
         !self.memory.is_null() && unsafe { sys::llama_memory_can_shift(self.memory) }
     }
 
-    /// Loads LoRA adapters and applies them to all that this context computes. The model frees
+    /// Loads `LoRA` adapters and applies them to all that this context computes. The model frees
     /// them. `Err` holds the path of the one that failed.
     pub(super) fn set_adapters<'a>(
         &mut self,
