@@ -4,7 +4,7 @@ use std::io::Write as _;
 
 use axum::body::{Body, BodyDataStream};
 use axum::extract::{Path, State};
-use axum::http::{StatusCode, header};
+use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
 use futures_util::StreamExt as _;
@@ -46,8 +46,10 @@ pub(super) async fn upload(
 ) -> Result<Response, OllamaError> {
     let digest = parse(&digest)?;
     if has(&app, digest).await? {
-        // The body is not read, so the connection cannot be used again.
-        return Ok((StatusCode::OK, [(header::CONNECTION, "close")]).into_response());
+        // Some clients see no answer while they are still sending.
+        let mut body = body.into_data_stream();
+        while body.next().await.is_some_and(|piece| piece.is_ok()) {}
+        return Ok(StatusCode::OK.into_response());
     }
     let (sender, receiver) = mpsc::channel(QUEUE);
     let store = app.store.clone();

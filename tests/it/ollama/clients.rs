@@ -9,7 +9,7 @@ use crate::support::TestServer;
 use crate::support::real::{real, skip, variable};
 
 /// Longest run of one script.
-const PATIENCE: Duration = Duration::from_secs(200);
+const PATIENCE: Duration = Duration::from_secs(300);
 
 async fn run_script(program: &str, script: &str, variables: &[(&str, String)]) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))

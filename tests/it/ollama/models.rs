@@ -145,6 +145,28 @@ async fn a_restart_finds_all_models_again() {
 }
 
 #[tokio::test]
+async fn a_blob_that_is_there_may_be_sent_again() {
+    let server = TestServer::start().await;
+    let file: Vec<u8> = (0..8_000_000_u32).map(|n| n.to_le_bytes()[0]).collect();
+    let path = format!("/api/blobs/{}", crate::support::models::digest(&file));
+    for (method, status) in [
+        (Method::HEAD, 404),
+        (Method::POST, 201),
+        (Method::HEAD, 200),
+        (Method::POST, 200),
+        (Method::POST, 200),
+    ] {
+        let body = if method == Method::POST {
+            file.clone()
+        } else {
+            Vec::new()
+        };
+        let answer = server.request(method.clone(), &path, body).await;
+        assert_eq!(answer.status, status, "{method}: {}", answer.text);
+    }
+}
+
+#[tokio::test]
 async fn creating_reports_each_step_and_builds_on_what_is_there() {
     let server = TestServer::start().await;
     let digest = server.upload(crate::support::models::fake().build()).await;

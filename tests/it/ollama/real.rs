@@ -66,13 +66,11 @@ async fn gemma3_continues_a_text() {
     let Some(server) = with_model("gemma3-270m").await else {
         return;
     };
-    let body = json!({"model": "gemma3-270m", "prompt": "The capital of France is", "raw": true,
+    let body = json!({"model": "gemma3-270m", "prompt": "1 2 3 4 5 6 7", "raw": true,
                       "stream": false, "options": {"temperature": 0, "num_predict": 8}});
     let answer = server.post("/api/generate", &body).await.ok().json();
-    assert!(
-        answer["response"].as_str().unwrap().contains("Paris"),
-        "{answer}"
-    );
+    let text = answer["response"].as_str().unwrap();
+    assert!(text.starts_with(" 8 9 10"), "{answer}");
 }
 
 /// Grouping changes logits a little, so that a greedy answer may differ where two tokens are
