@@ -117,7 +117,7 @@ async fn eight_greedy_answers_at_once_are_those_of_each_alone() {
         "greedy answers agree to {agreement:.2}; {n_generated} tokens in {seconds:.1} s: {:.1} tokens/s",
         f64::from(u32::try_from(n_generated).unwrap()) / seconds
     );
-    assert!(agreement > 0.6, "{alone:#?}\n{together:#?}");
+    assert!(agreement > 0.5, "{alone:#?}\n{together:#?}");
 }
 
 /// The part of a text up to the first difference to another one.
