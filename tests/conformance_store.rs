@@ -3,6 +3,12 @@
 //! The data lies beside the checkout (`../shared/testdata`, or `DROVER_TESTDATA`); without it the
 //! tests say so and pass.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "helpers of tests, outside test functions"
+)]
+
 use std::path::PathBuf;
 
 use base64::Engine as _;

@@ -290,10 +290,9 @@ fn check(rule: impl Fn(&SourceFile) -> Vec<String>) {
     for path in paths {
         let name = path
             .strip_prefix(&root)
-            .unwrap()
-            .to_str()
-            .unwrap()
-            .to_owned();
+            .expect("a path below it")
+            .display()
+            .to_string();
         let file = SourceFile::new(name, read(&path));
         for finding in rule(&file) {
             let _ = writeln!(report, "src/{}:{finding}", file.name);
@@ -304,12 +303,12 @@ fn check(rule: impl Fn(&SourceFile) -> Vec<String>) {
 
 #[expect(clippy::disallowed_methods, reason = "std only")]
 fn read(path: &Path) -> String {
-    std::fs::read_to_string(path).unwrap()
+    std::fs::read_to_string(path).expect("a readable source file")
 }
 
 fn collect(folder: &Path, paths: &mut Vec<PathBuf>) {
-    for entry in std::fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
+    for entry in std::fs::read_dir(folder).expect("a readable folder") {
+        let path = entry.expect("a readable folder").path();
         if path.is_dir() {
             collect(&path, paths);
         } else if path.extension().is_some_and(|extension| extension == "rs") {
