@@ -11,10 +11,15 @@ mkdir -p "$DROVER_CACHE"
 
 has() { command -v "$1" >/dev/null 2>&1; }
 
-# libclang is a library without a program of its own; bindgen looks in these places, too.
+# What bindgen needs: the library, which has no program of its own, and clang's own headers.
 has_libclang() {
-    [[ -n ${LIBCLANG_PATH:-} ]] || ldconfig -p 2>/dev/null | grep -q 'libclang[-.0-9]*\.so' ||
-        compgen -G '/usr/lib/llvm-*/lib/libclang*.so*' >/dev/null
+    [[ -n ${LIBCLANG_PATH:-} ]] && return
+    if ! has apt-get; then
+        ldconfig -p 2>/dev/null | grep -q 'libclang[-.0-9]*\.so'
+        return
+    fi
+    compgen -G '/usr/lib/llvm-*/lib/libclang.so*' >/dev/null &&
+        compgen -G '/usr/lib/llvm-*/lib/clang/*/include/stddef.h' >/dev/null
 }
 
 # install_packages PACKAGE...: with apt when that is possible, else says what to type.

@@ -48,17 +48,12 @@ impl Output {
         }
     }
 
-    /// Gives out everything that was held back. Half a character can still complete a stop string.
+    /// Gives out what was held back as a possible stop string.
     pub(super) fn finish(&mut self) -> Piece {
-        let released = self.stop.push(&self.detokenizer.finish());
-        let mut text = released.text;
-        if !released.stopped {
-            text.push_str(&self.stop.finish());
-        }
         Piece {
-            text,
+            text: self.stop.finish(),
             logprobs: std::mem::take(&mut self.waiting),
-            stopped: released.stopped,
+            stopped: false,
         }
     }
 }
@@ -85,6 +80,6 @@ mod tests {
         assert_eq!(piece.logprobs.len(), 2);
         assert!(output.push(b"\xc3", Some(entry(3))).logprobs.is_empty());
         let piece = output.finish();
-        assert_eq!((piece.text.as_str(), piece.logprobs.len()), ("\u{fffd}", 1));
+        assert_eq!((piece.text.as_str(), piece.logprobs.len()), ("", 1));
     }
 }

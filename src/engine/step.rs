@@ -210,7 +210,7 @@ impl<B: Backend> Engine<B> {
     }
 
     /// Ends a sequence; what it has in the cache stays for the next one.
-    pub(super) fn finish(&mut self, slot: usize, mut reason: FinishReason, piece: Piece) {
+    pub(super) fn finish(&mut self, slot: usize, reason: FinishReason, piece: Piece) {
         let Some(mut sequence) = self.release(slot) else {
             return;
         };
@@ -223,9 +223,6 @@ impl<B: Backend> Engine<B> {
             let rest = sequence.output.finish();
             text.push_str(&rest.text);
             logprobs.extend(rest.logprobs);
-            if rest.stopped {
-                reason = FinishReason::Stop;
-            }
         }
         self.updates.push(Update {
             id: sequence.id,

@@ -29,6 +29,8 @@ pub(super) struct Prepared {
     pub(super) model: Model,
     pub(super) metadata: Arc<gguf::Metadata>,
     pub(super) capabilities: Vec<Capability>,
+    /// Size of the projector, which is loaded beside the weights.
+    pub(super) projector_bytes: u64,
 }
 
 impl Prepared {
@@ -103,6 +105,7 @@ pub(super) async fn find(
         model,
         metadata,
         capabilities,
+        projector_bytes: projector.map_or(0, |header| header.file_size),
     })
 }
 

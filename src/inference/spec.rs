@@ -24,12 +24,12 @@ pub(super) fn build(prepared: &Prepared, options: &Options) -> ModelSpec {
             .collect(),
         embedding: prepared.has(Capability::Embedding),
         options: options.clone(),
-        dims: dims(&prepared.metadata),
+        dims: dims(&prepared.metadata, prepared.projector_bytes),
     }
 }
 
 /// Reads the dimensions that the memory estimate needs; unknown ones are 0.
-fn dims(metadata: &gguf::Metadata) -> ModelDims {
+fn dims(metadata: &gguf::Metadata, projector_bytes: u64) -> ModelDims {
     let number = |key: &str| -> u32 {
         metadata
             .number(key)
@@ -42,7 +42,7 @@ fn dims(metadata: &gguf::Metadata) -> ModelDims {
     let or = |value: u32, default: u32| if value == 0 { default } else { value };
     ModelDims {
         architecture: metadata.architecture().to_owned(),
-        file_bytes: metadata.file_size,
+        file_bytes: metadata.file_size.saturating_add(projector_bytes),
         n_layer: number(".block_count"),
         n_head_kv: heads(metadata, n_head),
         head_dim_k: or(number(".attention.key_length"), head_dim),

@@ -96,7 +96,7 @@ impl Context {
         params.flash_attn_type = settings.flash_attention;
         params.embeddings = settings.embeddings;
         params.kv_unified = true;
-        // Layers with a window keep only that; see `engine.md` on parked prefixes.
+        // Layers with a window keep only that; the whole context would cost several times as much.
         params.swa_full = false;
         params.no_perf = true;
         // SAFETY: the model is valid, the parameters are llama.cpp's own with values replaced.
