@@ -9,7 +9,6 @@ use std::time::Instant;
 use super::admission::Admission;
 use super::backend::{Backend, SamplerSpec};
 use super::batcher::Budget;
-use super::detokenizer::Detokenizer;
 use super::embed::EmbedJob;
 use super::output::Output;
 use super::prompt;
@@ -181,8 +180,7 @@ impl<B: Backend> Engine<B> {
         for &token in tokens {
             self.backend.append_piece(token, true, &mut bytes);
         }
-        let mut detokenizer = Detokenizer::default();
-        Ok(detokenizer.push(&bytes) + &detokenizer.finish())
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 
     /// Ends a request without a word. What it has in the cache stays for the next one.
