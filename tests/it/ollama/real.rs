@@ -31,15 +31,31 @@ fn question(model: &str, content: &str) -> Value {
            "options": {"temperature": 0, "num_predict": 24, "num_ctx": 1024}})
 }
 
-const QUESTIONS: [&str; 8] = [
-    "What is the capital of France?",
-    "Name a colour.",
-    "What is two plus two?",
-    "Say hello in Spanish.",
+const QUESTIONS: [&str; 24] = [
     "Which animal says meow?",
     "What do bees make?",
-    "Name a planet.",
     "Where do fish live?",
+    "Name a planet.",
+    "What is two plus two?",
+    "Say hello in Spanish.",
+    "Name a colour.",
+    "Write the alphabet.",
+    "Count from one to ten.",
+    "What is ice made of?",
+    "Who wrote Romeo and Juliet?",
+    "What is the largest ocean?",
+    "How many days are in a week?",
+    "How many legs does a spider have?",
+    "What colour is the sky?",
+    "What is the opposite of hot?",
+    "Name three fruits.",
+    "What is the boiling point of water?",
+    "Translate 'dog' to French.",
+    "What language is spoken in Brazil?",
+    "Who was the first president of the United States?",
+    "What is the chemical symbol of gold?",
+    "What is a triangle?",
+    "List the months of the year.",
 ];
 
 #[tokio::test]
@@ -73,62 +89,76 @@ async fn gemma3_continues_a_text() {
     assert!(text.starts_with(" 8 9 10"), "{answer}");
 }
 
-/// Grouping changes logits a little, so that a greedy answer may part from the other one where
-/// two tokens are nearly equal: most of the text must agree, not all of it.
+/// One streamed answer, read as it came.
+struct Answer {
+    text: String,
+    first: Instant,
+    last: Instant,
+    n_generated: u64,
+}
+
+async fn ask(server: &TestServer, content: &str, n_predict: u32) -> Answer {
+    let mut body = question("smollm2-135m", content);
+    body["options"]["num_predict"] = n_predict.into();
+    let mut stream = server.stream("/api/chat", &body).await;
+    let (mut text, mut first, mut n_generated) = (String::new(), None, 0);
+    while let Some(line) = stream.next().await {
+        first.get_or_insert_with(Instant::now);
+        let piece = line["message"]["content"].as_str();
+        text.push_str(piece.unwrap_or_else(|| panic!("{line}")));
+        n_generated = line["eval_count"].as_u64().unwrap_or_default();
+    }
+    Answer {
+        text,
+        first: first.unwrap(),
+        last: Instant::now(),
+        n_generated,
+    }
+}
+
 #[tokio::test]
-async fn eight_greedy_answers_at_once_are_those_of_each_alone() {
+async fn eight_chats_progress_together() {
     let Some(server) = with_model("smollm2-135m").await else {
         return;
     };
-    let ask = async |content: &str| {
-        let mut text = String::new();
-        let mut first = None;
-        let body = question("smollm2-135m", content);
-        let mut stream = server.stream("/api/chat", &body).await;
-        let mut n_generated = 0;
-        while let Some(line) = stream.next().await {
-            first.get_or_insert_with(Instant::now);
-            text.push_str(
-                line["message"]["content"]
-                    .as_str()
-                    .unwrap_or_else(|| panic!("{line}")),
-            );
-            n_generated = line["eval_count"].as_u64().unwrap_or_default();
-        }
-        (first.unwrap(), Instant::now(), text, n_generated)
+    // Loaded, and the common beginning of the prompts in the cache.
+    ask(&server, "Hello.", 1).await;
+    let started = Instant::now();
+    let eight = QUESTIONS[..8].iter();
+    let together = join_all(eight.map(|content| ask(&server, content, 24))).await;
+    let seconds = started.elapsed().as_secs_f64();
+    let n_generated: u64 = together.iter().map(|answer| answer.n_generated).sum();
+    println!("{n_generated} tokens of eight chats in {seconds:.1} s");
+    let last_start = together.iter().map(|answer| answer.first).max().unwrap();
+    let first_end = together.iter().map(|answer| answer.last).min().unwrap();
+    assert!(last_start < first_end, "some waited until others were done");
+}
+
+/// How rows are grouped changes logits a little, so that a greedy answer may part from the other
+/// one where two tokens are nearly equal. Answers that were mixed up between clients would agree
+/// in none.
+#[tokio::test]
+async fn greedy_answers_of_eight_at_once_are_mostly_those_of_each_alone() {
+    let Some(server) = with_model("smollm2-135m").await else {
+        return;
     };
     let mut alone = Vec::new();
     for content in QUESTIONS {
-        alone.push(ask(content).await.2);
+        alone.push(ask(&server, content, 8).await.text);
     }
-    let started = Instant::now();
-    let together = join_all(QUESTIONS.map(&ask)).await;
-    let seconds = started.elapsed().as_secs_f64();
-    let n_generated: u64 = together.iter().map(|answer| answer.3).sum();
-    let last_start = together.iter().map(|answer| answer.0).max().unwrap();
-    let first_end = together.iter().map(|answer| answer.1).min().unwrap();
-    assert!(last_start < first_end, "some waited until others were done");
-    let agreements = together
-        .iter()
-        .zip(&alone)
-        .map(|(together, alone)| agreement(&together.2, alone));
-    let agreement = agreements.sum::<f64>() / 8.0;
-    println!(
-        "greedy answers agree to {agreement:.2}; {n_generated} tokens in {seconds:.1} s: {:.1} tokens/s",
-        f64::from(u32::try_from(n_generated).unwrap()) / seconds
-    );
-    assert!(agreement > 0.5, "{alone:#?}\n{together:#?}");
-}
-
-/// The part of a text up to the first difference to another one.
-fn agreement(text: &str, other: &str) -> f64 {
-    let n_equal = text
-        .bytes()
-        .zip(other.bytes())
-        .take_while(|(a, b)| a == b)
-        .count();
-    let count = |n: usize| f64::from(u32::try_from(n).unwrap());
-    count(n_equal) / count(text.len().max(other.len()))
+    let mut together = Vec::new();
+    for eight in QUESTIONS.chunks(8) {
+        let answers = eight.iter().map(|content| ask(&server, content, 8));
+        together.extend(
+            join_all(answers)
+                .await
+                .into_iter()
+                .map(|answer| answer.text),
+        );
+    }
+    let n_equal = together.iter().zip(&alone).filter(|(a, b)| a == b).count();
+    println!("{n_equal} of 24 greedy answers of eight tokens are equal");
+    assert!(n_equal >= 17, "{alone:#?}\n{together:#?}");
 }
 
 #[tokio::test]

@@ -1,0 +1,104 @@
+//! Every variable: tolerated, refused, defaulted.
+
+use super::*;
+
+fn load_from(variables: &[(&str, &str)]) -> Result<Loaded, ConfigError> {
+    load(&|name| {
+        let found = variables.iter().find(|(key, _)| *key == name);
+        found.map(|(_, value)| (*value).to_owned())
+    })
+}
+
+#[test]
+fn home_alone_gives_ollamas_defaults() {
+    let Loaded { config, warnings } = load_from(&[("HOME", "/home/u")]).unwrap();
+    assert_eq!(config.models, PathBuf::from("/home/u/.ollama/models"));
+    assert_eq!(
+        config.state_dir,
+        PathBuf::from("/home/u/.local/state/drover")
+    );
+    assert_eq!(
+        (config.host.host.as_str(), config.host.port),
+        ("127.0.0.1", 11434)
+    );
+    assert_eq!(config.keep_alive, KeepAlive::For(Duration::from_secs(300)));
+    assert_eq!((config.num_parallel, config.max_queue), (0, 512));
+    assert_eq!(warnings, []);
+}
+
+#[test]
+fn a_service_keeps_its_state_where_systemd_says() {
+    let config = load_from(&[("HOME", "/h"), ("STATE_DIRECTORY", "/var/lib/drover:/x")]);
+    assert_eq!(
+        config.unwrap().config.state_dir,
+        PathBuf::from("/var/lib/drover")
+    );
+}
+
+#[test]
+fn what_ollama_tolerates_is_a_warning_and_the_default() {
+    let loaded = load_from(&[
+        ("HOME", "/h"),
+        ("OLLAMA_NUM_PARALLEL", "four"),
+        ("OLLAMA_KEEP_ALIVE", "1d"),
+        ("OLLAMA_KV_CACHE_TYPE", "q3"),
+        ("OLLAMA_HOST", "0.0.0.0:66000"),
+        ("OLLAMA_SCHED_SPREAD", "1"),
+    ])
+    .unwrap();
+    let names: Vec<&str> = loaded
+        .warnings
+        .iter()
+        .map(|warning| warning.variable)
+        .collect();
+    assert_eq!(
+        names,
+        [
+            "OLLAMA_HOST",
+            "OLLAMA_KEEP_ALIVE",
+            "OLLAMA_NUM_PARALLEL",
+            "OLLAMA_KV_CACHE_TYPE",
+            "OLLAMA_SCHED_SPREAD"
+        ]
+    );
+    assert_eq!(loaded.config.num_parallel, 0);
+    assert_eq!(loaded.config.host.port, 11434);
+    assert_eq!(
+        loaded.warnings[2],
+        Warning {
+            variable: "OLLAMA_NUM_PARALLEL",
+            value: "four".to_owned(),
+            default: "0".to_owned()
+        }
+    );
+}
+
+#[test]
+fn our_own_variables_are_strict_and_reported_together() {
+    let error = load_from(&[
+        ("DROVER_GRACE", "soon"),
+        ("DROVER_MAX_BODY", "0"),
+        ("HOME", "/h"),
+    ]);
+    let ConfigError(mistakes) = error.unwrap_err();
+    assert_eq!(mistakes.len(), 2, "{mistakes:?}");
+}
+
+#[test]
+fn without_a_home_the_message_says_what_to_set() {
+    let error = load_from(&[]).unwrap_err().to_string();
+    assert!(
+        error.contains("HOME") && error.contains("OLLAMA_MODELS"),
+        "{error}"
+    );
+}
+
+#[test]
+fn negative_keep_alive_is_forever_and_addresses_are_not_ports() {
+    for host in ["[::1]:11434", "::1", "[::]", "http://a/b", "127.0.0.1:0"] {
+        let loaded = load_from(&[("HOME", "/h"), ("OLLAMA_HOST", host)]).unwrap();
+        assert_eq!(loaded.warnings, [], "{host}");
+    }
+    let loaded = load_from(&[("HOME", "/h"), ("OLLAMA_KEEP_ALIVE", "-1")]).unwrap();
+    assert_eq!(loaded.config.keep_alive, KeepAlive::Forever);
+}
