@@ -15,9 +15,14 @@ use super::log::{LastLines, Output, follow};
 use crate::config::env;
 use crate::protocol::framing::MAX_FRAME_BYTES;
 
-/// How llama.cpp's threads wait for each other. By default they spin, which is ruinous as soon as
-/// anything else wants a core: each of some hundred barriers per token then costs a time slice.
-const WAIT_POLICY: (&str, &str) = ("OMP_WAIT_POLICY", "passive");
+/// How long llama.cpp's threads spin before they sleep when they wait for each other, in rounds.
+/// The default spins for milliseconds, which is ruinous as soon as anything else wants a core; not
+/// to spin at all makes an idle machine slower by far. Measured on two cores with a small model, one
+/// sequence: 77 tokens/s by default, 28 without spinning, 76 with this.
+const SPIN_COUNT: (&str, &str) = ("GOMP_SPINCOUNT", "2000");
+
+/// The variable by which a user may have decided the same.
+const WAIT_POLICY: &str = "OMP_WAIT_POLICY";
 
 /// A started child; dropping it kills the process.
 #[derive(Debug)]
@@ -33,8 +38,11 @@ pub(super) fn spawn(exe: &Path, model: &str, tasks: &TaskTracker) -> io::Result<
     let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
     ours.set_nonblocking(true)?;
     let mut command = Command::new(exe);
-    if env::process(WAIT_POLICY.0).is_none() {
-        command.env(WAIT_POLICY.0, WAIT_POLICY.1);
+    if [SPIN_COUNT.0, WAIT_POLICY]
+        .iter()
+        .all(|name| env::process(name).is_none())
+    {
+        command.env(SPIN_COUNT.0, SPIN_COUNT.1);
     }
     let mut child = command
         .arg("runner")

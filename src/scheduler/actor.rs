@@ -305,6 +305,8 @@ impl Actor {
                     return None;
                 };
                 let runner = self.runners.get(&entry.id)?;
+                let own = entry.spec.options.num_ctx;
+                let loaded_for = own.unwrap_or(self.config.context_length);
                 Some(LoadedModel {
                     name: entry.spec.name.clone(),
                     digest: entry.spec.digest.clone(),
@@ -312,7 +314,7 @@ impl Actor {
                     pid: runner.pid(),
                     n_active: entry.n_active,
                     expires_at: load::expires_at(entry, now, clock),
-                    context_length: load::default_ctx(self.config.context_length, runner.info()),
+                    context_length: load::default_ctx(loaded_for, runner.info()),
                 })
             })
             .collect();

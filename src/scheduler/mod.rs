@@ -77,7 +77,7 @@ pub struct LoadedModel {
     pub n_active: usize,
     /// `None` = never.
     pub expires_at: Option<Timestamp>,
-    /// The cap on a request that sets no `num_ctx`.
+    /// The `num_ctx` that it was loaded for, else the cap on a request that sets none.
     pub context_length: u32,
 }
 

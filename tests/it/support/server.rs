@@ -104,9 +104,7 @@ pub(crate) fn hermetic(mut command: Command, root: &Path) -> Command {
         .env("HOME", root.join("home"))
         .env("OLLAMA_MODELS", root.join("models"))
         .env("DROVER_STATE_DIR", root.join("state"))
-        .env("TZ", "UTC")
-        // Threads that spin while they wait make several models on a few cores ten times slower.
-        .env("OMP_WAIT_POLICY", "passive");
+        .env("TZ", "UTC");
     command
 }
 
