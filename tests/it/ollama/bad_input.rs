@@ -249,30 +249,40 @@ async fn a_model_that_rots_on_the_disk_fails_alone() {
 #[tokio::test]
 async fn a_store_that_cannot_be_opened_stops_the_start_with_a_reason() {
     let root = TempDir::new().unwrap();
-    // Root may read everything, so a file stands where the folder should be.
     fs_err::write(root.path().join("models"), "").unwrap();
-    let command = std::process::Command::new(crate::support::BINARY);
-    let mut command = crate::support::hermetic(command, root.path());
+    refuses_to_start(root.path()).await;
+}
+
+#[tokio::test]
+async fn a_store_that_may_not_be_read_stops_the_start_with_a_reason() {
+    let root = TempDir::new().unwrap();
+    let store = root.path().join("models");
+    fs_err::create_dir_all(store.join("blobs")).unwrap();
+    fs_err::set_permissions(&store, Permissions::from_mode(0o000)).unwrap();
+    let stderr = refuses_to_start(root.path()).await;
+    fs_err::set_permissions(&store, Permissions::from_mode(0o755)).unwrap();
+    assert!(stderr.contains("OLLAMA_MODELS"), "no advice: {stderr}");
+    assert!(store.join("blobs").is_dir());
+}
+
+/// Starts a daemon on the store `models` below `root`; returns what it said when it gave up.
+async fn refuses_to_start(root: &std::path::Path) -> String {
+    let mut command = crate::support::hermetic(crate::support::program(), root);
     command.arg("serve").env("OLLAMA_HOST", "127.0.0.1:0");
     let output = tokio::process::Command::from(command)
         .kill_on_drop(true)
         .output();
     let output = tokio::time::timeout(std::time::Duration::from_secs(20), output).await;
     let output = output.expect("it should end at once").unwrap();
-    let stderr = String::from_utf8_lossy(&output.stderr);
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(1), "{stderr}");
-    assert!(
-        stderr.contains(root.path().join("models").to_str().unwrap()),
-        "{stderr}"
-    );
+    let store = root.join("models");
+    assert!(stderr.contains(store.to_str().unwrap()), "{stderr}");
+    stderr
 }
 
 #[tokio::test]
 async fn a_folder_without_permissions_is_not_fatal() {
-    if rustix::process::geteuid().is_root() {
-        println!("skipped: root may read everything");
-        return;
-    }
     let server = TestServer::start().await;
     server.fake_model("good").await;
     let closed = server.store().join("manifests/example.com");

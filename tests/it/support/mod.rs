@@ -10,4 +10,4 @@ pub(crate) mod real;
 mod server;
 
 pub(crate) use cli::Drover;
-pub(crate) use server::{BINARY, TestServer, hermetic};
+pub(crate) use server::{BINARY, TestServer, hermetic, program};

@@ -44,7 +44,7 @@ impl Builder {
     /// Starts it and waits until it says where it listens.
     pub(crate) async fn start(self) -> TestServer {
         let root = self.root.unwrap_or_else(|| TempDir::new().unwrap());
-        let mut command = hermetic(Command::new(BINARY), root.path());
+        let mut command = hermetic(program(), root.path());
         command
             .arg("serve")
             .env("OLLAMA_HOST", "127.0.0.1:0")
@@ -85,6 +85,17 @@ fn listening_address(line: &str) -> Option<String> {
         .take_while(char::is_ascii_digit)
         .count();
     Some(line[start..start + 10 + digits].to_owned())
+}
+
+/// The program, bound by permissions as a service's user is: root gives up its right to pass them
+/// by. The process is the program's own, `setpriv` only starts it.
+pub(crate) fn program() -> Command {
+    if !rustix::process::geteuid().is_root() {
+        return Command::new(BINARY);
+    }
+    let mut command = Command::new("setpriv");
+    command.args(["--bounding-set=-dac_override,-dac_read_search", BINARY]);
+    command
 }
 
 /// A command that sees nothing of this machine's settings.
