@@ -248,7 +248,7 @@ pub(crate) struct BenchArgs {
     pub(crate) prompts: Option<PathBuf>,
     /// Other seed, other prompts
     #[arg(long, value_name = "N", default_value_t = 42)]
-    pub(crate) seed: u64,
+    pub(crate) seed: u32,
     /// Write the results to a file as JSON
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,

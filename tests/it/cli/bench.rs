@@ -1,11 +1,18 @@
 //! `bench`: what it counts is what happened.
 
+use std::process::Stdio;
+use std::time::Duration;
+
 use rustix::process::Signal;
 use serde_json::Value;
 
+use crate::support::process::Watched;
 use crate::support::{Drover, TestServer, hermetic, program};
 
-/// Answers for `requests` questions of a measurement that is over soon.
+/// Longest wait for what a measurement does.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Flags of a measurement that is over soon.
 const SHORT: &[&str] = &["--prompt-tokens", "30", "--output-tokens", "8"];
 
 async fn server() -> TestServer {
@@ -144,31 +151,38 @@ async fn what_cannot_be_measured_is_one_line() {
 }
 
 #[tokio::test]
-async fn an_interrupt_ends_it_and_its_requests() {
+async fn an_interrupt_reports_what_has_been_measured() {
     let server = server().await;
     let folder = tempfile::TempDir::new().unwrap();
     let prompts = folder.path().join("p.jsonl");
-    fs_err::write(&prompts, "\"[[slow 20]] [[repeat 2000]]\"\n").unwrap();
+    // The first measurement gets the first line, the second one the other, which takes minutes.
+    fs_err::write(&prompts, "\"fine\"\n\"[[slow 50]] [[repeat 3000]]\"\n").unwrap();
     let mut command = hermetic(program(), folder.path());
     command
-        .args(["bench", "tiny", "--output-tokens", "4000", "--prompts"])
+        .args(["bench", "tiny", "--requests", "1", "--concurrency", "1,2"])
+        .args(["--output-tokens", "3000", "--prompts"])
         .arg(&prompts)
         .env("OLLAMA_HOST", server.address())
-        .stderr(std::process::Stdio::piped());
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
     let child = tokio::process::Command::from(command)
         .kill_on_drop(true)
         .spawn()
         .unwrap();
-    // The second request is the first one that is measured.
-    let mut requests = tokio::time::interval(std::time::Duration::from_millis(10));
-    while server.log.text().matches("/api/chat").count() < 2 {
-        requests.tick().await;
-    }
-    let pid = i32::try_from(child.id().unwrap()).unwrap();
-    let pid = rustix::process::Pid::from_raw(pid).unwrap();
-    rustix::process::kill_process(pid, Signal::INT).unwrap();
-    let output = child.wait_with_output().await.unwrap();
+    let second_begins = async {
+        let mut tick = tokio::time::interval(Duration::from_millis(10));
+        // A warm-up, a measurement, a warm-up.
+        while server.log.text().matches("POST /api/chat 200").count() < 3 {
+            tick.tick().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, second_begins).await.unwrap();
+    Watched::new(child.id().unwrap()).signal(Signal::INT);
+    let output = tokio::time::timeout(PATIENCE, child.wait_with_output()).await;
+    let output = output.expect("the measurement goes on").unwrap();
+    let table = String::from_utf8(output.stdout).unwrap();
     let talk = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1), "{talk}");
     assert_eq!(talk, "Error: interrupted\n");
+    assert_eq!(table.lines().count(), 2, "{table}");
 }

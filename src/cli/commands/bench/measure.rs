@@ -59,12 +59,7 @@ impl Workload {
         let start = Instant::now();
         let conversations = (level.first_id..).zip(times).take(count);
         let conversations = conversations.map(|(id, time)| async move {
-            let due = match self.arrival {
-                Arrival::Closed => Instant::now(),
-                // Who has to wait for a free place has been waiting since then.
-                Arrival::Poisson(_) => start.checked_add(time).unwrap_or(start),
-            };
-            tokio::time::sleep_until(due.into()).await;
+            let due = self.wait_until_due(start, time).await;
             let result = self.converse(target, id, due).await;
             bar.add_one();
             result
@@ -80,6 +75,22 @@ impl Workload {
         }
         measured.wall = start.elapsed();
         measured
+    }
+
+    /// Waits for a request's time and returns since when it has been due.
+    async fn wait_until_due(&self, start: Instant, time: Duration) -> Instant {
+        let now = Instant::now();
+        let due = match self.arrival {
+            Arrival::Closed => now,
+            Arrival::Poisson(_) => start.checked_add(time).unwrap_or(now),
+        };
+        if due <= now {
+            // Who had to wait for a free place has been waiting since then.
+            return due;
+        }
+        tokio::time::sleep_until(due.into()).await;
+        // Timers are a millisecond late, and that is not the server's fault.
+        Instant::now()
     }
 
     /// Has one conversation, up to its end or the first error.

@@ -133,7 +133,7 @@ fn workload(args: &BenchArgs) -> anyhow::Result<Workload> {
     };
     Ok(Workload {
         prompts: Prompts {
-            seed: args.seed,
+            seed: u64::from(args.seed),
             n_prompt: args.prompt_tokens,
             n_shared: args.shared_prefix,
             given,

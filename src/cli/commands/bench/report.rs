@@ -9,11 +9,12 @@ use super::plan::{Api, Arrival};
 use super::summary::{Percentiles, Ratio, Summary};
 use crate::cli::ui::table;
 
-const HEADERS: [&str; 8] = [
+const HEADERS: [&str; 9] = [
     "AT ONCE",
     "SERVER",
     "OK",
     "ERRORS",
+    "TOKENS IN/OUT",
     "TTFT MS P50/P95/P99",
     "ITL MS P50/P95/P99",
     "TOK/S EACH",
@@ -34,7 +35,7 @@ pub(super) struct Report {
     pub(super) turns: u32,
     /// The file, if the prompts are not made up.
     pub(super) prompts: Option<String>,
-    pub(super) seed: u64,
+    pub(super) seed: u32,
     pub(super) levels: Vec<LevelReport>,
 }
 
@@ -78,6 +79,7 @@ impl LevelReport {
                 server.url.clone(),
                 summary.n_ok.to_string(),
                 summary.n_errors.to_string(),
+                mean_tokens(summary),
                 percentiles(summary.ttft_ms, ""),
                 percentiles(summary.itl_ms, ""),
                 number(summary.stream_tokens_per_s, ""),
@@ -88,6 +90,7 @@ impl LevelReport {
             vec![
                 concurrency.clone(),
                 "ratio".to_owned(),
+                String::new(),
                 String::new(),
                 String::new(),
                 percentiles(ratio.ttft, "x"),
@@ -184,6 +187,16 @@ pub(super) fn write(path: &Path, text: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Mean lengths of prompts and answers, as the server counts them.
+fn mean_tokens(summary: &Summary) -> String {
+    let rounded = |mean: Option<f64>| mean.map_or("-".to_owned(), |mean| format!("{mean:.0}"));
+    format!(
+        "{}/{}",
+        rounded(summary.mean_prompt_tokens),
+        rounded(summary.mean_output_tokens)
+    )
+}
+
 fn percentiles(values: Percentiles, unit: &str) -> String {
     [values.p50, values.p95, values.p99]
         .map(|value| number(value, unit))
@@ -211,6 +224,7 @@ mod tests {
         let measured = Measured {
             samples: vec![Sample {
                 to_first: Duration::from_millis(to_first_ms),
+                n_prompt: 9,
                 n_output: 8,
                 ..Sample::default()
             }],
@@ -227,15 +241,36 @@ mod tests {
     fn a_pair_has_a_row_of_ratios() {
         let level = LevelReport::new(4, vec![server("one", 5), server("two", 20)]);
         let rows = level.rows();
-        let row = |cells: [&str; 8]| cells.map(str::to_owned).to_vec();
+        let row = |cells: [&str; 9]| cells.map(str::to_owned).to_vec();
         assert_eq!(
             rows,
             [
-                row(["4", "one", "1", "1", "5.00/5.00/5.00", "-/-/-", "-", "4.00"]),
-                row(["4", "two", "1", "1", "20.0/20.0/20.0", "-/-/-", "-", "4.00"]),
+                row([
+                    "4",
+                    "one",
+                    "1",
+                    "1",
+                    "9/8",
+                    "5.00/5.00/5.00",
+                    "-/-/-",
+                    "-",
+                    "4.00"
+                ]),
+                row([
+                    "4",
+                    "two",
+                    "1",
+                    "1",
+                    "9/8",
+                    "20.0/20.0/20.0",
+                    "-/-/-",
+                    "-",
+                    "4.00"
+                ]),
                 row([
                     "4",
                     "ratio",
+                    "",
                     "",
                     "",
                     "0.25x/0.25x/0.25x",

@@ -17,7 +17,7 @@ pub(super) struct Target {
     pub(super) client: Client,
     pub(super) api: Api,
     pub(super) model: String,
-    pub(super) seed: u64,
+    pub(super) seed: u32,
 }
 
 /// What one answer took.
