@@ -6,7 +6,11 @@
     reason = "these comments are what `--help` prints"
 )]
 
+use std::path::PathBuf;
+
 use clap::{Args, Parser, Subcommand};
+
+use super::commands::bench::{Api, Arrival};
 
 /// The whole command line.
 #[derive(Debug, Parser)]
@@ -67,6 +71,8 @@ pub(crate) enum Command {
     Launch(AnyArgs),
     /// Print a shell's completion script
     Completion(CompletionArgs),
+    /// Measure how fast a server answers
+    Bench(BenchArgs),
     /// Internal: serve one model to the server that started this process
     #[command(hide = true)]
     Runner(AnyArgs),
@@ -194,6 +200,61 @@ pub(crate) struct ListArgs {
 /// Nothing but names of models.
 #[derive(Debug, Args)]
 pub(crate) struct ModelArgs {
+    #[arg(hide = true)]
+    pub(crate) args: Vec<String>,
+}
+
+/// Flags of `bench`.
+#[derive(Debug, Args)]
+pub(crate) struct BenchArgs {
+    /// Server to measure, instead of OLLAMA_HOST
+    #[arg(long, value_name = "URL")]
+    pub(crate) url: Option<String>,
+    /// Second server, measured in turn with the first
+    #[arg(long, value_name = "URL")]
+    pub(crate) against: Option<String>,
+    /// What the servers speak: ollama or openai
+    #[arg(long, value_name = "API", default_value = "ollama")]
+    pub(crate) api: Api,
+    /// Requests at once, one measurement for each number
+    #[arg(
+        long,
+        value_name = "N,N,...",
+        value_delimiter = ',',
+        default_value = "1,4,8",
+        value_parser = clap::value_parser!(u16).range(1..)
+    )]
+    pub(crate) concurrency: Vec<u16>,
+    /// Requests (conversations, with --turns) per measurement
+    #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) requests: u32,
+    /// Length of a prompt, about
+    #[arg(long, value_name = "N", default_value_t = 128)]
+    pub(crate) prompt_tokens: u32,
+    /// Longest answer
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) output_tokens: u32,
+    /// When requests come: closed (the next when one ends) or poisson:RATE (per second)
+    #[arg(long, value_name = "WHEN", default_value = "closed")]
+    pub(crate) arrival: Arrival,
+    /// How much of the prompt is the same in all requests
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) shared_prefix: u32,
+    /// Questions per conversation
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) turns: u32,
+    /// Prompts of your own: per line a JSON string, {"prompt": ...} or {"messages": [...]}
+    #[arg(long, value_name = "FILE")]
+    pub(crate) prompts: Option<PathBuf>,
+    /// Other seed, other prompts
+    #[arg(long, value_name = "N", default_value_t = 42)]
+    pub(crate) seed: u32,
+    /// Write the results to a file as JSON
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+    /// Write the results to a file as a Markdown table
+    #[arg(long, value_name = "FILE")]
+    pub(crate) markdown: Option<PathBuf>,
     #[arg(hide = true)]
     pub(crate) args: Vec<String>,
 }

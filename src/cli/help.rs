@@ -71,8 +71,15 @@ const ROWS: &[Row] = &[
         examples: &["launch"] },
     Row { name: "completion", usage: "completion bash|zsh|fish", arity: Arity::Exactly(1), variables: &[],
         examples: &["completion bash > /etc/bash_completion.d/ollama", "completion fish | source"] },
+    Row { name: "bench", usage: "bench MODEL [flags]", arity: Arity::Exactly(1), variables: CLIENT,
+        examples: &["bench llama3.2", "bench llama3.2 --against http://127.0.0.1:11435 --concurrency 1,8 --markdown result.md",
+            "bench llama3.2 --api openai --url http://127.0.0.1:8080", "bench llama3.2 --arrival poisson:2 --concurrency 16 --requests 200",
+            "bench llama3.2 --shared-prefix 1000 --prompt-tokens 1200 --turns 4"] },
     Row { name: "runner", usage: "runner", arity: Arity::Any, variables: &[], examples: &["runner"] },
 ];
+
+/// Commands that Ollama does not have: under its name, help does not list them.
+const OWN: &[&str] = &["bench"];
 
 /// Builds the parser for a program called `program` (`ollama` or `drover`).
 pub(crate) fn command(program: &'static str) -> Command {
@@ -87,6 +94,11 @@ pub(crate) fn command(program: &'static str) -> Command {
                 .after_help(after_help(program, row))
                 .args_override_self(true)
         });
+    }
+    if program == "ollama" {
+        for name in OWN {
+            command = command.mut_subcommand(name, |sub| sub.hide(true));
+        }
     }
     command
 }
@@ -162,6 +174,13 @@ mod tests {
                 sub.get_name()
             );
         }
+    }
+
+    #[test]
+    fn own_commands_are_listed_under_the_own_name_only() {
+        let help = |program| command(program).render_help().to_string();
+        assert!(help("drover").contains("\n  bench "));
+        assert!(!help("ollama").contains("bench"));
     }
 
     #[test]

@@ -76,6 +76,11 @@ fn run(
         Some(Command::Completion(args)) => commands::completion::run(ui, &args, command),
         Some(Command::Signin(_) | Command::Signout(_)) => commands::account::run(),
         Some(Command::Launch(_)) => commands::launch::run(ui, &config),
+        // It may measure a server that is not ours, and says itself who does not answer.
+        Some(Command::Bench(args)) => {
+            help::check_arity("bench", args.args.len()).map_err(anyhow::Error::msg)?;
+            block_on(commands::bench::run(ui, &config, &args))
+        }
         Some(command) => {
             check_arity(&command)?;
             block_on(dispatch(Context::new(ui, config)?, command))

@@ -31,8 +31,14 @@ const SWITCHES: &[&str] = &[
 pub(super) fn fold_switches(args: impl Iterator<Item = OsString>) -> Result<Vec<OsString>, String> {
     let mut folded = Vec::new();
     let mut flags_ended = false;
+    let mut is_command_known = false;
     for arg in args {
         flags_ended |= arg == "--";
+        if !is_command_known && !arg.as_encoded_bytes().starts_with(b"-") {
+            is_command_known = true;
+            // The only command whose `--json` names a file.
+            flags_ended |= arg == "bench";
+        }
         let switch = arg.to_str().filter(|_| !flags_ended).and_then(split_switch);
         let Some((name, value)) = switch else {
             folded.push(arg);
@@ -180,6 +186,10 @@ mod tests {
             "run m -- --verbose=0"
         );
         assert_eq!(fold("run m --think=high").unwrap(), "run m --think=high");
+        assert_eq!(
+            fold("bench m --json=x.json").unwrap(),
+            "bench m --json=x.json"
+        );
         assert_eq!(
             fold("run m --verbose=x").unwrap_err(),
             "invalid argument \"x\" for \"--verbose\" flag: strconv.ParseBool: parsing \"x\": invalid syntax"

@@ -3,6 +3,7 @@
 use std::error::Error as _;
 
 use reqwest::{Response, StatusCode};
+use serde::Deserialize;
 
 use crate::api::ollama::ErrorBody;
 
@@ -99,10 +100,24 @@ pub(super) async fn from_response(response: Response) -> ClientError {
     }
 }
 
+/// Returns the message of an error in OpenAI's shape; `None` if it is none.
+pub(super) fn openai_message(json: &[u8]) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Body {
+        error: Detail,
+    }
+    #[derive(Deserialize)]
+    struct Detail {
+        message: String,
+    }
+    let body: Body = serde_json::from_slice(json).ok()?;
+    Some(body.error.message)
+}
+
 fn message_of(body: &str) -> String {
     let message = match serde_json::from_str::<ErrorBody>(body) {
         Ok(parsed) => parsed.error,
-        Err(_) => body.trim_end().to_owned(),
+        Err(_) => openai_message(body.as_bytes()).unwrap_or_else(|| body.trim_end().to_owned()),
     };
     if message.is_empty() {
         NO_MESSAGE.to_owned()
@@ -118,6 +133,7 @@ mod unit {
     #[test]
     fn the_message_is_the_error_field_or_the_raw_body() {
         assert_eq!(message_of(r#"{"error":"no"}"#), "no");
+        assert_eq!(message_of(r#"{"error":{"message":"no"}}"#), "no");
         assert_eq!(message_of("bad gateway\n"), "bad gateway");
         assert_eq!(message_of(""), NO_MESSAGE);
         assert_eq!(message_of("{}"), NO_MESSAGE);

@@ -71,14 +71,14 @@ fn decode<T: DeserializeOwned>(line: &[u8]) -> Result<T, ClientError> {
 
 /// Cuts bytes into lines; looks at every byte once.
 #[derive(Debug, Default)]
-struct Cutter {
+pub(super) struct Cutter {
     buffer: BytesMut,
     /// Bytes at the front of the buffer that hold no line end.
     searched: usize,
 }
 
 impl Cutter {
-    fn push(&mut self, bytes: &[u8]) -> Result<(), ClientError> {
+    pub(super) fn push(&mut self, bytes: &[u8]) -> Result<(), ClientError> {
         self.buffer.extend_from_slice(bytes);
         let unfinished = !self.buffer[self.searched..].contains(&b'\n');
         if unfinished && self.buffer.len() > MAX_LINE_BYTES {
@@ -87,7 +87,7 @@ impl Cutter {
         Ok(())
     }
 
-    fn line(&mut self) -> Option<Bytes> {
+    pub(super) fn line(&mut self) -> Option<Bytes> {
         let new = &self.buffer[self.searched..];
         let Some(end) = new.iter().position(|byte| *byte == b'\n') else {
             self.searched = self.buffer.len();

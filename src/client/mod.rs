@@ -7,12 +7,14 @@ mod error;
 mod generate;
 mod lines;
 mod models;
+mod openai;
 #[cfg(test)]
 mod tests;
 mod transfer;
 
 pub use error::ClientError;
 pub use lines::Lines;
+pub use openai::{OpenAiChoice, OpenAiDelta, OpenAiEvent, OpenAiEvents, OpenAiUsage};
 
 use std::time::Duration;
 

@@ -4,11 +4,13 @@
 //! are ignored, errors of stdout are reported (a broken pipe is success, which `main` decides).
 
 mod bar;
+mod counter;
 pub(crate) mod progress;
 mod spinner;
 pub(crate) mod table;
 pub(crate) mod wrap;
 
+pub(crate) use counter::Counter;
 pub(crate) use spinner::Spinner;
 
 use std::io::{self, IsTerminal as _, Write as _};

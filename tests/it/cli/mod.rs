@@ -1,4 +1,5 @@
 //! The commands as scripts use them; the texts are Ollama's, because scripts read them.
 
+mod bench;
 mod models;
 mod run;

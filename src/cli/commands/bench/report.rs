@@ -1,0 +1,297 @@
+//! The results: a table for the eyes, Markdown, JSON.
+
+use std::io::Write as _;
+use std::path::Path;
+
+use serde::Serialize;
+
+use super::plan::{Api, Arrival};
+use super::summary::{Percentiles, Ratio, Summary};
+use crate::cli::ui::table;
+
+const HEADERS: [&str; 9] = [
+    "AT ONCE",
+    "SERVER",
+    "OK",
+    "ERRORS",
+    "TOKENS IN/OUT",
+    "TTFT MS P50/P95/P99",
+    "ITL MS P50/P95/P99",
+    "TOK/S EACH",
+    "TOK/S ALL",
+];
+
+/// Everything that is told.
+#[derive(Debug, Serialize)]
+pub(super) struct Report {
+    pub(super) drover: &'static str,
+    pub(super) model: String,
+    pub(super) api: Api,
+    pub(super) requests: u32,
+    pub(super) prompt_tokens: u32,
+    pub(super) output_tokens: u32,
+    pub(super) arrival: Arrival,
+    pub(super) shared_prefix: u32,
+    pub(super) turns: u32,
+    /// The file, if the prompts are not made up.
+    pub(super) prompts: Option<String>,
+    pub(super) seed: u32,
+    pub(super) levels: Vec<LevelReport>,
+}
+
+/// The measurements with one number of requests at once.
+#[derive(Debug, Serialize)]
+pub(super) struct LevelReport {
+    pub(super) concurrency: u16,
+    /// In the order of the command line, whichever was measured first.
+    pub(super) servers: Vec<ServerReport>,
+    /// The first server by the second.
+    pub(super) ratio: Option<Ratio>,
+}
+
+/// One server's numbers.
+#[derive(Debug, Serialize)]
+pub(super) struct ServerReport {
+    pub(super) url: String,
+    #[serde(flatten)]
+    pub(super) summary: Summary,
+}
+
+impl LevelReport {
+    pub(super) fn new(concurrency: u16, servers: Vec<ServerReport>) -> Self {
+        let ratio = match servers.as_slice() {
+            [one, other] => Some(Ratio::of(&one.summary, &other.summary)),
+            _ => None,
+        };
+        Self {
+            concurrency,
+            servers,
+            ratio,
+        }
+    }
+
+    fn rows(&self) -> Vec<Vec<String>> {
+        let concurrency = self.concurrency.to_string();
+        let servers = self.servers.iter().map(|server| {
+            let summary = &server.summary;
+            vec![
+                concurrency.clone(),
+                server.url.clone(),
+                summary.n_ok.to_string(),
+                summary.n_errors.to_string(),
+                mean_tokens(summary),
+                percentiles(summary.ttft_ms, ""),
+                percentiles(summary.itl_ms, ""),
+                number(summary.stream_tokens_per_s, ""),
+                number(summary.total_tokens_per_s, ""),
+            ]
+        });
+        let ratio = self.ratio.iter().map(|ratio| {
+            vec![
+                concurrency.clone(),
+                "ratio".to_owned(),
+                String::new(),
+                String::new(),
+                String::new(),
+                percentiles(ratio.ttft, "x"),
+                percentiles(ratio.itl, "x"),
+                number(ratio.stream_tokens_per_s, "x"),
+                number(ratio.total_tokens_per_s, "x"),
+            ]
+        });
+        servers.chain(ratio).collect()
+    }
+}
+
+impl Report {
+    /// The table of standard output.
+    pub(super) fn table(&self) -> String {
+        table::listing(&HEADERS, &self.rows())
+    }
+
+    pub(super) fn markdown(&self) -> String {
+        let mut text = format!("{}\n\n", self.description());
+        let rule = HEADERS.map(|_| "---".to_owned());
+        let mut push = |cells: &[String]| {
+            let cells: Vec<String> = cells.iter().map(|cell| cell.replace('|', "\\|")).collect();
+            text.push_str(&format!("| {} |\n", cells.join(" | ")));
+        };
+        push(&HEADERS.map(str::to_owned));
+        push(&rule);
+        for row in self.rows() {
+            push(&row);
+        }
+        text
+    }
+
+    pub(super) fn json(&self) -> serde_json::Result<String> {
+        Ok(format!("{}\n", serde_json::to_string_pretty(self)?))
+    }
+
+    /// Texts of errors with their counts, one line each.
+    pub(super) fn errors(&self) -> Vec<String> {
+        let servers = self.levels.iter().flat_map(|level| {
+            let at_once = level.concurrency;
+            level.servers.iter().map(move |server| (at_once, server))
+        });
+        servers
+            .flat_map(|(at_once, server)| {
+                let errors = server.summary.errors.iter();
+                errors.map(move |(text, count)| {
+                    format!("{} at {at_once}: {count} times: {text}", server.url)
+                })
+            })
+            .collect()
+    }
+
+    /// Whether some server gave no answer at all.
+    pub(super) fn is_failure(&self) -> bool {
+        let mut servers = self.levels.iter().flat_map(|level| &level.servers);
+        servers.any(|server| server.summary.n_ok == 0)
+    }
+
+    fn description(&self) -> String {
+        let arrival = match self.arrival {
+            Arrival::Closed => "closed loop".to_owned(),
+            Arrival::Poisson(rate) => format!("{rate} requests/s at random"),
+        };
+        let prompts = match &self.prompts {
+            Some(file) => format!("prompts from `{file}`"),
+            None => format!(
+                "prompts of about {} tokens ({} shared)",
+                self.prompt_tokens, self.shared_prefix
+            ),
+        };
+        format!(
+            "`{}`, {} requests of {} turns per row, {prompts}, at most {} tokens of output, \
+             {arrival}, seed {}. Measured by drover {}.",
+            self.model, self.requests, self.turns, self.output_tokens, self.seed, self.drover
+        )
+    }
+
+    fn rows(&self) -> Vec<Vec<String>> {
+        self.levels.iter().flat_map(LevelReport::rows).collect()
+    }
+}
+
+/// Writes a file whole or not at all.
+pub(super) fn write(path: &Path, text: &str) -> anyhow::Result<()> {
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty());
+    let mut file = tempfile::Builder::new()
+        .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))
+        .tempfile_in(folder.unwrap_or(Path::new(".")))?;
+    file.write_all(text.as_bytes())?;
+    file.persist(path)?;
+    Ok(())
+}
+
+/// Mean lengths of prompts and answers, as the server counts them.
+fn mean_tokens(summary: &Summary) -> String {
+    let rounded = |mean: Option<f64>| mean.map_or("-".to_owned(), |mean| format!("{mean:.0}"));
+    format!(
+        "{}/{}",
+        rounded(summary.mean_prompt_tokens),
+        rounded(summary.mean_output_tokens)
+    )
+}
+
+fn percentiles(values: Percentiles, unit: &str) -> String {
+    [values.p50, values.p95, values.p99]
+        .map(|value| number(value, unit))
+        .join("/")
+}
+
+/// A value with its unit; ratios (`x`) and small values have two decimals.
+fn number(value: Option<f64>, unit: &str) -> String {
+    match value {
+        None => "-".to_owned(),
+        Some(value) if unit == "x" || value < 10.0 => format!("{value:.2}{unit}"),
+        Some(value) => format!("{value:.1}{unit}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::measure::Measured;
+    use super::super::request::Sample;
+    use super::*;
+
+    fn server(url: &str, to_first_ms: u64) -> ServerReport {
+        let measured = Measured {
+            samples: vec![Sample {
+                to_first: Duration::from_millis(to_first_ms),
+                n_prompt: 9,
+                n_output: 8,
+                ..Sample::default()
+            }],
+            errors: vec!["a|b".to_owned()],
+            wall: Duration::from_secs(2),
+        };
+        ServerReport {
+            url: url.to_owned(),
+            summary: Summary::of(&measured),
+        }
+    }
+
+    #[test]
+    fn a_pair_has_a_row_of_ratios() {
+        let level = LevelReport::new(4, vec![server("one", 5), server("two", 20)]);
+        let rows = level.rows();
+        let row = |cells: [&str; 9]| cells.map(str::to_owned).to_vec();
+        assert_eq!(
+            rows,
+            [
+                row([
+                    "4",
+                    "one",
+                    "1",
+                    "1",
+                    "9/8",
+                    "5.00/5.00/5.00",
+                    "-/-/-",
+                    "-",
+                    "4.00"
+                ]),
+                row([
+                    "4",
+                    "two",
+                    "1",
+                    "1",
+                    "9/8",
+                    "20.0/20.0/20.0",
+                    "-/-/-",
+                    "-",
+                    "4.00"
+                ]),
+                row([
+                    "4",
+                    "ratio",
+                    "",
+                    "",
+                    "",
+                    "0.25x/0.25x/0.25x",
+                    "-/-/-",
+                    "-",
+                    "1.00x"
+                ]),
+            ]
+        );
+        assert_eq!(LevelReport::new(4, vec![server("one", 5)]).ratio, None);
+    }
+
+    #[test]
+    fn files_are_written_whole() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let path = folder.path().join("result.md");
+        write(&path, "old").unwrap();
+        write(&path, "new").unwrap();
+        assert_eq!(fs_err::read_to_string(&path).unwrap(), "new");
+        let left = fs_err::read_dir(folder.path()).unwrap().count();
+        assert_eq!(left, 1, "something was left beside the file");
+        assert!(write(&folder.path().join("no/result.md"), "x").is_err());
+    }
+}

@@ -1,0 +1,216 @@
+//! Many samples as few numbers. Pure; what there is nothing of is `None`.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::measure::Measured;
+use super::request::Sample;
+
+/// Three percentiles of a distribution.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+pub(super) struct Percentiles {
+    pub(super) p50: Option<f64>,
+    pub(super) p95: Option<f64>,
+    pub(super) p99: Option<f64>,
+}
+
+/// One measurement.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub(super) struct Summary {
+    /// Answers that came to their end.
+    pub(super) n_ok: usize,
+    pub(super) n_errors: usize,
+    /// Texts of the errors, and how often each came.
+    pub(super) errors: BTreeMap<String, u64>,
+    pub(super) mean_prompt_tokens: Option<f64>,
+    pub(super) mean_output_tokens: Option<f64>,
+    /// To the first text.
+    pub(super) ttft_ms: Percentiles,
+    /// Between two pieces of one answer.
+    pub(super) itl_ms: Percentiles,
+    /// Median of the rates at which answers were written, from the first token to the last.
+    pub(super) stream_tokens_per_s: Option<f64>,
+    /// All tokens by all the time.
+    pub(super) total_tokens_per_s: Option<f64>,
+    pub(super) wall_s: f64,
+}
+
+/// One server's numbers divided by another's.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+pub(super) struct Ratio {
+    pub(super) ttft: Percentiles,
+    pub(super) itl: Percentiles,
+    pub(super) stream_tokens_per_s: Option<f64>,
+    pub(super) total_tokens_per_s: Option<f64>,
+}
+
+impl Percentiles {
+    /// By nearest rank: the smallest value that as many per cent do not exceed.
+    fn of(mut values: Vec<f64>) -> Self {
+        values.sort_by(f64::total_cmp);
+        let at = |percent: usize| {
+            let rank = (values.len() * percent).div_ceil(100);
+            values.get(rank.checked_sub(1)?).copied()
+        };
+        Self {
+            p50: at(50),
+            p95: at(95),
+            p99: at(99),
+        }
+    }
+
+    fn by(self, other: Self) -> Self {
+        Self {
+            p50: divide(self.p50, other.p50),
+            p95: divide(self.p95, other.p95),
+            p99: divide(self.p99, other.p99),
+        }
+    }
+}
+
+impl Summary {
+    pub(super) fn of(measured: &Measured) -> Self {
+        let samples = &measured.samples;
+        let mut errors = BTreeMap::new();
+        for error in &measured.errors {
+            *errors.entry(error.clone()).or_insert(0) += 1;
+        }
+        let sum = |count: fn(&Sample) -> u64| samples.iter().map(count).sum::<u64>();
+        let mean = |sum: u64| divide(Some(to_f64(sum)), Some(to_f64(samples.len() as u64)));
+        let n_output = sum(|sample| sample.n_output);
+        let wall_s = measured.wall.as_secs_f64();
+        let ttft = samples.iter().map(|sample| to_ms(sample.to_first));
+        let itl = samples.iter().flat_map(|sample| &sample.gaps);
+        Self {
+            n_ok: samples.len(),
+            n_errors: measured.errors.len(),
+            errors,
+            mean_prompt_tokens: mean(sum(|sample| sample.n_prompt)),
+            mean_output_tokens: mean(n_output),
+            ttft_ms: Percentiles::of(ttft.collect()),
+            itl_ms: Percentiles::of(itl.map(|gap| to_ms(*gap)).collect()),
+            stream_tokens_per_s: Percentiles::of(samples.iter().filter_map(rate).collect()).p50,
+            total_tokens_per_s: divide(Some(to_f64(n_output)), Some(wall_s)),
+            wall_s,
+        }
+    }
+}
+
+impl Ratio {
+    /// Returns `one` divided by `other`, number by number.
+    pub(super) fn of(one: &Summary, other: &Summary) -> Self {
+        Self {
+            ttft: one.ttft_ms.by(other.ttft_ms),
+            itl: one.itl_ms.by(other.itl_ms),
+            stream_tokens_per_s: divide(one.stream_tokens_per_s, other.stream_tokens_per_s),
+            total_tokens_per_s: divide(one.total_tokens_per_s, other.total_tokens_per_s),
+        }
+    }
+}
+
+/// Tokens per second of one answer; the first token is where the clock starts.
+fn rate(sample: &Sample) -> Option<f64> {
+    let n_after_first = sample.n_output.checked_sub(1).filter(|count| *count > 0)?;
+    divide(
+        Some(to_f64(n_after_first)),
+        Some(sample.writing.as_secs_f64()),
+    )
+}
+
+/// Nothing by anything, and anything by nothing, is nothing.
+fn divide(one: Option<f64>, other: Option<f64>) -> Option<f64> {
+    let other = other.filter(|other| *other > 0.0)?;
+    Some(one? / other)
+}
+
+fn to_ms(time: Duration) -> f64 {
+    time.as_secs_f64() * 1000.0
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "counts of tokens are far below 2^52"
+)]
+fn to_f64(count: u64) -> f64 {
+    count as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample(to_first_ms: u64, gaps_ms: &[u64], n_output: u64) -> Sample {
+        let gaps: Vec<Duration> = gaps_ms.iter().copied().map(Duration::from_millis).collect();
+        Sample {
+            to_first: Duration::from_millis(to_first_ms),
+            writing: gaps.iter().sum(),
+            gaps,
+            n_prompt: 100,
+            n_output,
+        }
+    }
+
+    #[test]
+    fn percentiles_are_values_that_occurred() {
+        let hundred = Percentiles::of((1..=100).rev().map(f64::from).collect());
+        assert_eq!(
+            (hundred.p50, hundred.p95, hundred.p99),
+            (Some(50.0), Some(95.0), Some(99.0))
+        );
+        let one = Percentiles::of(vec![7.0]);
+        assert_eq!((one.p50, one.p99), (Some(7.0), Some(7.0)));
+        let two = Percentiles::of(vec![2.0, 1.0]);
+        assert_eq!((two.p50, two.p95), (Some(1.0), Some(2.0)));
+        assert_eq!(Percentiles::of(Vec::new()), Percentiles::default());
+    }
+
+    #[test]
+    fn rates_are_of_the_servers_tokens_not_of_the_pieces() {
+        let summary = Summary::of(&Measured {
+            // The second answer came in larger pieces.
+            samples: vec![sample(10, &[100, 100], 3), sample(30, &[400], 9)],
+            errors: vec!["boom".to_owned(), "boom".to_owned()],
+            wall: Duration::from_secs(2),
+        });
+        assert_eq!((summary.n_ok, summary.n_errors), (2, 2));
+        assert_eq!(summary.errors["boom"], 2);
+        assert_eq!(summary.mean_prompt_tokens, Some(100.0));
+        assert_eq!(summary.mean_output_tokens, Some(6.0));
+        assert_eq!(summary.ttft_ms.p99, Some(30.0));
+        assert_eq!(summary.itl_ms.p50, Some(100.0));
+        // 10 and 20 tokens per second.
+        assert_eq!(summary.stream_tokens_per_s, Some(10.0));
+        assert_eq!(summary.total_tokens_per_s, Some(6.0));
+    }
+
+    #[test]
+    fn an_answer_of_one_token_has_no_rate() {
+        let summary = Summary::of(&Measured {
+            samples: vec![sample(10, &[], 1)],
+            wall: Duration::from_secs(1),
+            ..Measured::default()
+        });
+        assert_eq!(summary.stream_tokens_per_s, None);
+        assert_eq!(summary.itl_ms, Percentiles::default());
+        assert_eq!(summary.total_tokens_per_s, Some(1.0));
+    }
+
+    #[test]
+    fn ratios_are_the_first_by_the_second() {
+        let of = |to_first_ms| {
+            Summary::of(&Measured {
+                samples: vec![sample(to_first_ms, &[100], 2)],
+                wall: Duration::from_millis(to_first_ms),
+                ..Measured::default()
+            })
+        };
+        let ratio = Ratio::of(&of(100), &of(200));
+        assert_eq!(ratio.ttft.p50, Some(0.5));
+        assert_eq!(ratio.itl.p50, Some(1.0));
+        assert_eq!(ratio.total_tokens_per_s, Some(2.0));
+        let nothing = Summary::default();
+        assert_eq!(Ratio::of(&of(100), &nothing), Ratio::default());
+    }
+}
