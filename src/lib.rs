@@ -5,9 +5,10 @@
 
 // Level 0: helpers that know nothing of models.
 pub mod units;
-// Level 1: settings, the native conversation types.
+// Level 1: settings, the native conversation types, Go's template language.
 pub mod chat;
 pub mod config;
+pub mod template;
 // Level 2: what a model is, what goes over the wire.
 pub mod api;
 pub mod model;

@@ -187,6 +187,20 @@ fn the_same_request_gives_the_same_digest() {
 }
 
 #[test]
+fn a_template_that_is_none_is_refused() {
+    let mut bench = Bench::new();
+    let request = CreateRequest {
+        template: "{{ if .Prompt }}".to_owned(),
+        ..from_file(&bench)
+    };
+    let error = bench.create("a", &request).unwrap_err();
+    assert_eq!(
+        (error.status, error.message.as_str()),
+        (400, "template error: template: :1: unexpected EOF")
+    );
+}
+
+#[test]
 fn a_model_is_made_of_another_one() {
     let mut bench = Bench::new();
     let base = CreateRequest {

@@ -6,6 +6,7 @@ use super::parts::{Parts, to_json};
 use super::source::Base;
 use super::{CreateError, CreateRequest};
 use crate::model::{Options, go_json, manifest as media};
+use crate::template::Template;
 
 /// What Gemma 4's built-in renderer ends a turn with.
 const GEMMA4_STOP: &str = "<turn|>";
@@ -17,6 +18,10 @@ pub(super) fn apply(
     base: &Base,
 ) -> Result<(), CreateError> {
     if !request.template.is_empty() {
+        // Told now and not at the first request, which would fail for ever.
+        if let Err(error) = Template::parse(&request.template) {
+            return Err(CreateError::bad(format!("template error: {error}")));
+        }
         parts.remove(media::MEDIA_TEMPLATE);
         parts.remove(media::MEDIA_PROMPT);
         parts.append(media::MEDIA_TEMPLATE, request.template.as_bytes())?;
