@@ -1,7 +1,7 @@
 //! Go's template language, as the templates inside Ollama's models use it.
 //!
 //! A text is compiled once ([`Template::parse`]) and rendered over a [`Value`] as often as needed.
-//! Messages are Go's, word for word where the specification has them (`prompting.md` §3).
+//! Messages are Go's, word for word where its own tests have them.
 //! *Invariant:* templates come from strangers. Whatever they say, parsing and rendering end: steps,
 //! depth and bytes have limits, and a template reaches nothing but its value and today's date.
 
