@@ -189,12 +189,11 @@ async fn a_file_that_llama_cpp_refuses_is_an_error_and_not_the_end() {
     // A sound header without any of the tensors that the architecture needs.
     let file = drover::model::gguf::builder::GgufBuilder::model("llama").build();
     let created = server.create("hollow", file, json!({})).await;
-    if created.status == 200 {
-        let body = json!({"model": "hollow", "prompt": "x", "stream": false});
-        let answer = server.post("/api/generate", &body).await;
-        assert_eq!(answer.status, 500, "{}", answer.text);
-        assert_ne!(answer.error(), "");
-    }
+    assert_eq!(created.status, 200, "{}", created.text);
+    let body = json!({"model": "hollow", "prompt": "x", "stream": false});
+    let answer = server.post("/api/generate", &body).await;
+    assert_eq!(answer.status, 500, "{}", answer.text);
+    assert_ne!(answer.error(), "");
     let mut body = question("smollm2-135m", "Name a colour.");
     body["stream"] = false.into();
     server.post("/api/chat", &body).await.ok();
