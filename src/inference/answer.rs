@@ -8,7 +8,7 @@ use super::prepare::{Loaded, internal, invalid};
 use super::types::{Chunk, Done, DoneReason, Logprob, RequestOptions, Timings, TopLogprob};
 use super::{ChunkStream, InferenceError, InferenceErrorKind as Kind};
 use crate::model::Options;
-use crate::parser::Parser;
+use crate::parser::{ParseError, Parser};
 use crate::protocol::{
     Constraint, FailureKind, FinishReason, Finished, GenerateParams, PromptPart, SamplingParams,
     TokenLogprob,
@@ -20,7 +20,7 @@ use crate::scheduler::Lease;
 #[derive(Debug)]
 pub(super) struct AnswerSpec {
     pub(super) params: GenerateParams,
-    pub(super) parser: Parser,
+    pub(super) parser: Box<dyn Parser>,
     /// Text of the prompt, if the final object carries the `context` tokens.
     pub(super) context_of: Option<String>,
     /// Something of the prompt was left out to make it fit.
@@ -105,7 +105,7 @@ pub(super) async fn start(loaded: Loaded, spec: AnswerSpec) -> Result<ChunkStrea
 struct Answer {
     generation: Generation,
     lease: Lease,
-    parser: Parser,
+    parser: Box<dyn Parser>,
     context_of: Option<String>,
     truncated: bool,
     /// Everything the model wrote, if the `context` tokens are wanted.
@@ -124,8 +124,10 @@ impl Answer {
             match self.generation.next().await {
                 Some(Ok(GenerationEvent::Started { .. })) => {}
                 Some(Ok(GenerationEvent::Text { text, logprobs })) => {
-                    if let Some(chunk) = self.text(&text, logprobs) {
-                        return Some(Ok(chunk));
+                    if let Some(chunk) = self.text(&text, logprobs).transpose() {
+                        // A parser that gave up has nothing more to say.
+                        self.ended = chunk.is_err();
+                        return Some(chunk);
                     }
                 }
                 Some(Ok(GenerationEvent::Finished(finished))) => {
@@ -145,25 +147,29 @@ impl Answer {
         }
     }
 
-    fn text(&mut self, text: &str, logprobs: Vec<TokenLogprob>) -> Option<Chunk> {
+    fn text(
+        &mut self,
+        text: &str,
+        logprobs: Vec<TokenLogprob>,
+    ) -> Result<Option<Chunk>, InferenceError> {
         if self.context_of.is_some() {
             self.raw.push_str(text);
         }
-        let piece = self.parser.push(text);
+        let piece = self.parser.push(text).map_err(unreadable)?;
         if piece.is_empty() && logprobs.is_empty() {
-            return None;
+            return Ok(None);
         }
-        Some(Chunk {
+        Ok(Some(Chunk {
             content: piece.content,
             thinking: piece.thinking,
             tool_calls: piece.tool_calls,
             logprobs: logprobs.into_iter().map(logprob).collect(),
             done: None,
-        })
+        }))
     }
 
     async fn finish(&mut self, finished: &Finished) -> Result<Chunk, InferenceError> {
-        let piece = self.parser.finish();
+        let piece = self.parser.finish().map_err(unreadable)?;
         let context = match self.context_of.take() {
             None => None,
             Some(prompt) => {
@@ -278,6 +284,12 @@ fn broken(error: &RunnerError) -> InferenceError {
     internal(format!(
         "an error was encountered while running the model: {error}"
     ))
+}
+
+/// What the model wrote makes no sense in its own format.
+#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
+fn unreadable(error: ParseError) -> InferenceError {
+    internal(error.to_string())
 }
 
 fn logprob(entry: TokenLogprob) -> Logprob {

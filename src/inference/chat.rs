@@ -13,7 +13,7 @@ use crate::chat::{Message, Think};
 use crate::config::KeepAlive;
 use crate::model::Options;
 use crate::model::capability::Capability;
-use crate::parser::{Parser, ThinkTags};
+use crate::parser::{Parser, Passthrough, ThinkTags};
 use crate::protocol::{Constraint, Token};
 use crate::renderer::ChatTemplate;
 use crate::scheduler::Lease;
@@ -137,10 +137,10 @@ impl Conversation {
         }
         let prompt = self.with_context(prompt, &loaded.lease).await?;
         let thinks = prepared.has(Capability::Thinking);
-        let parser = if thinks {
-            Parser::ThinkTags(ThinkTags::new(&prompt))
+        let parser: Box<dyn Parser> = if thinks {
+            Box::new(ThinkTags::new(&prompt))
         } else {
-            Parser::Passthrough
+            Box::new(Passthrough)
         };
         let context_of = self.text_for_context.then(|| prompt.clone());
         let fitted = if self.common.truncate == Some(false) {

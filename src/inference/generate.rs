@@ -15,7 +15,7 @@ use super::{ChunkStream, Inference, InferenceError, InferenceErrorKind, format};
 use crate::chat::Message;
 use crate::model::Options;
 use crate::model::capability::Capability;
-use crate::parser::Parser;
+use crate::parser::Passthrough;
 use crate::protocol::Constraint;
 
 /// Runs a generate request.
@@ -186,7 +186,7 @@ impl Raw<'_> {
         params.add_special = !fitted.truncated;
         let spec = AnswerSpec {
             params,
-            parser: Parser::Passthrough,
+            parser: Box::new(Passthrough),
             context_of: None,
             truncated: fitted.truncated,
             received: self.checked.received,

@@ -1,11 +1,13 @@
-//! Model output → content and thinking (tool calls of the families follow, one file each).
+//! Model output → content, thinking and tool calls.
 //!
-//! Synchronous and without I/O: one value per request, thrown away after.
+//! Synchronous and without I/O: one value per request, thrown away after. Model families have a
+//! file each under [`family`], listed in its table by the names that Modelfiles use.
 //! *Law:* any way of cutting the input gives the same pieces, joined.
 
+pub mod family;
 mod think_tags;
 
-use crate::chat::ToolCall;
+use crate::chat::{Message, Think, ToolCall, ToolDefinition};
 
 pub use think_tags::ThinkTags;
 
@@ -24,32 +26,51 @@ impl Piece {
     }
 }
 
-/// The parser of one answer.
-#[derive(Debug)]
-pub enum Parser {
-    /// Everything is content.
-    Passthrough,
-    /// `<think>…</think>` before the content.
-    ThinkTags(ThinkTags),
-}
+/// The output cannot be read as what it claims to be (a tool call with broken arguments, …).
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct ParseError(pub String);
 
-impl Parser {
+/// The parser of one answer.
+pub trait Parser: std::fmt::Debug + Send {
     /// Reads the next piece of output.
-    pub fn push(&mut self, text: &str) -> Piece {
-        match self {
-            Self::Passthrough => Piece {
-                content: text.to_owned(),
-                ..Piece::default()
-            },
-            Self::ThinkTags(parser) => parser.push(text),
-        }
-    }
+    ///
+    /// # Errors
+    /// The output breaks the family's format beyond repair.
+    fn push(&mut self, text: &str) -> Result<Piece, ParseError>;
 
     /// Returns what was held back at the end of the output.
-    pub fn finish(&mut self) -> Piece {
-        match self {
-            Self::Passthrough => Piece::default(),
-            Self::ThinkTags(parser) => parser.finish(),
-        }
+    ///
+    /// # Errors
+    /// The output ended in the middle of something that cannot be shown as it is.
+    fn finish(&mut self) -> Result<Piece, ParseError>;
+}
+
+/// What a parser is told before the first piece.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Start<'a> {
+    pub tools: &'a [ToolDefinition],
+    /// The last message of the history: an assistant's text is continued.
+    pub last: Option<&'a Message>,
+    pub think: Option<Think>,
+    /// Whether the rendered prompt ends inside an open thinking block; `None` = not known, the
+    /// family's own rule decides.
+    pub in_thinking: Option<bool>,
+}
+
+/// Everything is content.
+#[derive(Debug)]
+pub struct Passthrough;
+
+impl Parser for Passthrough {
+    fn push(&mut self, text: &str) -> Result<Piece, ParseError> {
+        Ok(Piece {
+            content: text.to_owned(),
+            ..Piece::default()
+        })
+    }
+
+    fn finish(&mut self) -> Result<Piece, ParseError> {
+        Ok(Piece::default())
     }
 }

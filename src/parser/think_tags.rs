@@ -1,6 +1,6 @@
 //! Reasoning between an opening and a closing tag at the start of an answer.
 
-use super::Piece;
+use super::{ParseError, Parser, Piece};
 
 /// Where in the answer the parser is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,30 +39,6 @@ impl ThinkTags {
                 State::Start
             },
             held: String::new(),
-        }
-    }
-
-    /// Reads the next piece of output.
-    pub fn push(&mut self, text: &str) -> Piece {
-        self.held.push_str(text);
-        let mut piece = Piece::default();
-        while self.step(&mut piece) {}
-        piece
-    }
-
-    /// Returns what was held back.
-    pub fn finish(&mut self) -> Piece {
-        let rest = std::mem::take(&mut self.held);
-        match self.state {
-            State::Thinking | State::ThinkingStart => Piece {
-                thinking: rest,
-                ..Piece::default()
-            },
-            State::Start | State::Content => Piece {
-                content: rest,
-                ..Piece::default()
-            },
-            State::ContentStart => Piece::default(),
         }
     }
 
@@ -125,6 +101,30 @@ impl ThinkTags {
     }
 }
 
+impl Parser for ThinkTags {
+    fn push(&mut self, text: &str) -> Result<Piece, ParseError> {
+        self.held.push_str(text);
+        let mut piece = Piece::default();
+        while self.step(&mut piece) {}
+        Ok(piece)
+    }
+
+    fn finish(&mut self) -> Result<Piece, ParseError> {
+        let rest = std::mem::take(&mut self.held);
+        Ok(match self.state {
+            State::Thinking | State::ThinkingStart => Piece {
+                thinking: rest,
+                ..Piece::default()
+            },
+            State::Start | State::Content => Piece {
+                content: rest,
+                ..Piece::default()
+            },
+            State::ContentStart => Piece::default(),
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -136,13 +136,13 @@ mod tests {
         let mut all = Piece::default();
         for piece in pieces
             .iter()
-            .map(|text| parser.push(text))
+            .map(|text| parser.push(text).unwrap())
             .collect::<Vec<_>>()
         {
             all.content += &piece.content;
             all.thinking += &piece.thinking;
         }
-        let last = parser.finish();
+        let last = parser.finish().unwrap();
         (all.thinking + &last.thinking, all.content + &last.content)
     }
 

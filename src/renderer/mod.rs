@@ -1,8 +1,9 @@
 //! Messages → prompt text.
 //!
-//! The GGUF's own Jinja template ([`jinja`]) so far; Ollama's Go templates and built-in families
-//! get a file each beside it. Pure: no model, no I/O.
+//! The GGUF's own Jinja template ([`jinja`]) and the families that Ollama renders in code
+//! ([`builtin`]), a file each. Pure: no model, no I/O.
 
+pub mod builtin;
 pub mod jinja;
 
 use jiff::ZonedDateTime;

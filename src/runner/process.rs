@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::stream::{SplitSink, SplitStream};
-use futures_util::{SinkExt, StreamExt};
+use futures_util::{FutureExt, SinkExt, StreamExt};
 use tokio::net::UnixStream;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior};
@@ -72,7 +72,7 @@ pub(super) async fn run(
         mut output,
         ..
     } = spawned;
-    let (sink, stream) = channel.split();
+    let (sink, mut stream) = channel.split();
     // Frames wait here while the child's reader is busy; a full queue means that it hangs.
     let (frames, outbox) = mpsc::channel(1024);
     let mut connection = Connection {
@@ -85,9 +85,13 @@ pub(super) async fn run(
     let writing = write_frames(sink, outbox);
     tokio::pin!(writing);
     let stopped = tokio::select! {
-        stopped = connection.serve(&mut inbox, stream) => stopped,
+        stopped = connection.serve(&mut inbox, &mut stream) => stopped,
         () = &mut writing => false,
     };
+    // What the child said before it ended still counts.
+    while let Some(Some(Ok(frame))) = stream.next().now_or_never() {
+        connection.receive(&frame);
+    }
     if stopped {
         // The writer still has to send the `Shutdown`.
         drop(connection.frames);
@@ -158,7 +162,7 @@ struct Connection {
 
 impl Connection {
     /// Serves until the channel closes, the child hangs (false) or a stop is asked for (true).
-    async fn serve(&mut self, inbox: &mut mpsc::Receiver<Request>, mut stream: Stream) -> bool {
+    async fn serve(&mut self, inbox: &mut mpsc::Receiver<Request>, stream: &mut Stream) -> bool {
         let mut watchdog = tokio::time::interval(PING_EVERY.min(self.silence_timeout));
         watchdog.set_missed_tick_behavior(MissedTickBehavior::Delay);
         watchdog.reset();

@@ -55,10 +55,14 @@ async fn chat_streamed_and_whole_agree() {
 
 #[tokio::test]
 async fn a_stream_that_breaks_ends_with_an_error_event() {
-    let server = TestServer::start().await;
+    // A runner that hangs has sent its first tokens for certain; one that aborts may not have.
+    let server = TestServer::builder()
+        .env("DROVER_RUNNER_TIMEOUT", "1s")
+        .start()
+        .await;
     server.fake_model("tiny").await;
     let body = json!({"model": "tiny", "stream": true,
-        "messages": [{"role": "user", "content": "One two three [[abort 3]]"}]});
+        "messages": [{"role": "user", "content": "One two three [[hang 3]]"}]});
     let events = events(&server, "/v1/chat/completions", &body).await;
     assert!(!joined(&events, "/choices/0/delta/content").is_empty());
     let error = &events.last().unwrap()["error"];
