@@ -4,6 +4,7 @@
 //! (`tests/tidy.rs` checks the levels, `docs/architecture.md` explains them).
 
 // Level 0: helpers that know nothing of models.
+pub mod json;
 pub mod units;
 // Level 1: settings, the native conversation types, Go's template language.
 pub mod chat;

@@ -15,16 +15,8 @@ use base64::engine::general_purpose::STANDARD;
 use drover::model::modelfile::Modelfile;
 use drover::model::options::Options;
 use drover::units::parse_go_duration;
-use recorded::run;
+use recorded::{run, same};
 use serde_json::{Value, json};
-
-fn same<T: PartialEq + std::fmt::Debug>(got: &T, want: &T) -> Result<(), String> {
-    if got == want {
-        Ok(())
-    } else {
-        Err(format!("got {got:?}, want {want:?}"))
-    }
-}
 
 #[test]
 fn modelfiles() {

@@ -5,6 +5,7 @@
 mod image;
 mod think;
 mod tool;
+pub mod typed;
 
 pub use image::Image;
 pub use think::{Think, ThinkLevel};

@@ -69,6 +69,11 @@ pub const VARIABLES: &[Variable] = &[
         "Keep blobs that no model uses at start",
     ),
     row(
+        "OLLAMA_GO_TEMPLATE",
+        "automatic",
+        "Use a model's TEMPLATE (true) or its GGUF chat template (false)",
+    ),
+    row(
         "OLLAMA_ORIGINS",
         "",
         "More origins that browsers may call from, comma-separated",
@@ -106,7 +111,6 @@ const WITHOUT_EFFECT: &[(&str, &str)] = &[
         "OLLAMA_LLM_LIBRARY",
         "the back ends are chosen when drover is built or by the hardware",
     ),
-    ("OLLAMA_GO_TEMPLATE", "the GGUF chat template is used"),
     ("OLLAMA_REMOTES", "there are no cloud models"),
     ("OLLAMA_IGPU_ENABLE", "llama.cpp chooses the devices"),
     (
@@ -195,6 +199,9 @@ impl Reader<'_> {
                 .and_then(|text| values::tri_state(&text)),
             kv_cache_type: self.kv_cache_type(),
             gpu_overhead: self.number("OLLAMA_GPU_OVERHEAD", 0),
+            go_template: self
+                .text("OLLAMA_GO_TEMPLATE")
+                .and_then(|text| values::tri_state(&text)),
             no_prune: self
                 .text("OLLAMA_NOPRUNE")
                 .is_some_and(|text| values::boolean(&text)),

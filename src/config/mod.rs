@@ -56,6 +56,8 @@ pub struct Config {
     /// Bytes kept free on each GPU.
     pub gpu_overhead: u64,
     pub no_prune: bool,
+    /// `OLLAMA_GO_TEMPLATE`: prefer (true) or pass over (false) a model's TEMPLATE; `None` = automatic.
+    pub go_template: Option<bool>,
     /// `OLLAMA_DEBUG`: 0 = info, 1 = debug, 2 = trace.
     pub debug_level: u8,
     /// Largest JSON request body in bytes (`DROVER_MAX_BODY`).

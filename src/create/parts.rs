@@ -5,8 +5,9 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::{CreateError, Status};
+use crate::json::go as go_json;
 use crate::model::gguf::Metadata;
-use crate::model::{Digest, Layer, go_json, manifest as media};
+use crate::model::{Digest, Layer, manifest as media};
 use crate::store::{Pins, Store};
 
 /// One layer and what is known of it.

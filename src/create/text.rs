@@ -5,7 +5,8 @@ use serde_json::{Map, Value, json};
 use super::parts::{Parts, to_json};
 use super::source::Base;
 use super::{CreateError, CreateRequest};
-use crate::model::{Options, go_json, manifest as media};
+use crate::json::go as go_json;
+use crate::model::{Options, manifest as media};
 use crate::template::Template;
 
 /// What Gemma 4's built-in renderer ends a turn with.

@@ -8,7 +8,7 @@ use super::prepare::{Loaded, internal, invalid};
 use super::types::{Chunk, Done, DoneReason, Logprob, RequestOptions, Timings, TopLogprob};
 use super::{ChunkStream, InferenceError, InferenceErrorKind as Kind};
 use crate::model::Options;
-use crate::parser::{ParseError, Parser};
+use crate::parser::{ParseError, Parser, Piece};
 use crate::protocol::{
     Constraint, FailureKind, FinishReason, Finished, GenerateParams, PromptPart, SamplingParams,
     TokenLogprob,
@@ -21,6 +21,8 @@ use crate::scheduler::Lease;
 pub(super) struct AnswerSpec {
     pub(super) params: GenerateParams,
     pub(super) parser: Box<dyn Parser>,
+    /// Tool calls get an id each.
+    pub(super) names_calls: bool,
     /// Text of the prompt, if the final object carries the `context` tokens.
     pub(super) context_of: Option<String>,
     /// Something of the prompt was left out to make it fit.
@@ -88,6 +90,7 @@ pub(super) async fn start(loaded: Loaded, spec: AnswerSpec) -> Result<ChunkStrea
         generation,
         lease,
         parser: spec.parser,
+        names_calls: spec.names_calls,
         context_of: spec.context_of,
         truncated: spec.truncated,
         raw: String::new(),
@@ -106,6 +109,7 @@ struct Answer {
     generation: Generation,
     lease: Lease,
     parser: Box<dyn Parser>,
+    names_calls: bool,
     context_of: Option<String>,
     truncated: bool,
     /// Everything the model wrote, if the `context` tokens are wanted.
@@ -156,6 +160,7 @@ impl Answer {
             self.raw.push_str(text);
         }
         let piece = self.parser.push(text).map_err(unreadable)?;
+        let piece = self.named(piece);
         if piece.is_empty() && logprobs.is_empty() {
             return Ok(None);
         }
@@ -168,8 +173,19 @@ impl Answer {
         }))
     }
 
+    /// Gives tool calls their ids.
+    fn named(&self, mut piece: Piece) -> Piece {
+        if self.names_calls {
+            for call in &mut piece.tool_calls {
+                call.id = call_id();
+            }
+        }
+        piece
+    }
+
     async fn finish(&mut self, finished: &Finished) -> Result<Chunk, InferenceError> {
         let piece = self.parser.finish().map_err(unreadable)?;
+        let piece = self.named(piece);
         let context = match self.context_of.take() {
             None => None,
             Some(prompt) => {
@@ -284,6 +300,14 @@ fn broken(error: &RunnerError) -> InferenceError {
     internal(format!(
         "an error was encountered while running the model: {error}"
     ))
+}
+
+/// A new id in Ollama's form.
+fn call_id() -> String {
+    let alphabet = b"abcdefghijklmnopqrstuvwxyz0123456789";
+    let sign = || char::from(alphabet[fastrand::usize(..alphabet.len())]);
+    let signs: String = std::iter::repeat_with(sign).take(8).collect();
+    format!("call_{signs}")
 }
 
 /// What the model wrote makes no sense in its own format.

@@ -5,17 +5,15 @@ use std::time::{Duration, Instant};
 
 use super::answer::{AnswerSpec, Refusal, params, single, start};
 use super::prepare::{self, Prepared, Route, check_capabilities, check_images, merge_options};
-use super::prompt::{Extra, render};
 use super::truncate::{Fitted, History, fit_history, fit_text};
 use super::types::{ChatRequest, DoneReason};
-use super::{ChunkStream, Inference, InferenceError, format};
-use crate::chat::{Message, Think};
+use super::voice::{RenderRequest, render};
+use super::{ChunkStream, Inference, InferenceError, format, history};
+use crate::chat::{Think, ThinkLevel};
 use crate::config::KeepAlive;
 use crate::model::Options;
 use crate::model::capability::Capability;
-use crate::parser::{Parser, Passthrough, ThinkTags};
 use crate::protocol::{Constraint, Token};
-use crate::renderer::ChatTemplate;
 use crate::scheduler::Lease;
 
 /// A keep-alive that asks for the model to go.
@@ -52,36 +50,37 @@ pub(super) async fn run(
         prepare::load(inference, &prepared, &options, request.common.keep_alive).await?;
         return Ok(single(DoneReason::Load, None));
     }
+    let think = think(&prepared, request.common.think, constraint.as_ref());
     let conversation = Conversation {
-        template: inference.templates.get(&prepared)?,
-        messages: history(&prepared, &request.messages).into(),
-        extra: Arc::new(Extra {
-            think: think(&prepared, request.common.think, constraint.as_ref()),
+        request: Arc::new(RenderRequest {
+            messages: history::assemble(&prepared, request.messages),
             tools: request.tools,
+            think,
         }),
+        rendered: None,
         common: request.common,
         options,
         constraint,
         received,
         context: Vec::new(),
-        text_for_context: false,
+        is_chat: true,
     };
     conversation.answer(inference, &prepared).await
 }
 
 /// Everything that a rendered conversation needs to be answered.
 pub(super) struct Conversation {
-    pub(super) template: Arc<ChatTemplate>,
-    pub(super) messages: Arc<[Message]>,
-    pub(super) extra: Arc<Extra>,
+    pub(super) request: Arc<RenderRequest>,
+    /// The prompt, where something else than the model's own template made it.
+    pub(super) rendered: Option<String>,
     pub(super) common: super::RequestOptions,
     pub(super) options: Options,
     pub(super) constraint: Option<Constraint>,
     pub(super) received: Instant,
     /// generate: tokens of an earlier exchange that come first.
     pub(super) context: Vec<Token>,
-    /// generate: the final object carries the tokens of prompt and answer.
-    pub(super) text_for_context: bool,
+    /// Else it is generate: the final object carries the tokens of prompt and answer.
+    pub(super) is_chat: bool,
 }
 
 impl Conversation {
@@ -107,16 +106,15 @@ impl Conversation {
         let keep_alive = self.common.keep_alive;
         let loaded = prepare::load(inference, prepared, &self.options, keep_alive).await?;
         let n_ctx = loaded.lease.n_ctx(self.options.num_ctx);
-        let (prompt, n_dropped) = if self.common.truncate == Some(false) {
-            (
-                render(&self.template, &self.messages, 0, &self.extra).await?,
-                0,
-            )
+        let voice = &prepared.voice;
+        let (prompt, n_dropped) = if let Some(prompt) = &self.rendered {
+            (prompt.clone(), 0)
+        } else if self.common.truncate == Some(false) {
+            (render(voice, &self.request, 0).await?, 0)
         } else {
             let history = History {
-                template: &self.template,
-                messages: &self.messages,
-                extra: &self.extra,
+                voice,
+                request: &self.request,
             };
             fit_history(&history, &loaded.lease, n_ctx).await?
         };
@@ -129,6 +127,7 @@ impl Conversation {
         }
         if self.common.debug_render_only {
             let n_images = self
+                .request
                 .messages
                 .iter()
                 .map(|message| message.images.len())
@@ -136,13 +135,9 @@ impl Conversation {
             return Ok(single(DoneReason::Debug, Some((prompt, n_images))));
         }
         let prompt = self.with_context(prompt, &loaded.lease).await?;
-        let thinks = prepared.has(Capability::Thinking);
-        let parser: Box<dyn Parser> = if thinks {
-            Box::new(ThinkTags::new(&prompt))
-        } else {
-            Box::new(Passthrough)
-        };
-        let context_of = self.text_for_context.then(|| prompt.clone());
+        let thinks = self.request.think.is_some_and(Think::is_on);
+        let parser = voice.parser(&self.request, &prompt, thinks);
+        let context_of = (!self.is_chat).then(|| prompt.clone());
         let fitted = if self.common.truncate == Some(false) {
             Fitted::whole(prompt)
         } else {
@@ -158,11 +153,13 @@ impl Conversation {
             self.constraint.clone(),
         );
         params.add_special = !fitted.truncated;
+        params.preserved = voice.preserved(!self.request.tools.is_empty());
         start(
             loaded,
             AnswerSpec {
                 params,
                 parser,
+                names_calls: self.is_chat,
                 context_of,
                 truncated,
                 received: self.received,
@@ -180,20 +177,6 @@ impl Conversation {
     }
 }
 
-/// The model's own messages and system text, then the request's messages (§7.7).
-fn history(prepared: &Prepared, request: &[Message]) -> Vec<Message> {
-    let mut messages = Vec::with_capacity(request.len() + prepared.model.messages.len() + 1);
-    let has_system = request
-        .first()
-        .is_some_and(|message| message.role == "system");
-    if let Some(system) = prepared.model.system.as_ref().filter(|_| !has_system) {
-        messages.push(Message::text("system", system.clone()));
-    }
-    messages.extend(prepared.model.messages.iter().cloned());
-    messages.extend(request.iter().cloned());
-    messages
-}
-
 /// What the template is told about thinking. A constraint holds from the first token, so it
 /// switches thinking off unless the client asked for it.
 pub(super) fn think(
@@ -209,5 +192,14 @@ pub(super) fn think(
     } else {
         Think::On
     };
-    Some(requested.unwrap_or(default))
+    let think = requested.unwrap_or(default);
+    // gpt-oss knows no more than `high`.
+    let is_harmony = prepared
+        .voice
+        .parser
+        .is_some_and(|parser| parser.name == "harmony");
+    Some(match think {
+        Think::Level(ThinkLevel::Max) if is_harmony => Think::Level(ThinkLevel::High),
+        think => think,
+    })
 }

@@ -6,17 +6,19 @@ use std::time::Instant;
 use super::answer::{AnswerSpec, Refusal, params, single, start};
 use super::chat::{Conversation, UNLOAD, think};
 use super::prepare::{
-    self, Prepared, Route, check_capabilities, check_images, invalid, merge_options,
+    self, Prepared, Route, check_capabilities, check_images, internal, invalid, merge_options,
 };
-use super::prompt::Extra;
 use super::truncate::{Fitted, fit_text};
 use super::types::{DoneReason, GenerateRequest};
-use super::{ChunkStream, Inference, InferenceError, InferenceErrorKind, format};
+use super::voice::{RenderRequest, Voice};
+use super::{ChunkStream, Inference, InferenceError, format};
 use crate::chat::Message;
 use crate::model::Options;
 use crate::model::capability::Capability;
 use crate::parser::Passthrough;
 use crate::protocol::Constraint;
+use crate::renderer::go::PromptParts;
+use crate::renderer::{GoTemplate, RenderInput};
 
 /// Runs a generate request.
 pub(super) async fn run(
@@ -86,16 +88,11 @@ fn check(prepared: &Prepared, request: &GenerateRequest) -> Result<(), Inference
     };
     check_capabilities(prepared, &request.common, Route::Generate, wants)?;
     check_images(prepared, !request.images.is_empty())?;
-    if has_template && !request.prompt.is_empty() {
-        return Err(InferenceError::new(
-            InferenceErrorKind::Unsupported,
-            "this version of drover cannot render Go templates yet, so a request's `template` is refused; send the finished prompt with \"raw\": true",
-        ));
-    }
     Ok(())
 }
 
-/// The prompt as a short chat: system text, the model's own messages, one user message.
+/// The prompt as a short chat: system text, the model's own messages, one user message. A template
+/// in the request makes the prompt itself, and so does the model's for a text with a suffix.
 async fn rendered(
     inference: &Inference,
     prepared: &Prepared,
@@ -107,6 +104,7 @@ async fn rendered(
         constraint,
         received,
     } = checked;
+    let think = think(prepared, request.common.think, constraint.as_ref());
     let mut messages = Vec::new();
     let system = request.system.filter(|text| !text.is_empty());
     if let Some(text) = system.or_else(|| prepared.model.system.clone()) {
@@ -117,24 +115,85 @@ async fn rendered(
     }
     let user = Message {
         images: request.images,
-        ..Message::text("user", request.prompt)
+        ..Message::text("user", request.prompt.clone())
     };
     messages.push(user);
+    let direct = Direct {
+        template: request.template.unwrap_or_default(),
+        prompt: request.prompt,
+        suffix: request.suffix,
+    };
+    let to_render = Arc::new(RenderRequest {
+        messages,
+        tools: Vec::new(),
+        think,
+    });
     let conversation = Conversation {
-        template: inference.templates.get(prepared)?,
-        messages: messages.into(),
-        extra: Arc::new(Extra {
-            think: think(prepared, request.common.think, constraint.as_ref()),
-            tools: Vec::new(),
-        }),
+        rendered: direct.render(&prepared.voice, &to_render).await?,
+        request: to_render,
         common: request.common,
         options,
         constraint,
         received,
         context: request.context,
-        text_for_context: true,
+        is_chat: false,
     };
     conversation.answer(inference, prepared).await
+}
+
+/// What makes a prompt without the model's renderer, and without cutting the history.
+struct Direct {
+    /// A template of the request, empty = none.
+    template: String,
+    prompt: String,
+    suffix: String,
+}
+
+impl Direct {
+    /// `None` = neither a template nor a suffix was sent.
+    async fn render(
+        self,
+        voice: &Arc<Voice>,
+        request: &Arc<RenderRequest>,
+    ) -> Result<Option<String>, InferenceError> {
+        if self.template.is_empty() && self.suffix.is_empty() {
+            return Ok(None);
+        }
+        let (voice, request) = (Arc::clone(voice), Arc::clone(request));
+        let rendered = tokio::task::spawn_blocking(move || {
+            let own = match self.template.as_str() {
+                "" => None,
+                text => Some(GoTemplate::parse(text).map_err(|error| internal(error.to_string()))?),
+            };
+            if self.suffix.is_empty()
+                && let Some(template) = &own
+            {
+                let input = RenderInput {
+                    messages: &request.messages,
+                    think: request.think,
+                    ..RenderInput::default()
+                };
+                let prompt = template.render(&input);
+                return prompt.map_err(|error| internal(error.to_string()));
+            }
+            let parts = PromptParts {
+                prompt: &self.prompt,
+                suffix: &self.suffix,
+                think: request.think,
+                ..PromptParts::default()
+            };
+            match own.as_ref().or(voice.go()) {
+                Some(template) => template
+                    .render_parts(&parts)
+                    .map_err(|error| internal(error.to_string())),
+                None => Err(internal("the model has no TEMPLATE with a suffix")),
+            }
+        });
+        let prompt = rendered
+            .await
+            .map_err(|error| internal(error.to_string()))??;
+        Ok(Some(prompt))
+    }
 }
 
 /// A prompt that goes to the model untouched.
@@ -187,6 +246,7 @@ impl Raw<'_> {
         let spec = AnswerSpec {
             params,
             parser: Box::new(Passthrough),
+            names_calls: false,
             context_of: None,
             truncated: fitted.truncated,
             received: self.checked.received,

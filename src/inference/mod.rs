@@ -8,13 +8,14 @@ mod chat;
 mod embed;
 mod format;
 mod generate;
+pub mod history;
 mod prepare;
-mod prompt;
 mod spec;
 #[cfg(test)]
 mod tests;
 mod truncate;
 pub mod types;
+mod voice;
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -23,11 +24,11 @@ use futures_util::Stream;
 
 use crate::scheduler::SchedulerHandle;
 use crate::store::Store;
-pub use prompt::TemplateCache;
 pub use types::{
     ChatRequest, Chunk, Done, DoneReason, EmbedRequest, EmbedResponse, GenerateRequest,
     InferenceError, InferenceErrorKind, Logprob, RequestOptions, Timings, TopLogprob,
 };
+use voice::VoiceCache;
 
 /// The pieces of an answer; exactly one has `done`, the last. Dropping it cancels the work.
 pub type ChunkStream = Pin<Box<dyn Stream<Item = Result<Chunk, InferenceError>> + Send>>;
@@ -37,16 +38,16 @@ pub type ChunkStream = Pin<Box<dyn Stream<Item = Result<Chunk, InferenceError>> 
 pub struct Inference {
     store: Store,
     scheduler: SchedulerHandle,
-    templates: Arc<TemplateCache>,
+    voices: Arc<VoiceCache>,
 }
 
 impl Inference {
-    /// Puts the parts together.
-    pub fn new(store: Store, scheduler: SchedulerHandle) -> Self {
+    /// Puts the parts together; `wants_template` is `OLLAMA_GO_TEMPLATE`.
+    pub fn new(store: Store, scheduler: SchedulerHandle, wants_template: Option<bool>) -> Self {
         Self {
             store,
             scheduler,
-            templates: Arc::default(),
+            voices: Arc::new(VoiceCache::new(wants_template)),
         }
     }
 

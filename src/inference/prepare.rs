@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::voice::Voice;
 use super::{Inference, InferenceError, InferenceErrorKind as Kind, RequestOptions, spec};
 use crate::config::KeepAlive;
 use crate::model::capability::{self, Capability};
@@ -29,6 +30,7 @@ pub(super) struct Prepared {
     pub(super) model: Model,
     pub(super) metadata: Arc<gguf::Metadata>,
     pub(super) capabilities: Vec<Capability>,
+    pub(super) voice: Arc<Voice>,
     /// Size of the projector, which is loaded beside the weights.
     pub(super) projector_bytes: u64,
 }
@@ -36,13 +38,6 @@ pub(super) struct Prepared {
 impl Prepared {
     pub(super) fn has(&self, capability: Capability) -> bool {
         self.capabilities.contains(&capability)
-    }
-
-    /// Whether the file has the Jinja template that llama.cpp would use.
-    pub(super) fn jinja(&self) -> Option<&str> {
-        self.metadata
-            .string("tokenizer.chat_template")
-            .filter(|text| !text.is_empty())
     }
 }
 
@@ -54,33 +49,38 @@ pub(super) async fn find(
 ) -> Result<Prepared, InferenceError> {
     let name = parse_name(requested, route)?;
     let store = inference.store.clone();
+    let voices = Arc::clone(&inference.voices);
     let looked_up = tokio::task::spawn_blocking(move || {
         let model = store.model(&name)?;
         let weights = model.weights.as_ref();
         let metadata = weights.map(|path| (store.gguf(path), path.clone()));
+        let header = metadata
+            .as_ref()
+            .and_then(|(header, _)| header.as_ref().ok());
+        let voice = header.map(|header| voices.get(&model, header));
         let projector = model
             .projectors
             .first()
             .and_then(|path| store.gguf(path).ok());
-        Ok::<_, StoreError>((model, metadata, projector))
+        Ok::<_, StoreError>((model, metadata, projector, voice))
     })
     .await
     .map_err(|error| internal(error.to_string()))?;
-    let (model, metadata, projector) =
+    let (model, metadata, projector, voice) =
         looked_up.map_err(|error| store_error(&error, requested, route))?;
     if !model.config.remote_host.is_empty() {
         return Err(cloud());
     }
-    let metadata = match metadata {
-        Some((Ok(metadata), _)) => metadata,
-        Some((Err(error), path)) => {
+    let (metadata, voice) = match (metadata, voice) {
+        (Some((Ok(metadata), _)), Some(voice)) => (metadata, voice),
+        (Some((Err(error), path)), _) => {
             return Err(internal(format!(
                 "model `{}`: {}: {error}",
                 model.name.short(),
                 path.display()
             )));
         }
-        None => {
+        _ => {
             return Err(internal(format!(
                 "model `{}` has no GGUF weights (safetensors models are not supported)",
                 model.name.short()
@@ -99,12 +99,15 @@ pub(super) async fn find(
         projector: projector.as_deref(),
         has_projector: !model.projectors.is_empty(),
         family: &model.config.model_family,
-        uses_jinja: true,
+        uses_jinja: !voice.path.is_rendered(),
+        template: &voice.template_capabilities(),
+        parser: &voice.parser_capabilities(),
     });
     Ok(Prepared {
         model,
         metadata,
         capabilities,
+        voice,
         projector_bytes: projector.map_or(0, |header| header.file_size),
     })
 }

@@ -4,11 +4,10 @@ use std::sync::Arc;
 
 use super::answer::Refusal;
 use super::prepare::invalid;
-use super::prompt::{Extra, render};
+use super::voice::{RenderRequest, Voice, render};
 use crate::chat::Message;
 use crate::model::Options;
 use crate::protocol::{PromptPart, Token};
-use crate::renderer::ChatTemplate;
 use crate::scheduler::Lease;
 
 /// What is left when everything before `from` is dropped but the system messages.
@@ -23,9 +22,8 @@ pub(super) fn keep_from(messages: &[Message], from: usize) -> Vec<Message> {
 
 /// A history that was to be fitted.
 pub(super) struct History<'a> {
-    pub(super) template: &'a Arc<ChatTemplate>,
-    pub(super) messages: &'a Arc<[Message]>,
-    pub(super) extra: &'a Arc<Extra>,
+    pub(super) voice: &'a Arc<Voice>,
+    pub(super) request: &'a Arc<RenderRequest>,
 }
 
 /// Renders the longest tail of a history that fits `n_ctx`; the last message always stays.
@@ -37,17 +35,17 @@ pub(super) async fn fit_history(
     lease: &Lease,
     n_ctx: u32,
 ) -> Result<(String, usize), Refusal> {
-    let whole = render(history.template, history.messages, 0, history.extra).await?;
-    let last = history.messages.len().saturating_sub(1);
+    let whole = render(history.voice, history.request, 0).await?;
+    let last = history.request.messages.len().saturating_sub(1);
     if last == 0 || fits(&whole, lease, n_ctx).await? {
         return Ok((whole, 0));
     }
     // Invariant: dropping `too_few` does not fit, dropping `enough` does or is the last resort.
     let (mut too_few, mut enough) = (0, last);
-    let mut best = render(history.template, history.messages, last, history.extra).await?;
+    let mut best = render(history.voice, history.request, last).await?;
     while enough - too_few > 1 {
         let middle = usize::midpoint(too_few, enough);
-        let prompt = render(history.template, history.messages, middle, history.extra).await?;
+        let prompt = render(history.voice, history.request, middle).await?;
         if fits(&prompt, lease, n_ctx).await? {
             enough = middle;
             best = prompt;

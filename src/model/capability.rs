@@ -64,6 +64,10 @@ pub struct Sources<'a> {
     pub family: &'a str,
     /// The template in use is the GGUF's Jinja template (`tokenizer.chat_template`).
     pub uses_jinja: bool,
+    /// What the TEMPLATE offers, where it plays a part.
+    pub template: &'a [Capability],
+    /// What the built-in parser reads.
+    pub parser: &'a [Capability],
 }
 
 /// Derives the capabilities, without duplicates, in the order of the API specification §9.4.
@@ -84,7 +88,8 @@ pub fn detect(sources: &Sources<'_>) -> Vec<Capability> {
         found.extend(of_weights(gguf));
     }
     found.extend(of_projector(sources));
-    // The Go template's and the built-in parser's capabilities belong here, in this order.
+    found.extend(sources.template);
+    found.extend(sources.parser);
     if matches!(sources.family, "gptoss" | "gpt-oss") {
         found.push(Capability::Thinking);
     }
@@ -101,7 +106,7 @@ pub fn detect(sources: &Sources<'_>) -> Vec<Capability> {
 }
 
 /// What the text of a Jinja chat template gives away.
-fn of_jinja(template: &str) -> Vec<Capability> {
+pub fn of_jinja(template: &str) -> Vec<Capability> {
     let has = |word: &str| template.contains(word);
     let mut found = Vec::new();
     if has("tools") || has("tool_call") {

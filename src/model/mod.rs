@@ -3,7 +3,6 @@
 pub mod capability;
 pub mod digest;
 pub mod gguf;
-pub mod go_json;
 pub mod image_config;
 pub mod manifest;
 pub mod modelfile;

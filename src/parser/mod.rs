@@ -4,12 +4,19 @@
 //! file each under [`family`], listed in its table by the names that Modelfiles use.
 //! *Law:* any way of cutting the input gives the same pieces, joined.
 
+#[cfg(test)]
+mod cut;
 pub mod family;
-mod think_tags;
+mod held;
+mod then;
+mod thinking;
+mod tool_calls;
 
 use crate::chat::{Message, Think, ToolCall, ToolDefinition};
 
-pub use think_tags::ThinkTags;
+pub use then::Then;
+pub use thinking::Thinking;
+pub use tool_calls::{ToolCalls, find_arguments};
 
 /// What a piece of output turned out to be.
 #[derive(Debug, Clone, Default, PartialEq)]

@@ -4,12 +4,15 @@
 //! ([`builtin`]), a file each. Pure: no model, no I/O.
 
 pub mod builtin;
+pub mod go;
 pub mod jinja;
+pub mod select;
 
 use jiff::ZonedDateTime;
 
 use crate::chat::{Message, Think, ToolDefinition};
 
+pub use go::GoTemplate;
 pub use jinja::ChatTemplate;
 
 /// What a prompt is made from.

@@ -72,7 +72,7 @@ async fn assemble(config: Config, exe: PathBuf) -> Result<App, ServeError> {
     store.set_keep_unused(config.no_prune);
     let scheduler = SchedulerHandle::start(&config, exe, &tasks);
     Ok(Arc::new(AppState {
-        inference: Inference::new(store.clone(), scheduler.clone()),
+        inference: Inference::new(store.clone(), scheduler.clone(), config.go_template),
         store,
         scheduler,
         config,

@@ -20,7 +20,7 @@ use tracing::Instrument as _;
 use super::error::{ApiError, JSON, log_broken_stream, ollama_line, openai_body};
 use super::state::App;
 use crate::inference::{Chunk, ChunkStream, InferenceError, InferenceErrorKind};
-use crate::model::go_json;
+use crate::json::go as go_json;
 
 /// Longest time that a streaming client waits for the headers of its answer. What fails within it
 /// has a status, what fails later ends the stream.

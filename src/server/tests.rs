@@ -70,7 +70,7 @@ impl Fixture {
         let store = Store::open(&config.models).unwrap();
         let scheduler = SchedulerHandle::start(&config, "/bin/false".into(), &tasks);
         let app = AppState {
-            inference: Inference::new(store.clone(), scheduler.clone()),
+            inference: Inference::new(store.clone(), scheduler.clone(), None),
             store,
             scheduler,
             config,

@@ -9,7 +9,8 @@ use jiff::Timestamp;
 use super::blobs::{create_new, make_readable};
 use super::layout::{explain, sync_folder};
 use super::{Pins, Store, StoreError};
-use crate::model::{Digest, Manifest, ModelName, go_json};
+use crate::json::go as go_json;
+use crate::model::{Digest, Manifest, ModelName};
 
 /// First characters of a manifest in the making. It lies three levels down, where neither Ollama
 /// nor we look for models.

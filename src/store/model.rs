@@ -46,6 +46,8 @@ pub struct ListedModel {
     pub size: u64,
     pub weights: Option<PathBuf>,
     pub projectors: Vec<PathBuf>,
+    /// The file of the Go template layer.
+    pub template: Option<PathBuf>,
 }
 
 impl Store {
@@ -128,6 +130,10 @@ impl Store {
         Ok(ListedModel {
             weights: paths(media::MEDIA_MODEL)?.pop(),
             projectors: paths(media::MEDIA_PROJECTOR)?,
+            template: paths(media::MEDIA_TEMPLATE)?
+                .into_iter()
+                .chain(paths(media::MEDIA_PROMPT)?)
+                .next_back(),
             name: name.clone(),
             size: manifest.size(),
             manifest,

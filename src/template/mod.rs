@@ -5,6 +5,7 @@
 //! *Invariant:* templates come from strangers. Whatever they say, parsing and rendering end: steps,
 //! depth and bytes have limits, and a template reaches nothing but its value and today's date.
 
+mod analysis;
 mod ast;
 mod compare;
 mod escape;

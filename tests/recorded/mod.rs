@@ -8,37 +8,129 @@
     clippy::print_stdout,
     reason = "helpers of tests, outside test functions"
 )]
+#![allow(dead_code, reason = "each test program uses a part of it")]
 
 use std::path::PathBuf;
 
 use serde_json::Value;
 
-/// The cases of a fixture, or nothing when the test data is absent.
-fn cases(file: &str) -> Vec<Value> {
+/// What became of a case.
+pub(crate) enum Verdict {
+    Same,
+    Differs(String),
+    /// The recorded behaviour is wrong, and why.
+    Skipped(&'static str),
+}
+
+impl From<Result<(), String>> for Verdict {
+    fn from(result: Result<(), String>) -> Self {
+        match result {
+            Ok(()) => Self::Same,
+            Err(reason) => Self::Differs(reason),
+        }
+    }
+}
+
+/// Compares a result with what was recorded.
+pub(crate) fn same<T: PartialEq + std::fmt::Debug>(got: &T, want: &T) -> Result<(), String> {
+    if got == want {
+        Ok(())
+    } else {
+        Err(format!("\n  got  {got:?}\n  want {want:?}"))
+    }
+}
+
+/// Compares texts; long ones are shown around the first difference.
+pub(crate) fn same_text(got: &str, want: &str) -> Result<(), String> {
+    if got == want {
+        return Ok(());
+    }
+    let common = got
+        .chars()
+        .zip(want.chars())
+        .take_while(|(a, b)| a == b)
+        .count();
+    let shown = |text: &str| {
+        let start = common.saturating_sub(60);
+        text.chars().skip(start).take(160).collect::<String>()
+    };
+    Err(format!(
+        "from character {common} on\n  got  {:?}\n  want {:?}",
+        shown(got),
+        shown(want)
+    ))
+}
+
+/// Where the test data is.
+pub(crate) fn root() -> PathBuf {
     #[expect(clippy::disallowed_methods, reason = "where the test data is")]
     let root = std::env::var("DROVER_TESTDATA").unwrap_or_else(|_| "../shared/testdata".to_owned());
-    let path = PathBuf::from(root).join("fixtures").join(file);
+    PathBuf::from(root)
+}
+
+/// A whole fixture, or nothing when the test data is absent.
+pub(crate) fn fixture(file: &str) -> Option<Value> {
+    let path = root().join("fixtures").join(file);
     let Ok(text) = fs_err::read_to_string(&path) else {
         println!("skipped: no {}", path.display());
-        return Vec::new();
+        return None;
     };
-    let fixture: Value = serde_json::from_str(&text).unwrap();
-    fixture["cases"].as_array().unwrap().clone()
+    Some(serde_json::from_str(&text).unwrap())
 }
 
 /// Runs a check over all cases and fails with the list of those that differ.
-pub(crate) fn run(file: &str, check: impl Fn(&Value) -> Result<(), String>) {
-    let cases = cases(file);
+pub(crate) fn run<V: Into<Verdict>>(file: &str, check: impl Fn(&Value) -> V) {
+    run_with(file, |_, case| check(case));
+}
+
+/// The same, where a check needs what the cases of a file share.
+pub(crate) fn run_with<V: Into<Verdict>>(file: &str, check: impl Fn(&Value, &Value) -> V) {
+    let failures = failures(file, &check);
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+/// Runs a check over all files of a folder that have cases.
+pub(crate) fn run_folder<V: Into<Verdict>>(folder: &str, check: impl Fn(&Value, &Value) -> V) {
+    let path = root().join("fixtures").join(folder);
+    let Ok(entries) = fs_err::read_dir(&path) else {
+        println!("skipped: no {}", path.display());
+        return;
+    };
+    let mut names: Vec<String> = entries
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| name.ends_with(".json") && !name.starts_with('_'))
+        .collect();
+    names.sort();
+    let failures: Vec<String> = names
+        .iter()
+        .flat_map(|name| failures(&format!("{folder}/{name}"), &check))
+        .collect();
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+fn failures<V: Into<Verdict>>(file: &str, check: &impl Fn(&Value, &Value) -> V) -> Vec<String> {
+    let Some(fixture) = fixture(file) else {
+        return Vec::new();
+    };
+    let cases = fixture["cases"].as_array().unwrap();
     let mut failures = Vec::new();
-    for case in &cases {
-        if let Err(reason) = check(case) {
-            failures.push(format!("{}: {reason}", case["name"]));
+    let mut n_skipped = 0;
+    for case in cases {
+        match check(&fixture, case).into() {
+            Verdict::Same => {}
+            Verdict::Differs(reason) => {
+                failures.push(format!("{file} {}: {reason}", case["name"]));
+            }
+            Verdict::Skipped(reason) => {
+                n_skipped += 1;
+                println!("skipped: {file} {}: {reason}", case["name"]);
+            }
         }
     }
     println!(
-        "{file}: {} passed, {} failed",
-        cases.len() - failures.len(),
+        "{file}: {} passed, {} failed, {n_skipped} skipped",
+        cases.len() - failures.len() - n_skipped,
         failures.len()
     );
-    assert!(failures.is_empty(), "{}", failures.join("\n"));
+    failures
 }

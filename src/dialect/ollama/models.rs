@@ -6,10 +6,14 @@ use jiff::Timestamp;
 use serde_json::{Map, Value};
 
 use crate::api::ollama as api;
+use crate::json::go as go_json;
+use crate::model::ImageConfig;
 use crate::model::capability::{self, Sources};
 use crate::model::gguf::{Metadata, SHORT_ARRAY};
 use crate::model::modelfile::{Shown, parameters_text};
-use crate::model::{ImageConfig, go_json};
+use crate::parser::family;
+use crate::renderer::GoTemplate;
+use crate::renderer::select::Offer;
 use crate::scheduler::LoadedModel;
 use crate::store::{ListedModel, Model};
 use crate::units::{format_count, rfc3339_local};
@@ -25,6 +29,10 @@ pub struct Files<'a> {
     pub projector: Option<&'a Metadata>,
     /// There is a projector, readable or not.
     pub has_projector: bool,
+    /// The TEMPLATE, if it can be used.
+    pub template: Option<&'a GoTemplate>,
+    /// `OLLAMA_GO_TEMPLATE`.
+    pub wants_template: Option<bool>,
 }
 
 /// Spells one entry of `tags`.
@@ -134,13 +142,27 @@ fn details(config: &ImageConfig, weights: Option<&Metadata>) -> api::ModelDetail
 }
 
 fn capabilities(config: &ImageConfig, files: &Files<'_>) -> Vec<String> {
+    let jinja = files
+        .weights
+        .and_then(|weights| weights.string("tokenizer.chat_template"));
+    let offer = Offer {
+        template: files.template,
+        jinja: jinja.unwrap_or_default(),
+        renderer: &config.renderer,
+        parser: &config.parser,
+        family: &config.model_family,
+        wants_template: files.wants_template,
+    };
+    let parser = family::find(&config.parser).map_or(Vec::new(), family::Entry::capabilities);
     let found = capability::detect(&Sources {
         config: &config.capabilities,
         gguf: files.weights,
         projector: files.projector,
         has_projector: files.has_projector,
         family: &config.model_family,
-        uses_jinja: true,
+        uses_jinja: !offer.path().is_rendered(),
+        template: &offer.template_capabilities(),
+        parser: &parser,
     });
     found
         .into_iter()

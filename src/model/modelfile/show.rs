@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use super::{Command, Modelfile};
 use crate::chat::Message;
-use crate::model::go_json;
+use crate::json::go as go_json;
 
 /// What a Modelfile is printed from; paths are absolute.
 #[derive(Debug, Clone, Copy)]

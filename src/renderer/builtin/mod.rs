@@ -21,3 +21,54 @@ static TABLE: &[Entry] = &[];
 pub fn find(name: &str) -> Option<&'static Entry> {
     TABLE.iter().find(|entry| entry.name == name)
 }
+
+/// Models of this size (in parameters) and above are large ones.
+const LARGE: f64 = 12e9;
+
+/// The name under which a renderer is listed: `gemma4` stands for two of them, chosen by the
+/// model's name and size (`parameters`, like `12.2B`); one name has an older spelling.
+pub fn resolve<'a>(renderer: &'a str, model: &str, parameters: &str) -> &'a str {
+    match renderer {
+        "gemma4" if is_large_gemma4(model, parameters) => "gemma4-large",
+        "gemma4" => "gemma4-small",
+        "deepseek3" => "deepseek3.1",
+        other => other,
+    }
+}
+
+fn is_large_gemma4(model: &str, parameters: &str) -> bool {
+    let model = model.to_lowercase();
+    let names = |sizes: &[&str]| sizes.iter().any(|size| model.contains(size));
+    if names(&["e2b", "e4b"]) {
+        return false;
+    }
+    names(&["12b", "26b", "31b"]) || count(parameters).is_some_and(|count| count >= LARGE)
+}
+
+/// Reads a number of parameters as configs write it.
+fn count(text: &str) -> Option<f64> {
+    let text = text.trim();
+    let unit = match text.chars().last()?.to_ascii_uppercase() {
+        'K' => 1e3,
+        'M' => 1e6,
+        'B' => 1e9,
+        'T' => 1e12,
+        _ => return text.parse().ok(),
+    };
+    let number: f64 = text[..text.len() - 1].trim().parse().ok()?;
+    Some(number * unit)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gemma4_is_resolved_by_name_then_by_size() {
+        assert_eq!(resolve("gemma4", "gemma4:e4b", "30B"), "gemma4-small");
+        assert_eq!(resolve("gemma4", "x/gemma4:31B-it", ""), "gemma4-large");
+        assert_eq!(resolve("gemma4", "mine", "12.2B"), "gemma4-large");
+        assert_eq!(resolve("gemma4", "mine", "4.3B"), "gemma4-small");
+        assert_eq!(resolve("qwen3.5", "mine", "4.3B"), "qwen3.5");
+    }
+}

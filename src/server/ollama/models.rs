@@ -14,6 +14,7 @@ use crate::dialect::ollama::{self, Files};
 use crate::model::ModelName;
 use crate::model::gguf::{GgufError, Metadata};
 use crate::model::name::Source;
+use crate::renderer::GoTemplate;
 use crate::server::error::{ApiError, OllamaError};
 use crate::server::extract::OllamaJson;
 use crate::server::state::App;
@@ -27,20 +28,28 @@ const COPILOT: &str = "GitHubCopilotChat/";
 
 pub(super) async fn tags(State(app): State<App>) -> Result<Response, OllamaError> {
     let store = app.store.clone();
-    let models = app.block(move || list(&store)).await??;
+    let wants_template = app.config.go_template;
+    let models = app.block(move || list(&store, wants_template)).await??;
     Ok(json(&models))
 }
 
-fn list(store: &Store) -> Result<ListResponse, StoreError> {
+fn list(store: &Store, wants_template: Option<bool>) -> Result<ListResponse, StoreError> {
     let models = store.list()?;
     let models = models.iter().map(|model| {
         let weights = header(model.weights.as_deref(), |path| store.gguf_brief(path));
         let projector = model.projectors.first().map(std::path::PathBuf::as_path);
         let projector = header(projector, |path| store.gguf_brief(path));
+        let text = model
+            .template
+            .as_deref()
+            .and_then(|path| fs_err::read_to_string(path).ok());
+        let template = text.and_then(|text| GoTemplate::parse(&text).ok());
         let files = Files {
             weights: weights.as_deref(),
             projector: projector.as_deref(),
             has_projector: !model.projectors.is_empty(),
+            template: template.as_ref(),
+            wants_template,
         };
         ollama::listed(model, &files)
     });
@@ -106,7 +115,8 @@ pub(super) async fn show(
     }
     let name = ModelName::parse(&rest).map_err(|_| invalid_name())?;
     let store = app.store.clone();
-    let read = move || details(&store, &name, source, &request);
+    let wants_template = app.config.go_template;
+    let read = move || details(&store, &name, source, &request, wants_template);
     let mut answer = app.block(read).await??;
     let agent = headers
         .get(header::USER_AGENT)
@@ -125,6 +135,7 @@ fn details(
     name: &ModelName,
     source: Source,
     request: &ShowRequest,
+    wants_template: Option<bool>,
 ) -> Result<ShowResponse, ApiError> {
     let missing = || ApiError::not_found(format!("model '{}' not found", name.short()));
     let model = store.model(name).map_err(|error| match error {
@@ -137,10 +148,16 @@ fn details(
     let weights = header(model.weights.as_deref(), |path| store.gguf(path));
     let projector = model.projectors.first().map(std::path::PathBuf::as_path);
     let projector = header(projector, |path| store.gguf(path));
+    let template = model
+        .template
+        .as_deref()
+        .and_then(|text| GoTemplate::parse(text).ok());
     let files = Files {
         weights: weights.as_deref(),
         projector: projector.as_deref(),
         has_projector: !model.projectors.is_empty(),
+        template: template.as_ref(),
+        wants_template,
     };
     Ok(ollama::show(&model, &files, request))
 }

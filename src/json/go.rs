@@ -1,6 +1,6 @@
-//! JSON as Go's encoder writes it, so that the digests of our blobs equal Ollama's.
+//! JSON as Go's encoder writes it: the digests of our blobs equal Ollama's, and so do prompts.
 //!
-//! Compact, a newline at the end, `<`, `>`, `&` and the line separators escaped, whole floats
+//! Compact (files end with a newline), `<`, `>`, `&` and the line separators escaped, whole floats
 //! without decimals. Maps keep the order given; [`sorted`] orders them by key first.
 
 use std::io;
@@ -20,6 +20,25 @@ pub fn to_vec(value: &impl Serialize) -> Result<Vec<u8>, serde_json::Error> {
     Ok(bytes)
 }
 
+/// Writes a value on one line, without a newline; integers that a float cannot hold exactly are
+/// written as the float, because Go decodes every number so.
+pub fn to_string(value: &Value) -> String {
+    write(value, true)
+}
+
+/// The same, but with `<`, `>` and `&` as they are.
+pub fn to_string_plain(value: &Value) -> String {
+    write(value, false)
+}
+
+fn write(value: &Value, escapes: bool) -> String {
+    let mut bytes = Vec::new();
+    let formatter = ValueFormatter { escapes };
+    // Neither the buffer nor a JSON value can fail.
+    let _ = value.serialize(&mut Serializer::with_formatter(&mut bytes, formatter));
+    String::from_utf8(bytes).unwrap_or_default()
+}
+
 /// Returns the map with its keys, and those of the maps in it, in byte order.
 pub fn sorted(map: &Map<String, Value>) -> Map<String, Value> {
     let mut entries: Vec<_> = map.iter().collect();
@@ -30,7 +49,8 @@ pub fn sorted(map: &Map<String, Value>) -> Map<String, Value> {
         .collect()
 }
 
-fn sorted_value(value: &Value) -> Value {
+/// Returns the value with the keys of all its maps in byte order.
+pub fn sorted_value(value: &Value) -> Value {
     match value {
         Value::Object(map) => Value::Object(sorted(map)),
         Value::Array(items) => items.iter().map(sorted_value).collect(),
@@ -78,6 +98,49 @@ impl Formatter for GoFormatter {
             };
         }
         write!(writer, "{value}")
+    }
+}
+
+/// Numbers as Go's `any` holds them.
+struct ValueFormatter {
+    escapes: bool,
+}
+
+/// Above it, not every integer is a float.
+const EXACT: u64 = 1 << 53;
+
+impl Formatter for ValueFormatter {
+    fn write_string_fragment<W: ?Sized + io::Write>(
+        &mut self,
+        writer: &mut W,
+        fragment: &str,
+    ) -> io::Result<()> {
+        if self.escapes {
+            return GoFormatter.write_string_fragment(writer, fragment);
+        }
+        // Go escapes these two in any case.
+        let text = fragment
+            .replace('\u{2028}', "\\u2028")
+            .replace('\u{2029}', "\\u2029");
+        writer.write_all(text.as_bytes())
+    }
+
+    fn write_i64<W: ?Sized + io::Write>(&mut self, writer: &mut W, value: i64) -> io::Result<()> {
+        if value.unsigned_abs() > EXACT {
+            return self.write_f64(writer, value as f64);
+        }
+        write!(writer, "{value}")
+    }
+
+    fn write_u64<W: ?Sized + io::Write>(&mut self, writer: &mut W, value: u64) -> io::Result<()> {
+        if value > EXACT {
+            return self.write_f64(writer, value as f64);
+        }
+        write!(writer, "{value}")
+    }
+
+    fn write_f64<W: ?Sized + io::Write>(&mut self, writer: &mut W, value: f64) -> io::Result<()> {
+        GoFormatter.write_f64(writer, value)
     }
 }
 

@@ -1,5 +1,6 @@
 //! Reasoning between an opening and a closing tag at the start of an answer.
 
+use super::held::overlap;
 use super::{ParseError, Parser, Piece};
 
 /// Where in the answer the parser is.
@@ -17,29 +18,37 @@ enum State {
 
 /// Splits `<think>reasoning</think>answer`.
 #[derive(Debug)]
-pub struct ThinkTags {
-    open: &'static str,
-    close: &'static str,
+pub struct Thinking {
+    open: String,
+    close: String,
     state: State,
+    /// White space before the closing tag is dropped, too.
+    trims: bool,
     /// Undecided text.
     held: String,
 }
 
-impl ThinkTags {
-    /// A parser for an answer to `prompt`; a prompt that ends in the opening tag starts inside.
-    pub fn new(prompt: &str) -> Self {
-        let open = "<think>";
-        let inside = prompt.trim_end().ends_with(open);
+impl Thinking {
+    /// A parser for tags; `inside` = the prompt has opened the first one.
+    pub fn new(open: &str, close: &str, inside: bool) -> Self {
         Self {
-            open,
-            close: "</think>",
+            open: open.to_owned(),
+            close: close.to_owned(),
             state: if inside {
                 State::ThinkingStart
             } else {
                 State::Start
             },
+            trims: false,
             held: String::new(),
         }
+    }
+
+    /// Drops the white space before the closing tag, too.
+    #[must_use]
+    pub fn trimmed(mut self) -> Self {
+        self.trims = true;
+        self
     }
 
     /// Moves as much of the held text as is decided; true when there may be more to decide.
@@ -47,7 +56,7 @@ impl ThinkTags {
         match self.state {
             State::Start => {
                 let trimmed = self.held.trim_start();
-                if let Some(rest) = trimmed.strip_prefix(self.open) {
+                if let Some(rest) = trimmed.strip_prefix(self.open.as_str()) {
                     self.held = rest.to_owned();
                     self.state = State::ThinkingStart;
                     return true;
@@ -80,28 +89,28 @@ impl ThinkTags {
     }
 
     fn step_thinking(&mut self, piece: &mut Piece) -> bool {
-        if let Some((thinking, rest)) = self.held.split_once(self.close) {
-            piece.thinking.push_str(thinking.trim_end());
+        if let Some((thinking, rest)) = self.held.split_once(self.close.as_str()) {
+            let end = if self.trims {
+                thinking.trim_end()
+            } else {
+                thinking
+            };
+            piece.thinking.push_str(end);
             self.held = rest.to_owned();
             self.state = State::ContentStart;
             return true;
         }
         // Held back: a possible beginning of the tag, and the white space before it.
-        let tag = (1..self.close.len())
-            .rev()
-            .find(|&n| self.held.ends_with(&self.close[..n]))
-            .unwrap_or(0);
-        let decided = self.held.len() - tag;
-        let decided = self
-            .held
-            .get(..decided)
-            .map_or(0, |text| text.trim_end().len());
+        let mut decided = self.held.len() - overlap(&self.held, &self.close);
+        if self.trims {
+            decided = self.held[..decided].trim_end().len();
+        }
         piece.thinking.extend(self.held.drain(..decided));
         false
     }
 }
 
-impl Parser for ThinkTags {
+impl Parser for Thinking {
     fn push(&mut self, text: &str) -> Result<Piece, ParseError> {
         self.held.push_str(text);
         let mut piece = Piece::default();
@@ -127,23 +136,13 @@ impl Parser for ThinkTags {
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
+    use crate::parser::cut::{check_cuts, joined};
 
-    fn parse(prompt: &str, pieces: &[&str]) -> (String, String) {
-        let mut parser = ThinkTags::new(prompt);
-        let mut all = Piece::default();
-        for piece in pieces
-            .iter()
-            .map(|text| parser.push(text).unwrap())
-            .collect::<Vec<_>>()
-        {
-            all.content += &piece.content;
-            all.thinking += &piece.thinking;
-        }
-        let last = parser.finish().unwrap();
-        (all.thinking + &last.thinking, all.content + &last.content)
+    fn parse(inside: bool, text: &str) -> (String, String) {
+        let mut parser = Thinking::new("<think>", "</think>", inside).trimmed();
+        let piece = joined(&mut parser, [text]).unwrap();
+        (piece.thinking, piece.content)
     }
 
     fn pair(thinking: &str, content: &str) -> (String, String) {
@@ -153,48 +152,41 @@ mod tests {
     #[test]
     fn thinking_is_split_from_content() {
         assert_eq!(
-            parse("", &["<think>\nwhy\n</think>\n\nbecause"]),
+            parse(false, "<think>\nwhy\n</think>\n\nbecause"),
             pair("why", "because")
         );
     }
 
     #[test]
     fn answer_without_tags_is_content() {
-        assert_eq!(parse("", &[" <b>x</b>"]), pair("", " <b>x</b>"));
+        assert_eq!(parse(false, " <b>x</b>"), pair("", " <b>x</b>"));
     }
 
     #[test]
     fn prompt_that_opened_the_tag_starts_inside() {
-        assert_eq!(parse("…<think>\n", &["why</think>yes"]), pair("why", "yes"));
+        assert_eq!(parse(true, "why</think>yes"), pair("why", "yes"));
     }
 
     #[test]
     fn unfinished_thinking_stays_thinking() {
         assert_eq!(
-            parse("", &["<think>on and on </thi"]),
+            parse(false, "<think>on and on </thi"),
             pair("on and on </thi", "")
         );
     }
 
-    proptest! {
-        #[test]
-        fn cuts_do_not_matter(
-            text in r"( |\n)?(<think>)?[a-zé<\n /]{0,12}(</think>)?[a-z <]{0,8}",
-            cuts in proptest::collection::vec(0_usize..64, 0..8),
-        ) {
-            let mut cuts: Vec<usize> = cuts
-                .into_iter()
-                .filter(|&cut| cut < text.len() && text.is_char_boundary(cut))
-                .collect();
-            cuts.sort_unstable();
-            let mut pieces = Vec::new();
-            let mut start = 0;
-            for cut in cuts {
-                pieces.push(&text[start..cut]);
-                start = cut;
-            }
-            pieces.push(&text[start..]);
-            prop_assert_eq!(parse("", &pieces), parse("", &[&text]));
-        }
+    #[test]
+    fn cuts_do_not_matter() {
+        let new = || Box::new(Thinking::new("<think>", "</think>", false)) as Box<dyn Parser>;
+        check_cuts(
+            new,
+            r"( |\n)?(<think>)?[a-zé<\n /]{0,12}(</think>)?[a-z <]{0,8}",
+        );
+        let trimmed =
+            || Box::new(Thinking::new("<think>", "</think>", true).trimmed()) as Box<dyn Parser>;
+        check_cuts(
+            trimmed,
+            r"( |\n)?[a-zé<\n /]{0,12}(</think>)?[a-z <\n]{0,8}",
+        );
     }
 }

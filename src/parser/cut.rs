@@ -1,0 +1,47 @@
+//! For tests: the law that the way in which an answer is cut does not matter.
+
+use proptest::prelude::*;
+use proptest::strategy::ValueTree as _;
+use proptest::test_runner::TestRunner;
+
+use super::{ParseError, Parser, Piece};
+
+/// All that a parser makes of these texts.
+pub(crate) fn joined<'a>(
+    parser: &mut dyn Parser,
+    texts: impl IntoIterator<Item = &'a str>,
+) -> Result<Piece, ParseError> {
+    let mut all = Piece::default();
+    let mut add = |piece: Piece| {
+        all.content += &piece.content;
+        all.thinking += &piece.thinking;
+        all.tool_calls.extend(piece.tool_calls);
+    };
+    for text in texts {
+        add(parser.push(text)?);
+    }
+    add(parser.finish()?);
+    Ok(all)
+}
+
+/// Checks texts of a pattern: whole, by characters, and cut anywhere, they mean the same.
+pub(crate) fn check_cuts(new: impl Fn() -> Box<dyn Parser>, pattern: &str) {
+    let mut runner = TestRunner::deterministic();
+    let texts = proptest::string::string_regex(pattern).unwrap();
+    for _ in 0..300 {
+        let text = texts.new_tree(&mut runner).unwrap().current();
+        let whole = joined(&mut *new(), [text.as_str()]);
+        let characters: Vec<String> = text.chars().map(String::from).collect();
+        let by_character = joined(&mut *new(), characters.iter().map(String::as_str));
+        assert_eq!(whole, by_character, "{text:?}");
+        let at = (0..=text.len()).new_tree(&mut runner).unwrap().current();
+        if text.is_char_boundary(at) {
+            let (front, back) = text.split_at(at);
+            assert_eq!(
+                whole,
+                joined(&mut *new(), [front, back]),
+                "{front:?} {back:?}"
+            );
+        }
+    }
+}

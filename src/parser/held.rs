@@ -1,0 +1,40 @@
+//! What has to wait: the end of a text that may be the beginning of a tag.
+
+/// Length of the longest end of `text` that begins `tag` and is not all of it.
+pub(super) fn overlap(text: &str, tag: &str) -> usize {
+    let longest = tag.len().saturating_sub(1).min(text.len());
+    (1..=longest)
+        .rev()
+        .find(|&n| tag.is_char_boundary(n) && text.ends_with(&tag[..n]))
+        .unwrap_or(0)
+}
+
+/// The same for several tags: the longest one counts.
+pub(super) fn overlap_any(text: &str, tags: &[&str]) -> usize {
+    let lengths = tags.iter().map(|tag| overlap(text, tag));
+    lengths.max().unwrap_or(0)
+}
+
+/// Takes from the front of `held` what cannot belong to a tag any more; neither can the white space
+/// before it, which waits with it.
+pub(super) fn take_decided(held: &mut String, tags: &[&str]) -> String {
+    let undecided = overlap_any(held, tags);
+    let decided = held[..held.len() - undecided].trim_end().len();
+    held.drain(..decided).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_longest_beginning_of_a_tag_waits() {
+        assert_eq!(overlap("abc<to", "<tool>"), 3);
+        assert_eq!(overlap("abc<tool>", "<tool>"), 0);
+        assert_eq!(overlap("x<｜", "<｜end｜>"), 1 + '｜'.len_utf8());
+        assert_eq!(overlap_any("a</", &["<think>", "</think>"]), 2);
+        let mut held = "text \n<".to_owned();
+        assert_eq!(take_decided(&mut held, &["<x>"]), "text");
+        assert_eq!(held, " \n<");
+    }
+}

@@ -1,0 +1,320 @@
+//! Tool calls as JSON behind a tag, for templates that no family's parser is known for.
+//!
+//! The rules are those of Ollama's `tools` package: the tag is taken literally, a call needs the
+//! name of a declared tool and a JSON object. It is looked for whenever an object may have ended,
+//! so that the way in which the text arrives does not matter.
+
+use serde_json::{Map, Value};
+
+use super::held::overlap;
+use super::{ParseError, Parser, Piece};
+use crate::chat::{ToolCall, ToolCallFunction, ToolDefinition};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    LookingForTag,
+    Calling,
+    /// What comes is content.
+    Done,
+}
+
+/// Finds tool calls in content.
+#[derive(Debug)]
+pub struct ToolCalls {
+    tag: String,
+    names: Vec<String>,
+    state: State,
+    buffer: String,
+    n_calls: u32,
+}
+
+impl ToolCalls {
+    /// A parser for calls of these tools behind a tag; `{` and `[` stand for JSON without a tag.
+    pub fn new(tag: &str, tools: &[ToolDefinition]) -> Self {
+        Self {
+            tag: tag.to_owned(),
+            names: tools
+                .iter()
+                .map(|tool| tool.function.name.clone())
+                .collect(),
+            state: State::LookingForTag,
+            buffer: String::new(),
+            n_calls: 0,
+        }
+    }
+
+    /// The answer must begin with JSON to be a call.
+    fn is_bare(&self) -> bool {
+        self.tag == "{" || self.tag == "["
+    }
+
+    fn feed(&mut self, text: &str, piece: &mut Piece) {
+        if self.state == State::Done {
+            piece.content.push_str(text);
+            return;
+        }
+        self.buffer.push_str(text);
+        if self.state == State::LookingForTag && !self.look_for_tag(piece) {
+            return;
+        }
+        while let Some(call) = self.call() {
+            piece.tool_calls.push(call);
+        }
+        if self.is_balanced() {
+            self.state = State::Done;
+            piece.content.push_str(&std::mem::take(&mut self.buffer));
+        }
+    }
+
+    /// Lets through what comes before the tag; true when it was found.
+    fn look_for_tag(&mut self, piece: &mut Piece) -> bool {
+        let found = self.buffer.find(&self.tag);
+        let end = found.unwrap_or(self.buffer.len() - overlap(&self.buffer, &self.tag));
+        let before: String = self.buffer.drain(..end).collect();
+        let is_content = self.is_bare() && !before.trim().is_empty();
+        piece.content.push_str(&before);
+        if is_content {
+            self.state = State::Done;
+            piece.content.push_str(&std::mem::take(&mut self.buffer));
+            return false;
+        }
+        if found.is_some() {
+            self.state = State::Calling;
+        }
+        found.is_some()
+    }
+
+    /// Takes the next complete call from the buffer.
+    fn call(&mut self) -> Option<ToolCall> {
+        let (name, name_end) = find_name(&self.names, &self.buffer)?;
+        let (arguments, end) = find_arguments(name, &self.buffer)?;
+        let call = ToolCall {
+            function: ToolCallFunction {
+                index: self.n_calls,
+                name: name.to_owned(),
+                arguments,
+            },
+            ..ToolCall::default()
+        };
+        self.n_calls += 1;
+        self.buffer.drain(..end.max(name_end));
+        Some(call)
+    }
+
+    /// Bare JSON has ended: what follows is content.
+    fn is_balanced(&self) -> bool {
+        let (open, close) = match self.tag.as_str() {
+            "{" => ('{', '}'),
+            "[" => ('[', ']'),
+            _ => return false,
+        };
+        let mut depth = 0_i32;
+        let mut scan = Scan::default();
+        self.buffer.chars().any(|c| {
+            if !scan.is_outside(c) {
+                return false;
+            }
+            if c == open {
+                depth += 1;
+            } else if c == close {
+                depth -= 1;
+                return depth == 0;
+            }
+            false
+        })
+    }
+
+    /// What is shown of a call that never became one.
+    fn leftover(&mut self) -> String {
+        let rest = std::mem::take(&mut self.buffer);
+        match self.state {
+            State::LookingForTag => rest,
+            _ if self.n_calls == 0 && self.is_bare() => rest,
+            _ => String::new(),
+        }
+    }
+}
+
+impl Parser for ToolCalls {
+    fn push(&mut self, text: &str) -> Result<Piece, ParseError> {
+        let mut piece = Piece::default();
+        for part in text.split_inclusive(['}', ']']) {
+            self.feed(part, &mut piece);
+        }
+        Ok(piece)
+    }
+
+    fn finish(&mut self) -> Result<Piece, ParseError> {
+        Ok(Piece {
+            content: self.leftover(),
+            ..Piece::default()
+        })
+    }
+}
+
+/// Which characters are outside JSON strings.
+#[derive(Debug, Default)]
+struct Scan {
+    in_string: bool,
+    escaped: bool,
+}
+
+impl Scan {
+    fn is_outside(&mut self, c: char) -> bool {
+        if self.escaped {
+            self.escaped = false;
+            return false;
+        }
+        match c {
+            '\\' => self.escaped = true,
+            '"' => self.in_string = !self.in_string,
+            _ => return !self.in_string,
+        }
+        false
+    }
+}
+
+/// The earliest name in a text, the longest at that place, and where it ends. None as long as the
+/// text ends with what may become a longer one.
+fn find_name<'a>(names: &'a [String], text: &str) -> Option<(&'a str, usize)> {
+    if names.iter().any(|name| overlap(text, name) > 0) {
+        return None;
+    }
+    names
+        .iter()
+        .filter(|name| !name.is_empty())
+        .filter_map(|name| Some((text.find(name.as_str())?, name)))
+        .min_by_key(|(start, name)| (*start, usize::MAX - name.len()))
+        .map(|(start, name)| (name.as_str(), start + name.len()))
+}
+
+/// The arguments in the first complete object of a text that has some, and where it ends (its last
+/// brace).
+pub fn find_arguments(tool: &str, text: &str) -> Option<(Map<String, Value>, usize)> {
+    let mut start = None;
+    let mut depth = 0_i32;
+    let mut scan = Scan::default();
+    for (at, c) in text.char_indices() {
+        if !scan.is_outside(c) {
+            continue;
+        }
+        if c == '{' {
+            if depth == 0 {
+                start = Some(at);
+            }
+            depth += 1;
+        } else if c == '}' {
+            depth -= 1;
+            if depth == 0
+                && let Some(start) = start.take()
+                && let Ok(object) = serde_json::from_str::<Map<String, Value>>(&text[start..=at])
+            {
+                return match arguments_in(tool, &object) {
+                    Found::Arguments(arguments) => Some((arguments, at)),
+                    Found::NoCall => None,
+                    Found::Nothing => Some((object, at)),
+                };
+            }
+            depth = depth.max(0);
+        }
+    }
+    None
+}
+
+enum Found {
+    Arguments(Map<String, Value>),
+    /// A name without arguments.
+    NoCall,
+    Nothing,
+}
+
+fn arguments_in(tool: &str, object: &Map<String, Value>) -> Found {
+    let read = |key: &str| match object.get(key) {
+        Some(Value::Object(map)) => Some(map.clone()),
+        Some(Value::String(text)) => serde_json::from_str(text).ok(),
+        _ => None,
+    };
+    if object.contains_key("name") {
+        return read("arguments")
+            .or_else(|| read("parameters"))
+            .map_or(Found::NoCall, Found::Arguments);
+    }
+    if let Some(arguments) = read(tool) {
+        return Found::Arguments(arguments);
+    }
+    for value in object.values() {
+        let children = match value {
+            Value::Object(_) => std::slice::from_ref(value),
+            Value::Array(items) => items,
+            _ => continue,
+        };
+        for child in children.iter().filter_map(Value::as_object) {
+            match arguments_in(tool, child) {
+                Found::Nothing => {}
+                found => return found,
+            }
+        }
+    }
+    Found::Nothing
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::parser::cut::{check_cuts, joined};
+
+    fn tools() -> Vec<ToolDefinition> {
+        ["get", "get_weather"]
+            .map(|name| {
+                serde_json::from_value(json!({"type": "function", "function": {"name": name}}))
+                    .unwrap()
+            })
+            .to_vec()
+    }
+
+    fn parse(tag: &str, text: &str) -> Piece {
+        joined(&mut ToolCalls::new(tag, &tools()), [text]).unwrap()
+    }
+
+    #[test]
+    fn calls_behind_a_tag_are_found_in_order() {
+        let call = r#"{"name": "get_weather", "arguments": {"city": "Paris"}}"#;
+        let text =
+            format!("Well. <call>{call}</call> <call>{{\"name\": \"get\", \"parameters\": {{}}}}");
+        let piece = parse("<call>", &text);
+        assert_eq!(piece.content, "Well. ");
+        let calls: Vec<_> = piece
+            .tool_calls
+            .iter()
+            .map(|call| (call.function.index, call.function.name.as_str()))
+            .collect();
+        assert_eq!(calls, [(0, "get_weather"), (1, "get")]);
+        assert_eq!(piece.tool_calls[0].function.arguments["city"], "Paris");
+    }
+
+    #[test]
+    fn bare_json_must_come_first_and_is_shown_if_it_is_no_call() {
+        assert_eq!(
+            parse("{", "a {\"name\": \"get\"}").content,
+            "a {\"name\": \"get\"}"
+        );
+        assert_eq!(
+            parse("{", "{\"x\": 1} and more").content,
+            "{\"x\": 1} and more"
+        );
+        assert_eq!(parse("{", "{\"x\": ").content, "{\"x\": ");
+    }
+
+    #[test]
+    fn cuts_do_not_matter() {
+        for tag in ["<call>", "{", "["] {
+            let new = || Box::new(ToolCalls::new(tag, &tools())) as Box<dyn Parser>;
+            check_cuts(
+                new,
+                r#"[a ]{0,3}(<call>|\[)?\{"name": ?"get(_weather)?", "arguments": \{"a": ?("\}")?1?\}\}[a\]\} ]{0,4}(\{"name"|get)?"#,
+            );
+        }
+    }
+}
