@@ -24,6 +24,16 @@ mod value;
 
 pub use value::{Content, List, Typed, Value};
 
+/// A number as Go prints it without a verb: `5`, `1e+06`.
+pub fn float_text(value: f64) -> String {
+    number::general(value, None)
+}
+
+/// A text as Go's `strconv.Quote` writes it.
+pub fn quote(text: &str) -> String {
+    escape::quote(text.as_bytes(), false)
+}
+
 /// How deep parentheses, branches and bodies may lie in each other; also the length of `else if`.
 const MAX_NESTING: usize = 150;
 /// How deep nodes, parentheses and calls of templates may lie in each other while rendering.

@@ -1,5 +1,21 @@
 //! The built-in renderers by name (`RENDERER` of a Modelfile, `renderer` of a model's config).
 
+mod cogito;
+mod cohere;
+mod common;
+mod deepseek;
+mod functiongemma;
+mod gemma4;
+mod glimmer;
+mod glm;
+mod laguna;
+mod lfm2;
+mod nemotron;
+mod olmo3;
+mod qwen35;
+mod qwen3_coder;
+mod qwen3_vl;
+
 use super::{RenderError, RenderInput};
 
 /// A built-in renderer.
@@ -15,7 +31,164 @@ pub struct Entry {
 }
 
 /// One line for each name.
-static TABLE: &[Entry] = &[];
+static TABLE: &[Entry] = &[
+    Entry {
+        name: "qwen3-coder",
+        bos: "",
+        images: false,
+        render: qwen3_coder::render,
+    },
+    Entry {
+        name: "qwen3-vl-instruct",
+        bos: "",
+        images: true,
+        render: qwen3_vl::instruct,
+    },
+    Entry {
+        name: "qwen3-vl-thinking",
+        bos: "",
+        images: true,
+        render: qwen3_vl::thinking,
+    },
+    Entry {
+        name: "qwen3.5",
+        bos: "",
+        images: true,
+        render: qwen35::qwen35,
+    },
+    Entry {
+        name: "qwen3.8",
+        bos: "",
+        images: true,
+        render: qwen35::qwen38,
+    },
+    Entry {
+        name: "ornith",
+        bos: "",
+        images: true,
+        render: qwen35::ornith,
+    },
+    Entry {
+        name: "cogito",
+        bos: "<｜begin▁of▁sentence｜>",
+        images: false,
+        render: cogito::render,
+    },
+    Entry {
+        name: "deepseek3.1",
+        bos: "<｜begin▁of▁sentence｜>",
+        images: false,
+        render: deepseek::render,
+    },
+    Entry {
+        name: "olmo3",
+        bos: "",
+        images: false,
+        render: olmo3::olmo3,
+    },
+    Entry {
+        name: "olmo3.1",
+        bos: "",
+        images: false,
+        render: olmo3::olmo31,
+    },
+    Entry {
+        name: "olmo3-think",
+        bos: "",
+        images: false,
+        render: olmo3::think,
+    },
+    Entry {
+        name: "olmo3-32b-think",
+        bos: "",
+        images: false,
+        render: olmo3::think_32b,
+    },
+    Entry {
+        name: "nemotron-3-nano",
+        bos: "",
+        images: true,
+        render: nemotron::nano3,
+    },
+    Entry {
+        name: "nemotron-3.5-nano",
+        bos: "",
+        images: true,
+        render: nemotron::nano35,
+    },
+    Entry {
+        name: "gemma4",
+        bos: "<bos>",
+        images: true,
+        render: gemma4::small,
+    },
+    Entry {
+        name: "gemma4-small",
+        bos: "<bos>",
+        images: true,
+        render: gemma4::small,
+    },
+    Entry {
+        name: "gemma4-large",
+        bos: "<bos>",
+        images: true,
+        render: gemma4::large,
+    },
+    Entry {
+        name: "functiongemma",
+        bos: "<bos>",
+        images: false,
+        render: functiongemma::render,
+    },
+    Entry {
+        name: "glm-4.7",
+        bos: "",
+        images: false,
+        render: glm::glm47,
+    },
+    Entry {
+        name: "glm-ocr",
+        bos: "",
+        images: true,
+        render: glm::ocr,
+    },
+    Entry {
+        name: "lfm2",
+        bos: "<|startoftext|>",
+        images: true,
+        render: lfm2::instruct,
+    },
+    Entry {
+        name: "lfm2-thinking",
+        bos: "<|startoftext|>",
+        images: true,
+        render: lfm2::thinking,
+    },
+    Entry {
+        name: "laguna",
+        bos: "〈|EOS|〉",
+        images: false,
+        render: laguna::laguna,
+    },
+    Entry {
+        name: "poolside-v1",
+        bos: "〈|EOS|〉",
+        images: false,
+        render: laguna::poolside,
+    },
+    Entry {
+        name: "cohere",
+        bos: "<BOS_TOKEN>",
+        images: false,
+        render: cohere::render,
+    },
+    Entry {
+        name: "glimmer",
+        bos: "<|begin_of_text|>",
+        images: true,
+        render: glimmer::render,
+    },
+];
 
 /// Returns the renderer of that name.
 pub fn find(name: &str) -> Option<&'static Entry> {

@@ -1,0 +1,144 @@
+//! What several families share: tools and values as text, image tags.
+
+use serde_json::{Map, Value};
+
+use crate::chat::typed::TypedTool;
+use crate::chat::{Message, Think};
+use crate::json::go;
+use crate::renderer::RenderInput;
+use crate::template;
+
+/// The tools in Ollama's types.
+pub(super) fn tools(input: &RenderInput<'_>) -> Vec<TypedTool> {
+    input.tools.iter().map(TypedTool::from).collect()
+}
+
+/// Whether thinking is on, `default` if nothing is said.
+pub(super) fn thinks(input: &RenderInput<'_>, default: bool) -> bool {
+    input.think.map_or(default, Think::is_on)
+}
+
+/// Compact JSON of a call's arguments: in the order in which they were sent, what is inside them
+/// by key.
+pub(super) fn arguments_json(arguments: &Map<String, Value>) -> String {
+    let entries = arguments.iter().map(|(key, value)| {
+        let key = go::to_string(&key.as_str().into());
+        format!("{key}:{}", json(value))
+    });
+    format!("{{{}}}", entries.collect::<Vec<_>>().join(","))
+}
+
+/// Compact JSON, maps by key.
+pub(super) fn json(value: &Value) -> String {
+    go::to_string(&go::sorted_value(value))
+}
+
+/// A value as text: strings as they are, lists and maps as JSON, numbers as Go prints them.
+pub(super) fn value_text(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Number(number) => template::float_text(number.as_f64().unwrap_or_default()),
+        other => json(other),
+    }
+}
+
+/// A value inside the languages of the Gemma family: strings between `quote`, whole numbers
+/// without exponent, maps by key.
+pub(super) fn quoted_value(value: &Value, quote: &str) -> String {
+    match value {
+        Value::Null => "null".to_owned(),
+        Value::Bool(value) => value.to_string(),
+        Value::Number(number) => number_text(number.as_f64().unwrap_or_default()),
+        Value::String(text) => format!("{quote}{text}{quote}"),
+        Value::Array(items) => {
+            let items = items.iter().map(|item| quoted_value(item, quote));
+            format!("[{}]", items.collect::<Vec<_>>().join(","))
+        }
+        Value::Object(map) => quoted_map(map, quote),
+    }
+}
+
+/// A map in those languages.
+pub(super) fn quoted_map(map: &Map<String, Value>, quote: &str) -> String {
+    let sorted = go::sorted(map);
+    let entries = sorted
+        .iter()
+        .map(|(key, value)| format!("{key}:{}", quoted_value(value, quote)));
+    format!("{{{}}}", entries.collect::<Vec<_>>().join(","))
+}
+
+fn number_text(number: f64) -> String {
+    if number.fract() == 0.0 && number.abs() < 9e18 {
+        format!("{number:.0}")
+    } else {
+        template::float_text(number)
+    }
+}
+
+/// Numbers the images of a conversation.
+#[derive(Debug, Default)]
+pub(super) struct Images {
+    n_seen: usize,
+}
+
+impl Images {
+    /// The message's text with a tag for each of its images: at the places that it marks, else in
+    /// front.
+    pub(super) fn tag(&mut self, message: &Message, content: &str) -> String {
+        let first = self.n_seen;
+        self.n_seen += message.images.len();
+        if message.images.is_empty() || content.contains("[img-") {
+            return content.to_owned();
+        }
+        let mut content = content.to_owned();
+        let mut front = String::new();
+        for number in first..self.n_seen {
+            let tag = format!("[img-{number}]");
+            if content.contains("[img]") {
+                content = content.replacen("[img]", &tag, 1);
+            } else {
+                front.push_str(&tag);
+            }
+        }
+        let begins_with_text = content.chars().next().is_some_and(|c| !c.is_whitespace());
+        if !front.is_empty() && begins_with_text {
+            front.push(' ');
+        }
+        front + &content
+    }
+}
+
+/// The index of the last message that asks something: not merely the result of a tool. Without
+/// one, the last index.
+pub(super) fn last_question(messages: &[Message], trims: bool) -> usize {
+    let asks = |message: &Message| {
+        let tagged = Images::default().tag(message, &message.content);
+        let content = if trims { tagged.trim() } else { &tagged };
+        message.role == "user"
+            && !(content.starts_with("<tool_response>") && content.ends_with("</tool_response>"))
+    };
+    let found = messages.iter().rposition(asks);
+    found.unwrap_or(messages.len().saturating_sub(1))
+}
+
+/// The role of a neighbour.
+pub(super) fn role_at(messages: &[Message], index: Option<usize>) -> &str {
+    let message = index.and_then(|index| messages.get(index));
+    message.map_or("", |message| message.role.as_str())
+}
+
+/// A leading system text, and the messages behind it.
+pub(super) fn leading_system<'a>(
+    messages: &'a [Message],
+    roles: &[&str],
+) -> (Option<&'a str>, &'a [Message]) {
+    match messages.split_first() {
+        Some((first, rest)) if roles.contains(&first.role.as_str()) => {
+            (Some(first.content.as_str()), rest)
+        }
+        _ => (None, messages),
+    }
+}
+
+/// How to call functions in Qwen 3's XML, as the models were told in training.
+pub(super) const XML_CALLS: &str = "\n\nIf you choose to call a function ONLY reply in the following format with NO suffix:\n\n<tool_call>\n<function=example_function_name>\n<parameter=example_parameter_1>\nvalue_1\n</parameter>\n<parameter=example_parameter_2>\nThis is the value for the second parameter\nthat can span\nmultiple lines\n</parameter>\n</function>\n</tool_call>\n\n<IMPORTANT>\nReminder:\n- Function calls MUST follow the specified format: an inner <function=...></function> block must be nested within <tool_call></tool_call> XML tags\n- Required parameters MUST be specified\n- You may provide optional reasoning for your function call in natural language BEFORE the function call, but NOT after\n- If there is no function call available, answer the question like normal with your current knowledge and do not tell the user about function calls\n</IMPORTANT>";
