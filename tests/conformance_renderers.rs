@@ -117,11 +117,8 @@ fn old_reasoning() {
 #[test]
 fn sizes_of_gemma4() {
     run("gemma4_renderer.json", |case| {
-        let name = match text(case, "short_name") {
-            "" => text(case, "name"),
-            name => name,
-        };
-        let got = builtin::resolve(text(case, "renderer"), name, text(case, "model_type"));
+        let name = format!("{} {}", text(case, "name"), text(case, "short_name"));
+        let got = builtin::resolve(text(case, "renderer"), &name, text(case, "model_type"));
         same(&got, &text(case, "expected"))
     });
 }

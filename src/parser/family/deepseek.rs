@@ -1,4 +1,4 @@
-//! DeepSeek 3 and Cogito: calls and results of tools between tokens of their own.
+//! `DeepSeek` 3 and Cogito: calls and results of tools between tokens of their own.
 
 use super::call::{Counter, call, object};
 use super::tagged::{continues_content, earliest, find_from, thinks_if_asked};

@@ -1,4 +1,4 @@
-//! FunctionGemma: `call:name{key:<escape>text<escape>,n:1}` between tags.
+//! `FunctionGemma`: `call:name{key:<escape>text<escape>,n:1}` between tags.
 
 use serde_json::{Map, Value};
 

@@ -1,4 +1,4 @@
-//! Cogito: DeepSeek's tokens, with JSON in fences.
+//! Cogito: `DeepSeek`'s tokens, with JSON in fences.
 
 use super::common::{arguments_json, leading_system, role_at, thinks, tools};
 use crate::chat::typed::Spelling;

@@ -42,29 +42,36 @@ pub(super) fn value_text(value: &Value) -> String {
     }
 }
 
-/// A value inside the languages of the Gemma family: strings between `quote`, whole numbers
-/// without exponent, maps by key.
-pub(super) fn quoted_value(value: &Value, quote: &str) -> String {
-    match value {
-        Value::Null => "null".to_owned(),
-        Value::Bool(value) => value.to_string(),
-        Value::Number(number) => number_text(number.as_f64().unwrap_or_default()),
-        Value::String(text) => format!("{quote}{text}{quote}"),
-        Value::Array(items) => {
-            let items = items.iter().map(|item| quoted_value(item, quote));
-            format!("[{}]", items.collect::<Vec<_>>().join(","))
-        }
-        Value::Object(map) => quoted_map(map, quote),
-    }
+/// How a language of Gemma's family writes the values of arguments.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Quoted {
+    /// Stands before and after texts.
+    pub(super) quote: &'static str,
+    pub(super) null: &'static str,
 }
 
-/// A map in those languages.
-pub(super) fn quoted_map(map: &Map<String, Value>, quote: &str) -> String {
-    let sorted = go::sorted(map);
-    let entries = sorted
-        .iter()
-        .map(|(key, value)| format!("{key}:{}", quoted_value(value, quote)));
-    format!("{{{}}}", entries.collect::<Vec<_>>().join(","))
+impl Quoted {
+    pub(super) fn value(self, value: &Value) -> String {
+        match value {
+            Value::Null => self.null.to_owned(),
+            Value::Bool(value) => value.to_string(),
+            Value::Number(number) => number_text(number.as_f64().unwrap_or_default()),
+            Value::String(text) => format!("{0}{text}{0}", self.quote),
+            Value::Array(items) => {
+                let items = items.iter().map(|item| self.value(item));
+                format!("[{}]", items.collect::<Vec<_>>().join(","))
+            }
+            Value::Object(map) => self.map(map),
+        }
+    }
+
+    pub(super) fn map(self, map: &Map<String, Value>) -> String {
+        let sorted = go::sorted(map);
+        let entries = sorted
+            .iter()
+            .map(|(key, value)| format!("{key}:{}", self.value(value)));
+        format!("{{{}}}", entries.collect::<Vec<_>>().join(","))
+    }
 }
 
 fn number_text(number: f64) -> String {

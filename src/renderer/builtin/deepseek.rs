@@ -1,4 +1,4 @@
-//! DeepSeek 3.1.
+//! `DeepSeek` 3.1.
 
 use super::common::{arguments_json, thinks, tools};
 use crate::chat::Message;

@@ -1,12 +1,17 @@
-//! FunctionGemma: declarations, calls and results in a language of its own.
+//! `FunctionGemma`: declarations, calls and results in a language of its own.
 
 use crate::chat::typed::{TypedProperty, TypedTool};
 use crate::chat::{Message, ToolCall};
 use crate::renderer::{RenderError, RenderInput};
 
-use super::common::{leading_system, quoted_map, role_at, tools};
+use super::common::{Quoted, leading_system, role_at, tools};
 
 const QUOTE: &str = "<escape>";
+/// A null stands as Go prints it.
+const DIALECT: Quoted = Quoted {
+    quote: QUOTE,
+    null: "<nil>",
+};
 const SYSTEM: &str = "You can do function calling with the following functions:";
 
 /// What the turn before was.
@@ -104,7 +109,7 @@ fn call_text(call: &ToolCall) -> String {
     format!(
         "<start_function_call>call:{}{}<end_function_call>",
         function.name,
-        quoted_map(&function.arguments, QUOTE)
+        DIALECT.map(&function.arguments)
     )
 }
 

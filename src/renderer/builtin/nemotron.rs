@@ -46,7 +46,7 @@ fn render(input: &RenderInput<'_>, is_35: bool) -> String {
     for (index, message) in messages.iter().enumerate() {
         let is_old = last_user.is_some_and(|last| index < last);
         match message.role.as_str() {
-            "assistant" => assistant(message, is_old, is_35, &mut text),
+            "assistant" => assistant(message, &with_thinking(message, is_35), is_old, &mut text),
             "user" | "system" => {
                 let mut content = images.tag(message, &message.content);
                 if !is_35 {
@@ -100,13 +100,12 @@ fn without_toggles(text: &str) -> String {
     parts.collect::<Vec<_>>().join("</think>")
 }
 
-fn assistant(message: &Message, is_old: bool, is_35: bool, text: &mut String) {
-    let content = with_thinking(message, is_35);
+fn assistant(message: &Message, content: &str, is_old: bool, text: &mut String) {
     *text += "<|im_start|>assistant\n";
     if message.tool_calls.is_empty() {
-        *text += &plain(&content, is_old);
+        *text += &plain(content, is_old);
     } else {
-        *text += &before_calls(&content, is_old);
+        *text += &before_calls(content, is_old);
         for call in &message.tool_calls {
             *text += &format!("<tool_call>\n<function={}>\n", call.function.name);
             for (key, value) in &call.function.arguments {

@@ -32,7 +32,7 @@ pub(super) fn think_32b(input: &RenderInput<'_>) -> Result<String, RenderError> 
 }
 
 /// The first system message; the others are left out.
-fn system<'a>(messages: &'a [Message]) -> Option<&'a str> {
+fn system(messages: &[Message]) -> Option<&str> {
     let found = messages.iter().find(|message| message.role == "system");
     found.map(|message| message.content.as_str())
 }

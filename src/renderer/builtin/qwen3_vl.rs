@@ -44,8 +44,10 @@ fn render(input: &RenderInput<'_>, thinks: bool) -> String {
                 text += &format!("<|im_start|>system\n{content}<|im_end|>\n");
             }
             "assistant" => {
-                let shows_thinking = thinks && index > last_question;
-                assistant(message, &content, shows_thinking, is_last, &mut text);
+                let shown =
+                    thinks && index > last_question && (is_last || !message.thinking.is_empty());
+                let thinking = shown.then(|| message.thinking.trim_matches('\n'));
+                assistant(message, &content, thinking, &mut text);
                 if !is_prefill {
                     text += "<|im_end|>\n";
                 }
@@ -71,16 +73,10 @@ fn render(input: &RenderInput<'_>, thinks: bool) -> String {
     text
 }
 
-fn assistant(
-    message: &Message,
-    content: &str,
-    shows_thinking: bool,
-    is_last: bool,
-    text: &mut String,
-) {
+fn assistant(message: &Message, content: &str, thinking: Option<&str>, text: &mut String) {
     *text += "<|im_start|>assistant\n";
-    if shows_thinking && (is_last || !message.thinking.is_empty()) {
-        *text += &format!("<think>\n{}", message.thinking.trim_matches('\n'));
+    if let Some(thinking) = thinking {
+        *text += &format!("<think>\n{thinking}");
         if !content.is_empty() {
             *text += &format!("\n</think>\n\n{}", content.trim_start_matches('\n'));
         }

@@ -48,24 +48,25 @@ struct Gemma4 {
 pub(super) fn new(start: &Start<'_>) -> Box<dyn Parser> {
     let thinks = thinks_if_asked(start);
     let after_tool = start.last.is_some_and(|last| last.role == "tool");
-    Box::new(Gemma4::new(start, thinks, thinks && after_tool))
+    let state = if thinks && after_tool {
+        State::Thinking
+    } else {
+        State::Content
+    };
+    Box::new(Gemma4::new(start, thinks, state))
 }
 
 /// What it thinks is dropped.
 pub(super) fn without_thinking(start: &Start<'_>) -> Box<dyn Parser> {
-    Box::new(Gemma4::new(start, false, false))
+    Box::new(Gemma4::new(start, false, State::Content))
 }
 
 impl Gemma4 {
-    fn new(start: &Start<'_>, shows_thinking: bool, in_thinking: bool) -> Self {
+    fn new(start: &Start<'_>, shows_thinking: bool, state: State) -> Self {
         Self {
             tools: start.tools.to_vec(),
             shows_thinking,
-            state: if in_thinking {
-                State::Thinking
-            } else {
-                State::Content
-            },
+            state,
             held: String::new(),
             n_searched: 0,
             counter: Counter::default(),

@@ -27,7 +27,7 @@ fn mend(text: &str, may_close: bool) -> String {
 
 /// Closes a text that was not, before the brackets that follow it.
 fn close_text(text: &str) -> String {
-    if text.matches(QUOTE).count() % 2 == 0 {
+    if text.matches(QUOTE).count().is_multiple_of(2) {
         return text.to_owned();
     }
     let trimmed = text.trim_end();

@@ -4,10 +4,10 @@
 
 use serde_json::{Map, Value};
 
-use super::QUOTE;
+use super::{DIALECT, QUOTE};
 use crate::chat::typed::{Properties, TypedProperty, TypedTool};
 use crate::json::go;
-use crate::renderer::builtin::common::quoted_value;
+use crate::renderer::builtin::common::Quoted;
 
 /// Keywords that are no names of properties, even where properties are expected.
 const KEYWORDS: [&str; 5] = ["description", "type", "properties", "required", "nullable"];
@@ -150,7 +150,13 @@ fn property_text(schema: &Map<String, Value>) -> String {
     if let Some(values) = list("enum").filter(|values| kind == "STRING" && !values.is_empty()) {
         let values = values.iter().map(|value| match value {
             Value::String(text) => quoted(text),
-            other => quoted(&quoted_value(other, "")),
+            other => quoted(
+                &Quoted {
+                    quote: "",
+                    ..DIALECT
+                }
+                .value(other),
+            ),
         });
         parts.push(format!("enum:[{}]", values.collect::<Vec<_>>().join(",")));
     }
@@ -183,19 +189,19 @@ fn type_text(kinds: &[String]) -> Option<String> {
 fn items_text(items: &Map<String, Value>) -> String {
     let sorted = go::sorted(items);
     let parts = sorted.iter().filter(|(_, value)| !value.is_null());
-    let parts = parts.filter_map(|(key, value)| match key.as_str() {
+    let parts = parts.map(|(key, value)| match key.as_str() {
         "properties" => {
             let inner = value.as_object().map(properties_text);
-            Some(format!("properties:{{{}}}", inner.unwrap_or_default()))
+            format!("properties:{{{}}}", inner.unwrap_or_default())
         }
-        "required" => Some(format!("required:[{}]", quoted_list(&strings(Some(value))))),
-        "type" => Some(type_text(&type_names(Some(value))).unwrap_or_default()),
-        key => Some(format!("{key}:{}", schema_value(value))),
+        "required" => format!("required:[{}]", quoted_list(&strings(Some(value)))),
+        "type" => type_text(&type_names(Some(value))).unwrap_or_default(),
+        key => format!("{key}:{}", schema_value(value)),
     });
     parts.collect::<Vec<_>>().join(",")
 }
 
-/// As [`quoted_value`], with quotes around keys, too.
+/// As [`Quoted::value`], with quotes around keys, too.
 fn schema_value(value: &Value) -> String {
     match value {
         Value::Array(items) => {
@@ -209,7 +215,7 @@ fn schema_value(value: &Value) -> String {
                 .map(|(key, value)| format!("{}:{}", quoted(key), schema_value(value)));
             format!("{{{}}}", entries.collect::<Vec<_>>().join(","))
         }
-        other => quoted_value(other, QUOTE),
+        other => DIALECT.value(other),
     }
 }
 

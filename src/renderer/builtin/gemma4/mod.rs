@@ -2,12 +2,16 @@
 
 mod declare;
 
-use super::common::{Images, leading_system, quoted_map, thinks, tools};
+use super::common::{Images, Quoted, leading_system, thinks, tools};
 use crate::chat::{Message, ToolCall};
 use crate::renderer::{RenderError, RenderInput};
 
 /// Around strings.
 const QUOTE: &str = "<|\"|>";
+const DIALECT: Quoted = Quoted {
+    quote: QUOTE,
+    null: "null",
+};
 
 pub(super) fn small(input: &RenderInput<'_>) -> Result<String, RenderError> {
     Ok(render(input, false))
@@ -151,7 +155,7 @@ fn result_name<'a>(result: &'a Message, calls: &'a [ToolCall]) -> &'a str {
 
 fn call_text(call: &ToolCall) -> String {
     let function = &call.function;
-    let arguments = quoted_map(&function.arguments, QUOTE);
+    let arguments = DIALECT.map(&function.arguments);
     format!("<|tool_call>call:{}{arguments}<tool_call|>", function.name)
 }
 
