@@ -5,6 +5,7 @@
 //! request over the same store gives the same digests.
 
 mod config;
+pub mod detect;
 mod files;
 mod parts;
 mod source;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::detect;
 use super::files::{self, Wanted};
 use super::parts::Parts;
 use super::{CreateError, CreateRequest};
@@ -31,7 +32,7 @@ pub(super) fn collect(parts: &mut Parts<'_>, request: &CreateRequest) -> Result<
         }
         None => {
             files::add(parts, &request.files, Wanted::Model)?;
-            Base::default()
+            recognise(parts)?
         }
     };
     if !request.adapters.is_empty() {
@@ -42,6 +43,20 @@ pub(super) fn collect(parts: &mut Parts<'_>, request: &CreateRequest) -> Result<
     }
     if from.is_none() && parts.weights().next().is_none() {
         return Err(CreateError::bad("no base model was found"));
+    }
+    Ok(base)
+}
+
+/// Adds the TEMPLATE of a chat template that is known, with its stop texts.
+fn recognise(parts: &mut Parts<'_>) -> Result<Base, CreateError> {
+    let mut base = Base::default();
+    let text = |header: &Metadata| Some(header.string("tokenizer.chat_template")?.to_owned());
+    let texts: Vec<String> = parts.weights().filter_map(|(_, head)| text(head)).collect();
+    for known in texts.iter().filter_map(|text| detect::nearest(text)) {
+        parts.report(format!("using autodetected template {}", known.name));
+        parts.remove(media::MEDIA_TEMPLATE);
+        parts.append(media::MEDIA_TEMPLATE, known.template.as_bytes())?;
+        base.params = serde_json::Map::from_iter([("stop".to_owned(), known.stop().into())]);
     }
     Ok(base)
 }

@@ -31,6 +31,17 @@ pub(super) struct AnswerSpec {
     pub(super) received: Instant,
 }
 
+/// Tokens that an answer may have: as many as asked for, at most ten contexts. `None` = no limit,
+/// where the context's length is not known (0).
+pub fn bounded_n_predict(num_predict: i64, n_ctx: u32) -> Option<u32> {
+    let n_predict = u32::try_from(num_predict);
+    if n_ctx == 0 {
+        return n_predict.ok();
+    }
+    let limit = n_ctx.saturating_mul(10);
+    Some(n_predict.map_or(limit, |n_predict| n_predict.min(limit)))
+}
+
 /// Translates options into the engine's parameters.
 pub(super) fn params(
     common: &RequestOptions,
@@ -39,15 +50,11 @@ pub(super) fn params(
     prompt: Vec<PromptPart>,
     constraint: Option<Constraint>,
 ) -> GenerateParams {
-    let limit = u64::from(n_ctx) * 10;
-    let n_predict = u64::try_from(options.num_predict)
-        .ok()
-        .filter(|&n| n <= limit);
     GenerateParams {
         prompt,
         add_special: true,
         n_ctx,
-        n_predict: Some(n_predict.unwrap_or(limit).try_into().unwrap_or(u32::MAX)),
+        n_predict: bounded_n_predict(options.num_predict, n_ctx),
         sampling: SamplingParams {
             seed: u32::try_from(options.seed).ok(),
             temperature: options.temperature,

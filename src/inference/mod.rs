@@ -13,9 +13,9 @@ mod prepare;
 mod spec;
 #[cfg(test)]
 mod tests;
-mod truncate;
+pub mod truncate;
 pub mod types;
-mod voice;
+pub mod voice;
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -24,6 +24,7 @@ use futures_util::Stream;
 
 use crate::scheduler::SchedulerHandle;
 use crate::store::Store;
+pub use answer::bounded_n_predict;
 pub use types::{
     ChatRequest, Chunk, Done, DoneReason, EmbedRequest, EmbedResponse, GenerateRequest,
     InferenceError, InferenceErrorKind, Logprob, RequestOptions, Timings, TopLogprob,

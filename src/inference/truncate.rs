@@ -10,14 +10,68 @@ use crate::model::Options;
 use crate::protocol::{PromptPart, Token};
 use crate::scheduler::Lease;
 
+/// Tokens that an image takes, as Ollama reckons.
+const IMAGE_TOKENS: usize = 768;
+
 /// What is left when everything before `from` is dropped but the system messages.
-pub(super) fn keep_from(messages: &[Message], from: usize) -> Vec<Message> {
+pub fn keep_from(messages: &[Message], from: usize) -> Vec<Message> {
     messages
         .iter()
         .enumerate()
         .filter(|(index, message)| *index >= from || message.role == "system")
         .map(|(_, message)| message.clone())
         .collect()
+}
+
+/// Tokens of the images from a message on.
+pub fn image_tokens(messages: &[Message], from: usize) -> usize {
+    let kept = messages.iter().skip(from);
+    kept.map(|message| message.images.len() * IMAGE_TOKENS)
+        .sum()
+}
+
+/// Looks for the longest tail of a history that fits, by bisection: dropping more messages does
+/// not make a prompt longer. The last message always stays.
+#[derive(Debug)]
+pub struct Search {
+    /// Dropping everything before this message does not fit; `None` = not tried yet.
+    too_few: Option<usize>,
+    /// Dropping everything before this one does, or is the last resort.
+    enough: usize,
+}
+
+impl Search {
+    pub fn new(messages: &[Message]) -> Self {
+        Self {
+            too_few: None,
+            enough: messages.len().saturating_sub(1),
+        }
+    }
+
+    /// The message to try as the first one; `None` = found.
+    pub fn next(&self) -> Option<usize> {
+        match self.too_few {
+            None => (self.enough > 0).then_some(0),
+            Some(too_few) if self.enough - too_few > 1 => {
+                Some(usize::midpoint(too_few, self.enough))
+            }
+            Some(_) => None,
+        }
+    }
+
+    /// Whether what [`Self::next`] named fits.
+    pub fn tell(&mut self, from: usize, fits: bool) {
+        if fits {
+            self.enough = from;
+        } else {
+            self.too_few = Some(from);
+        }
+    }
+
+    /// The first message that stays.
+    pub fn found(&self) -> usize {
+        self.enough
+    }
 }
 
 /// A history that was to be fitted.
@@ -28,45 +82,44 @@ pub(super) struct History<'a> {
 
 /// Renders the longest tail of a history that fits `n_ctx`; the last message always stays.
 /// Returns the prompt and the number of messages that were dropped.
-///
-/// The cut is found by bisection: dropping more messages never makes a prompt longer.
 pub(super) async fn fit_history(
     history: &History<'_>,
     lease: &Lease,
     n_ctx: u32,
 ) -> Result<(String, usize), Refusal> {
-    let whole = render(history.voice, history.request, 0).await?;
-    let last = history.request.messages.len().saturating_sub(1);
-    if last == 0 || fits(&whole, lease, n_ctx).await? {
-        return Ok((whole, 0));
-    }
-    // Invariant: dropping `too_few` does not fit, dropping `enough` does or is the last resort.
-    let (mut too_few, mut enough) = (0, last);
-    let mut best = render(history.voice, history.request, last).await?;
-    while enough - too_few > 1 {
-        let middle = usize::midpoint(too_few, enough);
-        let prompt = render(history.voice, history.request, middle).await?;
-        if fits(&prompt, lease, n_ctx).await? {
-            enough = middle;
-            best = prompt;
-        } else {
-            too_few = middle;
+    let messages = &history.request.messages;
+    let mut search = Search::new(messages);
+    let mut best = None;
+    while let Some(from) = search.next() {
+        let prompt = render(history.voice, history.request, from).await?;
+        let n_free = (n_ctx as usize).checked_sub(image_tokens(messages, from));
+        let fits = match n_free {
+            Some(n_free) => fits(&prompt, lease, n_free).await?,
+            None => false,
+        };
+        search.tell(from, fits);
+        if fits {
+            best = Some(prompt);
         }
     }
-    Ok((best, enough))
+    let from = search.found();
+    let prompt = match best {
+        Some(prompt) => prompt,
+        None => render(history.voice, history.request, from).await?,
+    };
+    Ok((prompt, from))
 }
 
-/// Whether a prompt has at most `n_ctx` tokens (a token has at least one byte).
-async fn fits(prompt: &str, lease: &Lease, n_ctx: u32) -> Result<bool, Refusal> {
-    let n_ctx = n_ctx as usize;
-    if prompt.len() <= n_ctx {
+/// Whether a prompt has at most that many tokens (a token has at least one byte).
+async fn fits(prompt: &str, lease: &Lease, n_free: usize) -> Result<bool, Refusal> {
+    if prompt.len() <= n_free {
         return Ok(true);
     }
     let tokens = lease
         .runner()
         .tokenize(vec![prompt.to_owned()], false)
         .await?;
-    Ok(tokens.first().is_none_or(|tokens| tokens.len() <= n_ctx))
+    Ok(tokens.first().is_none_or(|tokens| tokens.len() <= n_free))
 }
 
 /// A prompt that fits its context.
@@ -130,18 +183,25 @@ pub(super) async fn fit_text(
     })
 }
 
+/// How many tokens a prompt keeps that fills its context: the first `n_keep` and half of the rest.
+pub fn prompt_limit(n_ctx: u32, n_keep: usize) -> usize {
+    let n_ctx = n_ctx as usize;
+    let n_rest = n_ctx.saturating_sub(n_keep);
+    n_ctx.saturating_sub((n_rest / 2).max(1))
+}
+
 /// Cuts a single long prompt as Ollama does: the first `n_keep` tokens and the tail stay.
 /// `None` when it fits as it is.
 pub(super) fn cut_tokens(tokens: &[Token], n_ctx: u32, n_keep: i32) -> Option<Vec<Token>> {
-    let n_ctx = n_ctx as usize;
-    if tokens.len() < n_ctx {
+    if tokens.len() < n_ctx as usize {
         return None;
     }
     let keep = usize::try_from(n_keep)
         .unwrap_or(tokens.len())
-        .min(n_ctx.saturating_sub(4));
-    let limit = n_ctx - ((n_ctx - keep) / 2).max(1);
-    let tail = limit.saturating_sub(keep).min(tokens.len() - keep);
+        .min((n_ctx as usize).saturating_sub(4));
+    let tail = prompt_limit(n_ctx, keep)
+        .saturating_sub(keep)
+        .min(tokens.len() - keep);
     let mut cut = tokens[..keep].to_vec();
     cut.extend_from_slice(&tokens[tokens.len() - tail..]);
     Some(cut)

@@ -9,7 +9,7 @@ use crate::chat::{Message, Think, ToolDefinition};
 use crate::model::gguf::Metadata;
 use crate::parser::{Parser, Passthrough, Start, Then, Thinking, ToolCalls, family};
 use crate::renderer::select::{Offer, Path};
-use crate::renderer::{ChatTemplate, GoTemplate, RenderError, RenderInput, builtin};
+use crate::renderer::{ChatTemplate, GoTemplate, RenderError, RenderInput, builtin, images};
 use crate::store::Model;
 
 /// Voices by the digest of the manifest, which everything in them depends on.
@@ -155,7 +155,10 @@ impl Voice {
         let rendered = match (&self.template, &self.go) {
             (Template::Builtin(entry), _) => (entry.render)(input),
             (Template::Jinja(template), _) => template.render(input),
-            (Template::Go, Some(template)) => template.render(input),
+            (Template::Go, Some(template)) => template.render(&RenderInput {
+                messages: &images::tagged(input.messages),
+                ..*input
+            }),
             (Template::Broken(reason), _) => return Err(internal(reason.clone())),
             (Template::Go, None) => Err(RenderError("there is none".to_owned())),
         };
@@ -192,7 +195,7 @@ impl Voice {
             tokens.extend([open.to_owned(), close.to_owned()]);
         }
         if has_tools {
-            tokens.extend(preserved_of_tag(self.tool_tag()));
+            tokens.extend(preserved_of_tag(self.tool_tag()).map(str::to_owned));
         }
         tokens
     }
@@ -251,15 +254,16 @@ pub(super) async fn render(
         .map_err(|error| internal(error.to_string()))?
 }
 
-/// The leading `[…]` or `<…>` part of a tool tag: it may be one token.
-fn preserved_of_tag(tag: &str) -> Option<String> {
-    let close = match tag.chars().next()? {
-        '[' => ']',
-        '<' => '>',
-        _ => return None,
+/// The special token with which a tool tag may begin: its leading `[…]` or `<…>`, else all of it.
+/// A bare bracket of JSON is none.
+pub fn preserved_of_tag(tag: &str) -> Option<&str> {
+    let close = match tag {
+        "" | "{" | "[" => return None,
+        _ if tag.starts_with('[') => ']',
+        _ if tag.starts_with('<') => '>',
+        _ => return Some(tag),
     };
-    let end = tag.find(close)?;
-    Some(tag[..=end].to_owned())
+    Some(tag.find(close).map_or(tag, |end| &tag[..=end]))
 }
 
 fn renderer(model: &Model) -> Template {

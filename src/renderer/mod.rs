@@ -5,6 +5,7 @@
 
 pub mod builtin;
 pub mod go;
+pub mod images;
 pub mod jinja;
 pub mod select;
 

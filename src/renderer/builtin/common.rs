@@ -6,6 +6,7 @@ use crate::chat::typed::TypedTool;
 use crate::chat::{Message, Think};
 use crate::json::go;
 use crate::renderer::RenderInput;
+use crate::renderer::images::Images;
 use crate::template;
 
 /// The tools in Ollama's types.
@@ -79,39 +80,6 @@ fn number_text(number: f64) -> String {
         format!("{number:.0}")
     } else {
         template::float_text(number)
-    }
-}
-
-/// Numbers the images of a conversation.
-#[derive(Debug, Default)]
-pub(super) struct Images {
-    n_seen: usize,
-}
-
-impl Images {
-    /// The message's text with a tag for each of its images: at the places that it marks, else in
-    /// front.
-    pub(super) fn tag(&mut self, message: &Message, content: &str) -> String {
-        let first = self.n_seen;
-        self.n_seen += message.images.len();
-        if message.images.is_empty() || content.contains("[img-") {
-            return content.to_owned();
-        }
-        let mut content = content.to_owned();
-        let mut front = String::new();
-        for number in first..self.n_seen {
-            let tag = format!("[img-{number}]");
-            if content.contains("[img]") {
-                content = content.replacen("[img]", &tag, 1);
-            } else {
-                front.push_str(&tag);
-            }
-        }
-        let begins_with_text = content.chars().next().is_some_and(|c| !c.is_whitespace());
-        if !front.is_empty() && begins_with_text {
-            front.push(' ');
-        }
-        front + &content
     }
 }
 

@@ -3,10 +3,11 @@
 use jiff::ZonedDateTime;
 use serde_json::Value;
 
-use super::common::{Images, tools, value_text};
+use super::common::{tools, value_text};
 use crate::chat::typed::{Spelling, TypedTool};
 use crate::chat::{Message, Think, ToolCall};
 use crate::json::{go, spaced};
+use crate::renderer::images::Images;
 use crate::renderer::{RenderError, RenderInput};
 
 const SYSTEM: &str = "You are a helpful AI assistant.";

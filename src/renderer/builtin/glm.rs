@@ -2,10 +2,11 @@
 
 use serde_json::{Map, Value};
 
-use super::common::{Images, json, role_at, thinks, tools};
+use super::common::{json, role_at, thinks, tools};
 use crate::chat::Think;
 use crate::chat::typed::{Spelling, TypedTool};
 use crate::json::spaced;
+use crate::renderer::images::Images;
 use crate::renderer::{RenderError, RenderInput};
 
 pub(super) fn glm47(input: &RenderInput<'_>) -> Result<String, RenderError> {

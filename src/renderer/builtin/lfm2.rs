@@ -1,9 +1,10 @@
 //! LFM 2: tools as a JSON list, calls as Python.
 
-use super::common::{Images, leading_system, thinks, tools};
+use super::common::{leading_system, thinks, tools};
 use crate::chat::typed::{Spelling, TypedTool};
 use crate::chat::{Message, ToolCall};
 use crate::json::{go, spaced};
+use crate::renderer::images::Images;
 use crate::renderer::{RenderError, RenderInput};
 
 const CALLS: &str = "<|tool_call_start|>";

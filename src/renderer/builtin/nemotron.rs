@@ -2,10 +2,11 @@
 
 use serde_json::Value;
 
-use super::common::{Images, XML_CALLS, leading_system, role_at, thinks, tools};
+use super::common::{XML_CALLS, leading_system, role_at, thinks, tools};
 use crate::chat::typed::{Properties, TypedParameters, TypedProperty, TypedTool};
 use crate::chat::{Message, Think, ThinkLevel};
 use crate::json::go;
+use crate::renderer::images::Images;
 use crate::renderer::{RenderError, RenderInput};
 use crate::template;
 

@@ -1,9 +1,10 @@
 //! Qwen 3.5 and 3.8, and Ornith: tools as JSON, calls in XML, thinking in the history.
 
-use super::common::{Images, XML_CALLS, last_question, role_at, thinks, tools, value_text};
+use super::common::{XML_CALLS, last_question, role_at, thinks, tools, value_text};
 use crate::chat::typed::Spelling;
 use crate::chat::{Message, Think, ThinkLevel};
 use crate::json::spaced;
+use crate::renderer::images::Images;
 use crate::renderer::{RenderError, RenderInput};
 
 /// How the three differ.

@@ -1,9 +1,10 @@
 //! Qwen 3 VL: tools and calls as JSON, images.
 
-use super::common::{Images, arguments_json, last_question, role_at, thinks, tools};
+use super::common::{arguments_json, last_question, role_at, thinks, tools};
 use crate::chat::Message;
 use crate::chat::typed::Spelling;
 use crate::json::spaced;
+use crate::renderer::images::Images;
 use crate::renderer::{RenderError, RenderInput};
 
 pub(super) fn instruct(input: &RenderInput<'_>) -> Result<String, RenderError> {

@@ -4,10 +4,10 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use rustix::process::Signal;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::support::process::Watched;
-use crate::support::{Drover, TestServer, hermetic, program};
+use crate::support::{Drover, TestServer, hermetic, models, program};
 
 /// Longest wait for what a measurement does.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -20,7 +20,9 @@ async fn server() -> TestServer {
         .env("OLLAMA_NUM_PARALLEL", "4")
         .start()
         .await;
-    server.fake_model("tiny").await;
+    // Slow enough that tokens arrive one by one.
+    let model = models::fake().value("drover-fake.step_us", 2000).build();
+    server.create("tiny", model, json!({})).await.ok();
     server
 }
 

@@ -2,8 +2,9 @@
 
 mod declare;
 
-use super::common::{Images, Quoted, leading_system, thinks, tools};
+use super::common::{Quoted, leading_system, thinks, tools};
 use crate::chat::{Message, ToolCall};
+use crate::renderer::images::Images;
 use crate::renderer::{RenderError, RenderInput};
 
 /// Around strings.

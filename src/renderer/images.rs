@@ -1,0 +1,58 @@
+//! The places of images in prompts: `[img-N]`, counted over a conversation.
+
+use crate::chat::Message;
+
+/// Numbers the images of a conversation.
+#[derive(Debug, Default)]
+pub(in crate::renderer) struct Images {
+    n_seen: usize,
+}
+
+impl Images {
+    /// The message's text with a tag for each of its images: at the places that it marks, else in
+    /// front.
+    pub(in crate::renderer) fn tag(&mut self, message: &Message, content: &str) -> String {
+        let first = self.n_seen;
+        self.n_seen += message.images.len();
+        if message.images.is_empty() || content.contains("[img-") {
+            return content.to_owned();
+        }
+        let mut content = content.to_owned();
+        let mut front = String::new();
+        for number in first..self.n_seen {
+            let tag = format!("[img-{number}]");
+            if content.contains("[img]") {
+                content = content.replacen("[img]", &tag, 1);
+            } else {
+                front.push_str(&tag);
+            }
+        }
+        let begins_with_text = content.chars().next().is_some_and(|c| !c.is_whitespace());
+        if !front.is_empty() && begins_with_text {
+            front.push(' ');
+        }
+        front + &content
+    }
+}
+
+/// The messages as a TEMPLATE gets them: each image stands at the next `[img]` of its message, or
+/// in front of the text.
+pub fn tagged(messages: &[Message]) -> Vec<Message> {
+    let mut n_seen = 0;
+    let tag_all = |message: &Message| {
+        let mut message = message.clone();
+        let mut front = String::new();
+        for _ in 0..message.images.len() {
+            let tag = format!("[img-{n_seen}]");
+            n_seen += 1;
+            if message.content.contains("[img]") {
+                message.content = message.content.replacen("[img]", &tag, 1);
+            } else {
+                front += &tag;
+            }
+        }
+        message.content.insert_str(0, &front);
+        message
+    };
+    messages.iter().map(tag_all).collect()
+}

@@ -1,0 +1,166 @@
+//! Recorded decisions around a prompt: what is cut, what is kept, how long an answer may be.
+//!
+//! The data lies beside the checkout (`../shared/testdata`, or `DROVER_TESTDATA`); without it the
+//! tests say so and pass.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "helpers of tests, outside test functions"
+)]
+
+mod recorded;
+
+use drover::chat::{Message, Think, ToolDefinition};
+use drover::config::KeepAlive;
+use drover::create::detect;
+use drover::dialect::ollama::keep_alive;
+use drover::inference::truncate::{self, Search};
+use drover::inference::voice;
+use drover::renderer::{GoTemplate, RenderInput, builtin, images};
+use recorded::{run, same, same_text};
+use serde_json::Value;
+
+fn decoded<T: serde::de::DeserializeOwned + Default>(value: &Value) -> T {
+    serde_json::from_value(value.clone()).unwrap_or_default()
+}
+
+fn number<T: TryFrom<i64>>(case: &Value, key: &str) -> T {
+    let number = case[key].as_i64().unwrap();
+    T::try_from(number).ok().unwrap()
+}
+
+/// What makes the prompt of a case.
+enum Voice {
+    Renderer(&'static builtin::Entry),
+    Template(GoTemplate),
+}
+
+impl Voice {
+    fn of(case: &Value) -> Self {
+        match case["renderer"].as_str().unwrap() {
+            "" => Self::Template(GoTemplate::parse(case["template"].as_str().unwrap()).unwrap()),
+            name => Self::Renderer(builtin::find(name).unwrap()),
+        }
+    }
+
+    fn render(&self, input: &RenderInput<'_>) -> String {
+        match self {
+            Self::Renderer(entry) => (entry.render)(input).unwrap(),
+            Self::Template(template) => {
+                let messages = images::tagged(input.messages);
+                let messages = &messages;
+                template
+                    .render(&RenderInput { messages, ..*input })
+                    .unwrap()
+            }
+        }
+    }
+}
+
+#[test]
+fn history() {
+    run("prompt_truncation.json", |case| {
+        let messages: Vec<Message> = decoded(&case["messages"]);
+        let tools: Vec<ToolDefinition> = decoded(&case["tools"]);
+        let voice = Voice::of(case);
+        let n_ctx: usize = number(case, "num_ctx");
+        let prompt = |from| {
+            voice.render(&RenderInput {
+                messages: &truncate::keep_from(&messages, from),
+                tools: &tools,
+                think: Think::from_json(&case["think"]).unwrap(),
+                now: None,
+            })
+        };
+        let mut search = Search::new(&messages);
+        while let Some(from) = search.next() {
+            let n_image_tokens = match case["has_projector"].as_bool() {
+                Some(true) => truncate::image_tokens(&messages, from),
+                _ => 0,
+            };
+            let n_tokens = prompt(from).split_whitespace().count() + n_image_tokens;
+            search.tell(from, n_tokens <= n_ctx);
+        }
+        same_text(&prompt(search.found()), case["expected"].as_str().unwrap())
+    });
+}
+
+#[test]
+fn long_prompts() {
+    run("runner_and_api/context_shift_prompt_limit.json", |case| {
+        let limit = truncate::prompt_limit(number(case, "num_ctx"), number(case, "num_keep"));
+        same(&limit, &number(case, "expected"))
+    });
+}
+
+#[test]
+fn lengths_of_answers() {
+    run("runner_and_api/bounded_num_predict.json", |case| {
+        let n_predict: i64 = number(case, "num_predict");
+        let bounded = drover::inference::bounded_n_predict(n_predict, number(case, "num_ctx"));
+        same(
+            &bounded,
+            &u32::try_from(case["expected"].as_i64().unwrap()).ok(),
+        )
+    });
+}
+
+#[test]
+fn tokens_of_tool_tags() {
+    run("runner_and_api/preserved_token_for_tool_tag.json", |case| {
+        let tag = case["tool_call_tag"].as_str().unwrap();
+        let wanted = case["expected"].as_array();
+        let wanted: Vec<&str> = wanted
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+            .collect();
+        same(&voice::preserved_of_tag(tag).into_iter().collect(), &wanted)
+    });
+}
+
+#[test]
+fn think() {
+    run("runner_and_api/think_value.json", |case| {
+        match (Think::from_json(&case["json"]), case["error"].as_str()) {
+            (Err(error), Some(want)) => same(&error.as_str(), &want),
+            (Err(error), None) => Err(error),
+            (Ok(_), Some(want)) => Err(format!("no error, want {want}")),
+            (Ok(think), None) => same(
+                &think.is_some_and(Think::is_on),
+                &case["bool"].as_bool().unwrap_or_default(),
+            ),
+        }
+    });
+}
+
+#[test]
+fn keep_alives() {
+    run("runner_and_api/keep_alive.json", |case| {
+        match (keep_alive(&case["json"]), case["error"].as_str()) {
+            (Err(error), Some(want)) => same(&error.message.as_str(), &want),
+            (Err(error), None) => Err(error.message),
+            (Ok(_), Some(want)) => Err(format!("no error, want {want}")),
+            (Ok(got), None) => {
+                let nanos: u64 = number(case, "nanoseconds");
+                let wanted = KeepAlive::For(std::time::Duration::from_nanos(nanos));
+                same(&got, &Some(wanted))
+            }
+        }
+    });
+}
+
+#[test]
+fn known_templates() {
+    for file in ["template_named.json", "template_named_jsonl.json"] {
+        run(file, |case| {
+            let known = detect::nearest(case["chat_template"].as_str().unwrap());
+            if case["error"].is_string() {
+                return same(&known.map(|known| known.name), &None);
+            }
+            same(&known.map(|known| known.name), &case["expected"].as_str())?;
+            let stop: Vec<String> = decoded(&case["stop"]);
+            same(&known.map(detect::Known::stop), &Some(stop))
+        });
+    }
+}
