@@ -11,7 +11,7 @@ fn the_next_turn_starts_behind_the_last_answer() {
     let PromptPart::Text(text) = &mut first.prompt[0] else {
         unreachable!()
     };
-    text.push_str("hello<|end|><|im_start|>user\nagain<|im_end|>");
+    text.push_str("hello<|eos|><|im_start|>user\nagain<|im_end|>");
     let outcome = harness.ask(first);
     assert_eq!(outcome.text, "again");
     let finished = outcome.finished();

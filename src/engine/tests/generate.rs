@@ -146,7 +146,7 @@ fn texts_become_tokens_and_texts_again() {
     let mut harness = Harness::new(256, 2);
     harness.command(Command::Tokenize {
         id: 7,
-        texts: vec!["<|bos|>a<|end|>".to_owned(), String::new()],
+        texts: vec!["<|bos|>a<|eos|>".to_owned(), String::new()],
         add_special: true,
         parse_special: true,
     });
@@ -160,7 +160,7 @@ fn texts_become_tokens_and_texts_again() {
     });
     let tokens = vec![vec![256, 97, 257], vec![256]];
     assert_eq!(harness.others[0], Event::Tokenized { id: 7, tokens });
-    let text = "a<|end|>".to_owned();
+    let text = "a<|eos|>".to_owned();
     assert_eq!(harness.others[1], Event::Detokenized { id: 8, text });
     assert!(harness.outcomes[&9].failure.is_some());
 }

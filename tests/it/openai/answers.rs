@@ -4,20 +4,6 @@ use serde_json::{Value, json};
 
 use crate::support::{TestServer, models};
 
-/// The events of a stream; the last one may be `[DONE]`.
-async fn events(server: &TestServer, path: &str, body: &Value) -> Vec<Value> {
-    let answer = server.post(path, body).await.ok();
-    assert_eq!(answer.headers["content-type"], "text/event-stream");
-    let frames = answer.text.split_terminator("\n\n");
-    frames
-        .map(|frame| match frame.strip_prefix("data: ") {
-            Some("[DONE]") => json!("[DONE]"),
-            Some(data) => serde_json::from_str(data).unwrap(),
-            None => panic!("no event: {frame}"),
-        })
-        .collect()
-}
-
 fn joined(events: &[Value], place: &str) -> String {
     events
         .iter()
@@ -35,7 +21,7 @@ async fn chat_streamed_and_whole_agree() {
     let whole = server.post(path, &body).await.ok().json();
     body["stream"] = json!(true);
     body["stream_options"] = json!({"include_usage": true});
-    let events = events(&server, path, &body).await;
+    let events = server.post(path, &body).await.ok().events();
 
     assert_eq!(whole["choices"][0]["message"]["content"], "One <two>.");
     assert_eq!(joined(&events, "/choices/0/delta/content"), "One <two>.");
@@ -63,7 +49,11 @@ async fn a_stream_that_breaks_ends_with_an_error_event() {
     server.fake_model("tiny").await;
     let body = json!({"model": "tiny", "stream": true,
         "messages": [{"role": "user", "content": "One two three [[hang 3]]"}]});
-    let events = events(&server, "/v1/chat/completions", &body).await;
+    let events = server
+        .post("/v1/chat/completions", &body)
+        .await
+        .ok()
+        .events();
     assert!(!joined(&events, "/choices/0/delta/content").is_empty());
     let error = &events.last().unwrap()["error"];
     assert_eq!(error["type"], "api_error");
@@ -86,7 +76,7 @@ async fn completions_have_a_choice_for_each_prompt() {
             {"text": "cd", "index": 1, "finish_reason": "stop"}])
     );
     body["stream"] = json!(true);
-    let events = events(&server, "/v1/completions", &body).await;
+    let events = server.post("/v1/completions", &body).await.ok().events();
     for (index, text) in [(0, "ab"), (1, "cd")] {
         let own: Vec<Value> = events
             .iter()

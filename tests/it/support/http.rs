@@ -34,6 +34,19 @@ impl Answer {
             .collect()
     }
 
+    /// The events of a streamed body; the last one may be `[DONE]`.
+    pub(crate) fn events(&self) -> Vec<Value> {
+        assert_eq!(self.headers["content-type"], "text/event-stream");
+        let frames = self.text.split_terminator("\n\n");
+        frames
+            .map(|frame| match frame.strip_prefix("data: ") {
+                Some("[DONE]") => "[DONE]".into(),
+                Some(data) => serde_json::from_str(data).unwrap(),
+                None => panic!("no event: {frame}"),
+            })
+            .collect()
+    }
+
     /// The answer's text in `error`; empty if there is none.
     pub(crate) fn error(&self) -> String {
         self.json()["error"].as_str().unwrap_or_default().to_owned()

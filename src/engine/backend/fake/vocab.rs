@@ -5,7 +5,7 @@ use crate::protocol::Token;
 /// Special tokens in order, from 256 on.
 const SPECIAL: [&str; 6] = [
     "<|bos|>",
-    "<|end|>",
+    "<|eos|>",
     "<|im_start|>",
     "<|im_end|>",
     "<|tool|>",

@@ -1,0 +1,264 @@
+//! How models are spoken to and understood: templates, renderers, tool calls, thinking.
+
+use serde_json::{Value, json};
+
+use crate::support::TestServer;
+use crate::support::models::fake;
+
+/// ChatML with tools, calls and thinking.
+const TEMPLATE: &str = "{{ if .Tools }}<|im_start|>system\n{{ range .Tools }}{{ . }}\n{{ end }}<|im_end|>\n{{ end }}\
+    {{- range .Messages }}<|im_start|>{{ .Role }}\n{{ if .Thinking }}<think>{{ .Thinking }}</think>{{ end }}{{ .Content }}\
+    {{ if .ToolCalls }}{{ range .ToolCalls }}<tool_call>{\"name\": \"{{ .Function.Name }}\", \"arguments\": {{ .Function.Arguments }}}</tool_call>{{ end }}{{ end }}\
+    <|im_end|>\n{{ end }}<|im_start|>assistant\n";
+
+/// A server with a model `m` that has these fields.
+async fn server(fields: Value) -> TestServer {
+    let server = TestServer::start().await;
+    server.create("m", fake().build(), fields).await.ok();
+    server
+}
+
+fn tools() -> Value {
+    json!([{"type": "function", "function": {
+        "name": "weather",
+        "description": "What the sky does",
+        "parameters": {"type": "object", "required": ["city"], "properties": {
+            "city": {"type": "string"},
+            "days": {"type": "integer"}
+        }}
+    }}])
+}
+
+fn question(text: &str) -> Value {
+    json!([{"role": "user", "content": text}])
+}
+
+/// A streamed and a whole answer, each as its pieces.
+async fn both(server: &TestServer, path: &str, body: &Value) -> [Vec<Value>; 2] {
+    let mut body = body.clone();
+    body["model"] = "m".into();
+    body["stream"] = true.into();
+    let streamed = server.post(path, &body).await.ok();
+    let streamed = if path.starts_with("/v1/") {
+        streamed.events()
+    } else {
+        streamed.lines()
+    };
+    body["stream"] = false.into();
+    let whole = server.post(path, &body).await.ok().json();
+    [streamed, vec![whole]]
+}
+
+/// The texts under a pointer, one after the other.
+fn joined(pieces: &[Value], pointer: &str) -> String {
+    let texts = pieces.iter().filter_map(|piece| piece.pointer(pointer));
+    texts.filter_map(Value::as_str).collect()
+}
+
+/// The values under a pointer that are lists, as one list.
+fn listed<'a>(pieces: &'a [Value], pointer: &str) -> Vec<&'a Value> {
+    let lists = pieces.iter().filter_map(|piece| piece.pointer(pointer));
+    lists.filter_map(Value::as_array).flatten().collect()
+}
+
+#[tokio::test]
+async fn a_call_in_the_words_of_the_template_is_told_as_a_call() {
+    let server = server(json!({"template": TEMPLATE})).await;
+    let call = r#"Let me see.<tool_call>{"name": "weather", "arguments": {"city": "Ulm", "days": 2}}</tool_call>"#;
+    let body = json!({"messages": question(&format!("[[say {call}]]")), "tools": tools()});
+    for pieces in both(&server, "/api/chat", &body).await {
+        assert_eq!(joined(&pieces, "/message/content"), "Let me see.");
+        let calls = listed(&pieces, "/message/tool_calls");
+        assert_eq!(calls.len(), 1, "{pieces:?}");
+        assert_eq!(calls[0]["function"]["name"], "weather");
+        let arguments = json!({"city": "Ulm", "days": 2});
+        assert_eq!(calls[0]["function"]["arguments"], arguments);
+        assert!(calls[0]["id"].as_str().unwrap().starts_with("call_"));
+        let last = pieces.last().unwrap();
+        assert_eq!(
+            (&last["done"], &last["done_reason"]),
+            (&json!(true), &json!("stop"))
+        );
+    }
+}
+
+#[tokio::test]
+async fn openais_clients_get_calls_in_their_shape() {
+    let server = server(json!({"template": TEMPLATE})).await;
+    let call = r#"<tool_call>{"name": "weather", "arguments": {"city": "Ulm"}}</tool_call>"#;
+    let body = json!({"messages": question(&format!("[[say {call}]]")), "tools": tools()});
+    let [streamed, whole] = both(&server, "/v1/chat/completions", &body).await;
+    for (pieces, place) in [(&streamed, "delta"), (&whole, "message")] {
+        let calls = listed(pieces, &format!("/choices/0/{place}/tool_calls"));
+        assert_eq!(calls.len(), 1, "{pieces:?}");
+        assert_eq!(
+            (&calls[0]["type"], &calls[0]["index"]),
+            (&json!("function"), &json!(0))
+        );
+        assert_eq!(calls[0]["function"]["name"], "weather");
+        let arguments = calls[0]["function"]["arguments"].as_str().unwrap();
+        let arguments: Value = serde_json::from_str(arguments).unwrap();
+        assert_eq!(arguments, json!({"city": "Ulm"}));
+        assert_eq!(joined(pieces, "/choices/0/finish_reason"), "tool_calls");
+    }
+}
+
+#[tokio::test]
+async fn results_of_tools_and_calls_reach_the_prompt() {
+    let server = server(json!({"template": TEMPLATE})).await;
+    let messages = json!([
+        {"role": "user", "content": "Rain?"},
+        {"role": "assistant", "thinking": "Ask.", "tool_calls": [{"function": {"name": "weather", "arguments": {"city": "Ulm"}}}]},
+        {"role": "tool", "content": "dry", "tool_name": "weather"}
+    ]);
+    let body =
+        json!({"model": "m", "messages": messages, "_debug_render_only": true, "stream": false});
+    let answer = server.post("/api/chat", &body).await.ok().json();
+    assert_eq!(
+        answer["_debug_info"]["rendered_template"],
+        "<|im_start|>user\nRain?<|im_end|>\n<|im_start|>assistant\n<think>Ask.</think>\
+         <tool_call>{\"name\": \"weather\", \"arguments\": {\"city\":\"Ulm\"}}</tool_call><|im_end|>\n\
+         <|im_start|>tool\ndry<|im_end|>\n<|im_start|>assistant\n"
+    );
+}
+
+#[tokio::test]
+async fn thinking_is_kept_apart_from_the_answer() {
+    let server = server(json!({"template": TEMPLATE})).await;
+    let messages = question("[[say <think>Hm.</think>Yes.]]");
+    let native = json!({"messages": messages, "think": true});
+    for pieces in both(&server, "/api/chat", &native).await {
+        assert_eq!(joined(&pieces, "/message/thinking"), "Hm.");
+        assert_eq!(joined(&pieces, "/message/content"), "Yes.");
+    }
+    let openai = json!({"messages": messages, "reasoning_effort": "high"});
+    let [streamed, whole] = both(&server, "/v1/chat/completions", &openai).await;
+    for (pieces, place) in [(&streamed, "delta"), (&whole, "message")] {
+        assert_eq!(
+            joined(pieces, &format!("/choices/0/{place}/reasoning")),
+            "Hm."
+        );
+        assert_eq!(
+            joined(pieces, &format!("/choices/0/{place}/content")),
+            "Yes."
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_built_in_renderer_and_parser_speak_for_a_model() {
+    let server = server(json!({"renderer": "qwen3-coder", "parser": "qwen3-coder"})).await;
+    let call = "<tool_call>\n<function=weather>\n<parameter=city>\nUlm\n</parameter>\n\
+                <parameter=days>\n2\n</parameter>\n</function>\n</tool_call>";
+    let body = json!({"messages": question(&format!("[[say {call}]]")), "tools": tools()});
+    for pieces in both(&server, "/api/chat", &body).await {
+        let calls = listed(&pieces, "/message/tool_calls");
+        assert_eq!(calls.len(), 1, "{pieces:?}");
+        let arguments = json!({"city": "Ulm", "days": 2});
+        assert_eq!(calls[0]["function"]["arguments"], arguments);
+        assert_eq!(joined(&pieces, "/message/content"), "");
+    }
+}
+
+#[tokio::test]
+async fn gpt_oss_thinks_calls_and_answers_in_channels() {
+    let server = server(json!({"template": TEMPLATE, "parser": "harmony"})).await;
+    let said =
+        "<|channel|>analysis<|message|>Hm.<|end|><|start|>assistant<|channel|>final<|message|>Yes.";
+    let body = json!({"messages": question(&format!("[[say {said}]]")), "think": "low"});
+    for pieces in both(&server, "/api/chat", &body).await {
+        assert_eq!(joined(&pieces, "/message/thinking"), "Hm.");
+        assert_eq!(joined(&pieces, "/message/content"), "Yes.");
+    }
+    let said = "<|channel|>commentary to=functions.weather <|constrain|>json<|message|>{\"city\": \"Ulm\"}";
+    let body = json!({"messages": question(&format!("[[say {said}]]")), "tools": tools()});
+    for pieces in both(&server, "/api/chat", &body).await {
+        let calls = listed(&pieces, "/message/tool_calls");
+        assert_eq!(calls.len(), 1, "{pieces:?}");
+        assert_eq!(calls[0]["function"]["name"], "weather");
+        assert_eq!(calls[0]["function"]["arguments"], json!({"city": "Ulm"}));
+    }
+}
+
+#[tokio::test]
+async fn generate_fills_the_middle_and_takes_another_template() {
+    let template =
+        "{{ if .Suffix }}<PRE>{{ .Prompt }}<SUF>{{ .Suffix }}<MID>{{ else }}{{ .Prompt }}{{ end }}";
+    let server = server(json!({"template": template})).await;
+    let shown = async |extra: Value| {
+        let mut body =
+            json!({"model": "m", "prompt": "a =", "_debug_render_only": true, "stream": false});
+        let fields = extra.as_object().unwrap().clone();
+        body.as_object_mut().unwrap().extend(fields);
+        server.post("/api/generate", &body).await.ok().json()["_debug_info"]["rendered_template"]
+            .clone()
+    };
+    assert_eq!(
+        shown(json!({"suffix": "+ b"})).await,
+        "<PRE>a =<SUF>+ b<MID>"
+    );
+    assert_eq!(
+        shown(json!({"template": "Q: {{ .Prompt }} A:"})).await,
+        "Q: a = A:"
+    );
+    let broken = json!({"model": "m", "prompt": "x", "template": "{{ if }}", "stream": false});
+    let broken = server.post("/api/generate", &broken).await;
+    let error = broken.error();
+    assert!(error.contains("missing value for if"), "{error}");
+}
+
+#[tokio::test]
+async fn what_a_template_can_do_is_shown() {
+    let server = server(json!({"template": TEMPLATE})).await;
+    let shown = server
+        .post("/api/show", &json!({"model": "m"}))
+        .await
+        .ok()
+        .json();
+    assert_eq!(
+        shown["capabilities"],
+        json!(["completion", "tools", "thinking"])
+    );
+    let body = json!({"model": "m", "prompt": "a", "suffix": "b"});
+    let refused = server.post("/api/generate", &body).await;
+    assert_eq!(refused.status, 400);
+    assert!(
+        refused.error().contains("does not support insert"),
+        "{}",
+        refused.error()
+    );
+}
+
+#[tokio::test]
+async fn a_known_chat_template_becomes_a_template() {
+    let server = TestServer::start().await;
+    let chatml = "{% for message in messages %}{{'<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>' + '\\n'}}{% endfor %}";
+    let file = fake().value("tokenizer.chat_template", chatml).build();
+    let digest = server.upload(file).await;
+    let body = json!({"model": "m", "files": {"m.gguf": digest}});
+    let told = server.stream("/api/create", &body).await.rest().await;
+    let told: Vec<&str> = told
+        .iter()
+        .filter_map(|line| line["status"].as_str())
+        .collect();
+    assert!(
+        told.contains(&"using autodetected template chatml"),
+        "{told:?}"
+    );
+    let shown = server
+        .post("/api/show", &json!({"model": "m"}))
+        .await
+        .ok()
+        .json();
+    assert!(
+        shown["template"].as_str().unwrap().contains("{{"),
+        "{shown}"
+    );
+    assert!(
+        shown["parameters"]
+            .as_str()
+            .unwrap()
+            .contains("<|im_start|>"),
+        "{shown}"
+    );
+}
