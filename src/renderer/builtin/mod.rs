@@ -15,6 +15,8 @@ mod olmo3;
 mod qwen35;
 mod qwen3_coder;
 mod qwen3_vl;
+#[cfg(test)]
+mod tests;
 
 use super::{RenderError, RenderInput};
 
@@ -230,18 +232,4 @@ fn count(text: &str) -> Option<f64> {
     };
     let number: f64 = text[..text.len() - 1].trim().parse().ok()?;
     Some(number * unit)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn gemma4_is_resolved_by_name_then_by_size() {
-        assert_eq!(resolve("gemma4", "gemma4:e4b", "30B"), "gemma4-small");
-        assert_eq!(resolve("gemma4", "x/gemma4:31B-it", ""), "gemma4-large");
-        assert_eq!(resolve("gemma4", "mine", "12.2B"), "gemma4-large");
-        assert_eq!(resolve("gemma4", "mine", "4.3B"), "gemma4-small");
-        assert_eq!(resolve("qwen3.5", "mine", "4.3B"), "qwen3.5");
-    }
 }

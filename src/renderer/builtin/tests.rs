@@ -1,0 +1,91 @@
+//! One conversation with everything in it, as each renderer writes it (`snapshots/`; accept
+//! changes that are meant with `INSTA_UPDATE=always`), and what all of them must do.
+
+use serde_json::json;
+
+use super::{TABLE, resolve};
+use crate::chat::{Message, Think, ToolDefinition};
+use crate::renderer::RenderInput;
+
+/// A question about the weather, a call, its result, a second question.
+fn conversation() -> (Vec<Message>, Vec<ToolDefinition>) {
+    let messages = json!([
+        {"role": "system", "content": "You know <the> sky."},
+        {"role": "user", "content": "Will it rain in Ulm & \"Köln\"?"},
+        {"role": "assistant", "thinking": "I must ask.", "content": "Let me look.", "tool_calls": [
+            {"id": "call_1", "function": {"name": "weather",
+                "arguments": {"city": "Ulm", "days": 2, "hourly": false, "parts": ["rain", null]}}}
+        ]},
+        {"role": "tool", "tool_call_id": "call_1", "tool_name": "weather", "content": "{\"rain\": 0.5}"},
+        {"role": "assistant", "thinking": "Half.", "content": "Perhaps."},
+        {"role": "user", "content": "And tomorrow?"}
+    ]);
+    let tools = json!([{"type": "function", "function": {
+        "name": "weather",
+        "description": "What the sky does",
+        "parameters": {"type": "object", "required": ["city"], "properties": {
+            "city": {"type": "string", "description": "Where"},
+            "days": {"type": ["integer", "null"]},
+            "parts": {"type": "array", "items": {"type": "string", "enum": ["rain", "wind"]}}
+        }}
+    }}]);
+    let messages = serde_json::from_value(messages).unwrap();
+    (messages, serde_json::from_value(tools).unwrap())
+}
+
+#[test]
+fn every_renderer_writes_a_conversation_as_before() {
+    let (messages, tools) = conversation();
+    let now = "2026-01-02T12:00:00+00:00[UTC]".parse().unwrap();
+    for entry in TABLE {
+        let prompt = (entry.render)(&RenderInput {
+            messages: &messages,
+            tools: &tools,
+            think: Some(Think::On),
+            now: Some(&now),
+        });
+        insta::assert_snapshot!(entry.name, prompt.unwrap());
+    }
+}
+
+#[test]
+fn every_prompt_has_the_question_and_its_bos_at_most_once() {
+    let messages = [Message::text("user", "Hello.")];
+    for entry in TABLE {
+        let input = RenderInput {
+            messages: &messages,
+            ..RenderInput::default()
+        };
+        let prompt = (entry.render)(&input).unwrap();
+        let n_bos = prompt.matches(entry.bos).count();
+        assert!(
+            entry.bos.is_empty() || n_bos < 2,
+            "{}: {prompt}",
+            entry.name
+        );
+        assert!(prompt.contains("Hello."), "{}: {prompt}", entry.name);
+    }
+}
+
+#[test]
+fn nothing_at_all_and_unknown_roles_make_no_renderer_panic() {
+    let odd = [Message::text("narrator", "x"), Message::text("tool", "y")];
+    for entry in TABLE {
+        for messages in [&[][..], &odd] {
+            let input = RenderInput {
+                messages,
+                ..RenderInput::default()
+            };
+            let _ = (entry.render)(&input);
+        }
+    }
+}
+
+#[test]
+fn gemma4_is_chosen_by_name_and_size() {
+    assert_eq!(resolve("gemma4", "gemma4:e4b", "30B"), "gemma4-small");
+    assert_eq!(resolve("gemma4", "x/gemma4:31B-it", ""), "gemma4-large");
+    assert_eq!(resolve("gemma4", "mine", "12.2B"), "gemma4-large");
+    assert_eq!(resolve("gemma4", "mine", "4.3B"), "gemma4-small");
+    assert_eq!(resolve("qwen3.5", "mine", "4.3B"), "qwen3.5");
+}
