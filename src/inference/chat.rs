@@ -8,11 +8,12 @@ use super::prepare::{self, Prepared, Route, check_capabilities, check_images, me
 use super::truncate::{Fitted, History, fit_history, fit_text};
 use super::types::{ChatRequest, DoneReason};
 use super::voice::{RenderRequest, render};
-use super::{ChunkStream, Inference, InferenceError, format, history};
+use super::{ChunkStream, Inference, InferenceError, forced, format, history};
 use crate::chat::{Think, ThinkLevel};
 use crate::config::KeepAlive;
 use crate::model::Options;
 use crate::model::capability::Capability;
+use crate::parser::ForcedCall;
 use crate::protocol::{Constraint, Token};
 use crate::scheduler::Lease;
 
@@ -45,12 +46,19 @@ pub(super) async fn run(
         .any(|message| !message.images.is_empty());
     check_images(&prepared, images)?;
     let options = merge_options(&prepared, &request.common)?;
-    let constraint = format::parse(&request.common.format)?;
+    let must_call = request.must_call && !request.tools.is_empty();
+    let constraint = if must_call {
+        Some(forced::constraint(&request.tools))
+    } else {
+        format::parse(&request.common.format)?
+    };
     if request.messages.is_empty() {
         prepare::load(inference, &prepared, &options, request.common.keep_alive).await?;
         return Ok(single(DoneReason::Load, None));
     }
-    let think = think(&prepared, request.common.think, constraint.as_ref());
+    // A call is forced from the first token on.
+    let wanted = request.common.think.filter(|_| !must_call);
+    let think = think(&prepared, wanted, constraint.as_ref());
     let conversation = Conversation {
         request: Arc::new(RenderRequest {
             messages: history::assemble(&prepared, request.messages),
@@ -64,6 +72,7 @@ pub(super) async fn run(
         received,
         context: Vec::new(),
         is_chat: true,
+        must_call,
     };
     conversation.answer(inference, &prepared).await
 }
@@ -81,6 +90,8 @@ pub(super) struct Conversation {
     pub(super) context: Vec<Token>,
     /// Else it is generate: the final object carries the tokens of prompt and answer.
     pub(super) is_chat: bool,
+    /// The constraint is that of a tool call.
+    pub(super) must_call: bool,
 }
 
 impl Conversation {
@@ -136,7 +147,11 @@ impl Conversation {
         }
         let prompt = self.with_context(prompt, &loaded.lease).await?;
         let thinks = self.request.think.is_some_and(Think::is_on);
-        let parser = voice.parser(&self.request, &prompt, thinks);
+        let parser = if self.must_call {
+            Box::new(ForcedCall::default())
+        } else {
+            voice.parser(&self.request, &prompt, thinks)
+        };
         let context_of = (!self.is_chat).then(|| prompt.clone());
         let fitted = if self.common.truncate == Some(false) {
             Fitted::whole(prompt)

@@ -137,6 +137,7 @@ async fn rendered(
         received,
         context: request.context,
         is_chat: false,
+        must_call: false,
     };
     conversation.answer(inference, prepared).await
 }

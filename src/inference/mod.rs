@@ -6,6 +6,7 @@
 mod answer;
 mod chat;
 mod embed;
+mod forced;
 mod format;
 mod generate;
 pub mod history;

@@ -35,6 +35,8 @@ pub struct ChatRequest {
     pub common: RequestOptions,
     pub messages: Vec<Message>,
     pub tools: Vec<ToolDefinition>,
+    /// The answer must be a call of one of the tools.
+    pub must_call: bool,
 }
 
 #[derive(Debug, Clone, Default)]

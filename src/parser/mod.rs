@@ -7,6 +7,7 @@
 #[cfg(test)]
 mod cut;
 pub mod family;
+mod forced;
 mod held;
 mod then;
 mod thinking;
@@ -14,6 +15,7 @@ mod tool_calls;
 
 use crate::chat::{Message, Think, ToolCall, ToolDefinition};
 
+pub use forced::ForcedCall;
 pub use then::Then;
 pub use thinking::Thinking;
 pub use tool_calls::{ToolCalls, find_arguments};

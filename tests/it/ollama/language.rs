@@ -104,6 +104,29 @@ async fn openais_clients_get_calls_in_their_shape() {
 }
 
 #[tokio::test]
+async fn a_required_call_is_taken_from_json_without_any_tags() {
+    let server = server(json!({"template": TEMPLATE})).await;
+    let call = r#"{"name": "weather", "arguments": {"city": "Ulm"}}"#;
+    let mut body = json!({"messages": question(&format!("[[say {call}]]")), "tools": tools()});
+    for choice in [
+        json!("required"),
+        json!({"type": "function", "function": {"name": "weather"}}),
+    ] {
+        body["tool_choice"] = choice;
+        let [streamed, whole] = both(&server, "/v1/chat/completions", &body).await;
+        for (pieces, place) in [(&streamed, "delta"), (&whole, "message")] {
+            let calls = listed(pieces, &format!("/choices/0/{place}/tool_calls"));
+            assert_eq!(calls.len(), 1, "{pieces:?}");
+            assert_eq!(calls[0]["function"]["arguments"], r#"{"city":"Ulm"}"#);
+            let content = joined(pieces, &format!("/choices/0/{place}/content"));
+            assert_eq!(content, "");
+            let finish = joined(pieces, "/choices/0/finish_reason");
+            assert_eq!(finish, "tool_calls");
+        }
+    }
+}
+
+#[tokio::test]
 async fn results_of_tools_and_calls_reach_the_prompt() {
     let server = server(json!({"template": TEMPLATE})).await;
     let messages = json!([

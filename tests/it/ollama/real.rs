@@ -221,3 +221,50 @@ async fn a_file_that_makes_llama_cpp_abort_ends_one_load_only() {
     server.post("/api/chat", &body).await.ok();
     assert_eq!(server.runners().len(), 1);
 }
+
+/// A template that knows tools, for a model whose own does not.
+const TOOLS_TEMPLATE: &str = "{{ if .Tools }}<|im_start|>system\nCall one of these functions: \
+    {{ range .Tools }}{{ . }}{{ end }}<|im_end|>\n{{ end }}{{ range .Messages }}\
+    <|im_start|>{{ .Role }}\n{{ .Content }}{{ if .ToolCalls }}{{ range .ToolCalls }}\
+    <tool_call>{{ .Function.Arguments }}</tool_call>{{ end }}{{ end }}<|im_end|>\n{{ end }}\
+    <|im_start|>assistant\n";
+
+#[tokio::test]
+async fn fifty_required_calls_are_fifty_well_formed_ones() {
+    let name = "smollm2-135m";
+    let Some(server) = with_model(name).await else {
+        return;
+    };
+    let create =
+        json!({"model": "caller", "from": name, "template": TOOLS_TEMPLATE, "stream": false});
+    server.post("/api/create", &create).await.ok();
+    let tools = json!([{"type": "function", "function": {
+        "name": "set_light",
+        "parameters": {"type": "object", "required": ["room", "on"], "additionalProperties": false,
+            "properties": {
+                "room": {"type": "string", "enum": ["kitchen", "bedroom", "hall"]},
+                "on": {"type": "boolean"}
+            }}
+    }}]);
+    let asked = (0..50).map(|seed| {
+        let body = json!({"model": "caller", "tools": tools, "tool_choice": "required",
+            "seed": seed, "temperature": 1.5, "max_tokens": 200,
+            "messages": [{"role": "user", "content": "Make it bright in the kitchen."}]});
+        let server = &server;
+        async move { server.post("/v1/chat/completions", &body).await.ok().json() }
+    });
+    for answer in join_all(asked).await {
+        let choice = &answer["choices"][0];
+        assert_eq!(choice["finish_reason"], "tool_calls", "{answer}");
+        let function = &choice["message"]["tool_calls"][0]["function"];
+        assert_eq!(function["name"], "set_light");
+        let arguments = function["arguments"].as_str().unwrap();
+        let arguments: Value = serde_json::from_str(arguments).unwrap();
+        let rooms = ["kitchen", "bedroom", "hall"];
+        assert!(
+            rooms.iter().any(|room| arguments["room"] == *room),
+            "{arguments}"
+        );
+        assert!(arguments["on"].is_boolean(), "{arguments}");
+    }
+}

@@ -249,18 +249,19 @@ fn unparsable_arguments_are_refused() {
 }
 
 #[test]
-fn tool_choice_says_which_tools_are_shown() {
+fn tool_choice_says_which_tools_are_shown_and_whether_one_must_be_called() {
     let tool = |name: &str| json!({"type": "function", "function": {"name": name}});
-    for (choice, shown) in [
-        (json!(null), vec!["a", "b"]),
-        (json!("auto"), vec!["a", "b"]),
-        (json!("required"), vec!["a", "b"]),
-        (json!("none"), vec![]),
-        (tool("b"), vec!["b"]),
+    for (choice, shown, must_call) in [
+        (json!(null), vec!["a", "b"], false),
+        (json!("auto"), vec!["a", "b"], false),
+        (json!("required"), vec!["a", "b"], true),
+        (json!("none"), vec![], false),
+        (tool("b"), vec!["b"], true),
         (
             json!({"type": "allowed_tools", "allowed_tools":
                 {"mode": "auto", "tools": [tool("a")]}}),
             vec!["a"],
+            false,
         ),
     ] {
         let native = one(json!({"tools": [tool("a"), tool("b")], "tool_choice": choice}));
@@ -269,7 +270,7 @@ fn tool_choice_says_which_tools_are_shown() {
             .iter()
             .map(|tool| tool.function.name.as_str())
             .collect();
-        assert_eq!(names, shown, "{choice}");
+        assert_eq!((names, native.must_call), (shown, must_call), "{choice}");
     }
 }
 

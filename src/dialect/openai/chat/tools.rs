@@ -1,7 +1,6 @@
-//! Which tools the model is shown.
+//! Which tools the model is shown, and whether it must call one.
 //!
-//! A choice of `none` hides them and a named choice shows that one alone; nothing forces the
-//! model to call it.
+//! A choice of `none` hides them, a named choice shows that one alone.
 
 use serde_json::Value;
 
@@ -36,6 +35,13 @@ pub(super) fn offered(
         }
         _ => Ok(tools),
     }
+}
+
+/// Whether the choice leaves the model nothing but a call.
+pub(super) fn must_call(choice: &Value) -> bool {
+    choice == "required"
+        || choice["type"] == "function"
+        || choice["allowed_tools"]["mode"] == "required"
 }
 
 fn only(
