@@ -1,0 +1,70 @@
+//! An answer that is one tool call from its first to its last character, by a constraint.
+
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use super::{ParseError, Parser, Piece};
+use crate::chat::{ToolCall, ToolCallFunction};
+
+/// Reads `{"name": …, "arguments": {…}}`. What is cut off by a limit is shown as it is.
+#[derive(Debug, Default)]
+pub struct ForcedCall {
+    text: String,
+}
+
+#[derive(Deserialize)]
+struct Call {
+    name: String,
+    arguments: Map<String, Value>,
+}
+
+impl Parser for ForcedCall {
+    fn push(&mut self, text: &str) -> Result<Piece, ParseError> {
+        self.text.push_str(text);
+        Ok(Piece::default())
+    }
+
+    fn finish(&mut self) -> Result<Piece, ParseError> {
+        let text = std::mem::take(&mut self.text);
+        Ok(match serde_json::from_str(&text) {
+            Ok(Call { name, arguments }) => Piece {
+                tool_calls: vec![ToolCall {
+                    function: ToolCallFunction {
+                        index: 0,
+                        name,
+                        arguments,
+                    },
+                    ..ToolCall::default()
+                }],
+                ..Piece::default()
+            },
+            Err(_) => Piece {
+                content: text,
+                ..Piece::default()
+            },
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::cut::joined;
+    use super::*;
+
+    #[test]
+    fn the_whole_answer_is_the_call() {
+        let text = r#"{"name": "f", "arguments": {"a": 1}}"#;
+        let pieces = text.split_inclusive(' ');
+        let piece = joined(&mut ForcedCall::default(), pieces).unwrap();
+        assert_eq!(piece.tool_calls[0].function.name, "f");
+        assert_eq!(piece.tool_calls[0].function.arguments["a"], 1);
+        assert_eq!(piece.content, "");
+    }
+
+    #[test]
+    fn a_call_that_was_cut_off_is_text() {
+        let cut = r#"{"name": "f", "argu"#;
+        let piece = joined(&mut ForcedCall::default(), [cut]).unwrap();
+        assert_eq!((piece.content.as_str(), piece.tool_calls.len()), (cut, 0));
+    }
+}
