@@ -29,9 +29,10 @@ pub(super) struct Choice {
 
 /// Picks an idle slot; `None` when all are busy.
 ///
-/// The longest common prefix wins. It is used in place if most of the slot is kept that way;
-/// otherwise it is copied to the slot that is missed least, so that a conversation is not lost
-/// to another one that only begins alike.
+/// The longest common prefix wins. It is used in place if most of the slot is kept that way, or if
+/// it is the same prompt again: then the cells lie where they lay, and a fixed seed gives the same
+/// answer to the last bit. Otherwise it is copied to the slot that is missed least, so that a
+/// conversation is not lost to another one that only begins alike.
 pub(super) fn choose(prompt: &[Token], slots: &[View<'_>]) -> Option<Choice> {
     let idle = || slots.iter().filter(|view| !view.is_busy);
     let least_missed = |not: Option<usize>| {
@@ -49,7 +50,9 @@ pub(super) fn choose(prompt: &[Token], slots: &[View<'_>]) -> Option<Choice> {
         .iter()
         .max_by_key(|view| (reusable(prompt, view.held), !view.is_busy, view.last_used))?;
     let n_reuse = reusable(prompt, best.held);
-    if !best.is_busy && n_reuse > 0 && n_reuse * 2 >= best.held.len() {
+    let is_same = n_reuse + 1 == prompt.len();
+    let keeps_most = n_reuse * 2 >= best.held.len();
+    if !best.is_busy && n_reuse > 0 && (is_same || keeps_most) {
         return Some(in_place(best));
     }
     if n_reuse >= LEAST_COPY {
@@ -122,6 +125,13 @@ mod tests {
         let mine = tokens(0..100);
         let slots = [view(0, &mine, false)];
         assert_eq!(choose(&mine, &slots), choice(0, None, 99));
+    }
+
+    #[test]
+    fn the_same_prompt_stays_in_its_slot_whatever_the_answer_was() {
+        let answered = tokens(0..1000);
+        let slots = [view(0, &[], false), view(1, &answered, false)];
+        assert_eq!(choose(&tokens(0..12), &slots), choice(1, None, 11));
     }
 
     #[test]

@@ -140,10 +140,10 @@ impl Voice {
         }
     }
 
-    /// What a built-in parser that the model names reads.
+    /// What a built-in parser that the model names, or gpt-oss's, reads.
     pub(super) fn parser_capabilities(&self) -> Vec<crate::model::capability::Capability> {
         match self.parser {
-            Some(parser) if matches!(self.path, Path::Renderer | Path::Parser) => {
+            Some(parser) if matches!(self.path, Path::Renderer | Path::Parser | Path::Harmony) => {
                 parser.capabilities()
             }
             _ => Vec::new(),

@@ -10,6 +10,9 @@ mod ollama;
 #[cfg(test)]
 mod openai;
 #[cfg(test)]
+#[path = "../recorded/mod.rs"]
+mod recorded;
+#[cfg(test)]
 mod repository;
 #[cfg(test)]
 mod support;

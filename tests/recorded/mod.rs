@@ -3,7 +3,7 @@
 //! The data lies beside the checkout (`../shared/testdata`, or `DROVER_TESTDATA`); without it the
 //! tests say so and pass.
 
-#![expect(
+#![allow(
     clippy::unwrap_used,
     clippy::print_stdout,
     reason = "helpers of tests, outside test functions"

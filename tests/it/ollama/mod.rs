@@ -11,4 +11,5 @@ mod loading;
 mod models;
 #[cfg(feature = "llama")]
 mod real;
+mod recorded;
 mod stop;

@@ -9,6 +9,7 @@
 //! | `drover-fake.embedding_length` | length of embeddings, 8 if absent |
 //! | `drover-fake.attention.sliding_window` | the cache can be cut only within the window, and not shifted |
 //! | `drover-fake.step_us`, `drover-fake.row_us` | time of a decode call, and what each row adds |
+//! | `drover-fake.answer` | the answer to everything |
 //! | `drover-fake.load_ms` | time of loading, with ten reports of progress |
 //! | `drover-fake.load_fault` | 1: loading fails; 2: it aborts the process |
 //!
@@ -38,6 +39,7 @@ pub(crate) struct Fake {
     info: LoadedInfo,
     n_batch: usize,
     pool: Pool,
+    answer: Option<String>,
     step_us: u64,
     row_us: u64,
     /// The rows of the last decode call.
@@ -97,6 +99,7 @@ impl Fake {
             n_batch: params.n_batch.max(1) as usize,
             step_us: u64::from(key("drover-fake.step_us").unwrap_or(0)),
             row_us: u64::from(key("drover-fake.row_us").unwrap_or(0)),
+            answer: text(&head, "drover-fake.answer"),
             rows: Vec::new(),
             logits: Vec::new(),
         })
@@ -171,7 +174,7 @@ impl Backend for Fake {
     }
 
     fn sampler(&self, spec: &SamplerSpec<'_>) -> Result<FakeSampler, BackendError> {
-        FakeSampler::new(spec)
+        FakeSampler::new(spec, self.answer.clone())
     }
 
     fn sample(&mut self, picks: &mut [Pick<'_, FakeSampler>]) -> Vec<Result<Token, BackendError>> {
@@ -236,6 +239,15 @@ fn number(head: &[u8], key: &str) -> Option<u32> {
     let at = find(head, key.as_bytes())? + key.len();
     let value = head.get(at..at + 8)?.strip_prefix(&4_u32.to_le_bytes())?;
     Some(u32::from_le_bytes(value.try_into().ok()?))
+}
+
+/// The value of a text key: its name, type number 8, the length, the text.
+fn text(head: &[u8], key: &str) -> Option<String> {
+    let at = find(head, key.as_bytes())? + key.len();
+    let rest = head.get(at..)?.strip_prefix(&8_u32.to_le_bytes())?;
+    let (n_bytes, rest) = rest.split_first_chunk()?;
+    let n_bytes = usize::try_from(u64::from_le_bytes(*n_bytes)).ok()?;
+    String::from_utf8(rest.get(..n_bytes)?.to_vec()).ok()
 }
 
 fn find(text: &[u8], part: &[u8]) -> Option<usize> {

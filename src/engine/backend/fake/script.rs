@@ -37,7 +37,8 @@ struct Marks {
 }
 
 impl FakeSampler {
-    pub(super) fn new(spec: &SamplerSpec<'_>) -> Result<Self, BackendError> {
+    /// `fixed` is the answer to everything.
+    pub(super) fn new(spec: &SamplerSpec<'_>, fixed: Option<String>) -> Result<Self, BackendError> {
         if let Some(Constraint::JsonSchema(schema)) = spec.constraint {
             serde_json::from_str::<serde_json::Value>(schema)
                 .map_err(|error| BackendError(format!("invalid schema: {error}")))?;
@@ -48,15 +49,16 @@ impl FakeSampler {
             ));
         }
         let (question, marks) = Marks::read(&question(spec.prompt));
-        let said = marks.say.clone();
+        let said = fixed.or_else(|| marks.say.clone());
+        let is_scripted = said.is_some();
         let mut answer = said.unwrap_or_else(|| question.trim().to_owned());
-        if answer.is_empty() {
+        if answer.is_empty() && !is_scripted {
             "ok".clone_into(&mut answer);
         }
         if let Some(times) = marks.repeat {
             answer = vec![answer; times].join(" ");
         }
-        if spec.constraint.is_some() && marks.say.is_none() {
+        if spec.constraint.is_some() && !is_scripted {
             answer = serde_json::json!({ "answer": answer }).to_string();
         }
         let mut answer = vocab::tokenize(&answer, true);
