@@ -75,6 +75,7 @@ async fn ask(runner: &RunnerHandle, prompt: &str) -> Generation {
         stop: Vec::new(),
         preserved: Vec::new(),
         constraint: None,
+        thinking: None,
         logprobs: None,
         n_keep: 0,
         shift: false,

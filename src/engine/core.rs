@@ -143,6 +143,7 @@ impl<B: Backend> Engine<B> {
         let spec = SamplerSpec {
             params: &params.sampling,
             constraint: params.constraint.as_ref(),
+            thinking: params.thinking.as_ref(),
             prompt: &tokens,
             n_ctx,
         };

@@ -76,6 +76,7 @@ pub(super) fn params(
             .collect(),
         preserved: Vec::new(),
         constraint,
+        thinking: None,
         logprobs: common.logprobs.then_some(common.top_logprobs),
         n_keep: options.num_keep,
         shift: common.shift.unwrap_or(true),

@@ -57,7 +57,11 @@ pub(super) async fn run(
         return Ok(single(DoneReason::Load, None));
     }
     // A call is forced from the first token on.
-    let wanted = request.common.think.filter(|_| !must_call);
+    let wanted = if must_call {
+        Some(Think::Off)
+    } else {
+        request.common.think
+    };
     let think = think(&prepared, wanted, constraint.as_ref());
     let conversation = Conversation {
         request: Arc::new(RenderRequest {
@@ -152,6 +156,9 @@ impl Conversation {
         } else {
             voice.parser(&self.request, &prompt, thinks)
         };
+        let thinking = (thinks && !self.must_call)
+            .then(|| voice.thinking_before(&prompt))
+            .flatten();
         let context_of = (!self.is_chat).then(|| prompt.clone());
         let fitted = if self.common.truncate == Some(false) {
             Fitted::whole(prompt)
@@ -168,6 +175,7 @@ impl Conversation {
             self.constraint.clone(),
         );
         params.add_special = !fitted.truncated;
+        params.thinking = thinking;
         params.preserved = voice.preserved(!self.request.tools.is_empty());
         start(
             loaded,
@@ -192,8 +200,8 @@ impl Conversation {
     }
 }
 
-/// What the template is told about thinking. A constraint holds from the first token, so it
-/// switches thinking off unless the client asked for it.
+/// What the template is told about thinking. Where it is not known where thinking ends, a constraint
+/// holds from the first token and switches thinking off, unless the client asked for it.
 pub(super) fn think(
     prepared: &Prepared,
     requested: Option<Think>,
@@ -202,7 +210,7 @@ pub(super) fn think(
     if !prepared.has(Capability::Thinking) {
         return None;
     }
-    let default = if constraint.is_some() {
+    let default = if constraint.is_some() && !prepared.voice.shows_where_thinking_ends() {
         Think::Off
     } else {
         Think::On

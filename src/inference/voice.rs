@@ -8,6 +8,7 @@ use super::prepare::internal;
 use crate::chat::{Message, Think, ToolDefinition};
 use crate::model::gguf::Metadata;
 use crate::parser::{Parser, Passthrough, Start, Then, Thinking, ToolCalls, family};
+use crate::protocol::ThinkingTags;
 use crate::renderer::select::{Offer, Path};
 use crate::renderer::{ChatTemplate, GoTemplate, RenderError, RenderInput, builtin, images};
 use crate::store::Model;
@@ -171,6 +172,29 @@ impl Voice {
             Path::Jinja | Path::None => Some(("<think>", "</think>")),
             _ => self.go.as_ref()?.thinking_tags(),
         }
+    }
+
+    /// The texts around the thinking that comes before an answer.
+    fn tags(&self) -> Option<(&str, &str)> {
+        match self.parser {
+            Some(parser) => parser.thinking_tags(),
+            None => self.thinking_tags(),
+        }
+    }
+
+    /// Whether it is known where thinking ends, so that a constraint can wait for it.
+    pub(super) fn shows_where_thinking_ends(&self) -> bool {
+        self.tags().is_some()
+    }
+
+    /// What comes before the answer to `prompt`, if the model thinks.
+    pub(super) fn thinking_before(&self, prompt: &str) -> Option<ThinkingTags> {
+        let (open, close) = self.tags()?;
+        let is_open = prompt.trim_end().ends_with(open);
+        Some(ThinkingTags {
+            open: if is_open { "" } else { open }.to_owned(),
+            close: close.to_owned(),
+        })
     }
 
     /// The text that begins a tool call, where no built-in parser knows it.

@@ -109,6 +109,8 @@ pub struct GenerateParams {
     /// Special tokens whose text is output (tool and thinking markers).
     pub preserved: Vec<String>,
     pub constraint: Option<Constraint>,
+    /// The constraint holds only from where this thinking ends; `None` = from the first token.
+    pub thinking: Option<ThinkingTags>,
     /// `Some(n)`: report the log-probability of every token and of its `n` best alternatives.
     pub logprobs: Option<u32>,
     /// Tokens kept at the front by a context shift (BOS comes on top).
@@ -177,6 +179,14 @@ pub enum Constraint {
     JsonObject,
     /// JSON that matches this schema (JSON text).
     JsonSchema(String),
+}
+
+/// The texts around the thinking that comes before an answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ThinkingTags {
+    /// Empty = the prompt has opened it.
+    pub open: String,
+    pub close: String,
 }
 
 /// Scheduling class of a request, highest first.

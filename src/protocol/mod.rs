@@ -10,7 +10,7 @@ pub mod framing;
 
 pub use command::{
     Adapter, Command, Constraint, EmbedParams, GenerateParams, KvCacheType, LoadParams, Priority,
-    PromptPart, SamplingParams,
+    PromptPart, SamplingParams, ThinkingTags,
 };
 pub use event::{
     DeviceInfo, EmbedResult, Event, Failure, FailureKind, FinishReason, Finished, LoadedInfo,

@@ -8,7 +8,7 @@ pub(crate) mod fake;
 #[cfg(feature = "llama")]
 pub(crate) mod llama;
 
-use crate::protocol::{Constraint, LoadedInfo, SamplingParams, Token};
+use crate::protocol::{Constraint, LoadedInfo, SamplingParams, ThinkingTags, Token};
 
 /// A KV sequence of the unified pool, below the number that the model was loaded with.
 pub(crate) type SeqId = u32;
@@ -42,6 +42,12 @@ pub(crate) struct BackendError(pub(crate) String);
 pub(crate) struct SamplerSpec<'a> {
     pub(crate) params: &'a SamplingParams,
     pub(crate) constraint: Option<&'a Constraint>,
+    /// What comes before the constraint holds.
+    #[cfg_attr(
+        not(feature = "llama"),
+        expect(dead_code, reason = "the fake's answers are given, not constrained")
+    )]
+    pub(crate) thinking: Option<&'a ThinkingTags>,
     /// Tokens that the penalties have seen already; the constraint has not.
     pub(crate) prompt: &'a [Token],
     /// The request's context: the window of `repeat_last_n: -1`.

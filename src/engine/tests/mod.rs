@@ -60,6 +60,7 @@ fn params(prompt: &str) -> GenerateParams {
         stop: Vec::new(),
         preserved: Vec::new(),
         constraint: None,
+        thinking: None,
         logprobs: None,
         n_keep: 4,
         shift: false,

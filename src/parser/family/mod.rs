@@ -43,6 +43,20 @@ impl Entry {
         (!self.opens.is_empty()).then(|| prompt.trim_end().ends_with(self.opens))
     }
 
+    /// The texts around thinking: the answer alone comes after the second one.
+    pub fn thinking_tags(&self) -> Option<(&'static str, &'static str)> {
+        if !self.thinking {
+            return None;
+        }
+        match (self.name, self.opens) {
+            ("harmony", _) => Some(("", harmony::ANSWER)),
+            ("gemma4", _) => Some(("<|channel>", "<channel|>")),
+            (_, "<think>") => Some(("<think>", "</think>")),
+            (_, "<|START_THINKING|>") => Some(("<|START_THINKING|>", "<|END_THINKING|>")),
+            _ => None,
+        }
+    }
+
     /// What a model can do with it.
     pub fn capabilities(&self) -> Vec<Capability> {
         let tools = self.tools.then_some(Capability::Tools);
@@ -270,6 +284,11 @@ static TABLE: &[Entry] = &[
         new: glimmer::new,
     },
 ];
+
+/// All parsers.
+pub fn all() -> &'static [Entry] {
+    TABLE
+}
 
 /// Returns the parser of that name.
 pub fn find(name: &str) -> Option<&'static Entry> {

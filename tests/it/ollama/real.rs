@@ -268,3 +268,77 @@ async fn fifty_required_calls_are_fifty_well_formed_ones() {
         assert!(arguments["on"].is_boolean(), "{arguments}");
     }
 }
+
+#[tokio::test]
+async fn fifty_answers_in_a_schema_are_fifty_whole_ones() {
+    let name = "smollm2-135m";
+    let Some(server) = with_model(name).await else {
+        return;
+    };
+    let part = json!({"anyOf": [
+        {"type": "string", "maxLength": 12},
+        {"type": "object", "required": ["kind", "sizes"], "additionalProperties": false,
+            "properties": {
+                "kind": {"enum": ["red", "green", 3]},
+                "sizes": {"type": "array", "maxItems": 2, "items":
+                    {"type": "array", "maxItems": 2, "items": {"type": "boolean"}}}
+            }}
+    ]});
+    let schema = json!({"type": "object", "required": ["parts"], "additionalProperties": false,
+        "properties": {"parts": {"type": "array", "minItems": 1, "maxItems": 3, "items": part}}});
+    let asked = (0..50).map(|seed| {
+        let body = json!({"model": name, "format": schema, "stream": false,
+            "messages": [{"role": "user", "content": "List some things as JSON."}],
+            "options": {"seed": seed, "temperature": 1.0, "num_predict": 400}});
+        let server = &server;
+        async move { server.post("/api/chat", &body).await.ok().json() }
+    });
+    for answer in join_all(asked).await {
+        assert_eq!(answer["done_reason"], "stop", "{answer}");
+        let text = answer["message"]["content"].as_str().unwrap();
+        let whole: Value = serde_json::from_str(text).unwrap();
+        let parts = whole["parts"].as_array().unwrap();
+        assert!((1..=3).contains(&parts.len()), "{whole}");
+        for part in parts {
+            let is_text = part.as_str().is_some_and(|text| text.chars().count() <= 12);
+            let is_object =
+                ["red", "green"].iter().any(|kind| part["kind"] == *kind) || part["kind"] == 3;
+            assert!(is_text || is_object && part["sizes"].is_array(), "{whole}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn smollm2_gets_the_prompt_of_the_template_that_was_chosen() {
+    let name = "smollm2-135m";
+    let Some(path) = real(name) else {
+        skip(&format!("no {name} in DROVER_TEST_MODELS"));
+        return;
+    };
+    let file = fs_err::read(path).unwrap();
+    let chatml = "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n";
+    let system = "<|im_start|>system\nYou are a helpful AI assistant named SmolLM, \
+                  trained by Hugging Face<|im_end|>\n";
+    for (wants_template, prompt) in [
+        ("true", chatml.to_owned()),
+        ("false", format!("{system}{chatml}")),
+    ] {
+        let server = TestServer::builder()
+            .env("OLLAMA_GO_TEMPLATE", wants_template)
+            .start()
+            .await;
+        server.create(name, file.clone(), json!({})).await.ok();
+        let mut body = question(name, "Hi");
+        body["_debug_render_only"] = true.into();
+        body["stream"] = false.into();
+        let answer = server.post("/api/chat", &body).await.ok().json();
+        assert_eq!(answer["_debug_info"]["rendered_template"], prompt);
+        // What was rendered is what is evaluated: no token more, and no second BOS.
+        body["_debug_render_only"] = false.into();
+        let chat = server.post("/api/chat", &body).await.ok().json();
+        let raw = json!({"model": name, "prompt": prompt, "raw": true, "stream": false,
+            "options": {"num_predict": 1}});
+        let raw = server.post("/api/generate", &raw).await.ok().json();
+        assert_eq!(chat["prompt_eval_count"], raw["prompt_eval_count"]);
+    }
+}

@@ -11,6 +11,7 @@
 
 mod context;
 mod devices;
+mod gate;
 mod grammar;
 mod load;
 mod log;
@@ -214,7 +215,7 @@ impl Backend for Llama {
         let grammar = spec
             .constraint
             .map(|constraint| self.grammars.compile(constraint));
-        Sampler::new(&self.model, spec, grammar.transpose()?)
+        Sampler::new(Arc::clone(&self.model), spec, grammar.transpose()?)
     }
 
     fn sample(&mut self, picks: &mut [Pick<'_, Sampler>]) -> Vec<Result<Token, BackendError>> {

@@ -4,6 +4,8 @@
 //! none of the others that llama-server has (DRY, top-n-sigma, XTC), and a switched-off sampler
 //! changes nothing, so they are left out. A constraint goes first: what it forbids is no candidate.
 
+use std::sync::Arc;
+
 use llama_cpp_2::model::LlamaModel;
 use llama_cpp_2::sampling::LlamaSampler;
 use llama_cpp_2::token::LlamaToken;
@@ -11,6 +13,7 @@ use llama_cpp_2::token::data::LlamaTokenData;
 use llama_cpp_2::token::data_array::LlamaTokenDataArray;
 use llama_cpp_2::token::logit_bias::LlamaLogitBias;
 
+use super::gate::Gate;
 use super::grammar::Grammar;
 use crate::engine::backend::{BackendError, SamplerSpec};
 use crate::protocol::{SamplingParams, Token};
@@ -21,7 +24,15 @@ const MIN_KEEP: usize = 0;
 /// One sequence's way of picking tokens.
 pub(crate) struct Sampler {
     kind: Kind,
-    grammar: Option<Grammar>,
+    constraint: Option<Constraint>,
+}
+
+struct Constraint {
+    grammar: Grammar,
+    /// `None` = it holds from the first token.
+    gate: Option<Gate>,
+    /// For the texts of tokens.
+    model: Arc<LlamaModel>,
 }
 
 enum Kind {
@@ -36,12 +47,12 @@ enum Kind {
 
 impl Sampler {
     pub(super) fn new(
-        model: &LlamaModel,
+        model: Arc<LlamaModel>,
         spec: &SamplerSpec<'_>,
         grammar: Option<Grammar>,
     ) -> Result<Self, BackendError> {
         check(spec.params)?;
-        let samplers = samplers(model, spec);
+        let samplers = samplers(&model, spec);
         // An end-to-end greedy chain is its last sampler, which is what `Best` does.
         let kind = if spec.params.temperature <= 0.0 && samplers.len() == 1 && grammar.is_none() {
             Kind::Best
@@ -55,28 +66,71 @@ impl Sampler {
                 candidates: LlamaTokenDataArray::new(Vec::new(), false),
             }
         };
-        Ok(Self { kind, grammar })
+        let constraint = grammar.map(|grammar| Constraint {
+            grammar,
+            gate: spec.thinking.map(Gate::new),
+            model,
+        });
+        Ok(Self { kind, constraint })
     }
 
     /// Picks a token and goes on by it.
     pub(super) fn pick(&mut self, logits: &[f32]) -> Result<Token, BackendError> {
-        let token = match &mut self.kind {
-            Kind::Best => best(logits),
-            Kind::Chain { chain, candidates } => {
-                fill(candidates, logits, self.grammar.as_mut())?;
+        let Some(constraint) = &mut self.constraint else {
+            let token = self.kind.choose(logits, None)?;
+            self.kind.accept(token);
+            return Ok(token);
+        };
+        if constraint
+            .gate
+            .as_ref()
+            .is_some_and(|gate| !gate.is_passed())
+        {
+            let token = self.kind.choose(logits, None)?;
+            if constraint.is_thinking(token) {
+                self.kind.accept(token);
+                return Ok(token);
+            }
+        }
+        let token = self.kind.choose(logits, Some(&mut constraint.grammar))?;
+        self.kind.accept(token);
+        constraint.grammar.accept(token)?;
+        Ok(token)
+    }
+}
+
+impl Constraint {
+    /// Whether a token comes before the answer.
+    fn is_thinking(&mut self, token: Token) -> bool {
+        let mut piece = Vec::new();
+        let vocab = self.model.vocab();
+        vocab.token_to_piece_into(LlamaToken(token), &mut piece, true, None);
+        self.gate.as_mut().is_some_and(|gate| gate.accept(&piece))
+    }
+}
+
+impl Kind {
+    fn choose(
+        &mut self,
+        logits: &[f32],
+        grammar: Option<&mut Grammar>,
+    ) -> Result<Token, BackendError> {
+        let token = match self {
+            Self::Best => best(logits),
+            Self::Chain { chain, candidates } => {
+                fill(candidates, logits, grammar)?;
                 chain.apply(candidates);
-                let token = candidates.selected_token();
-                if let Some(token) = token {
-                    chain.accept(token);
-                }
-                token.map(|token| token.0)
+                candidates.selected_token().map(|token| token.0)
             }
         };
-        let token = token.ok_or_else(|| BackendError("no token can be picked".to_owned()))?;
-        if let Some(grammar) = &mut self.grammar {
-            grammar.accept(token)?;
+        token.ok_or_else(|| BackendError("no token can be picked".to_owned()))
+    }
+
+    /// Goes on by a token.
+    fn accept(&mut self, token: Token) {
+        if let Self::Chain { chain, .. } = self {
+            chain.accept(LlamaToken(token));
         }
-        Ok(token)
     }
 }
 

@@ -11,7 +11,7 @@ use llama_cpp_2::sampling::LlamaSampler;
 use serde_json::Value;
 
 use super::*;
-use crate::protocol::{Constraint, KvCacheType, SamplingParams};
+use crate::protocol::{Constraint, KvCacheType, SamplingParams, ThinkingTags};
 
 const SMOLLM2: &str = "smollm2-135m.gguf";
 const GEMMA3: &str = "gemma3-270m.gguf";
@@ -120,6 +120,7 @@ fn text(llama: &Llama, tokens: &[Token]) -> String {
 struct Spec {
     params: SamplingParams,
     constraint: Option<Constraint>,
+    thinking: Option<ThinkingTags>,
 }
 
 impl Spec {
@@ -140,6 +141,7 @@ impl Spec {
         llama.sampler(&SamplerSpec {
             params: &self.params,
             constraint: self.constraint.as_ref(),
+            thinking: self.thinking.as_ref(),
             prompt,
             n_ctx: 2048,
         })
@@ -586,6 +588,35 @@ fn constrained_output_is_json_of_the_schema() {
         );
         assert!(answer["people"].as_u64().unwrap() < 1000, "{answer}");
         assert_eq!(answer.as_object().unwrap().len(), 3, "{answer}");
+    }
+}
+
+#[test]
+fn a_constraint_holds_from_where_thinking_ends() {
+    let _one = one_at_a_time();
+    let Some(path) = model(SMOLLM2) else { return };
+    let mut llama = load(&params(path));
+    let ask = "<|im_start|>user\nWhere do fish live?<|im_end|>\n<|im_start|>assistant\n";
+    let mut spec = Spec::greedy();
+    spec.constraint = Some(Constraint::JsonSchema(
+        r#"{"type":"object","properties":{"sea":{"type":"boolean"}},"required":["sea"],
+            "additionalProperties":false}"#
+            .to_owned(),
+    ));
+    for (open, is_free) in [("", true), ("<think>", false)] {
+        spec.thinking = Some(ThinkingTags {
+            open: open.to_owned(),
+            close: ".".to_owned(),
+        });
+        let tokens = generate(&mut llama, 0, ask, &spec, 200);
+        let answer = text(&llama, &tokens);
+        let (free, json) = match is_free {
+            true => answer.split_once('.').unwrap(),
+            false => ("", answer.as_str()),
+        };
+        assert_eq!(!free.is_empty(), is_free, "{answer}");
+        let json: Value = serde_json::from_str(json).unwrap();
+        assert!(json["sea"].is_boolean(), "{answer}");
     }
 }
 

@@ -1,0 +1,33 @@
+//! No output makes a parser panic, and where it is cut does not matter.
+#![no_main]
+
+use drover::parser::{Parser, Piece, Start, family};
+use libfuzzer_sys::fuzz_target;
+
+fn parse(parser: &mut dyn Parser, texts: &[&str]) -> Option<Piece> {
+    let mut all = Piece::default();
+    for text in texts {
+        add(&mut all, parser.push(text).ok()?);
+    }
+    add(&mut all, parser.finish().ok()?);
+    Some(all)
+}
+
+fn add(all: &mut Piece, piece: Piece) {
+    all.content += &piece.content;
+    all.thinking += &piece.thinking;
+    all.tool_calls.extend(piece.tool_calls);
+}
+
+fuzz_target!(|input: (usize, usize, &str)| {
+    let (family, cut, text) = input;
+    let entries = family::all();
+    let entry = &entries[family % entries.len()];
+    let new = || (entry.new)(&Start::default());
+    let whole = parse(&mut *new(), &[text]);
+    let cut = cut % (text.len() + 1);
+    if text.is_char_boundary(cut) {
+        let (front, back) = text.split_at(cut);
+        assert_eq!(whole, parse(&mut *new(), &[front, back]), "{}", entry.name);
+    }
+});
