@@ -75,6 +75,11 @@ impl RunnerHandle {
         self.inner.pid
     }
 
+    /// Whether the process has ended: every request fails from then on.
+    pub fn is_gone(&self) -> bool {
+        self.inner.requests.is_closed()
+    }
+
     /// Submits a generation; returns at once with the stream of its events.
     ///
     /// # Errors

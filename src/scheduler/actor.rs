@@ -114,6 +114,7 @@ impl Actor {
                 if reply.is_closed() {
                     return;
                 }
+                self.notice_ended().await;
                 self.replies.insert(waiter, reply);
                 self.handle(Event::Acquire {
                     waiter,
@@ -125,16 +126,30 @@ impl Actor {
             Message::Unload { weights } => self.handle(Event::Unload { weights }).await,
             Message::List { reply } => drop(reply.send(self.list())),
             Message::LoadEnded { entry, result } => self.load_ended(entry, result).await,
-            Message::Exited { entry } => {
-                self.runners.remove(&entry);
-                self.handle(Event::Exited(entry)).await;
-                self.probe_again();
-            }
+            Message::Exited { entry } => self.exited(entry).await,
             Message::Devices(gpus) => {
                 self.gpus = Some(gpus);
                 self.handle(Event::Devices).await;
             }
             Message::Shutdown { .. } => {}
+        }
+    }
+
+    /// Runners that have ended, although their messages may still be on the way: who has seen a
+    /// runner end and asks again must not be given the same one.
+    async fn notice_ended(&mut self) {
+        let runners = self.runners.iter();
+        let gone = runners.filter(|(_, runner)| runner.is_gone());
+        let gone: Vec<EntryId> = gone.map(|(entry, _)| *entry).collect();
+        for entry in gone {
+            self.exited(entry).await;
+        }
+    }
+
+    async fn exited(&mut self, entry: EntryId) {
+        if self.runners.remove(&entry).is_some() {
+            self.handle(Event::Exited(entry)).await;
+            self.probe_again();
         }
     }
 
