@@ -65,14 +65,16 @@ struct Parameters {
 }
 
 impl Known {
-    /// The texts that end an answer.
+    /// The texts that end an answer. A file that is compiled in is read: that each one can be is
+    /// tested below.
     pub fn stop(&self) -> Vec<String> {
         let parameters = serde_json::from_str(self.parameters);
         parameters.map_or_else(|_| Vec::new(), |parameters: Parameters| parameters.stop)
     }
 }
 
-/// Returns the TEMPLATE for a chat template that is known, or nearly so.
+/// Returns the TEMPLATE for a chat template that is known, or nearly so. (The index is compiled in;
+/// a test reads it.)
 pub fn nearest(chat_template: &str) -> Option<&'static Known> {
     let index: Vec<Indexed> = serde_json::from_str(INDEX).ok()?;
     let args = levenshtein::Args::default().score_cutoff(MAX_EDITS);

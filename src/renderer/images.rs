@@ -1,5 +1,7 @@
 //! The places of images in prompts: `[img-N]`, counted over a conversation.
 
+use std::borrow::Cow;
+
 use crate::chat::Message;
 
 /// Numbers the images of a conversation.
@@ -37,7 +39,10 @@ impl Images {
 
 /// The messages as a TEMPLATE gets them: each image stands at the next `[img]` of its message, or
 /// in front of the text.
-pub fn tagged(messages: &[Message]) -> Vec<Message> {
+pub fn tagged(messages: &[Message]) -> Cow<'_, [Message]> {
+    if messages.iter().all(|message| message.images.is_empty()) {
+        return messages.into();
+    }
     let mut n_seen = 0;
     let tag_all = |message: &Message| {
         let mut message = message.clone();

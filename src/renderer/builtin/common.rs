@@ -83,16 +83,17 @@ fn number_text(number: f64) -> String {
     }
 }
 
-/// The index of the last message that asks something: not merely the result of a tool. Without
-/// one, the last index.
+/// Whether a message asks something: not merely the result of a tool.
+pub(super) fn asks(message: &Message, trims: bool) -> bool {
+    let tagged = Images::default().tag(message, &message.content);
+    let content = if trims { tagged.trim() } else { &tagged };
+    message.role == "user"
+        && !(content.starts_with("<tool_response>") && content.ends_with("</tool_response>"))
+}
+
+/// The index of the last message that asks something. Without one, the last index.
 pub(super) fn last_question(messages: &[Message], trims: bool) -> usize {
-    let asks = |message: &Message| {
-        let tagged = Images::default().tag(message, &message.content);
-        let content = if trims { tagged.trim() } else { &tagged };
-        message.role == "user"
-            && !(content.starts_with("<tool_response>") && content.ends_with("</tool_response>"))
-    };
-    let found = messages.iter().rposition(asks);
+    let found = messages.iter().rposition(|message| asks(message, trims));
     found.unwrap_or(messages.len().saturating_sub(1))
 }
 

@@ -1,6 +1,6 @@
 //! Qwen 3.5 and 3.8, and Ornith: tools as JSON, calls in XML, thinking in the history.
 
-use super::common::{XML_CALLS, last_question, role_at, thinks, tools, value_text};
+use super::common::{XML_CALLS, asks, last_question, role_at, thinks, tools, value_text};
 use crate::chat::typed::Spelling;
 use crate::chat::{Message, Think, ThinkLevel};
 use crate::json::spaced;
@@ -70,13 +70,7 @@ fn check(messages: &[Message]) -> Result<(), RenderError> {
     if messages.is_empty() {
         return Err(RenderError("no messages provided".to_owned()));
     }
-    let asks = |message: &Message| {
-        let tagged = Images::default().tag(message, &message.content);
-        let content = tagged.trim();
-        message.role == "user"
-            && !(content.starts_with("<tool_response>") && content.ends_with("</tool_response>"))
-    };
-    if messages.iter().any(asks) {
+    if messages.iter().any(|message| asks(message, true)) {
         Ok(())
     } else {
         Err(RenderError("no user query found in messages".to_owned()))

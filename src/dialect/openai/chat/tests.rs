@@ -263,6 +263,12 @@ fn tool_choice_says_which_tools_are_shown_and_whether_one_must_be_called() {
             vec!["a"],
             false,
         ),
+        (
+            json!({"type": "allowed_tools", "allowed_tools":
+                {"mode": "required", "tools": [tool("b")]}}),
+            vec!["b"],
+            true,
+        ),
     ] {
         let native = one(json!({"tools": [tool("a"), tool("b")], "tool_choice": choice}));
         let names: Vec<_> = native

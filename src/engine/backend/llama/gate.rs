@@ -16,7 +16,7 @@ enum State {
 pub(super) struct Gate {
     tags: ThinkingTags,
     state: State,
-    /// What was said since the last change of state.
+    /// What was said, as far as a tag may still begin in it.
     text: Vec<u8>,
 }
 
@@ -69,6 +69,10 @@ impl Gate {
         if self.text.windows(close.len()).any(|window| window == close) {
             self.state = State::Answering;
             self.text.clear();
+        } else {
+            // Thinking is long, and every token comes here: only what may begin the tag stays.
+            let n_done = (self.text.len() + 1).saturating_sub(close.len());
+            self.text.drain(..n_done);
         }
     }
 }
