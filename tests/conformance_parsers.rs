@@ -250,9 +250,15 @@ fn table() {
         let entry = family::find(text(row, "parser")).unwrap_or_else(|| panic!("{row}"));
         let preserved: Vec<String> = decoded(&row["preserved_tokens"]);
         assert_eq!(entry.preserved, preserved, "{}", entry.name);
-        assert_eq!(entry.tools, row["has_tool_support"], "{}", entry.name);
         assert_eq!(
-            entry.thinking, row["has_thinking_support"],
+            !entry.calls.is_empty(),
+            row["has_tool_support"],
+            "{}",
+            entry.name
+        );
+        assert_eq!(
+            entry.thinking.is_some(),
+            row["has_thinking_support"],
             "{}",
             entry.name
         );

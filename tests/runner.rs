@@ -5,12 +5,14 @@
     reason = "helpers of tests fail by panicking, as tests do"
 )]
 
+mod recorded;
+
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use drover::model::gguf::builder::GgufBuilder;
 use drover::protocol::{
-    GenerateParams, KvCacheType, LoadParams, Priority, PromptPart, SamplingParams,
+    Exempt, GenerateParams, KvCacheType, LoadParams, Priority, PromptPart, SamplingParams,
 };
 use drover::runner::{
     Generation, GenerationEvent, RunnerError, RunnerHandle, StartError, StartParams, Started,
@@ -75,7 +77,7 @@ async fn ask(runner: &RunnerHandle, prompt: &str) -> Generation {
         stop: Vec::new(),
         preserved: Vec::new(),
         constraint: None,
-        thinking: None,
+        exempt: Exempt::default(),
         logprobs: None,
         n_keep: 0,
         shift: false,
@@ -127,6 +129,41 @@ async fn end(started: &mut Started) {
     let ended = tokio::time::timeout(PATIENCE, &mut started.ended).await;
     ended.unwrap().unwrap();
     assert!(!exists(started.handle.pid()), "not reaped");
+}
+
+/// Recorded: which prompts lose the BOS that they begin with, because the tokenizer adds one.
+#[tokio::test]
+async fn a_prompt_gets_one_bos() {
+    let Some(fixture) = recorded::fixture("runner_and_api/bos_strip.json") else {
+        return;
+    };
+    let tasks = TaskTracker::new();
+    let start_with = |add_bos: u32| {
+        let tasks = tasks.clone();
+        async move {
+            let file = model(&[("add_bos", add_bos)]);
+            start(params(file.path()), &tasks).await.unwrap()
+        }
+    };
+    let runners = [start_with(0).await, start_with(1).await];
+    let cases = fixture["cases"].as_array().unwrap();
+    for case in cases {
+        let text = |key: &str| case[key].as_str().unwrap();
+        let bos = match text("leading_bos") {
+            "" => "<bos>",
+            bos => bos,
+        };
+        let [prompt, rest] = ["prompt", "expected"].map(|key| text(key).replace(bos, "<|bos|>"));
+        let adds_bos = case["adds_bos"].as_bool().unwrap();
+        let runner = &runners[usize::from(adds_bos)].handle;
+        let tokens = runner.tokenize(vec![prompt], true).await.unwrap();
+        let mut expected = runner.tokenize(vec![rest], false).await.unwrap();
+        if adds_bos {
+            expected[0].insert(0, 256);
+        }
+        assert_eq!(tokens, expected, "{}", case["name"]);
+    }
+    println!("bos_strip.json: {} passed", cases.len());
 }
 
 #[tokio::test]

@@ -143,7 +143,7 @@ impl<B: Backend> Engine<B> {
         let spec = SamplerSpec {
             params: &params.sampling,
             constraint: params.constraint.as_ref(),
-            thinking: params.thinking.as_ref(),
+            exempt: &params.exempt,
             prompt: &tokens,
             n_ctx,
         };

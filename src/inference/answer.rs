@@ -10,8 +10,8 @@ use super::{ChunkStream, InferenceError, InferenceErrorKind as Kind};
 use crate::model::Options;
 use crate::parser::{ParseError, Parser, Piece};
 use crate::protocol::{
-    Constraint, FailureKind, FinishReason, Finished, GenerateParams, PromptPart, SamplingParams,
-    TokenLogprob,
+    Constraint, Exempt, FailureKind, FinishReason, Finished, GenerateParams, PromptPart,
+    SamplingParams, TokenLogprob,
 };
 use crate::runner::{Generation, GenerationEvent, RunnerError};
 use crate::scheduler::Lease;
@@ -76,7 +76,7 @@ pub(super) fn params(
             .collect(),
         preserved: Vec::new(),
         constraint,
-        thinking: None,
+        exempt: Exempt::default(),
         logprobs: common.logprobs.then_some(common.top_logprobs),
         n_keep: options.num_keep,
         shift: common.shift.unwrap_or(true),

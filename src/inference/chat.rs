@@ -14,7 +14,7 @@ use crate::config::KeepAlive;
 use crate::model::Options;
 use crate::model::capability::Capability;
 use crate::parser::ForcedCall;
-use crate::protocol::{Constraint, Token};
+use crate::protocol::{Constraint, Exempt, Token};
 use crate::scheduler::Lease;
 
 /// A keep-alive that asks for the model to go.
@@ -46,12 +46,18 @@ pub(super) async fn run(
         .any(|message| !message.images.is_empty());
     check_images(&prepared, images)?;
     let options = merge_options(&prepared, &request.common)?;
-    let must_call = request.must_call && !request.tools.is_empty();
-    let constraint = if must_call {
-        Some(forced::constraint(&request.tools))
-    } else {
-        format::parse(&request.common.format)?
+    let must_call = request.must_call.filter(|_| !request.tools.is_empty());
+    let constraint = match must_call {
+        Some(must_call) => Some(forced::constraint(&request.tools, must_call)),
+        None => format::parse(&request.common.format)?.map(|form| {
+            let bare = prepared.voice.bare_calls();
+            match bare.filter(|_| !request.tools.is_empty()) {
+                Some(is_list) => forced::or_calls(form, &request.tools, is_list),
+                None => form,
+            }
+        }),
     };
+    let must_call = must_call.is_some();
     if request.messages.is_empty() {
         prepare::load(inference, &prepared, &options, request.common.keep_alive).await?;
         return Ok(single(DoneReason::Load, None));
@@ -156,9 +162,11 @@ impl Conversation {
         } else {
             voice.parser(&self.request, &prompt, thinks)
         };
-        let thinking = (thinks && !self.must_call)
-            .then(|| voice.thinking_before(&prompt))
-            .flatten();
+        let exempt = if self.must_call {
+            Exempt::default()
+        } else {
+            voice.exempt(&self.request, &prompt)
+        };
         let context_of = (!self.is_chat).then(|| prompt.clone());
         let fitted = if self.common.truncate == Some(false) {
             Fitted::whole(prompt)
@@ -175,7 +183,7 @@ impl Conversation {
             self.constraint.clone(),
         );
         params.add_special = !fitted.truncated;
-        params.thinking = thinking;
+        params.exempt = exempt;
         params.preserved = voice.preserved(!self.request.tools.is_empty());
         start(
             loaded,

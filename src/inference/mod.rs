@@ -28,7 +28,7 @@ use crate::store::Store;
 pub use answer::bounded_n_predict;
 pub use types::{
     ChatRequest, Chunk, Done, DoneReason, EmbedRequest, EmbedResponse, GenerateRequest,
-    InferenceError, InferenceErrorKind, Logprob, RequestOptions, Timings, TopLogprob,
+    InferenceError, InferenceErrorKind, Logprob, MustCall, RequestOptions, Timings, TopLogprob,
 };
 use voice::VoiceCache;
 

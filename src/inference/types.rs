@@ -35,8 +35,16 @@ pub struct ChatRequest {
     pub common: RequestOptions,
     pub messages: Vec<Message>,
     pub tools: Vec<ToolDefinition>,
-    /// The answer must be a call of one of the tools.
-    pub must_call: bool,
+    /// The answer must be calls of the tools.
+    pub must_call: Option<MustCall>,
+}
+
+/// How many tools an answer that may not be text calls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MustCall {
+    One,
+    /// One or more.
+    Some,
 }
 
 #[derive(Debug, Clone, Default)]

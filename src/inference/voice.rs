@@ -7,8 +7,8 @@ use super::InferenceError;
 use super::prepare::internal;
 use crate::chat::{Message, Think, ToolDefinition};
 use crate::model::gguf::Metadata;
-use crate::parser::{Parser, Passthrough, Start, Then, Thinking, ToolCalls, family};
-use crate::protocol::ThinkingTags;
+use crate::parser::{Parser, Passthrough, Start, Then, Thinking, ToolCalls, family, overlap};
+use crate::protocol::{Exempt, ThinkingTags};
 use crate::renderer::select::{Offer, Path};
 use crate::renderer::{ChatTemplate, GoTemplate, RenderError, RenderInput, builtin, images};
 use crate::store::Model;
@@ -177,7 +177,7 @@ impl Voice {
     /// The texts around the thinking that comes before an answer.
     fn tags(&self) -> Option<(&str, &str)> {
         match self.parser {
-            Some(parser) => parser.thinking_tags(),
+            Some(parser) => parser.thinking,
             None => self.thinking_tags(),
         }
     }
@@ -187,14 +187,38 @@ impl Voice {
         self.tags().is_some()
     }
 
-    /// What comes before the answer to `prompt`, if the model thinks.
-    pub(super) fn thinking_before(&self, prompt: &str) -> Option<ThinkingTags> {
-        let (open, close) = self.tags()?;
-        let is_open = prompt.trim_end().ends_with(open);
-        Some(ThinkingTags {
-            open: if is_open { "" } else { open }.to_owned(),
-            close: close.to_owned(),
-        })
+    /// What a constraint on the answer to `prompt` leaves alone.
+    pub(super) fn exempt(&self, request: &RenderRequest, prompt: &str) -> Exempt {
+        let thinks = request.think.is_some_and(Think::is_on);
+        // Where an answer has a head of its own, it is said also without thinking.
+        let tags = self.tags().filter(|(open, _)| thinks || open.is_empty());
+        let thinking = tags.map(|(open, close)| {
+            let is_open = prompt.trim_end().ends_with(open);
+            let n_begun = overlap(prompt, close);
+            ThinkingTags {
+                open: if is_open { "" } else { open }.to_owned(),
+                close: close.to_owned(),
+                begun: close[..n_begun].to_owned(),
+            }
+        });
+        let call = match self.parser {
+            Some(parser) => parser.calls,
+            None => self.tool_tag(),
+        };
+        let is_marked = !call.is_empty() && self.bare_calls().is_none();
+        Exempt {
+            thinking,
+            call: (is_marked && !request.tools.is_empty()).then(|| call.to_owned()),
+        }
+    }
+
+    /// Whether the model's calls are JSON without a mark before it, and then whether as a list.
+    pub(super) fn bare_calls(&self) -> Option<bool> {
+        match (self.parser, self.tool_tag()) {
+            (None, "{") => Some(false),
+            (None, "[") => Some(true),
+            _ => None,
+        }
     }
 
     /// The text that begins a tool call, where no built-in parser knows it.

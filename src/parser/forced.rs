@@ -1,4 +1,4 @@
-//! An answer that is one tool call from its first to its last character, by a constraint.
+//! An answer that is tool calls from its first to its last character, by a constraint.
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -6,10 +6,18 @@ use serde_json::{Map, Value};
 use super::{ParseError, Parser, Piece};
 use crate::chat::{ToolCall, ToolCallFunction};
 
-/// Reads `{"name": …, "arguments": {…}}`. What is cut off by a limit is shown as it is.
+/// Reads `{"name": …, "arguments": {…}}` or a list of that. What is cut off by a limit is shown as
+/// it is.
 #[derive(Debug, Default)]
 pub struct ForcedCall {
     text: String,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Calls {
+    One(Call),
+    Some(Vec<Call>),
 }
 
 #[derive(Deserialize)]
@@ -26,22 +34,27 @@ impl Parser for ForcedCall {
 
     fn finish(&mut self) -> Result<Piece, ParseError> {
         let text = std::mem::take(&mut self.text);
-        Ok(match serde_json::from_str(&text) {
-            Ok(Call { name, arguments }) => Piece {
-                tool_calls: vec![ToolCall {
-                    function: ToolCallFunction {
-                        index: 0,
-                        name,
-                        arguments,
-                    },
-                    ..ToolCall::default()
-                }],
-                ..Piece::default()
+        let calls = match serde_json::from_str(&text) {
+            Ok(Calls::One(call)) => vec![call],
+            Ok(Calls::Some(calls)) => calls,
+            Err(_) => {
+                return Ok(Piece {
+                    content: text,
+                    ..Piece::default()
+                });
+            }
+        };
+        let tool_calls = (0..).zip(calls).map(|(index, call)| ToolCall {
+            function: ToolCallFunction {
+                index,
+                name: call.name,
+                arguments: call.arguments,
             },
-            Err(_) => Piece {
-                content: text,
-                ..Piece::default()
-            },
+            ..ToolCall::default()
+        });
+        Ok(Piece {
+            tool_calls: tool_calls.collect(),
+            ..Piece::default()
         })
     }
 }
@@ -59,6 +72,15 @@ mod tests {
         assert_eq!(piece.tool_calls[0].function.name, "f");
         assert_eq!(piece.tool_calls[0].function.arguments["a"], 1);
         assert_eq!(piece.content, "");
+    }
+
+    #[test]
+    fn a_list_is_several_calls() {
+        let text = r#"[{"name": "f", "arguments": {}}, {"name": "g", "arguments": {}}]"#;
+        let piece = joined(&mut ForcedCall::default(), [text]).unwrap();
+        let calls = piece.tool_calls.iter().map(|call| &call.function);
+        let calls: Vec<_> = calls.map(|call| (call.index, call.name.as_str())).collect();
+        assert_eq!(calls, [(0, "f"), (1, "g")]);
     }
 
     #[test]

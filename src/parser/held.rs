@@ -1,7 +1,7 @@
 //! What has to wait: the end of a text that may be the beginning of a tag.
 
 /// Length of the longest end of `text` that begins `tag` and is not all of it.
-pub(super) fn overlap(text: &str, tag: &str) -> usize {
+pub(crate) fn overlap(text: &str, tag: &str) -> usize {
     let longest = tag.len().saturating_sub(1).min(text.len());
     (1..=longest)
         .rev()

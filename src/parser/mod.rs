@@ -16,6 +16,7 @@ mod tool_calls;
 use crate::chat::{Message, Think, ToolCall, ToolDefinition};
 
 pub use forced::ForcedCall;
+pub(crate) use held::overlap;
 pub use then::Then;
 pub use thinking::Thinking;
 pub use tool_calls::{ToolCalls, find_arguments};

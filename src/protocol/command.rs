@@ -109,8 +109,8 @@ pub struct GenerateParams {
     /// Special tokens whose text is output (tool and thinking markers).
     pub preserved: Vec<String>,
     pub constraint: Option<Constraint>,
-    /// The constraint holds only from where this thinking ends; `None` = from the first token.
-    pub thinking: Option<ThinkingTags>,
+    /// What the constraint leaves alone.
+    pub exempt: Exempt,
     /// `Some(n)`: report the log-probability of every token and of its `n` best alternatives.
     pub logprobs: Option<u32>,
     /// Tokens kept at the front by a context shift (BOS comes on top).
@@ -181,12 +181,23 @@ pub enum Constraint {
     JsonSchema(String),
 }
 
+/// What a constraint leaves alone: it holds for the answer.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Exempt {
+    /// The thinking before the answer.
+    pub thinking: Option<ThinkingTags>,
+    /// The text that begins a tool call: an output that begins with it is no answer.
+    pub call: Option<String>,
+}
+
 /// The texts around the thinking that comes before an answer.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ThinkingTags {
     /// Empty = the prompt has opened it.
     pub open: String,
     pub close: String,
+    /// The beginning of `close` that the prompt has said already.
+    pub begun: String,
 }
 
 /// Scheduling class of a request, highest first.

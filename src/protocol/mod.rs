@@ -9,8 +9,8 @@ pub mod event;
 pub mod framing;
 
 pub use command::{
-    Adapter, Command, Constraint, EmbedParams, GenerateParams, KvCacheType, LoadParams, Priority,
-    PromptPart, SamplingParams, ThinkingTags,
+    Adapter, Command, Constraint, EmbedParams, Exempt, GenerateParams, KvCacheType, LoadParams,
+    Priority, PromptPart, SamplingParams, ThinkingTags,
 };
 pub use event::{
     DeviceInfo, EmbedResult, Event, Failure, FailureKind, FinishReason, Finished, LoadedInfo,

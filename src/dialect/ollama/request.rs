@@ -43,7 +43,7 @@ pub fn chat(request: api::ChatRequest, client: String) -> Result<ChatRequest, In
         },
         messages: request.messages,
         tools: request.tools,
-        must_call: false,
+        must_call: None,
     })
 }
 

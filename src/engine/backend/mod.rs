@@ -8,7 +8,7 @@ pub(crate) mod fake;
 #[cfg(feature = "llama")]
 pub(crate) mod llama;
 
-use crate::protocol::{Constraint, LoadedInfo, SamplingParams, ThinkingTags, Token};
+use crate::protocol::{Constraint, Exempt, LoadedInfo, SamplingParams, Token};
 
 /// A KV sequence of the unified pool, below the number that the model was loaded with.
 pub(crate) type SeqId = u32;
@@ -47,7 +47,7 @@ pub(crate) struct SamplerSpec<'a> {
         not(feature = "llama"),
         expect(dead_code, reason = "the fake's answers are given, not constrained")
     )]
-    pub(crate) thinking: Option<&'a ThinkingTags>,
+    pub(crate) exempt: &'a Exempt,
     /// Tokens that the penalties have seen already; the constraint has not.
     pub(crate) prompt: &'a [Token],
     /// The request's context: the window of `repeat_last_n: -1`.

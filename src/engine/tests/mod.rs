@@ -12,7 +12,7 @@ use std::io::Write;
 use super::backend::fake::Fake;
 use super::core::Engine;
 use crate::protocol::{
-    Command, Event, Failure, Finished, GenerateParams, KvCacheType, LoadParams, Priority,
+    Command, Event, Exempt, Failure, Finished, GenerateParams, KvCacheType, LoadParams, Priority,
     PromptPart, RequestId, SamplingParams, StepStats, TokenLogprob,
 };
 
@@ -60,7 +60,7 @@ fn params(prompt: &str) -> GenerateParams {
         stop: Vec::new(),
         preserved: Vec::new(),
         constraint: None,
-        thinking: None,
+        exempt: Exempt::default(),
         logprobs: None,
         n_keep: 4,
         shift: false,

@@ -23,6 +23,9 @@ const INVOKE_END: &str = "</atem:invoke>";
 const PARAMETER: &str = "<atem:parameter name=\"";
 const PARAMETER_END: &str = "</atem:parameter>";
 
+/// What stands before an answer to the user: all else comes before it. The prompt has begun it.
+pub(super) const THINKING: (&str, &str) = ("", "<|start|>assistant<|message|>");
+
 pub(super) const PRESERVED: &[&str] = &[START, MESSAGE, MESSAGE_END, TURN_END];
 
 /// To whom the message goes.

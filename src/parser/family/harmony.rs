@@ -18,8 +18,8 @@ const END: &str = "<|end|>";
 const CHANNEL: &str = "<|channel|>";
 const CONSTRAIN: &str = "<|constrain|>";
 
-/// What stands before an answer to the user.
-pub(super) const ANSWER: &str = "<|channel|>final<|message|>";
+/// What stands before an answer to the user: all else comes before it.
+pub(super) const THINKING: (&str, &str) = ("", "<|channel|>final<|message|>");
 
 /// Special tokens that must arrive as text; the one that ends a call ends the generation instead.
 pub(super) const PRESERVED: &[&str] = &[START, END, MESSAGE, CHANNEL, CONSTRAIN];

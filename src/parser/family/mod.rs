@@ -25,10 +25,11 @@ use crate::model::capability::Capability;
 #[derive(Debug)]
 pub struct Entry {
     pub name: &'static str,
-    /// Whether it reads tool calls.
-    pub tools: bool,
-    /// Whether it separates thinking.
-    pub thinking: bool,
+    /// The text that begins a tool call; empty = it reads none.
+    pub calls: &'static str,
+    /// The texts around the thinking that it separates: the answer alone comes after the second
+    /// one. Where an answer has a head of its own, nothing opens thinking, and that head ends it.
+    pub thinking: Option<(&'static str, &'static str)>,
     /// The text that opens thinking, where the end of the prompt tells whether it is open.
     pub opens: &'static str,
     /// Special tokens that must reach it as text.
@@ -43,242 +44,231 @@ impl Entry {
         (!self.opens.is_empty()).then(|| prompt.trim_end().ends_with(self.opens))
     }
 
-    /// The texts around thinking: the answer alone comes after the second one.
-    pub fn thinking_tags(&self) -> Option<(&'static str, &'static str)> {
-        if !self.thinking {
-            return None;
-        }
-        match (self.name, self.opens) {
-            ("harmony", _) => Some(("", harmony::ANSWER)),
-            ("gemma4", _) => Some(("<|channel>", "<channel|>")),
-            (_, "<think>") => Some(("<think>", "</think>")),
-            (_, "<|START_THINKING|>") => Some(("<|START_THINKING|>", "<|END_THINKING|>")),
-            _ => None,
-        }
-    }
-
     /// What a model can do with it.
     pub fn capabilities(&self) -> Vec<Capability> {
-        let tools = self.tools.then_some(Capability::Tools);
-        let thinking = self.thinking.then_some(Capability::Thinking);
+        let tools = (!self.calls.is_empty()).then_some(Capability::Tools);
+        let thinking = self.thinking.map(|_| Capability::Thinking);
         tools.into_iter().chain(thinking).collect()
     }
 }
+
+/// What most write around thinking.
+const THINK: Option<(&str, &str)> = Some(("<think>", "</think>"));
 
 /// One line for each name.
 static TABLE: &[Entry] = &[
     Entry {
         name: "qwen3",
-        tools: true,
-        thinking: false,
+        calls: "<tool_call>",
+        thinking: None,
         opens: "",
         preserved: qwen::PRESERVED,
         new: qwen::instruct,
     },
     Entry {
         name: "qwen3-thinking",
-        tools: true,
-        thinking: true,
+        calls: "<tool_call>",
+        thinking: THINK,
         opens: "<think>",
         preserved: qwen::PRESERVED,
         new: qwen::thinking,
     },
     Entry {
         name: "qwen3.5",
-        tools: true,
-        thinking: true,
+        calls: "<tool_call>",
+        thinking: THINK,
         opens: "<think>",
         preserved: qwen::PRESERVED,
         new: qwen::thinking_coder,
     },
     Entry {
         name: "ornith",
-        tools: true,
-        thinking: true,
+        calls: "<tool_call>",
+        thinking: THINK,
         opens: "<think>",
         preserved: qwen::PRESERVED,
         new: qwen::thinking_coder,
     },
     Entry {
         name: "qwen3-coder",
-        tools: true,
-        thinking: false,
+        calls: "<tool_call>",
+        thinking: None,
         opens: "",
         preserved: qwen::PRESERVED_CODER,
         new: qwen::coder,
     },
     Entry {
         name: "qwen3-vl-instruct",
-        tools: true,
-        thinking: false,
+        calls: "<tool_call>",
+        thinking: None,
         opens: "",
         preserved: qwen::PRESERVED_VL,
         new: qwen::vision,
     },
     Entry {
         name: "qwen3-vl-thinking",
-        tools: true,
-        thinking: true,
+        calls: "<tool_call>",
+        thinking: THINK,
         opens: "<think>",
         preserved: qwen::PRESERVED_VL,
         new: qwen::vision_thinking,
     },
     Entry {
         name: "ministral",
-        tools: true,
-        thinking: false,
+        calls: "[TOOL_CALLS]",
+        thinking: None,
         opens: "[THINK]",
         preserved: ministral::PRESERVED,
         new: ministral::new,
     },
     Entry {
         name: "passthrough",
-        tools: false,
-        thinking: false,
+        calls: "",
+        thinking: None,
         opens: "",
         preserved: &[],
         new: |_| Box::new(Passthrough),
     },
     Entry {
         name: "harmony",
-        tools: true,
-        thinking: true,
+        calls: "<|channel|>",
+        thinking: Some(harmony::THINKING),
         opens: "",
         preserved: harmony::PRESERVED,
         new: |start| Box::new(harmony::Harmony::new(start)),
     },
     Entry {
         name: "cogito",
-        tools: true,
-        thinking: true,
+        calls: "<｜tool▁calls▁begin｜>",
+        thinking: THINK,
         opens: "<think>",
         preserved: deepseek::PRESERVED_COGITO,
         new: deepseek::cogito,
     },
     Entry {
         name: "deepseek3",
-        tools: true,
-        thinking: true,
+        calls: "<｜tool▁calls▁begin｜>",
+        thinking: THINK,
         opens: "<think>",
         preserved: deepseek::PRESERVED,
         new: deepseek::deepseek,
     },
     Entry {
         name: "olmo3",
-        tools: true,
-        thinking: false,
+        calls: "<function_calls>",
+        thinking: None,
         opens: "",
         preserved: olmo::PRESERVED,
         new: olmo::instruct,
     },
     Entry {
         name: "olmo3-think",
-        tools: false,
-        thinking: true,
+        calls: "",
+        thinking: THINK,
         opens: "<think>",
         preserved: olmo::PRESERVED_THINK,
         new: olmo::think,
     },
     Entry {
         name: "nemotron-3-nano",
-        tools: true,
-        thinking: true,
+        calls: "<tool_call>",
+        thinking: THINK,
         opens: "<think>",
         preserved: qwen::PRESERVED,
         new: qwen::thinking_coder,
     },
     Entry {
         name: "nemotron-3.5-nano",
-        tools: true,
-        thinking: true,
+        calls: "<tool_call>",
+        thinking: THINK,
         opens: "<think>",
         preserved: qwen::PRESERVED,
         new: qwen::thinking_coder,
     },
     Entry {
         name: "glm-4.7",
-        tools: true,
-        thinking: true,
+        calls: "<tool_call>",
+        thinking: THINK,
         opens: "<think>",
         preserved: glm::PRESERVED,
         new: glm::thinking,
     },
     Entry {
         name: "glm-ocr",
-        tools: true,
-        thinking: false,
+        calls: "<tool_call>",
+        thinking: None,
         opens: "",
         preserved: glm::PRESERVED,
         new: glm::ocr,
     },
     Entry {
         name: "lfm2",
-        tools: true,
-        thinking: false,
+        calls: "<|tool_call_start|>",
+        thinking: None,
         opens: "",
         preserved: lfm2::PRESERVED,
         new: lfm2::instruct,
     },
     Entry {
         name: "lfm2-thinking",
-        tools: true,
-        thinking: true,
+        calls: "<|tool_call_start|>",
+        thinking: THINK,
         opens: "",
         preserved: lfm2::PRESERVED,
         new: lfm2::thinking,
     },
     Entry {
         name: "functiongemma",
-        tools: true,
-        thinking: false,
+        calls: "<start_function_call>",
+        thinking: None,
         opens: "",
         preserved: functiongemma::PRESERVED,
         new: functiongemma::new,
     },
     Entry {
         name: "gemma4",
-        tools: true,
-        thinking: true,
+        calls: "<|tool_call>",
+        thinking: Some(("<|channel>", "<channel|>")),
         opens: "",
         preserved: gemma4::PRESERVED,
         new: gemma4::new,
     },
     Entry {
         name: "gemma4-no-thinking",
-        tools: true,
-        thinking: false,
+        calls: "<|tool_call>",
+        thinking: None,
         opens: "",
         preserved: gemma4::PRESERVED,
         new: gemma4::without_thinking,
     },
     Entry {
         name: "laguna",
-        tools: true,
-        thinking: true,
+        calls: "<tool_call>",
+        thinking: THINK,
         opens: "<think>",
         preserved: laguna::PRESERVED,
         new: laguna::laguna,
     },
     Entry {
         name: "poolside-v1",
-        tools: true,
-        thinking: true,
+        calls: "<tool_call>",
+        thinking: THINK,
         opens: "<think>",
         preserved: laguna::PRESERVED,
         new: laguna::poolside,
     },
     Entry {
         name: "cohere",
-        tools: true,
-        thinking: true,
+        calls: "<|START_ACTION|>",
+        thinking: Some(("<|START_THINKING|>", "<|END_THINKING|>")),
         opens: "<|START_THINKING|>",
         preserved: cohere::PRESERVED,
         new: cohere::new,
     },
     Entry {
         name: "glimmer",
-        tools: true,
-        thinking: true,
+        calls: " to=",
+        thinking: Some(glimmer::THINKING),
         opens: "",
         preserved: glimmer::PRESERVED,
         new: glimmer::new,

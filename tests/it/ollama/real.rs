@@ -230,7 +230,7 @@ const TOOLS_TEMPLATE: &str = "{{ if .Tools }}<|im_start|>system\nCall one of the
     <|im_start|>assistant\n";
 
 #[tokio::test]
-async fn fifty_required_calls_are_fifty_well_formed_ones() {
+async fn fifty_answers_that_must_call_have_well_formed_calls() {
     let name = "smollm2-135m";
     let Some(server) = with_model(name).await else {
         return;
@@ -248,25 +248,34 @@ async fn fifty_required_calls_are_fifty_well_formed_ones() {
     }}]);
     let asked = (0..50).map(|seed| {
         let body = json!({"model": "caller", "tools": tools, "tool_choice": "required",
-            "seed": seed, "temperature": 1.5, "max_tokens": 200,
+            "seed": seed, "temperature": 1.5, "max_tokens": 800,
+            // The last ones may call several times.
+            "parallel_tool_calls": seed >= 40,
             "messages": [{"role": "user", "content": "Make it bright in the kitchen."}]});
         let server = &server;
         async move { server.post("/v1/chat/completions", &body).await.ok().json() }
     });
+    let mut n_calls = Vec::new();
     for answer in join_all(asked).await {
         let choice = &answer["choices"][0];
         assert_eq!(choice["finish_reason"], "tool_calls", "{answer}");
-        let function = &choice["message"]["tool_calls"][0]["function"];
-        assert_eq!(function["name"], "set_light");
-        let arguments = function["arguments"].as_str().unwrap();
-        let arguments: Value = serde_json::from_str(arguments).unwrap();
-        let rooms = ["kitchen", "bedroom", "hall"];
-        assert!(
-            rooms.iter().any(|room| arguments["room"] == *room),
-            "{arguments}"
-        );
-        assert!(arguments["on"].is_boolean(), "{arguments}");
+        let calls = choice["message"]["tool_calls"].as_array().unwrap();
+        n_calls.push(calls.len());
+        for call in calls {
+            let function = &call["function"];
+            assert_eq!(function["name"], "set_light");
+            let arguments = function["arguments"].as_str().unwrap();
+            let arguments: Value = serde_json::from_str(arguments).unwrap();
+            let rooms = ["kitchen", "bedroom", "hall"];
+            assert!(
+                rooms.iter().any(|room| arguments["room"] == *room),
+                "{arguments}"
+            );
+            assert!(arguments["on"].is_boolean(), "{arguments}");
+        }
     }
+    assert!(n_calls[..40].iter().all(|&n| n == 1), "{n_calls:?}");
+    assert!(n_calls[40..].iter().all(|&n| n >= 1), "{n_calls:?}");
 }
 
 #[tokio::test]

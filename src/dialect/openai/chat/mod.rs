@@ -39,7 +39,7 @@ pub fn requests(request: openai::ChatRequest) -> Result<Vec<ChatRequest>, Infere
     let native = ChatRequest {
         messages: message::natives(request.messages)?,
         tools: tools::offered(request.tools, &request.tool_choice)?,
-        must_call: tools::must_call(&request.tool_choice),
+        must_call: tools::must_call(&request.tool_choice, request.parallel_tool_calls),
         common: RequestOptions {
             model: request.model,
             options: options.into_map(),

@@ -6,7 +6,7 @@ use serde_json::json;
 use super::super::Head;
 use super::*;
 use crate::chat::{Image, Message, ToolCall, ToolCallFunction};
-use crate::inference::{Chunk, Done, DoneReason, Logprob, Timings, TopLogprob};
+use crate::inference::{Chunk, Done, DoneReason, Logprob, MustCall, Timings, TopLogprob};
 
 fn read(mut body: Value) -> Result<Vec<ChatRequest>, InferenceError> {
     let object = body.as_object_mut().unwrap();
@@ -276,7 +276,26 @@ fn tool_choice_says_which_tools_are_shown_and_whether_one_must_be_called() {
             .iter()
             .map(|tool| tool.function.name.as_str())
             .collect();
+        let must_call = must_call.then_some(MustCall::One);
         assert_eq!((names, native.must_call), (shown, must_call), "{choice}");
+    }
+}
+
+#[test]
+fn several_calls_are_required_only_of_clients_that_ask_for_it() {
+    let tool = |name: &str| json!({"type": "function", "function": {"name": name}});
+    for (choice, parallel, must_call) in [
+        (json!("required"), json!(true), Some(MustCall::Some)),
+        (json!("required"), json!(false), Some(MustCall::One)),
+        (json!("required"), json!(null), Some(MustCall::One)),
+        (tool("a"), json!(true), Some(MustCall::One)),
+        (json!("auto"), json!(true), None),
+    ] {
+        let native = one(
+            json!({"tools": [tool("a"), tool("b")], "tool_choice": choice,
+            "parallel_tool_calls": parallel}),
+        );
+        assert_eq!(native.must_call, must_call, "{choice} {parallel}");
     }
 }
 

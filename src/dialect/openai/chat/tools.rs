@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::super::invalid;
 use crate::chat::ToolDefinition;
-use crate::inference::InferenceError;
+use crate::inference::{InferenceError, MustCall};
 
 /// Applies `tool_choice`.
 ///
@@ -37,11 +37,17 @@ pub(super) fn offered(
     }
 }
 
-/// Whether the choice leaves the model nothing but a call.
-pub(super) fn must_call(choice: &Value) -> bool {
-    choice == "required"
-        || choice["type"] == "function"
-        || choice["allowed_tools"]["mode"] == "required"
+/// Whether the choice leaves the model nothing but calls. Several only if the client says that it
+/// takes them (OpenAI's default): small models that may go on often do not stop.
+pub(super) fn must_call(choice: &Value, parallel: Option<bool>) -> Option<MustCall> {
+    if choice["type"] == "function" {
+        return Some(MustCall::One);
+    }
+    let is_required = choice == "required" || choice["allowed_tools"]["mode"] == "required";
+    is_required.then_some(match parallel {
+        Some(true) => MustCall::Some,
+        Some(false) | None => MustCall::One,
+    })
 }
 
 fn only(

@@ -8,6 +8,7 @@
 //! | `drover-fake.context_length` | trained context, 8192 if absent |
 //! | `drover-fake.embedding_length` | length of embeddings, 8 if absent |
 //! | `drover-fake.attention.sliding_window` | the cache can be cut only within the window, and not shifted |
+//! | `drover-fake.add_bos` | 0: prompts get no BOS |
 //! | `drover-fake.step_us`, `drover-fake.row_us` | time of a decode call, and what each row adds |
 //! | `drover-fake.answer` | the answer to everything |
 //! | `drover-fake.load_ms` | time of loading, with ten reports of progress |
@@ -84,7 +85,7 @@ impl Fake {
             n_vocab: vocab::N_VOCAB,
             n_embd: key("drover-fake.embedding_length").unwrap_or(8),
             n_params: 1000,
-            add_bos: true,
+            add_bos: key("drover-fake.add_bos") != Some(0),
             can_shift: window.is_none(),
             size_bytes: fs_err::metadata(&params.model_path).map_or(0, |file| file.len()),
             ..LoadedInfo::default()
@@ -141,7 +142,7 @@ impl Backend for Fake {
         add_special: bool,
         parse_special: bool,
     ) -> Result<Vec<Token>, BackendError> {
-        let mut tokens = if add_special {
+        let mut tokens = if add_special && self.info.add_bos {
             vec![vocab::BOS]
         } else {
             Vec::new()

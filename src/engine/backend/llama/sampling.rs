@@ -68,7 +68,7 @@ impl Sampler {
         };
         let constraint = grammar.map(|grammar| Constraint {
             grammar,
-            gate: spec.thinking.map(Gate::new),
+            gate: Gate::new(spec.exempt),
             model,
         });
         Ok(Self { kind, constraint })
@@ -87,7 +87,7 @@ impl Sampler {
             .is_some_and(|gate| !gate.is_passed())
         {
             let token = self.kind.choose(logits, None)?;
-            if constraint.is_thinking(token) {
+            if constraint.leaves_alone(token) {
                 self.kind.accept(token);
                 return Ok(token);
             }
@@ -100,8 +100,8 @@ impl Sampler {
 }
 
 impl Constraint {
-    /// Whether a token comes before the answer.
-    fn is_thinking(&mut self, token: Token) -> bool {
+    /// Whether a token does not belong to the answer.
+    fn leaves_alone(&mut self, token: Token) -> bool {
         let mut piece = Vec::new();
         let vocab = self.model.vocab();
         vocab.token_to_piece_into(LlamaToken(token), &mut piece, true, None);

@@ -11,7 +11,7 @@ use llama_cpp_2::sampling::LlamaSampler;
 use serde_json::Value;
 
 use super::*;
-use crate::protocol::{Constraint, KvCacheType, SamplingParams, ThinkingTags};
+use crate::protocol::{Constraint, Exempt, KvCacheType, SamplingParams, ThinkingTags};
 
 const SMOLLM2: &str = "smollm2-135m.gguf";
 const GEMMA3: &str = "gemma3-270m.gguf";
@@ -120,7 +120,7 @@ fn text(llama: &Llama, tokens: &[Token]) -> String {
 struct Spec {
     params: SamplingParams,
     constraint: Option<Constraint>,
-    thinking: Option<ThinkingTags>,
+    exempt: Exempt,
 }
 
 impl Spec {
@@ -141,7 +141,7 @@ impl Spec {
         llama.sampler(&SamplerSpec {
             params: &self.params,
             constraint: self.constraint.as_ref(),
-            thinking: self.thinking.as_ref(),
+            exempt: &self.exempt,
             prompt,
             n_ctx: 2048,
         })
@@ -604,9 +604,10 @@ fn a_constraint_holds_from_where_thinking_ends() {
             .to_owned(),
     ));
     for (open, is_free) in [("", true), ("<think>", false)] {
-        spec.thinking = Some(ThinkingTags {
+        spec.exempt.thinking = Some(ThinkingTags {
             open: open.to_owned(),
             close: ".".to_owned(),
+            ..ThinkingTags::default()
         });
         let tokens = generate(&mut llama, 0, ask, &spec, 200);
         let answer = text(&llama, &tokens);
@@ -618,6 +619,24 @@ fn a_constraint_holds_from_where_thinking_ends() {
         let json: Value = serde_json::from_str(json).unwrap();
         assert!(json["sea"].is_boolean(), "{answer}");
     }
+}
+
+#[test]
+fn a_constraint_leaves_tool_calls_alone() {
+    let _one = one_at_a_time();
+    let Some(path) = model(SMOLLM2) else { return };
+    let mut llama = load(&params(path));
+    let ask = "<|im_start|>user\nWhere do fish live?<|im_end|>\n<|im_start|>assistant\n";
+    let mut spec = Spec::greedy();
+    let tokens = generate(&mut llama, 0, ask, &spec, 12);
+    let free = text(&llama, &tokens);
+    spec.constraint = Some(Constraint::JsonObject);
+    spec.exempt.call = Some(free.chars().take(3).collect());
+    let tokens = generate(&mut llama, 0, ask, &spec, 12);
+    assert_eq!(text(&llama, &tokens), free);
+    spec.exempt.call = Some("<tool_call>".to_owned());
+    let tokens = generate(&mut llama, 0, ask, &spec, 12);
+    assert!(text(&llama, &tokens).starts_with('{'));
 }
 
 #[test]
