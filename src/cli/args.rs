@@ -228,6 +228,9 @@ pub(crate) struct BenchArgs {
     /// Requests (conversations, with --turns) per measurement
     #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) requests: u32,
+    /// Measurements of each server, in turn; with --against each pair has a ratio
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) pairs: u32,
     /// Length of a prompt, about
     #[arg(long, value_name = "N", default_value_t = 128)]
     pub(crate) prompt_tokens: u32,
@@ -255,6 +258,9 @@ pub(crate) struct BenchArgs {
     /// Write the results to a file as a Markdown table
     #[arg(long, value_name = "FILE")]
     pub(crate) markdown: Option<PathBuf>,
+    /// Draw the results into a file as an SVG picture
+    #[arg(long, value_name = "FILE")]
+    pub(crate) svg: Option<PathBuf>,
     #[arg(hide = true)]
     pub(crate) args: Vec<String>,
 }

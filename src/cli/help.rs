@@ -74,7 +74,8 @@ const ROWS: &[Row] = &[
     Row { name: "bench", usage: "bench MODEL [flags]", arity: Arity::Exactly(1), variables: CLIENT,
         examples: &["bench llama3.2", "bench llama3.2 --against http://127.0.0.1:11435 --concurrency 1,8 --markdown result.md",
             "bench llama3.2 --api openai --url http://127.0.0.1:8080", "bench llama3.2 --arrival poisson:2 --concurrency 16 --requests 200",
-            "bench llama3.2 --shared-prefix 1000 --prompt-tokens 1200 --turns 4"] },
+            "bench llama3.2 --shared-prefix 1000 --prompt-tokens 1200 --turns 4",
+            "bench llama3.2 --against http://127.0.0.1:11435 --pairs 10 --svg result.svg"] },
     Row { name: "runner", usage: "runner", arity: Arity::Any, variables: &[], examples: &["runner"] },
 ];
 

@@ -37,6 +37,16 @@ pub struct OpenAiDelta {
 pub struct OpenAiUsage {
     pub prompt_tokens: u64,
     pub completion_tokens: u64,
+    /// Absent where a server does not tell.
+    pub prompt_tokens_details: Option<OpenAiPromptDetails>,
+}
+
+/// What is known of a prompt's tokens.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct OpenAiPromptDetails {
+    /// Those that were not computed again.
+    pub cached_tokens: u64,
 }
 
 /// The events of one answer. Dropping it hangs up, which cancels the work.

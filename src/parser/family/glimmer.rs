@@ -84,18 +84,20 @@ impl Glimmer {
     }
 
     fn header(&mut self, done: bool, piece: &mut Piece) -> bool {
-        if self.held.starts_with(ASSISTANT) {
-            self.held.drain(..ASSISTANT.len());
-        } else if self.held.starts_with('<') && ASSISTANT.starts_with(&self.held) && !done {
-            return false;
-        }
-        let Some(at) = self.held.find(MESSAGE) else {
+        // Nothing is taken before all of the header is there: it may repeat itself.
+        let from = match self.held.starts_with(ASSISTANT) {
+            true => ASSISTANT.len(),
+            false => 0,
+        };
+        let Some(at) = self.held[from..].find(MESSAGE) else {
             if done {
-                piece.content += &std::mem::take(&mut self.held);
+                piece.content += &self.held[from..];
+                self.held.clear();
             }
             return false;
         };
-        let header = self.held[..at].trim();
+        let at = from + at;
+        let header = self.held[from..at].trim();
         let recipient = header
             .strip_prefix("to=")
             .unwrap_or(header)
@@ -419,7 +421,7 @@ mod tests {
         };
         check_cuts(
             || new(&start),
-            r"( to=self<\|message\|>[a <]{0,3}(<\|eom\|>)?<\|start\|>assistant)?( to=user)?<\|message\|>[b <|]{0,4}(<\|eot\|>)?",
+            r"(<\|start\|>assistant){0,3}( to=self<\|message\|>[a <]{0,3}(<\|eom\|>)?<\|start\|>assistant)?( to=user)?<\|message\|>[b <|]{0,4}(<\|eot\|>)?",
         );
     }
 }

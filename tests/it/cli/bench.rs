@@ -56,6 +56,8 @@ async fn both_protocols_are_measured_at_every_level() {
             assert_eq!((&row["n_ok"], &row["n_errors"]), (&12.into(), &0.into()));
             assert_eq!(row["mean_output_tokens"], 8.0, "{row}");
             is_positive(&row["mean_prompt_tokens"]);
+            let tells_cached = row["mean_cached_tokens"].is_number();
+            assert_eq!(tells_cached, api == "openai", "{row}");
             for percentile in ["p50", "p95", "p99"] {
                 is_positive(&row["ttft_ms"][percentile]);
                 is_positive(&row["itl_ms"][percentile]);
@@ -118,9 +120,41 @@ async fn two_servers_are_compared_by_ratio() {
     for level in report["levels"].as_array().unwrap() {
         let rate = |index: usize| level["servers"][index]["total_tokens_per_s"].as_f64();
         let expected = rate(0).unwrap() / rate(1).unwrap();
-        let ratio = level["ratio"]["total_tokens_per_s"].as_f64().unwrap();
+        let ratio = level["ratio"]["median"]["total_tokens_per_s"].as_f64();
+        let ratio = ratio.unwrap();
         assert!((ratio - expected).abs() < 1e-6 * expected, "{level}");
     }
+}
+
+#[tokio::test]
+async fn several_pairs_have_a_spread_and_a_picture() {
+    let (one, other) = (server().await, server().await);
+    let drover = Drover::of(&one);
+    let args = ["bench", "tiny", "--against", &other.url, "--requests", "2"];
+    let args = [&args, SHORT, &["--concurrency", "2", "--pairs", "3"]].concat();
+    let args = [args.as_slice(), &["--svg", "r.svg", "--json", "r.json"]].concat();
+    let table = drover.run(&args).await.ok();
+    let rows: Vec<&str> = table
+        .lines()
+        .skip(1)
+        .filter_map(|line| line.split_whitespace().nth(1))
+        .collect();
+    let expected = [&one.url, &other.url, "ratio", "lowest", "highest"];
+    assert_eq!(rows, expected, "{table}");
+    let report: Value = serde_json::from_str(&read(&drover, "r.json")).unwrap();
+    let level = &report["levels"][0];
+    assert_eq!(
+        (&level["servers"][0]["n_ok"], &level["ratio"]["n_pairs"]),
+        (&6.into(), &3.into())
+    );
+    let of = |which: &str| level["ratio"][which]["total_tokens_per_s"].as_f64();
+    let [lowest, median, highest] = ["lowest", "median", "highest"].map(|which| of(which).unwrap());
+    assert!(lowest <= median && median <= highest, "{level}");
+    let picture = read(&drover, "r.svg");
+    assert!(
+        picture.starts_with("<svg") && picture.contains(&other.url),
+        "{picture}"
+    );
 }
 
 #[tokio::test]

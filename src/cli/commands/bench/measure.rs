@@ -24,11 +24,11 @@ pub(super) struct Workload {
     pub(super) n_output: u32,
 }
 
-/// One row of the results: which conversations, and how many at once.
+/// One measurement: which conversations, and how many at once.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Level {
     pub(super) concurrency: u16,
-    /// The number of its first conversation; no other level has the same ones.
+    /// The number of its first conversation; no other measurement of a server has the same ones.
     pub(super) first_id: u64,
 }
 
@@ -39,6 +39,15 @@ pub(super) struct Measured {
     /// One text for each conversation that broke off.
     pub(super) errors: Vec<String>,
     pub(super) wall: Duration,
+}
+
+impl Measured {
+    /// Adds another measurement of the same; their times add up.
+    pub(super) fn merge(&mut self, mut other: Self) {
+        self.samples.append(&mut other.samples);
+        self.errors.append(&mut other.errors);
+        self.wall += other.wall;
+    }
 }
 
 impl Workload {

@@ -6,6 +6,7 @@
 
 mod measure;
 mod plan;
+mod plot;
 mod prompts;
 mod report;
 mod request;
@@ -20,11 +21,10 @@ use crate::cli::interrupt;
 use crate::cli::ui::{Counter, Ui};
 use crate::client::Client;
 use crate::config::{ClientConfig, HostSpec};
-use measure::{Level, Workload};
+use measure::{Level, Measured, Workload};
 use prompts::Prompts;
-use report::{LevelReport, Report, ServerReport};
+use report::{LevelReport, Report};
 use request::Target;
-use summary::Summary;
 
 /// Measures and reports. What has been measured is reported also after Ctrl-C and errors.
 pub(crate) async fn run(
@@ -35,12 +35,7 @@ pub(crate) async fn run(
     let targets = targets(config, args)?;
     let workload = workload(args)?;
     let mut report = empty_report(args);
-    let work = measure_all(
-        ui,
-        &targets,
-        &workload,
-        (&args.concurrency, &mut report.levels),
-    );
+    let work = measure_all(ui, &targets, &workload, args, &mut report.levels);
     let outcome = interrupt::or_else_none(work).await;
     if !report.levels.is_empty() {
         publish(ui, args, &report)?;
@@ -53,33 +48,60 @@ pub(crate) async fn run(
     }
 }
 
-/// One row of pairs for each number of requests at once.
+/// A number of pairs for each number of requests at once.
 async fn measure_all(
     ui: Ui,
     targets: &[Target],
     workload: &Workload,
-    (concurrency, levels): (&[u16], &mut Vec<LevelReport>),
+    args: &BenchArgs,
+    levels: &mut Vec<LevelReport>,
 ) -> anyhow::Result<()> {
-    for (index, &concurrency) in concurrency.iter().enumerate() {
-        let level = Level {
-            concurrency,
-            first_id: index as u64 * u64::from(workload.n_conversations),
+    let mut number = 0;
+    for &concurrency in &args.concurrency {
+        let mut pairs = Vec::new();
+        let outcome = async {
+            for _ in 0..args.pairs {
+                let level = Level {
+                    concurrency,
+                    first_id: number * u64::from(workload.n_conversations),
+                };
+                // Whoever comes first finds the machine cooler: they take turns.
+                let is_reversed = number % 2 == 1;
+                pairs.push(measure_pair(ui, targets, workload, level, is_reversed).await?);
+                number += 1;
+            }
+            anyhow::Ok(())
         };
-        // Whoever comes first finds the machine cooler: they take turns.
-        let mut order: Vec<&Target> = targets.iter().collect();
-        if index % 2 == 1 {
-            order.reverse();
+        let outcome = outcome.await;
+        if !pairs.is_empty() {
+            let urls = targets.iter().map(|target| target.url.clone());
+            levels.push(LevelReport::new(concurrency, urls.collect(), pairs));
         }
-        let mut servers = Vec::new();
-        for target in order {
-            servers.push(measure_one(ui, target, workload, level).await?);
-        }
-        if index % 2 == 1 {
-            servers.reverse();
-        }
-        levels.push(LevelReport::new(concurrency, servers));
+        outcome?;
     }
     Ok(())
+}
+
+/// Measures all servers, one after the other; their order does not show in the result.
+async fn measure_pair(
+    ui: Ui,
+    targets: &[Target],
+    workload: &Workload,
+    level: Level,
+    is_reversed: bool,
+) -> anyhow::Result<Vec<Measured>> {
+    let mut order: Vec<&Target> = targets.iter().collect();
+    if is_reversed {
+        order.reverse();
+    }
+    let mut measured = Vec::with_capacity(order.len());
+    for target in order {
+        measured.push(measure_one(ui, target, workload, level).await?);
+    }
+    if is_reversed {
+        measured.reverse();
+    }
+    Ok(measured)
 }
 
 async fn measure_one(
@@ -87,17 +109,13 @@ async fn measure_one(
     target: &Target,
     workload: &Workload,
     level: Level,
-) -> anyhow::Result<ServerReport> {
+) -> anyhow::Result<Measured> {
     let url = &target.url;
     let message = format!("{url}, {} at once", level.concurrency);
     let bar = Counter::start(ui, message, u64::from(workload.n_conversations));
     let warm = workload.warm_up(target).await;
     warm.map_err(|error| anyhow::anyhow!("{url}: {error}"))?;
-    let measured = workload.measure(target, level, &bar).await;
-    Ok(ServerReport {
-        url: url.clone(),
-        summary: Summary::of(&measured),
-    })
+    Ok(workload.measure(target, level, &bar).await)
 }
 
 /// The servers, in the order of the command line.
@@ -151,6 +169,7 @@ fn empty_report(args: &BenchArgs) -> Report {
         model: args.args.first().cloned().unwrap_or_default(),
         api: args.api,
         requests: args.requests,
+        pairs: args.pairs,
         prompt_tokens: args.prompt_tokens,
         output_tokens: args.output_tokens,
         arrival: args.arrival,
@@ -172,6 +191,9 @@ fn publish(ui: Ui, args: &BenchArgs, report: &Report) -> anyhow::Result<()> {
     }
     if let Some(path) = &args.markdown {
         report::write(path, &report.markdown())?;
+    }
+    if let Some(path) = &args.svg {
+        report::write(path, &plot::svg(report)?)?;
     }
     ui.out(&report.table())?;
     Ok(())

@@ -5,8 +5,9 @@ use std::path::Path;
 
 use serde::Serialize;
 
+use super::measure::Measured;
 use super::plan::{Api, Arrival};
-use super::summary::{Percentiles, Ratio, Summary};
+use super::summary::{Percentiles, Ratio, Ratios, Summary};
 use crate::cli::ui::table;
 
 const HEADERS: [&str; 9] = [
@@ -14,7 +15,7 @@ const HEADERS: [&str; 9] = [
     "SERVER",
     "OK",
     "ERRORS",
-    "TOKENS IN/OUT",
+    "TOKENS IN/CACHED/OUT",
     "TTFT MS P50/P95/P99",
     "ITL MS P50/P95/P99",
     "TOK/S EACH",
@@ -28,6 +29,7 @@ pub(super) struct Report {
     pub(super) model: String,
     pub(super) api: Api,
     pub(super) requests: u32,
+    pub(super) pairs: u32,
     pub(super) prompt_tokens: u32,
     pub(super) output_tokens: u32,
     pub(super) arrival: Arrival,
@@ -45,8 +47,8 @@ pub(super) struct LevelReport {
     pub(super) concurrency: u16,
     /// In the order of the command line, whichever was measured first.
     pub(super) servers: Vec<ServerReport>,
-    /// The first server by the second.
-    pub(super) ratio: Option<Ratio>,
+    /// The first server by the second, pair by pair.
+    pub(super) ratio: Option<Ratios>,
 }
 
 /// One server's numbers.
@@ -58,15 +60,34 @@ pub(super) struct ServerReport {
 }
 
 impl LevelReport {
-    pub(super) fn new(concurrency: u16, servers: Vec<ServerReport>) -> Self {
-        let ratio = match servers.as_slice() {
-            [one, other] => Some(Ratio::of(&one.summary, &other.summary)),
-            _ => None,
-        };
+    /// Puts the pairs of a row together: for each pair the measurements of all servers, which are
+    /// named in the same order.
+    pub(super) fn new(concurrency: u16, urls: Vec<String>, pairs: Vec<Vec<Measured>>) -> Self {
+        let ratios: Vec<Ratio> = pairs
+            .iter()
+            .filter_map(|pair| match pair.as_slice() {
+                [one, other] => Some(Ratio::of(&Summary::of(one), &Summary::of(other))),
+                _ => None,
+            })
+            .collect();
+        let mut all: Vec<Measured> = urls.iter().map(|_| Measured::default()).collect();
+        for (server, measured) in pairs.into_iter().flat_map(|pair| (0..).zip(pair)) {
+            let server: usize = server;
+            if let Some(whole) = all.get_mut(server) {
+                whole.merge(measured);
+            }
+        }
+        let servers = urls
+            .into_iter()
+            .zip(&all)
+            .map(|(url, measured)| ServerReport {
+                url,
+                summary: Summary::of(measured),
+            });
         Self {
             concurrency,
-            servers,
-            ratio,
+            servers: servers.collect(),
+            ratio: Ratios::of(&ratios),
         }
     }
 
@@ -86,10 +107,15 @@ impl LevelReport {
                 number(summary.total_tokens_per_s, ""),
             ]
         });
-        let ratio = self.ratio.iter().map(|ratio| {
+        let ratios = self.ratio.iter().flat_map(|ratios| {
+            let spread = [("lowest", ratios.lowest), ("highest", ratios.highest)];
+            let spread = spread.into_iter().filter(|_| ratios.n_pairs > 1);
+            std::iter::once(("ratio", ratios.median)).chain(spread)
+        });
+        let ratios = ratios.map(|(name, ratio)| {
             vec![
                 concurrency.clone(),
-                "ratio".to_owned(),
+                name.to_owned(),
                 String::new(),
                 String::new(),
                 String::new(),
@@ -99,7 +125,7 @@ impl LevelReport {
                 number(ratio.total_tokens_per_s, "x"),
             ]
         });
-        servers.chain(ratio).collect()
+        servers.chain(ratios).collect()
     }
 }
 
@@ -150,7 +176,7 @@ impl Report {
         servers.any(|server| server.summary.n_ok == 0)
     }
 
-    fn description(&self) -> String {
+    pub(super) fn description(&self) -> String {
         let arrival = match self.arrival {
             Arrival::Closed => "closed loop".to_owned(),
             Arrival::Poisson(rate) => format!("{rate} requests/s at random"),
@@ -163,9 +189,15 @@ impl Report {
             ),
         };
         format!(
-            "`{}`, {} requests of {} turns per row, {prompts}, at most {} tokens of output, \
-             {arrival}, seed {}. Measured by drover {}.",
-            self.model, self.requests, self.turns, self.output_tokens, self.seed, self.drover
+            "`{}`, {} times {} requests of {} turns per row, {prompts}, at most {} tokens of \
+             output, {arrival}, seed {}. Measured by drover {}.",
+            self.model,
+            self.pairs,
+            self.requests,
+            self.turns,
+            self.output_tokens,
+            self.seed,
+            self.drover
         )
     }
 
@@ -187,12 +219,13 @@ pub(super) fn write(path: &Path, text: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Mean lengths of prompts and answers, as the server counts them.
+/// Mean lengths of prompts, of what of them was cached, and of answers, as the server counts.
 fn mean_tokens(summary: &Summary) -> String {
     let rounded = |mean: Option<f64>| mean.map_or("-".to_owned(), |mean| format!("{mean:.0}"));
     format!(
-        "{}/{}",
+        "{}/{}/{}",
         rounded(summary.mean_prompt_tokens),
+        rounded(summary.mean_cached_tokens),
         rounded(summary.mean_output_tokens)
     )
 }
@@ -216,12 +249,11 @@ fn number(value: Option<f64>, unit: &str) -> String {
 mod tests {
     use std::time::Duration;
 
-    use super::super::measure::Measured;
     use super::super::request::Sample;
     use super::*;
 
-    fn server(url: &str, to_first_ms: u64) -> ServerReport {
-        let measured = Measured {
+    fn measured(to_first_ms: u64) -> Measured {
+        Measured {
             samples: vec![Sample {
                 to_first: Duration::from_millis(to_first_ms),
                 n_prompt: 9,
@@ -230,16 +262,17 @@ mod tests {
             }],
             errors: vec!["a|b".to_owned()],
             wall: Duration::from_secs(2),
-        };
-        ServerReport {
-            url: url.to_owned(),
-            summary: Summary::of(&measured),
         }
+    }
+
+    fn level(urls: &[&str], pairs: Vec<Vec<Measured>>) -> LevelReport {
+        let urls = urls.iter().map(|&url| url.to_owned());
+        LevelReport::new(4, urls.collect(), pairs)
     }
 
     #[test]
     fn a_pair_has_a_row_of_ratios() {
-        let level = LevelReport::new(4, vec![server("one", 5), server("two", 20)]);
+        let level = level(&["one", "two"], vec![vec![measured(5), measured(20)]]);
         let rows = level.rows();
         let row = |cells: [&str; 9]| cells.map(str::to_owned).to_vec();
         assert_eq!(
@@ -250,7 +283,7 @@ mod tests {
                     "one",
                     "1",
                     "1",
-                    "9/8",
+                    "9/-/8",
                     "5.00/5.00/5.00",
                     "-/-/-",
                     "-",
@@ -261,7 +294,7 @@ mod tests {
                     "two",
                     "1",
                     "1",
-                    "9/8",
+                    "9/-/8",
                     "20.0/20.0/20.0",
                     "-/-/-",
                     "-",
@@ -280,7 +313,37 @@ mod tests {
                 ]),
             ]
         );
-        assert_eq!(LevelReport::new(4, vec![server("one", 5)]).ratio, None);
+    }
+
+    #[test]
+    fn a_single_server_has_no_ratio() {
+        assert_eq!(level(&["one"], vec![vec![measured(5)]]).ratio, None);
+    }
+
+    #[test]
+    fn several_pairs_add_up_and_have_a_spread() {
+        let pair = |one, other| vec![measured(one), measured(other)];
+        let level = level(
+            &["one", "two"],
+            vec![pair(10, 10), pair(10, 20), pair(10, 40)],
+        );
+        assert_eq!(
+            (
+                level.servers[0].summary.n_ok,
+                level.servers[0].summary.wall_s
+            ),
+            (3, 6.0)
+        );
+        let rows = level.rows();
+        let ttft: Vec<_> = rows[2..].iter().map(|row| [&row[1], &row[5]]).collect();
+        assert_eq!(
+            ttft,
+            [
+                ["ratio", "0.50x/0.50x/0.50x"],
+                ["lowest", "0.25x/0.25x/0.25x"],
+                ["highest", "1.00x/1.00x/1.00x"]
+            ]
+        );
     }
 
     #[test]

@@ -31,7 +31,17 @@ pub(super) struct Sample {
     pub(super) gaps: Vec<Duration>,
     /// As the server counts.
     pub(super) n_prompt: u64,
+    /// Tokens of the prompt that were in the cache; Ollama's protocol does not tell.
+    pub(super) n_cached: Option<u64>,
     pub(super) n_output: u64,
+}
+
+/// A server's counts of tokens.
+#[derive(Debug, Clone, Copy)]
+struct Counts {
+    n_prompt: u64,
+    n_cached: Option<u64>,
+    n_output: u64,
 }
 
 /// A whole answer.
@@ -90,7 +100,11 @@ impl Target {
         while let Some(line) = lines.next().await? {
             stopwatch.piece(&line.message.content, &line.message.thinking);
             if line.done {
-                counts = Some((line.metrics.prompt_eval_count, line.metrics.eval_count));
+                counts = Some(Counts {
+                    n_prompt: line.metrics.prompt_eval_count,
+                    n_cached: None,
+                    n_output: line.metrics.eval_count,
+                });
             }
         }
         stopwatch.answer(counts)
@@ -123,7 +137,11 @@ impl Target {
                 );
             }
             if let Some(usage) = event.usage {
-                counts = Some((usage.prompt_tokens, usage.completion_tokens));
+                counts = Some(Counts {
+                    n_prompt: usage.prompt_tokens,
+                    n_cached: usage.prompt_tokens_details.map(|of| of.cached_tokens),
+                    n_output: usage.completion_tokens,
+                });
             }
         }
         stopwatch.answer(counts)
@@ -166,15 +184,16 @@ impl Stopwatch {
     }
 
     /// The end of the answer; one without text was written when it ended.
-    fn answer(self, counts: Option<(u64, u64)>) -> Result<Answer, RequestError> {
-        let (n_prompt, n_output) = counts.ok_or(RequestError::NoCounts)?;
+    fn answer(self, counts: Option<Counts>) -> Result<Answer, RequestError> {
+        let counts = counts.ok_or(RequestError::NoCounts)?;
         let first = self.first.unwrap_or_else(Instant::now);
         let sample = Sample {
             to_first: first.duration_since(self.due),
             writing: self.last.saturating_duration_since(first),
             gaps: self.gaps,
-            n_prompt,
-            n_output,
+            n_prompt: counts.n_prompt,
+            n_cached: counts.n_cached,
+            n_output: counts.n_output,
         };
         Ok(Answer {
             sample,

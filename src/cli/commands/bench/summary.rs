@@ -25,6 +25,8 @@ pub(super) struct Summary {
     /// Texts of the errors, and how often each came.
     pub(super) errors: BTreeMap<String, u64>,
     pub(super) mean_prompt_tokens: Option<f64>,
+    /// Of the answers that told.
+    pub(super) mean_cached_tokens: Option<f64>,
     pub(super) mean_output_tokens: Option<f64>,
     /// To the first text.
     pub(super) ttft_ms: Percentiles,
@@ -37,7 +39,7 @@ pub(super) struct Summary {
     pub(super) wall_s: f64,
 }
 
-/// One server's numbers divided by another's.
+/// One server's numbers divided by another's, in one pair of measurements.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
 pub(super) struct Ratio {
     pub(super) ttft: Percentiles,
@@ -80,6 +82,11 @@ impl Summary {
         let sum = |count: fn(&Sample) -> u64| samples.iter().map(count).sum::<u64>();
         let mean = |sum: u64| divide(Some(to_f64(sum)), Some(to_f64(samples.len() as u64)));
         let n_output = sum(|sample| sample.n_output);
+        let cached: Vec<u64> = samples
+            .iter()
+            .filter_map(|sample| sample.n_cached)
+            .collect();
+        let n_cached = Some(to_f64(cached.iter().sum()));
         let wall_s = measured.wall.as_secs_f64();
         let ttft = samples.iter().map(|sample| to_ms(sample.to_first));
         let itl = samples.iter().flat_map(|sample| &sample.gaps);
@@ -88,6 +95,7 @@ impl Summary {
             n_errors: measured.errors.len(),
             errors,
             mean_prompt_tokens: mean(sum(|sample| sample.n_prompt)),
+            mean_cached_tokens: divide(n_cached, Some(to_f64(cached.len() as u64))),
             mean_output_tokens: mean(n_output),
             ttft_ms: Percentiles::of(ttft.collect()),
             itl_ms: Percentiles::of(itl.map(|gap| to_ms(*gap)).collect()),
@@ -108,6 +116,54 @@ impl Ratio {
             total_tokens_per_s: divide(one.total_tokens_per_s, other.total_tokens_per_s),
         }
     }
+}
+
+/// How far the ratios of several pairs agree, number by number.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+pub(super) struct Ratios {
+    pub(super) n_pairs: usize,
+    pub(super) median: Ratio,
+    pub(super) lowest: Ratio,
+    pub(super) highest: Ratio,
+}
+
+impl Ratios {
+    /// `None` without a pair.
+    pub(super) fn of(pairs: &[Ratio]) -> Option<Self> {
+        let of = |pick: fn(&[f64]) -> f64| {
+            let number = |read: fn(&Ratio) -> Option<f64>| {
+                let mut values: Vec<f64> = pairs.iter().filter_map(read).collect();
+                values.sort_by(f64::total_cmp);
+                (!values.is_empty()).then(|| pick(&values))
+            };
+            Ratio {
+                ttft: Percentiles {
+                    p50: number(|ratio| ratio.ttft.p50),
+                    p95: number(|ratio| ratio.ttft.p95),
+                    p99: number(|ratio| ratio.ttft.p99),
+                },
+                itl: Percentiles {
+                    p50: number(|ratio| ratio.itl.p50),
+                    p95: number(|ratio| ratio.itl.p95),
+                    p99: number(|ratio| ratio.itl.p99),
+                },
+                stream_tokens_per_s: number(|ratio| ratio.stream_tokens_per_s),
+                total_tokens_per_s: number(|ratio| ratio.total_tokens_per_s),
+            }
+        };
+        (!pairs.is_empty()).then(|| Self {
+            n_pairs: pairs.len(),
+            median: of(median),
+            lowest: of(|values| values[0]),
+            highest: of(|values| values[values.len() - 1]),
+        })
+    }
+}
+
+/// The middle of sorted values, of which there is at least one.
+fn median(values: &[f64]) -> f64 {
+    let upper = values[values.len() / 2];
+    f64::midpoint(upper, values[(values.len() - 1) / 2])
 }
 
 /// Tokens per second of one answer; the first token is where the clock starts.
@@ -148,6 +204,7 @@ mod tests {
             writing: gaps.iter().sum(),
             gaps,
             n_prompt: 100,
+            n_cached: None,
             n_output,
         }
     }
@@ -195,6 +252,30 @@ mod tests {
         assert_eq!(summary.stream_tokens_per_s, None);
         assert_eq!(summary.itl_ms, Percentiles::default());
         assert_eq!(summary.total_tokens_per_s, Some(1.0));
+    }
+
+    #[test]
+    fn pairs_have_a_median_and_a_spread() {
+        let pair = |ratio: f64, itl: Option<f64>| Ratio {
+            total_tokens_per_s: Some(ratio),
+            itl: Percentiles {
+                p50: itl,
+                ..Percentiles::default()
+            },
+            ..Ratio::default()
+        };
+        assert_eq!(Ratios::of(&[]), None);
+        let pairs = [
+            pair(3.0, None),
+            pair(1.0, Some(7.0)),
+            pair(1.5, None),
+            pair(2.0, None),
+        ];
+        let of = Ratios::of(&pairs).unwrap();
+        let totals = [of.lowest, of.median, of.highest].map(|ratio| ratio.total_tokens_per_s);
+        assert_eq!(totals, [Some(1.0), Some(1.75), Some(3.0)]);
+        // What not every pair has is told of those that have it.
+        assert_eq!((of.median.itl.p50, of.median.itl.p95), (Some(7.0), None));
     }
 
     #[test]
