@@ -23,6 +23,7 @@ pub mod runner;
 pub mod store;
 // Level 4: the machine.
 pub mod device;
+pub mod registry;
 // Level 5: making models, choosing runners.
 pub mod create;
 pub mod scheduler;

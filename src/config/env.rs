@@ -4,7 +4,7 @@
 //! that Ollama would tolerate is a warning and the default (a machine that started Ollama must
 //! start drover); a bad value of one of our own is refused.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::{Config, ConfigError, HostSpec, KeepAlive, Loaded, Warning, values};
@@ -79,6 +79,11 @@ pub const VARIABLES: &[Variable] = &[
         "More origins that browsers may call from, comma-separated",
     ),
     row("OLLAMA_DEBUG", "0", "More log lines: 1 = debug, 2 = trace"),
+    row(
+        "DROVER_REGISTRY_MIRRORS",
+        "",
+        "Registries asked before the default one, comma-separated",
+    ),
     row(
         "DROVER_STATE_DIR",
         "~/.local/state/drover",
@@ -187,7 +192,7 @@ impl Reader<'_> {
         let state_dir = self.state_dir();
         Some(Config {
             host: self.host(),
-            origins: self.origins(),
+            origins: self.list("OLLAMA_ORIGINS"),
             keep_alive: self.keep_alive(),
             load_timeout: self.load_timeout(),
             max_loaded_models: self.number("OLLAMA_MAX_LOADED_MODELS", 0),
@@ -209,6 +214,8 @@ impl Reader<'_> {
             max_body_bytes: self.own_bytes("DROVER_MAX_BODY", 256 << 20),
             shutdown_grace: self.own_duration("DROVER_GRACE", Duration::from_secs(10)),
             runner_timeout: self.own_duration("DROVER_RUNNER_TIMEOUT", Duration::from_secs(120)),
+            registry_key: self.registry_key(state_dir.as_deref()),
+            registry_mirrors: self.mirrors(),
             models: models?,
             state_dir: state_dir?,
         })
@@ -255,6 +262,26 @@ impl Reader<'_> {
         self.required(state, "DROVER_STATE_DIR")
     }
 
+    /// Ollama's place; without a home folder our own.
+    fn registry_key(&self, state_dir: Option<&Path>) -> PathBuf {
+        let home = self.home().map(|home| home.join(".ollama"));
+        let folder = home.or_else(|| state_dir.map(Path::to_owned));
+        folder.unwrap_or_default().join("id_ed25519")
+    }
+
+    fn mirrors(&mut self) -> Vec<String> {
+        const NAME: &str = "DROVER_REGISTRY_MIRRORS";
+        let mirrors = self.list(NAME);
+        for mirror in &mirrors {
+            if !mirror.starts_with("http://") && !mirror.starts_with("https://") {
+                self.mistakes.push(format!(
+                    "{NAME}: `{mirror}` is no address such as `https://mirror.example`"
+                ));
+            }
+        }
+        mirrors
+    }
+
     fn required(&mut self, path: Option<PathBuf>, name: &str) -> Option<PathBuf> {
         if path.is_none() {
             self.mistakes
@@ -263,8 +290,9 @@ impl Reader<'_> {
         path
     }
 
-    fn origins(&self) -> Vec<String> {
-        let list = self.text("OLLAMA_ORIGINS").unwrap_or_default();
+    /// The items of a list with commas.
+    fn list(&self, name: &str) -> Vec<String> {
+        let list = self.text(name).unwrap_or_default();
         list.split(',')
             .map(str::trim)
             .filter(|item| !item.is_empty())

@@ -56,6 +56,10 @@ pub struct Config {
     /// Bytes kept free on each GPU.
     pub gpu_overhead: u64,
     pub no_prune: bool,
+    /// The private key by which registries know this user.
+    pub registry_key: PathBuf,
+    /// Base addresses asked before the default registry (`DROVER_REGISTRY_MIRRORS`).
+    pub registry_mirrors: Vec<String>,
     /// `OLLAMA_GO_TEMPLATE`: prefer (true) or pass over (false) a model's TEMPLATE; `None` = automatic.
     pub go_template: Option<bool>,
     /// `OLLAMA_DEBUG`: 0 = info, 1 = debug, 2 = trace.

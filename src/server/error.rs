@@ -12,6 +12,7 @@ use super::stream::to_bytes;
 use crate::api::ollama::ErrorBody;
 use crate::create::CreateError;
 use crate::inference::{InferenceError, InferenceErrorKind};
+use crate::registry::RegistryError;
 use crate::store::StoreError;
 
 /// Content type of plain answers and errors.
@@ -87,11 +88,18 @@ impl From<StoreError> for ApiError {
         let status = match &error {
             StoreError::NotFound(_) | StoreError::BlobNotFound(_) => StatusCode::NOT_FOUND,
             StoreError::DigestMismatch { .. } => StatusCode::BAD_REQUEST,
-            StoreError::Corrupt { .. } | StoreError::Denied { .. } | StoreError::Io(_) => {
-                StatusCode::INTERNAL_SERVER_ERROR
-            }
+            StoreError::Corrupt { .. }
+            | StoreError::Denied { .. }
+            | StoreError::NoSpace { .. }
+            | StoreError::Io(_) => StatusCode::INTERNAL_SERVER_ERROR,
         };
         Self::new(status, error.to_string())
+    }
+}
+
+impl From<RegistryError> for ApiError {
+    fn from(error: RegistryError) -> Self {
+        Self::internal(error.to_string())
     }
 }
 

@@ -25,6 +25,7 @@ use super::{ServeError, middleware, router};
 use crate::client::OLLAMA_VERSION;
 use crate::config::Config;
 use crate::inference::Inference;
+use crate::registry::{self, Registry};
 use crate::scheduler::SchedulerHandle;
 use crate::store::Store;
 
@@ -71,9 +72,13 @@ async fn assemble(config: Config, exe: PathBuf) -> Result<App, ServeError> {
         .map_err(std::io::Error::from)??;
     store.set_keep_unused(config.no_prune);
     let scheduler = SchedulerHandle::start(&config, exe, &tasks);
+    let settings =
+        registry::Settings::new(config.registry_key.clone(), config.registry_mirrors.clone());
+    let registry = Registry::new(store.clone(), settings, &tasks)?;
     Ok(Arc::new(AppState {
         inference: Inference::new(store.clone(), scheduler.clone(), config.go_template),
         store,
+        registry,
         scheduler,
         config,
         tasks,

@@ -18,6 +18,7 @@ mod tests;
 
 pub use lifecycle::serve;
 
+use crate::registry::RegistryError;
 use crate::store::StoreError;
 
 /// Why the daemon could not start.
@@ -34,6 +35,8 @@ pub enum ServeError {
     },
     #[error(transparent)]
     Store(#[from] StoreError),
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
     #[error(transparent)]
     Io(#[from] std::io::Error),
 }

@@ -8,6 +8,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::config::Config;
 use crate::inference::Inference;
+use crate::registry::Registry;
 use crate::scheduler::SchedulerHandle;
 use crate::store::Store;
 
@@ -19,6 +20,7 @@ pub(crate) type App = Arc<AppState>;
 pub(crate) struct AppState {
     pub(crate) inference: Inference,
     pub(crate) store: Store,
+    pub(crate) registry: Registry,
     pub(crate) scheduler: SchedulerHandle,
     pub(crate) config: Arc<Config>,
     /// Owner of every task and blocking job that a handler starts.

@@ -25,6 +25,7 @@ use crate::config::{Config, env};
 use crate::inference::Inference;
 use crate::model::gguf::builder::GgufBuilder;
 use crate::model::{Manifest, ModelName, manifest as media};
+use crate::registry::{self, Registry};
 use crate::scheduler::SchedulerHandle;
 use crate::store::Store;
 
@@ -69,9 +70,12 @@ impl Fixture {
         let tasks = TaskTracker::new();
         let store = Store::open(&config.models).unwrap();
         let scheduler = SchedulerHandle::start(&config, "/bin/false".into(), &tasks);
+        let settings = registry::Settings::new(config.registry_key.clone(), Vec::new());
+        let registry = Registry::new(store.clone(), settings, &tasks).unwrap();
         let app = AppState {
             inference: Inference::new(store.clone(), scheduler.clone(), None),
             store,
+            registry,
             scheduler,
             config,
             tasks,

@@ -81,6 +81,11 @@ impl Store {
         self.blob_path(digest).is_file()
     }
 
+    /// Whether the blob's file is there, of this size.
+    pub fn has_blob_of_size(&self, digest: &Digest, size: u64) -> bool {
+        is_file_of_size(&self.blob_path(digest), size)
+    }
+
     /// Starts a new blob.
     ///
     /// # Errors

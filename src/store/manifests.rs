@@ -139,7 +139,22 @@ impl Store {
         manifest: &Manifest,
         pins: Pins,
     ) -> Result<(), StoreError> {
+        self.replace_bytes(name, &encode(manifest)?, pins).map(drop)
+    }
+
+    /// [`Self::replace`] with a manifest as it was received, byte for byte. Returns whether an old
+    /// model was replaced whose blobs were looked through.
+    ///
+    /// # Errors
+    /// See there; also when the bytes are no manifest.
+    pub fn replace_bytes(
+        &self,
+        name: &ModelName,
+        bytes: &[u8],
+        pins: Pins,
+    ) -> Result<bool, StoreError> {
         let name = self.resolve(name)?;
+        let manifest = &parse(&self.manifest_path(&name), bytes)?;
         let _guard = self.lock()?;
         for digest in digests_of(manifest) {
             if !self.has_blob(&digest) {
@@ -150,7 +165,7 @@ impl Store {
         let old = fs_err::read(&path)
             .ok()
             .and_then(|bytes| parse(&path, &bytes).ok());
-        self.put(&name, &encode(manifest)?)?;
+        self.put(&name, bytes)?;
         drop(pins);
         if let Some(old) = old
             && !self
@@ -159,8 +174,17 @@ impl Store {
                 .load(std::sync::atomic::Ordering::Relaxed)
         {
             self.remove_unused(&digests_of(&old))?;
+            return Ok(true);
         }
-        Ok(())
+        Ok(false)
+    }
+
+    /// Reads a model's manifest.
+    ///
+    /// # Errors
+    /// `NotFound`, or `Corrupt` when the file is no manifest.
+    pub fn manifest(&self, name: &ModelName) -> Result<Manifest, StoreError> {
+        Ok(self.stored(&self.resolve(name)?)?.manifest)
     }
 
     pub(super) fn stored(&self, name: &ModelName) -> Result<Stored, StoreError> {

@@ -11,6 +11,7 @@ mod layout;
 mod lock;
 mod manifests;
 mod model;
+mod partial;
 mod pins;
 mod prune;
 mod remember;
@@ -22,9 +23,11 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use crate::model::Digest;
+use crate::units::format_bytes;
 
 pub use blobs::BlobWriter;
 pub use model::{ListedModel, Model};
+pub use partial::{Part, Partial};
 pub use pins::Pins;
 
 /// A handle to one model directory; cheap to clone.
@@ -60,6 +63,16 @@ pub enum StoreError {
     Denied {
         path: PathBuf,
         source: std::io::Error,
+    },
+    #[error(
+        "not enough disk space in `{path}`: {} needed, {} free; remove a model or move the folder (OLLAMA_MODELS)",
+        format_bytes(*needed), format_bytes(*free)
+    )]
+    NoSpace {
+        path: PathBuf,
+        /// In bytes.
+        needed: u64,
+        free: u64,
     },
     #[error(transparent)]
     Io(#[from] std::io::Error),

@@ -13,6 +13,8 @@ mod openai;
 #[path = "../recorded/mod.rs"]
 mod recorded;
 #[cfg(test)]
+mod registry;
+#[cfg(test)]
 mod repository;
 #[cfg(test)]
 mod support;

@@ -1,19 +1,19 @@
-//! `POST /api/pull`, `POST /api/push`: the registry is not there yet, and says so as a registry
-//! that fails would.
+//! `POST /api/pull`, `POST /api/push`
 
 use axum::extract::State;
 use axum::response::Response;
-use futures_util::stream;
+use futures_util::{StreamExt as _, stream};
 use serde::Deserialize;
 
 use super::{invalid_name, progress, wanted};
 use crate::chat::null_is_default;
 use crate::model::ModelName;
+use crate::registry::Steps;
 use crate::server::error::{ApiError, OllamaError};
 use crate::server::extract::OllamaJson;
 use crate::server::state::App;
 
-/// What is read of both bodies.
+/// Body of both. User name and password, which old clients send, are not looked at.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct TransferRequest {
@@ -21,6 +21,9 @@ pub(super) struct TransferRequest {
     model: String,
     #[serde(deserialize_with = "null_is_default")]
     name: String,
+    /// By plain HTTP.
+    #[serde(deserialize_with = "null_is_default")]
+    insecure: bool,
     stream: Option<bool>,
 }
 
@@ -30,14 +33,10 @@ pub(super) async fn pull(
 ) -> Result<Response, OllamaError> {
     let requested = wanted(request.model, request.name);
     let (rest, _) = ModelName::split_source(&requested).map_err(|_| invalid_name())?;
-    ModelName::parse(&rest).map_err(|_| invalid_name())?;
-    let steps = [
-        Ok(progress::step("pulling manifest")),
-        Err(ApiError::internal(
-            "pull model manifest: pulling is not available in this build of drover yet",
-        )),
-    ];
-    Ok(progress::answer(&app, request.stream, stream::iter(steps)).await?)
+    let name = ModelName::parse(&rest).map_err(|_| invalid_name())?;
+    let name = spelled(&app, name).await?;
+    let steps = app.registry.pull(name, request.insecure);
+    answer(&app, request.stream, steps).await
 }
 
 pub(super) async fn push(
@@ -48,13 +47,25 @@ pub(super) async fn push(
     if requested.is_empty() {
         return Err(ApiError::invalid("model is required").into());
     }
-    let refusal = match ModelName::parse(&requested) {
-        Ok(_) => "pushing is not available in this build of drover yet",
-        Err(_) => "invalid model name",
+    let Ok(name) = ModelName::parse(&requested) else {
+        let steps = [
+            Ok(progress::step("retrieving manifest")),
+            Err(ApiError::internal("invalid model name")),
+        ];
+        return Ok(progress::answer(&app, request.stream, stream::iter(steps)).await?);
     };
-    let steps = [
-        Ok(progress::step("retrieving manifest")),
-        Err(ApiError::internal(refusal)),
-    ];
-    Ok(progress::answer(&app, request.stream, stream::iter(steps)).await?)
+    let name = spelled(&app, name).await?;
+    let steps = app.registry.push(name, request.insecure);
+    answer(&app, request.stream, steps).await
+}
+
+async fn answer(app: &App, stream: Option<bool>, steps: Steps) -> Result<Response, OllamaError> {
+    let steps = steps.map(|step| step.map_err(ApiError::from));
+    Ok(progress::answer(app, stream, steps).await?)
+}
+
+/// The name as the store spells it, if it knows it.
+async fn spelled(app: &App, name: ModelName) -> Result<ModelName, ApiError> {
+    let store = app.store.clone();
+    Ok(app.block(move || store.resolve(&name)).await??)
 }

@@ -121,12 +121,16 @@ async fn an_upload_whose_client_leaves_leaves_nothing() {
 
 #[tokio::test]
 async fn pull_and_push_fail_as_a_registry_does() {
+    // Nobody listens on port 1.
+    const NOBODY: &str = "127.0.0.1:1/me/m";
     let fixture = Fixture::new();
     for (path, first) in [
         ("/api/pull", "pulling manifest"),
         ("/api/push", "retrieving manifest"),
     ] {
-        let answer = fixture.post(path, json!({"name": "m"})).await;
+        let answer = fixture
+            .post(path, json!({"name": NOBODY, "insecure": true}))
+            .await;
         assert_eq!(answer.status, 200);
         assert_eq!(answer.header("content-type"), "application/x-ndjson");
         let (line, error) = answer.body.split_once('\n').unwrap();
@@ -136,7 +140,10 @@ async fn pull_and_push_fail_as_a_registry_does() {
             "{error}"
         );
         let answer = fixture
-            .post(path, json!({"model": "m", "stream": false}))
+            .post(
+                path,
+                json!({"model": NOBODY, "insecure": true, "stream": false}),
+            )
             .await;
         assert_eq!(answer.status, 500);
         assert_eq!(format!("{}\n", answer.body), error);

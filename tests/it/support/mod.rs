@@ -8,6 +8,9 @@ pub(crate) mod process;
 #[cfg(feature = "llama")]
 pub(crate) mod real;
 mod server;
+mod settings;
 
 pub(crate) use cli::Drover;
+pub(crate) use log::Log;
 pub(crate) use server::{BINARY, TestServer, hermetic, program};
+pub(crate) use settings::{skip, variable};

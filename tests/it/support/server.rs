@@ -189,6 +189,11 @@ impl TestServer {
         std::mem::replace(&mut self.root, TempDir::new().unwrap())
     }
 
+    /// Hands on the folder of a daemon that has ended.
+    pub(crate) fn into_root(mut self) -> TempDir {
+        std::mem::replace(&mut self.root, TempDir::new().unwrap())
+    }
+
     /// Waits for the daemon's end and returns its exit code (`None` when killed).
     pub(crate) async fn exit_code(&mut self) -> Option<i32> {
         Watched::new(self.pid()).ended("the daemon").await;

@@ -1,0 +1,287 @@
+//! One blob: its parts at once, each from where it stopped, until the digest is that of its name.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::{Bytes, BytesMut};
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use reqwest::header::{CONTENT_RANGE, RANGE};
+use reqwest::{Response, StatusCode};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::retry::Retry;
+use super::session::Session;
+use super::{RegistryError, Settings, hasher};
+use crate::model::Digest;
+use crate::store::{Partial, Store};
+
+/// Parts that are fetched at once.
+const AT_ONCE: usize = 16;
+
+/// Bytes that are gathered before they are written.
+const WRITE_BYTES: usize = 1 << 20;
+
+/// After so many bytes of a part, or so long, its state is saved; a killed process loses no more.
+const SAVE_BYTES: u64 = 32 << 20;
+const SAVE_EVERY: Duration = Duration::from_secs(1);
+
+/// How often another process is asked whether it has the blob now.
+const POLL: Duration = Duration::from_millis(500);
+
+/// A blob to fetch, and where from.
+#[derive(Debug)]
+pub(super) struct Download {
+    pub(super) session: Arc<Session>,
+    pub(super) settings: Settings,
+    pub(super) store: Store,
+    pub(super) digest: Digest,
+    pub(super) size: u64,
+}
+
+impl Download {
+    /// Fetches the blob unless it is there; `completed` hears how far it is.
+    ///
+    /// # Errors
+    /// See [`RegistryError`]; what was fetched is kept for the next attempt, unless it is wrong.
+    pub(super) async fn run(
+        &self,
+        completed: &watch::Sender<u64>,
+        cancel: &CancellationToken,
+    ) -> Result<(), RegistryError> {
+        let Some(mut partial) = self.open(cancel).await? else {
+            return Ok(());
+        };
+        let fetched = tokio::select! {
+            fetched = self.fetch(&mut partial, completed) => fetched,
+            () = cancel.cancelled() => Err(canceled()),
+        };
+        let want = self.digest;
+        blocking(move || {
+            match fetched {
+                Ok(got) if got == want => partial.finish()?,
+                Ok(got) => {
+                    partial.discard()?;
+                    return Err(RegistryError::Mismatch { want, got });
+                }
+                Err(error) => {
+                    // That it could not be noted is the lesser trouble.
+                    if let Err(error) = partial.save_all() {
+                        tracing::warn!(%error, "how far a download is could not be saved");
+                    }
+                    return Err(error);
+                }
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    /// Opens the partial file; `None` when the blob is there, also by another process.
+    async fn open(
+        &self,
+        cancel: &CancellationToken,
+    ) -> Result<Option<Arc<Partial>>, RegistryError> {
+        loop {
+            let (store, digest, size) = (self.store.clone(), self.digest, self.size);
+            let part_size = self.settings.part_size(size);
+            let opened = blocking(move || {
+                if store.has_blob_of_size(&digest, size) {
+                    return Ok(None);
+                }
+                Ok(Some(store.partial(digest, size, part_size)?))
+            });
+            match opened.await? {
+                None => return Ok(None),
+                Some(Some(partial)) => return Ok(Some(Arc::new(partial))),
+                // Another process fetches it.
+                Some(None) => tokio::select! {
+                    () = tokio::time::sleep(POLL) => {}
+                    () = cancel.cancelled() => return Err(canceled()),
+                },
+            }
+        }
+    }
+
+    /// Fetches what is missing and returns the digest of the whole.
+    async fn fetch(
+        &self,
+        partial: &mut Arc<Partial>,
+        completed: &watch::Sender<u64>,
+    ) -> Result<Digest, RegistryError> {
+        if partial.parts().len() > 1 && !self.sends_parts().await? {
+            tracing::info!(digest = %self.digest, "the registry sends no parts of blobs");
+            if let Some(partial) = Arc::get_mut(partial) {
+                partial.restart_whole()?;
+            }
+        }
+        let partial: &Arc<Partial> = partial;
+        completed.send_replace(partial.completed());
+        let (contiguous, follower) = watch::channel(partial.contiguous());
+        let parts = stream::iter(0..partial.parts().len())
+            .map(|index| self.part(partial, index, (completed, &contiguous)))
+            .buffer_unordered(AT_ONCE)
+            .try_for_each(|()| std::future::ready(Ok(())));
+        let digest = hasher::digest(Arc::clone(partial), follower);
+        let ((), digest) = tokio::try_join!(parts, digest)?;
+        Ok(digest)
+    }
+
+    /// Whether the registry answers a request for a part with that part.
+    async fn sends_parts(&self) -> Result<bool, RegistryError> {
+        let mut retry = Retry::new(self.settings.first_delay);
+        loop {
+            match self.get(0..1).await {
+                Ok(response) if response.status() == StatusCode::PARTIAL_CONTENT => {
+                    self.check_range(&response, 0)?;
+                    return Ok(true);
+                }
+                Ok(_) => return Ok(false),
+                Err(error) => retry.after(error).await?,
+            }
+        }
+    }
+
+    /// Fetches a part to its end.
+    async fn part(
+        &self,
+        partial: &Arc<Partial>,
+        index: usize,
+        progress: (&watch::Sender<u64>, &watch::Sender<u64>),
+    ) -> Result<(), RegistryError> {
+        let part = &partial.parts()[index];
+        let mut retry = Retry::new(self.settings.first_delay);
+        while !part.missing().is_empty() {
+            let before = part.completed();
+            let outcome = self.attempt(partial, index, progress).await;
+            save(partial, index).await?;
+            if part.completed() > before {
+                retry.progressed();
+            }
+            if let Err(error) = outcome {
+                retry.after(error).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// One request for what a part misses.
+    async fn attempt(
+        &self,
+        partial: &Arc<Partial>,
+        index: usize,
+        (completed, contiguous): (&watch::Sender<u64>, &watch::Sender<u64>),
+    ) -> Result<(), RegistryError> {
+        let missing = partial.parts()[index].missing();
+        let mut left = missing.end - missing.start;
+        let mut response = self.get(missing.clone()).await?;
+        // What is there already comes once more from a registry that sends no parts.
+        let mut n_skipped = 0;
+        if response.status() == StatusCode::PARTIAL_CONTENT {
+            self.check_range(&response, missing.start)?;
+        } else if partial.parts().len() == 1 {
+            n_skipped = usize::try_from(missing.start).unwrap_or(usize::MAX);
+        } else {
+            return Err(self.lies("a whole blob instead of a part"));
+        }
+        let mut buffer = BytesMut::with_capacity(WRITE_BYTES);
+        let (mut unsaved, mut saved) = (0, Instant::now());
+        while left > 0 {
+            let chunk = response.chunk().await;
+            let ended = !matches!(chunk, Ok(Some(_)));
+            let n_received = chunk
+                .as_ref()
+                .map_or(0, |chunk| chunk.as_ref().map_or(0, Bytes::len));
+            if let Ok(Some(chunk)) = &chunk {
+                let chunk = &chunk[n_skipped.min(chunk.len())..];
+                let n_taken = chunk.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+                buffer.extend_from_slice(&chunk[..n_taken]);
+                left -= n_taken as u64;
+                if n_taken < chunk.len() {
+                    write(partial, index, buffer.split()).await?;
+                    return Err(self.lies("more bytes than were asked for"));
+                }
+            }
+            n_skipped -= n_skipped.min(n_received);
+            // What came before the connection broke counts.
+            let is_time = saved.elapsed() >= SAVE_EVERY;
+            if buffer.len() >= WRITE_BYTES || left == 0 || ended || is_time {
+                let n_written = buffer.len() as u64;
+                write(partial, index, buffer.split()).await?;
+                completed.send_modify(|completed| *completed += n_written);
+                contiguous.send_replace(partial.contiguous());
+                unsaved += n_written;
+            }
+            if unsaved >= SAVE_BYTES || is_time {
+                (unsaved, saved) = (0, Instant::now());
+                save(partial, index).await?;
+            }
+            if ended && left > 0 {
+                chunk?;
+                return Err(RegistryError::Transport(
+                    "the connection was closed before the end".to_owned(),
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    async fn get(&self, range: std::ops::Range<u64>) -> Result<Response, RegistryError> {
+        let url = self.session.blob_url(&self.digest.to_string());
+        let range = format!("bytes={}-{}", range.start, range.end.saturating_sub(1));
+        self.session
+            .send(|client| client.get(&url).header(RANGE, &range))
+            .await
+    }
+
+    /// Checks `Content-Range: bytes START-END/TOTAL`.
+    fn check_range(&self, response: &Response, start: u64) -> Result<(), RegistryError> {
+        let header = response.headers().get(CONTENT_RANGE);
+        let text = header
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default();
+        let (range, total) = text
+            .strip_prefix("bytes ")
+            .and_then(|text| text.split_once('/'))
+            .unwrap_or_default();
+        let begins = range.split_once('-').map(|(start, _)| start);
+        if begins.and_then(|begins| begins.parse().ok()) != Some(start) {
+            return Err(self.lies("another part than was asked for"));
+        }
+        match total.parse::<u64>() {
+            Ok(total) if total != self.size => Err(RegistryError::Malformed(format!(
+                "the registry has {total} bytes of {}, its manifest says {}",
+                self.digest, self.size
+            ))),
+            _ => Ok(()),
+        }
+    }
+
+    fn lies(&self, what: &str) -> RegistryError {
+        RegistryError::Malformed(format!("the registry sent {what} ({})", self.digest))
+    }
+}
+
+/// Writes what was gathered.
+async fn write(partial: &Arc<Partial>, index: usize, bytes: BytesMut) -> Result<(), RegistryError> {
+    let partial = Arc::clone(partial);
+    blocking(move || Ok(partial.write(&partial.parts()[index], &bytes)?)).await
+}
+
+async fn save(partial: &Arc<Partial>, index: usize) -> Result<(), RegistryError> {
+    let partial = Arc::clone(partial);
+    blocking(move || Ok(partial.save(&partial.parts()[index])?)).await
+}
+
+/// Runs what blocks on the pool for that.
+async fn blocking<T: Send + 'static>(
+    job: impl FnOnce() -> Result<T, RegistryError> + Send + 'static,
+) -> Result<T, RegistryError> {
+    tokio::task::spawn_blocking(job)
+        .await
+        .map_err(std::io::Error::from)?
+}
+
+fn canceled() -> RegistryError {
+    RegistryError::Transport("the download was canceled".to_owned())
+}

@@ -1,0 +1,76 @@
+//! One download for all who want a blob; it ends when the last of them has gone.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use tokio::sync::watch;
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::task::TaskTracker;
+
+use super::RegistryError;
+use super::download::Download;
+use crate::model::Digest;
+
+/// The downloads under way.
+#[derive(Debug, Default)]
+pub(super) struct Flights(Mutex<HashMap<Digest, Slot>>);
+
+#[derive(Debug)]
+struct Slot {
+    flight: Weak<Flight>,
+    /// Held by whoever works on the blob's files: one that was cancelled still saves its state.
+    turn: Arc<tokio::sync::Mutex<()>>,
+}
+
+/// A download, as those who wait for it hold it.
+#[derive(Debug)]
+pub(super) struct Flight {
+    pub(super) completed: watch::Receiver<u64>,
+    /// `None` = under way.
+    pub(super) end: watch::Receiver<Option<Result<(), RegistryError>>>,
+    _cancel: DropGuard,
+}
+
+impl Flights {
+    /// Waits with the others for a blob, or starts its download.
+    pub(super) fn join(&self, download: Download, tasks: &TaskTracker) -> Arc<Flight> {
+        let mut slots = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        slots.retain(|_, slot| slot.flight.strong_count() > 0 || Arc::strong_count(&slot.turn) > 1);
+        let slot = slots.entry(download.digest).or_insert_with(|| Slot {
+            flight: Weak::new(),
+            turn: Arc::default(),
+        });
+        let running = slot.flight.upgrade();
+        // Who comes after an error tries anew.
+        if let Some(flight) = running.filter(|flight| flight.end.borrow().is_none()) {
+            return flight;
+        }
+        let flight = start(download, Arc::clone(&slot.turn), tasks);
+        slot.flight = Arc::downgrade(&flight);
+        flight
+    }
+}
+
+fn start(
+    download: Download,
+    turn: Arc<tokio::sync::Mutex<()>>,
+    tasks: &TaskTracker,
+) -> Arc<Flight> {
+    let (completed, completed_seen) = watch::channel(0);
+    let (end, end_seen) = watch::channel(None);
+    let cancel = CancellationToken::new();
+    let guard = cancel.clone().drop_guard();
+    tasks.spawn(async move {
+        let _turn = turn.lock_owned().await;
+        let result = download.run(&completed, &cancel).await;
+        if let Err(error) = &result {
+            tracing::info!(digest = %download.digest, %error, "a download has stopped");
+        }
+        end.send_replace(Some(result));
+    });
+    Arc::new(Flight {
+        completed: completed_seen,
+        end: end_seen,
+        _cancel: guard,
+    })
+}

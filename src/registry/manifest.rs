@@ -1,0 +1,172 @@
+//! A manifest from outside: what is checked before anything of it is fetched.
+
+use reqwest::header::ACCEPT;
+
+use super::RegistryError;
+use super::retry::Retry;
+use super::session::{MAX_ANSWER_BYTES, Session, body};
+use crate::model::manifest::{MEDIA_CONFIG, MEDIA_MANIFEST};
+use crate::model::{Digest, Manifest};
+
+/// What all of Ollama's layers are called.
+const OURS: &str = "application/vnd.ollama.image.";
+
+/// A layer of a model for another engine.
+const MEDIA_TENSOR: &str = "application/vnd.ollama.image.tensor";
+
+const NEEDS_MLX: &str = "this model requires MLX support, but the MLX runtime is not available";
+
+/// A manifest whose blobs can be fetched.
+#[derive(Debug, Clone)]
+pub(super) struct Remote {
+    /// As it was sent: its digest is the model's.
+    pub(super) bytes: Vec<u8>,
+    /// Digests and sizes, layers first, each once.
+    pub(super) blobs: Vec<(Digest, u64)>,
+}
+
+/// Asks for the manifest.
+///
+/// # Errors
+/// See [`RegistryError`]; also for manifests of other things than models.
+pub(super) async fn fetch(session: &Session, mut retry: Retry) -> Result<Remote, RegistryError> {
+    loop {
+        let bytes = async {
+            let url = session.manifest_url();
+            let response = session
+                .send(|client| client.get(&url).header(ACCEPT, MEDIA_MANIFEST))
+                .await?;
+            body(response, MAX_ANSWER_BYTES).await
+        };
+        match bytes.await {
+            Ok(bytes) => return Remote::check(bytes),
+            Err(error) => retry.after(error).await?,
+        }
+    }
+}
+
+impl Remote {
+    fn check(bytes: Vec<u8>) -> Result<Self, RegistryError> {
+        let refused = |reason: String| {
+            RegistryError::Malformed(format!(
+                "the registry's manifest is not that of a model: {reason}"
+            ))
+        };
+        // Deeply nested text is refused by the parser's own limit.
+        let manifest: Manifest =
+            serde_json::from_slice(&bytes).map_err(|error| refused(error.to_string()))?;
+        let layers = &manifest.layers;
+        if layers.iter().any(|layer| layer.media_type == MEDIA_TENSOR) {
+            return Err(RegistryError::Malformed(NEEDS_MLX.to_owned()));
+        }
+        let is_stub = layers.is_empty() && !manifest.config.digest.is_empty();
+        let config = manifest.config.media_type.as_str();
+        if !matches!(config, "" | MEDIA_CONFIG)
+            || manifest.config.digest.is_empty() && layers.is_empty()
+        {
+            return Err(refused(format!("its type is {:?}", manifest.media_type)));
+        }
+        if !is_stub
+            && !layers
+                .iter()
+                .any(|layer| layer.media_type.starts_with(OURS))
+        {
+            let types: Vec<&str> = layers
+                .iter()
+                .map(|layer| layer.media_type.as_str())
+                .collect();
+            return Err(refused(format!("its layers are {}", types.join(", "))));
+        }
+        let mut blobs: Vec<(Digest, u64)> = Vec::new();
+        for layer in manifest.blobs() {
+            let digest = layer.digest.parse();
+            let digest: Digest =
+                digest.map_err(|_| refused(format!("invalid digest {:?}", layer.digest)))?;
+            if layer.size > i64::MAX.unsigned_abs() {
+                return Err(refused(format!("a layer of {} bytes", layer.size)));
+            }
+            match blobs.iter().find(|(known, _)| *known == digest) {
+                Some((_, size)) if *size != layer.size => {
+                    return Err(refused(format!("two sizes of {digest}")));
+                }
+                Some(_) => {}
+                None => blobs.push((digest, layer.size)),
+            }
+        }
+        if let Some(layer) = layers.iter().find(|layer| layer.digest.is_empty()) {
+            return Err(refused(format!(
+                "a layer {:?} without a digest",
+                layer.media_type
+            )));
+        }
+        Ok(Self { bytes, blobs })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::model::manifest::MEDIA_MODEL;
+
+    fn check(manifest: &Value) -> Result<Remote, String> {
+        let bytes = serde_json::to_vec(manifest).unwrap();
+        Remote::check(bytes).map_err(|error| error.to_string())
+    }
+
+    fn layer(media_type: &str, content: &str) -> Value {
+        json!({"mediaType": media_type, "digest": Digest::of(content.as_bytes()).to_string(),
+            "size": content.len()})
+    }
+
+    #[test]
+    fn the_blobs_of_a_model_are_its_layers_and_its_config() {
+        let model = layer(MEDIA_MODEL, "model");
+        let manifest = json!({"schemaVersion": 2, "mediaType": MEDIA_MANIFEST,
+            "config": layer(MEDIA_CONFIG, "{}"), "layers": [model, model], "annotations": {"a": 1}});
+        let remote = check(&manifest).unwrap();
+        assert_eq!(
+            remote.blobs,
+            [(Digest::of(b"model"), 5), (Digest::of(b"{}"), 2)]
+        );
+        assert_eq!(remote.bytes, serde_json::to_vec(&manifest).unwrap());
+    }
+
+    #[test]
+    fn other_things_are_refused() {
+        let image = json!({"mediaType": MEDIA_MANIFEST, "config": layer(MEDIA_CONFIG, "{}"),
+            "layers": [layer("application/vnd.docker.image.rootfs.diff.tar.gzip", "x")]});
+        let index =
+            json!({"mediaType": "application/vnd.oci.image.index.v1+json", "manifests": []});
+        let oci = json!({"config": layer("application/vnd.oci.image.config.v1+json", "{}"),
+            "layers": [layer(MEDIA_MODEL, "x")]});
+        for (manifest, reason) in [
+            (image, "its layers are application/vnd.docker"),
+            (index, "application/vnd.oci.image.index.v1+json"),
+            (oci, "its type is"),
+            (json!([]), "not that of a model"),
+        ] {
+            let error = check(&manifest).unwrap_err();
+            assert!(error.contains(reason), "{error}");
+        }
+        let tensor = json!({"layers": [layer(MEDIA_TENSOR, "x")]});
+        assert_eq!(check(&tensor).unwrap_err(), NEEDS_MLX);
+    }
+
+    #[test]
+    fn digests_that_are_none_are_refused() {
+        for digest in ["", "sha256:../../../etc/passwd", "sha256:ab", "md5:00"] {
+            let mut bad = layer(MEDIA_MODEL, "x");
+            bad["digest"] = digest.into();
+            let manifest = json!({"config": layer(MEDIA_CONFIG, "{}"), "layers": [bad]});
+            assert!(check(&manifest).is_err(), "{digest}");
+        }
+    }
+
+    #[test]
+    fn nesting_without_end_is_an_error() {
+        let deep = format!("{{\"layers\": {}", "[".repeat(100_000));
+        assert!(Remote::check(deep.into_bytes()).is_err());
+    }
+}

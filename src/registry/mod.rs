@@ -1,0 +1,186 @@
+//! The registry client: models over the wire, by the distribution protocol as Ollama uses it
+//! (store specification §6–8).
+//!
+//! [`Registry::pull`] and [`Registry::push`] return what is to be told to the client; dropping
+//! that ends the work. *Invariants:* a model's manifest is written after its blobs were checked;
+//! memory does not depend on the size of a model; what was fetched is not fetched again.
+
+mod auth;
+mod download;
+mod error;
+mod flight;
+mod hasher;
+mod key;
+mod manifest;
+mod pull;
+mod push;
+mod retry;
+mod session;
+mod upload;
+
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::{Stream, stream};
+use tokio::sync::mpsc;
+use tokio_util::task::TaskTracker;
+
+use crate::api::ollama::Progress;
+use crate::model::ModelName;
+use crate::store::Store;
+pub use error::RegistryError;
+use flight::Flights;
+pub use key::Key;
+use session::Http;
+
+/// What happens to a pull or a push; the last item is the end.
+pub type Steps = Pin<Box<dyn Stream<Item = Result<Progress, RegistryError>> + Send>>;
+
+/// Steps that may wait for a slow client.
+const QUEUE: usize = 16;
+
+/// Sizes of parts as Ollama cuts them: a sixteenth, within these bounds.
+const PARTS: u64 = 16;
+const LEAST_PART: u64 = 100_000_000;
+const LARGEST_PART: u64 = 1_000_000_000;
+
+/// How the client is set up.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The user's private key (`~/.ollama/id_ed25519`).
+    pub key: PathBuf,
+    /// Base addresses that are asked before the default registry, in this order.
+    pub mirrors: Vec<String>,
+    /// Longest time without a byte before a request is given up and tried again.
+    pub stall: Duration,
+    /// The first waiting time of a retry; the others follow from it.
+    pub first_delay: Duration,
+    /// Bounds of a part's size in bytes.
+    pub part_bytes: std::ops::RangeInclusive<u64>,
+}
+
+impl Settings {
+    /// The usual settings.
+    pub fn new(key: PathBuf, mirrors: Vec<String>) -> Self {
+        Self {
+            key,
+            mirrors,
+            stall: Duration::from_secs(30),
+            first_delay: Duration::from_millis(200),
+            part_bytes: LEAST_PART..=LARGEST_PART,
+        }
+    }
+
+    fn part_size(&self, total: u64) -> u64 {
+        (total / PARTS).clamp(*self.part_bytes.start(), *self.part_bytes.end())
+    }
+}
+
+/// The client; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Registry {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    store: Store,
+    settings: Settings,
+    http: Http,
+    flights: Flights,
+    tasks: TaskTracker,
+}
+
+impl Registry {
+    /// Makes a client that fills `store`; its tasks run on `tasks`.
+    ///
+    /// # Errors
+    /// Fails when the HTTP client cannot be made.
+    pub fn new(
+        store: Store,
+        settings: Settings,
+        tasks: &TaskTracker,
+    ) -> Result<Self, RegistryError> {
+        let http = Http::new(&settings)?;
+        Ok(Self {
+            inner: Arc::new(Inner {
+                store,
+                settings,
+                http,
+                flights: Flights::default(),
+                tasks: tasks.clone(),
+            }),
+        })
+    }
+
+    /// Fetches a model. `insecure` = by plain HTTP.
+    pub fn pull(&self, name: ModelName, insecure: bool) -> Steps {
+        let inner = Arc::clone(&self.inner);
+        self.start(move |teller| pull::run(inner, name, insecure, teller))
+    }
+
+    /// Sends a model to the registry of its name. `insecure` = by plain HTTP.
+    pub fn push(&self, name: ModelName, insecure: bool) -> Steps {
+        let inner = Arc::clone(&self.inner);
+        self.start(move |teller| push::run(inner, name, insecure, teller))
+    }
+
+    /// Runs work on a task of its own, up to its end or until nobody listens.
+    fn start<F>(&self, work: impl FnOnce(Teller) -> F) -> Steps
+    where
+        F: Future<Output = Result<(), RegistryError>> + Send + 'static,
+    {
+        let (sender, receiver) = mpsc::channel(QUEUE);
+        let work = work(Teller(sender.clone()));
+        self.inner.tasks.spawn(async move {
+            tokio::select! {
+                result = work => {
+                    if let Err(error) = result {
+                        // Nobody listens any more.
+                        let _ = sender.send(Err(error)).await;
+                    }
+                }
+                () = sender.closed() => {}
+            }
+        });
+        Box::pin(stream::unfold(receiver, |mut receiver| async move {
+            let step = receiver.recv().await?;
+            Some((step, receiver))
+        }))
+    }
+}
+
+/// Tells the client what happens.
+#[derive(Debug, Clone)]
+struct Teller(mpsc::Sender<Result<Progress, RegistryError>>);
+
+impl Teller {
+    /// A step without numbers.
+    async fn step(&self, status: &str) {
+        self.tell(Progress {
+            status: status.to_owned(),
+            ..Progress::default()
+        })
+        .await;
+    }
+
+    /// How far a blob is; zeros are left out, as Ollama does.
+    async fn blob(&self, verb: &str, digest: &str, total: u64, completed: u64) {
+        let number = |number: u64| (number > 0).then_some(number);
+        let short = digest.get(7..19).unwrap_or(digest);
+        self.tell(Progress {
+            status: format!("{verb} {short}"),
+            digest: digest.to_owned(),
+            total: number(total),
+            completed: number(completed),
+        })
+        .await;
+    }
+
+    async fn tell(&self, progress: Progress) {
+        // A listener that has gone ends the work elsewhere.
+        let _ = self.0.send(Ok(progress)).await;
+    }
+}

@@ -1,0 +1,99 @@
+//! Push: blobs one after another, then the manifest.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use reqwest::header::CONTENT_TYPE;
+use tokio::sync::watch;
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::retry::Retry;
+use super::session::Session;
+use super::upload::Upload;
+use super::{Inner, RegistryError, Teller};
+use crate::json::go as go_json;
+use crate::model::manifest::MEDIA_MANIFEST;
+use crate::model::{Layer, Manifest, ModelName};
+
+/// How often progress is told.
+const EVERY: Duration = Duration::from_millis(60);
+
+/// Sends a model to the registry that its name says.
+pub(super) async fn run(
+    inner: Arc<Inner>,
+    name: ModelName,
+    insecure: bool,
+    teller: Teller,
+) -> Result<(), RegistryError> {
+    teller.step("retrieving manifest").await;
+    let (store, wanted) = (inner.store.clone(), name.clone());
+    let read = tokio::task::spawn_blocking(move || store.manifest(&wanted)).await;
+    let manifest = match read.map_err(std::io::Error::from)? {
+        Ok(manifest) => manifest,
+        Err(error) => {
+            teller.step("couldn't retrieve manifest").await;
+            return Err(error.into());
+        }
+    };
+    let session = Session::new(&inner.http, &inner.settings, &name, insecure);
+    for layer in manifest.blobs() {
+        blob(&inner, &session, layer, &teller).await?;
+    }
+    teller.step("pushing manifest").await;
+    put_manifest(&session, &manifest, Retry::new(inner.settings.first_delay)).await?;
+    teller.step("success").await;
+    Ok(())
+}
+
+/// Sends one blob and tells how far it is.
+async fn blob(
+    inner: &Inner,
+    session: &Session,
+    layer: &Layer,
+    teller: &Teller,
+) -> Result<(), RegistryError> {
+    let (sent, seen) = watch::channel(0);
+    let upload = Upload {
+        session,
+        settings: &inner.settings,
+        store: &inner.store,
+        layer,
+    };
+    let sending = upload.run(&sent);
+    tokio::pin!(sending);
+    let mut tick = interval(EVERY);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            biased;
+            result = &mut sending => {
+                result?;
+                teller.blob("pushing", &layer.digest, layer.size, layer.size).await;
+                return Ok(());
+            }
+            _ = tick.tick() => {
+                let sent = *seen.borrow();
+                teller.blob("pushing", &layer.digest, layer.size, sent).await;
+            }
+        }
+    }
+}
+
+async fn put_manifest(
+    session: &Session,
+    manifest: &Manifest,
+    mut retry: Retry,
+) -> Result<(), RegistryError> {
+    let bytes = go_json::to_vec(manifest).map_err(std::io::Error::from)?;
+    let url = session.manifest_url();
+    loop {
+        let sent = session.send_direct(|client| {
+            let request = client.put(&url).header(CONTENT_TYPE, MEDIA_MANIFEST);
+            request.body(bytes.clone())
+        });
+        match sent.await {
+            Ok(_) => return Ok(()),
+            Err(error) => retry.after(error).await?,
+        }
+    }
+}

@@ -1,0 +1,438 @@
+//! A blob that is being downloaded: its data, and how far each of its parts is.
+//!
+//! The files are Ollama's (store specification §2.4): `<blob>-partial` has the blob's full length,
+//! `<blob>-partial-<N>` is the state of a part. Either program goes on where the other has stopped.
+//! *Invariants:* a state never claims bytes that are not written; the blob gets its name only
+//! after its content was checked.
+
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::FileExt as _;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use rustix::fs::{FlockOperation, flock, statvfs};
+use serde::{Deserialize, Serialize};
+
+use super::blobs::make_readable;
+use super::layout::{explain, names_in, sync_folder};
+use super::{Store, StoreError};
+use crate::model::Digest;
+
+/// A download that may go on.
+#[derive(Debug)]
+pub struct Partial {
+    store: Store,
+    digest: Digest,
+    size: u64,
+    file: fs_err::File,
+    parts: Vec<Part>,
+}
+
+/// A piece of the blob that is fetched from its beginning to its end.
+#[derive(Debug)]
+pub struct Part {
+    number: usize,
+    offset: u64,
+    size: u64,
+    completed: AtomicU64,
+}
+
+/// A part's state file; the names are Ollama's.
+#[derive(Debug, Serialize, Deserialize)]
+struct State {
+    #[serde(rename = "N")]
+    number: usize,
+    #[serde(rename = "Offset")]
+    offset: u64,
+    #[serde(rename = "Size")]
+    size: u64,
+    #[serde(rename = "Completed")]
+    completed: u64,
+}
+
+impl Part {
+    /// The bytes of the blob that are still missing.
+    pub fn missing(&self) -> std::ops::Range<u64> {
+        self.offset + self.completed()..self.offset + self.size
+    }
+
+    pub fn completed(&self) -> u64 {
+        self.completed.load(Ordering::Acquire)
+    }
+}
+
+impl Store {
+    /// Opens the download of a blob of `size` bytes, in parts of `part_size`; goes on with what an
+    /// earlier attempt has left, if its parts are those of this blob. `None` = another process is
+    /// at it.
+    ///
+    /// # Errors
+    /// Fails when the files cannot be made, or with `NoSpace` when the rest would not fit.
+    pub fn partial(
+        &self,
+        digest: Digest,
+        size: u64,
+        part_size: u64,
+    ) -> Result<Option<Partial>, StoreError> {
+        let path = self.partial_path(&digest);
+        let mut options = fs_err::OpenOptions::new();
+        options.create(true).truncate(false).read(true).write(true);
+        let file = options.open(&path).map_err(|error| explain(&path, error))?;
+        if !is_free(&file)? {
+            return Ok(None);
+        }
+        let is_whole = file.metadata()?.len() == size;
+        let known = if is_whole {
+            self.states(&digest, size)?
+        } else {
+            None
+        };
+        let is_known = known.is_some();
+        let mut partial = Partial {
+            store: self.clone(),
+            digest,
+            size,
+            file,
+            parts: known.unwrap_or_default(),
+        };
+        self.check_space(size - partial.completed())?;
+        if !is_known {
+            partial.plan(part_size)?;
+        }
+        Ok(Some(partial))
+    }
+
+    fn partial_path(&self, digest: &Digest) -> PathBuf {
+        self.blobs_dir()
+            .join(format!("{}-partial", digest.file_name()))
+    }
+
+    /// The states that an earlier attempt has left, if they make up the whole blob.
+    fn states(&self, digest: &Digest, size: u64) -> Result<Option<Vec<Part>>, StoreError> {
+        let mut parts = Vec::new();
+        for path in self.state_paths(digest)? {
+            let Some(state) = read_state(&path) else {
+                return Ok(None);
+            };
+            if state.completed > state.size {
+                return Ok(None);
+            }
+            parts.push(Part {
+                number: state.number,
+                offset: state.offset,
+                size: state.size,
+                completed: AtomicU64::new(state.completed),
+            });
+        }
+        parts.sort_by_key(|part| part.offset);
+        let mut end = 0_u64;
+        for part in &parts {
+            if part.offset != end {
+                return Ok(None);
+            }
+            end = end.saturating_add(part.size);
+        }
+        Ok((end == size && !parts.is_empty()).then_some(parts))
+    }
+
+    fn state_paths(&self, digest: &Digest) -> Result<Vec<PathBuf>, StoreError> {
+        let prefix = format!("{}-partial-", digest.file_name());
+        let names = names_in(&self.blobs_dir())?.into_iter();
+        let names = names.filter(|name| name.starts_with(&prefix));
+        Ok(names.map(|name| self.blobs_dir().join(name)).collect())
+    }
+
+    fn check_space(&self, needed: u64) -> Result<(), StoreError> {
+        let path = self.blobs_dir();
+        let Ok(space) = statvfs(&path) else {
+            return Ok(());
+        };
+        let free = space.f_bavail.saturating_mul(space.f_frsize);
+        if needed > free {
+            return Err(StoreError::NoSpace { path, needed, free });
+        }
+        Ok(())
+    }
+}
+
+impl Partial {
+    pub fn parts(&self) -> &[Part] {
+        &self.parts
+    }
+
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// Bytes that are there.
+    pub fn completed(&self) -> u64 {
+        self.parts.iter().map(Part::completed).sum()
+    }
+
+    /// Bytes that are there from the beginning on, without a gap.
+    pub fn contiguous(&self) -> u64 {
+        let mut end = 0;
+        for part in &self.parts {
+            end = part.missing().start;
+            if !part.missing().is_empty() {
+                break;
+            }
+        }
+        end
+    }
+
+    /// Writes the next bytes of a part.
+    ///
+    /// # Errors
+    /// Fails when they cannot be written, or are more than are missing.
+    pub fn write(&self, part: &Part, bytes: &[u8]) -> Result<(), StoreError> {
+        let missing = part.missing();
+        let length = bytes.len() as u64;
+        if length > missing.end - missing.start {
+            let error = io::Error::new(ErrorKind::InvalidData, "more bytes than a part has");
+            return Err(error.into());
+        }
+        self.file.file().write_all_at(bytes, missing.start)?;
+        part.completed.fetch_add(length, Ordering::AcqRel);
+        Ok(())
+    }
+
+    /// Reads bytes that are there.
+    ///
+    /// # Errors
+    /// Fails when they cannot be read.
+    pub fn read(&self, buffer: &mut [u8], offset: u64) -> Result<(), StoreError> {
+        Ok(self.file.file().read_exact_at(buffer, offset)?)
+    }
+
+    /// Notes how far a part is, so that a later attempt goes on there.
+    ///
+    /// # Errors
+    /// Fails when the data or the note cannot be written.
+    pub fn save(&self, part: &Part) -> Result<(), StoreError> {
+        let completed = part.completed();
+        // First the bytes, then the word that they are there.
+        self.file.sync_data()?;
+        let state = State {
+            number: part.number,
+            offset: part.offset,
+            size: part.size,
+            completed,
+        };
+        let mut text = serde_json::to_vec(&state).map_err(io::Error::from)?;
+        text.push(b'\n');
+        let path = self.state_path(part.number);
+        fs_err::write(&path, text).map_err(|error| explain(&path, error))
+    }
+
+    /// [`Self::save`] for all parts.
+    ///
+    /// # Errors
+    /// See there.
+    pub fn save_all(&self) -> Result<(), StoreError> {
+        self.parts.iter().try_for_each(|part| self.save(part))
+    }
+
+    /// Starts anew as a single part, for servers that do not send parts.
+    ///
+    /// # Errors
+    /// Fails when the states cannot be written.
+    pub fn restart_whole(&mut self) -> Result<(), StoreError> {
+        self.plan(self.size)
+    }
+
+    /// Gives the blob its name; its content was checked.
+    ///
+    /// # Errors
+    /// Fails when the file system does.
+    pub fn finish(&self) -> Result<(), StoreError> {
+        make_readable(&self.file)?;
+        self.file.sync_all()?;
+        let path = self.store.blob_path(&self.digest);
+        fs_err::rename(self.store.partial_path(&self.digest), &path)
+            .map_err(|error| explain(&path, error))?;
+        self.remove_states()?;
+        sync_folder(&self.store.blobs_dir())?;
+        Ok(())
+    }
+
+    /// Throws everything away.
+    ///
+    /// # Errors
+    /// Fails when the files cannot be removed.
+    pub fn discard(&self) -> Result<(), StoreError> {
+        self.remove_states()?;
+        let path = self.store.partial_path(&self.digest);
+        fs_err::remove_file(&path).map_err(|error| explain(&path, error))
+    }
+
+    fn plan(&mut self, part_size: u64) -> Result<(), StoreError> {
+        self.remove_states()?;
+        let part_size = part_size.max(1);
+        self.parts = (0..self.size.div_ceil(part_size).max(1))
+            .enumerate()
+            .map(|(number, index)| Part {
+                number,
+                offset: index * part_size,
+                size: part_size.min(self.size - index * part_size),
+                completed: AtomicU64::new(0),
+            })
+            .collect();
+        self.file.set_len(self.size)?;
+        self.save_all()
+    }
+
+    fn remove_states(&self) -> Result<(), StoreError> {
+        for path in self.store.state_paths(&self.digest)? {
+            fs_err::remove_file(&path).map_err(|error| explain(&path, error))?;
+        }
+        Ok(())
+    }
+
+    fn state_path(&self, number: usize) -> PathBuf {
+        let name = format!("{}-partial-{number}", self.digest.file_name());
+        self.store.blobs_dir().join(name)
+    }
+}
+
+fn read_state(path: &std::path::Path) -> Option<State> {
+    serde_json::from_slice(&fs_err::read(path).ok()?).ok()
+}
+
+/// Takes the lock of a download, which ends with the file's handle. Where there are no locks, it
+/// is free.
+fn is_free(file: &fs_err::File) -> Result<bool, StoreError> {
+    use rustix::io::Errno;
+    match flock(file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) | Err(Errno::NOTSUP | Errno::NOLCK | Errno::NOSYS) => Ok(true),
+        Err(Errno::WOULDBLOCK) => Ok(false),
+        Err(error) => Err(StoreError::Io(error.into())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn store() -> (tempfile::TempDir, Store) {
+        let folder = tempfile::TempDir::new().unwrap();
+        let store = Store::open(folder.path()).unwrap();
+        (folder, store)
+    }
+
+    fn open(store: &Store, content: &[u8]) -> Partial {
+        let size = content.len() as u64;
+        store
+            .partial(Digest::of(content), size, 4)
+            .unwrap()
+            .unwrap()
+    }
+
+    fn fill(partial: &Partial, content: &[u8]) {
+        for part in partial.parts() {
+            let missing = part.missing();
+            let range =
+                usize::try_from(missing.start).unwrap()..usize::try_from(missing.end).unwrap();
+            partial.write(part, &content[range]).unwrap();
+        }
+    }
+
+    fn files(store: &Store) -> Vec<String> {
+        names_in(&store.blobs_dir()).unwrap()
+    }
+
+    #[test]
+    fn a_download_goes_on_where_it_stopped() {
+        let (_folder, store) = store();
+        let content = b"ten bytes.";
+        let first = open(&store, content);
+        let offsets: Vec<_> = first.parts().iter().map(Part::missing).collect();
+        assert_eq!(offsets, [0..4, 4..8, 8..10]);
+        first.write(&first.parts()[0], b"ten ").unwrap();
+        first.write(&first.parts()[1], b"by").unwrap();
+        first.save_all().unwrap();
+        assert_eq!(
+            store.partial(Digest::of(content), 10, 4).unwrap().map(drop),
+            None
+        );
+        drop(first);
+        let second = open(&store, content);
+        assert_eq!((second.completed(), second.contiguous()), (6, 6));
+        fill(&second, content);
+        second.finish().unwrap();
+        let name = Digest::of(content).file_name();
+        assert_eq!(files(&store), [name.as_str()]);
+        assert_eq!(fs_err::read(store.blobs_dir().join(name)).unwrap(), content);
+    }
+
+    #[test]
+    fn ollamas_states_are_read_and_ours_look_the_same() {
+        let (_folder, store) = store();
+        let content = b"0123456789";
+        let name = format!("{}-partial", Digest::of(content).file_name());
+        let path = store.blobs_dir().join(&name);
+        fs_err::write(&path, b"01234\0\0\0\0\0").unwrap();
+        let state = |number: usize, text: &str| {
+            fs_err::write(store.blobs_dir().join(format!("{name}-{number}")), text).unwrap();
+        };
+        state(0, "{\"N\":0,\"Offset\":0,\"Size\":6,\"Completed\":5}\n");
+        state(1, "{\"N\":1,\"Offset\":6,\"Size\":4,\"Completed\":0}\n");
+        let partial = open(&store, content);
+        let missing: Vec<_> = partial.parts().iter().map(Part::missing).collect();
+        assert_eq!(missing, [5..6, 6..10]);
+        partial.write(&partial.parts()[0], b"5").unwrap();
+        partial.save(&partial.parts()[0]).unwrap();
+        let saved = fs_err::read_to_string(store.blobs_dir().join(format!("{name}-0"))).unwrap();
+        assert_eq!(saved, "{\"N\":0,\"Offset\":0,\"Size\":6,\"Completed\":6}\n");
+    }
+
+    #[test]
+    fn states_that_are_not_those_of_the_blob_start_anew() {
+        let content = b"0123456789";
+        for states in [
+            vec![r#"{"N":0,"Offset":0,"Size":4,"Completed":4}"#],
+            vec![r#"{"N":0,"Offset":0,"Size":10,"Completed":11}"#],
+            vec![
+                r#"{"N":0,"Offset":0,"Size":4,"Completed":4}"#,
+                r#"{"N":1,"Offset":5,"Size":5,"Completed":0}"#,
+            ],
+            vec!["{"],
+        ] {
+            let (_folder, store) = store();
+            let name = format!("{}-partial", Digest::of(content).file_name());
+            fs_err::write(store.blobs_dir().join(&name), [0; 10]).unwrap();
+            for (number, state) in states.iter().enumerate() {
+                let path = store.blobs_dir().join(format!("{name}-{number}"));
+                fs_err::write(path, state).unwrap();
+            }
+            assert_eq!(open(&store, content).completed(), 0, "{states:?}");
+        }
+    }
+
+    #[test]
+    fn a_part_takes_no_more_than_it_misses() {
+        let (_folder, store) = store();
+        let partial = open(&store, b"0123456789");
+        assert!(partial.write(&partial.parts()[2], b"89x").is_err());
+        assert_eq!(partial.completed(), 0);
+    }
+
+    #[test]
+    fn what_cannot_fit_is_refused_before_anything_is_fetched() {
+        let (_folder, store) = store();
+        let refused = store.partial(Digest::of(b""), u64::MAX / 2, 1 << 40);
+        let error = refused.unwrap_err().to_string();
+        assert!(error.contains("not enough disk space"), "{error}");
+    }
+
+    #[test]
+    fn a_discarded_download_leaves_nothing() {
+        let (_folder, store) = store();
+        let mut partial = open(&store, b"0123456789");
+        partial.restart_whole().unwrap();
+        assert_eq!(partial.parts().len(), 1);
+        assert_eq!(files(&store).len(), 2);
+        partial.discard().unwrap();
+        assert_eq!(files(&store), [""; 0]);
+    }
+}

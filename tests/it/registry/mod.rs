@@ -1,0 +1,107 @@
+//! Models over the wire: a real registry, and one that does everything wrong.
+
+mod fake;
+mod faults;
+mod killed;
+mod real;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use drover::model::ModelName;
+use drover::registry::{Registry, Settings, Steps};
+use drover::store::Store;
+use futures_util::StreamExt as _;
+use tempfile::TempDir;
+use tokio_util::task::TaskTracker;
+
+/// Longest wait for a transfer.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Bytes of a part: small, so that a small blob has many.
+const PART: u64 = 64 << 10;
+
+/// The client with a store of its own.
+struct Puller {
+    folder: Arc<TempDir>,
+    store: Store,
+    registry: Registry,
+}
+
+impl Puller {
+    fn new() -> Self {
+        Self::with(Arc::new(TempDir::new().unwrap()), |_| {})
+    }
+
+    fn with(folder: Arc<TempDir>, change: impl FnOnce(&mut Settings)) -> Self {
+        let store = Store::open(&folder.path().join("models")).unwrap();
+        let mut settings = Settings::new(folder.path().join("id_ed25519"), Vec::new());
+        settings.first_delay = Duration::from_millis(1);
+        settings.part_bytes = PART..=PART;
+        change(&mut settings);
+        let registry = Registry::new(store.clone(), settings, &TaskTracker::new()).unwrap();
+        Self {
+            folder,
+            store,
+            registry,
+        }
+    }
+
+    fn steps(&self, name: &str) -> Steps {
+        self.registry.pull(ModelName::parse(name).unwrap(), true)
+    }
+
+    async fn pull(&self, name: &str) -> Result<Vec<String>, String> {
+        finish(self.steps(name)).await
+    }
+
+    /// Files in the folder of blobs.
+    fn blobs(&self) -> Vec<String> {
+        let entries = fs_err::read_dir(self.folder.path().join("models/blobs")).unwrap();
+        let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let mut names: Vec<String> = names.collect();
+        names.sort();
+        names
+    }
+
+    /// Fails unless every model's blobs are there, with the content that their names say.
+    fn check(&self) {
+        check_store(&self.folder.path().join("models"));
+    }
+}
+
+/// Reads the steps to their end.
+async fn finish(steps: Steps) -> Result<Vec<String>, String> {
+    let steps = steps
+        .map(|step| step.map(|step| step.status))
+        .collect::<Vec<_>>();
+    let steps = tokio::time::timeout(PATIENCE, steps)
+        .await
+        .expect("it hangs");
+    let steps: Result<Vec<String>, _> = steps.into_iter().collect();
+    steps.map_err(|error| error.to_string())
+}
+
+/// Fails unless every blob is what its name says, and every manifest's blobs are there.
+fn check_store(models: &std::path::Path) {
+    let store = Store::open(models).unwrap();
+    for entry in fs_err::read_dir(models.join("blobs")).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap();
+        if !name.contains("partial") && name.len() == 71 {
+            let content = fs_err::read(&path).unwrap();
+            assert_eq!(drover::model::Digest::of(&content).file_name(), name);
+        }
+    }
+    for listed in store.list().unwrap() {
+        let manifest = store.manifest(&listed.name).unwrap();
+        for layer in manifest.blobs() {
+            let digest = layer.digest.parse().unwrap();
+            assert!(
+                store.has_blob_of_size(&digest, layer.size),
+                "{}",
+                layer.digest
+            );
+        }
+    }
+}
