@@ -124,29 +124,32 @@ async fn pull_and_push_fail_as_a_registry_does() {
     // Nobody listens on port 1.
     const NOBODY: &str = "127.0.0.1:1/me/m";
     let fixture = Fixture::new();
-    for (path, first) in [
-        ("/api/pull", "pulling manifest"),
-        ("/api/push", "retrieving manifest"),
+    for (path, steps) in [
+        ("/api/pull", &["pulling manifest"][..]),
+        (
+            "/api/push",
+            &["retrieving manifest", "couldn't retrieve manifest"],
+        ),
     ] {
         let answer = fixture
             .post(path, json!({"name": NOBODY, "insecure": true}))
             .await;
         assert_eq!(answer.status, 200);
         assert_eq!(answer.header("content-type"), "application/x-ndjson");
-        let (line, error) = answer.body.split_once('\n').unwrap();
-        assert_eq!(line, format!("{{\"status\":\"{first}\"}}"));
-        assert!(
-            error.starts_with("{\"error\":\"") && error.ends_with("\"}\n"),
-            "{error}"
-        );
+        let mut lines: Vec<&str> = answer.body.lines().collect();
+        let error = lines.pop().unwrap();
+        let expected = steps
+            .iter()
+            .map(|step| format!("{{\"status\":\"{step}\"}}"));
+        assert_eq!(lines, expected.collect::<Vec<_>>());
+        assert!(error.starts_with("{\"error\":\""), "{error}");
         let answer = fixture
             .post(
                 path,
                 json!({"model": NOBODY, "insecure": true, "stream": false}),
             )
             .await;
-        assert_eq!(answer.status, 500);
-        assert_eq!(format!("{}\n", answer.body), error);
+        assert_eq!((answer.status, answer.body.as_str()), (500, error));
     }
 }
 
