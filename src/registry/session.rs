@@ -258,14 +258,13 @@ async fn refused(mut response: Response) -> Result<Response, RegistryError> {
 
 /// In Ollama's form: the public registry refuses models to versions that it finds too old.
 fn user_agent() -> String {
-    let arch = match std::env::consts::ARCH {
-        "x86_64" => "amd64",
-        "aarch64" => "arm64",
-        other => other,
+    let arch = if cfg!(target_arch = "aarch64") {
+        "arm64"
+    } else {
+        "amd64"
     };
     format!(
-        "ollama/{OLLAMA_VERSION} ({arch} {}) drover/{}",
-        std::env::consts::OS,
+        "ollama/{OLLAMA_VERSION} ({arch} linux) drover/{}",
         env!("CARGO_PKG_VERSION")
     )
 }
