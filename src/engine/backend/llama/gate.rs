@@ -64,12 +64,12 @@ impl Gate {
             }
             State::Undecided { may_think } => {
                 self.text.extend_from_slice(piece);
-                self.decide(may_think, piece.is_empty())
+                self.decide(may_think, piece)
             }
         }
     }
 
-    fn decide(&mut self, may_think: bool, is_end: bool) -> bool {
+    fn decide(&mut self, may_think: bool, piece: &[u8]) -> bool {
         let text = self.text.trim_ascii_start();
         let [open, call] = [&self.thinking.open, &self.call].map(|tag| tag.as_bytes());
         if may_think && text.starts_with(open) {
@@ -83,7 +83,8 @@ impl Gate {
         }
         let is_open =
             (may_think && open.starts_with(text)) || (!call.is_empty() && call.starts_with(text));
-        if is_open && !is_end {
+        // An end token has no text.
+        if is_open && !piece.is_empty() {
             return true;
         }
         self.state = State::Answering;
