@@ -165,6 +165,7 @@ impl<B: Backend> Engine<B> {
             order: self.n_arrived,
             is_protected: false,
             follows: None,
+            boundaries: Vec::new(),
             clock: Clock::new(arrived),
         })
     }

@@ -10,10 +10,14 @@ const LEAST_WAIT: usize = 64;
 
 /// What is known of a slot.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct View<'a> {
+pub(super) struct View {
     pub(super) slot: usize,
-    pub(super) held: &'a [Token],
+    /// How much of the prompt it holds, and can be cut back to.
+    pub(super) n_reuse: usize,
+    pub(super) n_held: usize,
     pub(super) is_busy: bool,
+    /// A copy for all who begin like it.
+    pub(super) is_parked: bool,
     pub(super) last_used: u64,
 }
 
@@ -27,32 +31,33 @@ pub(super) struct Choice {
     pub(super) n_reuse: usize,
 }
 
-/// Picks an idle slot; `None` when all are busy.
+/// Picks an idle slot for a prompt of `n_prompt` tokens; `None` when all are busy.
 ///
 /// The longest common prefix wins. It is used in place if most of the slot is kept that way, or if
 /// it is the same prompt again: then the cells lie where they lay, and a fixed seed gives the same
-/// answer to the last bit. Otherwise it is copied to the slot that is missed least, so that a
-/// conversation is not lost to another one that only begins alike.
-pub(super) fn choose(prompt: &[Token], slots: &[View<'_>]) -> Option<Choice> {
+/// answer to the last bit. Otherwise, and if it was parked for everybody, it is copied to the slot
+/// that is missed least, so that a conversation is not lost to another one that only begins alike.
+pub(super) fn choose(n_prompt: usize, slots: &[View]) -> Option<Choice> {
     let idle = || slots.iter().filter(|view| !view.is_busy);
     let least_missed = |not: Option<usize>| {
         idle()
             .filter(|view| Some(view.slot) != not)
-            .min_by_key(|view| (!view.held.is_empty(), view.last_used))
+            .min_by_key(|view| (view.n_held > 0, view.last_used))
     };
     let spare = least_missed(None)?;
-    let in_place = |view: &View<'_>| Choice {
+    let in_place = |view: &View| Choice {
         slot: view.slot,
         copy_from: None,
-        n_reuse: reusable(prompt, view.held),
+        n_reuse: view.n_reuse,
     };
     let best = slots
         .iter()
-        .max_by_key(|view| (reusable(prompt, view.held), !view.is_busy, view.last_used))?;
-    let n_reuse = reusable(prompt, best.held);
-    let is_same = n_reuse + 1 == prompt.len();
-    let keeps_most = n_reuse * 2 >= best.held.len();
-    if !best.is_busy && n_reuse > 0 && (is_same || keeps_most) {
+        .max_by_key(|view| (view.n_reuse, !view.is_busy, view.last_used))?;
+    let n_reuse = best.n_reuse;
+    let is_same = n_reuse + 1 == n_prompt;
+    let keeps_most = n_reuse * 2 >= best.n_held;
+    let is_own = !best.is_busy && !best.is_parked;
+    if is_own && n_reuse > 0 && (is_same || keeps_most) {
         return Some(in_place(best));
     }
     if n_reuse >= LEAST_COPY {
@@ -68,6 +73,21 @@ pub(super) fn choose(prompt: &[Token], slots: &[View<'_>]) -> Option<Choice> {
         }
     }
     Some(in_place(spare))
+}
+
+/// Where the evaluation of a prompt stops on its way, so that what is there then can be parked: at
+/// the place up to which another prompt was the same (`n_common`), and short of the end, which the
+/// next turn's prompt may spell in another way. For memories that cannot go back.
+pub(super) fn boundaries(n_prompt: usize, n_cached: usize, n_common: usize) -> Vec<usize> {
+    let end = n_prompt.saturating_sub(LEAST_COPY);
+    let mut places = Vec::new();
+    if n_common >= n_cached + LEAST_WAIT && n_common < end {
+        places.push(n_common);
+    }
+    if end >= n_cached + LEAST_COPY {
+        places.push(end);
+    }
+    places
 }
 
 /// How many tokens of a cache a prompt can begin with; the last one is always evaluated, because
@@ -96,13 +116,24 @@ mod tests {
         range.collect()
     }
 
-    fn view(slot: usize, held: &[Token], is_busy: bool) -> View<'_> {
-        View {
+    fn view(slot: usize, held: &[Token], is_busy: bool) -> (View, &[Token]) {
+        let view = View {
             slot,
-            held,
+            n_reuse: 0,
+            n_held: held.len(),
             is_busy,
+            is_parked: false,
             last_used: slot as u64,
-        }
+        };
+        (view, held)
+    }
+
+    fn choose(prompt: &[Token], slots: &[(View, &[Token])]) -> Option<Choice> {
+        let views = slots.iter().map(|(view, held)| View {
+            n_reuse: reusable(prompt, held),
+            ..*view
+        });
+        super::choose(prompt.len(), &views.collect::<Vec<_>>())
     }
 
     fn choice(slot: usize, copy_from: Option<usize>, n_reuse: usize) -> Option<Choice> {
@@ -162,5 +193,27 @@ mod tests {
         let stranger = tokens(900..950);
         assert_eq!(choose(&stranger, &slots), choice(2, None, 0));
         assert_eq!(choose(&stranger, &slots[..2]), choice(0, None, 0));
+    }
+
+    #[test]
+    fn a_parked_beginning_stays_for_the_others() {
+        let head = tokens(0..100);
+        let mut parked = view(0, &head, false);
+        parked.0.is_parked = true;
+        let empty = view(1, &[], false);
+        assert_eq!(
+            choose(&tokens(0..150), &[parked, empty]),
+            choice(1, Some(0), 100)
+        );
+        // Unless there is nowhere else to go.
+        assert_eq!(choose(&tokens(0..150), &[parked]), choice(0, None, 100));
+    }
+
+    #[test]
+    fn a_prompt_is_parked_where_others_part_from_it_and_near_its_end() {
+        assert_eq!(boundaries(1000, 0, 700), [700, 984]);
+        assert_eq!(boundaries(1000, 690, 700), [984]);
+        assert_eq!(boundaries(1000, 980, 990), [0; 0]);
+        assert_eq!(boundaries(10, 0, 0), [0; 0]);
     }
 }

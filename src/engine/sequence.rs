@@ -31,6 +31,8 @@ pub(super) struct Sequence<S> {
     pub(super) is_protected: bool,
     /// It waits until another sequence holds their common beginning.
     pub(super) follows: Option<Follows>,
+    /// Numbers of tokens at which its evaluation stops for a moment, ascending.
+    pub(super) boundaries: Vec<usize>,
     pub(super) clock: Clock,
 }
 
@@ -77,6 +79,15 @@ impl<S> Sequence<S> {
     /// Whether only its newest token is to be evaluated.
     pub(super) fn is_decoding(&self, n_held: usize) -> bool {
         self.n_generated > 0 && self.tokens.len() == n_held + 1
+    }
+
+    /// Tokens to evaluate up to the next boundary, or to the end.
+    pub(super) fn n_next(&self, n_held: usize) -> usize {
+        let boundary = self.boundaries.iter().find(|&&boundary| boundary > n_held);
+        let end = boundary.map_or(self.tokens.len(), |&boundary| {
+            boundary.min(self.tokens.len())
+        });
+        end.saturating_sub(n_held)
     }
 
     /// Tokens that it may still generate.

@@ -25,6 +25,8 @@ struct Slot {
     /// For every other slot, how many first positions lie in the same cells.
     shared: Vec<usize>,
     last_used: u64,
+    /// Nobody's: a copy of a beginning, kept because its original has run on and cannot go back.
+    is_parked: bool,
 }
 
 impl Slots {
@@ -33,6 +35,7 @@ impl Slots {
             held: Vec::new(),
             shared: vec![0; n_slots],
             last_used: 0,
+            is_parked: false,
         };
         Self {
             slots: std::iter::repeat_with(slot).take(n_slots).collect(),
@@ -47,6 +50,14 @@ impl Slots {
 
     pub(super) fn len(&self, slot: usize) -> usize {
         self.slots[slot].held.len()
+    }
+
+    pub(super) fn is_parked(&self, slot: usize) -> bool {
+        self.slots[slot].is_parked
+    }
+
+    pub(super) fn set_parked(&mut self, slot: usize, is_parked: bool) {
+        self.slots[slot].is_parked = is_parked;
     }
 
     /// When a slot was last used, as a number that only grows.
@@ -79,6 +90,7 @@ impl Slots {
             backend.remove(seq(slot), 0, None);
         }
         self.slots[slot].held.truncate(len);
+        self.slots[slot].is_parked &= len > 0;
         self.limit_sharing(slot, len);
     }
 

@@ -35,6 +35,7 @@ impl<B: Backend> Engine<B> {
         let decoding = Instant::now();
         let batch = self.decode();
         if let Some(batch) = &batch {
+            self.park(&batch.slots);
             self.sample(batch);
             let now = Instant::now();
             self.budget.observe(batch.n_prefill, ms(decoding, now));
@@ -88,7 +89,7 @@ impl<B: Backend> Engine<B> {
             let n_held = self.slots.len(slot);
             Some(Pending {
                 slot,
-                n_tokens: sequence.tokens.len() - n_held,
+                n_tokens: sequence.n_next(n_held),
                 is_decoding: sequence.is_decoding(n_held),
                 priority: sequence.priority(),
                 order: sequence.order,

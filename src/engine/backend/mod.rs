@@ -115,6 +115,13 @@ pub(crate) trait Backend {
     /// row's vector if it says nothing, without normalisation.
     fn embedding(&self, seq: SeqId, last_row: usize) -> Option<Vec<f32>>;
 
+    /// Whether a sequence that has run on cannot be cut back everywhere: parts of what came before
+    /// are gone (sliding windows) or were never kept (recurrent state).
+    fn is_windowed(&self) -> bool;
+
+    /// Whether a sequence can be cut back to its first `len` positions.
+    fn can_cut(&self, seq: SeqId, len: u32) -> bool;
+
     /// Drops positions `from..to` (`None` = to the end). False when this memory cannot do that
     /// (sliding windows, recurrent state); then nothing was changed.
     fn remove(&mut self, seq: SeqId, from: u32, to: Option<u32>) -> bool;

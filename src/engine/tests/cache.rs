@@ -122,3 +122,74 @@ fn a_windowed_memory_is_not_cut_back_nor_shifted() {
     request.shift = true;
     assert_eq!(harness.ask(request).finished().reason, FinishReason::Length);
 }
+
+/// A model whose window is much shorter than its prompts.
+fn windowed(n_slots: u32) -> Harness {
+    let keys = [("drover-fake.attention.sliding_window", 16)];
+    Harness::with_keys(8192, n_slots, &keys)
+}
+
+#[test]
+fn a_conversation_that_is_spelled_anew_goes_on_from_the_parked_prompt() {
+    let mut harness = windowed(4);
+    let mut history = format!("<|im_start|>user\n{} one<|im_end|>", "word ".repeat(40));
+    let mut last = 0;
+    for turn in 0..6 {
+        let finished = harness.ask(params(&history)).finished().clone();
+        // The answer comes back without the blanks around it, as templates do it.
+        history += &format!("an answer<|im_end|>\n<|im_start|>user\nquestion {turn}<|im_end|>");
+        if turn > 0 {
+            assert!(
+                finished.n_prompt - finished.n_cached < finished.n_prompt - last + 20,
+                "turn {turn}: {finished:?}"
+            );
+        }
+        last = finished.n_prompt;
+    }
+}
+
+#[test]
+fn a_system_prompt_is_parked_when_a_second_conversation_begins_with_it() {
+    let mut harness = windowed(4);
+    let system = "a system prompt that everybody has. ".repeat(10);
+    let ask = |harness: &mut Harness, question: &str| {
+        let prompt = format!("{system}{question} {}", "and so on ".repeat(10));
+        harness.ask(params(&prompt)).finished().n_cached as usize
+    };
+    assert_eq!(ask(&mut harness, "first"), 0);
+    assert_eq!(ask(&mut harness, "second"), 0);
+    for question in ["third", "fourth", "5th", "6th", "7th"] {
+        assert!(ask(&mut harness, question) >= system.len(), "{question}");
+    }
+}
+
+#[test]
+fn a_head_that_many_send_at_once_is_evaluated_once_with_a_window_too() {
+    let mut harness = windowed(8);
+    let head = "head ".repeat(100);
+    for n in 0..8 {
+        harness.submit(params(&format!("{head}[[say {n}]]")));
+    }
+    harness.run();
+    for id in 1..=8 {
+        assert_eq!(harness.outcomes[&id].text, (id - 1).to_string());
+    }
+    let n_prefilled = harness.n_prefilled();
+    assert!(n_prefilled < 501 + 8 * 12, "{n_prefilled}");
+}
+
+#[test]
+fn parked_copies_give_way_to_conversations() {
+    let mut harness = windowed(2);
+    let text = |n: usize| format!("{n}{}", " a prompt of its own".repeat(5));
+    for n in 0..6 {
+        assert_eq!(harness.ask(params(&text(n))).text, text(n));
+    }
+    let ids: Vec<_> = (0..2).map(|n| harness.submit(params(&text(n)))).collect();
+    harness.step();
+    assert_eq!(harness.engine.busy().len(), 2);
+    harness.run();
+    for (n, id) in ids.iter().enumerate() {
+        assert_eq!(harness.outcomes[id].text, text(n));
+    }
+}

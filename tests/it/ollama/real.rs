@@ -351,3 +351,47 @@ async fn smollm2_gets_the_prompt_of_the_template_that_was_chosen() {
         assert_eq!(chat["prompt_eval_count"], raw["prompt_eval_count"]);
     }
 }
+
+/// Gemma's turns, for its base model.
+const GEMMA_TEMPLATE: &str = "{{ range .Messages }}<start_of_turn>{{ if eq .Role \"assistant\" }}model\
+    {{ else }}{{ .Role }}{{ end }}\n{{ .Content }}<end_of_turn>\n{{ end }}<start_of_turn>model\n";
+
+/// Layers with a sliding window cannot go back: what is not kept in time is computed again.
+#[tokio::test]
+async fn interleaved_conversations_with_a_window_compute_only_what_is_new() {
+    let Some(path) = real("gemma3-270m") else {
+        skip("no gemma3-270m in DROVER_TEST_MODELS");
+        return;
+    };
+    let server = TestServer::builder()
+        .env("OLLAMA_NUM_PARALLEL", "8")
+        .start()
+        .await;
+    let file = fs_err::read(path).unwrap();
+    let fields = json!({"template": GEMMA_TEMPLATE, "parameters": {"num_ctx": 4096}});
+    server.create("gemma", file, fields).await.ok();
+    let long = "The ship sails along the coast and the crew mends its nets. ".repeat(50);
+    let mut conversations: Vec<Vec<Value>> = (0..4)
+        .map(|n| vec![json!({"role": "user", "content": format!("Story {n}: {long}")})])
+        .collect();
+    let mut n_before = [0; 4];
+    for turn in 0..6 {
+        for (n, messages) in conversations.iter_mut().enumerate() {
+            let body = json!({"model": "gemma", "messages": messages, "max_tokens": 12,
+                "temperature": 0});
+            let answer = server.post("/v1/chat/completions", &body).await.ok().json();
+            let usage = &answer["usage"];
+            let n_prompt = usage["prompt_tokens"].as_u64().unwrap();
+            let n_cached = usage["prompt_tokens_details"]["cached_tokens"]
+                .as_u64()
+                .unwrap();
+            let (n_computed, n_new) = (n_prompt - n_cached, n_prompt - n_before[n]);
+            println!("conversation {n}, turn {turn}: {n_computed} computed, {n_new} new");
+            assert!(turn == 0 || n_computed <= n_new + 20, "{usage}");
+            n_before[n] = n_prompt;
+            messages.push(answer["choices"][0]["message"].clone());
+            let next = format!("Question {turn}: and what happens then?");
+            messages.push(json!({"role": "user", "content": next}));
+        }
+    }
+}

@@ -202,6 +202,14 @@ impl Backend for Fake {
         Some(script::embedding(&self.pool.tokens(seq), self.info.n_embd))
     }
 
+    fn is_windowed(&self) -> bool {
+        self.pool.is_windowed()
+    }
+
+    fn can_cut(&self, seq: SeqId, len: u32) -> bool {
+        self.pool.can_remove(seq, len as usize, None)
+    }
+
     fn remove(&mut self, seq: SeqId, from: u32, to: Option<u32>) -> bool {
         self.pool
             .remove(seq, from as usize, to.map(|to| to as usize))

@@ -87,17 +87,31 @@ impl Pool {
         Ok(())
     }
 
-    pub(super) fn remove(&mut self, seq: SeqId, from: usize, to: Option<usize>) -> bool {
-        let Some(cells) = self.seqs.get_mut(seq as usize) else {
+    pub(super) fn is_windowed(&self) -> bool {
+        self.window.is_some()
+    }
+
+    /// Whether a memory with a window can drop that.
+    pub(super) fn can_remove(&self, seq: SeqId, from: usize, to: Option<usize>) -> bool {
+        let Some(cells) = self.seqs.get(seq as usize) else {
             return false;
         };
         let len = cells.len();
         let (from, to) = (from.min(len), to.unwrap_or(len).min(len));
         let is_whole = from == 0 && to == len;
         let is_past = self.window.is_some_and(|window| len > window);
-        if from < to && is_past && !is_whole {
+        from >= to || !is_past || is_whole
+    }
+
+    pub(super) fn remove(&mut self, seq: SeqId, from: usize, to: Option<usize>) -> bool {
+        if !self.can_remove(seq, from, to) {
             return false;
         }
+        let Some(cells) = self.seqs.get_mut(seq as usize) else {
+            return false;
+        };
+        let len = cells.len();
+        let (from, to) = (from.min(len), to.unwrap_or(len).min(len));
         for cell in cells.drain(from..to.max(from)) {
             self.cells[cell].n_owners -= 1;
             if self.cells[cell].n_owners == 0 {

@@ -151,6 +151,13 @@ impl Context {
         u32::try_from(n_swa).unwrap_or(0)
     }
 
+    /// Whether the model keeps a state that cannot go back.
+    pub(super) fn is_recurrent(&self) -> bool {
+        let model = model_ptr(&self.model);
+        // SAFETY: the model is valid.
+        unsafe { sys::llama_model_is_recurrent(model) || sys::llama_model_is_hybrid(model) }
+    }
+
     /// Whether positions can be moved.
     pub(super) fn can_shift(&self) -> bool {
         // SAFETY: the memory belongs to the context and is not null.

@@ -253,6 +253,20 @@ impl Backend for Llama {
         vector.map(<[f32]>::to_vec)
     }
 
+    fn is_windowed(&self) -> bool {
+        self.context.window() > 0 || self.context.is_recurrent()
+    }
+
+    fn can_cut(&self, seq: SeqId, len: u32) -> bool {
+        let Some((first, last)) = self.context.positions(signed(seq)) else {
+            return true;
+        };
+        let window = self.context.window();
+        // What follows looks back over a window; part of it may be gone already.
+        let is_gone = window > 0 && first > len.saturating_sub(window);
+        len == 0 || len > last || !is_gone && !self.context.is_recurrent()
+    }
+
     fn remove(&mut self, seq: SeqId, from: u32, to: Option<u32>) -> bool {
         let Some((first, last)) = self.context.positions(signed(seq)) else {
             return true;
