@@ -167,7 +167,15 @@ fn a_directory_of_ours_is_as_ollama_writes_it() {
             .clone(),
         ..CreateRequest::default()
     };
-    create(&store, &name("me/mine:v1"), &request, &mut |_| ()).unwrap();
+    let quantizer = |_: drover::create::quantize::Job, _: &mut (dyn FnMut(f32) + Send)| Ok(());
+    create(
+        &store,
+        &name("me/mine:v1"),
+        &request,
+        &quantizer,
+        &mut |_| (),
+    )
+    .unwrap();
 
     let config = "{\"model_format\":\"gguf\",\"model_family\":\"llama\",\"model_families\":[\"llama\"],\
                   \"model_type\":\"288\",\"file_type\":\"Q8_0\",\"architecture\":\"amd64\",\"os\":\"linux\"}\n";

@@ -9,9 +9,6 @@ use crate::model::ImageConfig;
 use crate::model::gguf::Metadata;
 use crate::units::format_count;
 
-/// Types that Ollama quantizes to.
-const QUANTIZATIONS: [&str; 7] = ["F32", "F16", "BF16", "Q8_0", "Q4_K_S", "Q4_K_M", "Q4_K"];
-
 /// Builds the config in Ollama's way: a field that is set is not set again.
 pub(super) fn build(
     request: &CreateRequest,
@@ -54,36 +51,6 @@ pub(super) fn takes_default_renderer(request: &CreateRequest, base: &Base) -> bo
     let is_set = |given: &String, inherited: &String| !given.is_empty() || !inherited.is_empty();
     !(is_set(&request.renderer, &base.config.renderer)
         && is_set(&request.parser, &base.config.parser))
-}
-
-/// Refuses what we cannot do yet, after Ollama's own refusals.
-pub(super) fn check_quantize(wanted: &str, parts: &Parts<'_>) -> Result<(), CreateError> {
-    if wanted.is_empty() {
-        return Ok(());
-    }
-    let wanted = wanted.to_uppercase();
-    if !QUANTIZATIONS.contains(&wanted.as_str()) {
-        return Err(CreateError::internal(format!(
-            "unsupported quantization type {wanted} - supported types are F32, F16, Q4_K_S, Q4_K_M, Q8_0"
-        )));
-    }
-    let wanted = if wanted == "Q4_K" { "Q4_K_M" } else { &wanted };
-    for (_, header) in parts.weights() {
-        let have = header.file_type();
-        if have == wanted {
-            continue;
-        }
-        if !matches!(have.as_str(), "F16" | "BF16" | "F32") {
-            return Err(CreateError::internal(
-                "quantization is only supported for F16, BF16 and F32 models",
-            ));
-        }
-        return Err(CreateError::bad(format!(
-            "quantizing is not supported yet; run llama.cpp's `llama-quantize INPUT.gguf OUTPUT.gguf {wanted}` and \
-             create the model from the result"
-        )));
-    }
-    Ok(())
 }
 
 fn describe(config: &mut ImageConfig, header: &Metadata) {

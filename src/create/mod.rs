@@ -8,6 +8,7 @@ mod config;
 pub mod detect;
 mod files;
 mod parts;
+pub mod quantize;
 mod source;
 #[cfg(test)]
 mod tests;
@@ -22,6 +23,7 @@ use crate::model::{Digest, Manifest, ModelName, manifest as media};
 use crate::store::{Store, StoreError};
 
 use parts::Parts;
+use quantize::Quantizer;
 
 /// What to make (`POST /api/create`, names already parsed).
 #[derive(Debug, Clone, Default)]
@@ -45,9 +47,14 @@ pub struct CreateRequest {
 }
 
 /// Progress texts, exactly Ollama's; the last one is `success`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Status {
     pub status: String,
+    /// Of what is worked on; empty where that is no blob.
+    pub digest: String,
+    /// In bytes.
+    pub total: Option<u64>,
+    pub completed: Option<u64>,
 }
 
 /// Why a model could not be made; `status` is the HTTP status that Ollama gives.
@@ -105,23 +112,26 @@ pub fn create(
     store: &Store,
     target: &ModelName,
     request: &CreateRequest,
-    progress: &mut dyn FnMut(Status),
+    quantizer: Quantizer<'_>,
+    progress: &mut (dyn FnMut(Status) + Send),
 ) -> Result<(), CreateError> {
     validate(request)?;
     let mut parts = Parts::new(store, progress);
     let base = source::collect(&mut parts, request)?;
-    config::check_quantize(&request.quantize, &parts)?;
+    quantize::apply(&mut parts, &request.quantize, quantizer)?;
     text::apply(&mut parts, request, &base)?;
     let config = config::build(request, &base, &parts)?;
     let config = parts.write_json(media::MEDIA_CONFIG, &config)?;
     let (layers, pins) = parts.finish();
-    progress(Status {
-        status: "writing manifest".to_owned(),
-    });
+    let mut step = |status: &str| {
+        progress(Status {
+            status: status.to_owned(),
+            ..Status::default()
+        });
+    };
+    step("writing manifest");
     store.replace(target, &Manifest::new(config, layers), pins)?;
-    progress(Status {
-        status: "success".to_owned(),
-    });
+    step("success");
     Ok(())
 }
 

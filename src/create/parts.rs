@@ -23,13 +23,13 @@ pub(super) struct Part {
 /// All layers so far, in the manifest's order. No blob among them can be deleted by this process.
 pub(super) struct Parts<'a> {
     pub(super) store: &'a Store,
-    progress: &'a mut dyn FnMut(Status),
+    progress: &'a mut (dyn FnMut(Status) + Send),
     list: Vec<Part>,
     pins: Pins,
 }
 
 impl<'a> Parts<'a> {
-    pub(super) fn new(store: &'a Store, progress: &'a mut dyn FnMut(Status)) -> Self {
+    pub(super) fn new(store: &'a Store, progress: &'a mut (dyn FnMut(Status) + Send)) -> Self {
         Self {
             store,
             progress,
@@ -39,9 +39,29 @@ impl<'a> Parts<'a> {
     }
 
     pub(super) fn report(&mut self, status: impl Into<String>) {
-        (self.progress)(Status {
+        self.tell(Status {
             status: status.into(),
+            ..Status::default()
         });
+    }
+
+    pub(super) fn tell(&mut self, status: Status) {
+        (self.progress)(status);
+    }
+
+    /// Puts other weights in the place of those with this digest.
+    pub(super) fn replace(&mut self, digest: &str, layer: Layer, header: Arc<Metadata>) {
+        let mut parts = self.list.iter_mut();
+        let old = parts.find(|part| {
+            part.layer.media_type == media::MEDIA_MODEL && part.layer.digest == digest
+        });
+        if let Some(old) = old {
+            *old = Part {
+                layer,
+                header: Some(header),
+                is_new: true,
+            };
+        }
     }
 
     /// Keeps a blob from deletion from here on.

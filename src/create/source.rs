@@ -73,9 +73,7 @@ fn from_model(parts: &mut Parts<'_>, from: &str) -> Result<Base, CreateError> {
     let model = parts.store.model(&name).map_err(|error| match error {
         StoreError::NotFound(name) => CreateError {
             status: 404,
-            message: format!(
-                "model '{name}' not found; pulling is not available yet, so create it from a GGUF file first"
-            ),
+            message: format!("model '{name}' not found, try pulling it first"),
         },
         other => other.into(),
     })?;

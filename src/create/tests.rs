@@ -38,9 +38,15 @@ impl Bench {
     fn create(&mut self, name: &str, request: &CreateRequest) -> Result<(), CreateError> {
         self.statuses.clear();
         let statuses = &mut self.statuses;
-        create(&self.store, &parse(name), request, &mut |status| {
-            statuses.push(status.status);
-        })
+        create(
+            &self.store,
+            &parse(name),
+            request,
+            &requantized,
+            &mut |status| {
+                statuses.push(status.status);
+            },
+        )
     }
 
     fn model(&self, name: &str) -> crate::store::Model {
@@ -371,9 +377,15 @@ fn pruning_beside_cannot_take_blobs_in_use() {
     let orphan = bench.upload(b"orphan");
     let later = jiff::Timestamp::now() + jiff::SignedDuration::from_hours(2);
     let mut pruned = 0;
-    create(&bench.store, &parse("m"), &request, &mut |_| {
-        pruned += bench.store.prune(later).unwrap();
-    })
+    create(
+        &bench.store,
+        &parse("m"),
+        &request,
+        &requantized,
+        &mut |_| {
+            pruned += bench.store.prune(later).unwrap();
+        },
+    )
     .unwrap();
     assert_eq!(pruned, 1, "the orphan only");
     assert!(!bench.store.has_blob(&orphan.parse().unwrap()));
@@ -458,7 +470,7 @@ fn sources_that_are_refused() {
         (
             from_model("absent"),
             404,
-            "model 'absent:latest' not found; pulling is not available yet",
+            "model 'absent:latest' not found, try pulling it first",
         ),
         (
             from_model("gpt-oss:20b-cloud"),
@@ -532,11 +544,6 @@ fn details_that_are_refused() {
             "quantization is only supported for F16, BF16 and F32 models",
         ),
         (
-            quantized(1, "q4_k"),
-            400,
-            "quantizing is not supported yet; run llama.cpp's `llama-quantize INPUT.gguf OUTPUT.gguf Q4_K_M`",
-        ),
-        (
             parameters(json!({"num_ctx": "big"})),
             400,
             "option \"num_ctx\" must be of type integer",
@@ -558,6 +565,51 @@ fn details_that_are_refused() {
         ),
     ];
     check_refusals(&mut bench, cases);
+}
+
+/// Stands for llama.cpp's quantizer: a small file of the wanted type.
+fn requantized(job: quantize::Job, progress: &mut (dyn FnMut(f32) + Send)) -> Result<(), String> {
+    progress(0.5);
+    let file = GgufBuilder::model("llama").value("general.file_type", job.file_type);
+    fs_err::write(job.target, file.build()).map_err(|error| error.to_string())
+}
+
+#[test]
+fn weights_are_quantized_once_and_their_config_says_so() {
+    let mut bench = Bench::new();
+    let file = GgufBuilder::model("llama").value("general.file_type", 1_u32);
+    let request = CreateRequest {
+        files: bench.files(&[("m.gguf", &file.build())]),
+        quantize: "q4_k".to_owned(),
+        ..CreateRequest::default()
+    };
+    bench.create("m", &request).unwrap();
+    let model = bench.model("m");
+    assert_eq!(model.config.file_type, "Q4_K_M");
+    let quantizing = "quantizing F16 model to Q4_K_M".to_owned();
+    assert!(bench.statuses.contains(&quantizing), "{:?}", bench.statuses);
+    assert!(bench.statuses.contains(&"verifying conversion".to_owned()));
+    // The same again gives the same.
+    let before = model.digest.clone();
+    bench.create("m", &request).unwrap();
+    assert_eq!(bench.model("m").digest, before);
+}
+
+#[test]
+fn a_quantizer_that_fails_leaves_nothing() {
+    let bench = Bench::new();
+    let file = GgufBuilder::model("llama").value("general.file_type", 1_u32);
+    let request = CreateRequest {
+        files: bench.files(&[("m.gguf", &file.build())]),
+        quantize: "q8_0".to_owned(),
+        ..CreateRequest::default()
+    };
+    let fails = |_: quantize::Job, _: &mut (dyn FnMut(f32) + Send)| Err("boom".to_owned());
+    let error = create(&bench.store, &parse("m"), &request, &fails, &mut |_| {});
+    assert_eq!(error.unwrap_err().message, "boom");
+    assert!(bench.store.list().unwrap().is_empty());
+    let blobs = fs_err::read_dir(bench.store.root().join("blobs")).unwrap();
+    assert_eq!(blobs.count(), 1, "the upload only");
 }
 
 #[test]

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use super::backend::{Backend, BackendError};
 use super::core::Engine;
 use super::log;
-use crate::protocol::{Command, DeviceInfo, Event, LoadParams, VERSION, framing};
+use crate::protocol::{Command, DeviceInfo, Event, LoadParams, QuantizeParams, VERSION, framing};
 
 /// Commands that may wait while a step runs; beyond that the daemon's own queue holds them.
 const INBOX: usize = 4096;
@@ -147,12 +147,33 @@ impl Child {
         loop {
             match self.inbox.recv()? {
                 Command::Load(params) => return self.load(&params),
+                Command::Quantize(params) => return self.quantize(&params),
                 Command::Probe => self.send(Event::Devices { devices: devices() })?,
                 Command::Shutdown => return Ok(()),
                 // Nothing is loaded that could do it; the daemon does not ask.
                 _ => {}
             }
         }
+    }
+
+    fn quantize(&self, params: &QuantizeParams) -> Result<(), Gone> {
+        #[cfg(feature = "llama")]
+        let outcome = {
+            let outbox = self.outbox.clone();
+            super::backend::llama::quantize(params, move |fraction| {
+                // Where the daemon does not keep up, the next word will do.
+                let _ = outbox.try_send(Event::LoadProgress { fraction });
+            })
+        };
+        #[cfg(not(feature = "llama"))]
+        let outcome = Err(BackendError(format!(
+            "this build has no inference library to quantize `{}` with",
+            params.source.display()
+        )));
+        self.send(match outcome {
+            Ok(()) => Event::Quantized,
+            Err(BackendError(message)) => Event::LoadFailed { message },
+        })
     }
 
     fn load(&self, params: &LoadParams) -> Result<(), Gone> {

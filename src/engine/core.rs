@@ -99,7 +99,9 @@ impl<B: Backend> Engine<B> {
                 self.cancel(id);
                 Ok(None)
             }
-            Command::Load(_) | Command::Probe | Command::Shutdown => Ok(None),
+            Command::Load(_) | Command::Quantize(_) | Command::Probe | Command::Shutdown => {
+                Ok(None)
+            }
         };
         match answer {
             Ok(event) => self.events.extend(event),

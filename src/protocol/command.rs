@@ -11,6 +11,9 @@ use super::{RequestId, Token};
 pub enum Command {
     /// The first command: load a model. Answered by `LoadProgress`* and `Loaded` or `LoadFailed`.
     Load(Box<LoadParams>),
+    /// Writes a model's file anew with other types of tensors. Answered by `LoadProgress`* and
+    /// `Quantized` or `LoadFailed`.
+    Quantize(QuantizeParams),
     /// Lists the devices that llama.cpp sees, without a model. Answered by `Devices`.
     Probe,
     /// Generates text. Answered by `Started`, then `Step` frames that name the id until an update
@@ -38,6 +41,17 @@ pub enum Command {
     Ping { id: RequestId },
     /// Ends the process after the current step.
     Shutdown,
+}
+
+/// How to write a model's file anew.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QuantizeParams {
+    /// The GGUF file to read.
+    pub source: PathBuf,
+    /// The file to write; what is in it is lost.
+    pub target: PathBuf,
+    /// `general.file_type` of the new file, as llama.cpp numbers them.
+    pub file_type: u32,
 }
 
 /// How to load a model.

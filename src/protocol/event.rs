@@ -20,6 +20,8 @@ pub enum Event {
     LoadFailed {
         message: String,
     },
+    /// The new file is written.
+    Quantized,
     Devices {
         devices: Vec<DeviceInfo>,
     },

@@ -6,6 +6,7 @@
 mod log;
 mod mailbox;
 mod process;
+mod quantize;
 mod spawn;
 mod start;
 #[cfg(test)]
@@ -22,6 +23,7 @@ use crate::protocol::{
 };
 
 pub use mailbox::{Generation, GenerationEvent};
+pub use quantize::quantize;
 pub use start::{StartError, StartParams, Started, probe, start};
 
 use mailbox::Mailbox;

@@ -142,7 +142,7 @@ pub async fn probe(exe: PathBuf, tasks: &TaskTracker) -> Result<Vec<DeviceInfo>,
     result
 }
 
-async fn send(spawned: &mut Spawned, command: &Command) -> Result<(), StartError> {
+pub(super) async fn send(spawned: &mut Spawned, command: &Command) -> Result<(), StartError> {
     let frame = framing::encode(command).map_err(|error| StartError::Spawn(error.to_string()))?;
     match spawned.channel.send(frame).await {
         Ok(()) => Ok(()),
@@ -150,7 +150,7 @@ async fn send(spawned: &mut Spawned, command: &Command) -> Result<(), StartError
     }
 }
 
-async fn receive(spawned: &mut Spawned) -> Result<Event, StartError> {
+pub(super) async fn receive(spawned: &mut Spawned) -> Result<Event, StartError> {
     match spawned.channel.next().await {
         Some(Ok(frame)) => {
             framing::decode(&frame).map_err(|error| StartError::Refused(error.to_string()))

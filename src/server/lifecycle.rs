@@ -71,7 +71,7 @@ async fn assemble(config: Config, exe: PathBuf) -> Result<App, ServeError> {
         .await
         .map_err(std::io::Error::from)??;
     store.set_keep_unused(config.no_prune);
-    let scheduler = SchedulerHandle::start(&config, exe, &tasks);
+    let scheduler = SchedulerHandle::start(&config, exe.clone(), &tasks);
     let settings =
         registry::Settings::new(config.registry_key.clone(), config.registry_mirrors.clone());
     let registry = Registry::new(store.clone(), settings, &tasks)?;
@@ -81,6 +81,7 @@ async fn assemble(config: Config, exe: PathBuf) -> Result<App, ServeError> {
         registry,
         scheduler,
         config,
+        exe,
         tasks,
         cut_off: CancellationToken::new(),
     }))

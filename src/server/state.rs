@@ -1,5 +1,6 @@
 //! What every handler gets. Built once; the parts are owned elsewhere.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use tokio::task::JoinHandle;
@@ -23,6 +24,8 @@ pub(crate) struct AppState {
     pub(crate) registry: Registry,
     pub(crate) scheduler: SchedulerHandle,
     pub(crate) config: Arc<Config>,
+    /// Our own executable, for child processes.
+    pub(crate) exe: PathBuf,
     /// Owner of every task and blocking job that a handler starts.
     pub(crate) tasks: TaskTracker,
     /// Cancelled when the daemon stops and the grace is over: what still runs ends with an error.

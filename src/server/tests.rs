@@ -78,6 +78,7 @@ impl Fixture {
             registry,
             scheduler,
             config,
+            exe: "/bin/false".into(),
             tasks,
             cut_off: CancellationToken::new(),
         };

@@ -52,6 +52,22 @@ impl Write for BlobWriter {
 }
 
 impl BlobWriter {
+    /// The file in the making, for programs that write it by themselves.
+    pub fn path(&self) -> &Path {
+        &self.temporary.path
+    }
+
+    /// Takes what another program has written into the file for the blob's content.
+    ///
+    /// # Errors
+    /// Fails when it cannot be read.
+    pub fn take_written(&mut self) -> Result<(), StoreError> {
+        let mut file = fs_err::File::open(&self.temporary.path)?;
+        self.hash = Sha256::new();
+        self.size = io::copy(&mut file, &mut self.hash)?;
+        Ok(())
+    }
+
     /// Checks the digest, syncs and renames the blob to its name.
     ///
     /// # Errors

@@ -46,3 +46,11 @@ pub fn name(code: u64) -> Option<&'static str> {
         .find(|(known, _)| *known == code)
         .map(|(_, name)| *name)
 }
+
+/// Returns the code of a file type's name.
+pub fn code(name: &str) -> Option<u64> {
+    NAMES
+        .iter()
+        .find(|(_, known)| *known == name)
+        .map(|(code, _)| *code)
+}

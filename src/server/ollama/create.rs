@@ -7,9 +7,11 @@ use tokio::sync::mpsc;
 
 use super::{invalid_name, progress, wanted};
 use crate::api::ollama::{CreateRequest, Progress};
-use crate::create;
+use crate::create::{self, quantize::Job};
 use crate::dialect::ollama;
 use crate::model::ModelName;
+use crate::protocol::QuantizeParams;
+use crate::runner;
 use crate::server::error::{ApiError, OllamaError};
 use crate::server::extract::OllamaJson;
 use crate::server::state::App;
@@ -49,13 +51,33 @@ fn start(
 ) -> mpsc::Receiver<Result<Progress, ApiError>> {
     let (sender, receiver) = mpsc::channel(QUEUE);
     let store = app.store.clone();
+    let (exe, tasks) = (app.exe.clone(), app.tasks.clone());
+    let runtime = tokio::runtime::Handle::current();
     app.block(move || {
+        // In a child of its own; this thread may wait for it.
+        let quantizer = |job: Job, progress: &mut (dyn FnMut(f32) + Send)| {
+            let params = QuantizeParams {
+                source: job.source,
+                target: job.target,
+                file_type: job.file_type,
+            };
+            let work = runner::quantize(exe.clone(), params, &tasks, progress);
+            runtime.block_on(work).map_err(|error| error.to_string())
+        };
         let tell = |step| {
             // Nobody listens any more.
             let _ = sender.blocking_send(step);
         };
-        let mut status = |status: create::Status| tell(Ok(progress::step(&status.status)));
-        if let Err(error) = create::create(&store, &name, &request, &mut status) {
+        let mut status = |status: create::Status| {
+            tell(Ok(Progress {
+                status: status.status,
+                digest: status.digest,
+                total: status.total,
+                completed: status.completed,
+            }));
+        };
+        let outcome = create::create(&store, &name, &request, &quantizer, &mut status);
+        if let Err(error) = outcome {
             tell(Err(error.into()));
         }
     });

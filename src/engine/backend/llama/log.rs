@@ -30,7 +30,12 @@ pub(super) struct Buffer {
     pub(super) bytes: u64,
 }
 
+/// Hears fractions between 0 and 1.
+type Listener = Box<dyn Fn(f32) + Send>;
+
 struct State {
+    /// Hears how far the quantizer is.
+    listener: Option<Listener>,
     /// A line that has not ended yet, and its level.
     line: String,
     level: sys::ggml_log_level,
@@ -49,6 +54,11 @@ pub(super) fn start() {
     let mut state = lock();
     state.errors.clear();
     state.buffers.clear();
+}
+
+/// Tells this one from now on how far the quantizer is; `None` = nobody.
+pub(super) fn follow(listener: Option<Listener>) {
+    lock().listener = listener;
 }
 
 /// What llama.cpp said about a failure since `start`, if anything.
@@ -86,6 +96,7 @@ unsafe extern "C" fn on_log(level: sys::ggml_log_level, text: *const c_char, _: 
 impl State {
     const fn new() -> Self {
         Self {
+            listener: None,
             line: String::new(),
             level: sys::GGML_LOG_LEVEL_NONE,
             errors: Vec::new(),
@@ -95,6 +106,10 @@ impl State {
 
     /// Takes a piece of the log in; returns the lines that are now whole, as they go out.
     fn append(&mut self, level: sys::ggml_log_level, text: &str) -> Vec<String> {
+        // The quantizer's lines come in pieces that do not say that they go on.
+        if let (Some(listener), Some(fraction)) = (&self.listener, fraction(text)) {
+            listener(fraction);
+        }
         if level != sys::GGML_LOG_LEVEL_CONT {
             self.level = level;
             self.line.clear();
@@ -133,6 +148,14 @@ fn without_function(line: &str) -> &str {
         Some((name, text)) if !name.contains(' ') => text.trim_start(),
         _ => line,
     }
+}
+
+/// Reads the head of `[  12/ 272]   blk.0.attn_k.weight - [ 576, 192], type = …`.
+fn fraction(line: &str) -> Option<f32> {
+    let (count, _) = line.strip_prefix('[')?.split_once(']')?;
+    let (done, total) = count.split_once('/')?;
+    let [done, total]: [f32; 2] = [done.trim().parse().ok()?, total.trim().parse().ok()?];
+    (total > 0.0).then(|| (done / total).clamp(0.0, 1.0))
 }
 
 /// Reads `load_tensors:   CPU_Mapped model buffer size =    98.42 MiB` and its likes.
@@ -183,6 +206,13 @@ mod tests {
             "llama_model_load: error loading model: tensor 'x' not found\n",
         );
         assert_eq!(state.errors, ["error loading model: tensor 'x' not found"]);
+    }
+
+    #[test]
+    fn the_quantizers_lines_say_how_far_it_is() {
+        let line = "[  68/ 272]                  blk.7.attn_k.weight - [  576,   192,     1,     1], type =    f16, converting to q8_0 ..";
+        assert_eq!(fraction(line), Some(0.25));
+        assert_eq!(fraction("[abc] 1/2"), None);
     }
 
     #[test]

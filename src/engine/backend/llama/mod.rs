@@ -2,6 +2,7 @@
 //!
 //! - `load`: a model and its context from the daemon's parameters
 //! - `context`: the C calls · `log`: llama.cpp's log · `devices`: what it can compute on
+//! - `quantize`: other types for the tensors of a file
 //! - `sampling`: how a token is picked · `grammar`: constraints
 //!
 //! llama.cpp ends the process on a failed assertion, on a CUDA error and on some broken files; the
@@ -15,6 +16,7 @@ mod gate;
 mod grammar;
 mod load;
 mod log;
+mod quantize;
 mod sampling;
 #[cfg(test)]
 mod tests;
@@ -31,6 +33,7 @@ use rayon::iter::{
 use self::context::Context;
 pub(crate) use self::devices::devices;
 use self::grammar::Grammars;
+pub(crate) use self::quantize::quantize;
 pub(crate) use self::sampling::Sampler;
 use super::{Backend, BackendError, Decoded, Pick, Row, SamplerSpec, SeqId};
 use crate::protocol::{LoadParams, LoadedInfo, Token};

@@ -1,0 +1,117 @@
+//! Other types for the tensors of the weights (store specification §9.4).
+
+use std::path::PathBuf;
+
+use super::parts::Parts;
+use super::{CreateError, Status};
+use crate::model::gguf::file_type;
+use crate::model::{Digest, Layer, manifest as media};
+
+/// Types that Ollama quantizes to.
+const TYPES: [&str; 7] = ["F32", "F16", "BF16", "Q8_0", "Q4_K_S", "Q4_K_M", "Q4_K"];
+
+/// What stands for the digest of a file that is not there yet.
+const NO_DIGEST: &str = "0000000000000000000";
+
+/// A file to write anew.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Job {
+    pub source: PathBuf,
+    pub target: PathBuf,
+    /// The code of `general.file_type`.
+    pub file_type: u32,
+}
+
+/// Writes files anew; hears how far it is, as fractions. Fails with a text for the client.
+pub type Quantizer<'a> = &'a dyn Fn(Job, &mut (dyn FnMut(f32) + Send)) -> Result<(), String>;
+
+/// Quantizes all weights that are not of the wanted type.
+pub(super) fn apply(
+    parts: &mut Parts<'_>,
+    wanted: &str,
+    quantizer: Quantizer<'_>,
+) -> Result<(), CreateError> {
+    if wanted.is_empty() {
+        return Ok(());
+    }
+    let wanted = wanted.to_uppercase();
+    let unsupported = || {
+        CreateError::internal(format!(
+            "unsupported quantization type {wanted} - supported types are F32, F16, Q4_K_S, Q4_K_M, Q8_0"
+        ))
+    };
+    if !TYPES.contains(&wanted.as_str()) {
+        return Err(unsupported());
+    }
+    let wanted = if wanted == "Q4_K" { "Q4_K_M" } else { &wanted };
+    let code = file_type::code(wanted).and_then(|code| u32::try_from(code).ok());
+    let code = code.ok_or_else(unsupported)?;
+    let weights = parts.weights();
+    let weights = weights.map(|(layer, header)| (layer.clone(), header.file_type()));
+    let weights: Vec<(Layer, String)> = weights.collect();
+    for (layer, have) in weights {
+        if have == wanted {
+            continue;
+        }
+        if !matches!(have.as_str(), "F16" | "BF16" | "F32") {
+            return Err(CreateError::internal(
+                "quantization is only supported for F16, BF16 and F32 models",
+            ));
+        }
+        let status = format!("quantizing {have} model to {wanted}");
+        one(parts, &layer, code, &status, quantizer)?;
+    }
+    Ok(())
+}
+
+fn one(
+    parts: &mut Parts<'_>,
+    layer: &Layer,
+    file_type: u32,
+    status: &str,
+    quantizer: Quantizer<'_>,
+) -> Result<(), CreateError> {
+    let digest: Digest = super::parse_digest(&layer.digest)?;
+    let mut writer = parts.store.blob_writer()?;
+    let job = Job {
+        source: parts.store.blob_path(&digest),
+        target: writer.path().to_owned(),
+        file_type,
+    };
+    let total = layer.size;
+    let mut tell = |fraction: f32| {
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            clippy::cast_precision_loss,
+            reason = "a part of the size, for a progress bar"
+        )]
+        let completed = (f64::from(fraction) * total as f64) as u64;
+        parts.tell(Status {
+            status: status.to_owned(),
+            digest: NO_DIGEST.to_owned(),
+            total: Some(total),
+            completed: Some(completed.min(total)),
+        });
+    };
+    tell(0.0);
+    quantizer(job, &mut tell).map_err(CreateError::internal)?;
+    tell(1.0);
+    parts.report("verifying conversion");
+    writer.take_written()?;
+    let (digest, size) = writer.finish(None)?;
+    parts.pin(digest);
+    let new = Layer {
+        media_type: media::MEDIA_MODEL.to_owned(),
+        digest: digest.to_string(),
+        size,
+        from: layer.from.clone(),
+        name: layer.name.clone(),
+    };
+    let header = parts
+        .store
+        .gguf_brief(&parts.store.blob_path(&digest))
+        .map_err(|error| CreateError::internal(format!("{digest}: {error}")))?;
+    parts.replace(&layer.digest, new, header);
+    Ok(())
+}

@@ -1,0 +1,45 @@
+//! Writes a GGUF file anew with other types of tensors: llama.cpp's quantizer.
+//!
+//! llama.cpp tells how far it is in its log only, a line for each tensor.
+
+#![expect(unsafe_code, reason = "llama.cpp is a C library")]
+
+use std::ffi::CString;
+use std::path::Path;
+
+use llama_cpp_sys_2 as sys;
+
+use super::{devices, log};
+use crate::engine::backend::BackendError;
+use crate::protocol::QuantizeParams;
+
+/// Quantizes; `on_progress` hears fractions between 0 and 1. An error carries what llama.cpp said.
+pub(crate) fn quantize(
+    params: &QuantizeParams,
+    on_progress: impl Fn(f32) + Send + 'static,
+) -> Result<(), BackendError> {
+    devices::start()?;
+    let (source, target) = (path(&params.source)?, path(&params.target)?);
+    log::start();
+    log::follow(Some(Box::new(on_progress)));
+    // SAFETY: no arguments.
+    let mut settings = unsafe { sys::llama_model_quantize_default_params() };
+    settings.ftype = params.file_type;
+    // What is quantized already and stays where it is would be refused otherwise.
+    settings.allow_requantize = true;
+    // SAFETY: both paths are C strings that outlive the call, the settings are llama.cpp's own with
+    // plain values replaced.
+    let code =
+        unsafe { sys::llama_model_quantize(source.as_ptr(), target.as_ptr(), &raw const settings) };
+    log::follow(None);
+    if code == 0 {
+        return Ok(());
+    }
+    let cause = log::cause().unwrap_or_else(|| format!("code {code}"));
+    Err(BackendError(format!("failed to quantize: {cause}")))
+}
+
+fn path(path: &Path) -> Result<CString, BackendError> {
+    let text = path.to_str().and_then(|path| CString::new(path).ok());
+    text.ok_or_else(|| BackendError(format!("`{}` is no path for llama.cpp", path.display())))
+}
