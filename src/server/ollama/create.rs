@@ -61,8 +61,19 @@ fn start(
                 target: job.target,
                 file_type: job.file_type,
             };
-            let work = runner::quantize(exe.clone(), params, &tasks, progress);
-            runtime.block_on(work).map_err(|error| error.to_string())
+            let (heard, fractions) = std::sync::mpsc::channel();
+            let (exe, tracker) = (exe.clone(), tasks.clone());
+            let work = async move {
+                let mut hear = |fraction| {
+                    // The thread listens to the end.
+                    let _ = heard.send(fraction);
+                };
+                runner::quantize(exe, params, &tracker, &mut hear).await
+            };
+            let work = tasks.spawn_on(work, &runtime);
+            fractions.iter().for_each(progress);
+            let outcome = runtime.block_on(work).map_err(|error| error.to_string())?;
+            outcome.map_err(|error| error.to_string())
         };
         let tell = |step| {
             // Nobody listens any more.
