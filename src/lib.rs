@@ -24,8 +24,9 @@ pub mod store;
 // Level 4: the machine.
 pub mod device;
 pub mod registry;
-// Level 5: making models, choosing runners.
+// Level 5: making models, choosing runners, taking Ollama's place.
 pub mod create;
+pub mod deploy;
 pub mod scheduler;
 // Levels 6 and 7: the use cases and their spellings.
 pub mod dialect;

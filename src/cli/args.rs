@@ -73,6 +73,15 @@ pub(crate) enum Command {
     Completion(CompletionArgs),
     /// Measure how fast a server answers
     Bench(BenchArgs),
+    /// Take the place of the Ollama on this machine
+    Takeover(TakeoverArgs),
+    /// Give the machine back to Ollama
+    Rollback(RollbackArgs),
+    /// Look for what keeps drover from working well
+    Doctor(DoctorArgs),
+    /// Write the manual pages into a folder
+    #[command(hide = true)]
+    Man(ManArgs),
     /// Internal: serve one model to the server that started this process
     #[command(hide = true)]
     Runner(AnyArgs),
@@ -270,6 +279,32 @@ pub(crate) struct BenchArgs {
 pub(crate) struct CompletionArgs {
     #[arg(hide = true)]
     pub(crate) args: Vec<String>,
+}
+
+/// Flags of `takeover`.
+#[derive(Debug, Args)]
+pub(crate) struct TakeoverArgs {
+    /// Show the plan and the checks, change nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
+/// Flags of `rollback`.
+#[derive(Debug, Args)]
+pub(crate) struct RollbackArgs {}
+
+/// Flags of `doctor`.
+#[derive(Debug, Args)]
+pub(crate) struct DoctorArgs {
+    /// Print the findings as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Where manual pages go.
+#[derive(Debug, Args)]
+pub(crate) struct ManArgs {
+    pub(crate) folder: String,
 }
 
 /// Anything at all, flags included.

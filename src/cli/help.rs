@@ -76,11 +76,17 @@ const ROWS: &[Row] = &[
             "bench llama3.2 --api openai --url http://127.0.0.1:8080", "bench llama3.2 --arrival poisson:2 --concurrency 16 --requests 200",
             "bench llama3.2 --shared-prefix 1000 --prompt-tokens 1200 --turns 4",
             "bench llama3.2 --against http://127.0.0.1:11435 --pairs 10 --svg result.svg"] },
+    Row { name: "takeover", usage: "takeover [flags]", arity: Arity::Any, variables: &[],
+        examples: &["takeover --dry-run", "takeover"] },
+    Row { name: "rollback", usage: "rollback", arity: Arity::Any, variables: &[], examples: &["rollback"] },
+    Row { name: "doctor", usage: "doctor [flags]", arity: Arity::Any, variables: CLIENT,
+        examples: &["doctor", "doctor --json"] },
+    Row { name: "man", usage: "man FOLDER", arity: Arity::Any, variables: &[], examples: &["man ."] },
     Row { name: "runner", usage: "runner", arity: Arity::Any, variables: &[], examples: &["runner"] },
 ];
 
 /// Commands that Ollama does not have: under its name, help does not list them.
-const OWN: &[&str] = &["bench"];
+const OWN: &[&str] = &["bench", "takeover", "rollback", "doctor"];
 
 /// Builds the parser for a program called `program` (`ollama` or `drover`).
 pub(crate) fn command(program: &'static str) -> Command {

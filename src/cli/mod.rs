@@ -74,6 +74,10 @@ fn run(
         Some(Command::Runner(_)) => Ok(crate::engine::run()),
         Some(Command::Serve(args)) => commands::serve::run(&args),
         Some(Command::Completion(args)) => commands::completion::run(ui, &args, command),
+        Some(Command::Man(args)) => commands::man::run(&args, command),
+        Some(Command::Takeover(args)) => commands::deploy::takeover(ui, args.dry_run),
+        Some(Command::Rollback(_)) => commands::deploy::rollback(ui),
+        Some(Command::Doctor(args)) => commands::deploy::doctor(ui, &config, args.json),
         Some(Command::Signin(_) | Command::Signout(_)) => commands::account::run(),
         Some(Command::Launch(_)) => commands::launch::run(ui, &config),
         // It may measure a server that is not ours, and says itself who does not answer.

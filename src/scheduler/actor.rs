@@ -127,6 +127,7 @@ impl Actor {
             Message::List { reply } => drop(reply.send(self.list())),
             Message::LoadEnded { entry, result } => self.load_ended(entry, result).await,
             Message::Exited { entry } => self.exited(entry).await,
+            Message::Probe => self.probe(),
             Message::Devices(gpus) => {
                 self.gpus = Some(gpus);
                 self.handle(Event::Devices).await;

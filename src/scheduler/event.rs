@@ -42,6 +42,8 @@ pub(super) enum Message {
     Exited {
         entry: EntryId,
     },
+    /// Look for devices again.
+    Probe,
     Devices(Vec<DeviceInfo>),
 }
 

@@ -130,6 +130,12 @@ impl SchedulerHandle {
         let _ = self.messages.send(Message::Unload { weights }).await;
     }
 
+    /// Looks for devices again, for a driver that came late; returns at once.
+    pub async fn rediscover(&self) {
+        // Closed only at the end of everything.
+        let _ = self.messages.send(Message::Probe).await;
+    }
+
     /// Lists what is loaded, latest expiry first.
     pub async fn loaded(&self) -> Vec<LoadedModel> {
         let (reply, answer) = oneshot::channel();

@@ -1,8 +1,10 @@
-//! The address: bound as `OLLAMA_HOST` says, or refused with what to do about it.
+//! The address: handed over by systemd, bound as `OLLAMA_HOST` says, or refused with what to do
+//! about it.
 
 use std::io::{self, ErrorKind};
 use std::time::Duration;
 
+use listenfd::ListenFd;
 use tokio::net::TcpListener;
 
 use super::ServeError;
@@ -12,11 +14,42 @@ use crate::config::HostSpec;
 /// How long whoever has the address may take to say what it is.
 const INTRODUCTION: Duration = Duration::from_secs(1);
 
-/// Binds the address; an empty host means all interfaces.
+/// Takes the socket that systemd holds for us (`drover.socket`): it outlives a restart, so that
+/// clients wait instead of being refused.
+///
+/// # Errors
+/// What was handed over is no listening TCP socket.
+pub(super) fn inherited() -> io::Result<Option<std::net::TcpListener>> {
+    let mut sockets = ListenFd::from_env();
+    if sockets.len() > 1 {
+        return Err(io::Error::other(
+            "systemd handed over several sockets; drover.socket must have one ListenStream= (an \
+             empty `ListenStream=` line before it clears the others)",
+        ));
+    }
+    let listener = sockets.take_tcp_listener(0)?;
+    if let Some(listener) = &listener {
+        listener.set_nonblocking(true)?;
+    }
+    Ok(listener)
+}
+
+/// Uses the socket that was handed over, or binds the address; an empty host means all interfaces.
 ///
 /// # Errors
 /// `InUse` names who answers there, if it does.
-pub(super) async fn bind(host: &HostSpec) -> Result<TcpListener, ServeError> {
+pub(super) async fn bind(
+    host: &HostSpec,
+    inherited: Option<std::net::TcpListener>,
+) -> Result<TcpListener, ServeError> {
+    if let Some(listener) = inherited {
+        let listener = TcpListener::from_std(listener)?;
+        let address = listener.local_addr()?;
+        if address.port() != host.port {
+            tracing::warn!(%address, "drover.socket decides where drover listens, OLLAMA_HOST has no effect");
+        }
+        return Ok(listener);
+    }
     let error = match listen(host).await {
         Ok(listener) => return Ok(listener),
         Err(error) => error,
@@ -77,10 +110,10 @@ mod tests {
 
     #[tokio::test]
     async fn an_address_in_use_is_told_with_what_to_do() {
-        let first = bind(&HostSpec::parse("127.0.0.1:0")).await.unwrap();
+        let first = bind(&HostSpec::parse("127.0.0.1:0"), None).await.unwrap();
         let address = first.local_addr().unwrap().to_string();
         let host = HostSpec::parse(&address);
-        let taken = bind(&host);
+        let taken = bind(&host, None);
         // The occupant hangs up instead of telling its version.
         let hang_up = async { drop(first.accept().await.unwrap()) };
         let (error, ()) = tokio::join!(taken, hang_up);
@@ -92,8 +125,19 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_socket_that_was_handed_over_comes_before_the_setting() {
+        let held = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        held.set_nonblocking(true).unwrap();
+        let address = held.local_addr().unwrap();
+        let listener = bind(&HostSpec::parse("192.0.2.1:1"), Some(held)).await;
+        assert_eq!(listener.unwrap().local_addr().unwrap(), address);
+    }
+
+    #[tokio::test]
     async fn an_address_of_another_machine_is_told() {
-        let error = bind(&HostSpec::parse("192.0.2.1:1")).await.unwrap_err();
+        let error = bind(&HostSpec::parse("192.0.2.1:1"), None)
+            .await
+            .unwrap_err();
         assert!(
             error.to_string().starts_with("listen tcp 192.0.2.1:1: "),
             "{error}"

@@ -19,8 +19,9 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::bind::bind;
+use super::bind::{bind, inherited};
 use super::state::{App, AppState};
+use super::supervisor::{Hangup, notify, watchdog};
 use super::{ServeError, middleware, router};
 use crate::client::OLLAMA_VERSION;
 use crate::config::Config;
@@ -40,23 +41,34 @@ const LAST_TASKS: Duration = Duration::from_secs(20);
 /// # Errors
 /// The address cannot be used, the store cannot be opened.
 pub fn serve(config: Config, exe: PathBuf) -> Result<(), ServeError> {
+    let socket = inherited()?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
-    let result = runtime.block_on(run(config, exe));
+    let result = runtime.block_on(run(config, exe, socket));
     // A job that still blocks (a slow disk) does not keep the process.
     runtime.shutdown_timeout(Duration::from_secs(1));
     result
 }
 
-async fn run(config: Config, exe: PathBuf) -> Result<(), ServeError> {
+async fn run(
+    config: Config,
+    exe: PathBuf,
+    socket: Option<std::net::TcpListener>,
+) -> Result<(), ServeError> {
     let mut signals = Signals::new()?;
-    let listener = bind(&config.host).await?;
+    let mut hangup = Hangup::new()?;
+    let listener = bind(&config.host, socket).await?;
     tracing::info!(?config, "server config");
     let app = assemble(config, exe).await?;
     let daemon = Daemon::start(app, listener, router::routes())?;
-    notify(NotifyState::Ready);
-    signals.next().await;
+    notify(&[NotifyState::Ready]);
+    let scheduler = daemon.app.scheduler.clone();
+    tokio::select! {
+        () = signals.next() => {}
+        () = watchdog(&scheduler) => {}
+        () = hangup.reload_each_time(&scheduler) => {}
+    }
     daemon.stop(signals.next()).await;
     Ok(())
 }
@@ -127,7 +139,7 @@ impl Daemon {
 
     /// Ends everything: requests in flight have the grace, which `hurry` ends.
     async fn stop(mut self, hurry: impl Future<Output = ()>) {
-        notify(NotifyState::Stopping);
+        notify(&[NotifyState::Stopping]);
         tracing::info!("stopping");
         self.closing.cancel();
         let grace = self.app.config.shutdown_grace;
@@ -212,13 +224,6 @@ impl Signals {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
         }
-    }
-}
-
-/// Tells systemd, where it listens.
-fn notify(state: NotifyState<'_>) {
-    if let Err(error) = sd_notify::notify(&[state]) {
-        tracing::debug!(%error, "could not tell systemd");
     }
 }
 

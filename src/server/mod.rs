@@ -13,6 +13,7 @@ mod openai;
 mod router;
 mod state;
 mod stream;
+mod supervisor;
 #[cfg(test)]
 mod tests;
 

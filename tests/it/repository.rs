@@ -89,6 +89,13 @@ fn scripts_are_sound_for_the_shell() {
         "packaging/quickstart",
         "packaging/fetch-test-models",
         "packaging/setup.bash",
+        "packaging/stage",
+        "packaging/build-deb",
+        "packaging/wait-for-gpu",
+        "packaging/deb/postinst",
+        "packaging/deb/prerm",
+        "packaging/deb/postrm",
+        "tests/boot/run",
         "tests/run",
         ".ci/run",
     ];

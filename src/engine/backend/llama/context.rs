@@ -71,9 +71,16 @@ fn model_ptr(model: &LlamaModel) -> *mut sys::llama_model {
     unsafe { *ptr::from_ref(model).cast::<*mut sys::llama_model>() }
 }
 
-/// Loads ggml's back ends from the program's folder (they are modules in such a build).
+/// Loads ggml's back ends, which are modules in such a build: from `lib/drover` beside the
+/// program's folder where packages put them, else from where llama.cpp looks itself.
 #[cfg(feature = "dynamic-backends")]
 pub(super) fn load_backend_modules() {
+    let exe = std::env::current_exe().ok();
+    let folder = exe.and_then(|exe| Some(exe.parent()?.parent()?.join("lib/drover")));
+    if let Some(folder) = folder.filter(|folder| folder.to_str().is_some() && folder.is_dir()) {
+        llama_cpp_2::llama_backend::load_backends_from_path(&folder);
+        return;
+    }
     llama_cpp_2::llama_backend::load_backends();
     // SAFETY: no arguments; called once, before anything else of ggml.
     unsafe { sys::ggml_backend_load_all() };

@@ -1,0 +1,64 @@
+//! Asks the daemon at an address, from code that is not asynchronous.
+
+use std::time::{Duration, Instant};
+
+use super::DeployError;
+use crate::client::Client;
+use crate::config::HostSpec;
+
+/// Between two questions.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// Longest wait for one answer.
+const ANSWER: Duration = Duration::from_secs(5);
+
+/// What answers.
+#[derive(Debug)]
+pub(super) struct Health {
+    pub(super) version: String,
+    pub(super) n_models: usize,
+}
+
+/// Asks once.
+pub(super) fn ask(host: &HostSpec) -> Option<Health> {
+    runtime().ok()?.block_on(answer(host))
+}
+
+/// Asks until it answers; `None` when it does not in time, an error when `give_up` has one.
+pub(super) fn wait(
+    host: &HostSpec,
+    patience: Duration,
+    give_up: impl Fn() -> Result<(), DeployError>,
+) -> Result<Option<Health>, DeployError> {
+    let end = Instant::now() + patience;
+    runtime()?.block_on(async {
+        let mut tick = tokio::time::interval(PAUSE);
+        loop {
+            tick.tick().await;
+            if let Some(health) = answer(host).await {
+                return Ok(Some(health));
+            }
+            if Instant::now() >= end {
+                return Ok(None);
+            }
+            give_up()?;
+        }
+    })
+}
+
+fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+}
+
+async fn answer(host: &HostSpec) -> Option<Health> {
+    let client = Client::new(host).ok()?;
+    let questions = async {
+        Some(Health {
+            version: client.version().await.ok()?,
+            n_models: client.list().await.ok()?.models.len(),
+        })
+    };
+    tokio::time::timeout(ANSWER, questions).await.ok()?
+}

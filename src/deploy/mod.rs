@@ -1,0 +1,45 @@
+//! Taking Ollama's place on a machine, giving it back, and looking for what is in the way.
+//!
+//! *Invariants:* what changes the machine is written down first (`record`), so that undoing it
+//! needs nothing else; of a store nothing is written, moved or deleted; all functions block.
+
+mod checks;
+mod doctor;
+mod health;
+mod models;
+mod plan;
+mod port;
+mod record;
+mod rollback;
+mod systemd;
+mod takeover;
+
+pub use doctor::{Finding, Level, doctor};
+pub use rollback::rollback;
+pub use takeover::takeover;
+
+/// Where news for the user go, line by line.
+pub type Say<'a> = &'a dyn Fn(&str);
+
+/// Why it did not work, and what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum DeployError {
+    #[error("{0}")]
+    Refused(String),
+    #[error("{command}: {reason}")]
+    Command { command: String, reason: String },
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+}
+
+fn refused(text: impl Into<String>) -> DeployError {
+    DeployError::Refused(text.into())
+}
+
+/// Only root may change services.
+fn require_root(command: &str) -> Result<(), DeployError> {
+    if rustix::process::geteuid().is_root() {
+        return Ok(());
+    }
+    Err(refused(format!("this needs root: sudo drover {command}")))
+}

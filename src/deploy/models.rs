@@ -1,0 +1,40 @@
+//! Which models of a store llama.cpp can load, without loading them.
+
+use std::path::Path;
+
+use super::DeployError;
+use crate::model::gguf::{Metadata, compat};
+use crate::store::{ListedModel, Store};
+
+/// A model with the reason why it cannot be loaded, if there is one.
+pub(super) struct Verdict {
+    pub(super) name: String,
+    pub(super) refusal: Option<String>,
+}
+
+/// Looks at all models of a store that exists; writes nothing.
+pub(super) fn verdicts(models: &Path) -> Result<Vec<Verdict>, DeployError> {
+    let unreadable =
+        |error: &dyn std::fmt::Display| super::refused(format!("{}: {error}", models.display()));
+    for folder in ["blobs", "manifests"] {
+        // Opening a store makes what is missing, which must not happen to a foreign one.
+        fs_err::read_dir(models.join(folder)).map_err(|error| unreadable(&error))?;
+    }
+    let store = Store::open(models).map_err(|error| unreadable(&error))?;
+    let list = store.list().map_err(|error| unreadable(&error))?;
+    Ok(list.iter().map(verdict).collect())
+}
+
+fn verdict(model: &ListedModel) -> Verdict {
+    let refusal = match &model.weights {
+        None => Some("it has no weights in GGUF form".to_owned()),
+        Some(path) => fs_err::File::open(path)
+            .map_err(|error| error.to_string())
+            .and_then(|mut file| Metadata::read_brief(&mut file).map_err(|error| error.to_string()))
+            .map_or_else(Some, |metadata| compat::refusal(&metadata)),
+    };
+    Verdict {
+        name: model.name.short(),
+        refusal,
+    }
+}

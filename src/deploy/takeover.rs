@@ -1,0 +1,204 @@
+//! `drover takeover`: the plan, the checks, the change; whatever fails is undone.
+
+use std::path::Path;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::plan::Plan;
+use super::record::{DROP_IN, FOLDER, RECORD, Record, log, write};
+use super::systemd::{self, DROVER, OLLAMA, Service, systemctl};
+use super::{DeployError, Say, checks, health, models, refused, require_root, rollback};
+
+/// How long the daemon may take to answer.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Takes Ollama's place, or only shows how.
+///
+/// # Errors
+/// A check speaks against it and nothing was changed; or it failed and was undone.
+pub fn takeover(dry_run: bool, say: Say<'_>) -> Result<(), DeployError> {
+    require_root("takeover")?;
+    if !systemd::is_here() {
+        return Err(by_hand());
+    }
+    if let Some(record) = Record::load(Path::new(RECORD))? {
+        return already(&record, say);
+    }
+    let ollama = Service::ask(OLLAMA)?;
+    if !ollama.exists() {
+        return Err(by_hand());
+    }
+    let plan = Plan::of(&ollama)?;
+    say(&format!("Ollama's service: {}", ollama.get("FragmentPath")));
+    say(&plan.describe());
+    say("Checks:");
+    let against = checks::run(&ollama, &plan, say);
+    if !against.is_empty() {
+        return Err(refused(format!(
+            "nothing was changed: {}",
+            against.join("; ")
+        )));
+    }
+    if dry_run {
+        say(&format!(
+            "Would write {DROP_IN} and {RECORD}, disable and stop {OLLAMA}, enable and start {DROVER}, and \
+             undo it all if drover does not answer. Nothing was changed."
+        ));
+        return Ok(());
+    }
+    let drover = Service::ask(DROVER)?;
+    let record = Record {
+        at: Timestamp::now(),
+        ollama_active: ollama.is_active(),
+        ollama_enabled: ollama.is_enabled(),
+        drover_active: drover.is_active(),
+        drover_enabled: drover.is_enabled(),
+        had_folder: Path::new(FOLDER).is_dir(),
+        host: plan.host.to_string(),
+    };
+    log(say, "takeover begins");
+    let changed = change(&plan, &record, say);
+    let Err(error) = changed else {
+        log(
+            say,
+            "takeover done; `drover rollback` gives everything back",
+        );
+        return Ok(());
+    };
+    log(say, &format!("takeover failed: {error}"));
+    match rollback::undo(&record, say) {
+        Ok(()) => Err(refused(format!(
+            "{error}\nEverything was put back as it was."
+        ))),
+        Err(undo) => Err(refused(format!(
+            "{error}\nPutting everything back failed, too: {undo}\nTry again: drover rollback"
+        ))),
+    }
+}
+
+fn change(plan: &Plan, record: &Record, say: Say<'_>) -> Result<(), DeployError> {
+    let expected = models::verdicts(&plan.models)?.len();
+    record.save(Path::new(RECORD))?;
+    write(Path::new(DROP_IN), &plan.drop_in())?;
+    log(say, &format!("wrote {DROP_IN}"));
+    systemctl(&["daemon-reload"])?;
+    if record.ollama_enabled {
+        systemctl(&["disable", OLLAMA])?;
+    }
+    systemctl(&["stop", OLLAMA])?;
+    log(say, &format!("stopped and disabled {OLLAMA}"));
+    systemctl(&["enable", DROVER])?;
+    systemctl(&["restart", DROVER]).map_err(|error| match reason() {
+        Some(reason) => refused(format!("{DROVER} does not start: {reason}")),
+        None => error,
+    })?;
+    log(say, &format!("enabled and started {DROVER}"));
+    let still_there = || {
+        let service = Service::ask(DROVER)?;
+        if service.is_active() {
+            return Ok(());
+        }
+        Err(refused(format!(
+            "{DROVER} has ended: {}",
+            reason().unwrap_or_default()
+        )))
+    };
+    let found = health::wait(&plan.host, PATIENCE, still_there)?
+        .ok_or_else(|| refused(format!("drover does not answer at {}", plan.host)))?;
+    if found.n_models < expected {
+        return Err(refused(format!(
+            "drover sees {} of {expected} models",
+            found.n_models
+        )));
+    }
+    log(
+        say,
+        &format!(
+            "drover answers at {} with {} models",
+            plan.host, found.n_models
+        ),
+    );
+    Ok(())
+}
+
+/// The daemon's last error in the journal.
+fn reason() -> Option<String> {
+    let output = std::process::Command::new("journalctl")
+        .args([
+            "--unit",
+            DROVER,
+            "--lines",
+            "50",
+            "--output",
+            "cat",
+            "--no-pager",
+        ])
+        .output()
+        .ok()?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let errors = text.lines().rev();
+    let mut errors = errors.filter_map(|line| line.strip_prefix("Error: "));
+    errors.next().map(str::to_owned)
+}
+
+/// Repeating it changes nothing.
+fn already(record: &Record, say: Say<'_>) -> Result<(), DeployError> {
+    let service = Service::ask(DROVER)?;
+    if service.is_active() {
+        say(&format!(
+            "drover has taken over already ({:.0}), nothing to do",
+            record.at
+        ));
+        return Ok(());
+    }
+    Err(refused(format!(
+        "a takeover of {:.0} is in force, but {DROVER} does not run: `systemctl restart drover` starts it, \
+         `journalctl -u drover` says why it ended, `drover rollback` gives everything back",
+        record.at
+    )))
+}
+
+/// What to do where Ollama is no service of systemd's.
+fn by_hand() -> DeployError {
+    let running = procfs::process::all_processes().ok().and_then(|processes| {
+        let processes = processes.flatten();
+        let mut found = processes.filter(|process| {
+            process.cmdline().is_ok_and(|words| {
+                words.first().is_some_and(|word| word.ends_with("ollama"))
+                    && words
+                        .get(1)
+                        .is_some_and(|word| word == "serve" || word == "start")
+            })
+        });
+        found.next()
+    });
+    let Some(process) = running else {
+        return refused(
+            "there is no ollama.service and no `ollama serve` on this machine. As a service: systemctl enable \
+             --now drover. By hand: drover serve (OLLAMA_MODELS says where the models are)",
+        );
+    };
+    let uid = process.uid().unwrap_or_default();
+    let user = uzers::get_user_by_uid(uid).map_or_else(
+        || uid.to_string(),
+        |user| user.name().to_string_lossy().into_owned(),
+    );
+    let environment = process.environ().unwrap_or_default();
+    let mut settings: Vec<String> = environment
+        .iter()
+        .map(|(name, value)| (name.to_string_lossy(), value.to_string_lossy()))
+        .filter(|(name, _)| name.starts_with("OLLAMA_"))
+        .map(|(name, value)| shell_words::quote(&format!("{name}={value}")).into_owned())
+        .collect();
+    settings.sort();
+    let settings = settings
+        .iter()
+        .map(|text| format!("{text} "))
+        .collect::<String>();
+    refused(format!(
+        "Ollama was started by hand here (process {pid}, user {user}). In its place:\n  kill {pid}\n  sudo -u {user} \
+         env {settings}drover serve\nBack again: end that with Ctrl-C and start `ollama serve` as before.",
+        pid = process.pid
+    ))
+}

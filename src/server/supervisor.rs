@@ -1,0 +1,53 @@
+//! What the daemon owes to systemd: readiness, signs of life, reloading.
+
+use sd_notify::NotifyState;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use super::ServeError;
+use crate::scheduler::SchedulerHandle;
+
+/// Signs of life per `WatchdogSec=`: one may be late.
+const BEATS: u32 = 3;
+
+/// Tells systemd, where it listens.
+pub(super) fn notify(states: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
+        tracing::debug!(%error, "could not tell systemd");
+    }
+}
+
+/// Gives signs of life where systemd asks for them; never returns. Each sign takes an answer of
+/// the scheduler: a daemon that cannot give out its models any more is not alive.
+pub(super) async fn watchdog(scheduler: &SchedulerHandle) {
+    let Some(limit) = sd_notify::watchdog_enabled() else {
+        return std::future::pending().await;
+    };
+    let mut beat = tokio::time::interval(limit / BEATS);
+    loop {
+        beat.tick().await;
+        scheduler.loaded().await;
+        notify(&[NotifyState::Watchdog]);
+    }
+}
+
+/// SIGHUP (`systemctl reload`). It must be caught from the start: its default ends the process.
+pub(super) struct Hangup(Signal);
+
+impl Hangup {
+    pub(super) fn new() -> Result<Self, ServeError> {
+        Ok(Self(signal(SignalKind::hangup())?))
+    }
+
+    /// Reloads what can be at each signal; never returns. Settings are the environment, which a
+    /// process cannot read anew; the devices can be looked for again.
+    pub(super) async fn reload_each_time(&mut self, scheduler: &SchedulerHandle) {
+        while self.0.recv().await.is_some() {
+            let mut states = vec![NotifyState::Reloading];
+            states.extend(NotifyState::monotonic_usec_now());
+            notify(&states);
+            tracing::info!("looking for devices again; other settings need a restart");
+            scheduler.rediscover().await;
+            notify(&[NotifyState::Ready]);
+        }
+    }
+}
