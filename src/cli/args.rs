@@ -77,7 +77,7 @@ pub(crate) enum Command {
     Takeover(TakeoverArgs),
     /// Give the machine back to Ollama
     Rollback(RollbackArgs),
-    /// Look for what keeps drover from working well
+    /// Look for what keeps drover from working well (`doctor store`: the model directory)
     Doctor(DoctorArgs),
     /// Write the manual pages into a folder
     #[command(hide = true)]
@@ -274,6 +274,25 @@ pub(crate) struct BenchArgs {
     pub(crate) args: Vec<String>,
 }
 
+/// Flags of `doctor`.
+#[derive(Debug, Args)]
+pub(crate) struct DoctorArgs {
+    /// Print the findings as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// With `store`: mend what can be mended, without asking
+    #[arg(long)]
+    pub(crate) repair: bool,
+    /// With `store`: do not read the blobs through
+    #[arg(long)]
+    pub(crate) quick: bool,
+    /// With `store`: this model directory, instead of OLLAMA_MODELS
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) models: Option<PathBuf>,
+    #[arg(hide = true)]
+    pub(crate) args: Vec<String>,
+}
+
 /// The shell to complete for.
 #[derive(Debug, Args)]
 pub(crate) struct CompletionArgs {
@@ -292,14 +311,6 @@ pub(crate) struct TakeoverArgs {
 /// Flags of `rollback`.
 #[derive(Debug, Args)]
 pub(crate) struct RollbackArgs {}
-
-/// Flags of `doctor`.
-#[derive(Debug, Args)]
-pub(crate) struct DoctorArgs {
-    /// Print the findings as JSON
-    #[arg(long)]
-    pub(crate) json: bool,
-}
 
 /// Where manual pages go.
 #[derive(Debug, Args)]

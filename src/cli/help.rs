@@ -79,8 +79,9 @@ const ROWS: &[Row] = &[
     Row { name: "takeover", usage: "takeover [flags]", arity: Arity::Any, variables: &[],
         examples: &["takeover --dry-run", "takeover"] },
     Row { name: "rollback", usage: "rollback", arity: Arity::Any, variables: &[], examples: &["rollback"] },
-    Row { name: "doctor", usage: "doctor [flags]", arity: Arity::Any, variables: CLIENT,
-        examples: &["doctor", "doctor --json"] },
+    Row { name: "doctor", usage: "doctor [store] [flags]", arity: Arity::Any, variables: CLIENT,
+        examples: &["doctor", "doctor --json", "doctor store", "doctor store --quick --json",
+            "doctor store --repair --models /usr/share/ollama/.ollama/models"] },
     Row { name: "man", usage: "man FOLDER", arity: Arity::Any, variables: &[], examples: &["man ."] },
     Row { name: "runner", usage: "runner", arity: Arity::Any, variables: &[], examples: &["runner"] },
 ];

@@ -1,7 +1,7 @@
 //! The command line: one table of commands (`args.rs`, `help.rs`), one file per command.
 //!
-//! The only way to the daemon is the HTTP client; `serve` and `runner` are the two commands that
-//! do not use it.
+//! The only way to the daemon is the HTTP client; `serve` and `runner` do not
+//! use it, nor does `doctor store`, which reads the model directory itself.
 
 mod answer;
 mod args;
@@ -77,8 +77,14 @@ fn run(
         Some(Command::Man(args)) => commands::man::run(&args, command),
         Some(Command::Takeover(args)) => commands::deploy::takeover(ui, args.dry_run),
         Some(Command::Rollback(_)) => commands::deploy::rollback(ui),
-        Some(Command::Doctor(args)) => commands::deploy::doctor(ui, &config, args.json),
         Some(Command::Signin(_) | Command::Signout(_)) => commands::account::run(),
+        Some(Command::Doctor(args)) => match args.args.first().map(String::as_str) {
+            None => commands::deploy::doctor(ui, &config, args.json),
+            Some("store") => commands::doctor_store::run(ui, &args),
+            Some(other) => anyhow::bail!(
+                "unknown check {other:?}; `{program} doctor store` looks the model directory over"
+            ),
+        },
         Some(Command::Launch(_)) => commands::launch::run(ui, &config),
         // It may measure a server that is not ours, and says itself who does not answer.
         Some(Command::Bench(args)) => {

@@ -6,6 +6,7 @@
 //! Ollama would not put there itself or clean up; our own state lives elsewhere.
 
 mod blobs;
+mod check;
 mod headers;
 mod layout;
 mod lock;
@@ -26,6 +27,7 @@ use crate::model::Digest;
 use crate::units::format_bytes;
 
 pub use blobs::BlobWriter;
+pub use check::{Checkup, Problem};
 pub use model::{ListedModel, Model};
 pub use partial::{Part, Partial};
 pub use pins::Pins;
@@ -84,16 +86,21 @@ impl Store {
     /// # Errors
     /// Fails when the directories cannot be made or read.
     pub fn open(root: &Path) -> Result<Self, StoreError> {
-        let store = Self {
+        let store = Self::at(root);
+        store.prepare()?;
+        Ok(store)
+    }
+
+    /// A handle to a directory that is used as it is: nothing is made, nothing renamed.
+    pub fn at(root: &Path) -> Self {
+        Self {
             inner: Arc::new(Inner {
                 root: root.to_owned(),
                 keep_unused: AtomicBool::new(false),
                 pins: pins::PinCounts::default(),
                 headers: headers::Cache::default(),
             }),
-        };
-        store.prepare()?;
-        Ok(store)
+        }
     }
 
     /// Keeps unused blobs when a model is replaced (`OLLAMA_NOPRUNE`); deletion is not affected.

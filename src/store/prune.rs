@@ -12,7 +12,7 @@ use super::{Store, StoreError};
 use crate::model::Digest;
 
 /// Younger files may belong to something under way, perhaps in another process.
-const GRACE: SignedDuration = SignedDuration::from_hours(1);
+pub(super) const GRACE: SignedDuration = SignedDuration::from_hours(1);
 
 const PARTIAL: &str = "-partial";
 

@@ -391,3 +391,97 @@ fn blobs_of_very_old_versions_are_renamed() {
     let store = Store::open(folder.path()).unwrap();
     assert!(store.has_blob(&digest));
 }
+
+#[test]
+fn a_check_finds_and_a_repair_mends() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let bench = Bench::new();
+    bench.put("whole", "fine");
+    bench.put("torn", "bytes");
+    bench.put("short", "length");
+    bench.put("empty", "gone");
+    let blob = |text: &str| bench.blob_path(&Digest::of(text.as_bytes()));
+    assert!(bench.check(true, &mut |_| {}).unwrap().problems.is_empty());
+    fs_err::write(blob("bytes"), "BYTES").unwrap();
+    fs_err::write(blob("length"), "len").unwrap();
+    fs_err::remove_file(blob("gone")).unwrap();
+    let legacy = Digest::of(b"fine").to_string();
+    bench.leave(&format!("blobs/{legacy}"), 0);
+    bench.leave(&format!("blobs/{}", Digest::of(b"").file_name()), 2);
+    bench.leave("blobs/sha256-123", 2);
+    bench.leave("blobs/sha256-124", 0);
+    let closed = std::fs::Permissions::from_mode(0o000);
+    fs_err::set_permissions(blob("fine"), closed).unwrap();
+    let quick = bench.check(false, &mut |_| {}).unwrap();
+    assert!(
+        !quick
+            .problems
+            .iter()
+            .any(|p| matches!(p, Problem::WrongContent { .. }))
+    );
+    fs_err::set_permissions(blob("fine"), std::fs::Permissions::from_mode(0o044)).unwrap();
+
+    let mut bytes = 0;
+    let found = bench.check(rustix::process::geteuid().is_root(), &mut |count| {
+        bytes += count
+    });
+    let found = found.unwrap();
+    let kinds: Vec<String> = found
+        .problems
+        .iter()
+        .map(|problem| {
+            serde_json::to_value(problem).unwrap()["problem"]
+                .as_str()
+                .unwrap()
+                .to_owned()
+        })
+        .collect();
+    for kind in [
+        "missing_blob",
+        "wrong_size",
+        "duplicate",
+        "unused",
+        "leftover",
+        "wrong_mode",
+    ] {
+        assert_eq!(
+            kinds.iter().filter(|found| *found == kind).count(),
+            1,
+            "{kinds:?}"
+        );
+    }
+    bench.repair(&found).unwrap();
+    let left = bench.check(true, &mut |_| {}).unwrap().problems;
+    // What was damaged is gone and must be fetched again; nothing else is left.
+    assert!(
+        left.iter().all(|problem| matches!(
+            problem,
+            Problem::MissingBlob { .. } | Problem::WrongContent { .. }
+        )),
+        "{left:?}"
+    );
+    bench
+        .repair(&bench.check(true, &mut |_| {}).unwrap())
+        .unwrap();
+    let missing = bench.check(true, &mut |_| {}).unwrap().problems;
+    assert_eq!(missing.len(), 3, "{missing:?}");
+    assert!(bench.model(&name("whole")).is_ok());
+}
+
+#[test]
+fn a_repair_spares_what_became_used() {
+    let bench = Bench::new();
+    let manifest = bench.manifest("text");
+    let path = bench.blob_path(&Digest::of(b"text"));
+    let file = fs_err::OpenOptions::new().write(true).open(&path).unwrap();
+    file.set_modified(SystemTime::now() - Duration::from_secs(7200))
+        .unwrap();
+    let found = bench.check(false, &mut |_| {}).unwrap();
+    assert!(
+        matches!(found.problems[..], [Problem::Unused { .. }]),
+        "{found:?}"
+    );
+    bench.write_manifest(&name("m"), &manifest).unwrap();
+    assert!(bench.repair(&found).unwrap().is_empty());
+    assert!(bench.has_text("text"));
+}

@@ -6,6 +6,7 @@ pub(crate) mod completion;
 pub(crate) mod cp;
 pub(crate) mod create;
 pub(crate) mod deploy;
+pub(crate) mod doctor_store;
 pub(crate) mod launch;
 pub(crate) mod list;
 pub(crate) mod man;

@@ -1,0 +1,324 @@
+//! Looks a store over: what is missing, broken, left over, or another user's; and mends what can
+//! be mended without asking anybody for data.
+//!
+//! *Invariants:* a check changes nothing; a repair never touches a manifest, nor a blob that is
+//! whole and in use.
+
+use std::collections::BTreeMap;
+use std::io::{self, Read as _};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use serde::Serialize;
+use sha2::{Digest as _, Sha256};
+
+use super::layout::{explain, names_in};
+use super::prune::GRACE;
+use super::{Store, StoreError};
+use crate::model::{Digest, Layer};
+
+const READ_BYTES: usize = 1024 * 1024;
+const OWNER_READS: u32 = 0o400;
+const OWNER_USES_FOLDER: u32 = 0o700;
+
+/// Something that is not as it should be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "problem", rename_all = "snake_case")]
+pub enum Problem {
+    /// A manifest that cannot be read; while it is there nothing is ever cleaned up.
+    BadManifest { model: String, reason: String },
+    /// A model names a blob that is not there.
+    MissingBlob { digest: String, models: Vec<String> },
+    /// A blob's length is not the one that its models tell.
+    WrongSize {
+        digest: String,
+        models: Vec<String>,
+        size: u64,
+        expected: u64,
+    },
+    /// A blob's bytes are not those of its name.
+    WrongContent { digest: String, models: Vec<String> },
+    /// A second file of the same blob, under a name of very old versions.
+    Duplicate { file: String, size: u64 },
+    /// No model names this blob.
+    Unused { digest: String, size: u64 },
+    /// The rest of a download or of a creation that did not end.
+    Leftover { file: String, size: u64 },
+    /// Another user's than the store's folder.
+    WrongOwner {
+        path: PathBuf,
+        uid: u32,
+        expected: u32,
+    },
+    /// Its own user may not use it.
+    WrongMode { path: PathBuf, mode: u32 },
+}
+
+/// What a check found.
+#[derive(Debug, Default, Serialize)]
+pub struct Checkup {
+    pub models: usize,
+    pub blobs: usize,
+    pub bytes: u64,
+    pub problems: Vec<Problem>,
+}
+
+/// A blob as the manifests mention it.
+#[derive(Debug, Default)]
+struct Mention {
+    models: Vec<String>,
+    size: u64,
+}
+
+impl Store {
+    /// Looks at everything; with `verify` every blob is read and its digest computed, and
+    /// `progress` hears of the bytes. Blocks, for long.
+    ///
+    /// # Errors
+    /// A folder or a blob cannot be read.
+    pub fn check(
+        &self,
+        verify: bool,
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<Checkup, StoreError> {
+        let mut checkup = Checkup::default();
+        let mentions = self.mentions(&mut checkup)?;
+        self.check_mentioned(&mentions, &mut checkup);
+        for name in names_in(&self.blobs_dir())? {
+            self.check_file(&name, &mentions, verify, &mut checkup, progress)?;
+        }
+        self.check_rights(&mut checkup)?;
+        Ok(checkup)
+    }
+
+    /// Mends what needs nobody's data; returns those problems that are gone.
+    ///
+    /// # Errors
+    /// A file cannot be removed or changed.
+    pub fn repair(&self, checkup: &Checkup) -> Result<Vec<Problem>, StoreError> {
+        let _guard = self.lock()?;
+        // What was unused when it was looked at may have become part of a model.
+        let references = self.references()?;
+        let in_use = |digest: &str| {
+            let digest = digest.parse::<Digest>();
+            references.incomplete || digest.is_ok_and(|digest| references.digests.contains(&digest))
+        };
+        let mut gone = Vec::new();
+        for problem in &checkup.problems {
+            let mended = match problem {
+                Problem::Unused { digest, .. } if !in_use(digest) => self.remove_blob(digest)?,
+                // The next pull fetches it anew; as it is no pull would.
+                Problem::WrongContent { digest, .. } | Problem::WrongSize { digest, .. } => {
+                    self.remove_blob(digest)?
+                }
+                Problem::Duplicate { file, .. } | Problem::Leftover { file, .. } => {
+                    let path = self.blobs_dir().join(file);
+                    fs_err::remove_file(&path).map_err(|error| explain(&path, error))?;
+                    true
+                }
+                Problem::WrongMode { path, mode } => {
+                    let needed = if path.is_dir() {
+                        OWNER_USES_FOLDER
+                    } else {
+                        OWNER_READS
+                    };
+                    let mode = std::fs::Permissions::from_mode(mode | needed);
+                    fs_err::set_permissions(path, mode).map_err(|error| explain(path, error))?;
+                    true
+                }
+                Problem::WrongOwner { path, expected, .. } => {
+                    std::os::unix::fs::lchown(path, Some(*expected), None).is_ok()
+                }
+                _ => false,
+            };
+            if mended {
+                gone.push(problem.clone());
+            }
+        }
+        Ok(gone)
+    }
+
+    fn remove_blob(&self, digest: &str) -> Result<bool, StoreError> {
+        let Ok(digest) = digest.parse::<Digest>() else {
+            return Ok(false);
+        };
+        let path = self.blob_path(&digest);
+        fs_err::remove_file(&path).map_err(|error| explain(&path, error))?;
+        Ok(true)
+    }
+
+    fn mentions(&self, checkup: &mut Checkup) -> Result<BTreeMap<Digest, Mention>, StoreError> {
+        let mut mentions: BTreeMap<Digest, Mention> = BTreeMap::new();
+        for name in self.names()? {
+            let short = name.short();
+            let bad = |reason: String| Problem::BadManifest {
+                model: short.clone(),
+                reason,
+            };
+            let manifest = match self.stored(&name) {
+                Ok(stored) => stored.manifest,
+                Err(error) => {
+                    checkup.problems.push(bad(error.to_string()));
+                    continue;
+                }
+            };
+            checkup.models += 1;
+            for Layer { digest, size, .. } in manifest.blobs() {
+                let Ok(digest) = digest.parse() else {
+                    checkup
+                        .problems
+                        .push(bad(format!("a layer has the digest {digest:?}")));
+                    continue;
+                };
+                let mention = mentions.entry(digest).or_default();
+                if !mention.models.contains(&short) {
+                    mention.models.push(short.clone());
+                }
+                mention.size = *size;
+            }
+        }
+        Ok(mentions)
+    }
+
+    fn check_mentioned(&self, mentions: &BTreeMap<Digest, Mention>, checkup: &mut Checkup) {
+        for (digest, mention) in mentions {
+            let (digest_text, models) = (digest.to_string(), mention.models.clone());
+            match self.blob_path(digest).metadata() {
+                Err(_) => checkup.problems.push(Problem::MissingBlob {
+                    digest: digest_text,
+                    models,
+                }),
+                Ok(found) if found.len() != mention.size => {
+                    checkup.problems.push(Problem::WrongSize {
+                        digest: digest_text,
+                        models,
+                        size: found.len(),
+                        expected: mention.size,
+                    });
+                }
+                Ok(_) => {}
+            }
+        }
+    }
+
+    /// Looks at one file of `blobs`.
+    fn check_file(
+        &self,
+        name: &str,
+        mentions: &BTreeMap<Digest, Mention>,
+        verify: bool,
+        checkup: &mut Checkup,
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<(), StoreError> {
+        let path = self.blobs_dir().join(name);
+        let Ok(metadata) = path.metadata() else {
+            return Ok(());
+        };
+        if metadata.is_dir() {
+            return Ok(());
+        }
+        let size = metadata.len();
+        let modified = metadata
+            .modified()
+            .ok()
+            .and_then(|time| Timestamp::try_from(time).ok());
+        let now = Timestamp::now();
+        let is_old = modified.is_some_and(|modified| now.duration_since(modified) > GRACE);
+        let Ok(digest) = name.parse::<Digest>() else {
+            if is_old {
+                checkup.problems.push(Problem::Leftover {
+                    file: name.to_owned(),
+                    size,
+                });
+            }
+            return Ok(());
+        };
+        if name != digest.file_name() {
+            checkup.problems.push(Problem::Duplicate {
+                file: name.to_owned(),
+                size,
+            });
+            return Ok(());
+        }
+        checkup.blobs += 1;
+        checkup.bytes += size;
+        let mention = mentions.get(&digest);
+        if mention.is_none() && is_old {
+            checkup.problems.push(Problem::Unused {
+                digest: digest.to_string(),
+                size,
+            });
+        }
+        let has_right_size = mention.is_none_or(|mention| mention.size == size);
+        if verify && has_right_size {
+            let found = digest_of(&path, progress).map_err(|error| explain(&path, error))?;
+            if found != digest {
+                checkup.problems.push(Problem::WrongContent {
+                    digest: digest.to_string(),
+                    models: mention.map_or_else(Vec::new, |mention| mention.models.clone()),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Everything below the store is its owner's, and the owner may use it.
+    fn check_rights(&self, checkup: &mut Checkup) -> Result<(), StoreError> {
+        let root = self.root();
+        let owner = fs_err::metadata(root)
+            .map_err(|error| explain(root, error))?
+            .uid();
+        for folder in [self.manifests_dir(), self.blobs_dir()] {
+            check_rights_below(&folder, owner, &mut checkup.problems)?;
+        }
+        Ok(())
+    }
+}
+
+fn check_rights_below(path: &Path, owner: u32, found: &mut Vec<Problem>) -> Result<(), StoreError> {
+    // Another process may have removed it.
+    let Ok(metadata) = path.symlink_metadata() else {
+        return Ok(());
+    };
+    if metadata.uid() != owner {
+        let (path, uid) = (path.to_owned(), metadata.uid());
+        found.push(Problem::WrongOwner {
+            path,
+            uid,
+            expected: owner,
+        });
+    }
+    let needed = if metadata.is_dir() {
+        OWNER_USES_FOLDER
+    } else {
+        OWNER_READS
+    };
+    let mode = metadata.mode() & 0o7777;
+    if !metadata.is_symlink() && mode & needed != needed {
+        found.push(Problem::WrongMode {
+            path: path.to_owned(),
+            mode,
+        });
+    }
+    if metadata.is_dir() {
+        for name in names_in(path)? {
+            check_rights_below(&path.join(name), owner, found)?;
+        }
+    }
+    Ok(())
+}
+
+fn digest_of(path: &Path, progress: &mut dyn FnMut(u64)) -> io::Result<Digest> {
+    let mut file = fs_err::File::open(path)?;
+    let mut hasher = Sha256::new();
+    let mut buffer = vec![0; READ_BYTES];
+    loop {
+        let count = file.read(&mut buffer)?;
+        if count == 0 {
+            return Ok(Digest::from_bytes(hasher.finalize().into()));
+        }
+        hasher.update(&buffer[..count]);
+        progress(count as u64);
+    }
+}
