@@ -54,8 +54,7 @@ fn unit() -> Result<String, String> {
     match Service::ask(systemd::DROVER) {
         Ok(service) if service.exists() => Ok("drover.service is installed".to_owned()),
         Ok(_) => Err(
-            "drover.service is not installed: install the package, see docs/deploy.md"
-                .to_owned(),
+            "drover.service is not installed: install the package, see docs/deploy.md".to_owned(),
         ),
         Err(error) => Err(error.to_string()),
     }

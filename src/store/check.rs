@@ -86,7 +86,12 @@ impl Store {
         let mentions = self.mentions(&mut checkup)?;
         self.check_mentioned(&mentions, &mut checkup);
         for name in names_in(&self.blobs_dir())? {
-            self.check_file(&name, &mentions, verify, &mut checkup, progress)?;
+            self.check_file(
+                &name,
+                &mentions,
+                &mut checkup,
+                if verify { Some(&mut *progress) } else { None },
+            )?;
         }
         self.check_rights(&mut checkup)?;
         Ok(checkup)
@@ -202,14 +207,13 @@ impl Store {
         }
     }
 
-    /// Looks at one file of `blobs`.
+    /// Looks at one file of `blobs`; reads it through where somebody hears of it.
     fn check_file(
         &self,
         name: &str,
         mentions: &BTreeMap<Digest, Mention>,
-        verify: bool,
         checkup: &mut Checkup,
-        progress: &mut dyn FnMut(u64),
+        verify: Option<&mut dyn FnMut(u64)>,
     ) -> Result<(), StoreError> {
         let path = self.blobs_dir().join(name);
         let Ok(metadata) = path.metadata() else {
@@ -251,7 +255,7 @@ impl Store {
             });
         }
         let has_right_size = mention.is_none_or(|mention| mention.size == size);
-        if verify && has_right_size {
+        if let Some(progress) = verify.filter(|_| has_right_size) {
             let found = digest_of(&path, progress).map_err(|error| explain(&path, error))?;
             if found != digest {
                 checkup.problems.push(Problem::WrongContent {

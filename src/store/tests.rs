@@ -423,7 +423,7 @@ fn a_check_finds_and_a_repair_mends() {
 
     let mut bytes = 0;
     let found = bench.check(rustix::process::geteuid().is_root(), &mut |count| {
-        bytes += count
+        bytes += count;
     });
     let found = found.unwrap();
     let kinds: Vec<String> = found
