@@ -174,8 +174,10 @@ impl Session {
         if challenge.realm.is_empty() {
             return Err(RegistryError::Unauthorized);
         }
-        let asked = response.url().clone();
         drop(response);
+        // Whoever a redirect led to gets nothing signed.
+        let asked = Url::parse(&self.base)
+            .map_err(|error| RegistryError::Malformed(format!("{}: {error}", self.base)))?;
         let token = self.fetch_token(&challenge, &asked).await?;
         *self.lock() = Some(token);
         let response = self.with_token(make(client)).send().await?;

@@ -6,7 +6,7 @@
 //! after its content was checked.
 
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::FileExt as _;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -78,7 +78,7 @@ impl Store {
         let mut options = fs_err::OpenOptions::new();
         options.create(true).truncate(false).read(true).write(true);
         let file = options.open(&path).map_err(|error| explain(&path, error))?;
-        if !is_free(&file)? {
+        if !is_free(&file)? || !is_at(&file, &path)? {
             return Ok(None);
         }
         let is_whole = file.metadata()?.len() == size;
@@ -222,7 +222,13 @@ impl Partial {
         let mut text = serde_json::to_vec(&state).map_err(io::Error::from)?;
         text.push(b'\n');
         let path = self.state_path(part.number);
-        fs_err::write(&path, text).map_err(|error| explain(&path, error))
+        // Written beside: half a state would cost the whole download. Neither program takes this
+        // name for a state, and both clean it up.
+        let name = format!("{}.state-{}", self.digest.file_name(), part.number);
+        let beside = self.store.blobs_dir().join(name);
+        fs_err::write(&beside, text)
+            .and_then(|()| fs_err::rename(&beside, &path))
+            .map_err(|error| explain(&path, error))
     }
 
     /// [`Self::save`] for all parts.
@@ -297,6 +303,14 @@ impl Partial {
 
 fn read_state(path: &std::path::Path) -> Option<State> {
     serde_json::from_slice(&fs_err::read(path).ok()?).ok()
+}
+
+/// Whether the file is still that of the path: another process may have finished it meanwhile.
+fn is_at(file: &fs_err::File, path: &std::path::Path) -> Result<bool, StoreError> {
+    let ours = file.metadata()?;
+    Ok(path
+        .metadata()
+        .is_ok_and(|there| (there.dev(), there.ino()) == (ours.dev(), ours.ino())))
 }
 
 /// Takes the lock of a download, which ends with the file's handle. Where there are no locks, it
