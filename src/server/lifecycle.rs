@@ -10,7 +10,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::serve::ListenerExt as _;
 use jiff::Timestamp;
 use sd_notify::NotifyState;
 use tokio::net::TcpListener;
@@ -19,6 +18,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::accept::{Accepting, Peer};
 use super::bind::{bind, inherited};
 use super::state::{App, AppState};
 use super::supervisor::{Hangup, notify, watchdog};
@@ -29,6 +29,9 @@ use crate::inference::Inference;
 use crate::registry::{self, Registry};
 use crate::scheduler::SchedulerHandle;
 use crate::store::Store;
+
+/// How long a connection that was just accepted may take for its first request.
+const FIRST_REQUEST: Duration = Duration::from_millis(50);
 
 /// How long cut-off streams may take for their last words.
 const LAST_WORDS: Duration = Duration::from_secs(2);
@@ -103,6 +106,8 @@ async fn assemble(config: Config, exe: PathBuf) -> Result<App, ServeError> {
 struct Daemon {
     app: App,
     /// Cancelled to stop accepting.
+    stopping: CancellationToken,
+    /// Cancelled to close connections as they fall idle.
     closing: CancellationToken,
     server: JoinHandle<std::io::Result<()>>,
 }
@@ -111,14 +116,13 @@ impl Daemon {
     fn start(app: App, listener: TcpListener, routes: Router<App>) -> Result<Self, ServeError> {
         let address = listener.local_addr()?;
         let routes = middleware::wrap(routes, &app, address).with_state(Arc::clone(&app));
-        let service = routes.into_make_service_with_connect_info::<SocketAddr>();
+        let service = routes.into_make_service_with_connect_info::<Peer>();
         let closing = CancellationToken::new();
-        // Small pieces of a stream go out at once.
-        let listener = listener.tap_io(|connection| {
-            if let Err(error) = connection.set_nodelay(true) {
-                tracing::debug!(%error, "no TCP_NODELAY");
-            }
-        });
+        let stopping = CancellationToken::new();
+        let listener = Accepting {
+            listener,
+            stopping: stopping.clone(),
+        };
         let server = axum::serve(listener, service)
             .with_graceful_shutdown(closing.clone().cancelled_owned());
         let server = app.tasks.spawn(server.into_future());
@@ -132,6 +136,7 @@ impl Daemon {
         app.block(move || clean_up(&cleaned));
         Ok(Self {
             app,
+            stopping,
             closing,
             server,
         })
@@ -141,6 +146,8 @@ impl Daemon {
     async fn stop(mut self, hurry: impl Future<Output = ()>) {
         notify(&[NotifyState::Stopping]);
         tracing::info!("stopping");
+        self.stopping.cancel();
+        tokio::time::sleep(FIRST_REQUEST).await;
         self.closing.cancel();
         let grace = self.app.config.shutdown_grace;
         let drained = tokio::select! {

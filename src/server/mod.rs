@@ -3,6 +3,7 @@
 //! Handlers decode, call and spell; decisions are made below. *Invariant:* `error.rs` is the only
 //! place that turns an error into a status.
 
+mod accept;
 mod bind;
 mod error;
 mod extract;

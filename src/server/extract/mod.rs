@@ -17,6 +17,7 @@ use serde::Deserialize as _;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use super::accept::Peer;
 use super::error::{ApiError, OllamaError, OpenAiError};
 use super::state::App;
 use crate::model::Digest;
@@ -109,8 +110,8 @@ impl<S: Sync> FromRequestParts<S> for Client {
     type Rejection = std::convert::Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Self::Rejection> {
-        let address = parts.extensions.get::<ConnectInfo<SocketAddr>>();
-        Ok(Self::new(&parts.headers, address.map(|info| info.0)))
+        let address = parts.extensions.get::<ConnectInfo<Peer>>();
+        Ok(Self::new(&parts.headers, address.map(|peer| peer.0.0)))
     }
 }
 
