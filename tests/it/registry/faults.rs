@@ -336,7 +336,7 @@ async fn a_full_disk_is_told_and_the_pull_goes_on_when_there_is_room() {
     assert_eq!(fake.served(), 0);
     fs_err::remove_file(&filler).unwrap();
     // Somebody else takes it meanwhile.
-    fake.blob_rule(|_| Fault::Slow(40));
+    fake.blob_rule(|_| Fault::Slow(500));
     let mut steps = puller.steps(&fake.name());
     until_some_is_there(&mut steps).await;
     let _ = fs_err::write(&filler, vec![1; 2 << 20]);
