@@ -7,6 +7,7 @@ use std::process::Command;
 use super::plan::Plan;
 use super::systemd::{self, OLLAMA, Service};
 use super::{Say, health, models, port};
+use crate::store::free_bytes;
 use crate::units::format_bytes;
 
 /// Less free space than this and not even a manifest could be written for sure.
@@ -112,10 +113,7 @@ fn access(plan: &Plan) -> Result<String, String> {
 }
 
 pub(super) fn space(path: &Path) -> Result<String, String> {
-    let free = match rustix::fs::statvfs(path) {
-        Ok(info) => info.f_bavail.saturating_mul(info.f_frsize),
-        Err(error) => return Err(format!("{}: {error}", path.display())),
-    };
+    let free = free_bytes(path).map_err(|error| format!("{}: {error}", path.display()))?;
     let text = format!("{} free at {}", format_bytes(free), path.display());
     if free < LEAST_FREE {
         return Err(format!(

@@ -17,10 +17,10 @@ pub(super) fn verdicts(models: &Path) -> Result<Vec<Verdict>, DeployError> {
     let unreadable =
         |error: &dyn std::fmt::Display| super::refused(format!("{}: {error}", models.display()));
     for folder in ["blobs", "manifests"] {
-        // Opening a store makes what is missing, which must not happen to a foreign one.
+        // A store without them would be an empty one.
         fs_err::read_dir(models.join(folder)).map_err(|error| unreadable(&error))?;
     }
-    let store = Store::open(models).map_err(|error| unreadable(&error))?;
+    let store = Store::at(models);
     let list = store.list().map_err(|error| unreadable(&error))?;
     Ok(list.iter().map(verdict).collect())
 }

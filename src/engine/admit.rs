@@ -93,6 +93,7 @@ impl<B: Backend> Engine<B> {
             let fits = n_common == held.len() || self.backend.can_cut(seq(slot), to_u32(n_common));
             View {
                 slot,
+                n_common,
                 n_reuse: if fits { n_common } else { 0 },
                 n_held: held.len(),
                 is_busy: self.running[slot].is_some(),
@@ -110,7 +111,6 @@ impl<B: Backend> Engine<B> {
             self.waiting.put_back(sequence.priority(), sequence);
             return;
         };
-        let n_common = self.n_common(&sequence.tokens);
         if let Some(from) = choice.copy_from {
             self.slots.copy(&mut self.backend, from, choice.slot);
             self.slots.touch(from);
@@ -122,6 +122,7 @@ impl<B: Backend> Engine<B> {
         let n_cached = self.slots.len(choice.slot);
         sequence.follows = self.leader(&sequence, n_cached);
         if self.backend.is_windowed() && sequence.n_generated == 0 {
+            let n_common = views.iter().map(|view| view.n_common).max().unwrap_or(0);
             sequence.boundaries =
                 prefix_cache::boundaries(sequence.tokens.len(), n_cached, n_common);
             self.stop_leader(sequence.follows);
@@ -131,58 +132,6 @@ impl<B: Backend> Engine<B> {
         }
         self.slots.touch(choice.slot);
         self.running[choice.slot] = Some(sequence);
-    }
-
-    /// The longest beginning that some slot holds, or held before it ran on.
-    fn n_common(&self, tokens: &[Token]) -> usize {
-        let slots = 0..self.running.len();
-        let common = slots.map(|slot| prefix_cache::reusable(tokens, self.slots.held(slot)));
-        common.max().unwrap_or(0)
-    }
-
-    /// Lets a leader stop where its follower takes over: later it could not be cut back to there.
-    fn stop_leader(&mut self, follows: Option<Follows>) {
-        let Some(Follows { id, n_tokens }) = follows else {
-            return;
-        };
-        let mut running = self.running.iter_mut().flatten();
-        if let Some(leader) = running.find(|sequence| sequence.id == id)
-            && let Err(place) = leader.boundaries.binary_search(&n_tokens)
-        {
-            leader.boundaries.insert(place, n_tokens);
-        }
-    }
-
-    /// Keeps copies of what has just reached a boundary. Idle slots take them that are empty or
-    /// hold another copy; nobody's conversation goes for it.
-    pub(super) fn park(&mut self, slots: &[usize]) {
-        for &slot in slots {
-            let n_held = self.slots.len(slot);
-            let stops = self.running[slot]
-                .as_ref()
-                .is_some_and(|sequence| sequence.boundaries.contains(&n_held));
-            if stops {
-                self.park_copy(slot);
-            }
-        }
-    }
-
-    fn park_copy(&mut self, slot: usize) {
-        let idle = |&other: &usize| self.running[other].is_none();
-        let all = || (0..self.running.len()).filter(idle);
-        let mut same = all().filter(|&other| self.slots.held(other) == self.slots.held(slot));
-        if let Some(known) = same.next() {
-            self.slots.touch(known);
-            return;
-        }
-        let free = all().filter(|&other| self.slots.is_parked(other) || self.slots.len(other) == 0);
-        let target =
-            free.min_by_key(|&other| (self.slots.len(other) > 0, self.slots.last_used(other)));
-        if let Some(target) = target {
-            self.slots.copy(&mut self.backend, slot, target);
-            self.slots.set_parked(target, true);
-            self.slots.touch(target);
-        }
     }
 
     /// An older sequence that is just evaluating a long beginning of this prompt. Older ones only,

@@ -28,6 +28,7 @@ mod embed;
 mod log;
 mod logprobs;
 mod output;
+mod park;
 mod prefix_cache;
 mod pressure;
 mod prompt;

@@ -12,7 +12,9 @@ const LEAST_WAIT: usize = 64;
 #[derive(Debug, Clone, Copy)]
 pub(super) struct View {
     pub(super) slot: usize,
-    /// How much of the prompt it holds, and can be cut back to.
+    /// How much of the prompt it holds.
+    pub(super) n_common: usize,
+    /// The same, if it can be cut back to there; else nothing.
     pub(super) n_reuse: usize,
     pub(super) n_held: usize,
     pub(super) is_busy: bool,
@@ -119,6 +121,7 @@ mod tests {
     fn view(slot: usize, held: &[Token], is_busy: bool) -> (View, &[Token]) {
         let view = View {
             slot,
+            n_common: 0,
             n_reuse: 0,
             n_held: held.len(),
             is_busy,

@@ -1,6 +1,7 @@
 //! A SHA-256 digest: one type, one spelling.
 
 use std::fmt::Write as _;
+use std::io::{self, Read};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use sha2::{Digest as _, Sha256};
@@ -8,6 +9,9 @@ use sha2::{Digest as _, Sha256};
 /// 32 bytes, printed as `sha256:<64 lower-case hex digits>`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Digest([u8; 32]);
+
+/// Bytes of a reader that are hashed at a time.
+const READ_BYTES: usize = 1024 * 1024;
 
 /// The text is not `sha256:` or `sha256-` and 64 hex digits.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -17,6 +21,23 @@ pub struct InvalidDigest;
 impl Digest {
     pub fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
+    }
+
+    /// Returns the digest of what is left in a reader; `progress` hears of the bytes.
+    ///
+    /// # Errors
+    /// Fails when it cannot be read.
+    pub fn of_reader(reader: &mut impl Read, progress: &mut dyn FnMut(u64)) -> io::Result<Self> {
+        let mut hasher = Sha256::new();
+        let mut buffer = vec![0; READ_BYTES];
+        loop {
+            let count = reader.read(&mut buffer)?;
+            if count == 0 {
+                return Ok(Self(hasher.finalize().into()));
+            }
+            hasher.update(&buffer[..count]);
+            progress(count as u64);
+        }
     }
 
     /// Returns the digest of some bytes in memory.

@@ -25,6 +25,7 @@ use std::time::Duration;
 
 use futures_util::{Stream, stream};
 use tokio::sync::mpsc;
+use tokio::time::{Interval, MissedTickBehavior};
 use tokio_util::task::TaskTracker;
 
 use crate::api::ollama::Progress;
@@ -45,6 +46,9 @@ const QUEUE: usize = 16;
 const PARTS: u64 = 16;
 const LEAST_PART: u64 = 100_000_000;
 const LARGEST_PART: u64 = 1_000_000_000;
+
+/// How often progress is told.
+const PROGRESS_EVERY: Duration = Duration::from_millis(60);
 
 /// How the client is set up.
 #[derive(Debug, Clone)]
@@ -150,6 +154,13 @@ impl Registry {
             Some((step, receiver))
         }))
     }
+}
+
+/// The moments at which progress is told; those that were missed are left out.
+fn progress_ticks() -> Interval {
+    let mut ticks = tokio::time::interval(PROGRESS_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
 }
 
 /// Tells the client what happens.

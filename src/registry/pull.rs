@@ -1,20 +1,15 @@
 //! Pull: manifest, blobs one after another, manifest into the store.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::time::{MissedTickBehavior, interval};
 
 use super::download::Download;
 use super::manifest::{self, Remote};
 use super::retry::Retry;
 use super::session::Session;
-use super::{Inner, RegistryError, Teller};
+use super::{Inner, RegistryError, Teller, progress_ticks};
 use crate::model::{Digest, ModelName};
-
-/// How often progress is told.
-const EVERY: Duration = Duration::from_millis(60);
 
 /// Fetches a model and puts it in the place of an old one of its name.
 pub(super) async fn run(
@@ -93,8 +88,7 @@ async fn blob(
     );
     let text = digest.to_string();
     let mut end = flight.end.clone();
-    let mut tick = interval(EVERY);
-    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut tick = progress_ticks();
     loop {
         tokio::select! {
             biased;

@@ -1,22 +1,17 @@
 //! Push: blobs one after another, then the manifest.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use reqwest::header::CONTENT_TYPE;
 use tokio::sync::watch;
-use tokio::time::{MissedTickBehavior, interval};
 
 use super::retry::Retry;
 use super::session::Session;
 use super::upload::Upload;
-use super::{Inner, RegistryError, Teller};
+use super::{Inner, RegistryError, Teller, progress_ticks};
 use crate::json::go as go_json;
 use crate::model::manifest::MEDIA_MANIFEST;
 use crate::model::{Layer, Manifest, ModelName};
-
-/// How often progress is told.
-const EVERY: Duration = Duration::from_millis(60);
 
 /// Sends a model to the registry that its name says.
 pub(super) async fn run(
@@ -61,8 +56,7 @@ async fn blob(
     };
     let sending = upload.run(&sent);
     tokio::pin!(sending);
-    let mut tick = interval(EVERY);
-    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut tick = progress_ticks();
     loop {
         tokio::select! {
             biased;

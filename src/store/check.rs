@@ -5,20 +5,16 @@
 //! whole and in use.
 
 use std::collections::BTreeMap;
-use std::io::{self, Read as _};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use serde::Serialize;
-use sha2::{Digest as _, Sha256};
 
 use super::layout::{explain, names_in};
-use super::prune::GRACE;
 use super::{Store, StoreError};
 use crate::model::{Digest, Layer};
 
-const READ_BYTES: usize = 1024 * 1024;
 const OWNER_READS: u32 = 0o400;
 const OWNER_USES_FOLDER: u32 = 0o700;
 
@@ -85,13 +81,14 @@ impl Store {
         let mut checkup = Checkup::default();
         let mentions = self.mentions(&mut checkup)?;
         self.check_mentioned(&mentions, &mut checkup);
-        for name in names_in(&self.blobs_dir())? {
-            self.check_file(
-                &name,
-                &mentions,
-                &mut checkup,
-                if verify { Some(&mut *progress) } else { None },
-            )?;
+        let now = Timestamp::now();
+        for unit in self.units()? {
+            let is_old = unit.is_old(now);
+            for name in unit.names() {
+                let verify: Option<&mut dyn FnMut(u64)> =
+                    if verify { Some(&mut *progress) } else { None };
+                self.check_file((name, is_old), &mentions, &mut checkup, verify)?;
+            }
         }
         self.check_rights(&mut checkup)?;
         Ok(checkup)
@@ -207,10 +204,10 @@ impl Store {
         }
     }
 
-    /// Looks at one file of `blobs`; reads it through where somebody hears of it.
+    /// Looks at one file of `blobs` (and whether nobody has worked on it for long); reads it through where somebody hears of it.
     fn check_file(
         &self,
-        name: &str,
+        (name, is_old): (&str, bool),
         mentions: &BTreeMap<Digest, Mention>,
         checkup: &mut Checkup,
         verify: Option<&mut dyn FnMut(u64)>,
@@ -223,12 +220,6 @@ impl Store {
             return Ok(());
         }
         let size = metadata.len();
-        let modified = metadata
-            .modified()
-            .ok()
-            .and_then(|time| Timestamp::try_from(time).ok());
-        let now = Timestamp::now();
-        let is_old = modified.is_some_and(|modified| now.duration_since(modified) > GRACE);
         let Ok(digest) = name.parse::<Digest>() else {
             if is_old {
                 checkup.problems.push(Problem::Leftover {
@@ -256,7 +247,9 @@ impl Store {
         }
         let has_right_size = mention.is_none_or(|mention| mention.size == size);
         if let Some(progress) = verify.filter(|_| has_right_size) {
-            let found = digest_of(&path, progress).map_err(|error| explain(&path, error))?;
+            let found = fs_err::File::open(&path)
+                .and_then(|mut file| Digest::of_reader(&mut file, progress))
+                .map_err(|error| explain(&path, error))?;
             if found != digest {
                 checkup.problems.push(Problem::WrongContent {
                     digest: digest.to_string(),
@@ -311,18 +304,4 @@ fn check_rights_below(path: &Path, owner: u32, found: &mut Vec<Problem>) -> Resu
         }
     }
     Ok(())
-}
-
-fn digest_of(path: &Path, progress: &mut dyn FnMut(u64)) -> io::Result<Digest> {
-    let mut file = fs_err::File::open(path)?;
-    let mut hasher = Sha256::new();
-    let mut buffer = vec![0; READ_BYTES];
-    loop {
-        let count = file.read(&mut buffer)?;
-        if count == 0 {
-            return Ok(Digest::from_bytes(hasher.finalize().into()));
-        }
-        hasher.update(&buffer[..count]);
-        progress(count as u64);
-    }
 }

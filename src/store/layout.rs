@@ -118,3 +118,12 @@ fn strip(error: io::Error) -> io::Error {
 pub(super) fn sync_folder(folder: &Path) -> io::Result<()> {
     fs_err::File::open(folder)?.sync_all()
 }
+
+/// Bytes that may still be written to the file system of a path.
+///
+/// # Errors
+/// The system does not say.
+pub fn free_bytes(path: &Path) -> io::Result<u64> {
+    let space = rustix::fs::statvfs(path)?;
+    Ok(space.f_bavail.saturating_mul(space.f_frsize))
+}

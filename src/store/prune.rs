@@ -1,6 +1,6 @@
 //! Garbage: what no manifest mentions and nobody is writing any more.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::path::Path;
 
@@ -12,7 +12,7 @@ use super::{Store, StoreError};
 use crate::model::Digest;
 
 /// Younger files may belong to something under way, perhaps in another process.
-pub(super) const GRACE: SignedDuration = SignedDuration::from_hours(1);
+const GRACE: SignedDuration = SignedDuration::from_hours(1);
 
 const PARTIAL: &str = "-partial";
 
@@ -32,16 +32,15 @@ impl Store {
             return Ok(0);
         }
         let mut removed = 0;
-        for (unit, files) in self.units()? {
-            let newest = files.iter().map(|file| file.modified).max().unwrap_or(now);
+        for unit in self.units()? {
             let used = |digest: Digest| {
                 references.digests.contains(&digest) || self.inner.pins.holds(&digest)
             };
-            if now.duration_since(newest) <= GRACE || unit.parse().is_ok_and(used) {
+            if !unit.is_old(now) || unit.name.parse().is_ok_and(used) {
                 continue;
             }
-            for file in files {
-                removed += usize::from(remove(&self.blobs_dir().join(&file.name))?);
+            for name in unit.names() {
+                removed += usize::from(remove(&self.blobs_dir().join(name))?);
             }
         }
         self.remove_old_temporaries(now)?;
@@ -51,8 +50,8 @@ impl Store {
 
     /// Files in `blobs`, grouped where they only make sense together: the data of a download with
     /// the states of its parts. Everything else stands alone.
-    fn units(&self) -> Result<HashMap<String, Vec<BlobFile>>, StoreError> {
-        let mut units: HashMap<String, Vec<BlobFile>> = HashMap::new();
+    pub(super) fn units(&self) -> Result<Vec<Unit>, StoreError> {
+        let mut units: BTreeMap<String, Vec<BlobFile>> = BTreeMap::new();
         for name in names_in(&self.blobs_dir())? {
             let Some(modified) = modified_file(&self.blobs_dir().join(&name)) else {
                 continue;
@@ -66,7 +65,8 @@ impl Store {
                 .or_default()
                 .push(BlobFile { name, modified });
         }
-        Ok(units)
+        let units = units.into_iter();
+        Ok(units.map(|(name, files)| Unit { name, files }).collect())
     }
 
     fn remove_old_temporaries(&self, now: Timestamp) -> Result<(), StoreError> {
@@ -110,6 +110,24 @@ impl Store {
             }
         }
         sweep(&self.manifests_dir(), 0);
+    }
+}
+
+/// Files that only make sense together.
+pub(super) struct Unit {
+    name: String,
+    files: Vec<BlobFile>,
+}
+
+impl Unit {
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.files.iter().map(|file| file.name.as_str())
+    }
+
+    /// Nobody has worked on any of them for long.
+    pub(super) fn is_old(&self, now: Timestamp) -> bool {
+        let newest = self.files.iter().map(|file| file.modified).max();
+        newest.is_some_and(|newest| now.duration_since(newest) > GRACE)
     }
 }
 

@@ -485,3 +485,14 @@ fn a_repair_spares_what_became_used() {
     assert!(bench.repair(&found).unwrap().is_empty());
     assert!(bench.has_text("text"));
 }
+
+#[test]
+fn the_files_of_a_running_download_are_one_thing() {
+    let bench = Bench::new();
+    let blob = Digest::of(b"coming").file_name();
+    // One part ended long ago, another one is being fetched.
+    bench.leave(&format!("blobs/{blob}-partial"), 2);
+    bench.leave(&format!("blobs/{blob}-partial-0"), 2);
+    bench.leave(&format!("blobs/{blob}-partial-1"), 0);
+    assert!(bench.check(false, &mut |_| {}).unwrap().problems.is_empty());
+}

@@ -56,20 +56,18 @@ fn a_head_is_shared_with_a_running_sequence() {
 
 #[test]
 fn a_head_that_many_send_at_once_is_evaluated_once() {
-    let mut harness = Harness::new(16_384, 8);
-    let head = "head ".repeat(100);
-    for n in 0..8 {
-        harness.submit(params(&format!("{head}[[say {n}]]")));
+    for mut harness in [Harness::new(16_384, 8), windowed(8)] {
+        let head = "head ".repeat(100);
+        for n in 0..8 {
+            harness.submit(params(&format!("{head}[[say {n}]]")));
+        }
+        harness.run();
+        for id in 1..=8 {
+            assert_eq!(harness.outcomes[&id].text, (id - 1).to_string());
+        }
+        let n_prefilled = harness.n_prefilled();
+        assert!(n_prefilled < 501 + 8 * 12, "{n_prefilled}");
     }
-    harness.run();
-    for id in 1..=8 {
-        assert_eq!(harness.outcomes[&id].text, (id - 1).to_string());
-    }
-    assert!(
-        harness.n_prefilled() < 501 + 8 * 12,
-        "{}",
-        harness.n_prefilled()
-    );
 }
 
 #[test]
@@ -161,21 +159,6 @@ fn a_system_prompt_is_parked_when_a_second_conversation_begins_with_it() {
     for question in ["third", "fourth", "5th", "6th", "7th"] {
         assert!(ask(&mut harness, question) >= system.len(), "{question}");
     }
-}
-
-#[test]
-fn a_head_that_many_send_at_once_is_evaluated_once_with_a_window_too() {
-    let mut harness = windowed(8);
-    let head = "head ".repeat(100);
-    for n in 0..8 {
-        harness.submit(params(&format!("{head}[[say {n}]]")));
-    }
-    harness.run();
-    for id in 1..=8 {
-        assert_eq!(harness.outcomes[&id].text, (id - 1).to_string());
-    }
-    let n_prefilled = harness.n_prefilled();
-    assert!(n_prefilled < 501 + 8 * 12, "{n_prefilled}");
 }
 
 #[test]

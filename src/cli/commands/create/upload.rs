@@ -1,12 +1,9 @@
 //! Hashes local files and uploads those that the daemon has not.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-
-use sha2::{Digest as _, Sha256};
 
 use super::files::Files;
 use super::request::Plan;
@@ -15,7 +12,6 @@ use crate::cli::context::Context;
 use crate::cli::ui::progress::ProgressView;
 use crate::model::Digest;
 
-const HASH_CHUNK_BYTES: usize = 1024 * 1024;
 const REDRAW: std::time::Duration = std::time::Duration::from_millis(100);
 
 /// Uploads a plan's files and returns its request with their digests.
@@ -70,15 +66,7 @@ async fn hash_all(paths: BTreeSet<PathBuf>) -> anyhow::Result<BTreeMap<PathBuf, 
 
 fn hash(path: &Path) -> anyhow::Result<Digest> {
     let mut file = fs_err::File::open(path)?;
-    let mut hasher = Sha256::new();
-    let mut buffer = vec![0; HASH_CHUNK_BYTES];
-    loop {
-        let count = file.read(&mut buffer)?;
-        if count == 0 {
-            return Ok(Digest::from_bytes(hasher.finalize().into()));
-        }
-        hasher.update(&buffer[..count]);
-    }
+    Ok(Digest::of_reader(&mut file, &mut |_| {})?)
 }
 
 async fn upload_file(

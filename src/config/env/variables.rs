@@ -1,0 +1,127 @@
+//! The table of variables: what there is, and what no longer does anything.
+
+/// One documented variable.
+#[derive(Debug, Clone, Copy)]
+pub struct Variable {
+    pub name: &'static str,
+    /// The default as users would write it.
+    pub default: &'static str,
+    pub doc: &'static str,
+}
+
+/// What `serve --help` lists.
+pub const VARIABLES: &[Variable] = &[
+    row("OLLAMA_HOST", "127.0.0.1:11434", "Address to listen on"),
+    row("OLLAMA_MODELS", "~/.ollama/models", "Folder of the models"),
+    row(
+        "OLLAMA_CONTEXT_LENGTH",
+        "0",
+        "Cap on a request's context that sets none (0 = what fits)",
+    ),
+    row(
+        "OLLAMA_KEEP_ALIVE",
+        "5m",
+        "How long an idle model stays loaded (negative = forever)",
+    ),
+    row(
+        "OLLAMA_LOAD_TIMEOUT",
+        "5m",
+        "Longest time without progress while loading (0 = never)",
+    ),
+    row(
+        "OLLAMA_MAX_LOADED_MODELS",
+        "0",
+        "Models loaded at once (0 = 3 per GPU, or 3)",
+    ),
+    row(
+        "OLLAMA_NUM_PARALLEL",
+        "0",
+        "Requests a model serves at once (0 = automatic)",
+    ),
+    row(
+        "OLLAMA_MAX_QUEUE",
+        "512",
+        "Requests that may wait for a model to load",
+    ),
+    row(
+        "OLLAMA_FLASH_ATTENTION",
+        "automatic",
+        "Flash attention on or off",
+    ),
+    row(
+        "OLLAMA_KV_CACHE_TYPE",
+        "f16",
+        "Type of the KV cache: f16, q8_0, q4_0",
+    ),
+    row("OLLAMA_GPU_OVERHEAD", "0", "Bytes kept free on each GPU"),
+    row(
+        "OLLAMA_NOPRUNE",
+        "false",
+        "Keep blobs that no model uses at start",
+    ),
+    row(
+        "OLLAMA_GO_TEMPLATE",
+        "automatic",
+        "Use a model's TEMPLATE (true) or its GGUF chat template (false)",
+    ),
+    row(
+        "OLLAMA_ORIGINS",
+        "",
+        "More origins that browsers may call from, comma-separated",
+    ),
+    row("OLLAMA_DEBUG", "0", "More log lines: 1 = debug, 2 = trace"),
+    row(
+        "DROVER_REGISTRY_MIRRORS",
+        "",
+        "Registries asked before the default one, comma-separated",
+    ),
+    row(
+        "DROVER_STATE_DIR",
+        "~/.local/state/drover",
+        "drover's own state",
+    ),
+    row(
+        "DROVER_MAX_BODY",
+        "268435456",
+        "Largest request body in bytes",
+    ),
+    row(
+        "DROVER_GRACE",
+        "10s",
+        "How long streams may run on after SIGTERM",
+    ),
+    row(
+        "DROVER_RUNNER_TIMEOUT",
+        "2m",
+        "A runner that is silent for this long is restarted",
+    ),
+];
+
+/// Variables of Ollama that change nothing here, with the reason.
+pub(super) const WITHOUT_EFFECT: &[(&str, &str)] = &[
+    (
+        "OLLAMA_SCHED_SPREAD",
+        "models are placed whole or split by llama.cpp",
+    ),
+    (
+        "OLLAMA_LLM_LIBRARY",
+        "the back ends are chosen when drover is built or by the hardware",
+    ),
+    ("OLLAMA_REMOTES", "there are no cloud models"),
+    ("OLLAMA_IGPU_ENABLE", "llama.cpp chooses the devices"),
+    (
+        "OLLAMA_VULKAN",
+        "the back ends are chosen when drover is built",
+    ),
+    ("OLLAMA_TMPDIR", "obsolete"),
+    ("OLLAMA_RUNNERS_DIR", "obsolete"),
+    ("OLLAMA_NEW_ENGINE", "obsolete"),
+    ("OLLAMA_MAX_VRAM", "obsolete"),
+    ("OLLAMA_INTEL_GPU", "obsolete"),
+    ("OLLAMA_MULTIUSER_CACHE", "obsolete"),
+    ("OLLAMA_NEW_ESTIMATES", "obsolete"),
+];
+
+const fn row(name: &'static str, default: &'static str, doc: &'static str) -> Variable {
+    Variable { name, default, doc }
+}
