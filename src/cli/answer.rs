@@ -19,6 +19,7 @@ pub(super) struct AnswerView {
     ui: Ui,
     hide_thinking: bool,
     spinner: Option<Spinner>,
+    word_wrap: bool,
     wrapper: Wrapper,
     /// Thinking is being shown; true = its text so far ends with a newline.
     thinking: Option<bool>,
@@ -27,16 +28,12 @@ pub(super) struct AnswerView {
 impl AnswerView {
     /// Starts with a spinner.
     pub(super) fn new(ui: Ui, session: &Session) -> Self {
-        let width = if session.word_wrap {
-            ui.stdout_width()
-        } else {
-            None
-        };
         Self {
             ui,
+            word_wrap: session.word_wrap,
             hide_thinking: session.hide_thinking,
             spinner: Some(Spinner::start(ui, "")),
-            wrapper: Wrapper::new(width),
+            wrapper: Wrapper::default(),
             thinking: None,
         }
     }
@@ -51,8 +48,7 @@ impl AnswerView {
             self.ui.out(opening(self.ui.colors_stdout()))?;
         }
         self.thinking = Some(text.ends_with('\n'));
-        let wrapped = self.wrapper.push(text);
-        self.ui.out(&wrapped)
+        self.wrapped(text)
     }
 
     /// Shows the next piece of the answer.
@@ -61,8 +57,7 @@ impl AnswerView {
             return Ok(());
         }
         self.end_thinking()?;
-        let wrapped = self.wrapper.push(text);
-        self.ui.out(&wrapped)
+        self.wrapped(text)
     }
 
     /// Shows calls of tools, which nobody offered.
@@ -82,6 +77,15 @@ impl AnswerView {
             self.ui.out(RESET)?;
         }
         self.ui.out("\n\n")
+    }
+
+    /// Writes text, wrapped for the width that the terminal has by now.
+    fn wrapped(&mut self, text: &str) -> io::Result<()> {
+        if self.word_wrap {
+            self.wrapper.set_width(self.ui.stdout_width());
+        }
+        let wrapped = self.wrapper.push(text);
+        self.ui.out(&wrapped)
     }
 
     fn end_thinking(&mut self) -> io::Result<()> {

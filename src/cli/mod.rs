@@ -133,9 +133,11 @@ fn check_arity(command: &Command) -> anyhow::Result<()> {
     help::check_arity(name, args.len()).map_err(anyhow::Error::msg)
 }
 
-/// Drives a command to its end on this thread.
+/// Drives a command to its end on this thread. Connections have a thread of their own: an answer
+/// that the user stopped is hung up on also while the terminal is being read.
 fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
         .enable_all()
         .build()?;
     let result = runtime.block_on(work);

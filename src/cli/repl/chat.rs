@@ -31,7 +31,7 @@ pub(super) fn is_file(session: &Session, line: &str) -> bool {
 }
 
 /// Sends a message and shows the answer. The answer joins the conversation, the question stays in
-/// it also when the answer was interrupted.
+/// it also when the answer was interrupted, but not when the daemon refused it.
 pub(super) async fn answer(
     context: &Context,
     session: &mut Session,
@@ -53,6 +53,7 @@ pub(super) async fn answer(
     let answered = match outcome {
         Some(Err(error)) => {
             drop(view);
+            session.messages.pop();
             return recover(context, error);
         }
         Some(Ok(answered)) => Some(answered),

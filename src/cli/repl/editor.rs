@@ -1,7 +1,7 @@
 //! The line editor: keys, placeholder, history.
 
 use std::borrow::Cow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -119,12 +119,20 @@ impl LineEditor {
             return;
         };
         // A full disk costs the history, not the conversation.
-        if let Some(folder) = path.parent()
-            && fs_err::create_dir_all(folder).is_ok()
-        {
-            let _ = self.editor.save_history(path);
-        }
+        let _ = save_beside(&mut self.editor, path);
     }
+}
+
+/// Writes the history beside its file and then takes the file's place, so that a cut leaves the
+/// old one whole. Only its owner may read it.
+fn save_beside(editor: &mut Editor<Placeholder, FileHistory>, path: &Path) -> anyhow::Result<()> {
+    if let Some(folder) = path.parent() {
+        fs_err::create_dir_all(folder)?;
+    }
+    let beside = path.with_extension("tmp");
+    editor.save_history(&beside)?;
+    fs_err::rename(&beside, path)?;
+    Ok(())
 }
 
 /// Ctrl-G: hands the line to [`LineEditor::read`], which opens the editor.

@@ -35,19 +35,16 @@ pub(super) async fn run(context: &Context, session: Session) -> anyhow::Result<(
         let typed = editor.read(repl.reader.is_open())?;
         let next = match typed {
             Typed::Line(line) => {
-                let next = repl.line(&line).await?;
+                // First, so that an entry outlives whatever it leads to.
                 editor.remember(&line, repl.session.save_history);
-                next
+                repl.line(&line).await?
             }
             Typed::Interrupted => {
                 repl.reader = Reader::default();
-                context.ui.out("\nUse Ctrl + d or /bye to exit.\n")?;
+                context.ui.out_line("Use Ctrl + d or /bye to exit.")?;
                 Next::Continue
             }
-            Typed::End => {
-                context.ui.out("\n")?;
-                Next::Leave
-            }
+            Typed::End => Next::Leave,
         };
         if next == Next::Leave {
             return Ok(());

@@ -22,13 +22,10 @@ pub(crate) struct Wrapper {
 }
 
 impl Wrapper {
-    /// Wraps for a terminal of `width` columns; `None` or less than 10 means not at all.
-    pub(crate) fn new(width: Option<usize>) -> Self {
-        let width = width.filter(|columns| *columns >= MIN_WIDTH).unwrap_or(0);
-        Self {
-            width,
-            ..Self::default()
-        }
+    /// Wraps what follows for a terminal of `width` columns; `None` or less than 10 means not at
+    /// all.
+    pub(crate) fn set_width(&mut self, width: Option<usize>) {
+        self.width = width.filter(|columns| *columns >= MIN_WIDTH).unwrap_or(0);
     }
 
     /// Returns what to write for the next piece.
@@ -121,8 +118,14 @@ mod tests {
             .collect()
     }
 
+    fn wrapper(width: Option<usize>) -> Wrapper {
+        let mut wrapper = Wrapper::default();
+        wrapper.set_width(width);
+        wrapper
+    }
+
     fn wrapped(width: usize, text: &str) -> Vec<String> {
-        screen(&Wrapper::new(Some(width)).push(text))
+        screen(&wrapper(Some(width)).push(text))
     }
 
     #[test]
@@ -139,7 +142,7 @@ mod tests {
         let text = "the quick brown fox 日本語の文章 jumps over averyveryverylongword e\u{301}nd";
         let expected = wrapped(18, text);
         for (at, _) in text.char_indices() {
-            let mut wrapper = Wrapper::new(Some(18));
+            let mut wrapper = wrapper(Some(18));
             let output = format!("{}{}", wrapper.push(&text[..at]), wrapper.push(&text[at..]));
             assert_eq!(screen(&output), expected, "at {at}");
         }
@@ -156,7 +159,7 @@ mod tests {
     #[test]
     fn narrow_or_unknown_terminals_do_not_wrap() {
         let text = "one two three four five six seven";
-        assert_eq!(Wrapper::new(Some(9)).push(text), text);
-        assert_eq!(Wrapper::new(None).push(text), text);
+        assert_eq!(wrapper(Some(9)).push(text), text);
+        assert_eq!(wrapper(None).push(text), text);
     }
 }

@@ -3,4 +3,5 @@
 mod bench;
 mod doctor;
 mod models;
+mod repl;
 mod run;

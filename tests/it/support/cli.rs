@@ -7,7 +7,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 use tokio::io::AsyncWriteExt as _;
 
-use super::{BINARY, TestServer, hermetic};
+use super::{BINARY, Terminal, TestServer, hermetic};
 
 /// Longest run of one command.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -17,6 +17,7 @@ pub(crate) struct Drover {
     program: PathBuf,
     host: String,
     home: TempDir,
+    variables: Vec<(String, String)>,
 }
 
 /// What a command said.
@@ -55,7 +56,14 @@ impl Drover {
             program: PathBuf::from(BINARY),
             host: host.to_owned(),
             home: TempDir::new().unwrap(),
+            variables: Vec::new(),
         }
+    }
+
+    /// Sets a variable of the environment.
+    pub(crate) fn env(mut self, name: &str, value: &str) -> Self {
+        self.variables.push((name.to_owned(), value.to_owned()));
+        self
     }
 
     /// Runs under another name.
@@ -75,15 +83,30 @@ impl Drover {
         self.run_with(args, "").await
     }
 
-    /// Runs a command with that standard input.
-    pub(crate) async fn run_with(&self, args: &[&str], input: &str) -> Output {
+    /// Starts a command at a terminal of so many rows and columns.
+    pub(crate) fn at_terminal(&self, args: &[&str], size: (u16, u16)) -> Terminal {
+        Terminal::start(&self.command(args), self.home.path(), size)
+    }
+
+    /// Where a conversation's lines are kept.
+    pub(crate) fn history(&self) -> PathBuf {
+        self.home.path().join("state/history")
+    }
+
+    fn command(&self, args: &[&str]) -> std::process::Command {
         let command = std::process::Command::new(&self.program);
         let mut command = hermetic(command, self.home.path());
         command
             .args(args)
             .env("OLLAMA_HOST", &self.host)
+            .envs(self.variables.iter().map(|(name, value)| (name, value)))
             .current_dir(self.home.path());
-        let mut command = tokio::process::Command::from(command);
+        command
+    }
+
+    /// Runs a command with that standard input.
+    pub(crate) async fn run_with(&self, args: &[&str], input: &str) -> Output {
+        let mut command = tokio::process::Command::from(self.command(args));
         command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

@@ -9,8 +9,10 @@ pub(crate) mod process;
 pub(crate) mod real;
 mod server;
 mod settings;
+mod terminal;
 
 pub(crate) use cli::Drover;
 pub(crate) use log::Log;
 pub(crate) use server::{BINARY, TestServer, hermetic, program};
 pub(crate) use settings::{skip, variable};
+pub(crate) use terminal::Terminal;
