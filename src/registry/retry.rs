@@ -16,6 +16,7 @@ pub(super) struct Retry {
     first_delay: Duration,
     n_attempts: u32,
     n_failed: u32,
+    furthest: u64,
 }
 
 impl Retry {
@@ -24,6 +25,7 @@ impl Retry {
             first_delay,
             n_attempts: ATTEMPTS,
             n_failed: 0,
+            furthest: 0,
         }
     }
 
@@ -38,6 +40,14 @@ impl Retry {
     /// Something was achieved since the last failure.
     pub(super) fn progressed(&mut self) {
         self.n_failed = 0;
+    }
+
+    /// This much is done; counts as progress where it is more than ever before.
+    pub(super) fn reached(&mut self, furthest: u64) {
+        if furthest > self.furthest {
+            self.furthest = furthest;
+            self.progressed();
+        }
     }
 
     /// Waits before the next attempt.

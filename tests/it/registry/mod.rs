@@ -3,7 +3,10 @@
 mod fake;
 mod faults;
 mod killed;
+mod proxy;
+mod pushes;
 mod real;
+mod taker;
 
 use std::sync::Arc;
 use std::time::Duration;
