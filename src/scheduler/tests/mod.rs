@@ -1,6 +1,7 @@
 //! Scenarios of the scheduling specification §18, on the pure parts.
 
 mod memory;
+mod modelfiles;
 mod state;
 mod storm;
 
