@@ -45,6 +45,11 @@ impl RegistryError {
         }
     }
 
+    /// Whether another registry could do better: it is not about this machine.
+    pub(super) fn is_the_registrys(&self) -> bool {
+        !matches!(self, Self::Store(_) | Self::Key(_))
+    }
+
     pub(super) fn context(self, context: &'static str) -> Self {
         Self::Context {
             context,
@@ -67,15 +72,45 @@ impl From<std::io::Error> for RegistryError {
 
 impl From<reqwest::Error> for RegistryError {
     fn from(error: reqwest::Error) -> Self {
+        let host = error
+            .url()
+            .and_then(|url| url.host_str())
+            .unwrap_or_default();
         // The innermost cause says what happened, the sentences around it only where.
-        let mut cause: &dyn std::error::Error = &error;
-        while let Some(inner) = cause.source() {
-            cause = inner;
+        let mut cause: &(dyn std::error::Error + 'static) = &error;
+        loop {
+            if is_no_tls(cause) {
+                return Self::Malformed(format!(
+                    "{host} does not answer by TLS: if this registry speaks plain HTTP, say so \
+                     with `--insecure` (`\"insecure\": true` in the API)"
+                ));
+            }
+            match cause.source() {
+                Some(inner) => cause = inner,
+                None => break,
+            }
         }
         let text = cause.to_string();
-        match error.url().and_then(|url| url.host_str()) {
-            Some(host) => Self::Transport(format!("{host}: {text}")),
-            None => Self::Transport(text),
+        match host {
+            "" => Self::Transport(text),
+            host => Self::Transport(format!("{host}: {text}")),
         }
     }
+}
+
+/// Whether this says that the other side sent something else than TLS.
+fn is_no_tls(error: &(dyn std::error::Error + 'static)) -> bool {
+    use rustls::{Error, InvalidMessage};
+    let mut error = error;
+    // An I/O error's source is that of what it holds, which itself is reached only so.
+    while let Some(inner) = error
+        .downcast_ref::<std::io::Error>()
+        .and_then(std::io::Error::get_ref)
+    {
+        error = inner;
+    }
+    matches!(
+        error.downcast_ref(),
+        Some(Error::InvalidMessage(InvalidMessage::InvalidContentType))
+    )
 }

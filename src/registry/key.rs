@@ -1,11 +1,10 @@
 //! The key by which a registry knows this user (store specification §2.5, §7.3).
 
-use std::io::Write as _;
+use std::io::{ErrorKind, Write as _};
 use std::path::Path;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use fs_err::os::unix::fs::OpenOptionsExt as _;
 use rand_core::OsRng;
 use signature::Signer as _;
 use ssh_key::private::{Ed25519Keypair, KeypairData};
@@ -36,8 +35,12 @@ impl Key {
         };
         let text = match fs_err::read_to_string(path) {
             Ok(text) => text,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                return create(path).map_err(|error| failed(&error));
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                match create(path).map_err(|error| failed(&error))? {
+                    Some(key) => return Ok(key),
+                    // Another process was quicker: its key stays.
+                    None => fs_err::read_to_string(path).map_err(|error| failed(&error))?,
+                }
             }
             Err(error) => return Err(failed(&error)),
         };
@@ -73,25 +76,25 @@ impl Key {
     }
 }
 
-/// Makes a key pair and writes both halves; the private one is never readable by others.
-fn create(path: &Path) -> Result<Key, Box<dyn std::error::Error>> {
+/// Makes a key pair and writes both halves; the private one is never readable by others. `None` =
+/// there is one by now.
+fn create(path: &Path) -> Result<Option<Key>, Box<dyn std::error::Error>> {
+    let folder = path.parent().ok_or("it has no folder")?;
     let private = PrivateKey::random(&mut OsRng, Algorithm::Ed25519)?;
-    if let Some(folder) = path.parent() {
-        fs_err::create_dir_all(folder)?;
-    }
-    let temporary = path.with_extension("drover-new");
-    let mut options = fs_err::OpenOptions::new();
-    options.write(true).create(true).truncate(true).mode(0o600);
-    let mut file = options.open(&temporary)?;
+    fs_err::create_dir_all(folder)?;
+    // Readable by its owner alone, and written whole before it has its name.
+    let mut file = tempfile::NamedTempFile::new_in(folder)?;
     file.write_all(private.to_openssh(LineEnding::LF)?.as_bytes())?;
-    file.sync_all()?;
+    file.as_file().sync_all()?;
+    match file.persist_noclobber(path) {
+        Ok(_) => {}
+        Err(error) if error.error.kind() == ErrorKind::AlreadyExists => return Ok(None),
+        Err(error) => return Err(error.error.into()),
+    }
     let public = private.public_key().to_openssh()?;
     fs_err::write(path.with_extension("pub"), format!("{public}\n"))?;
-    // Another process may have been quicker: its key stays.
-    fs_err::hard_link(&temporary, path)?;
-    fs_err::remove_file(&temporary)?;
     tracing::info!(path = %path.display(), %public, "a new key was made");
-    Ok(Key::of(&private).ok_or("no ed25519 key")?)
+    Ok(Some(Key::of(&private).ok_or("no ed25519 key")?))
 }
 
 #[cfg(test)]

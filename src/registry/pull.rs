@@ -1,5 +1,6 @@
 //! Pull: manifest, blobs one after another, manifest into the store.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use tokio::sync::watch;
@@ -10,6 +11,7 @@ use super::retry::Retry;
 use super::session::Session;
 use super::{Inner, RegistryError, Teller, progress_ticks};
 use crate::model::{Digest, ModelName};
+use crate::store::Leftover;
 
 /// Fetches a model and puts it in the place of an old one of its name.
 pub(super) async fn run(
@@ -19,54 +21,99 @@ pub(super) async fn run(
     teller: Teller,
 ) -> Result<(), RegistryError> {
     teller.step("pulling manifest").await;
-    let (session, remote) = find(&inner, &name, insecure)
+    let (mut sources, remote) = find(&inner, &name, insecure)
         .await
         .map_err(|error| error.context("pull model manifest"))?;
-    let session = Arc::new(session);
     let mut pins = inner.store.pins();
     for (digest, _) in &remote.blobs {
         pins.add(*digest);
     }
-    for &(digest, size) in &remote.blobs {
-        blob(&inner, &session, (digest, size), &teller).await?;
+    let (store, blobs) = (inner.store.clone(), remote.blobs.clone());
+    tokio::task::spawn_blocking(move || store.check_room(&blobs))
+        .await
+        .map_err(std::io::Error::from)??;
+    for blob in &remote.blobs {
+        from_any(&inner, &mut sources, *blob, &teller).await?;
     }
     // Each was verified while it arrived.
     teller.step("verifying sha256 digest").await;
     teller.step("writing manifest").await;
     let store = inner.store.clone();
     let job = move || store.replace_bytes(&name, &remote.bytes, pins);
-    let was_replaced = tokio::task::spawn_blocking(job)
+    let leftover = tokio::task::spawn_blocking(job)
         .await
         .map_err(std::io::Error::from)??;
-    if was_replaced {
+    if !matches!(leftover, Leftover::None) {
         teller.step("removing unused layers").await;
+    }
+    if let Leftover::Kept(error) = leftover {
+        let status = format!("couldn't remove unused layers: {error}");
+        teller.step(&status).await;
     }
     teller.step("success").await;
     Ok(())
 }
 
-/// Asks the mirrors, then the registry itself.
+/// Asks the mirrors, then the registry itself. Returns the one that has the manifest with those
+/// that come after it.
 async fn find(
     inner: &Inner,
     name: &ModelName,
     insecure: bool,
-) -> Result<(Session, Remote), RegistryError> {
+) -> Result<(VecDeque<Arc<Session>>, Remote), RegistryError> {
     let sessions = Session::candidates(&inner.http, &inner.settings, name, insecure);
-    let n_mirrors = sessions.len() - 1;
+    let mut sessions: VecDeque<_> = sessions.into_iter().map(Arc::new).collect();
     let mut failed = RegistryError::NotFound;
-    for (index, session) in sessions.into_iter().enumerate() {
+    while let Some(session) = sessions.front() {
         let retry = Retry::short(inner.settings.first_delay);
-        match manifest::fetch(&session, retry).await {
-            Ok(remote) => return Ok((session, remote)),
+        match manifest::fetch(session, retry).await {
+            Ok(remote) => return Ok((sessions, remote)),
             Err(error) => {
-                if index < n_mirrors {
+                if sessions.len() > 1 {
                     tracing::info!(mirror = session.base(), %error, "a mirror does not have it");
                 }
                 failed = error;
             }
         }
+        sessions.pop_front();
     }
     Err(failed)
+}
+
+/// Fetches one blob from the first of the sources that has it; one that does not answer at all is
+/// not asked again.
+async fn from_any(
+    inner: &Inner,
+    sources: &mut VecDeque<Arc<Session>>,
+    wanted: (Digest, u64),
+    teller: &Teller,
+) -> Result<(), RegistryError> {
+    let (mut index, mut is_mixed) = (0, false);
+    loop {
+        let Some(session) = sources.get(index) else {
+            return Err(RegistryError::NotFound);
+        };
+        let Err(error) = blob(inner, session, wanted, teller).await else {
+            return Ok(());
+        };
+        // What a source before has sent was wrong perhaps; it is thrown away by now.
+        let is_mismatch = matches!(error, RegistryError::Mismatch { .. });
+        if is_mixed && is_mismatch {
+            is_mixed = false;
+            continue;
+        }
+        if index + 1 == sources.len() || !error.is_the_registrys() {
+            return Err(error);
+        }
+        tracing::warn!(digest = %wanted.0, mirror = session.base(), %error,
+            "a mirror fails, the next one is asked");
+        is_mixed = !is_mismatch;
+        if matches!(error, RegistryError::Exhausted(_)) {
+            sources.remove(index);
+        } else {
+            index += 1;
+        }
+    }
 }
 
 /// Waits for one blob and tells how far it is.

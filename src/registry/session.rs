@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use reqwest::header::{AUTHORIZATION, WWW_AUTHENTICATE};
-use reqwest::{Client, RequestBuilder, Response, StatusCode, Url, redirect};
+use reqwest::{Client, ClientBuilder, RequestBuilder, Response, StatusCode, Url, redirect};
 use serde::Deserialize;
 
 use super::auth::{Challenge, authorization};
@@ -26,6 +26,13 @@ pub(super) const MAX_ANSWER_BYTES: usize = 4 << 20;
 /// The connections; cheap to clone.
 #[derive(Debug, Clone)]
 pub(super) struct Http {
+    usual: Clients,
+    /// Never by a proxy: no other machine reaches what is asked for.
+    loopback: Clients,
+}
+
+#[derive(Debug, Clone)]
+struct Clients {
     /// Follows redirects; drops the token where they lead to another host.
     following: Client,
     /// Returns redirects: uploads answer with them.
@@ -36,8 +43,27 @@ impl Http {
     pub(super) fn new(settings: &Settings) -> Result<Self, RegistryError> {
         // Already installed is as good.
         let _ = rustls::crypto::ring::default_provider().install_default();
+        Ok(Self {
+            usual: Clients::new(settings, Client::builder)?,
+            loopback: Clients::new(settings, || Client::builder().no_proxy())?,
+        })
+    }
+
+    fn of(&self, address: &str) -> &Clients {
+        let url = Url::parse(address);
+        let is_loopback = url.is_ok_and(|url| is_loopback(&url));
+        if is_loopback {
+            &self.loopback
+        } else {
+            &self.usual
+        }
+    }
+}
+
+impl Clients {
+    fn new(settings: &Settings, start: impl Fn() -> ClientBuilder) -> Result<Self, RegistryError> {
         let build = |policy: redirect::Policy, silence: Option<Duration>| {
-            let builder = Client::builder()
+            let builder = start()
                 .user_agent(user_agent())
                 .connect_timeout(CONNECT_TIMEOUT)
                 // Parts come over connections of their own.
@@ -60,7 +86,7 @@ impl Http {
 /// One model on one registry.
 #[derive(Debug)]
 pub(super) struct Session {
-    http: Http,
+    http: Clients,
     /// `https://host/v2/namespace/model`
     base: String,
     tag: String,
@@ -101,7 +127,7 @@ impl Session {
     fn at(http: &Http, settings: &Settings, name: &ModelName, address: &str) -> Self {
         let address = address.trim_end_matches('/');
         Self {
-            http: http.clone(),
+            http: http.of(address).clone(),
             base: format!("{address}/v2/{}/{}", name.namespace, name.model),
             tag: name.tag.clone(),
             key: settings.key.clone(),
@@ -258,6 +284,17 @@ async fn refused(mut response: Response) -> Result<Response, RegistryError> {
     })
 }
 
+/// Whether an address is on this machine, by what it says.
+fn is_loopback(url: &Url) -> bool {
+    let host = url.host_str().unwrap_or_default();
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    let address: Result<std::net::IpAddr, _> = host.parse();
+    match address {
+        Ok(address) => address.is_loopback(),
+        Err(_) => host.eq_ignore_ascii_case("localhost"),
+    }
+}
+
 /// In Ollama's form: the public registry refuses models to versions that it finds too old.
 fn user_agent() -> String {
     let arch = if cfg!(target_arch = "aarch64") {
@@ -269,4 +306,28 @@ fn user_agent() -> String {
         "ollama/{OLLAMA_VERSION} ({arch} linux) drover/{}",
         env!("CARGO_PKG_VERSION")
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_machine_is_known_by_name_and_number() {
+        for (address, expected) in [
+            ("http://localhost:5000", true),
+            ("https://LOCALHOST", true),
+            ("http://127.0.0.9:1", true),
+            ("http://[::1]:5000", true),
+            ("http://10.0.0.1", false),
+            ("http://localhost.example", false),
+            ("http://127.0.0.1.example", false),
+        ] {
+            assert_eq!(
+                is_loopback(&Url::parse(address).unwrap()),
+                expected,
+                "{address}"
+            );
+        }
+    }
 }

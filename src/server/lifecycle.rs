@@ -5,7 +5,7 @@
 
 use std::future::IntoFuture as _;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ use super::{ServeError, middleware, router};
 use crate::client::OLLAMA_VERSION;
 use crate::config::Config;
 use crate::inference::Inference;
-use crate::registry::{self, Registry};
+use crate::registry::{self, Key, Registry};
 use crate::scheduler::SchedulerHandle;
 use crate::store::Store;
 
@@ -90,6 +90,11 @@ async fn assemble(config: Config, exe: PathBuf) -> Result<App, ServeError> {
     let settings =
         registry::Settings::new(config.registry_key.clone(), config.registry_mirrors.clone());
     let registry = Registry::new(store.clone(), settings, &tasks)?;
+    let key = config.registry_key.clone();
+    tasks
+        .spawn_blocking(move || prepare_key(&key))
+        .await
+        .map_err(std::io::Error::from)?;
     Ok(Arc::new(AppState {
         inference: Inference::new(store.clone(), scheduler.clone(), config.go_template),
         store,
@@ -100,6 +105,14 @@ async fn assemble(config: Config, exe: PathBuf) -> Result<App, ServeError> {
         tasks,
         cut_off: CancellationToken::new(),
     }))
+}
+
+/// Makes the key by which registries know this user, where there is none; its public half can then
+/// be registered. What needs no registry goes without. Blocks.
+fn prepare_key(path: &Path) {
+    if let Err(error) = Key::load_or_create(path) {
+        tracing::warn!(%error, "registries that ask for a key will refuse");
+    }
 }
 
 /// A daemon that serves.

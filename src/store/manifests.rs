@@ -139,11 +139,13 @@ impl Store {
         manifest: &Manifest,
         pins: Pins,
     ) -> Result<(), StoreError> {
-        self.replace_bytes(name, &encode(manifest)?, pins).map(drop)
+        match self.replace_bytes(name, &encode(manifest)?, pins)? {
+            Leftover::Kept(error) => Err(error),
+            Leftover::None | Leftover::Removed => Ok(()),
+        }
     }
 
-    /// [`Self::replace`] with a manifest as it was received, byte for byte. Returns whether an old
-    /// model was replaced whose blobs were looked through.
+    /// [`Self::replace`] with a manifest as it was received, byte for byte.
     ///
     /// # Errors
     /// See there; also when the bytes are no manifest.
@@ -152,13 +154,14 @@ impl Store {
         name: &ModelName,
         bytes: &[u8],
         pins: Pins,
-    ) -> Result<bool, StoreError> {
+    ) -> Result<Leftover, StoreError> {
         let name = self.resolve(name)?;
         let manifest = &parse(&self.manifest_path(&name), bytes)?;
         let _guard = self.lock()?;
-        for digest in digests_of(manifest) {
-            if !self.has_blob(&digest) {
-                return Err(StoreError::BlobNotFound(digest));
+        let new = digests_of(manifest);
+        for digest in &new {
+            if !self.has_blob(digest) {
+                return Err(StoreError::BlobNotFound(*digest));
             }
         }
         let path = self.manifest_path(&name);
@@ -167,16 +170,16 @@ impl Store {
             .and_then(|bytes| parse(&path, &bytes).ok());
         self.put(&name, bytes)?;
         drop(pins);
-        if let Some(old) = old
-            && !self
-                .inner
-                .keep_unused
-                .load(std::sync::atomic::Ordering::Relaxed)
-        {
-            self.remove_unused(&digests_of(&old))?;
-            return Ok(true);
+        let mut left = old.map(|old| digests_of(&old)).unwrap_or_default();
+        left.retain(|digest| !new.contains(digest));
+        let keep = &self.inner.keep_unused;
+        if left.is_empty() || keep.load(std::sync::atomic::Ordering::Relaxed) {
+            return Ok(Leftover::None);
         }
-        Ok(false)
+        Ok(match self.remove_unused(&left) {
+            Ok(()) => Leftover::Removed,
+            Err(error) => Leftover::Kept(error),
+        })
     }
 
     /// Reads a model's manifest.
@@ -259,6 +262,17 @@ impl Store {
         }
         Ok(())
     }
+}
+
+/// What became of the blobs that an old model had and the new one in its place has not.
+#[derive(Debug)]
+pub enum Leftover {
+    /// There are none, or they are to stay.
+    None,
+    /// Those that no other model uses were deleted.
+    Removed,
+    /// They could not be deleted; the new model is in its place.
+    Kept(StoreError),
 }
 
 fn encode(manifest: &Manifest) -> Result<Vec<u8>, StoreError> {

@@ -29,6 +29,7 @@ use crate::units::format_bytes;
 pub use blobs::BlobWriter;
 pub use check::{Checkup, Problem};
 pub use layout::free_bytes;
+pub use manifests::Leftover;
 pub use model::{ListedModel, Model};
 pub use partial::{Part, Partial};
 pub use pins::Pins;

@@ -102,6 +102,23 @@ impl Store {
         Ok(Some(partial))
     }
 
+    /// Fails unless there is room for what is missing of these blobs, given with their sizes.
+    ///
+    /// # Errors
+    /// `NoSpace`, or the folder cannot be read.
+    pub fn check_room(&self, blobs: &[(Digest, u64)]) -> Result<(), StoreError> {
+        let mut needed = 0_u64;
+        for (digest, size) in blobs {
+            if self.has_blob_of_size(digest, *size) {
+                continue;
+            }
+            let parts = self.states(digest, *size)?.unwrap_or_default();
+            let there: u64 = parts.iter().map(Part::completed).sum();
+            needed = needed.saturating_add(size - there);
+        }
+        self.check_space(needed)
+    }
+
     fn partial_path(&self, digest: &Digest) -> PathBuf {
         self.blobs_dir()
             .join(format!("{}-partial", digest.file_name()))

@@ -6,6 +6,7 @@ mod killed;
 mod proxy;
 mod pushes;
 mod real;
+mod sources;
 mod taker;
 
 use std::sync::Arc;
