@@ -8,6 +8,7 @@ mod pushes;
 mod real;
 mod sources;
 mod taker;
+mod tokens;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -10,6 +10,7 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use super::proxy::{self, Limits};
+use super::real::Registry;
 use super::taker::{Asked, Fault, Taker};
 use super::{PART, Puller, finish};
 
@@ -116,6 +117,29 @@ async fn cuts_and_refusals_at_random_cost_little() {
     println!("{n_sent} bytes arrived of {needed}, the status was asked for {n_asked} times");
     assert!(n_asked > 25, "{n_asked}");
     assert!(n_sent < needed + needed / 10, "{n_sent} of {needed}");
+}
+
+#[tokio::test]
+async fn a_real_registry_has_the_model_after_cuts() {
+    for seed in 0..8 {
+        let Some(registry) = Registry::start().await else {
+            return;
+        };
+        let mut rng = Rng::with_seed(seed);
+        let mut n_cut = 0;
+        let address = proxy::start(registry.address.clone(), move || {
+            n_cut += 1;
+            let up = (n_cut <= 4).then(|| rng.usize(5_000..300_000));
+            Limits { up, down: None }
+        });
+        let pusher = Pusher::new(&address.await);
+        pusher.push().await.unwrap();
+        let other = Puller::new();
+        other.pull(&pusher.name).await.unwrap();
+        other.check();
+        let whole = Digest::of(&model()).file_name();
+        assert!(other.blobs().contains(&whole), "seed {seed}");
+    }
 }
 
 #[tokio::test]

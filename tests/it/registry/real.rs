@@ -9,15 +9,20 @@ use super::check_store;
 use crate::support::{Drover, Log, TestServer, models, skip, variable};
 
 /// A registry that ends with this value.
-struct Registry {
+pub(super) struct Registry {
     child: Child,
-    address: String,
+    pub(super) address: String,
     _folder: TempDir,
 }
 
 impl Registry {
     /// `None` where there is none.
-    async fn start() -> Option<Self> {
+    pub(super) async fn start() -> Option<Self> {
+        Self::with("").await
+    }
+
+    /// The same with more settings, in YAML.
+    pub(super) async fn with(settings: &str) -> Option<Self> {
         let folder = TempDir::new().unwrap();
         let config = folder.path().join("config.yml");
         let root = folder.path().join("data");
@@ -25,7 +30,7 @@ impl Registry {
             &config,
             format!(
                 "version: 0.1\nlog: {{level: info}}\nstorage: {{filesystem: {{rootdirectory: {}}}, \
-                 delete: {{enabled: true}}}}\nhttp: {{addr: '127.0.0.1:0'}}\n",
+                 delete: {{enabled: true}}}}\nhttp: {{addr: '127.0.0.1:0'}}\n{settings}\n",
                 root.display()
             ),
         )
@@ -68,7 +73,7 @@ impl Drop for Registry {
     }
 }
 
-async fn transfer(server: &TestServer, path: &str, name: &str) -> Vec<Value> {
+pub(super) async fn transfer(server: &TestServer, path: &str, name: &str) -> Vec<Value> {
     let body = json!({"model": name, "insecure": true});
     let steps = server.post(path, &body).await.ok().lines();
     assert_eq!(steps.last().unwrap()["status"], "success", "{steps:?}");
