@@ -5,6 +5,7 @@ mod child;
 mod embed;
 mod generate;
 mod pool;
+mod storm;
 
 use std::collections::HashMap;
 use std::io::Write;

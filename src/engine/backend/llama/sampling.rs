@@ -15,6 +15,7 @@ use llama_cpp_2::token::logit_bias::LlamaLogitBias;
 
 use super::gate::Gate;
 use super::grammar::Grammar;
+use crate::engine::backend::shortlist::Shortlist;
 use crate::engine::backend::{BackendError, SamplerSpec};
 use crate::protocol::{SamplingParams, Token};
 
@@ -40,6 +41,8 @@ enum Kind {
     Best,
     Chain {
         chain: LlamaSampler,
+        /// Where the chain has a top-k, the tokens that it can choose from.
+        shortlist: Option<Shortlist>,
         /// Kept for its memory.
         candidates: LlamaTokenDataArray,
     },
@@ -52,7 +55,8 @@ impl Sampler {
         grammar: Option<Grammar>,
     ) -> Result<Self, BackendError> {
         check(spec.params)?;
-        let samplers = samplers(&model, spec);
+        let biases = biases(&model, spec.params);
+        let samplers = samplers(model.n_vocab(), &biases, spec);
         // An end-to-end greedy chain is its last sampler, which is what `Best` does.
         let kind = if spec.params.temperature <= 0.0 && samplers.len() == 1 && grammar.is_none() {
             Kind::Best
@@ -61,8 +65,13 @@ impl Sampler {
             let seen = window(spec).min(spec.prompt.len());
             let seen = &spec.prompt[spec.prompt.len() - seen..];
             chain.accept_many(seen.iter().map(|token| LlamaToken(*token)));
+            let mut shortlist = shortlist(&biases, spec);
+            if let Some(shortlist) = &mut shortlist {
+                seen.iter().for_each(|token| shortlist.accept(*token));
+            }
             Kind::Chain {
                 chain,
+                shortlist,
                 candidates: LlamaTokenDataArray::new(Vec::new(), false),
             }
         };
@@ -117,8 +126,12 @@ impl Kind {
     ) -> Result<Token, BackendError> {
         let token = match self {
             Self::Best => best(logits),
-            Self::Chain { chain, candidates } => {
-                fill(candidates, logits, grammar)?;
+            Self::Chain {
+                chain,
+                shortlist,
+                candidates,
+            } => {
+                fill(candidates, logits, shortlist.as_mut(), grammar)?;
                 chain.apply(candidates);
                 candidates.selected_token().map(|token| token.0)
             }
@@ -128,8 +141,14 @@ impl Kind {
 
     /// Goes on by a token.
     fn accept(&mut self, token: Token) {
-        if let Self::Chain { chain, .. } = self {
+        if let Self::Chain {
+            chain, shortlist, ..
+        } = self
+        {
             chain.accept(LlamaToken(token));
+            if let Some(shortlist) = shortlist {
+                shortlist.accept(token);
+            }
         }
     }
 }
@@ -149,13 +168,11 @@ fn check(params: &SamplingParams) -> Result<(), BackendError> {
     Err(BackendError(reason.to_owned()))
 }
 
-fn samplers(model: &LlamaModel, spec: &SamplerSpec<'_>) -> Vec<LlamaSampler> {
+fn samplers(n_vocab: i32, biases: &[LlamaLogitBias], spec: &SamplerSpec<'_>) -> Vec<LlamaSampler> {
     let params = spec.params;
-    let n_vocab = model.n_vocab();
     let mut samplers = Vec::new();
-    let biases = biases(model, params);
     if !biases.is_empty() {
-        samplers.push(LlamaSampler::logit_bias(n_vocab, &biases));
+        samplers.push(LlamaSampler::logit_bias(n_vocab, biases));
     }
     let window = i32::try_from(window(spec)).unwrap_or(i32::MAX);
     if penalizes(params) && window > 0 {
@@ -187,6 +204,20 @@ fn samplers(model: &LlamaModel, spec: &SamplerSpec<'_>) -> Vec<LlamaSampler> {
     let seed = params.seed.unwrap_or_else(|| fastrand::u32(..));
     samplers.push(LlamaSampler::dist(seed));
     samplers
+}
+
+/// For a chain that begins with biases, penalties and a top-k.
+fn shortlist(biases: &[LlamaLogitBias], spec: &SamplerSpec<'_>) -> Option<Shortlist> {
+    let params = spec.params;
+    let top_k = usize::try_from(params.top_k)
+        .ok()
+        .filter(|top_k| *top_k > 0)?;
+    if params.temperature <= 0.0 {
+        return None;
+    }
+    let biased = biases.iter().map(|bias| bias.token().0).collect();
+    let n_recent = if penalizes(params) { window(spec) } else { 0 };
+    Some(Shortlist::new(top_k, biased, n_recent))
 }
 
 /// The request's biases, and the model's own list of tokens that are never output.
@@ -229,12 +260,21 @@ fn best(logits: &[f32]) -> Option<Token> {
 fn fill(
     candidates: &mut LlamaTokenDataArray,
     logits: &[f32],
+    shortlist: Option<&mut Shortlist>,
     grammar: Option<&mut Grammar>,
 ) -> Result<(), BackendError> {
     candidates.selected = None;
     candidates.sorted = false;
     candidates.data.clear();
     let Some(grammar) = grammar else {
+        if let Some(found) = shortlist.and_then(|shortlist| shortlist.find(logits)) {
+            let found = found.iter().filter_map(|&token| {
+                let logit = logits.get(usize::try_from(token).ok()?)?;
+                Some(LlamaTokenData::new(LlamaToken(token), *logit, 0.0))
+            });
+            candidates.data.extend(found);
+            return Ok(());
+        }
         let all = (0..).zip(logits);
         let all = all.map(|(token, logit)| LlamaTokenData::new(LlamaToken(token), *logit, 0.0));
         candidates.data.extend(all);
@@ -247,4 +287,64 @@ fn fill(
         }
     });
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const N_VOCAB: i32 = 50_000;
+
+    /// A chain as requests get it by default, over a made-up vocabulary.
+    fn chain(spec: &SamplerSpec<'_>, with_shortlist: bool) -> Kind {
+        let biases = [
+            LlamaLogitBias::new(LlamaToken(7), 30.0),
+            LlamaLogitBias::new(LlamaToken(8), f32::NEG_INFINITY),
+        ];
+        Kind::Chain {
+            chain: LlamaSampler::chain(samplers(N_VOCAB, &biases, spec), true),
+            shortlist: with_shortlist.then(|| shortlist(&biases, spec).unwrap()),
+            candidates: LlamaTokenDataArray::new(Vec::new(), false),
+        }
+    }
+
+    #[test]
+    fn the_shortlist_picks_what_the_whole_vocabulary_picks() {
+        let mut random = fastrand::Rng::with_seed(5);
+        for (top_k, presence_penalty) in [(1, 0.0), (40, 0.0), (40, 1.5), (200, -2.0)] {
+            let params = SamplingParams {
+                top_k,
+                presence_penalty,
+                repeat_penalty: 1.3,
+                repeat_last_n: 32,
+                temperature: 1.5,
+                top_p: 0.98,
+                seed: Some(9),
+                ..SamplingParams::default()
+            };
+            let exempt = crate::protocol::Exempt::default();
+            let spec = SamplerSpec {
+                params: &params,
+                constraint: None,
+                exempt: &exempt,
+                prompt: &[],
+                n_ctx: 1000,
+            };
+            let (mut short, mut whole) = (chain(&spec, true), chain(&spec, false));
+            let mut n_different = std::collections::HashSet::new();
+            for _ in 0..200 {
+                let logits: Vec<f32> = (0..N_VOCAB).map(|_| random.f32() * 24.0 - 12.0).collect();
+                let token = short.choose(&logits, None).unwrap();
+                assert_eq!(token, whole.choose(&logits, None).unwrap(), "top_k {top_k}");
+                let Kind::Chain { candidates, .. } = &short else {
+                    unreachable!()
+                };
+                assert!(candidates.data.len() < 2_000, "the short way was taken");
+                n_different.insert(token);
+                short.accept(token);
+                whole.accept(token);
+            }
+            assert!(n_different.len() > 5 || top_k == 1);
+        }
+    }
 }

@@ -1,0 +1,120 @@
+//! The tokens that a top-k sampler can choose from, without an array of the whole vocabulary.
+//!
+//! llama.cpp's samplers work on an array of 12 bytes for each token of the vocabulary, which costs
+//! more than all that follows. Where a top-k comes, only a few dozen of them can matter.
+
+use std::collections::VecDeque;
+
+use crate::protocol::Token;
+
+/// Logits whose maximum is looked at together: enough for the compiler's vector code, and few to
+/// look through one by one.
+const BLOCK: usize = 64;
+
+/// Finds the tokens that are among the best `top_k` after biases and penalties.
+///
+/// These change the logits of known tokens only, at most `changed`: of the others, those among the
+/// best `top_k` are also among the best `top_k + changed` of the raw logits. So all of these and all
+/// the changed ones are enough, and the chain that follows gives the same result as with the whole
+/// vocabulary (but for the order of equal logits, which is chance in llama.cpp, too).
+#[derive(Debug)]
+pub(crate) struct Shortlist {
+    top_k: usize,
+    /// Tokens with a bias.
+    biased: Vec<Token>,
+    /// Tokens that the penalties look back on, the newest last.
+    recent: VecDeque<Token>,
+    n_recent: usize,
+    /// Maxima of the blocks; kept for its memory, as are the next two.
+    maxima: Vec<f32>,
+    ranked: Vec<f32>,
+    found: Vec<Token>,
+}
+
+impl Shortlist {
+    /// `n_recent` tokens are remembered for the penalties, 0 = there are none.
+    pub(crate) fn new(top_k: usize, biased: Vec<Token>, n_recent: usize) -> Self {
+        Self {
+            top_k,
+            biased,
+            recent: VecDeque::new(),
+            n_recent,
+            maxima: Vec::new(),
+            ranked: Vec::new(),
+            found: Vec::new(),
+        }
+    }
+
+    /// Remembers a token of the prompt or the answer.
+    pub(crate) fn accept(&mut self, token: Token) {
+        if self.n_recent == 0 {
+            return;
+        }
+        if self.recent.len() == self.n_recent {
+            self.recent.pop_front();
+        }
+        self.recent.push_back(token);
+    }
+
+    /// The tokens, in ascending order; `None` where looking for them would not pay or their number
+    /// is not certain (a logit that is no number).
+    pub(crate) fn find(&mut self, logits: &[f32]) -> Option<&[Token]> {
+        let n_wanted = self.top_k + self.biased.len() + self.recent.len();
+        let n_blocks = logits.len() / BLOCK;
+        if n_wanted == 0 || n_wanted > n_blocks / 2 {
+            return None;
+        }
+        self.maxima.clear();
+        self.maxima.extend(logits.chunks(BLOCK).map(highest));
+        self.ranked.clone_from(&self.maxima);
+        let (_, &mut least, _) = self
+            .ranked
+            .select_nth_unstable_by(n_wanted - 1, |a, b| b.total_cmp(a));
+        if !least.is_finite() {
+            return None;
+        }
+        self.found.clear();
+        // At least `n_wanted` blocks have such a logit, so that none below can be among the best.
+        for (index, block) in logits.chunks(BLOCK).enumerate() {
+            if self.maxima[index] < least {
+                continue;
+            }
+            let first = index * BLOCK;
+            let tokens = block.iter().enumerate();
+            let tokens = tokens.filter(|&(_, &logit)| logit >= least);
+            let tokens = tokens.map(|(offset, _)| Token::try_from(first + offset));
+            self.found.extend(tokens.flatten());
+        }
+        let changed = self.biased.iter().chain(&self.recent).copied();
+        let known = changed.filter(|&token| usize::try_from(token).is_ok_and(|t| t < logits.len()));
+        self.found.extend(known);
+        self.found.sort_unstable();
+        self.found.dedup();
+        Some(&self.found)
+    }
+}
+
+/// The highest logit of a block; not a number when one of them is none.
+fn highest(block: &[f32]) -> f32 {
+    // Eight at once, so that the compiler has something to do in parallel.
+    let mut lanes = [f32::NEG_INFINITY; 8];
+    let (eights, rest) = block.as_chunks::<8>();
+    let mut sum = 0.0_f32;
+    for eight in eights {
+        for (lane, &logit) in lanes.iter_mut().zip(eight) {
+            *lane = if logit > *lane { logit } else { *lane };
+            sum += logit * 0.0;
+        }
+    }
+    let highest = lanes
+        .iter()
+        .chain(rest)
+        .copied()
+        .fold(f32::NEG_INFINITY, f32::max);
+    // Infinite logits are of no harm, but rare enough to be left to the long way.
+    if sum.is_nan() || rest.iter().any(|logit| logit.is_nan()) {
+        f32::NAN
+    } else {
+        highest
+    }
+}
