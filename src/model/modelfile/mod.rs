@@ -37,6 +37,19 @@ pub struct Command {
 pub enum ModelfileError {
     #[error("{0}")]
     Syntax(String),
+    /// Ends inside the instruction that begins on this line (1-based); Ollama's text has no line.
+    #[error("{text}")]
+    Unfinished { line: usize, text: String },
+}
+
+impl ModelfileError {
+    /// The text, with the line also where Ollama's has none.
+    pub fn with_line(&self) -> String {
+        match self {
+            Self::Syntax(text) => text.clone(),
+            Self::Unfinished { line, text } => format!("(line {line}): {text}"),
+        }
+    }
 }
 
 /// All instructions, lower case.

@@ -32,19 +32,21 @@ fn command(cursor: &mut Cursor<'_>) -> Result<Command, ModelfileError> {
     let (word, end) = cursor.word(|c| c.is_ascii_alphabetic());
     let name = word.to_ascii_lowercase();
     match end {
-        None => return Err(syntax(UNEXPECTED_EOF)),
+        None => return Err(unfinished(line, UNEXPECTED_EOF)),
         Some(c) if is_blank(c) && INSTRUCTIONS.contains(&name.as_str()) => {}
         Some(_) => return Err(at_line(cursor, BAD_INSTRUCTION)),
     }
     let key = match name.as_str() {
-        "parameter" => key(cursor, |c| c.is_ascii_alphanumeric() || c == '_')?,
-        "message" => key(cursor, |c| c.is_ascii_alphabetic())?,
+        "parameter" => key(cursor, line, |c| c.is_ascii_alphanumeric() || c == '_')?,
+        "message" => key(cursor, line, |c| c.is_ascii_alphabetic())?,
         _ => String::new(),
     };
     if name == "message" && !ROLES.contains(&key.as_str()) {
         return Err(at_line(cursor, BAD_ROLE));
     }
-    let value = cursor.value().ok_or_else(|| syntax(UNEXPECTED_EOF))?;
+    let value = cursor
+        .value()
+        .ok_or_else(|| unfinished(line, UNEXPECTED_EOF))?;
     Ok(Command {
         name,
         key,
@@ -53,19 +55,28 @@ fn command(cursor: &mut Cursor<'_>) -> Result<Command, ModelfileError> {
     })
 }
 
-/// A word between blanks; unlike in Ollama any run of them may stand in front.
-fn key(cursor: &mut Cursor<'_>, test: impl Fn(char) -> bool) -> Result<String, ModelfileError> {
+/// A word between blanks of the instruction on `line`; unlike in Ollama any run of them may stand in front.
+fn key(
+    cursor: &mut Cursor<'_>,
+    line: usize,
+    test: impl Fn(char) -> bool,
+) -> Result<String, ModelfileError> {
     cursor.skip_while(is_blank);
     let (word, end) = cursor.word(test);
     match end {
         Some(c) if is_blank(c) => Ok(word),
-        Some(_) => Err(syntax(format!("{UNEXPECTED_EOF}: {word}"))),
-        None => Err(syntax(UNEXPECTED_EOF)),
+        Some(_) => Err(unfinished(line, format!("{UNEXPECTED_EOF}: {word}"))),
+        None => Err(unfinished(line, UNEXPECTED_EOF)),
     }
 }
 
 fn syntax(text: impl Into<String>) -> ModelfileError {
     ModelfileError::Syntax(text.into())
+}
+
+fn unfinished(line: usize, text: impl Into<String>) -> ModelfileError {
+    let text = text.into();
+    ModelfileError::Unfinished { line, text }
 }
 
 fn at_line(cursor: &Cursor<'_>, text: &str) -> ModelfileError {

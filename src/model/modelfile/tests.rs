@@ -15,10 +15,7 @@ fn check_value(line: &str, value: &str) {
 
 #[track_caller]
 fn check_error(text: &str, error: &str) {
-    assert_eq!(
-        Modelfile::parse(text),
-        Err(ModelfileError::Syntax(error.to_owned()))
-    );
+    assert_eq!(Modelfile::parse(text).unwrap_err().to_string(), error);
 }
 
 #[test]
@@ -53,6 +50,18 @@ fn errors() {
     );
     check_error("FROM x\nSYSTEM \"open", "unexpected EOF");
     check_error("# FROM x", "no FROM line");
+}
+
+#[test]
+fn what_is_unfinished_has_a_line_too() {
+    for (text, error) in [
+        ("FROM", "(line 1): unexpected EOF"),
+        ("FROM x\n\nPARAMETER a-b c", "(line 3): unexpected EOF: a"),
+        ("FROM x\nSYSTEM \"open\nand\non", "(line 2): unexpected EOF"),
+        ("# FROM x", "no FROM line"),
+    ] {
+        assert_eq!(Modelfile::parse(text).unwrap_err().with_line(), error);
+    }
 }
 
 #[test]

@@ -1,7 +1,11 @@
 //! The commands as scripts use them; the texts are Ollama's, because scripts read them.
 
 mod bench;
+mod create;
 mod doctor;
+mod json;
 mod models;
+mod names;
+mod progress;
 mod repl;
 mod run;

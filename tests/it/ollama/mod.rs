@@ -6,6 +6,7 @@ mod bad_input;
 mod clients;
 mod concurrency;
 mod faults;
+mod killed;
 mod language;
 mod loading;
 mod models;

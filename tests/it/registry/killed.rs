@@ -6,9 +6,9 @@ use rustix::process::Signal;
 use serde_json::json;
 use tempfile::TempDir;
 
-use super::check_store;
 use super::fake::{Fake, Fault};
 use crate::support::TestServer;
+use crate::support::check_store;
 
 /// Bytes of the model; sent in about four seconds.
 const SIZE: usize = 4 << 20;

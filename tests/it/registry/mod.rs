@@ -20,6 +20,8 @@ use futures_util::StreamExt as _;
 use tempfile::TempDir;
 use tokio_util::task::TaskTracker;
 
+use crate::support::check_store;
+
 /// Longest wait for a transfer.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -85,28 +87,4 @@ async fn finish(steps: Steps) -> Result<Vec<String>, String> {
         .expect("it hangs");
     let steps: Result<Vec<String>, _> = steps.into_iter().collect();
     steps.map_err(|error| error.to_string())
-}
-
-/// Fails unless every blob is what its name says, and every manifest's blobs are there.
-fn check_store(models: &std::path::Path) {
-    let store = Store::open(models).unwrap();
-    for entry in fs_err::read_dir(models.join("blobs")).unwrap() {
-        let path = entry.unwrap().path();
-        let name = path.file_name().unwrap().to_str().unwrap();
-        if !name.contains("partial") && name.len() == 71 {
-            let content = fs_err::read(&path).unwrap();
-            assert_eq!(drover::model::Digest::of(&content).file_name(), name);
-        }
-    }
-    for listed in store.list().unwrap() {
-        let manifest = store.manifest(&listed.name).unwrap();
-        for layer in manifest.blobs() {
-            let digest = layer.digest.parse().unwrap();
-            assert!(
-                store.has_blob_of_size(&digest, layer.size),
-                "{}",
-                layer.digest
-            );
-        }
-    }
 }

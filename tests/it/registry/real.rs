@@ -5,7 +5,7 @@ use std::process::{Child, Command, Stdio};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::check_store;
+use crate::support::check_store;
 use crate::support::{Drover, Log, TestServer, models, skip, variable};
 
 /// A registry that ends with this value.

@@ -9,10 +9,12 @@ pub(crate) mod process;
 pub(crate) mod real;
 mod server;
 mod settings;
+mod store;
 mod terminal;
 
 pub(crate) use cli::Drover;
 pub(crate) use log::Log;
 pub(crate) use server::{BINARY, TestServer, hermetic, program};
 pub(crate) use settings::{skip, variable};
+pub(crate) use store::check_store;
 pub(crate) use terminal::Terminal;

@@ -10,7 +10,7 @@ use crate::cli::args::CreateArgs;
 use crate::cli::context::Context;
 use crate::cli::ui::progress::{BarNames, ProgressView};
 use crate::model::ModelName;
-use crate::model::modelfile::Modelfile;
+use crate::model::modelfile::{Command, Modelfile};
 
 /// Makes the named model.
 pub(crate) async fn run(context: &Context, args: &CreateArgs) -> anyhow::Result<()> {
@@ -23,8 +23,7 @@ pub(crate) async fn run(context: &Context, args: &CreateArgs) -> anyhow::Result<
     if args.experimental {
         anyhow::bail!("--experimental is not supported: import safetensors without it");
     }
-    let (text, folder) = read_modelfile(args.file.as_deref())?;
-    let modelfile = Modelfile::parse(&text)?;
+    let (modelfile, folder) = read_modelfile(args.file.as_deref())?;
     let mut plan = request::plan(&modelfile, &folder, context.config.home.as_deref())?;
     for warning in &plan.warnings {
         context.ui.out_line(warning)?;
@@ -47,25 +46,42 @@ pub(crate) async fn run(context: &Context, args: &CreateArgs) -> anyhow::Result<
     Ok(())
 }
 
-/// Returns the Modelfile's text and the folder that its paths are relative to. Without a file,
-/// the current folder is the model.
-fn read_modelfile(file: Option<&str>) -> anyhow::Result<(String, PathBuf)> {
+/// Returns the Modelfile and the folder that its paths are relative to. Without a file, the
+/// current folder is the model.
+fn read_modelfile(file: Option<&str>) -> anyhow::Result<(Modelfile, PathBuf)> {
     let path = Path::new(file.unwrap_or("Modelfile"));
     if file == Some("-") {
         let mut bytes = Vec::new();
         std::io::Read::read_to_end(&mut std::io::stdin(), &mut bytes)?;
-        return Ok((decode(&bytes), PathBuf::from(".")));
+        return Ok((parse(&bytes)?, PathBuf::from(".")));
     }
     let bytes = match fs_err::read(path) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
         Err(_) if file.is_some() => anyhow::bail!("specified Modelfile wasn't found"),
-        Err(_) => b"FROM .".to_vec(),
+        Err(_) => return Ok((current_folder(), PathBuf::from("."))),
     };
     let folder = path
         .parent()
         .filter(|folder| !folder.as_os_str().is_empty());
-    Ok((decode(&bytes), folder.unwrap_or(Path::new(".")).to_owned()))
+    let folder = folder.unwrap_or(Path::new(".")).to_owned();
+    Ok((parse(&bytes)?, folder))
+}
+
+fn parse(bytes: &[u8]) -> anyhow::Result<Modelfile> {
+    Modelfile::parse(&decode(bytes)).map_err(|error| anyhow::Error::msg(error.with_line()))
+}
+
+/// `FROM .`, which stands on no line.
+fn current_folder() -> Modelfile {
+    let from = Command {
+        name: "from".to_owned(),
+        value: ".".to_owned(),
+        ..Command::default()
+    };
+    Modelfile {
+        commands: vec![from],
+    }
 }
 
 /// Decodes UTF-8, or UTF-16 with a byte order mark; the mark goes.

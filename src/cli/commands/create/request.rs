@@ -32,7 +32,12 @@ pub(super) fn plan(
 ) -> anyhow::Result<Plan> {
     let mut plan = Plan::default();
     for command in &modelfile.commands {
-        plan.add(command, folder, home)?;
+        let added = plan.add(command, folder, home);
+        // The line is what the user looks for; a file that does not exist has none.
+        match added {
+            Err(error) if command.line > 0 => anyhow::bail!("(line {}): {error}", command.line),
+            added => added?,
+        }
     }
     if !plan.licenses.is_empty() {
         plan.request.license = Some(StringOrList::Many(std::mem::take(&mut plan.licenses)));
@@ -57,13 +62,9 @@ impl Plan {
             "message" => request.messages.push(Message::text(&command.key, value)),
             "parameter" => {
                 let warning = add_parameter(&mut request.parameters, &command.key, value);
-                // The line is what the user looks for.
-                let warning = warning.map_err(|text| {
-                    anyhow::Error::msg(format!("(line {}): {text}", command.line))
-                })?;
-                self.warnings.extend(warning);
+                self.warnings.extend(warning.map_err(anyhow::Error::msg)?);
             }
-            other => anyhow::bail!("(line {}): unknown command \"{other}\"", command.line),
+            other => anyhow::bail!("unknown command \"{other}\""),
         }
         Ok(())
     }
@@ -190,7 +191,7 @@ mod tests {
         let error = planned(&[command("adapter", "", "a.gguf")]).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "stat /no/such/folder/a.gguf: no such file or directory"
+            "(line 7): stat /no/such/folder/a.gguf: no such file or directory"
         );
     }
 
@@ -207,7 +208,9 @@ mod tests {
         let error = plan(&modelfile, folder.path(), None)
             .unwrap_err()
             .to_string();
-        assert!(error.starts_with("DRAFT must not reference the same local path as FROM: "));
+        assert!(
+            error.starts_with("(line 7): DRAFT must not reference the same local path as FROM: ")
+        );
     }
 
     #[test]
