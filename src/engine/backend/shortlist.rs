@@ -65,7 +65,9 @@ impl Shortlist {
             return None;
         }
         self.maxima.clear();
-        self.maxima.extend(logits.chunks(BLOCK).map(highest));
+        for block in logits.chunks(BLOCK) {
+            self.maxima.push(highest(block)?);
+        }
         self.ranked.clone_from(&self.maxima);
         let (_, &mut least, _) = self
             .ranked
@@ -94,27 +96,13 @@ impl Shortlist {
     }
 }
 
-/// The highest logit of a block; not a number when one of them is none.
-fn highest(block: &[f32]) -> f32 {
-    // Eight at once, so that the compiler has something to do in parallel.
-    let mut lanes = [f32::NEG_INFINITY; 8];
-    let (eights, rest) = block.as_chunks::<8>();
-    let mut sum = 0.0_f32;
-    for eight in eights {
-        for (lane, &logit) in lanes.iter_mut().zip(eight) {
-            *lane = if logit > *lane { logit } else { *lane };
-            sum += logit * 0.0;
-        }
+/// The highest logit of a block; `None` when one of them is no number.
+fn highest(block: &[f32]) -> Option<f32> {
+    // No branch inside, so that the compiler can look at several at once.
+    let (mut highest, mut is_nan) = (f32::NEG_INFINITY, false);
+    for &logit in block {
+        highest = highest.max(logit);
+        is_nan |= logit.is_nan();
     }
-    let highest = lanes
-        .iter()
-        .chain(rest)
-        .copied()
-        .fold(f32::NEG_INFINITY, f32::max);
-    // Infinite logits are of no harm, but rare enough to be left to the long way.
-    if sum.is_nan() || rest.iter().any(|logit| logit.is_nan()) {
-        f32::NAN
-    } else {
-        highest
-    }
+    (!is_nan).then_some(highest)
 }

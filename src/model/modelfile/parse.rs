@@ -55,7 +55,8 @@ fn command(cursor: &mut Cursor<'_>) -> Result<Command, ModelfileError> {
     })
 }
 
-/// A word between blanks of the instruction on `line`; unlike in Ollama any run of them may stand in front.
+/// A word between blanks of the instruction on `line`; unlike in Ollama any run of them may stand
+/// in front.
 fn key(
     cursor: &mut Cursor<'_>,
     line: usize,

@@ -6,7 +6,8 @@ use axum::response::IntoResponse as _;
 
 use crate::support::Drover;
 
-/// The lines of a pull, with the time before each in milliseconds.
+/// The lines of a pull, with the time before each in milliseconds: there is no rate where no time
+/// has passed.
 const STEPS: &[(u64, &str)] = &[
     (0, r#"{"status":"pulling manifest"}"#),
     (
