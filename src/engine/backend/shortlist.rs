@@ -98,11 +98,17 @@ impl Shortlist {
 
 /// The highest logit of a block; `None` when one of them is no number.
 fn highest(block: &[f32]) -> Option<f32> {
-    // No branch inside, so that the compiler can look at several at once.
-    let (mut highest, mut is_nan) = (f32::NEG_INFINITY, false);
-    for &logit in block {
-        highest = highest.max(logit);
-        is_nan |= logit.is_nan();
+    // Several maxima side by side: one alone would wait for itself at every logit.
+    let mut lanes = [f32::NEG_INFINITY; 16];
+    let (whole, rest) = block.as_chunks::<16>();
+    let mut is_nan = false;
+    for logits in whole {
+        for (lane, &logit) in lanes.iter_mut().zip(logits) {
+            *lane = if logit > *lane { logit } else { *lane };
+            is_nan |= logit.is_nan();
+        }
     }
-    (!is_nan).then_some(highest)
+    is_nan |= rest.iter().any(|logit| logit.is_nan());
+    let lanes = lanes.iter().chain(rest);
+    (!is_nan).then_some(lanes.copied().fold(f32::NEG_INFINITY, f32::max))
 }

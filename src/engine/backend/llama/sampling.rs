@@ -366,48 +366,4 @@ mod tests {
         let logits: Vec<f32> = (0..1000).map(only_two).collect();
         assert_eq!(shortlist.find(&logits), None);
     }
-
-    #[test]
-    #[ignore = "temporary timing"]
-    fn timing() {
-        let mut random = fastrand::Rng::with_seed(5);
-        for n_vocab in [49_152, 262_144] {
-            let logits: Vec<f32> = (0..n_vocab)
-                .map(|_| (0..6).map(|_| random.f32()).sum::<f32>() * 8.0)
-                .collect();
-            let params = SamplingParams {
-                top_k: 40,
-                top_p: 0.9,
-                temperature: 0.8,
-                repeat_penalty: 1.1,
-                repeat_last_n: 64,
-                seed: Some(1),
-                ..SamplingParams::default()
-            };
-            let exempt = crate::protocol::Exempt::default();
-            let spec = SamplerSpec {
-                params: &params,
-                constraint: None,
-                exempt: &exempt,
-                prompt: &[],
-                n_ctx: 1000,
-            };
-            for short in [false, true, false, true] {
-                let mut kind = Kind::Chain {
-                    chain: LlamaSampler::chain(samplers(n_vocab, &[], &spec), true),
-                    shortlist: short.then(|| shortlist(&[], &spec).unwrap()),
-                    candidates: LlamaTokenDataArray::new(Vec::new(), false),
-                };
-                let started = std::time::Instant::now();
-                for _ in 0..1000 {
-                    let token = kind.choose(&logits, None).unwrap();
-                    kind.accept(token);
-                }
-                eprintln!(
-                    "{n_vocab} short {short}: {:?} us",
-                    started.elapsed().as_micros() as f64 / 1000.0
-                );
-            }
-        }
-    }
 }
