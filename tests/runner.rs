@@ -13,6 +13,7 @@ use std::time::Duration;
 use drover::model::gguf::builder::GgufBuilder;
 use drover::protocol::{
     Exempt, GenerateParams, KvCacheType, LoadParams, Priority, PromptPart, SamplingParams,
+    Speculation,
 };
 use drover::runner::{
     Generation, GenerationEvent, RunnerError, RunnerHandle, StartError, StartParams, Started,
@@ -56,6 +57,7 @@ fn params(path: &Path) -> StartParams {
             kv_cache_type: KvCacheType::F16,
             flash_attention: None,
             embedding: false,
+            speculation: Speculation::Auto,
         },
         load_timeout: Some(PATIENCE),
         silence_timeout: PATIENCE,

@@ -17,6 +17,8 @@ use super::{Config, ConfigError, HostSpec, KeepAlive, Loaded, Warning, values};
 
 const KV_CACHE_TYPES: &[&str] = &["f16", "f32", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0"];
 
+const SPECULATIVE: &[&str] = &["off", "auto", "on"];
+
 /// Looks a variable up in the environment of this process.
 pub fn process(name: &str) -> Option<String> {
     #[expect(clippy::disallowed_methods, reason = "the one place that may")]
@@ -83,6 +85,7 @@ impl Reader<'_> {
                 .text("OLLAMA_FLASH_ATTENTION")
                 .and_then(|text| values::tri_state(&text)),
             kv_cache_type: self.kv_cache_type(),
+            speculative: self.speculative(),
             gpu_overhead: self.number("OLLAMA_GPU_OVERHEAD", 0),
             go_template: self
                 .text("OLLAMA_GO_TEMPLATE")
@@ -237,6 +240,17 @@ impl Reader<'_> {
         }
         self.warn("OLLAMA_KV_CACHE_TYPE", &text, "f16");
         "f16".to_owned()
+    }
+
+    fn speculative(&mut self) -> String {
+        const NAME: &str = "DROVER_SPECULATIVE";
+        let text = self.text(NAME).unwrap_or_else(|| "off".to_owned());
+        let lower = text.to_lowercase();
+        if !SPECULATIVE.contains(&lower.as_str()) {
+            self.mistakes
+                .push(format!("{NAME}: `{text}` is none of off, auto, on"));
+        }
+        lower
     }
 
     fn debug_level(&self) -> u8 {

@@ -53,6 +53,8 @@ pub struct Config {
     pub flash_attention: Option<bool>,
     /// `f16`, `q8_0`, `q4_0`, …; validated by `protocol::KvCacheType`'s serde names.
     pub kv_cache_type: String,
+    /// `off`, `auto` or `on`: the serde names of `protocol::Speculation` (`DROVER_SPECULATIVE`).
+    pub speculative: String,
     /// Bytes kept free on each GPU.
     pub gpu_overhead: u64,
     pub no_prune: bool,

@@ -220,7 +220,7 @@ impl Child {
         let mut info = backend.info().clone();
         info.load_ms = started.elapsed().as_secs_f64() * 1000.0;
         self.send(Event::Loaded(Box::new(info)))?;
-        self.work(Engine::new(backend, params.embedding))
+        self.work(Engine::new(backend, params.embedding, params.speculation))
     }
 
     fn tell<B: Backend>(&self, engine: &mut Engine<B>) -> Result<(), Gone> {

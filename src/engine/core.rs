@@ -14,9 +14,11 @@ use super::output::Output;
 use super::prompt;
 use super::sequence::{Clock, Sequence};
 use super::slot::Slots;
+use super::speculate::{Predictor, StepTimes};
 use super::to_u32;
 use crate::protocol::{
-    Command, EmbedParams, Event, Failure, FailureKind, GenerateParams, RequestId, Token, Update,
+    Command, EmbedParams, Event, Failure, FailureKind, GenerateParams, RequestId, Speculation,
+    Token, Update,
 };
 
 /// A loaded model at work.
@@ -28,6 +30,9 @@ pub(super) struct Engine<B: Backend> {
     pub(super) waiting: Admission<Sequence<B::Sampler>>,
     pub(super) embeds: Admission<EmbedJob>,
     pub(super) budget: Budget,
+    pub(super) speculation: Speculation,
+    /// How long calls take that evaluate no prompts.
+    pub(super) step_times: StepTimes,
     /// What the current step has produced.
     pub(super) updates: Vec<Update>,
     pub(super) events: Vec<Event>,
@@ -37,7 +42,7 @@ pub(super) struct Engine<B: Backend> {
 }
 
 impl<B: Backend> Engine<B> {
-    pub(super) fn new(backend: B, is_embedding: bool) -> Self {
+    pub(super) fn new(backend: B, is_embedding: bool, speculation: Speculation) -> Self {
         let n_slots = backend.info().n_slots.max(1) as usize;
         let on_gpu = backend.info().vram_bytes > 0;
         Self {
@@ -46,6 +51,8 @@ impl<B: Backend> Engine<B> {
             waiting: Admission::default(),
             embeds: Admission::default(),
             budget: Budget::new(backend.n_batch().max(1), on_gpu),
+            speculation,
+            step_times: StepTimes::default(),
             updates: Vec::new(),
             events: Vec::new(),
             n_arrived: 0,
@@ -160,6 +167,9 @@ impl<B: Backend> Engine<B> {
             n_prompt: tokens.len(),
             tokens,
             n_generated: 0,
+            n_drafted: 0,
+            n_accepted: 0,
+            predictor: Predictor::default(),
             sampler,
             output: Output::new(&params.stop),
             preserved: prompt::preserved(&self.backend, &params.preserved),

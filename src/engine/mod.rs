@@ -3,7 +3,7 @@
 //! In reading order: [`child`] has the threads and the channel, [`core`] the state and the
 //! commands, [`step`] the loop's one turn (admit → plan → decode → sample → emit), [`admit`] and
 //! [`pressure`] who gets in and who must wait when memory is short. The decisions are pure:
-//! [`admission`], [`batcher`], [`prefix_cache`].
+//! [`admission`], [`batcher`], [`prefix_cache`], [`speculate`].
 //!
 //! *Invariant:* one thread owns the backend and everything that changes. Nothing here knows of
 //! HTTP, templates or files but for `backend`.
@@ -24,6 +24,7 @@ mod batcher;
 mod child;
 mod core;
 mod detokenizer;
+mod draft;
 mod embed;
 mod log;
 mod logprobs;
@@ -34,6 +35,7 @@ mod pressure;
 mod prompt;
 mod sequence;
 mod slot;
+mod speculate;
 mod step;
 mod stop;
 #[cfg(test)]

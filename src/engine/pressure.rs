@@ -95,6 +95,7 @@ impl<B: Backend> Engine<B> {
         }
         if let Some(sequence) = self.running[slot].as_mut() {
             sequence.tokens.drain(keep..to);
+            sequence.predictor.forget();
         }
         true
     }

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::time::Instant;
 
 use super::output::Output;
+use super::speculate::Predictor;
 use super::to_u32;
 use crate::protocol::{FinishReason, Finished, GenerateParams, Priority, RequestId, Token};
 
@@ -21,6 +22,10 @@ pub(super) struct Sequence<S> {
     /// Tokens of the prompt as it came.
     pub(super) n_prompt: usize,
     pub(super) n_generated: u32,
+    /// Guesses that were checked, and those of them that came true.
+    pub(super) n_drafted: u32,
+    pub(super) n_accepted: u32,
+    pub(super) predictor: Predictor,
     pub(super) sampler: S,
     pub(super) output: Output,
     /// Special tokens whose text is output.
@@ -111,6 +116,8 @@ impl<S> Sequence<S> {
             n_prompt: to_u32(self.n_prompt),
             n_cached: to_u32(self.clock.n_cached.unwrap_or(0)),
             n_generated: self.n_generated,
+            n_drafted: self.n_drafted,
+            n_accepted: self.n_accepted,
             queue_ms: ms(self.clock.arrived, admitted),
             prompt_ms: ms(admitted, prompt_done),
             generate_ms: ms(prompt_done, now),

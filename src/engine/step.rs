@@ -5,23 +5,29 @@ use std::time::Instant;
 use super::backend::{Backend, Decoded, Pick, Row};
 use super::batcher::{self, Pending, Share};
 use super::core::Engine;
+use super::draft::Draft;
 use super::logprobs;
 use super::output::Piece;
 use super::sequence::ms;
 use super::slot::seq;
 use super::{prompt, to_u32};
-use crate::protocol::{Event, FinishReason, Priority, StepStats, Token, TokenLogprob, Update};
+use crate::protocol::{
+    Event, Failure, FinishReason, Priority, RequestId, StepStats, Token, TokenLogprob, Update,
+};
 
 /// The rows of one decode call.
 #[derive(Debug, Default)]
 pub(super) struct Batch {
     pub(super) rows: Vec<Row>,
-    /// Slots whose last pending token is in it, with that token's row.
+    /// Slots whose last pending token is in it, with that token's row; its guesses are the next.
     pub(super) outputs: Vec<(usize, usize)>,
+    pub(super) drafts: Vec<Draft>,
     /// The slots in it.
     pub(super) slots: Vec<usize>,
     /// Rows of prompts.
     pub(super) n_prefill: usize,
+    /// Sequences that could not go on, to be told behind what they have said.
+    failed: Vec<(RequestId, Failure)>,
 }
 
 impl<B: Backend> Engine<B> {
@@ -33,30 +39,47 @@ impl<B: Backend> Engine<B> {
         self.admit(started);
         self.join_leaders();
         let decoding = Instant::now();
-        let batch = self.decode();
-        if let Some(batch) = &batch {
+        let mut batch = self.decode();
+        if let Some(batch) = &mut batch {
             self.park(&batch.slots);
             self.sample(batch);
-            let now = Instant::now();
-            self.budget.observe(batch.n_prefill, ms(decoding, now));
+            self.learn(batch, ms(decoding, Instant::now()));
         }
-        self.report(&batch.unwrap_or_default(), n_embedded, started);
+        self.report(batch.unwrap_or_default(), n_embedded, started);
+    }
+
+    /// Learns from how long a batch took.
+    fn learn(&mut self, batch: &Batch, step_ms: f64) {
+        if batch.n_prefill == 0 {
+            self.step_times.observe(batch.rows.len(), step_ms);
+        }
+        if batch.drafts.is_empty() {
+            self.budget.observe(batch.n_prefill, step_ms);
+        }
     }
 
     /// Plans and decodes until something was decoded or nothing is left to run.
     fn decode(&mut self) -> Option<Batch> {
+        let mut may_draft = true;
         let mut n_prefill = self.budget.n_prefill(self.is_somebody_reading());
         loop {
             let plan = batcher::plan(&self.pending(), self.backend.n_batch().max(1), n_prefill);
             if plan.is_empty() {
                 return None;
             }
-            let batch = self.batch(&plan);
+            let drafts = if may_draft {
+                self.drafts(&plan)
+            } else {
+                Vec::new()
+            };
+            let batch = self.batch(&plan, drafts);
             match self.backend.decode(&batch.rows) {
                 Ok(Decoded::Done) => {
                     self.slots.record(&batch.rows);
                     return Some(batch);
                 }
+                // Nobody has to make room for guesses.
+                Ok(Decoded::NoSpace) if !batch.drafts.is_empty() => may_draft = false,
                 Ok(Decoded::NoSpace) => n_prefill = self.make_space(&batch, n_prefill),
                 Err(error) => {
                     for &slot in &batch.slots {
@@ -98,7 +121,7 @@ impl<B: Backend> Engine<B> {
         pending.filter(|pending| pending.n_tokens > 0).collect()
     }
 
-    fn batch(&self, plan: &[Share]) -> Batch {
+    fn batch(&self, plan: &[Share], drafts: Vec<Draft>) -> Batch {
         let mut batch = Batch::default();
         for share in plan {
             let Some(sequence) = self.running[share.slot].as_ref() else {
@@ -121,43 +144,80 @@ impl<B: Backend> Engine<B> {
                     output,
                 });
             }
+            let draft = drafts.iter().find(|draft| draft.slot == share.slot);
+            let guesses = draft.into_iter().flat_map(|draft| &draft.tokens);
+            let positions = sequence.tokens.len()..;
+            batch
+                .rows
+                .extend(guesses.zip(positions).map(|(&token, position)| Row {
+                    token,
+                    position: to_u32(position),
+                    seq: seq(share.slot),
+                    output: true,
+                }));
             batch.slots.push(share.slot);
         }
+        batch.drafts = drafts;
         batch
     }
 
-    /// Picks the next token of every sequence that is evaluated to its end.
-    fn sample(&mut self, batch: &Batch) {
+    /// Picks the next token of every sequence that is evaluated to its end, and further ones as far
+    /// as its guesses come true.
+    fn sample(&mut self, batch: &mut Batch) {
         for &(slot, _) in &batch.outputs {
             let sequence = self.running[slot].as_ref();
             if sequence.is_some_and(|sequence| sequence.params.n_predict == Some(0)) {
                 self.finish(slot, FinishReason::Length, Piece::default());
             }
         }
-        let row_of = |slot: usize| batch.outputs.iter().find(|(of, _)| *of == slot);
-        let mut picks = Vec::with_capacity(batch.outputs.len());
-        let mut picked = Vec::with_capacity(batch.outputs.len());
+        self.count_drafts(&batch.drafts);
+        let mut outputs = batch.outputs.clone();
+        while !outputs.is_empty() {
+            let mut next = Vec::new();
+            for (slot, row, token) in self.pick(&outputs, &mut batch.failed) {
+                let is_guessed = self.confirm(&mut batch.drafts, slot, token);
+                self.take(slot, row, token);
+                if is_guessed && self.running[slot].is_some() {
+                    next.push((slot, row + 1));
+                }
+            }
+            outputs = next;
+        }
+        self.take_back(&batch.drafts);
+    }
+
+    /// Picks a token of each of these slots' rows; a sequence that cannot go on fails.
+    fn pick(
+        &mut self,
+        outputs: &[(usize, usize)],
+        failed: &mut Vec<(RequestId, Failure)>,
+    ) -> Vec<(usize, usize, Token)> {
+        let row_of = |slot: usize| outputs.iter().find(|(of, _)| *of == slot);
+        let mut picks = Vec::with_capacity(outputs.len());
+        let mut places = Vec::with_capacity(outputs.len());
         for (slot, sequence) in self.running.iter_mut().enumerate() {
             if let (Some(sequence), Some(&(_, row))) = (sequence, row_of(slot)) {
                 let sampler = &mut sequence.sampler;
                 picks.push(Pick { row, sampler });
-                picked.push((slot, row));
+                places.push((slot, row));
             }
         }
         if picks.is_empty() {
-            return;
+            return Vec::new();
         }
         let tokens = self.backend.sample(&mut picks);
-        for ((slot, row), token) in picked.into_iter().zip(tokens) {
+        let mut picked = Vec::with_capacity(places.len());
+        for ((slot, row), token) in places.into_iter().zip(tokens) {
             match token {
-                Ok(token) => self.take(slot, row, token),
+                Ok(token) => picked.push((slot, row, token)),
                 Err(error) => {
                     if let Some(sequence) = self.release(slot) {
-                        self.fail(sequence.id, prompt::broken(&error));
+                        failed.push((sequence.id, prompt::broken(&error)));
                     }
                 }
             }
         }
+        picked
     }
 
     /// Takes a sequence's next token.
@@ -233,8 +293,9 @@ impl<B: Backend> Engine<B> {
         });
     }
 
-    fn report(&mut self, batch: &Batch, n_embedded: usize, started: Instant) {
+    fn report(&mut self, batch: Batch, n_embedded: usize, started: Instant) {
         let n_rows = batch.rows.len();
+        let drafts = batch.drafts.iter();
         let n_running = self.running.iter().flatten().count();
         #[expect(
             clippy::cast_possible_truncation,
@@ -245,11 +306,16 @@ impl<B: Backend> Engine<B> {
             n_rows: to_u32(n_rows + n_embedded),
             n_prefill: to_u32(batch.n_prefill + n_embedded),
             n_decode: to_u32(n_rows - batch.n_prefill),
+            n_drafted: to_u32(drafts.clone().map(|draft| draft.tokens.len()).sum()),
+            n_accepted: to_u32(drafts.map(|draft| draft.n_accepted).sum()),
             n_running: to_u32(n_running),
             n_waiting: to_u32(self.waiting.len() + self.embeds.len()),
             step_ms,
         };
         let updates = std::mem::take(&mut self.updates);
         self.events.push(Event::Step { updates, stats });
+        for (id, failure) in batch.failed {
+            self.fail(id, failure);
+        }
     }
 }

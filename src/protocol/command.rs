@@ -82,6 +82,19 @@ pub struct LoadParams {
     pub flash_attention: Option<bool>,
     /// Pooled embeddings instead of logits (the model has a pooling type).
     pub embedding: bool,
+    pub speculation: Speculation,
+}
+
+/// Whether tokens are guessed ahead and checked together (`DROVER_SPECULATIVE`).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Speculation {
+    Off,
+    /// Where it pays, as measured.
+    #[default]
+    Auto,
+    /// Wherever there is a guess, whatever it costs.
+    On,
 }
 
 /// Element type of the KV cache (`OLLAMA_KV_CACHE_TYPE`).

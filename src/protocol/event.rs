@@ -122,6 +122,9 @@ pub struct Finished {
     pub n_cached: u32,
     /// Generated tokens, the end token included.
     pub n_generated: u32,
+    /// Guesses at tokens that were checked, and those of them that came true.
+    pub n_drafted: u32,
+    pub n_accepted: u32,
     /// Milliseconds that this request waited for a slot.
     pub queue_ms: f64,
     pub prompt_ms: f64,
@@ -191,7 +194,11 @@ pub struct StepStats {
     /// Rows of the decode call.
     pub n_rows: u32,
     pub n_prefill: u32,
+    /// Guesses at tokens included.
     pub n_decode: u32,
+    /// Guesses at tokens that were checked, and those of them that came true.
+    pub n_drafted: u32,
+    pub n_accepted: u32,
     /// Sequences in slots and requests that wait for one.
     pub n_running: u32,
     pub n_waiting: u32,

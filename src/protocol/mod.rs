@@ -10,7 +10,7 @@ pub mod framing;
 
 pub use command::{
     Adapter, Command, Constraint, EmbedParams, Exempt, GenerateParams, KvCacheType, LoadParams,
-    Priority, PromptPart, QuantizeParams, SamplingParams, ThinkingTags,
+    Priority, PromptPart, QuantizeParams, SamplingParams, Speculation, ThinkingTags,
 };
 pub use event::{
     DeviceInfo, EmbedResult, Event, Failure, FailureKind, FinishReason, Finished, LoadedInfo,
@@ -24,4 +24,4 @@ pub type RequestId = u64;
 pub type Token = i32;
 
 /// What both ends must agree on; raised with every change of a frame's shape.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;

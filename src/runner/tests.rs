@@ -45,6 +45,8 @@ fn update(text: &str, finished: bool) -> Update {
             n_prompt: 3,
             n_cached: 0,
             n_generated: 2,
+            n_drafted: 0,
+            n_accepted: 0,
             queue_ms: 0.0,
             prompt_ms: 0.0,
             generate_ms: 0.0,

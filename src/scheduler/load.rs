@@ -40,6 +40,7 @@ pub(super) fn params(
         kv_cache_type: policy.kv_cache_type,
         flash_attention,
         embedding: entry.spec.embedding,
+        speculation: policy.speculation,
     }
 }
 

@@ -4,7 +4,7 @@ use super::ModelSpec;
 use super::pool::{self, Pool};
 use crate::config::Config;
 use crate::device::Snapshot;
-use crate::protocol::{DeviceInfo, KvCacheType};
+use crate::protocol::{DeviceInfo, KvCacheType, Speculation};
 
 /// How a model will be loaded.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,16 +46,19 @@ pub(super) struct Policy {
     pub(super) context_length: u32,
     pub(super) kv_cache_type: KvCacheType,
     pub(super) gpu_overhead: u64,
+    pub(super) speculation: Speculation,
 }
 
 impl Policy {
     pub(super) fn new(config: &Config) -> Self {
         let kind = serde_json::Value::String(config.kv_cache_type.clone());
+        let speculation = serde_json::Value::String(config.speculative.clone());
         Self {
             num_parallel: config.num_parallel,
             context_length: config.context_length,
             kv_cache_type: serde_json::from_value(kind).unwrap_or_default(),
             gpu_overhead: config.gpu_overhead,
+            speculation: serde_json::from_value(speculation).unwrap_or_default(),
         }
     }
 }

@@ -78,10 +78,11 @@ fn our_own_variables_are_strict_and_reported_together() {
     let error = load_from(&[
         ("DROVER_GRACE", "soon"),
         ("DROVER_MAX_BODY", "0"),
+        ("DROVER_SPECULATIVE", "perhaps"),
         ("HOME", "/h"),
     ]);
     let ConfigError(mistakes) = error.unwrap_err();
-    assert_eq!(mistakes.len(), 2, "{mistakes:?}");
+    assert_eq!(mistakes.len(), 3, "{mistakes:?}");
 }
 
 #[test]

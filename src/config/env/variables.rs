@@ -91,6 +91,11 @@ pub const VARIABLES: &[Variable] = &[
         "How long streams may run on after SIGTERM",
     ),
     row(
+        "DROVER_SPECULATIVE",
+        "off",
+        "Guess tokens that repeat the text and check them together: auto = where it pays, on, off",
+    ),
+    row(
         "DROVER_RUNNER_TIMEOUT",
         "2m",
         "A runner that is silent for this long is restarted",

@@ -74,6 +74,9 @@ pub(crate) trait Backend {
     /// Most rows of one decode call.
     fn n_batch(&self) -> usize;
 
+    /// Most rows of one decode call whose output may be asked for.
+    fn n_outputs(&self) -> usize;
+
     /// Text → tokens.
     #[expect(
         clippy::fn_params_excessive_bools,
@@ -123,6 +126,10 @@ pub(crate) trait Backend {
 
     /// Whether a sequence can be cut back to its first `len` positions.
     fn can_cut(&self, seq: SeqId, len: u32) -> bool;
+
+    /// Whether, after the next decode call added at most `1 + n_rows` rows to a sequence, the last
+    /// `n_rows` of them can be dropped again.
+    fn can_take_back(&self, seq: SeqId, n_rows: usize) -> bool;
 
     /// Drops positions `from..to` (`None` = to the end). False when this memory cannot do that
     /// (sliding windows, recurrent state); then nothing was changed.

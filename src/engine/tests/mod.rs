@@ -5,6 +5,7 @@ mod child;
 mod embed;
 mod generate;
 mod pool;
+mod speculate;
 mod storm;
 
 use std::collections::HashMap;
@@ -14,7 +15,7 @@ use super::backend::fake::Fake;
 use super::core::Engine;
 use crate::protocol::{
     Command, Event, Exempt, Failure, Finished, GenerateParams, KvCacheType, LoadParams, Priority,
-    PromptPart, RequestId, SamplingParams, StepStats, TokenLogprob,
+    PromptPart, RequestId, SamplingParams, Speculation, StepStats, TokenLogprob,
 };
 
 /// Steps after which a test gives up.
@@ -48,6 +49,7 @@ fn load_params(path: &std::path::Path, n_ctx_pool: u32, n_slots: u32) -> LoadPar
         kv_cache_type: KvCacheType::F16,
         flash_attention: None,
         embedding: false,
+        speculation: Speculation::Off,
     }
 }
 
@@ -114,7 +116,7 @@ impl Harness {
     fn load(params: &LoadParams) -> Self {
         let backend = Fake::load(params, &mut |_| {}).unwrap();
         Self {
-            engine: Engine::new(backend, params.embedding),
+            engine: Engine::new(backend, params.embedding, params.speculation),
             outcomes: HashMap::new(),
             steps: Vec::new(),
             others: Vec::new(),

@@ -77,5 +77,6 @@ fn policy() -> placement::Policy {
         context_length: 0,
         kv_cache_type: crate::protocol::KvCacheType::F16,
         gpu_overhead: 0,
+        speculation: crate::protocol::Speculation::Auto,
     }
 }

@@ -35,6 +35,9 @@ pub(crate) use script::FakeSampler;
 /// The start of a file in which its keys are looked for.
 const HEAD_BYTES: u64 = 64 * 1024;
 
+/// Rows of a call whose output may be asked for.
+const N_OUTPUTS: usize = 32;
+
 /// The loaded stand-in.
 pub(crate) struct Fake {
     info: LoadedInfo,
@@ -118,10 +121,26 @@ impl Fake {
         self.pool.shrink(n_cells);
     }
 
+    fn evaluate(&mut self, rows: &[Row]) -> Result<Decoded, BackendError> {
+        if rows.is_empty() || rows.len() > self.n_batch {
+            return Err(BackendError(format!("a batch of {} rows", rows.len())));
+        }
+        if !self.pool.extend(rows)? {
+            return Ok(Decoded::NoSpace);
+        }
+        wait(Duration::from_micros(
+            self.step_us + self.row_us * rows.len() as u64,
+        ));
+        self.rows = rows.to_vec();
+        self.logits = vec![Vec::new(); rows.len()];
+        Ok(Decoded::Done)
+    }
+
     fn pick(&self, pick: &mut Pick<'_, FakeSampler>) -> Result<Token, BackendError> {
         let row = self.rows.get(pick.row).filter(|row| row.output);
         let row = row.ok_or_else(|| BackendError("this row has no logits".to_owned()))?;
-        pick.sampler.next(&self.pool.tokens(row.seq))
+        pick.sampler
+            .next(&self.pool.tokens_to(row.seq, row.position))
     }
 }
 
@@ -134,6 +153,10 @@ impl Backend for Fake {
 
     fn n_batch(&self) -> usize {
         self.n_batch
+    }
+
+    fn n_outputs(&self) -> usize {
+        self.n_batch.min(N_OUTPUTS)
     }
 
     fn tokenize(
@@ -160,18 +183,15 @@ impl Backend for Fake {
     }
 
     fn decode(&mut self, rows: &[Row]) -> Result<Decoded, BackendError> {
-        if rows.is_empty() || rows.len() > self.n_batch {
-            return Err(BackendError(format!("a batch of {} rows", rows.len())));
+        let n_outputs = rows.iter().filter(|row| row.output).count();
+        if n_outputs > self.n_outputs() {
+            return Err(BackendError(format!("a batch of {n_outputs} outputs")));
         }
-        if !self.pool.extend(rows)? {
-            return Ok(Decoded::NoSpace);
-        }
-        wait(Duration::from_micros(
-            self.step_us + self.row_us * rows.len() as u64,
-        ));
-        self.rows = rows.to_vec();
-        self.logits = vec![Vec::new(); rows.len()];
-        Ok(Decoded::Done)
+        self.evaluate(rows)
+    }
+
+    fn decode_embeddings(&mut self, rows: &[Row]) -> Result<Decoded, BackendError> {
+        self.evaluate(rows)
     }
 
     fn sampler(&self, spec: &SamplerSpec<'_>) -> Result<FakeSampler, BackendError> {
@@ -208,6 +228,10 @@ impl Backend for Fake {
 
     fn can_cut(&self, seq: SeqId, len: u32) -> bool {
         self.pool.can_remove(seq, len as usize, None)
+    }
+
+    fn can_take_back(&self, seq: SeqId, n_rows: usize) -> bool {
+        self.pool.can_take_back(seq, n_rows)
     }
 
     fn remove(&mut self, seq: SeqId, from: u32, to: Option<u32>) -> bool {

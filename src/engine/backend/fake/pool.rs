@@ -47,6 +47,14 @@ impl Pool {
         cells.map(|&cell| self.cells[cell].token).collect()
     }
 
+    /// What a sequence holds up to a position.
+    pub(super) fn tokens_to(&self, seq: SeqId, position: u32) -> Vec<Token> {
+        let cells = self.seqs.get(seq as usize).into_iter().flatten();
+        let cells = cells.map(|&cell| &self.cells[cell]);
+        let cells = cells.take_while(|cell| cell.position <= position);
+        cells.map(|cell| cell.token).collect()
+    }
+
     /// Adds rows; false when there is no room, and then nothing was changed.
     pub(super) fn extend(&mut self, rows: &[Row]) -> Result<bool, BackendError> {
         self.check(rows)?;
@@ -101,6 +109,12 @@ impl Pool {
         let is_whole = from == 0 && to == len;
         let is_past = self.window.is_some_and(|window| len > window);
         from >= to || !is_past || is_whole
+    }
+
+    /// Whether rows that are yet to come could be dropped again.
+    pub(super) fn can_take_back(&self, seq: SeqId, n_rows: usize) -> bool {
+        let len = self.seqs.get(seq as usize).map_or(0, Vec::len);
+        self.window.is_none_or(|window| len + 1 + n_rows <= window)
     }
 
     pub(super) fn remove(&mut self, seq: SeqId, from: usize, to: Option<usize>) -> bool {

@@ -142,6 +142,10 @@ impl Backend for Llama {
         usize::try_from(self.context.n_batch()).unwrap_or(usize::MAX)
     }
 
+    fn n_outputs(&self) -> usize {
+        self.n_outputs_max.min(self.n_batch())
+    }
+
     fn tokenize(
         &self,
         text: &str,
@@ -268,6 +272,12 @@ impl Backend for Llama {
         // What follows looks back over a window; part of it may be gone already.
         let is_gone = window > 0 && first > len.saturating_sub(window);
         len == 0 || len > last || !is_gone && !self.context.is_recurrent()
+    }
+
+    /// A window keeps all that the first of the new rows looks back on until the call is over: what
+    /// it lost by then is out of sight for every later position, too.
+    fn can_take_back(&self, _: SeqId, _: usize) -> bool {
+        !self.context.is_recurrent()
     }
 
     fn remove(&mut self, seq: SeqId, from: u32, to: Option<u32>) -> bool {

@@ -11,7 +11,7 @@ use llama_cpp_2::sampling::LlamaSampler;
 use serde_json::Value;
 
 use super::*;
-use crate::protocol::{Constraint, Exempt, KvCacheType, SamplingParams, ThinkingTags};
+use crate::protocol::{Constraint, Exempt, KvCacheType, SamplingParams, Speculation, ThinkingTags};
 
 const SMOLLM2: &str = "smollm2-135m.gguf";
 const GEMMA3: &str = "gemma3-270m.gguf";
@@ -52,6 +52,7 @@ fn params(path: PathBuf) -> LoadParams {
         kv_cache_type: KvCacheType::F16,
         flash_attention: None,
         embedding: false,
+        speculation: Speculation::Off,
     }
 }
 

@@ -1,0 +1,137 @@
+//! Guesses in a batch: who makes them, what becomes of them.
+//!
+//! A sequence's guesses are rows behind its own, each with logits. They are sampled in order by the
+//! sequence's own sampler, from the same logits as without guesses, and the first token that differs
+//! from its guess ends it: so the sampler never knows of a guess, the distribution, the seed and the
+//! constraint hold, and every call gives at least the token that it would have given anyway. The
+//! cells of guesses that were wrong are dropped in the same step.
+
+use super::backend::Backend;
+use super::batcher::Share;
+use super::core::Engine;
+use super::sequence::Sequence;
+use super::slot::seq;
+use super::speculate::{self, Candidate};
+use super::to_u32;
+use crate::protocol::{Priority, Speculation, Token};
+
+/// Guesses of one sequence in a batch.
+#[derive(Debug)]
+pub(super) struct Draft {
+    pub(super) slot: usize,
+    pub(super) tokens: Vec<Token>,
+    /// How many of them came true.
+    pub(super) n_accepted: usize,
+}
+
+/// Most guesses of one sequence in a call.
+const N_DRAFT: usize = 31;
+
+impl<B: Backend> Engine<B> {
+    /// The guesses for a call; none where it evaluates prompts, too: that call's time is taken.
+    pub(super) fn drafts(&mut self, plan: &[Share]) -> Vec<Draft> {
+        if self.speculation == Speculation::Off {
+            return Vec::new();
+        }
+        let n_held = |slot| self.slots.len(slot);
+        let is_decoding = |share: &Share| {
+            let sequence = self.running[share.slot].as_ref();
+            sequence.is_some_and(|sequence| sequence.is_decoding(n_held(share.slot)))
+        };
+        if !plan.iter().all(is_decoding) {
+            return Vec::new();
+        }
+        let is_read = self.is_somebody_reading();
+        let max_rows = self.backend.n_outputs().min(self.backend.n_batch());
+        let mut drafts = Vec::new();
+        for share in plan {
+            let Some(sequence) = self.running[share.slot].as_mut() else {
+                continue;
+            };
+            sequence.predictor.observe(&sequence.tokens);
+            // A batch job's guesses would only cost those time who read along.
+            if is_read && sequence.priority() == Priority::Batch {
+                continue;
+            }
+            let draft = draft(&self.backend, sequence, share.slot);
+            if !draft.tokens.is_empty() {
+                drafts.push(draft);
+            }
+        }
+        self.cut_to_what_pays(&mut drafts, plan.len(), max_rows);
+        drafts
+    }
+
+    fn cut_to_what_pays(&self, drafts: &mut Vec<Draft>, n_plain: usize, max_rows: usize) {
+        let candidate = |draft: &Draft| {
+            let sequence = self.running[draft.slot].as_ref();
+            let n = draft.tokens.len();
+            Candidate {
+                odds: sequence.map_or_else(Vec::new, |sequence| sequence.predictor.odds(n)),
+            }
+        };
+        let candidates: Vec<_> = drafts.iter().map(candidate).collect();
+        let times = match self.speculation {
+            Speculation::On => None,
+            Speculation::Off | Speculation::Auto => Some(&self.step_times),
+        };
+        let counts = speculate::choose(&candidates, n_plain, max_rows, times);
+        for (draft, count) in drafts.iter_mut().zip(counts) {
+            draft.tokens.truncate(count);
+        }
+        drafts.retain(|draft| !draft.tokens.is_empty());
+    }
+
+    /// Counts the guesses of a batch for their sequences.
+    pub(super) fn count_drafts(&mut self, drafts: &[Draft]) {
+        for draft in drafts {
+            if let Some(sequence) = self.running[draft.slot].as_mut() {
+                sequence.n_drafted += to_u32(draft.tokens.len());
+            }
+        }
+    }
+
+    /// Whether the token that a sequence has picked is its next guess, so that the row behind it can
+    /// be sampled, too.
+    pub(super) fn confirm(&mut self, drafts: &mut [Draft], slot: usize, token: Token) -> bool {
+        let Some(draft) = drafts.iter_mut().find(|draft| draft.slot == slot) else {
+            return false;
+        };
+        let is_guessed = draft.tokens.get(draft.n_accepted) == Some(&token);
+        if is_guessed {
+            draft.n_accepted += 1;
+            if let Some(sequence) = self.running[slot].as_mut() {
+                sequence.n_accepted += 1;
+            }
+        }
+        is_guessed
+    }
+
+    /// Drops the cells of wrong guesses.
+    pub(super) fn take_back(&mut self, drafts: &[Draft]) {
+        for draft in drafts {
+            let n_wrong = draft.tokens.len() - draft.n_accepted;
+            let len = self.slots.len(draft.slot).saturating_sub(n_wrong);
+            self.slots.cut(&mut self.backend, draft.slot, len);
+        }
+    }
+}
+
+/// What a sequence could have checked: as far as it may go on at all, one token being its own.
+fn draft<B: Backend>(backend: &B, sequence: &Sequence<B::Sampler>, slot: usize) -> Draft {
+    let n_room = sequence.n_ctx.saturating_sub(sequence.tokens.len());
+    let n_most = sequence.n_left().min(n_room).saturating_sub(1).min(N_DRAFT);
+    let mut tokens = if backend.can_take_back(seq(slot), n_most) {
+        sequence.predictor.draft(&sequence.tokens, n_most)
+    } else {
+        Vec::new()
+    };
+    // Nothing follows an end.
+    let end = tokens.iter().position(|&token| backend.is_end(token));
+    tokens.truncate(end.unwrap_or(tokens.len()));
+    Draft {
+        slot,
+        tokens,
+        n_accepted: 0,
+    }
+}

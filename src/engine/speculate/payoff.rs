@@ -1,0 +1,301 @@
+//! Whether checking guesses pays, and how many.
+
+/// Rows of a call up to which times are remembered; a call with more is full anyway.
+const MAX_ROWS: usize = 64;
+
+/// Weight of the newest time of a call with so many rows.
+const WEIGHT: f64 = 0.25;
+
+/// Calls after which a time counts as not measured: the machine may be less busy now, and what was
+/// once dear is tried again.
+const STALE: u64 = 1000;
+
+/// The same for calls without guesses, to which all others are compared.
+const STALE_PLAIN: u64 = 64;
+
+/// Rows of calls that have guesses. Only these, so that few times are to be learnt; and back ends
+/// compute in blocks of this kind.
+const SIZES: [usize; 10] = [2, 3, 4, 6, 8, 12, 16, 24, 32, 48];
+
+/// What guesses must promise before they are made: a tenth more tokens in a time.
+const LEAST_GAIN: f64 = 1.1;
+
+/// How long calls of so many rows take.
+#[derive(Debug)]
+pub(in crate::engine) struct StepTimes {
+    /// By the number of rows.
+    times: [Option<Time>; MAX_ROWS + 1],
+    n_calls: u64,
+}
+
+/// A running average.
+#[derive(Debug, Clone, Copy)]
+struct Time {
+    ms: f64,
+    /// The call that it was last measured in.
+    call: u64,
+}
+
+impl Default for StepTimes {
+    fn default() -> Self {
+        Self {
+            times: [None; MAX_ROWS + 1],
+            n_calls: 0,
+        }
+    }
+}
+
+impl StepTimes {
+    /// Learns from a call without prompt tokens.
+    pub(in crate::engine) fn observe(&mut self, n_rows: usize, ms: f64) {
+        self.n_calls += 1;
+        if let Some(time) = self.times.get_mut(n_rows) {
+            let old = time.map_or(ms, |time| time.ms);
+            *time = Some(Time {
+                ms: old + (ms - old) * WEIGHT,
+                call: self.n_calls,
+            });
+        }
+    }
+
+    /// What was measured for this number of rows in the last calls.
+    fn measured(&self, n_rows: usize, n_calls: u64) -> Option<f64> {
+        let time = (*self.times.get(n_rows)?)?;
+        (time.call + n_calls > self.n_calls).then_some(time.ms)
+    }
+
+    /// How long a call takes: as measured, else on the line between the numbers of rows next to
+    /// it. Beyond all that was measured more rows are thought to be free, so that they are tried.
+    fn expected(&self, n_rows: usize) -> Option<f64> {
+        let known = |n_rows: usize| Some((n_rows, self.measured(n_rows, STALE)?));
+        let below = (0..=n_rows.min(MAX_ROWS)).rev().find_map(known)?;
+        let above = (n_rows..=MAX_ROWS).find_map(known);
+        Some(match above {
+            Some(above) if above.0 > below.0 => {
+                let part = ratio(n_rows - below.0, above.0 - below.0);
+                below.1 + (above.1 - below.1) * part
+            }
+            _ => below.1,
+        })
+    }
+}
+
+/// A sequence that could have guesses checked.
+#[derive(Debug, Clone, PartialEq)]
+pub(in crate::engine) struct Candidate {
+    /// For each guess, how probably it is right if all before it are.
+    pub(in crate::engine) odds: Vec<f64>,
+}
+
+/// How many guesses of each sequence (in the order of `candidates`) go into a call that has
+/// `n_plain` rows without them and room for `max_rows`. Without `times` it is as many as fit.
+///
+/// What is made greatest is the sum of the logarithms of the sequences' speeds (proportional
+/// fairness: Kelly, "Charging and rate control for elastic traffic", 1997). For one sequence this is
+/// its speed; of several, one gains only as long as the others, which wait for its guesses, do not
+/// lose more.
+pub(in crate::engine) fn choose(
+    candidates: &[Candidate],
+    n_plain: usize,
+    max_rows: usize,
+    times: Option<&StepTimes>,
+) -> Vec<usize> {
+    let n_most = max_rows.saturating_sub(n_plain);
+    let ranked = ranked(candidates, n_most);
+    let n_guesses = match times {
+        None => ranked.len(),
+        Some(times) => best_number(&ranked, n_plain, times),
+    };
+    let mut counts = vec![0; candidates.len()];
+    for &(index, _) in &ranked[..n_guesses] {
+        counts[index] += 1;
+    }
+    counts
+}
+
+/// The guesses in the order in which they are worth most: whose, and what it adds to the sum.
+fn ranked(candidates: &[Candidate], n_most: usize) -> Vec<(usize, f64)> {
+    let of_one = |(index, candidate): (usize, &Candidate)| {
+        let (mut reached, mut n_tokens) = (1.0, 1.0_f64);
+        let odds = candidate.odds.iter().take(n_most);
+        let gains = odds.map(move |odds| {
+            reached *= odds;
+            let before = n_tokens;
+            n_tokens += reached;
+            (index, (n_tokens / before).ln())
+        });
+        gains.collect::<Vec<_>>()
+    };
+    let mut all: Vec<_> = candidates.iter().enumerate().flat_map(of_one).collect();
+    // A sequence's gains only get smaller, and the sort is stable: its guesses stay in order.
+    all.sort_by(|a, b| b.1.total_cmp(&a.1));
+    all.truncate(n_most);
+    all
+}
+
+/// The number of guesses that pays most; 0 if none pays.
+fn best_number(ranked: &[(usize, f64)], n_plain: usize, times: &StepTimes) -> usize {
+    let Some(plain_ms) = times.measured(n_plain, STALE_PLAIN) else {
+        return 0;
+    };
+    let mut best = (LEAST_GAIN.ln(), 0);
+    for n_rows in SIZES {
+        let Some(chosen) = n_rows.checked_sub(n_plain).and_then(|n| ranked.get(..n)) else {
+            continue;
+        };
+        let gain: f64 = chosen.iter().map(|(_, gain)| gain).sum();
+        let Some(ms) = times.expected(n_rows) else {
+            continue;
+        };
+        let loss = ratio(n_plain, 1) * (ms / plain_ms).ln();
+        if !chosen.is_empty() && gain - loss > best.0 {
+            best = (gain - loss, chosen.len());
+        }
+    }
+    best.1
+}
+
+#[expect(clippy::cast_precision_loss, reason = "numbers of rows are small")]
+fn ratio(a: usize, b: usize) -> f64 {
+    a as f64 / b as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Times that were all measured just now.
+    fn times(ms: impl Fn(usize) -> f64) -> StepTimes {
+        let mut times = StepTimes::default();
+        for n_rows in 1..=MAX_ROWS {
+            times.observe(n_rows, ms(n_rows));
+        }
+        for n_rows in 1..=MAX_ROWS {
+            times.times[n_rows].as_mut().unwrap().call = times.n_calls;
+        }
+        times
+    }
+
+    fn rows(n_rows: usize) -> f64 {
+        ratio(n_rows, 1)
+    }
+
+    /// As measured for Gemma 3 270M on two cores: two rows are dearer than twice one.
+    fn on_two_cores(n_rows: usize) -> f64 {
+        match n_rows {
+            1 => 12.2,
+            2 => 29.4,
+            3..=4 => 38.8,
+            5..=8 => 43.0,
+            n_rows => 43.0 + rows(n_rows - 8) * 2.7,
+        }
+    }
+
+    fn candidate(odds: f64, n: usize) -> Candidate {
+        Candidate {
+            odds: vec![odds; n],
+        }
+    }
+
+    fn chosen(candidates: &[Candidate], n_plain: usize, times: &StepTimes) -> Vec<usize> {
+        choose(candidates, n_plain, 32, Some(times))
+    }
+
+    #[test]
+    fn where_rows_are_free_even_poor_guesses_are_made() {
+        let gpu = times(|n_rows| 15.0 + rows(n_rows) * 0.05);
+        assert!(chosen(&[candidate(0.3, 31)], 1, &gpu)[0] > 0);
+        assert!(chosen(&[candidate(0.9, 31)], 1, &gpu)[0] >= 15);
+        assert_eq!(chosen(&[candidate(0.05, 31)], 1, &gpu), [0]);
+    }
+
+    #[test]
+    fn where_a_row_costs_a_token_none_is_made() {
+        let dear = times(rows);
+        assert_eq!(chosen(&[candidate(0.99, 31)], 1, &dear), [0]);
+    }
+
+    #[test]
+    fn on_a_cpu_only_long_sure_guesses_pay() {
+        let cpu = times(on_two_cores);
+        assert!(chosen(&[candidate(0.97, 31)], 1, &cpu)[0] > 15);
+        assert_eq!(chosen(&[candidate(0.97, 2)], 1, &cpu), [0]);
+        assert_eq!(chosen(&[candidate(0.7, 31)], 1, &cpu), [0]);
+    }
+
+    #[test]
+    fn one_sequences_guesses_do_not_slow_the_others_down_for_nothing() {
+        let cpu = times(on_two_cores);
+        // Alone it would be worth it: eight tokens in less than five times the time.
+        let one = candidate(0.9, 31);
+        assert!(chosen(std::slice::from_ref(&one), 1, &cpu)[0] > 0);
+        assert_eq!(chosen(&[one], 10, &times(rows)), [0]);
+        // All that run together pay less for each row.
+        let all = [candidate(0.95, 9), candidate(0.95, 9)];
+        let both = chosen(&all, 2, &cpu);
+        assert!(both[0] > 3 && both[1] > 3, "{both:?}");
+    }
+
+    #[test]
+    fn what_is_unknown_is_tried_and_then_known() {
+        let mut times = StepTimes::default();
+        let sure = [candidate(0.9, 15)];
+        assert_eq!(chosen(&sure, 1, &times), [0], "nothing to compare with");
+        times.observe(1, 10.0);
+        assert_eq!(chosen(&sure, 1, &times), [15]);
+        times.observe(16, 160.0);
+        times.observe(8, 80.0);
+        times.observe(4, 40.0);
+        times.observe(3, 30.0);
+        times.observe(2, 20.0);
+        assert_eq!(chosen(&sure, 1, &times), [0]);
+        for _ in 0..STALE {
+            times.observe(1, 10.0);
+        }
+        assert_ne!(chosen(&sure, 1, &times), [0], "tried again after a while");
+    }
+
+    #[test]
+    fn the_plain_call_is_measured_again_now_and_then() {
+        let mut times = times(|_| 10.0);
+        let sure = [candidate(0.9, 31)];
+        let mut n_guessing = 0;
+        while chosen(&sure, 1, &times) != [0] {
+            times.observe(32, 10.0);
+            n_guessing += 1;
+        }
+        assert_eq!(n_guessing, STALE_PLAIN);
+    }
+
+    proptest! {
+        #[test]
+        fn limits_are_kept(
+            odds in prop::collection::vec(prop::collection::vec(0.0..=1.0_f64, 0..20), 0..6),
+            more in 0..4_usize,
+            max_rows in 0..40_usize,
+            per_row in 0.0..3.0_f64,
+            always: bool,
+        ) {
+            let n_plain = odds.len() + more;
+            let candidates: Vec<Candidate> = odds
+                .into_iter()
+                .map(|odds| Candidate { odds })
+                .collect();
+            let times = times(|n_rows| 5.0 + rows(n_rows) * per_row);
+            let times = (!always).then_some(&times);
+            let counts = choose(&candidates, n_plain, max_rows, times);
+            prop_assert_eq!(counts.len(), candidates.len());
+            let total: usize = counts.iter().sum();
+            prop_assert!(total == 0 || n_plain + total <= max_rows);
+            for (count, candidate) in counts.iter().zip(&candidates) {
+                prop_assert!(*count <= candidate.odds.len());
+            }
+            if always {
+                let all: usize = candidates.iter().map(|one| one.odds.len()).sum();
+                prop_assert_eq!(total, all.min(max_rows.saturating_sub(n_plain)));
+            }
+        }
+    }
+}

@@ -1,0 +1,259 @@
+//! What one sequence's next tokens probably are, and how probably.
+//!
+//! A prediction follows the place that matched as long as it is right. It is judged by every token
+//! that comes, whether it was put into a batch or not: that costs nothing, so that a sequence on
+//! which guessing does not pay is found out, and found again when it would, without trying.
+
+use super::lookup::{Lookup, Match, N_GRAM};
+use crate::protocol::Token;
+
+/// Tokens that are taken note of in one go: a long prompt must not hold up a step.
+const INTAKE: usize = 16 * 1024;
+
+/// Weight of what was known before each new prediction: what is older than a few dozen fades.
+const MEMORY: f64 = 0.97;
+
+/// Upper ends of the classes of matches: the longer one is, the likelier it goes on.
+const CLASSES: [usize; 4] = [N_GRAM, 2 * N_GRAM, 4 * N_GRAM, 8 * N_GRAM];
+
+/// How often a guess is right, for each class and the one above, before anything is known of a
+/// sequence; cautious, because a wrong guess costs and a right one that was not made does not.
+const FIRST_GUESS: [f64; 5] = [0.3, 0.45, 0.6, 0.8, 0.9];
+
+/// How many predictions the first guess counts for.
+const FIRST_WEIGHT: f64 = 4.0;
+
+/// The look-up of one sequence, and its record.
+#[derive(Debug)]
+pub(in crate::engine) struct Predictor {
+    lookup: Lookup,
+    /// The place whose token is thought to come next.
+    next: Option<Match>,
+    /// All tokens were noted once: from then on every new one is foretold. What came before, the
+    /// prompt, is not the model's own, and says nothing about how well that can be foretold.
+    has_begun: bool,
+    classes: [Record; FIRST_GUESS.len()],
+}
+
+/// How often predictions of one class were right; both numbers fade.
+#[derive(Debug, Clone, Copy)]
+struct Record {
+    n_right: f64,
+    n: f64,
+}
+
+impl Default for Predictor {
+    fn default() -> Self {
+        Self {
+            lookup: Lookup::default(),
+            next: None,
+            has_begun: false,
+            classes: FIRST_GUESS.map(|odds| Record {
+                n_right: odds * FIRST_WEIGHT,
+                n: FIRST_WEIGHT,
+            }),
+        }
+    }
+}
+
+impl Predictor {
+    /// Takes note of the tokens that have come since the last call.
+    pub(in crate::engine) fn observe(&mut self, tokens: &[Token]) {
+        let end = tokens.len().min(self.lookup.len() + INTAKE);
+        for index in self.lookup.len()..end {
+            self.lookup.note(tokens);
+            let known = &tokens[..=index];
+            self.judge(known);
+            self.has_begun |= known.len() == tokens.len();
+            if self.has_begun && self.next.is_none() {
+                self.next = self.lookup.find(known);
+            }
+        }
+    }
+
+    /// Compares the prediction with the newest token.
+    fn judge(&mut self, known: &[Token]) {
+        let Some(Match { at, len }) = self.next.take() else {
+            return;
+        };
+        let is_right = known.last() == known.get(at);
+        self.classes[class(len)].add(is_right);
+        if is_right {
+            self.next = Some(Match {
+                at: at + 1,
+                len: len + 1,
+            });
+        }
+    }
+
+    /// The tokens that probably come next, at most `n_most`; none while not all of `tokens` was
+    /// observed.
+    pub(in crate::engine) fn draft(&self, tokens: &[Token], n_most: usize) -> Vec<Token> {
+        let mut draft = Vec::new();
+        let Some(next) = self.next.filter(|_| self.lookup.len() == tokens.len()) else {
+            return draft;
+        };
+        while draft.len() < n_most {
+            // A place near the end runs into what is just being drafted: the text repeats itself.
+            let index = next.at + draft.len();
+            let token = match index.checked_sub(tokens.len()) {
+                None => tokens[index],
+                Some(index) => draft[index],
+            };
+            draft.push(token);
+        }
+        draft
+    }
+
+    /// For each of the next `n` tokens of a draft, how probably it is right if all before it are.
+    pub(in crate::engine) fn odds(&self, n: usize) -> Vec<f64> {
+        let len = self.next.map_or(0, |next| next.len);
+        let odds = (0..n).map(|index| self.classes[class(len + index)].odds());
+        odds.collect()
+    }
+
+    /// Forgets the places, because the text has changed before its end; not the record.
+    pub(in crate::engine) fn forget(&mut self) {
+        self.lookup = Lookup::default();
+        self.next = None;
+        self.has_begun = false;
+    }
+}
+
+impl Record {
+    fn add(&mut self, is_right: bool) {
+        self.n_right = self.n_right * MEMORY + f64::from(u8::from(is_right));
+        self.n = self.n * MEMORY + 1.0;
+    }
+
+    fn odds(self) -> f64 {
+        self.n_right / self.n
+    }
+}
+
+/// The class of a match of this length.
+fn class(len: usize) -> usize {
+    CLASSES.partition_point(|&end| end < len)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// The tokens of a text, one a byte.
+    fn tokens(text: &str) -> Vec<Token> {
+        text.bytes().map(Token::from).collect()
+    }
+
+    fn observed(text: &str, n_prompt: usize) -> Predictor {
+        let mut predictor = Predictor::default();
+        let tokens = tokens(text);
+        predictor.observe(&tokens[..n_prompt]);
+        predictor.observe(&tokens);
+        predictor
+    }
+
+    fn draft(text: &str, n_most: usize) -> String {
+        let draft = observed(text, text.len()).draft(&tokens(text), n_most);
+        draft
+            .iter()
+            .map(|&token| char::from(u8::try_from(token).unwrap()))
+            .collect()
+    }
+
+    #[test]
+    fn a_draft_is_what_followed_before_and_goes_round_in_a_pattern() {
+        assert_eq!(draft("the quick brown fox. the qu", 5), "ick b");
+        assert_eq!(draft("abcdabcd", 7), "abcdabc");
+        assert_eq!(draft("xaaaa", 4), "aaaa");
+        assert_eq!(draft("all is new", 4), "");
+        assert_eq!(draft("abcdabcd", 0), "");
+    }
+
+    #[test]
+    fn a_right_prediction_is_followed_and_a_wrong_one_looked_up_anew() {
+        let text = "abcdefg 1 abcdefg 2 abcd";
+        let mut predictor = observed(text, text.len());
+        // The newest of equal places is followed.
+        let longer = format!("{text}efg");
+        predictor.observe(&tokens(&longer));
+        assert_eq!(predictor.draft(&tokens(&longer), 2), tokens(" 2"));
+        let longer = format!("{longer} 1");
+        predictor.observe(&tokens(&longer));
+        assert_eq!(predictor.draft(&tokens(&longer), 3), tokens(" ab"));
+    }
+
+    #[test]
+    fn the_record_tells_copies_from_chance() {
+        let original = "let us see how a text that is copied fares; it should fare well enough ";
+        let copied = observed(&original.repeat(4), original.len());
+        assert!(copied.odds(1)[0] > 0.95, "{:?}", copied.odds(8));
+        let mut random = fastrand::Rng::with_seed(1);
+        let noise: String = (0..2000).map(|_| random.char('a'..='d')).collect();
+        let noisy = observed(&noise, 10);
+        let by_class: Vec<f64> = noisy.classes.iter().map(|record| record.odds()).collect();
+        assert!((0.1..0.4).contains(&by_class[0]), "{by_class:?}");
+        assert!(by_class[1] < 0.45, "{by_class:?}");
+    }
+
+    #[test]
+    fn a_prompt_is_no_evidence() {
+        let text = "abcabcabcabcabcabcabcabc";
+        let predictor = observed(text, text.len());
+        for (record, first) in predictor.classes.iter().zip(FIRST_GUESS) {
+            assert!((record.odds() - first).abs() < 1e-9);
+        }
+        assert!(!predictor.draft(&tokens(text), 1).is_empty());
+    }
+
+    #[test]
+    fn a_long_prompt_is_taken_in_part_by_part() {
+        let text = "0123456789".repeat(INTAKE / 10 + 1);
+        let mut predictor = Predictor::default();
+        predictor.observe(&tokens(&text));
+        assert!(predictor.draft(&tokens(&text), 1).is_empty());
+        predictor.observe(&tokens(&text));
+        assert_eq!(predictor.draft(&tokens(&text), 2), tokens("01"));
+    }
+
+    #[test]
+    fn what_was_forgotten_is_looked_up_anew() {
+        let text = "one two three one two";
+        let mut predictor = observed(text, text.len());
+        predictor.forget();
+        assert!(predictor.draft(&tokens(text), 3).is_empty());
+        let shifted = &text[4..];
+        predictor.observe(&tokens(shifted));
+        assert_eq!(predictor.draft(&tokens(shifted), 3), tokens(" th"));
+    }
+
+    proptest! {
+        #[test]
+        fn any_way_of_observing_comes_to_the_same(
+            text in "[ab]{1,40}",
+            mut cuts in prop::collection::vec(1..40_usize, 1..6),
+        ) {
+            let all = tokens(&text);
+            cuts.sort_unstable();
+            let n_prompt = cuts[0].min(all.len());
+            let mut pieces = Predictor::default();
+            for cut in cuts {
+                pieces.observe(&all[..cut.min(all.len())]);
+            }
+            pieces.observe(&all);
+            let whole = observed(&text, n_prompt);
+            prop_assert_eq!(pieces.draft(&all, 8), whole.draft(&all, 8));
+            prop_assert_eq!(pieces.odds(8), whole.odds(8));
+        }
+
+        #[test]
+        fn odds_are_probabilities(text in "[abc]{0,60}", n_prompt in 0..60_usize) {
+            let n_prompt = n_prompt.min(text.len());
+            for odds in observed(&text, n_prompt).odds(40) {
+                prop_assert!((0.0..=1.0).contains(&odds));
+            }
+        }
+    }
+}
