@@ -209,16 +209,6 @@ fn nobody_makes_room_for_guesses() {
 }
 
 #[test]
-fn rows_that_cost_as_much_as_tokens_get_no_guesses_but_for_trials() {
-    let mut harness = harness(Speculation::Auto, 1, &[("drover-fake.row_us", 2000)]);
-    let outcome = harness.ask(params(&format!("{VERSE} [[repeat 12]]")));
-    assert_eq!(outcome.text, [VERSE; 12].join(" "));
-    let guessing = harness.steps.iter().filter(|stats| stats.n_drafted > 0);
-    let n_guessing = guessing.count();
-    assert!(n_guessing * 4 < harness.steps.len(), "{n_guessing}");
-}
-
-#[test]
 fn rows_that_cost_nothing_get_guesses() {
     let mut harness = harness(Speculation::Auto, 1, &[("drover-fake.step_us", 2000)]);
     let outcome = harness.ask(params(&format!("{VERSE} [[repeat 20]]")));
