@@ -4,6 +4,8 @@ mod cache;
 mod child;
 mod embed;
 mod generate;
+#[cfg(feature = "llama")]
+mod llama;
 mod pool;
 mod speculate;
 mod storm;
@@ -11,6 +13,7 @@ mod storm;
 use std::collections::HashMap;
 use std::io::Write;
 
+use super::backend::Backend;
 use super::backend::fake::Fake;
 use super::core::Engine;
 use crate::protocol::{
@@ -95,8 +98,8 @@ impl Outcome {
 }
 
 /// An engine, and what it has told.
-struct Harness {
-    engine: Engine<Fake>,
+struct Harness<B: Backend = Fake> {
+    engine: Engine<B>,
     outcomes: HashMap<RequestId, Outcome>,
     steps: Vec<StepStats>,
     others: Vec<Event>,
@@ -114,7 +117,33 @@ impl Harness {
     }
 
     fn load(params: &LoadParams) -> Self {
-        let backend = Fake::load(params, &mut |_| {}).unwrap();
+        Self::over(Fake::load(params, &mut |_| {}).unwrap(), params)
+    }
+
+    fn step(&mut self) {
+        self.step_unchecked();
+        let slots: Vec<usize> = (0..self.engine.running.len()).collect();
+        assert_eq!(
+            self.engine.slots.n_cells(&slots),
+            self.engine.backend.n_used(),
+            "the record of the cells is right"
+        );
+    }
+
+    fn run(&mut self) {
+        self.run_with(Self::step);
+    }
+
+    /// Runs one request to its end.
+    fn ask(&mut self, params: GenerateParams) -> &Outcome {
+        let id = self.submit(params);
+        self.run();
+        &self.outcomes[&id]
+    }
+}
+
+impl<B: Backend> Harness<B> {
+    fn over(backend: B, params: &LoadParams) -> Self {
         Self {
             engine: Engine::new(backend, params.embedding, params.speculation),
             outcomes: HashMap::new(),
@@ -140,32 +169,19 @@ impl Harness {
         self.listen();
     }
 
-    fn step(&mut self) {
+    fn step_unchecked(&mut self) {
         self.engine.step();
         self.listen();
-        let slots: Vec<usize> = (0..self.engine.running.len()).collect();
-        assert_eq!(
-            self.engine.slots.n_cells(&slots),
-            self.engine.backend.n_used(),
-            "the record of the cells is right"
-        );
     }
 
-    fn run(&mut self) {
+    fn run_with(&mut self, step: impl Fn(&mut Self)) {
         for _ in 0..MANY {
             if !self.engine.has_work() {
                 return;
             }
-            self.step();
+            step(self);
         }
         panic!("no end after {MANY} steps");
-    }
-
-    /// Runs one request to its end.
-    fn ask(&mut self, params: GenerateParams) -> &Outcome {
-        let id = self.submit(params);
-        self.run();
-        &self.outcomes[&id]
     }
 
     fn listen(&mut self) {

@@ -1,0 +1,156 @@
+//! The engine with llama.cpp and the small models of `DROVER_TEST_MODELS`; without it these tests
+//! say so and pass.
+
+use std::path::{Path, PathBuf};
+
+use super::*;
+use crate::engine::backend::llama::Llama;
+use crate::protocol::Constraint;
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the models are outside the repository"
+)]
+fn path(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("DROVER_TEST_MODELS").map(|dir| Path::new(&dir).join(name));
+    let path = path.filter(|path| path.is_file());
+    if path.is_none() {
+        eprintln!("skipped: no {name} (DROVER_TEST_MODELS)");
+    }
+    path
+}
+
+/// The outcomes of requests that run together, and the steps that they took.
+fn answers(
+    path: &Path,
+    speculation: Speculation,
+    requests: &[GenerateParams],
+) -> (Vec<Outcome>, Vec<StepStats>) {
+    let load = LoadParams {
+        speculation,
+        n_gpu_layers: 0,
+        // One thread does not have to wait for another on a machine that is busy.
+        n_threads: 1,
+        ..load_params(path, 4096, 4)
+    };
+    let mut harness = Harness::over(Llama::load(&load, &mut |_| ()).unwrap(), &load);
+    let ids: Vec<_> = requests
+        .iter()
+        .map(|request| harness.submit(request.clone()))
+        .collect();
+    harness.run_with(Harness::step_unchecked);
+    let outcomes = ids.iter().map(|id| harness.outcomes.remove(id).unwrap());
+    (outcomes.collect(), harness.steps)
+}
+
+const LIST: &str = "fn area(width: f64, height: f64) -> f64 {\n    width * height\n}\n\n\
+    fn perimeter(width: f64, height: f64) -> f64 {\n    2.0 * (width + height)\n}\n";
+
+/// A text that the models go on copying.
+fn copying() -> GenerateParams {
+    let mut request = params(&format!("{LIST}\n{LIST}\n{LIST}\nfn area(width"));
+    request.sampling.temperature = 0.0;
+    request.n_predict = Some(48);
+    request
+}
+
+fn sum(steps: &[StepStats], of: impl Fn(&StepStats) -> u32) -> u32 {
+    steps.iter().map(of).sum()
+}
+
+#[test]
+fn guesses_change_no_greedy_answer_of_a_real_model() {
+    for name in ["smollm2-135m.gguf", "gemma3-270m.gguf"] {
+        let Some(path) = path(name) else { return };
+        let mut constrained = copying();
+        let json = r#"{"name": "apple", "colour": "red", "price": 3, "in_stock": true}"#;
+        constrained.prompt = vec![PromptPart::Text(format!("{json}\n{json}\n{json}\n"))];
+        constrained.constraint = Some(Constraint::JsonObject);
+        let mut seeded = copying();
+        seeded.sampling.temperature = 0.3;
+        seeded.sampling.seed = Some(4);
+        for request in [copying(), constrained, seeded] {
+            let requests = [request];
+            let (plain, steps) = answers(&path, Speculation::Off, &requests);
+            assert_eq!(sum(&steps, |stats| stats.n_drafted), 0);
+            let (guessed, fewer) = answers(&path, Speculation::On, &requests);
+            assert_eq!(guessed[0].text, plain[0].text, "{name}");
+            let finished = guessed[0].finished();
+            assert_eq!(finished.n_generated, plain[0].finished().n_generated);
+            eprintln!(
+                "{name}: {} tokens, {} steps instead of {}, {} of {} guesses right",
+                finished.n_generated,
+                fewer.len(),
+                steps.len(),
+                finished.n_accepted,
+                finished.n_drafted,
+            );
+            assert!(
+                finished.n_accepted > 0 && fewer.len() < steps.len(),
+                "{name}"
+            );
+            // A window that was not cut back rightly would have to be evaluated again.
+            let prefill = |stats: &StepStats| stats.n_prefill;
+            assert_eq!(sum(&fewer, prefill), sum(&steps, prefill), "{name}");
+        }
+    }
+}
+
+#[test]
+fn several_real_sequences_guess_in_one_batch() {
+    for name in ["smollm2-135m.gguf", "gemma3-270m.gguf"] {
+        let Some(path) = path(name) else { return };
+        let requests: Vec<GenerateParams> = ["circle", "square", "sphere"]
+            .iter()
+            .map(|shape| {
+                let mut request = copying();
+                let text = format!("// The {shape}\n{LIST}\n").repeat(3);
+                request.prompt = vec![PromptPart::Text(format!("{text}// The {shape}\nfn"))];
+                request
+            })
+            .collect();
+        let (plain, steps) = answers(&path, Speculation::Off, &requests);
+        let (guessed, fewer) = answers(&path, Speculation::On, &requests);
+        let n_same = plain
+            .iter()
+            .zip(&guessed)
+            .filter(|(a, b)| a.text == b.text)
+            .count();
+        // How rows are grouped may change a close call; not most of three copies.
+        assert!(n_same >= 2, "{name}: {plain:?} {guessed:?}");
+        let n_right = sum(&fewer, |stats| stats.n_accepted);
+        eprintln!(
+            "{name}: {} steps instead of {}, {n_right} guesses right",
+            fewer.len(),
+            steps.len()
+        );
+        assert!(n_right > 0 && fewer.len() < steps.len(), "{name}");
+    }
+}
+
+#[test]
+fn wrong_guesses_leave_nothing_behind_in_a_window() {
+    // Gemma 3 looks back over 512 tokens: cells before that are gone, those of guesses must go, too.
+    let Some(path) = path("gemma3-270m.gguf") else {
+        return;
+    };
+    let line = |n: u32| {
+        format!(
+            "{n}. box {} holds {} red apples and a pear\n",
+            n * 7 % 10,
+            n * 3 % 8
+        )
+    };
+    let mut request = params(&(1..60).map(line).collect::<String>());
+    request.sampling.temperature = 0.0;
+    request.n_predict = Some(80);
+    let requests = [request];
+    let (plain, steps) = answers(&path, Speculation::Off, &requests);
+    let (guessed, fewer) = answers(&path, Speculation::On, &requests);
+    assert!(plain[0].finished().n_prompt > 600);
+    assert_eq!(guessed[0].text, plain[0].text);
+    let finished = guessed[0].finished();
+    assert!(finished.n_accepted < finished.n_drafted, "{finished:?}");
+    let prefill = |stats: &StepStats| stats.n_prefill;
+    assert_eq!(sum(&fewer, prefill), sum(&steps, prefill));
+}
