@@ -96,6 +96,33 @@ impl Shortlist {
     }
 }
 
+/// The first of the best tokens, as llama.cpp's greedy sampler picks it.
+pub(crate) fn best(logits: &[f32]) -> Option<Token> {
+    let (mut best, mut most) = (0, f32::NEG_INFINITY);
+    for (index, block) in logits.chunks(BLOCK).enumerate() {
+        match highest(block) {
+            Some(logit) if logit > most => (best, most) = (index, logit),
+            Some(_) => {}
+            None => return best_of_any(logits),
+        }
+    }
+    let first = best * BLOCK;
+    let block = &logits[first..];
+    let offset = block.iter().position(|&logit| logit >= most)?;
+    Token::try_from(first + offset).ok()
+}
+
+/// The same one by one, where some logit is no number.
+fn best_of_any(logits: &[f32]) -> Option<Token> {
+    let (mut best, mut most) = (0, *logits.first()?);
+    for (index, &logit) in logits.iter().enumerate() {
+        if logit > most {
+            (best, most) = (index, logit);
+        }
+    }
+    Token::try_from(best).ok()
+}
+
 /// The highest logit of a block; `None` when one of them is no number.
 fn highest(block: &[f32]) -> Option<f32> {
     // Several maxima side by side: one alone would wait for itself at every logit.
@@ -111,4 +138,23 @@ fn highest(block: &[f32]) -> Option<f32> {
     is_nan |= rest.iter().any(|logit| logit.is_nan());
     let lanes = lanes.iter().chain(rest);
     (!is_nan).then_some(lanes.copied().fold(f32::NEG_INFINITY, f32::max))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_best_is_the_first_of_the_highest() {
+        let mut random = fastrand::Rng::with_seed(3);
+        for n in [1, 15, 64, 65, 1000] {
+            // Few values, so that the highest occurs often.
+            let mut logits: Vec<f32> = (0..n).map(|_| f32::from(random.i8(..4))).collect();
+            assert_eq!(best(&logits), best_of_any(&logits), "{n}");
+            logits[n / 2] = f32::NAN;
+            assert_eq!(best(&logits), best_of_any(&logits), "{n}, with NaN");
+        }
+        assert_eq!(best(&[f32::NEG_INFINITY; 70]), Some(0));
+        assert_eq!(best(&[]), None);
+    }
 }

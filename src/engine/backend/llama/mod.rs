@@ -38,7 +38,8 @@ pub(crate) use self::sampling::Sampler;
 use super::{Backend, BackendError, Decoded, Pick, Row, SamplerSpec, SeqId};
 use crate::protocol::{LoadParams, LoadedInfo, Token};
 
-/// Rows from which sampling them in parallel pays.
+/// Costly rows from which sampling in parallel pays: the threads that computed the step still spin
+/// for a while, waiting for the next one, and take the processor from those that are woken here.
 const PARALLEL_FROM: usize = 3;
 
 /// A model with its context.
@@ -231,7 +232,8 @@ impl Backend for Llama {
             Some(logits) => pick.sampler.pick(logits),
             None => Err(BackendError(format!("row {} has no logits", pick.row))),
         };
-        if picks.len() < PARALLEL_FROM {
+        let n_costly = picks.iter().filter(|pick| pick.sampler.is_costly()).count();
+        if n_costly < PARALLEL_FROM {
             picks.iter_mut().zip(rows).map(pick).collect()
         } else {
             let rows = rows.into_par_iter();

@@ -15,7 +15,7 @@ use llama_cpp_2::token::logit_bias::LlamaLogitBias;
 
 use super::gate::Gate;
 use super::grammar::Grammar;
-use crate::engine::backend::shortlist::Shortlist;
+use crate::engine::backend::shortlist::{self, Shortlist};
 use crate::engine::backend::{BackendError, SamplerSpec};
 use crate::protocol::{SamplingParams, Token};
 
@@ -83,6 +83,11 @@ impl Sampler {
         Ok(Self { kind, constraint })
     }
 
+    /// Whether picking takes so long that another thread is worth waking.
+    pub(super) fn is_costly(&self) -> bool {
+        !matches!(self.kind, Kind::Best)
+    }
+
     /// Picks a token and goes on by it.
     pub(super) fn pick(&mut self, logits: &[f32]) -> Result<Token, BackendError> {
         let Some(constraint) = &mut self.constraint else {
@@ -125,7 +130,7 @@ impl Kind {
         grammar: Option<&mut Grammar>,
     ) -> Result<Token, BackendError> {
         let token = match self {
-            Self::Best => best(logits),
+            Self::Best => shortlist::best(logits),
             Self::Chain {
                 chain,
                 shortlist,
@@ -244,17 +249,6 @@ fn penalizes(params: &SamplingParams) -> bool {
     params.repeat_penalty != 1.0
         || params.frequency_penalty != 0.0
         || params.presence_penalty != 0.0
-}
-
-/// The first of the best tokens, as llama.cpp's greedy sampler picks it.
-fn best(logits: &[f32]) -> Option<Token> {
-    let (mut best, mut highest) = (0, *logits.first()?);
-    for (index, logit) in logits.iter().enumerate() {
-        if *logit > highest {
-            (best, highest) = (index, *logit);
-        }
-    }
-    Token::try_from(best).ok()
 }
 
 fn fill(
