@@ -24,15 +24,33 @@ pub(super) struct Share {
     pub(super) n_rows: usize,
 }
 
-/// Plans a decode call of at most `n_batch` rows with at most `n_prefill` prompt tokens.
+/// How much goes into a decode call.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limits {
+    pub(super) n_batch: usize,
+    /// Prompt tokens.
+    pub(super) n_prefill: usize,
+    /// Generating sequences, where no prompt is in the call.
+    pub(super) n_decode: usize,
+    /// Whose turn it is where these are not all: the number of the sequence in their order, modulo
+    /// how many there are.
+    pub(super) turn: usize,
+}
+
+/// Plans a decode call.
 ///
-/// Every generating sequence gets its row. Of the prompt tokens a third belongs to the oldest
+/// Every generating sequence gets its row, or those whose turn it is. Of the prompt tokens a third belongs to the oldest
 /// prompt of the highest class, so that a long one is never starved; the rest goes to the shortest
 /// first, so that a short question does not wait for a long document.
-pub(super) fn plan(pending: &[Pending], n_batch: usize, n_prefill: usize) -> Vec<Share> {
+pub(super) fn plan(pending: &[Pending], limits: Limits) -> Vec<Share> {
     let mut decoding: Vec<&Pending> = pending.iter().filter(|p| p.is_decoding).collect();
     decoding.sort_by_key(|p| (p.priority, p.order));
-    decoding.truncate(n_batch);
+    if decoding.len() == pending.len() && limits.n_decode < decoding.len() {
+        let turn = limits.turn % decoding.len();
+        decoding.rotate_left(turn);
+        decoding.truncate(limits.n_decode.max(1));
+    }
+    decoding.truncate(limits.n_batch);
     let mut shares: Vec<Share> = decoding
         .iter()
         .map(|p| Share {
@@ -40,7 +58,7 @@ pub(super) fn plan(pending: &[Pending], n_batch: usize, n_prefill: usize) -> Vec
             n_rows: 1,
         })
         .collect();
-    let room = n_prefill.min(n_batch - shares.len());
+    let room = limits.n_prefill.min(limits.n_batch - shares.len());
     shares.extend(prefill(pending, room));
     shares
 }
@@ -168,6 +186,16 @@ mod tests {
         }
     }
 
+    fn plan(pending: &[Pending], n_batch: usize, n_prefill: usize) -> Vec<Share> {
+        let limits = Limits {
+            n_batch,
+            n_prefill,
+            n_decode: usize::MAX,
+            turn: 0,
+        };
+        super::plan(pending, limits)
+    }
+
     fn rows(shares: &[Share]) -> Vec<(usize, usize)> {
         shares.iter().map(|s| (s.slot, s.n_rows)).collect()
     }
@@ -188,6 +216,26 @@ mod tests {
             ..prompt(0, 10, 1)
         };
         assert_eq!(rows(&plan(&[job, prompt(1, 50, 2)], 64, 40)), [(1, 40)]);
+    }
+
+    #[test]
+    fn those_who_generate_in_turn_all_have_their_turn() {
+        let limits = |turn| Limits {
+            n_batch: 16,
+            n_prefill: 8,
+            n_decode: 1,
+            turn,
+        };
+        let pending = [0, 1, 2].map(|slot| Pending {
+            order: 9 - slot as u64,
+            ..decoding(slot)
+        });
+        let slots = |turn| rows(&super::plan(&pending, limits(turn)));
+        assert_eq!([6, 7, 8].map(slots), [[(2, 1)], [(1, 1)], [(0, 1)]]);
+        // A call with a prompt is dear anyway.
+        let with_prompt = [decoding(0), decoding(1), prompt(2, 5, 3)];
+        let shares = super::plan(&with_prompt, limits(0));
+        assert_eq!(rows(&shares), [(0, 1), (1, 1), (2, 5)]);
     }
 
     #[test]

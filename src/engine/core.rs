@@ -37,6 +37,8 @@ pub(super) struct Engine<B: Backend> {
     pub(super) updates: Vec<Update>,
     pub(super) events: Vec<Event>,
     n_arrived: u64,
+    /// Decode calls, for the turn of sequences that do not generate together.
+    pub(super) n_calls: usize,
     /// The context is made for embeddings and has no logits.
     pub(super) is_embedding: bool,
 }
@@ -56,6 +58,7 @@ impl<B: Backend> Engine<B> {
             updates: Vec::new(),
             events: Vec::new(),
             n_arrived: 0,
+            n_calls: 0,
             is_embedding,
             backend,
         }

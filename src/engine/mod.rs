@@ -40,6 +40,7 @@ mod step;
 mod stop;
 #[cfg(test)]
 mod tests;
+mod turns;
 
 /// Entry of the runner role; returns when the daemon asks for it.
 pub fn run() -> std::process::ExitCode {

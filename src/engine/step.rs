@@ -3,14 +3,14 @@
 use std::time::Instant;
 
 use super::backend::{Backend, Decoded, Pick, Row};
-use super::batcher::{self, Pending, Share};
+use super::batcher::{self, Limits, Pending, Share};
 use super::core::Engine;
 use super::draft::Draft;
 use super::logprobs;
 use super::output::Piece;
 use super::sequence::ms;
 use super::slot::seq;
-use super::{prompt, to_u32};
+use super::{prompt, to_u32, turns};
 use crate::protocol::{
     Event, Failure, FinishReason, Priority, RequestId, StepStats, Token, TokenLogprob, Update,
 };
@@ -63,7 +63,14 @@ impl<B: Backend> Engine<B> {
         let mut may_draft = true;
         let mut n_prefill = self.budget.n_prefill(self.is_somebody_reading());
         loop {
-            let plan = batcher::plan(&self.pending(), self.backend.n_batch().max(1), n_prefill);
+            let pending = self.pending();
+            let limits = Limits {
+                n_batch: self.backend.n_batch().max(1),
+                n_prefill,
+                n_decode: self.n_decode(pending.len()),
+                turn: self.n_calls,
+            };
+            let plan = batcher::plan(&pending, limits);
             if plan.is_empty() {
                 return None;
             }
@@ -75,6 +82,7 @@ impl<B: Backend> Engine<B> {
             let batch = self.batch(&plan, drafts);
             match self.backend.decode(&batch.rows) {
                 Ok(Decoded::Done) => {
+                    self.n_calls = self.n_calls.wrapping_add(1);
                     self.slots.record(&batch.rows);
                     return Some(batch);
                 }
@@ -92,6 +100,15 @@ impl<B: Backend> Engine<B> {
                 }
             }
         }
+    }
+
+    /// How many of `n` sequences that all generate go into the next call.
+    fn n_decode(&self, n: usize) -> usize {
+        if self.backend.info().vram_bytes > 0 {
+            // A graphics card reads the weights once for all of them.
+            return n;
+        }
+        turns::rows_per_call(n, &self.step_times)
     }
 
     /// Whether an interactive sequence is generating.

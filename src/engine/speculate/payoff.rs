@@ -59,7 +59,7 @@ impl StepTimes {
     }
 
     /// What was measured for this number of rows in the last calls.
-    fn measured(&self, n_rows: usize, n_calls: u64) -> Option<f64> {
+    pub(in crate::engine) fn measured(&self, n_rows: usize, n_calls: u64) -> Option<f64> {
         let time = (*self.times.get(n_rows)?)?;
         (time.call + n_calls > self.n_calls).then_some(time.ms)
     }
