@@ -26,6 +26,11 @@ pub(super) struct Record {
     pub(super) ollama_enabled: bool,
     pub(super) drover_active: bool,
     pub(super) drover_enabled: bool,
+    /// The socket that may hold the port for drover; records of older versions do not tell.
+    #[serde(default)]
+    pub(super) socket_active: bool,
+    #[serde(default)]
+    pub(super) socket_enabled: bool,
     /// There were drop-ins of drover's already.
     pub(super) had_folder: bool,
     /// Where both answer.
@@ -107,6 +112,8 @@ mod tests {
             ollama_enabled: true,
             drover_active: false,
             drover_enabled: false,
+            socket_active: false,
+            socket_enabled: true,
             had_folder: false,
             host: "http://127.0.0.1:11434".to_owned(),
         };

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::record::{DROP_IN, FOLDER, RECORD, Record, log, remove};
-use super::systemd::{DROVER, OLLAMA, systemctl};
+use super::systemd::{DROVER, OLLAMA, SOCKET, systemctl};
 use super::{DeployError, Say, health, refused, require_root};
 use crate::config::HostSpec;
 
@@ -27,8 +27,11 @@ pub fn rollback(say: Say<'_>) -> Result<(), DeployError> {
 
 /// Undoes a takeover, also one that was cut off anywhere. The record goes last.
 pub(super) fn undo(record: &Record, say: Say<'_>) -> Result<(), DeployError> {
-    // Not there, not enabled: as good.
-    let _ = systemctl(&["disable", "--now", "drover.socket"]);
+    // Not there, not enabled: as good. The port must be free for Ollama.
+    let _ = systemctl(&["stop", SOCKET]);
+    if !record.socket_enabled {
+        let _ = systemctl(&["disable", SOCKET]);
+    }
     if !record.drover_enabled {
         systemctl(&["disable", DROVER])?;
     }
@@ -58,6 +61,9 @@ pub(super) fn undo(record: &Record, say: Say<'_>) -> Result<(), DeployError> {
                 }
             },
         );
+    }
+    if record.socket_active {
+        systemctl(&["start", SOCKET])?;
     }
     if record.drover_active {
         systemctl(&["start", DROVER])?;

@@ -12,6 +12,9 @@ pub(super) const OLLAMA: &str = "ollama.service";
 /// Ours.
 pub(super) const DROVER: &str = "drover.service";
 
+/// The socket that holds the port while our service is being restarted.
+pub(super) const SOCKET: &str = "drover.socket";
+
 /// The properties that are asked for.
 const PROPERTIES: &str = "LoadState,ActiveState,UnitFileState,User,Group,Environment,\
                           EnvironmentFiles,FragmentPath,DropInPaths,MainPID,NRestarts";

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::plan::Plan;
 use super::record::{DROP_IN, FOLDER, RECORD, Record, log, write};
-use super::systemd::{self, DROVER, OLLAMA, Service, systemctl};
+use super::systemd::{self, DROVER, OLLAMA, SOCKET, Service, systemctl};
 use super::{DeployError, Say, checks, health, models, refused, require_root, rollback};
 
 /// How long the daemon may take to answer.
@@ -48,12 +48,15 @@ pub fn takeover(dry_run: bool, say: Say<'_>) -> Result<(), DeployError> {
         return Ok(());
     }
     let drover = Service::ask(DROVER)?;
+    let socket = Service::ask(SOCKET)?;
     let record = Record {
         at: Timestamp::now(),
         ollama_active: ollama.is_active(),
         ollama_enabled: ollama.is_enabled(),
         drover_active: drover.is_active(),
         drover_enabled: drover.is_enabled(),
+        socket_active: socket.is_active(),
+        socket_enabled: socket.is_enabled(),
         had_folder: Path::new(FOLDER).is_dir(),
         host: plan.host.to_string(),
     };
