@@ -50,7 +50,11 @@ impl<B: Backend> Engine<B> {
             };
             sequence.predictor.observe(&sequence.tokens);
             // A batch job's guesses would only cost those time who read along.
-            if is_read && sequence.priority() == Priority::Batch {
+            let is_job = is_read && sequence.priority() == Priority::Batch;
+            // Whether guessing pays depends on the machine's moods, and rows that are computed
+            // together have other last bits: who sets a seed wants to see the same again.
+            let is_fixed = sequence.params.sampling.seed.is_some();
+            if is_job || is_fixed && self.speculation == Speculation::Auto {
                 continue;
             }
             let draft = draft(&self.backend, sequence, share.slot);

@@ -6,12 +6,11 @@ const MAX_ROWS: usize = 64;
 /// Weight of the newest time of a call with so many rows.
 const WEIGHT: f64 = 0.25;
 
-/// Calls after which a time counts as not measured: the machine may be less busy now, and what was
-/// once dear is tried again.
-const STALE: u64 = 1000;
-
-/// The same for calls without guesses, to which all others are compared.
-const STALE_PLAIN: u64 = 64;
+/// Calls after which a time counts as not measured, because the machine or the context is another
+/// by then. For calls with guesses it is so many for each time that they were measured, up to
+/// [`STALE_MOST`]: a single bad time may be chance, what is bad again and again is seldom tried.
+const STALE: u64 = 64;
+const STALE_MOST: u64 = 1024;
 
 /// Rows of calls that have guesses. Only these, so that few times are to be learnt; and back ends
 /// compute in blocks of this kind.
@@ -34,6 +33,8 @@ struct Time {
     ms: f64,
     /// The call that it was last measured in.
     call: u64,
+    /// How often it was measured.
+    n: u64,
 }
 
 impl Default for StepTimes {
@@ -54,6 +55,7 @@ impl StepTimes {
             *time = Some(Time {
                 ms: old + (ms - old) * WEIGHT,
                 call: self.n_calls,
+                n: time.map_or(1, |time| time.n + 1),
             });
         }
     }
@@ -64,10 +66,17 @@ impl StepTimes {
         (time.call + n_calls > self.n_calls).then_some(time.ms)
     }
 
+    /// The time of a call with so many rows, if it is not too old.
+    fn known(&self, n_rows: usize) -> Option<(usize, f64)> {
+        let n = (*self.times.get(n_rows)?)?.n;
+        let stale = STALE.saturating_mul(n).min(STALE_MOST);
+        Some((n_rows, self.measured(n_rows, stale)?))
+    }
+
     /// How long a call takes: as measured, else on the line between the numbers of rows next to
     /// it. Beyond all that was measured more rows are thought to be free, so that they are tried.
     fn expected(&self, n_rows: usize) -> Option<f64> {
-        let known = |n_rows: usize| Some((n_rows, self.measured(n_rows, STALE)?));
+        let known = |n_rows| self.known(n_rows);
         let below = (0..=n_rows.min(MAX_ROWS)).rev().find_map(known)?;
         let above = (n_rows..=MAX_ROWS).find_map(known);
         Some(match above {
@@ -135,11 +144,15 @@ fn ranked(candidates: &[Candidate], n_most: usize) -> Vec<(usize, f64)> {
 
 /// The number of guesses that pays most; 0 if none pays.
 fn best_number(ranked: &[(usize, f64)], n_plain: usize, times: &StepTimes) -> usize {
-    let Some(plain_ms) = times.measured(n_plain, STALE_PLAIN) else {
+    let Some(plain_ms) = times.measured(n_plain, STALE) else {
         return 0;
     };
+    // Of the sizes that are not known only the next: what is dear is seen before it is very dear.
+    let known = (n_plain..=MAX_ROWS).rev().find_map(|n| times.known(n));
+    let most_known = known.map_or(n_plain, |(n_rows, _)| n_rows);
+    let n_sizes = 1 + SIZES.partition_point(|&size| size <= most_known);
     let mut best = (LEAST_GAIN.ln(), 0);
-    for n_rows in SIZES {
+    for n_rows in SIZES.into_iter().take(n_sizes) {
         let Some(chosen) = n_rows.checked_sub(n_plain).and_then(|n| ranked.get(..n)) else {
             continue;
         };
@@ -173,7 +186,8 @@ mod tests {
             times.observe(n_rows, ms(n_rows));
         }
         for n_rows in 1..=MAX_ROWS {
-            times.times[n_rows].as_mut().unwrap().call = times.n_calls;
+            let time = times.times[n_rows].as_mut().unwrap();
+            (time.call, time.n) = (times.n_calls, 100);
         }
         times
     }
@@ -244,17 +258,30 @@ mod tests {
         let sure = [candidate(0.9, 15)];
         assert_eq!(chosen(&sure, 1, &times), [0], "nothing to compare with");
         times.observe(1, 10.0);
-        assert_eq!(chosen(&sure, 1, &times), [15]);
-        times.observe(16, 160.0);
-        times.observe(8, 80.0);
-        times.observe(4, 40.0);
-        times.observe(3, 30.0);
-        times.observe(2, 20.0);
-        assert_eq!(chosen(&sure, 1, &times), [0]);
-        for _ in 0..STALE {
-            times.observe(1, 10.0);
+        // From size to size, as long as it pays.
+        for n_rows in [2, 3, 4, 6, 8, 12, 16] {
+            assert_eq!(chosen(&sure, 1, &times), [n_rows - 1]);
+            times.observe(n_rows, 15.0);
         }
-        assert_ne!(chosen(&sure, 1, &times), [0], "tried again after a while");
+        assert_eq!(chosen(&sure, 1, &times), [15]);
+    }
+
+    #[test]
+    fn what_is_dear_is_tried_again_less_and_less_often() {
+        let mut times = StepTimes::default();
+        let sure = [candidate(0.9, 15)];
+        let mut trials = Vec::new();
+        for call in 0..20 * STALE_MOST {
+            let n_rows = 1 + chosen(&sure, 1, &times)[0];
+            times.observe(n_rows, 10.0 * rows(n_rows));
+            if n_rows > 1 {
+                trials.push(call);
+            }
+        }
+        let n_until = |end| trials.partition_point(|&call| call < end);
+        assert!(n_until(2 * STALE) >= 2, "{trials:?}");
+        let n_late = trials.len() - n_until(10 * STALE_MOST);
+        assert!((10..=100).contains(&n_late), "one in a hundred: {trials:?}");
     }
 
     #[test]
@@ -266,7 +293,7 @@ mod tests {
             times.observe(32, 10.0);
             n_guessing += 1;
         }
-        assert_eq!(n_guessing, STALE_PLAIN);
+        assert_eq!(n_guessing, STALE);
     }
 
     proptest! {

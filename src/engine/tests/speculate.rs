@@ -221,6 +221,14 @@ fn rows_that_cost_nothing_get_guesses() {
 }
 
 #[test]
+fn a_seed_is_kept_from_what_the_clock_decides() {
+    let mut harness = harness(Speculation::Auto, 1, &[("drover-fake.step_us", 2000)]);
+    let mut request = params(&format!("{VERSE} [[repeat 20]]"));
+    request.sampling.seed = Some(1);
+    assert_eq!(harness.ask(request).finished().n_drafted, 0);
+}
+
+#[test]
 fn batch_jobs_do_not_guess_while_somebody_reads() {
     let mut harness = harness(Speculation::On, 2, &[]);
     let mut job = params(&format!("{VERSE} [[repeat 20]]"));
