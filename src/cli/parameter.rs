@@ -22,6 +22,10 @@ const PARAMETERS: &[(&str, Kind)] = &[
     ("frequency_penalty", Kind::Float), ("stop", Kind::Texts), ("num_ctx", Kind::Int),
     ("num_batch", Kind::Int), ("num_gpu", Kind::Int), ("main_gpu", Kind::Int),
     ("use_mmap", Kind::Bool), ("num_thread", Kind::Int), ("draft_num_predict", Kind::Int),
+    ("dry_multiplier", Kind::Float), ("dry_base", Kind::Float),
+    ("dry_allowed_length", Kind::Int), ("dry_penalty_last_n", Kind::Int),
+    ("dry_sequence_breakers", Kind::Texts), ("xtc_probability", Kind::Float),
+    ("xtc_threshold", Kind::Float),
 ];
 
 const DEPRECATED: &[&str] = &[

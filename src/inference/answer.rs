@@ -5,13 +5,14 @@ use std::time::{Duration, Instant};
 use futures_util::stream;
 
 use super::prepare::{Loaded, internal, invalid};
+use super::sampling::sampling;
 use super::types::{Chunk, Done, DoneReason, Logprob, RequestOptions, Timings, TopLogprob};
 use super::{ChunkStream, InferenceError, InferenceErrorKind as Kind};
 use crate::model::Options;
 use crate::parser::{ParseError, Parser, Piece};
 use crate::protocol::{
     Constraint, Exempt, FailureKind, FinishReason, Finished, GenerateParams, PromptPart,
-    SamplingParams, TokenLogprob,
+    TokenLogprob,
 };
 use crate::runner::{Generation, GenerationEvent, RunnerError};
 use crate::scheduler::Lease;
@@ -55,19 +56,7 @@ pub(super) fn params(
         add_special: true,
         n_ctx,
         n_predict: bounded_n_predict(options.num_predict, n_ctx),
-        sampling: SamplingParams {
-            seed: u32::try_from(options.seed).ok(),
-            temperature: options.temperature,
-            top_k: options.top_k,
-            top_p: options.top_p,
-            min_p: options.min_p,
-            typical_p: options.typical_p,
-            repeat_last_n: options.repeat_last_n,
-            repeat_penalty: options.repeat_penalty,
-            presence_penalty: options.presence_penalty,
-            frequency_penalty: options.frequency_penalty,
-            logit_bias: Vec::new(),
-        },
+        sampling: sampling(options),
         stop: options
             .stop
             .iter()

@@ -1,24 +1,51 @@
-//! The `format` field: free text, JSON, or JSON of a schema.
+//! The `format` field: free text, JSON, JSON of a schema; and, beyond Ollama, text that a regular
+//! expression or a grammar describes.
 
 use serde_json::Value;
 
 use super::InferenceError;
-use super::prepare::internal;
+use super::prepare::{internal, invalid};
 use crate::protocol::Constraint;
 
 /// Reads `format` (API specification §3.3).
 ///
 /// # Errors
-/// 500 with Ollama's text for anything but `"json"` and an object.
+/// 500 with Ollama's text for anything but `"json"` and an object; 400 for a grammar in a language
+/// that is not read.
 pub(super) fn parse(format: &Value) -> Result<Option<Constraint>, InferenceError> {
     match format {
         Value::Null => Ok(None),
         Value::String(text) if text.is_empty() => Ok(None),
         Value::String(text) if text == "json" => Ok(Some(Constraint::JsonObject)),
+        Value::Object(fields) if fields.get("type").is_some_and(|kind| kind == "regex") => {
+            let pattern = text_of(format, "pattern")?;
+            Ok(Some(Constraint::Regex(pattern)))
+        }
+        Value::Object(fields) if fields.get("type").is_some_and(|kind| kind == "grammar") => {
+            let grammar = text_of(format, "grammar")?;
+            if grammar.contains("::=") {
+                return Err(invalid(
+                    "this grammar is written in GBNF; grammars are read in Lark's syntax, where a \
+                     rule is `name: …` and the first one is `start`",
+                ));
+            }
+            Ok(Some(Constraint::Lark(grammar)))
+        }
         Value::Object(_) => Ok(Some(Constraint::JsonSchema(format.to_string()))),
         other => Err(internal(format!(
             "invalid format: {:?}; expected \"json\" or a valid JSON Schema object",
             other.to_string()
         ))),
     }
+}
+
+/// A field of a `format` that is not a JSON schema, since no schema has such a type.
+fn text_of(format: &Value, field: &str) -> Result<String, InferenceError> {
+    let text = format.get(field).and_then(Value::as_str);
+    let text = text.filter(|text| !text.is_empty());
+    text.map(str::to_owned).ok_or_else(|| {
+        invalid(format!(
+            "invalid format: `{field}` must be a text that is not empty"
+        ))
+    })
 }

@@ -11,6 +11,7 @@ mod format;
 mod generate;
 pub mod history;
 mod prepare;
+mod sampling;
 mod spec;
 #[cfg(test)]
 mod tests;

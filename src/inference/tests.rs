@@ -24,6 +24,31 @@ fn format_takes_json_a_schema_or_nothing() {
 }
 
 #[test]
+fn format_takes_a_regex_or_a_grammar() {
+    assert_eq!(
+        format::parse(&json!({"type": "regex", "pattern": "[0-9]+"})).unwrap(),
+        Some(Constraint::Regex("[0-9]+".to_owned()))
+    );
+    let lark = "start: \"a\" start?";
+    assert_eq!(
+        format::parse(&json!({"type": "grammar", "grammar": lark})).unwrap(),
+        Some(Constraint::Lark(lark.to_owned()))
+    );
+    for (bad, word) in [
+        (json!({"type": "regex"}), "`pattern`"),
+        (json!({"type": "grammar", "grammar": 1}), "`grammar`"),
+        (
+            json!({"type": "grammar", "grammar": "root ::= [0-9]"}),
+            "GBNF",
+        ),
+    ] {
+        let error = format::parse(&bad).unwrap_err();
+        assert_eq!(error.kind, InferenceErrorKind::Invalid);
+        assert!(error.message.contains(word), "{}", error.message);
+    }
+}
+
+#[test]
 fn other_formats_are_refused_in_ollamas_words() {
     let error = format::parse(&json!("xml")).unwrap_err();
     assert_eq!(error.kind, InferenceErrorKind::Internal);

@@ -177,8 +177,42 @@ pub struct SamplingParams {
     pub repeat_penalty: f32,
     pub presence_penalty: f32,
     pub frequency_penalty: f32,
-    /// Added to the logits of single tokens.
+    /// Added to the logits of single tokens; JSON has no −∞, hence no more than ±10⁹.
     pub logit_bias: Vec<(Token, f32)>,
+    pub dry: Option<Dry>,
+    pub xtc: Option<Xtc>,
+    /// In place of all but the temperature and the biases.
+    pub mirostat: Option<Mirostat>,
+}
+
+/// "Don't repeat yourself": punishes a token that would go on with a repetition of `n` tokens by
+/// `multiplier * base ^ (n - allowed_length)`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Dry {
+    pub multiplier: f32,
+    pub base: f32,
+    pub allowed_length: i32,
+    /// Tokens that are searched; -1 = the whole context.
+    pub penalty_last_n: i32,
+    /// Texts over which no repetition reaches.
+    pub sequence_breakers: Vec<String>,
+}
+
+/// "Exclude top choices": with this probability, leaves out all tokens of at least `threshold` but
+/// the least likely of them.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Xtc {
+    pub probability: f32,
+    pub threshold: f32,
+}
+
+/// Mirostat: keeps the surprise of the text near `tau`, learning at the rate `eta`.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Mirostat {
+    /// 1 or 2.
+    pub version: i32,
+    pub tau: f32,
+    pub eta: f32,
 }
 
 impl Default for SamplingParams {
@@ -195,6 +229,9 @@ impl Default for SamplingParams {
             presence_penalty: 0.0,
             frequency_penalty: 0.0,
             logit_bias: Vec::new(),
+            dry: None,
+            xtc: None,
+            mirostat: None,
         }
     }
 }
@@ -206,6 +243,10 @@ pub enum Constraint {
     JsonObject,
     /// JSON that matches this schema (JSON text).
     JsonSchema(String),
+    /// Text that this regular expression matches from its beginning to its end.
+    Regex(String),
+    /// Text of the language of this Lark grammar.
+    Lark(String),
 }
 
 /// What a constraint leaves alone: it holds for the answer.

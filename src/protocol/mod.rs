@@ -9,8 +9,9 @@ pub mod event;
 pub mod framing;
 
 pub use command::{
-    Adapter, Command, Constraint, EmbedParams, Exempt, GenerateParams, KvCacheType, LoadParams,
-    Priority, PromptPart, QuantizeParams, SamplingParams, Speculation, ThinkingTags,
+    Adapter, Command, Constraint, Dry, EmbedParams, Exempt, GenerateParams, KvCacheType,
+    LoadParams, Mirostat, Priority, PromptPart, QuantizeParams, SamplingParams, Speculation,
+    ThinkingTags, Xtc,
 };
 pub use event::{
     DeviceInfo, EmbedResult, Event, Failure, FailureKind, FinishReason, Finished, LoadedInfo,
@@ -24,4 +25,4 @@ pub type RequestId = u64;
 pub type Token = i32;
 
 /// What both ends must agree on; raised with every change of a frame's shape.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 5;

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{FinishReason, Logprobs, StreamOptions, Usage};
+use super::{FinishReason, Guided, Logprobs, StreamOptions, Usage};
 use crate::api::ollama::DebugInfo;
 use crate::chat::{ToolDefinition, null_is_default};
 
@@ -30,6 +30,8 @@ pub struct ChatRequest {
     pub top_p: Option<f64>,
     pub frequency_penalty: Option<f64>,
     pub presence_penalty: Option<f64>,
+    /// Token numbers with what is added to their logits.
+    pub logit_bias: Value,
     pub response_format: Option<ResponseFormat>,
     #[serde(deserialize_with = "null_is_default")]
     pub tools: Vec<ToolDefinition>,
@@ -44,6 +46,9 @@ pub struct ChatRequest {
     pub logprobs: bool,
     #[serde(deserialize_with = "null_is_default")]
     pub top_logprobs: i64,
+    /// Constraints as other servers' clients spell them.
+    #[serde(flatten)]
+    pub guided: Guided,
     #[serde(rename = "_debug_render_only", deserialize_with = "null_is_default")]
     pub debug_render_only: bool,
 }

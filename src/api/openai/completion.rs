@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{FinishReason, StreamOptions, Usage};
+use super::{FinishReason, Guided, StreamOptions, Usage};
 use crate::chat::null_is_default;
 
 /// Body of `POST /v1/completions`.
@@ -22,6 +22,8 @@ pub struct CompletionRequest {
     pub top_p: Option<f64>,
     pub frequency_penalty: Option<f64>,
     pub presence_penalty: Option<f64>,
+    /// Token numbers with what is added to their logits.
+    pub logit_bias: Value,
     pub seed: Option<i64>,
     /// A string or an array of strings.
     pub stop: Value,
@@ -30,6 +32,9 @@ pub struct CompletionRequest {
     pub stream_options: Option<StreamOptions>,
     /// Number of alternatives; 0 = only the chosen tokens.
     pub logprobs: Option<i64>,
+    /// Constraints as other servers' clients spell them.
+    #[serde(flatten)]
+    pub guided: Guided,
     #[serde(rename = "_debug_render_only", deserialize_with = "null_is_default")]
     pub debug_render_only: bool,
 }

@@ -25,5 +25,6 @@ pub use embedding::{
 pub use error::{ErrorBody, ErrorDetail};
 pub use models::{Model, ModelList};
 pub use shared::{
-    FinishReason, Logprobs, PromptTokensDetails, StreamOptions, TokenLogprob, TopLogprob, Usage,
+    FinishReason, Guided, Logprobs, PromptTokensDetails, StreamOptions, TokenLogprob, TopLogprob,
+    Usage,
 };

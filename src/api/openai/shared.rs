@@ -1,6 +1,7 @@
 //! What chat and completions have in common.
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::chat::null_is_default;
 
@@ -61,4 +62,20 @@ pub struct TopLogprob {
     pub token: String,
     pub logprob: f32,
     pub bytes: Vec<u8>,
+}
+
+/// Constraints beyond OpenAI's `response_format`: vLLM's and llama-server's fields.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct Guided {
+    /// vLLM: an object with one of `json`, `json_object`, `regex`, `choice`, `grammar`.
+    pub structured_outputs: Value,
+    /// vLLM's older spellings of the same.
+    pub guided_json: Value,
+    pub guided_regex: Value,
+    pub guided_choice: Value,
+    pub guided_grammar: Value,
+    /// llama-server's two.
+    pub grammar: Value,
+    pub json_schema: Value,
 }

@@ -7,6 +7,7 @@
 pub mod chat;
 pub mod completion;
 pub mod embedding;
+mod guided;
 mod head;
 pub mod models;
 mod tally;

@@ -27,6 +27,11 @@ impl OptionMap {
     }
 }
 
+/// A value that is not `null`.
+pub(super) fn given(value: Value) -> Option<Value> {
+    (!value.is_null()).then_some(value)
+}
+
 /// Reads `n`.
 ///
 /// # Errors

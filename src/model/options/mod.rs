@@ -26,6 +26,25 @@ pub struct Options {
     pub repeat_penalty: f32,
     pub presence_penalty: f32,
     pub frequency_penalty: f32,
+    /// DRY: punishes tokens that would go on with a repetition; 0 = off.
+    pub dry_multiplier: f32,
+    pub dry_base: f32,
+    /// Repetitions up to this length go unpunished.
+    pub dry_allowed_length: i32,
+    /// Tokens that are searched for repetitions; 0 = off, negative = the whole context.
+    pub dry_penalty_last_n: i32,
+    /// Texts over which no repetition reaches.
+    pub dry_sequence_breakers: Vec<String>,
+    /// XTC: how often the most likely tokens are left out; 0 = off.
+    pub xtc_probability: f32,
+    /// Tokens less likely than this are never left out; above 0.5 = off.
+    pub xtc_threshold: f32,
+    /// 0 = off, else the version of Mirostat.
+    pub mirostat: i32,
+    pub mirostat_tau: f32,
+    pub mirostat_eta: f32,
+    /// Added to the logits of single tokens, by their numbers; -∞ = never.
+    pub logit_bias: Vec<(i32, f32)>,
     pub stop: Vec<String>,
     /// Load options; `None` = not set by model or request.
     pub num_ctx: Option<u32>,
@@ -78,6 +97,17 @@ impl Default for Options {
             repeat_penalty: 1.0,
             presence_penalty: 0.0,
             frequency_penalty: 0.0,
+            dry_multiplier: 0.0,
+            dry_base: 1.75,
+            dry_allowed_length: 2,
+            dry_penalty_last_n: 64,
+            dry_sequence_breakers: ["\n", ":", "\"", "*"].map(str::to_owned).into(),
+            xtc_probability: 0.0,
+            xtc_threshold: 0.1,
+            mirostat: 0,
+            mirostat_tau: 5.0,
+            mirostat_eta: 0.1,
+            logit_bias: Vec::new(),
             stop: Vec::new(),
             num_ctx: None,
             num_batch: None,

@@ -13,14 +13,15 @@ pub enum Kind {
     Strings,
 }
 
-/// Returns the type of an option, `None` for unknown names.
+/// Returns the type of an option that a line of text can say, `None` for others and unknown names.
 pub fn kind_of(name: &str) -> Option<Kind> {
-    find(name).map(|row| match row.setter {
-        Setter::Integer(_) => Kind::Integer,
-        Setter::Float(_) => Kind::Float,
-        Setter::Boolean(_) => Kind::Boolean,
-        Setter::Strings(_) => Kind::Strings,
-    })
+    match find(name)?.setter {
+        Setter::Integer(_) => Some(Kind::Integer),
+        Setter::Float(_) => Some(Kind::Float),
+        Setter::Boolean(_) => Some(Kind::Boolean),
+        Setter::Strings(_) => Some(Kind::Strings),
+        Setter::Biases(_) => None,
+    }
 }
 
 pub(super) struct Row {
@@ -33,9 +34,10 @@ enum Setter {
     Float(fn(&mut Options) -> &mut f32),
     Boolean(fn(&mut Options, bool)),
     Strings(fn(&mut Options, Vec<String>)),
+    Biases(fn(&mut Options, Vec<(i32, f32)>)),
 }
 
-const TABLE: [Row; 20] = [
+const TABLE: [Row; 31] = [
     row("num_keep", Setter::Integer(|o, n| o.num_keep = narrow(n))),
     row("seed", Setter::Integer(|o, n| o.seed = n)),
     row("num_predict", Setter::Integer(|o, n| o.num_predict = n)),
@@ -57,6 +59,27 @@ const TABLE: [Row; 20] = [
         "frequency_penalty",
         Setter::Float(|o| &mut o.frequency_penalty),
     ),
+    // Not Ollama's; names and meanings are llama-server's.
+    row("dry_multiplier", Setter::Float(|o| &mut o.dry_multiplier)),
+    row("dry_base", Setter::Float(|o| &mut o.dry_base)),
+    row(
+        "dry_allowed_length",
+        Setter::Integer(|o, n| o.dry_allowed_length = narrow(n)),
+    ),
+    row(
+        "dry_penalty_last_n",
+        Setter::Integer(|o, n| o.dry_penalty_last_n = narrow(n)),
+    ),
+    row(
+        "dry_sequence_breakers",
+        Setter::Strings(|o, texts| o.dry_sequence_breakers = texts),
+    ),
+    row("xtc_probability", Setter::Float(|o| &mut o.xtc_probability)),
+    row("xtc_threshold", Setter::Float(|o| &mut o.xtc_threshold)),
+    row("mirostat", Setter::Integer(|o, n| o.mirostat = narrow(n))),
+    row("mirostat_tau", Setter::Float(|o| &mut o.mirostat_tau)),
+    row("mirostat_eta", Setter::Float(|o| &mut o.mirostat_eta)),
+    row("logit_bias", Setter::Biases(|o, list| o.logit_bias = list)),
     row("stop", Setter::Strings(|o, stop| o.stop = stop)),
     row(
         "num_ctx",
@@ -114,8 +137,38 @@ impl Row {
                     .collect();
                 set(options, texts.ok_or_else(|| wrong("an array of strings"))?);
             }
+            Setter::Biases(set) => {
+                let list = biases(value);
+                set(
+                    options,
+                    list.ok_or_else(|| wrong("type object: token numbers with numbers"))?,
+                );
+            }
         }
         Ok(())
+    }
+}
+
+/// `{"15043": 1.5}` as in OpenAI's requests, or `[[15043, 1.5]]` as in llama-server's; `false`
+/// instead of a number forbids the token.
+fn biases(value: &Value) -> Option<Vec<(i32, f32)>> {
+    let bias = |value: &Value| match value {
+        Value::Bool(false) => Some(f32::NEG_INFINITY),
+        value => float(value),
+    };
+    match value {
+        Value::Object(map) => map
+            .iter()
+            .map(|(token, value)| Some((token.trim().parse().ok()?, bias(value)?)))
+            .collect(),
+        Value::Array(pairs) => pairs
+            .iter()
+            .map(|pair| match pair.as_array()?.as_slice() {
+                [token, value] => Some((i32::try_from(token.as_i64()?).ok()?, bias(value)?)),
+                _ => None,
+            })
+            .collect(),
+        _ => None,
     }
 }
 

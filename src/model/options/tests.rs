@@ -27,10 +27,10 @@ fn later_layers_win_key_by_key() {
 
 #[test]
 fn unknown_names_are_reported_once() {
-    let layer = map(json!({"mirostat": 1, "temprature": 1}));
+    let layer = map(json!({"tfs_z": 1, "temprature": 1}));
     let (options, unknown) = Options::merge(&[&layer, &layer]).unwrap();
     assert_eq!(options, Options::default());
-    assert_eq!(unknown, ["mirostat", "temprature"]);
+    assert_eq!(unknown, ["tfs_z", "temprature"]);
 }
 
 #[test]
@@ -59,6 +59,12 @@ fn wrong_types() {
         error(json!({"stop": [1]})),
         "option \"stop\" must be of an array of strings"
     );
+    for bad in [json!({"a": 1}), json!({"1": true}), json!([[1]]), json!(1)] {
+        assert_eq!(
+            error(json!({ "logit_bias": bad })),
+            "option \"logit_bias\" must be of type object: token numbers with numbers"
+        );
+    }
 }
 
 #[test]

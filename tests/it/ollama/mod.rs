@@ -11,6 +11,8 @@ mod language;
 mod loading;
 mod models;
 #[cfg(feature = "llama")]
+mod options;
+#[cfg(feature = "llama")]
 mod real;
 mod recorded;
 mod stop;

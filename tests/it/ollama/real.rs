@@ -10,7 +10,7 @@ use crate::support::TestServer;
 use crate::support::real::{real, skip};
 
 /// A daemon with a real model that is named as its file.
-async fn with_model(name: &str) -> Option<TestServer> {
+pub(super) async fn with_model(name: &str) -> Option<TestServer> {
     let Some(path) = real(name) else {
         skip(&format!("no {name} in DROVER_TEST_MODELS"));
         return None;

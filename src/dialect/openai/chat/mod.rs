@@ -10,8 +10,8 @@ pub use answer::{ChatFold, ChatStream};
 
 use serde_json::Value;
 
-use super::invalid;
-use super::values::{OptionMap, n_choices, seed_of};
+use super::values::{OptionMap, given, n_choices, seed_of};
+use super::{guided, invalid};
 use crate::api::openai;
 use crate::chat::{Think, ThinkLevel};
 use crate::inference::{ChatRequest, InferenceError, RequestOptions};
@@ -35,7 +35,8 @@ pub fn requests(request: openai::ChatRequest) -> Result<Vec<ChatRequest>, Infere
         .set("temperature", Some(request.temperature.unwrap_or(1.0)))
         .set("top_p", Some(request.top_p.unwrap_or(1.0)))
         .set("frequency_penalty", request.frequency_penalty)
-        .set("presence_penalty", request.presence_penalty);
+        .set("presence_penalty", request.presence_penalty)
+        .set("logit_bias", given(request.logit_bias));
     let native = ChatRequest {
         messages: message::natives(request.messages)?,
         tools: tools::offered(request.tools, &request.tool_choice)?,
@@ -43,7 +44,10 @@ pub fn requests(request: openai::ChatRequest) -> Result<Vec<ChatRequest>, Infere
         common: RequestOptions {
             model: request.model,
             options: options.into_map(),
-            format: format(request.response_format),
+            format: match guided::format(request.guided)? {
+                Some(format) => format,
+                None => format(request.response_format),
+            },
             think: think(request.reasoning, request.reasoning_effort)?,
             logprobs: request.logprobs,
             top_logprobs: top_logprobs(request.top_logprobs)?,

@@ -48,7 +48,7 @@ fn options() {
     check_options(
         json!({"stop": ["x", 1, "y"], "temperature": null, "tools": null, "n": null,
             "stream": null, "response_format": null, "user": "u", "logit_bias": {"1": 2}}),
-        json!({"stop": ["x", "y"], "temperature": 1.0, "top_p": 1.0}),
+        json!({"stop": ["x", "y"], "temperature": 1.0, "top_p": 1.0, "logit_bias": {"1": 2}}),
     );
     for skipped in [json!(1), json!([]), json!([1]), json!(null)] {
         check_options(

@@ -10,8 +10,8 @@ pub use answer::{CompletionFold, CompletionStream};
 
 use serde_json::Value;
 
-use super::values::{OptionMap, go_type, n_choices, seed_of};
-use super::{MAX_CHOICES, invalid};
+use super::values::{OptionMap, given, go_type, n_choices, seed_of};
+use super::{MAX_CHOICES, guided, invalid};
 use crate::api::openai::CompletionRequest;
 use crate::inference::{GenerateRequest, InferenceError, RequestOptions};
 
@@ -48,12 +48,14 @@ pub fn requests(request: CompletionRequest) -> Result<Requests, InferenceError> 
         .set(
             "presence_penalty",
             Some(request.presence_penalty.unwrap_or(0.0)),
-        );
+        )
+        .set("logit_bias", given(request.logit_bias));
     let native = GenerateRequest {
         suffix: request.suffix,
         common: RequestOptions {
             model: request.model,
             options: options.into_map(),
+            format: guided::format(request.guided)?.unwrap_or_default(),
             logprobs: request.logprobs.is_some(),
             top_logprobs: top_logprobs(request.logprobs)?,
             debug_render_only: request.debug_render_only,

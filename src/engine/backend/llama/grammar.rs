@@ -1,4 +1,5 @@
-//! Constraints: JSON schemas as masks over the vocabulary (llguidance).
+//! Constraints: JSON schemas, regular expressions and grammars as masks over the vocabulary
+//! (llguidance).
 //!
 //! The vocabulary's trie is built with the first constraint of a model (some hundred milliseconds
 //! for the largest vocabularies) and shared by all later ones. End tokens are allowed exactly where
@@ -37,18 +38,28 @@ impl Grammars {
         }
     }
 
-    /// Compiles a constraint; the error says what is wrong with the schema.
+    /// Compiles a constraint; the error says what is wrong with it.
     pub(super) fn compile(&self, constraint: &Constraint) -> Result<Grammar, BackendError> {
-        let schema = schema(constraint)?;
+        let grammar = match constraint {
+            Constraint::JsonObject | Constraint::JsonSchema(_) => {
+                TopLevelGrammar::from_json_schema(schema(constraint)?)
+            }
+            Constraint::Regex(pattern) => TopLevelGrammar::from_regex(pattern),
+            Constraint::Lark(text) => TopLevelGrammar::from_lark(text.clone()),
+        };
         let factory = self.factory.get_or_init(|| self.make_factory());
         let factory = factory
             .as_ref()
             .map_err(|error| BackendError(error.clone()))?;
-        let parser = factory.create_parser(TopLevelGrammar::from_json_schema(schema));
+        let parser = factory.create_parser(grammar);
         let matcher = Matcher::new(parser);
         match matcher.get_error() {
             None => Ok(Grammar(matcher)),
-            Some(error) => Err(unusable(&error)),
+            Some(error) => Err(match constraint {
+                Constraint::JsonObject | Constraint::JsonSchema(_) => unusable(&error),
+                Constraint::Regex(_) => BackendError(format!("failed to read the regex: {error}")),
+                Constraint::Lark(_) => BackendError(format!("failed to read the grammar: {error}")),
+            }),
         }
     }
 
@@ -85,10 +96,10 @@ impl Grammar {
 
 fn schema(constraint: &Constraint) -> Result<Value, BackendError> {
     let mut schema = match constraint {
-        Constraint::JsonObject => json!({ "type": "object" }),
         Constraint::JsonSchema(text) => {
             serde_json::from_str(text).map_err(|error| unusable(&error.to_string()))?
         }
+        _ => json!({ "type": "object" }),
     };
     if !schema.is_object() {
         return Err(unusable("not an object"));

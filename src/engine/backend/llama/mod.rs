@@ -3,13 +3,14 @@
 //! - `load`: a model and its context from the daemon's parameters
 //! - `context`: the C calls · `log`: llama.cpp's log · `devices`: what it can compute on
 //! - `quantize`: other types for the tensors of a file
-//! - `sampling`: how a token is picked · `grammar`: constraints
+//! - `sampling`: how a token is picked · `chain`: by what samplers · `grammar`: constraints
 //!
 //! llama.cpp ends the process on a failed assertion, on a CUDA error and on some broken files; the
 //! daemon lives in another process for that reason. What can be checked before a call is checked
 //! here. Dropping a `Llama` frees the context and the model; llama.cpp itself is started once and
 //! never stopped.
 
+mod chain;
 mod context;
 mod devices;
 mod gate;
@@ -30,6 +31,7 @@ use rayon::iter::{
     IndexedParallelIterator, IntoParallelIterator, IntoParallelRefMutIterator, ParallelIterator,
 };
 
+use self::chain::LastDry;
 use self::context::Context;
 pub(crate) use self::devices::devices;
 use self::grammar::Grammars;
@@ -47,6 +49,7 @@ pub(crate) struct Llama {
     context: Context,
     model: Arc<LlamaModel>,
     grammars: Grammars,
+    last_dry: LastDry,
     info: LoadedInfo,
     n_outputs_max: usize,
     /// Embeddings are what this context is for (`LoadParams::embedding`).
@@ -68,6 +71,7 @@ impl Llama {
         Ok(Self {
             context: loaded.context,
             grammars: Grammars::new(Arc::clone(&loaded.model)),
+            last_dry: LastDry::default(),
             model: loaded.model,
             info: loaded.info,
             n_outputs_max: loaded.n_outputs_max,
@@ -223,7 +227,12 @@ impl Backend for Llama {
         let grammar = spec
             .constraint
             .map(|constraint| self.grammars.compile(constraint));
-        Sampler::new(Arc::clone(&self.model), spec, grammar.transpose()?)
+        Sampler::new(
+            Arc::clone(&self.model),
+            spec,
+            grammar.transpose()?,
+            &self.last_dry,
+        )
     }
 
     fn sample(&mut self, picks: &mut [Pick<'_, Sampler>]) -> Vec<Result<Token, BackendError>> {

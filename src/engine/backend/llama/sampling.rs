@@ -1,8 +1,7 @@
 //! How a token is picked from a row of logits: llama-server's chain with Ollama's options.
 //!
-//! The order is bias, penalties, top-k, typical-p, top-p, min-p, temperature, chance. Ollama sets
-//! none of the others that llama-server has (DRY, top-n-sigma, XTC), and a switched-off sampler
-//! changes nothing, so they are left out. A constraint goes first: what it forbids is no candidate.
+//! [`chain`](super::chain) has the samplers and their order. A constraint goes first: what it
+//! forbids is no candidate.
 
 use std::sync::Arc;
 
@@ -11,16 +10,13 @@ use llama_cpp_2::sampling::LlamaSampler;
 use llama_cpp_2::token::LlamaToken;
 use llama_cpp_2::token::data::LlamaTokenData;
 use llama_cpp_2::token::data_array::LlamaTokenDataArray;
-use llama_cpp_2::token::logit_bias::LlamaLogitBias;
 
+use super::chain::{self, LastDry};
 use super::gate::Gate;
 use super::grammar::Grammar;
 use crate::engine::backend::shortlist::{self, Shortlist};
 use crate::engine::backend::{BackendError, SamplerSpec};
-use crate::protocol::{SamplingParams, Token};
-
-/// llama-server's `min_keep`: a filter may leave a single candidate.
-const MIN_KEEP: usize = 0;
+use crate::protocol::Token;
 
 /// One sequence's way of picking tokens.
 pub(crate) struct Sampler {
@@ -53,19 +49,20 @@ impl Sampler {
         model: Arc<LlamaModel>,
         spec: &SamplerSpec<'_>,
         grammar: Option<Grammar>,
+        last_dry: &LastDry,
     ) -> Result<Self, BackendError> {
-        check(spec.params)?;
-        let biases = biases(&model, spec.params);
-        let samplers = samplers(model.n_vocab(), &biases, spec);
+        chain::check(spec.params)?;
+        let biases = chain::biases(&model, spec.params);
+        let samplers = chain::samplers(&model, &biases, spec, last_dry);
         // An end-to-end greedy chain is its last sampler, which is what `Best` does.
         let kind = if spec.params.temperature <= 0.0 && samplers.len() == 1 && grammar.is_none() {
             Kind::Best
         } else {
             let mut chain = LlamaSampler::chain(samplers, true);
-            let seen = window(spec).min(spec.prompt.len());
+            let seen = chain::n_seen(spec).min(spec.prompt.len());
             let seen = &spec.prompt[spec.prompt.len() - seen..];
             chain.accept_many(seen.iter().map(|token| LlamaToken(*token)));
-            let mut shortlist = shortlist(&biases, spec);
+            let mut shortlist = chain::shortlist(&biases, spec);
             if let Some(shortlist) = &mut shortlist {
                 seen.iter().for_each(|token| shortlist.accept(*token));
             }
@@ -158,99 +155,6 @@ impl Kind {
     }
 }
 
-/// Refuses what llama.cpp's penalties cannot compute with.
-fn check(params: &SamplingParams) -> Result<(), BackendError> {
-    let repeat = params.repeat_penalty;
-    let reason = if !repeat.is_finite() || repeat <= 0.0 || !repeat.recip().is_finite() {
-        "repeat_penalty must be finite and greater than 0"
-    } else if !params.frequency_penalty.is_finite() || !params.presence_penalty.is_finite() {
-        "frequency_penalty and presence_penalty must be finite"
-    } else if params.temperature.is_nan() {
-        "temperature must be a number"
-    } else {
-        return Ok(());
-    };
-    Err(BackendError(reason.to_owned()))
-}
-
-fn samplers(n_vocab: i32, biases: &[LlamaLogitBias], spec: &SamplerSpec<'_>) -> Vec<LlamaSampler> {
-    let params = spec.params;
-    let mut samplers = Vec::new();
-    if !biases.is_empty() {
-        samplers.push(LlamaSampler::logit_bias(n_vocab, biases));
-    }
-    let window = i32::try_from(window(spec)).unwrap_or(i32::MAX);
-    if penalizes(params) && window > 0 {
-        samplers.push(LlamaSampler::penalties(
-            n_vocab,
-            window,
-            params.repeat_penalty,
-            params.frequency_penalty,
-            params.presence_penalty,
-        ));
-    }
-    if params.temperature <= 0.0 {
-        samplers.push(LlamaSampler::greedy());
-        return samplers;
-    }
-    if params.top_k > 0 {
-        samplers.push(LlamaSampler::top_k(params.top_k));
-    }
-    if params.typical_p < 1.0 {
-        samplers.push(LlamaSampler::typical(params.typical_p, MIN_KEEP));
-    }
-    if params.top_p < 1.0 {
-        samplers.push(LlamaSampler::top_p(params.top_p, MIN_KEEP));
-    }
-    if params.min_p > 0.0 {
-        samplers.push(LlamaSampler::min_p(params.min_p, MIN_KEEP));
-    }
-    samplers.push(LlamaSampler::temp(params.temperature));
-    let seed = params.seed.unwrap_or_else(|| fastrand::u32(..));
-    samplers.push(LlamaSampler::dist(seed));
-    samplers
-}
-
-/// For a chain that begins with biases, penalties and a top-k.
-fn shortlist(biases: &[LlamaLogitBias], spec: &SamplerSpec<'_>) -> Option<Shortlist> {
-    let params = spec.params;
-    let top_k = usize::try_from(params.top_k)
-        .ok()
-        .filter(|top_k| *top_k > 0)?;
-    if params.temperature <= 0.0 {
-        return None;
-    }
-    let biased = biases.iter().map(|bias| bias.token().0).collect();
-    let n_recent = if penalizes(params) { window(spec) } else { 0 };
-    Some(Shortlist::new(top_k, biased, n_recent))
-}
-
-/// The request's biases, and the model's own list of tokens that are never output.
-fn biases(model: &LlamaModel, params: &SamplingParams) -> Vec<LlamaLogitBias> {
-    let asked = params.logit_bias.iter();
-    let asked = asked.map(|(token, bias)| LlamaLogitBias::new(LlamaToken(*token), *bias));
-    let vocab = model.vocab();
-    let never = vocab.suppress_tokens().iter();
-    let never = never.map(|token| LlamaLogitBias::new(*token, f32::NEG_INFINITY));
-    asked.chain(never).collect()
-}
-
-/// Tokens that the penalties look back on.
-fn window(spec: &SamplerSpec<'_>) -> usize {
-    let n_ctx = || usize::try_from(spec.n_ctx).unwrap_or(usize::MAX);
-    usize::try_from(spec.params.repeat_last_n).unwrap_or_else(|_| n_ctx())
-}
-
-#[expect(
-    clippy::float_cmp,
-    reason = "exactly this value switches a penalty off"
-)]
-fn penalizes(params: &SamplingParams) -> bool {
-    params.repeat_penalty != 1.0
-        || params.frequency_penalty != 0.0
-        || params.presence_penalty != 0.0
-}
-
 fn fill(
     candidates: &mut LlamaTokenDataArray,
     logits: &[f32],
@@ -285,7 +189,10 @@ fn fill(
 
 #[cfg(test)]
 mod tests {
+    use llama_cpp_2::token::logit_bias::LlamaLogitBias;
+
     use super::*;
+    use crate::protocol::{SamplingParams, Xtc};
 
     const N_VOCAB: i32 = 50_000;
 
@@ -296,8 +203,8 @@ mod tests {
             LlamaLogitBias::new(LlamaToken(8), f32::NEG_INFINITY),
         ];
         Kind::Chain {
-            chain: LlamaSampler::chain(samplers(N_VOCAB, &biases, spec), true),
-            shortlist: with_shortlist.then(|| shortlist(&biases, spec).unwrap()),
+            chain: LlamaSampler::chain(chain::without_model(N_VOCAB, &biases, spec), true),
+            shortlist: with_shortlist.then(|| chain::shortlist(&biases, spec).unwrap()),
             candidates: LlamaTokenDataArray::new(Vec::new(), false),
         }
     }
@@ -305,7 +212,21 @@ mod tests {
     #[test]
     fn the_shortlist_picks_what_the_whole_vocabulary_picks() {
         let mut random = fastrand::Rng::with_seed(5);
-        for (top_k, presence_penalty) in [(1, 0.0), (40, 0.0), (40, 1.5), (200, -2.0)] {
+        // No two are equal: the order of equal ones is chance.
+        let mut logits: Vec<f32> = (0..50_000_u16)
+            .map(|rank| f32::from(rank) * 24.0 / 50_000.0 - 12.0)
+            .collect();
+        let often = Some(Xtc {
+            probability: 0.7,
+            threshold: 0.05,
+        });
+        for (top_k, presence_penalty, xtc) in [
+            (1, 0.0, None),
+            (40, 0.0, None),
+            (40, 1.5, None),
+            (40, 1.5, often),
+            (200, -2.0, None),
+        ] {
             let params = SamplingParams {
                 top_k,
                 presence_penalty,
@@ -314,6 +235,7 @@ mod tests {
                 temperature: 1.5,
                 top_p: 0.98,
                 seed: Some(9),
+                xtc,
                 ..SamplingParams::default()
             };
             let exempt = crate::protocol::Exempt::default();
@@ -327,7 +249,7 @@ mod tests {
             let (mut short, mut whole) = (chain(&spec, true), chain(&spec, false));
             let mut n_different = std::collections::HashSet::new();
             for _ in 0..200 {
-                let logits: Vec<f32> = (0..N_VOCAB).map(|_| random.f32() * 24.0 - 12.0).collect();
+                random.shuffle(&mut logits);
                 let token = short.choose(&logits, None).unwrap();
                 assert_eq!(token, whole.choose(&logits, None).unwrap(), "top_k {top_k}");
                 let Kind::Chain { candidates, .. } = &short else {

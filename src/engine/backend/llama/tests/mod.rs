@@ -1,6 +1,8 @@
 //! Against real, small models, which `DROVER_TEST_MODELS` names the folder of; without it these
 //! tests say so and pass.
 
+mod options;
+
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

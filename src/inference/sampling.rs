@@ -1,0 +1,108 @@
+//! Options → how the engine picks tokens.
+
+use crate::model::Options;
+use crate::protocol::{Dry, Mirostat, SamplingParams, Xtc};
+
+/// Infinity, as far as the protocol's JSON can say it; no logit comes near.
+const FORBIDDEN: f32 = -1e9;
+
+/// Above it XTC can leave nothing out: two tokens cannot both be more likely than one half.
+const MOST_XTC_THRESHOLD: f32 = 0.5;
+
+pub(super) fn sampling(options: &Options) -> SamplingParams {
+    let biases = options.logit_bias.iter();
+    SamplingParams {
+        seed: u32::try_from(options.seed).ok(),
+        temperature: options.temperature,
+        top_k: options.top_k,
+        top_p: options.top_p,
+        min_p: options.min_p,
+        typical_p: options.typical_p,
+        repeat_last_n: options.repeat_last_n,
+        repeat_penalty: options.repeat_penalty,
+        presence_penalty: options.presence_penalty,
+        frequency_penalty: options.frequency_penalty,
+        logit_bias: biases
+            .map(|&(token, bias)| (token, bias.clamp(FORBIDDEN, -FORBIDDEN)))
+            .collect(),
+        dry: dry(options),
+        xtc: xtc(options),
+        mirostat: mirostat(options),
+    }
+}
+
+fn dry(options: &Options) -> Option<Dry> {
+    let is_on = options.dry_multiplier != 0.0 && options.dry_penalty_last_n != 0;
+    is_on.then(|| Dry {
+        multiplier: options.dry_multiplier,
+        base: options.dry_base,
+        allowed_length: options.dry_allowed_length,
+        penalty_last_n: options.dry_penalty_last_n,
+        sequence_breakers: options.dry_sequence_breakers.clone(),
+    })
+}
+
+fn xtc(options: &Options) -> Option<Xtc> {
+    let is_on = options.xtc_probability > 0.0 && options.xtc_threshold <= MOST_XTC_THRESHOLD;
+    is_on.then_some(Xtc {
+        probability: options.xtc_probability,
+        threshold: options.xtc_threshold,
+    })
+}
+
+fn mirostat(options: &Options) -> Option<Mirostat> {
+    (options.mirostat > 0).then_some(Mirostat {
+        version: options.mirostat,
+        tau: options.mirostat_tau,
+        eta: options.mirostat_eta,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn read(options: &Value) -> SamplingParams {
+        let (options, unknown) = Options::merge(&[options.as_object().unwrap()]).unwrap();
+        assert!(unknown.is_empty());
+        sampling(&options)
+    }
+
+    #[test]
+    fn extensions_are_off_unless_asked_for() {
+        let off = json!({"dry_base": 2.0, "dry_multiplier": 0.8, "dry_penalty_last_n": 0,
+            "xtc_probability": 0.5, "xtc_threshold": 0.6, "mirostat": 0, "mirostat_tau": 3.0});
+        for options in [json!({}), off] {
+            assert_eq!(read(&options), SamplingParams::default());
+        }
+    }
+
+    #[test]
+    fn extensions_have_the_defaults_of_llama_server() {
+        let sampling = read(&json!({"dry_multiplier": 0.8, "xtc_probability": 0.5, "mirostat": 2}));
+        let dry = sampling.dry.unwrap();
+        assert_eq!(
+            (dry.base, dry.allowed_length, dry.penalty_last_n),
+            (1.75, 2, 64)
+        );
+        assert_eq!(dry.sequence_breakers, ["\n", ":", "\"", "*"]);
+        assert_eq!(sampling.xtc.unwrap().threshold, 0.1);
+        let mirostat = sampling.mirostat.unwrap();
+        assert_eq!((mirostat.tau, mirostat.eta), (5.0, 0.1));
+    }
+
+    #[test]
+    fn biases_survive_the_protocol() {
+        for biases in [json!({"7": false, "8": 1.5}), json!([[7, false], [8, 1.5]])] {
+            let sampling = read(&json!({ "logit_bias": biases }));
+            assert_eq!(sampling.logit_bias, [(7, FORBIDDEN), (8, 1.5)]);
+            let frame = serde_json::to_vec(&sampling).unwrap();
+            assert_eq!(
+                serde_json::from_slice::<SamplingParams>(&frame).unwrap(),
+                sampling
+            );
+        }
+    }
+}
