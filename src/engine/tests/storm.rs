@@ -19,10 +19,15 @@ struct Storm {
 }
 
 impl Storm {
-    fn new(seed: u64, keys: &[(&str, u32)]) -> Self {
+    fn new(seed: u64, keys: &[(&str, u32)], speculation: Speculation) -> Self {
+        let file = model(keys);
         // Too few cells for all the slots, so that some have to make room.
+        let load = LoadParams {
+            speculation,
+            ..load_params(file.path(), 1200, 8)
+        };
         Self {
-            harness: Harness::with_keys(1200, 8, keys),
+            harness: Harness::load(&load),
             random: fastrand::Rng::with_seed(seed),
             expected: Vec::new(),
         }
@@ -102,11 +107,23 @@ impl Storm {
 #[test]
 fn a_storm_of_requests_leaves_everybody_with_their_own() {
     let windowed = [("drover-fake.attention.sliding_window", 64)];
-    for (seed, keys) in [(1, &[][..]), (2, &[]), (3, &windowed[..]), (4, &windowed)] {
-        let mut storm = Storm::new(seed, keys);
+    for (seed, keys, speculation) in [
+        (1, &[][..], Speculation::Off),
+        (2, &[], Speculation::On),
+        (3, &windowed[..], Speculation::Off),
+        (4, &windowed, Speculation::On),
+    ] {
+        let mut storm = Storm::new(seed, keys, speculation);
         storm.rage(600);
         let n_complete = storm.check();
         assert!(n_complete > 300, "{n_complete}");
+        let n_accepted: u32 = storm
+            .harness
+            .steps
+            .iter()
+            .map(|stats| stats.n_accepted)
+            .sum();
+        assert_eq!(n_accepted > 0, speculation == Speculation::On);
         let engine = &storm.harness.engine;
         assert!(engine.busy().is_empty() && engine.waiting.is_empty());
         // A quiet word afterwards has all the room there is.
