@@ -50,6 +50,7 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("clap", &["cli/"]),
     ("clap_complete", &["cli/"]),
     ("clap_mangen", &["cli/"]),
+    ("prometheus_client", &["metrics/"]),
     ("listenfd", &["server/"]),
     ("procfs", &["deploy/"]),
     ("uzers", &["deploy/"]),

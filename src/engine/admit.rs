@@ -81,6 +81,7 @@ impl<B: Backend> Engine<B> {
     pub(super) fn preempt(&mut self, slot: usize) {
         if let Some(mut sequence) = self.release(slot) {
             sequence.follows = None;
+            self.tally.n_preempted += 1;
             tracing::debug!(id = sequence.id, "sequence paused to make room");
             self.waiting.put_back(sequence.priority(), sequence);
         }
@@ -128,7 +129,7 @@ impl<B: Backend> Engine<B> {
             self.stop_leader(sequence.follows);
         }
         if sequence.follows.is_none() {
-            sequence.clock.n_cached.get_or_insert(n_cached);
+            self.tally.n_cached += sequence.clock.note_cached(n_cached);
         }
         self.slots.touch(choice.slot);
         self.running[choice.slot] = Some(sequence);
@@ -187,6 +188,6 @@ impl<B: Backend> Engine<B> {
             }
         }
         let n_cached = self.slots.len(slot);
-        sequence.clock.n_cached.get_or_insert(n_cached);
+        self.tally.n_cached += sequence.clock.note_cached(n_cached);
     }
 }

@@ -21,6 +21,16 @@ use crate::protocol::{
     Token, Update,
 };
 
+/// Counts for the daemon's metrics.
+#[derive(Debug, Default)]
+pub(super) struct Tally {
+    pub(super) n_cached: usize,
+    pub(super) n_generated: usize,
+    pub(super) n_evicted: usize,
+    pub(super) n_parked: usize,
+    pub(super) n_preempted: usize,
+}
+
 /// A loaded model at work.
 pub(super) struct Engine<B: Backend> {
     pub(super) backend: B,
@@ -33,6 +43,8 @@ pub(super) struct Engine<B: Backend> {
     pub(super) speculation: Speculation,
     /// How long calls take that evaluate no prompts.
     pub(super) step_times: StepTimes,
+    /// What has happened since the last report.
+    pub(super) tally: Tally,
     /// What the current step has produced.
     pub(super) updates: Vec<Update>,
     pub(super) events: Vec<Event>,
@@ -55,6 +67,7 @@ impl<B: Backend> Engine<B> {
             budget: Budget::new(backend.n_batch().max(1), on_gpu),
             speculation,
             step_times: StepTimes::default(),
+            tally: Tally::default(),
             updates: Vec::new(),
             events: Vec::new(),
             n_arrived: 0,

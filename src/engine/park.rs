@@ -51,6 +51,7 @@ impl<B: Backend> Engine<B> {
             free.min_by_key(|&other| (self.slots.len(other) > 0, self.slots.last_used(other)));
         if let Some(target) = target {
             self.slots.copy(&mut self.backend, slot, target);
+            self.tally.n_parked += 1;
             self.slots.set_parked(target, true);
             self.slots.touch(target);
         }

@@ -40,6 +40,7 @@ impl<B: Backend> Engine<B> {
             return false;
         };
         self.slots.clear(&mut self.backend, slot);
+        self.tally.n_evicted += 1;
         true
     }
 

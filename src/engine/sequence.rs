@@ -61,6 +61,16 @@ pub(super) struct Clock {
 }
 
 impl Clock {
+    /// Notes how many prompt tokens the cache had, the first time that the sequence gets a slot.
+    /// Returns what is new in it.
+    pub(super) fn note_cached(&mut self, n_cached: usize) -> usize {
+        if self.n_cached.is_some() {
+            return 0;
+        }
+        self.n_cached = Some(n_cached);
+        n_cached
+    }
+
     pub(super) fn new(arrived: Instant) -> Self {
         Self {
             arrived,

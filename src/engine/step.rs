@@ -250,6 +250,7 @@ impl<B: Backend> Engine<B> {
         };
         sequence.clock.prompt_done.get_or_insert_with(Instant::now);
         sequence.n_generated += 1;
+        self.tally.n_generated += 1;
         let mut bytes = Vec::new();
         let special = sequence.preserved.contains(&token);
         self.backend.append_piece(token, special, &mut bytes);
@@ -319,12 +320,18 @@ impl<B: Backend> Engine<B> {
             reason = "a step does not last for years"
         )]
         let step_ms = ms(started, Instant::now()) as f32;
+        let tally = std::mem::take(&mut self.tally);
         let stats = StepStats {
             n_rows: to_u32(n_rows + n_embedded),
             n_prefill: to_u32(batch.n_prefill + n_embedded),
             n_decode: to_u32(n_rows - batch.n_prefill),
             n_drafted: to_u32(drafts.clone().map(|draft| draft.tokens.len()).sum()),
             n_accepted: to_u32(drafts.map(|draft| draft.n_accepted).sum()),
+            n_cached: to_u32(tally.n_cached),
+            n_generated: to_u32(tally.n_generated),
+            n_evicted: to_u32(tally.n_evicted),
+            n_parked: to_u32(tally.n_parked),
+            n_preempted: to_u32(tally.n_preempted),
             n_running: to_u32(n_running),
             n_waiting: to_u32(self.waiting.len() + self.embeds.len()),
             step_ms,

@@ -199,6 +199,15 @@ pub struct StepStats {
     /// Guesses at tokens that were checked, and those of them that came true.
     pub n_drafted: u32,
     pub n_accepted: u32,
+    /// Prompt tokens that the cache had for sequences that got their slot.
+    pub n_cached: u32,
+    /// Tokens that were picked.
+    pub n_generated: u32,
+    /// Idle slots that were emptied to make room, beginnings that were parked, sequences that were
+    /// put back into the queue.
+    pub n_evicted: u32,
+    pub n_parked: u32,
+    pub n_preempted: u32,
     /// Sequences in slots and requests that wait for one.
     pub n_running: u32,
     pub n_waiting: u32,

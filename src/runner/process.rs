@@ -15,7 +15,8 @@ use tokio_util::codec::{Framed, LengthDelimitedCodec};
 use super::mailbox::Mailbox;
 use super::spawn::Spawned;
 use super::{RunnerError, gone};
-use crate::protocol::{Command, EmbedResult, Event, RequestId, Token, framing};
+use crate::metrics::{ModelMetrics, Step};
+use crate::protocol::{Command, EmbedResult, Event, RequestId, StepStats, Token, framing};
 
 /// How long a child may take to end by itself.
 const STOP_TIMEOUT: Duration = Duration::from_secs(3);
@@ -64,6 +65,7 @@ pub(super) async fn run(
     spawned: Spawned,
     mut inbox: mpsc::Receiver<Request>,
     silence_timeout: Duration,
+    metrics: ModelMetrics,
     ended: oneshot::Sender<()>,
 ) {
     let Spawned {
@@ -81,6 +83,7 @@ pub(super) async fn run(
         last_sign: Instant::now(),
         pinged: None,
         silence_timeout,
+        metrics,
     };
     let writing = write_frames(sink, outbox);
     tokio::pin!(writing);
@@ -158,6 +161,7 @@ struct Connection {
     last_sign: Instant,
     pinged: Option<Instant>,
     silence_timeout: Duration,
+    metrics: ModelMetrics,
 }
 
 impl Connection {
@@ -231,6 +235,9 @@ impl Connection {
     fn cancel(&mut self, id: RequestId) {
         if self.requests.remove(&id).is_some() {
             self.command(&Command::Cancel { id });
+            if self.requests.is_empty() {
+                self.metrics.idle();
+            }
         }
     }
 
@@ -246,6 +253,7 @@ impl Connection {
         match event {
             Event::Step { updates, stats } => {
                 tracing::trace!(?stats, "step");
+                self.metrics.step(&step(&stats));
                 for update in updates {
                     self.update(update);
                 }
@@ -298,5 +306,22 @@ impl Connection {
             tracing::error!("the runner sent an answer of the wrong kind");
             waiter.fail(gone());
         }
+    }
+}
+
+/// A runner's numbers as metrics count them.
+fn step(stats: &StepStats) -> Step {
+    Step {
+        n_prompt: stats.n_prefill,
+        n_cached: stats.n_cached,
+        n_generated: stats.n_generated,
+        n_drafted: stats.n_drafted,
+        n_accepted: stats.n_accepted,
+        n_evicted: stats.n_evicted,
+        n_parked: stats.n_parked,
+        n_preempted: stats.n_preempted,
+        n_running: stats.n_running,
+        n_waiting: stats.n_waiting,
+        time: Duration::try_from_secs_f32(stats.step_ms / 1000.0).unwrap_or_default(),
     }
 }

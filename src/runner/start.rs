@@ -12,6 +12,7 @@ use tracing::Instrument;
 
 use super::spawn::{Spawned, spawn};
 use super::{Inner, RunnerHandle, process};
+use crate::metrics::ModelMetrics;
 use crate::protocol::{self, Command, DeviceInfo, Event, LoadParams, LoadedInfo, framing};
 
 /// How long the device list may take; a driver can need seconds to wake up.
@@ -75,7 +76,8 @@ pub async fn start(params: StartParams, tasks: &TaskTracker) -> Result<Started, 
     let (requests, inbox) = mpsc::channel(1024);
     let (ended, end) = oneshot::channel();
     let span = tracing::info_span!("runner", model = %params.model, pid);
-    let task = process::run(spawned, inbox, params.silence_timeout, ended);
+    let metrics = ModelMetrics::new(&params.model);
+    let task = process::run(spawned, inbox, params.silence_timeout, metrics, ended);
     tasks.spawn(task.instrument(span));
     let inner = Inner {
         info,

@@ -23,6 +23,7 @@ pub(super) fn routes() -> Router<App> {
     Router::new()
         .merge(route("/", "HEAD, GET", get(root)))
         .merge(route("/api/version", "HEAD, GET", get(version)))
+        .merge(route("/metrics", "HEAD, GET", get(metrics)))
         .merge(ollama::routes())
         .merge(openai::routes())
         .fallback(not_found)
@@ -110,4 +111,13 @@ async fn version() -> Response {
     json(&VersionResponse {
         version: OLLAMA_VERSION.to_owned(),
     })
+}
+
+/// The counters, for Prometheus.
+async fn metrics() -> Response {
+    const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    match crate::metrics::text() {
+        Ok(text) => ([(header::CONTENT_TYPE, OPEN_METRICS)], text).into_response(),
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
 }

@@ -14,6 +14,8 @@ use axum::response::Response;
 use bytes::Bytes;
 use tracing::{Instrument as _, Span};
 
+use crate::metrics;
+
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 const DROVER_VERSION: HeaderName = HeaderName::from_static("x-drover-version");
@@ -36,7 +38,9 @@ pub(super) async fn record(request: Request, next: Next) -> Response {
         method = %request.method(),
         route
     );
+    let route = route.to_owned();
     let mut line = Line {
+        route,
         method: request.method().clone(),
         path: request.uri().path().to_owned(),
         started: Instant::now(),
@@ -76,6 +80,8 @@ fn new_id() -> HeaderValue {
 #[derive(Debug)]
 struct Line {
     method: Method,
+    /// Line of the route table; `-` = none.
+    route: String,
     path: String,
     started: Instant,
     status: u16,
@@ -86,14 +92,17 @@ struct Line {
 impl Drop for Line {
     fn drop(&mut self) {
         let _entered = self.span.enter();
-        let duration_ms = (self.started.elapsed().as_secs_f64() * 1e6).round() / 1e3;
+        let time = self.started.elapsed();
+        let duration_ms = (time.as_secs_f64() * 1e6).round() / 1e3;
         let Self {
             method,
+            route,
             path,
             status,
             complete,
             ..
         } = self;
+        metrics::request(route, if *complete { *status } else { CLIENT_LEFT }, time);
         if *complete {
             tracing::info!(status, duration_ms, "{method} {path} {status}");
         } else {

@@ -9,6 +9,7 @@ mod faults;
 mod killed;
 mod language;
 mod loading;
+mod metrics;
 mod models;
 #[cfg(feature = "llama")]
 mod options;
