@@ -1,5 +1,7 @@
 //! The native routes, and what happens to requests when processes come and go.
 
+#[cfg(feature = "llama")]
+mod agreement;
 mod answers;
 mod bad_input;
 #[cfg(feature = "llama")]

@@ -1,0 +1,72 @@
+//! Greedy answers agree, whoever else is being answered and whatever is in the cache, but where the
+//! best tokens are as good as equal (`tests/bench/agreement` asks more, and of two models).
+
+use futures_util::future::join_all;
+use serde_json::{Value, json};
+
+use super::real::with_model;
+use crate::support::TestServer;
+
+/// How much less likely the other token may be where answers part, as a natural logarithm: grouping
+/// changes the last bits of the logits.
+const EPSILON: f64 = 0.5;
+
+const PROMPTS: [&str; 8] = [
+    "Bees have been known for a long time. People who look at bees often ask",
+    "Question: What should a child know about rivers?\nAnswer:",
+    "The three most important facts about bridges are these. First,",
+    "Dear Anna, you asked me about clocks. I have thought about it for a week, and",
+    "1. buy violins\n2. clean the violins\n3.",
+    "In the museum there is a room for volcanoes. On the sign at the door one can read:",
+    "News of the day. The price of bread has risen again, because",
+    "Trains, trains and trains: that is all he talked about, until one morning",
+];
+
+async fn answer(server: &TestServer, prompt: &str, n_tokens: u32) -> Vec<Value> {
+    let body = json!({"model": "smollm2-135m", "prompt": prompt, "raw": true, "stream": false,
+        "logprobs": true, "top_logprobs": 5,
+        "options": {"temperature": 0, "num_predict": n_tokens, "num_ctx": 256}});
+    let answer = server.post("/api/generate", &body).await.ok().json();
+    answer["logprobs"].as_array().cloned().unwrap_or_default()
+}
+
+#[track_caller]
+fn check(alone: &[Value], other: &[Value]) {
+    let Some((mine, theirs)) = alone
+        .iter()
+        .zip(other)
+        .find(|(mine, theirs)| mine["token"] != theirs["token"])
+    else {
+        return;
+    };
+    let best = mine["top_logprobs"].as_array().unwrap();
+    let taken = best.iter().find(|top| top["token"] == theirs["token"]);
+    let taken = taken.unwrap_or_else(|| panic!("{} is not among {best:?}", theirs["token"]));
+    let gap = mine["logprob"].as_f64().unwrap() - taken["logprob"].as_f64().unwrap();
+    assert!(gap < EPSILON, "{mine} {theirs}");
+}
+
+#[tokio::test]
+async fn greedy_answers_agree_alone_in_a_batch_and_with_a_cached_beginning() {
+    let Some(server) = with_model("smollm2-135m").await else {
+        return;
+    };
+    let mut alone = Vec::new();
+    for prompt in PROMPTS {
+        alone.push(answer(&server, prompt, 12).await);
+        assert!(!alone.last().unwrap().is_empty());
+    }
+    let unload = json!({"model": "smollm2-135m", "keep_alive": 0});
+    server.post("/api/generate", &unload).await.ok();
+    server.no_runners().await;
+    let batched = join_all(PROMPTS.map(|prompt| answer(&server, prompt, 12))).await;
+    for (alone, batched) in alone.iter().zip(&batched) {
+        check(alone, batched);
+    }
+    server.post("/api/generate", &unload).await.ok();
+    server.no_runners().await;
+    for (prompt, alone) in PROMPTS.iter().zip(&alone) {
+        answer(&server, &prompt[..prompt.len() / 2], 1).await;
+        check(alone, &answer(&server, prompt, 12).await);
+    }
+}
