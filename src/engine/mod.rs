@@ -21,6 +21,9 @@ mod admission;
 mod admit;
 pub(crate) mod backend;
 mod batcher;
+#[cfg(feature = "bench")]
+#[doc(hidden)]
+pub mod bench;
 mod child;
 mod core;
 mod detokenizer;

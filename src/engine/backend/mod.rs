@@ -7,8 +7,8 @@
 pub(crate) mod fake;
 #[cfg(feature = "llama")]
 pub(crate) mod llama;
-#[cfg(feature = "llama")]
-mod shortlist;
+#[cfg(any(feature = "llama", feature = "bench"))]
+pub(super) mod shortlist;
 
 use crate::protocol::{Constraint, Exempt, LoadedInfo, SamplingParams, Token};
 
