@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use reqwest::header::{CONTENT_RANGE, RANGE};
 use reqwest::{Response, StatusCode};
@@ -19,12 +19,14 @@ use crate::store::{Partial, Store};
 /// Parts that are fetched at once.
 const AT_ONCE: usize = 16;
 
-/// Bytes that are gathered before they are written.
-const WRITE_BYTES: usize = 1 << 20;
+/// Bytes that are gathered before they are written; those of all parts fit a processor's cache.
+const WRITE_BYTES: usize = 1 << 18;
 
-/// After so many bytes of a part, or so long, its state is saved; a killed process loses no more.
-const SAVE_BYTES: u64 = 32 << 20;
+/// How often it is saved how far the parts are; a killed process loses no more.
 const SAVE_EVERY: Duration = Duration::from_secs(1);
+
+/// As long may bytes wait to be written.
+const WRITE_EVERY: Duration = Duration::from_millis(500);
 
 /// How often another process is asked whether it has the blob now.
 const POLL: Duration = Duration::from_millis(500);
@@ -66,7 +68,7 @@ impl Download {
                 }
                 Err(error) => {
                     // That it could not be noted is the lesser trouble.
-                    if let Err(error) = partial.save_all() {
+                    if let Err(error) = partial.save() {
                         tracing::warn!(%error, "how far a download is could not be saved");
                     }
                     return Err(error);
@@ -84,7 +86,7 @@ impl Download {
     ) -> Result<Option<Arc<Partial>>, RegistryError> {
         loop {
             let (store, digest, size) = (self.store.clone(), self.digest, self.size);
-            let part_size = self.settings.part_size(size);
+            let part_size = self.settings.download_parts.of(size);
             let opened = blocking(move || {
                 if store.has_blob_of_size(&digest, size) {
                     return Ok(None);
@@ -123,8 +125,10 @@ impl Download {
             .buffer_unordered(AT_ONCE)
             .try_for_each(|()| std::future::ready(Ok(())));
         let digest = hasher::digest(Arc::clone(partial), follower);
-        let ((), digest) = tokio::try_join!(parts, digest)?;
-        Ok(digest)
+        tokio::select! {
+            both = async { tokio::try_join!(parts, digest) } => both.map(|((), digest)| digest),
+            error = save_often(partial) => Err(error),
+        }
     }
 
     /// Whether the registry answers a request for a part with that part.
@@ -154,7 +158,6 @@ impl Download {
         while !part.missing().is_empty() {
             let before = part.completed();
             let outcome = self.attempt(partial, index, progress).await;
-            save(partial, index).await?;
             if part.completed() > before {
                 retry.progressed();
             }
@@ -184,8 +187,7 @@ impl Download {
         } else {
             return Err(self.lies("a whole blob instead of a part"));
         }
-        let mut buffer = BytesMut::with_capacity(WRITE_BYTES);
-        let (mut unsaved, mut saved) = (0, Instant::now());
+        let mut gathered = Gathered::default();
         while left > 0 {
             let chunk = response.chunk().await;
             let ended = !matches!(chunk, Ok(Some(_)));
@@ -193,28 +195,23 @@ impl Download {
                 .as_ref()
                 .map_or(0, |chunk| chunk.as_ref().map_or(0, Bytes::len));
             if let Ok(Some(chunk)) = &chunk {
-                let chunk = &chunk[n_skipped.min(chunk.len())..];
+                let chunk = chunk.slice(n_skipped.min(chunk.len())..);
                 let n_taken = chunk.len().min(usize::try_from(left).unwrap_or(usize::MAX));
-                buffer.extend_from_slice(&chunk[..n_taken]);
+                gathered.push(chunk.slice(..n_taken));
                 left -= n_taken as u64;
                 if n_taken < chunk.len() {
-                    write(partial, index, buffer.split()).await?;
+                    write(partial, index, gathered).await?;
                     return Err(self.lies("more bytes than were asked for"));
                 }
             }
             n_skipped -= n_skipped.min(n_received);
             // What came before the connection broke counts.
-            let is_time = saved.elapsed() >= SAVE_EVERY;
-            if buffer.len() >= WRITE_BYTES || left == 0 || ended || is_time {
-                let n_written = buffer.len() as u64;
-                write(partial, index, buffer.split()).await?;
+            let is_due = gathered.n_bytes >= WRITE_BYTES || gathered.since.elapsed() >= WRITE_EVERY;
+            if is_due || left == 0 || ended {
+                let n_written = gathered.n_bytes as u64;
+                write(partial, index, std::mem::take(&mut gathered)).await?;
                 completed.send_modify(|completed| *completed += n_written);
                 contiguous.send_replace(partial.contiguous());
-                unsaved += n_written;
-            }
-            if unsaved >= SAVE_BYTES || is_time {
-                (unsaved, saved) = (0, Instant::now());
-                save(partial, index).await?;
             }
             if ended && left > 0 {
                 chunk?;
@@ -262,15 +259,57 @@ impl Download {
     }
 }
 
-/// Writes what was gathered.
-async fn write(partial: &Arc<Partial>, index: usize, bytes: BytesMut) -> Result<(), RegistryError> {
-    let partial = Arc::clone(partial);
-    blocking(move || Ok(partial.write(&partial.parts()[index], &bytes)?)).await
+/// Bytes of a part that are to be written, as they came.
+#[derive(Debug)]
+struct Gathered {
+    chunks: Vec<Bytes>,
+    n_bytes: usize,
+    since: Instant,
 }
 
-async fn save(partial: &Arc<Partial>, index: usize) -> Result<(), RegistryError> {
+impl Default for Gathered {
+    fn default() -> Self {
+        Self {
+            chunks: Vec::new(),
+            n_bytes: 0,
+            since: Instant::now(),
+        }
+    }
+}
+
+impl Gathered {
+    fn push(&mut self, chunk: Bytes) {
+        self.n_bytes += chunk.len();
+        self.chunks.push(chunk);
+    }
+}
+
+/// Writes what was gathered.
+async fn write(
+    partial: &Arc<Partial>,
+    index: usize,
+    gathered: Gathered,
+) -> Result<(), RegistryError> {
     let partial = Arc::clone(partial);
-    blocking(move || Ok(partial.save(&partial.parts()[index])?)).await
+    blocking(move || {
+        let part = &partial.parts()[index];
+        for chunk in gathered.chunks {
+            partial.write(part, &chunk)?;
+        }
+        Ok(())
+    })
+    .await
+}
+
+/// Saves again and again how far the parts are; ends only with an error.
+async fn save_often(partial: &Arc<Partial>) -> RegistryError {
+    loop {
+        tokio::time::sleep(SAVE_EVERY).await;
+        let partial = Arc::clone(partial);
+        if let Err(error) = blocking(move || Ok(partial.save()?)).await {
+            return error;
+        }
+    }
 }
 
 /// Runs what blocks on the pool for that.

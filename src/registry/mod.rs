@@ -18,6 +18,7 @@ mod retry;
 mod session;
 mod upload;
 
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -42,13 +43,37 @@ pub type Steps = Pin<Box<dyn Stream<Item = Result<Progress, RegistryError>> + Se
 /// Steps that may wait for a slow client.
 const QUEUE: usize = 16;
 
-/// Sizes of parts as Ollama cuts them: a sixteenth, within these bounds.
-const PARTS: u64 = 16;
-const LEAST_PART: u64 = 100_000_000;
-const LARGEST_PART: u64 = 1_000_000_000;
+/// Uploads are cut as Ollama cuts them.
+const UPLOAD_PARTS: PartSizes = PartSizes {
+    wanted: 16,
+    bytes: 100_000_000..=1_000_000_000,
+};
+
+/// Downloads are cut finer than Ollama cuts them (it goes on with any parts): the digest is
+/// computed from the beginning on, and what is fetched far ahead of it is waited for at the end.
+const DOWNLOAD_PARTS: PartSizes = PartSizes {
+    wanted: 128,
+    bytes: 33_554_432..=1_000_000_000,
+};
 
 /// How often progress is told.
 const PROGRESS_EVERY: Duration = Duration::from_millis(60);
+
+/// How blobs are cut into parts.
+#[derive(Debug, Clone)]
+pub struct PartSizes {
+    /// How many there should be.
+    pub wanted: u64,
+    /// Bounds of a part's size in bytes; they win.
+    pub bytes: RangeInclusive<u64>,
+}
+
+impl PartSizes {
+    /// The size in bytes of the parts of a blob.
+    fn of(&self, total: u64) -> u64 {
+        (total / self.wanted.max(1)).clamp(*self.bytes.start(), *self.bytes.end())
+    }
+}
 
 /// How the client is set up.
 #[derive(Debug, Clone)]
@@ -61,8 +86,8 @@ pub struct Settings {
     pub stall: Duration,
     /// The first waiting time of a retry; the others follow from it.
     pub first_delay: Duration,
-    /// Bounds of a part's size in bytes.
-    pub part_bytes: std::ops::RangeInclusive<u64>,
+    pub download_parts: PartSizes,
+    pub upload_parts: PartSizes,
 }
 
 impl Settings {
@@ -73,12 +98,9 @@ impl Settings {
             mirrors,
             stall: Duration::from_secs(30),
             first_delay: Duration::from_millis(200),
-            part_bytes: LEAST_PART..=LARGEST_PART,
+            download_parts: DOWNLOAD_PARTS,
+            upload_parts: UPLOAD_PARTS,
         }
-    }
-
-    fn part_size(&self, total: u64) -> u64 {
-        (total / PARTS).clamp(*self.part_bytes.start(), *self.part_bytes.end())
     }
 }
 

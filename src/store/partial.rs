@@ -9,6 +9,7 @@ use std::io::{self, ErrorKind};
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
@@ -26,6 +27,16 @@ pub struct Partial {
     size: u64,
     file: fs_err::File,
     parts: Vec<Part>,
+    /// Held by whoever writes or removes states.
+    states: Mutex<States>,
+}
+
+/// What is to be done about the states.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum States {
+    Kept,
+    /// The download is over. A save that was under way meanwhile would leave them behind.
+    Gone,
 }
 
 /// A piece of the blob that is fetched from its beginning to its end.
@@ -35,6 +46,8 @@ pub struct Part {
     offset: u64,
     size: u64,
     completed: AtomicU64,
+    /// What its state says.
+    noted: AtomicU64,
 }
 
 /// A part's state file; the names are Ollama's.
@@ -51,6 +64,16 @@ struct State {
 }
 
 impl Part {
+    fn new(number: usize, offset: u64, size: u64, completed: u64) -> Self {
+        Self {
+            number,
+            offset,
+            size,
+            completed: AtomicU64::new(completed),
+            noted: AtomicU64::new(completed),
+        }
+    }
+
     /// The bytes of the blob that are still missing.
     pub fn missing(&self) -> std::ops::Range<u64> {
         self.offset + self.completed()..self.offset + self.size
@@ -94,6 +117,7 @@ impl Store {
             size,
             file,
             parts: known.unwrap_or_default(),
+            states: Mutex::new(States::Kept),
         };
         self.check_space(size - partial.completed())?;
         if !is_known {
@@ -134,12 +158,8 @@ impl Store {
             if state.completed > state.size {
                 return Ok(None);
             }
-            parts.push(Part {
-                number: state.number,
-                offset: state.offset,
-                size: state.size,
-                completed: AtomicU64::new(state.completed),
-            });
+            let State { number, offset, .. } = state;
+            parts.push(Part::new(number, offset, state.size, state.completed));
         }
         parts.sort_by_key(|part| part.offset);
         let mut end = 0_u64;
@@ -218,15 +238,29 @@ impl Partial {
         Ok(self.file.file().read_exact_at(buffer, offset)?)
     }
 
-    /// Notes how far a part is, so that a later attempt goes on there.
+    /// Notes how far the parts are, so that a later attempt goes on there.
     ///
     /// # Errors
-    /// Fails when the data or the note cannot be written.
-    pub fn save(&self, part: &Part) -> Result<(), StoreError> {
-        let completed = part.completed();
+    /// Fails when the data or a note cannot be written.
+    pub fn save(&self) -> Result<(), StoreError> {
+        let states = self.lock_states();
+        if *states == States::Gone {
+            return Ok(());
+        }
+        let completed: Vec<u64> = self.parts.iter().map(Part::completed).collect();
+        let news = self.parts.iter().zip(completed);
+        let is_news =
+            |(part, completed): &(&Part, u64)| part.noted.load(Ordering::Acquire) != *completed;
+        let news: Vec<_> = news.filter(is_news).collect();
+        if news.is_empty() {
+            return Ok(());
+        }
         // First the bytes, then the word that they are there.
         self.file.sync_data()?;
-        self.note(part, completed)
+        for (part, completed) in news {
+            self.note(part, completed)?;
+        }
+        Ok(())
     }
 
     fn note(&self, part: &Part, completed: u64) -> Result<(), StoreError> {
@@ -245,15 +279,9 @@ impl Partial {
         let beside = self.store.blobs_dir().join(name);
         fs_err::write(&beside, text)
             .and_then(|()| fs_err::rename(&beside, &path))
-            .map_err(|error| explain(&path, error))
-    }
-
-    /// [`Self::save`] for all parts.
-    ///
-    /// # Errors
-    /// See there.
-    pub fn save_all(&self) -> Result<(), StoreError> {
-        self.parts.iter().try_for_each(|part| self.save(part))
+            .map_err(|error| explain(&path, error))?;
+        part.noted.store(completed, Ordering::Release);
+        Ok(())
     }
 
     /// Starts anew as a single part, for servers that do not send parts.
@@ -269,11 +297,13 @@ impl Partial {
     /// # Errors
     /// Fails when the file system does.
     pub fn finish(&self) -> Result<(), StoreError> {
+        let mut states = self.lock_states();
         make_readable(&self.file)?;
         self.file.sync_all()?;
         let path = self.store.blob_path(&self.digest);
         fs_err::rename(self.store.partial_path(&self.digest), &path)
             .map_err(|error| explain(&path, error))?;
+        *states = States::Gone;
         self.remove_states()?;
         sync_folder(&self.store.blobs_dir())?;
         Ok(())
@@ -284,9 +314,15 @@ impl Partial {
     /// # Errors
     /// Fails when the files cannot be removed.
     pub fn discard(&self) -> Result<(), StoreError> {
+        let mut states = self.lock_states();
+        *states = States::Gone;
         self.remove_states()?;
         let path = self.store.partial_path(&self.digest);
         fs_err::remove_file(&path).map_err(|error| explain(&path, error))
+    }
+
+    fn lock_states(&self) -> MutexGuard<'_, States> {
+        self.states.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn plan(&mut self, part_size: u64) -> Result<(), StoreError> {
@@ -294,11 +330,9 @@ impl Partial {
         let part_size = part_size.max(1);
         self.parts = (0..self.size.div_ceil(part_size).max(1))
             .enumerate()
-            .map(|(number, index)| Part {
-                number,
-                offset: index * part_size,
-                size: part_size.min(self.size - index * part_size),
-                completed: AtomicU64::new(0),
+            .map(|(number, index)| {
+                let offset = index * part_size;
+                Part::new(number, offset, part_size.min(self.size - offset), 0)
             })
             .collect();
         self.file.set_len(self.size)?;

@@ -124,7 +124,7 @@ impl Upload<'_> {
         retry: &mut Retry,
     ) -> Result<(), Stop> {
         let (file, size) = self.open().await?;
-        let part_size = self.settings.part_size(size);
+        let part_size = self.settings.upload_parts.of(size);
         let (mut start, mut n_parts, mut etag) = (0, 0_u32, Md5::new());
         while start < size {
             let part = Part::new(&file, start, size.min(start + part_size), sent);

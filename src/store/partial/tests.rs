@@ -37,7 +37,7 @@ fn a_download_goes_on_where_it_stopped() {
     assert_eq!(offsets, [0..4, 4..8, 8..10]);
     first.write(&first.parts()[0], b"ten ").unwrap();
     first.write(&first.parts()[1], b"by").unwrap();
-    first.save_all().unwrap();
+    first.save().unwrap();
     assert_eq!(
         store.partial(Digest::of(content), 10, 4).unwrap().map(drop),
         None
@@ -68,7 +68,7 @@ fn ollamas_states_are_read_and_ours_look_the_same() {
     let missing: Vec<_> = partial.parts().iter().map(Part::missing).collect();
     assert_eq!(missing, [5..6, 6..10]);
     partial.write(&partial.parts()[0], b"5").unwrap();
-    partial.save(&partial.parts()[0]).unwrap();
+    partial.save().unwrap();
     let saved = fs_err::read_to_string(store.blobs_dir().join(format!("{name}-0"))).unwrap();
     assert_eq!(saved, "{\"N\":0,\"Offset\":0,\"Size\":6,\"Completed\":6}\n");
 }
@@ -110,6 +110,20 @@ fn what_cannot_fit_is_refused_before_anything_is_fetched() {
     let refused = store.partial(Digest::of(b""), u64::MAX / 2, 1 << 40);
     let error = refused.unwrap_err().to_string();
     assert!(error.contains("not enough disk space"), "{error}");
+}
+
+#[test]
+fn a_save_that_comes_too_late_writes_no_states() {
+    let (_folder, store) = store();
+    let content = b"0123456789";
+    for end in [Partial::finish, Partial::discard] {
+        let partial = open(&store, content);
+        fill(&partial, content);
+        end(&partial).unwrap();
+        partial.save().unwrap();
+        let states = store.state_paths(&Digest::of(content)).unwrap();
+        assert!(states.is_empty(), "{states:?}");
+    }
 }
 
 #[test]

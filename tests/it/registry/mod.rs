@@ -44,7 +44,8 @@ impl Puller {
         let store = Store::open(&folder.path().join("models")).unwrap();
         let mut settings = Settings::new(folder.path().join("id_ed25519"), Vec::new());
         settings.first_delay = Duration::from_millis(1);
-        settings.part_bytes = PART..=PART;
+        settings.download_parts.bytes = PART..=PART;
+        settings.upload_parts.bytes = PART..=PART;
         change(&mut settings);
         let registry = Registry::new(store.clone(), settings, &TaskTracker::new()).unwrap();
         Self {
