@@ -244,7 +244,7 @@ impl Reader<'_> {
 
     fn speculative(&mut self) -> String {
         const NAME: &str = "DROVER_SPECULATIVE";
-        let text = self.text(NAME).unwrap_or_else(|| "off".to_owned());
+        let text = self.text(NAME).unwrap_or_else(|| "auto".to_owned());
         let lower = text.to_lowercase();
         if !SPECULATIVE.contains(&lower.as_str()) {
             self.mistakes

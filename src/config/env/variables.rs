@@ -92,7 +92,7 @@ pub const VARIABLES: &[Variable] = &[
     ),
     row(
         "DROVER_SPECULATIVE",
-        "off",
+        "auto",
         "Guess tokens that repeat the text and check them together: auto = where it pays, on, off",
     ),
     row(
