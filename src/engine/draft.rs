@@ -52,8 +52,10 @@ impl<B: Backend> Engine<B> {
             // A batch job's guesses would only cost those time who read along.
             let is_job = is_read && sequence.priority() == Priority::Batch;
             // Whether guessing pays depends on the machine's moods, and rows that are computed
-            // together have other last bits: who sets a seed wants to see the same again.
-            let is_fixed = sequence.params.sampling.seed.is_some();
+            // together have other last bits: who sets a seed, or takes no chances at all, wants to see
+            // the same again.
+            let sampling = &sequence.params.sampling;
+            let is_fixed = sampling.seed.is_some() || sampling.temperature <= 0.0;
             if is_job || is_fixed && self.speculation == Speculation::Auto {
                 continue;
             }

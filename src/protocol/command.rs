@@ -90,7 +90,7 @@ pub struct LoadParams {
 #[serde(rename_all = "snake_case")]
 pub enum Speculation {
     Off,
-    /// Where it pays, as measured; not in requests with a seed, which shall repeat.
+    /// Where it pays, as measured; not in requests with a seed or at temperature 0, which shall repeat.
     #[default]
     Auto,
     /// Wherever there is a guess, whatever it costs.

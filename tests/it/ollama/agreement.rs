@@ -54,8 +54,10 @@ async fn greedy_answers_agree_alone_in_a_batch_and_with_a_cached_beginning() {
     let mut alone = Vec::new();
     for prompt in PROMPTS {
         alone.push(answer(&server, prompt, 12).await);
-        assert!(!alone.last().unwrap().is_empty());
     }
+    // A model may have nothing to say, but not to all of them.
+    let n_words: usize = alone.iter().map(Vec::len).sum();
+    assert!(n_words > 40, "{n_words}");
     let unload = json!({"model": "smollm2-135m", "keep_alive": 0});
     server.post("/api/generate", &unload).await.ok();
     server.no_runners().await;
