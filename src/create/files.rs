@@ -1,4 +1,4 @@
-//! Uploaded files: recognised, checked, turned into layers. Their bytes stay as they are.
+//! Uploaded files: recognised, checked, turned into layers. The bytes of whole files stay as they are.
 
 use std::collections::BTreeMap;
 use std::io::Read as _;
@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use super::parts::Parts;
 use super::source::warn_of_layout;
+use super::split::{self, Source, Upload};
 use super::{CreateError, parse_digest};
 use crate::model::gguf::{FileKind, GgufError, MAGIC, Metadata};
-use crate::model::{Digest, Layer, manifest as media};
+use crate::model::{Digest, manifest as media};
 use crate::store::{Store, StoreError};
 
 /// What a set of files is uploaded for.
@@ -24,21 +25,53 @@ type Files = BTreeMap<String, String>;
 
 /// Adds the layers of a set of files, in the order of their names.
 pub(super) fn add(parts: &mut Parts<'_>, files: &Files, wanted: Wanted) -> Result<(), CreateError> {
-    let files = gguf_files(parts.store, files, wanted)?;
-    check_count(&files, wanted)?;
+    let mut uploads = Vec::new();
+    for (name, digest) in gguf_files(parts.store, files, wanted)? {
+        parts.report("parsing GGUF");
+        let header = checked_header(parts.store, name, &digest)?;
+        uploads.push(Upload {
+            name,
+            digest,
+            header,
+        });
+    }
+    let sources = split::group(uploads)?;
+    check_count(&sources, wanted)?;
     let mut has_model = false;
-    for (name, digest) in files {
-        let (layer, header) = read(parts, name, digest, wanted)?;
-        if layer.media_type == media::MEDIA_MODEL {
+    for source in sources {
+        let first = source.first();
+        warn_of_layout(&first.digest, &first.header);
+        let media_type = media_type(first, wanted)?;
+        if media_type == media::MEDIA_MODEL {
             if has_model {
                 return Err(CreateError::bad(format!(
-                    "{name}: there is another model file already; a model is made of one model file, beside \
-                     projectors and adapters"
+                    "{}: there is another model file already; a model is made of one model file, beside \
+                     projectors and adapters",
+                    first.name
                 )));
             }
             has_model = true;
         }
-        parts.push(layer, Some(header));
+        push(parts, &source, media_type)?;
+    }
+    Ok(())
+}
+
+fn push(parts: &mut Parts<'_>, source: &Source<'_>, media_type: &str) -> Result<(), CreateError> {
+    let first = source.first();
+    let (digest, header) = match source {
+        Source::Whole(upload) => (upload.digest, Arc::clone(&upload.header)),
+        Source::Split(uploads) => split::merge(parts, uploads)?,
+    };
+    let mut layer = parts.store.existing_layer(media_type, &digest)?;
+    // Where a projector or an adapter came from is of use; the model layer's would be shown as
+    // the name of a parent model.
+    if media_type != media::MEDIA_MODEL {
+        first.name.clone_into(&mut layer.from);
+    }
+    match source {
+        Source::Whole(_) => parts.push(layer, Some(header)),
+        Source::Split(_) => parts.push_new(layer, Some(header)),
     }
     Ok(())
 }
@@ -71,48 +104,31 @@ fn gguf_files<'a>(
     Ok(found)
 }
 
-fn check_count(files: &[(&str, Digest)], wanted: Wanted) -> Result<(), CreateError> {
+fn check_count(sources: &[Source<'_>], wanted: Wanted) -> Result<(), CreateError> {
     match wanted {
-        Wanted::Adapter if files.len() > 1 => {
+        Wanted::Adapter if sources.len() > 1 => {
             Err(CreateError::bad("only one adapter is currently supported"))
         }
-        Wanted::Draft if files.len() > 1 => Err(CreateError::bad(
+        Wanted::Draft if sources.len() > 1 => Err(CreateError::bad(
             "only one draft model is currently supported",
         )),
         _ => Ok(()),
     }
 }
 
-fn read(
-    parts: &mut Parts<'_>,
-    name: &str,
-    digest: Digest,
-    wanted: Wanted,
-) -> Result<(Layer, Arc<Metadata>), CreateError> {
-    parts.report("parsing GGUF");
-    let header = checked_header(parts.store, name, &digest)?;
-    warn_of_layout(&digest, &header);
-    let media_type = match (wanted, header.kind()) {
-        (Wanted::Model, FileKind::Model) => media::MEDIA_MODEL,
-        (Wanted::Model, FileKind::Projector) => media::MEDIA_PROJECTOR,
-        (Wanted::Model | Wanted::Adapter, FileKind::Adapter) => media::MEDIA_ADAPTER,
-        (Wanted::Draft, FileKind::Model) => media::MEDIA_DRAFT,
-        (Wanted::Adapter, _) => {
-            return Err(CreateError::bad(format!(
-                "{name}: not a LoRA adapter (`general.type` is not `adapter`)"
-            )));
-        }
-        (Wanted::Draft, _) => {
-            return Err(CreateError::bad(format!("{name}: not a draft model")));
-        }
-    };
-    let mut layer = parts.store.existing_layer(media_type, &digest)?;
-    // Where a projector or an adapter came from is of use; the model layer's would be shown as
-    // the name of a parent model.
-    if media_type != media::MEDIA_MODEL {
-        name.clone_into(&mut layer.from);
+/// What a file becomes. (All keys of a split file are in its first part.)
+fn media_type(upload: &Upload<'_>, wanted: Wanted) -> Result<&'static str, CreateError> {
+    let name = upload.name;
+    match (wanted, upload.header.kind()) {
+        (Wanted::Model, FileKind::Model) => Ok(media::MEDIA_MODEL),
+        (Wanted::Model, FileKind::Projector) => Ok(media::MEDIA_PROJECTOR),
+        (Wanted::Model | Wanted::Adapter, FileKind::Adapter) => Ok(media::MEDIA_ADAPTER),
+        (Wanted::Draft, FileKind::Model) => Ok(media::MEDIA_DRAFT),
+        (Wanted::Adapter, _) => Err(CreateError::bad(format!(
+            "{name}: not a LoRA adapter (`general.type` is not `adapter`)"
+        ))),
+        (Wanted::Draft, _) => Err(CreateError::bad(format!("{name}: not a draft model"))),
     }
-    Ok((layer, header))
 }
 
 /// Reads the whole header: every tensor must lie within the file, and every number on which
@@ -132,22 +148,7 @@ fn checked_header(
     }
     let header = store.gguf(&store.blob_path(digest)).map_err(named)?;
     header.validate().map_err(named)?;
-    refuse_split(name, &header)?;
     Ok(header)
-}
-
-fn refuse_split(name: &str, header: &Metadata) -> Result<(), CreateError> {
-    let count = header
-        .number("split.count")
-        .or_else(|| header.number(".split.count"))
-        .unwrap_or_default();
-    if count <= 1 {
-        return Ok(());
-    }
-    Err(CreateError::bad(format!(
-        "{name}: one of {count} parts of a split GGUF file, which cannot be imported yet; join them with \
-         llama.cpp's `llama-gguf-split --merge FIRST-PART OUTPUT.gguf` and create the model from the result"
-    )))
 }
 
 fn no_safetensors(wanted: Wanted) -> &'static str {

@@ -10,6 +10,7 @@ mod files;
 mod parts;
 pub mod quantize;
 mod source;
+mod split;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -45,6 +46,9 @@ pub struct CreateRequest {
     pub requires: String,
     pub info: Map<String, Value>,
 }
+
+/// What stands for the digest of a file that is not there yet.
+const NO_DIGEST: &str = "0000000000000000000";
 
 /// Progress texts, exactly Ollama's; the last one is `success`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -78,6 +78,15 @@ impl<'a> Parts<'a> {
         });
     }
 
+    /// Appends a layer whose blob was made just now and is pinned.
+    pub(super) fn push_new(&mut self, layer: Layer, header: Option<Arc<Metadata>>) {
+        self.list.push(Part {
+            layer,
+            header,
+            is_new: true,
+        });
+    }
+
     /// Puts a small layer at the end; other layers of its type stay.
     pub(super) fn append(&mut self, media_type: &str, content: &[u8]) -> Result<(), CreateError> {
         let (layer, is_new) = self.write(media_type, content)?;

@@ -3,15 +3,12 @@
 use std::path::PathBuf;
 
 use super::parts::Parts;
-use super::{CreateError, Status};
+use super::{CreateError, NO_DIGEST, Status};
 use crate::model::gguf::file_type;
 use crate::model::{Digest, Layer, manifest as media};
 
 /// Types that Ollama quantizes to.
 const TYPES: [&str; 7] = ["F32", "F16", "BF16", "Q8_0", "Q4_K_S", "Q4_K_M", "Q4_K"];
-
-/// What stands for the digest of a file that is not there yet.
-const NO_DIGEST: &str = "0000000000000000000";
 
 /// A file to write anew.
 #[derive(Debug, Clone, PartialEq, Eq)]

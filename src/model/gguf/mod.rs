@@ -7,8 +7,12 @@
 pub mod builder;
 pub mod compat;
 pub mod file_type;
+mod merge;
 mod metadata;
 mod reader;
+pub mod split;
+#[cfg(any(test, feature = "fake"))]
+pub mod splitter;
 mod tensor;
 #[cfg(test)]
 mod tests;
@@ -16,6 +20,7 @@ mod validate;
 
 use std::io::{Read, Seek};
 
+pub use merge::Merge;
 pub use metadata::{FileKind, Metadata};
 pub use tensor::TensorInfo;
 
@@ -42,7 +47,7 @@ impl Metadata {
     /// # Errors
     /// Fails on other formats, truncated headers, tensors that lie beyond the end of the file.
     pub fn read(reader: &mut (impl Read + Seek)) -> Result<Self, GgufError> {
-        reader::read(reader, reader::Arrays::All)
+        reader::read(reader, reader::Arrays::All).map(|(metadata, _)| metadata)
     }
 
     /// Reads a header; arrays of more than [`SHORT_ARRAY`] elements (vocabularies) become `null`.
@@ -50,6 +55,6 @@ impl Metadata {
     /// # Errors
     /// As [`Self::read`].
     pub fn read_brief(reader: &mut (impl Read + Seek)) -> Result<Self, GgufError> {
-        reader::read(reader, reader::Arrays::Short)
+        reader::read(reader, reader::Arrays::Short).map(|(metadata, _)| metadata)
     }
 }

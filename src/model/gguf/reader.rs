@@ -4,6 +4,7 @@
 
 use std::collections::HashSet;
 use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
+use std::ops::Range;
 
 use serde_json::{Map, Value};
 
@@ -27,7 +28,27 @@ pub(super) enum Arrays {
     Short,
 }
 
-pub(super) fn read(reader: &mut (impl Read + Seek), arrays: Arrays) -> Result<Metadata, GgufError> {
+/// Where things lie in a file, for who copies them as they are.
+#[derive(Debug)]
+pub(super) struct Layout {
+    pub version: u32,
+    pub alignment: u64,
+    /// Keys, and the bytes of each pair.
+    pub pairs: Vec<(String, Range<u64>)>,
+    pub tensors: Vec<TensorLayout>,
+}
+
+#[derive(Debug)]
+pub(super) struct TensorLayout {
+    /// Name, dimensions and type; the offset comes behind.
+    pub description: Range<u64>,
+    pub data: Range<u64>,
+}
+
+pub(super) fn read(
+    reader: &mut (impl Read + Seek),
+    arrays: Arrays,
+) -> Result<(Metadata, Layout), GgufError> {
     let file_size = reader.seek(SeekFrom::End(0))?;
     reader.seek(SeekFrom::Start(0))?;
     let mut header = Header {
@@ -40,6 +61,13 @@ pub(super) fn read(reader: &mut (impl Read + Seek), arrays: Arrays) -> Result<Me
     header.read()
 }
 
+/// A tensor as the header has it, not checked yet.
+struct Described {
+    tensor: TensorInfo,
+    code: u32,
+    description: Range<u64>,
+}
+
 struct Header<R> {
     reader: BufReader<R>,
     position: u64,
@@ -50,7 +78,7 @@ struct Header<R> {
 }
 
 impl<R: Read> Header<R> {
-    fn read(&mut self) -> Result<Metadata, GgufError> {
+    fn read(&mut self) -> Result<(Metadata, Layout), GgufError> {
         if self.file_size < 4 {
             return Err(GgufError::NotGguf);
         }
@@ -65,30 +93,45 @@ impl<R: Read> Header<R> {
         }
         let tensor_count = self.count("tensors", MAX_TENSORS)?;
         let key_count = self.count("keys", MAX_KEYS)?;
-        let values = self.values(key_count)?;
+        let mut values = Map::new();
+        let pairs = self.pairs(key_count, &mut values)?;
         let alignment = alignment(&values)?;
         let tensors = self.tensors(tensor_count)?;
         let data = self.position.div_ceil(alignment).saturating_mul(alignment);
-        let tensors = check_tensors(tensors, data, alignment, self.file_size)?;
-        Ok(Metadata {
+        let (tensors, laid_out) = check_tensors(tensors, data, alignment, self.file_size)?;
+        let metadata = Metadata {
             values,
             tensors,
             file_size: self.file_size,
-        })
+        };
+        let layout = Layout {
+            version,
+            alignment,
+            pairs,
+            tensors: laid_out,
+        };
+        Ok((metadata, layout))
     }
 
-    fn values(&mut self, count: u64) -> Result<Map<String, Value>, GgufError> {
-        let mut values = Map::new();
+    /// Reads the pairs into `values`; returns where they lie.
+    fn pairs(
+        &mut self,
+        count: u64,
+        values: &mut Map<String, Value>,
+    ) -> Result<Vec<(String, Range<u64>)>, GgufError> {
+        let mut pairs = Vec::new();
         for _ in 0..count {
+            let start = self.position;
             let key = self.string()?;
             let kind = self.u32()?;
             let value = self.value(kind)?;
             if values.contains_key(&key) {
                 return Err(invalid(format!("key `{}` is there twice", shown(&key))));
             }
+            pairs.push((key.clone(), start..self.position));
             values.insert(key, value);
         }
-        Ok(values)
+        Ok(pairs)
     }
 
     fn value(&mut self, kind: u32) -> Result<Value, GgufError> {
@@ -138,9 +181,10 @@ impl<R: Read> Header<R> {
         Ok(Value::Null)
     }
 
-    fn tensors(&mut self, count: u64) -> Result<Vec<(TensorInfo, u32)>, GgufError> {
+    fn tensors(&mut self, count: u64) -> Result<Vec<Described>, GgufError> {
         let mut tensors = Vec::new();
         for _ in 0..count {
+            let start = self.position;
             let name = self.string()?;
             let dimensions = self.u32()?;
             if dimensions > MAX_DIMENSIONS {
@@ -151,16 +195,18 @@ impl<R: Read> Header<R> {
             }
             let shape: Result<Vec<u64>, GgufError> = (0..dimensions).map(|_| self.u64()).collect();
             let (shape, code) = (shape?, self.u32()?);
-            let offset = self.u64()?;
-            tensors.push((
-                TensorInfo {
-                    name,
-                    kind: String::new(),
-                    shape,
-                    offset,
-                },
+            let description = start..self.position;
+            let tensor = TensorInfo {
+                name,
+                kind: String::new(),
+                shape,
+                offset: self.u64()?,
+            };
+            tensors.push(Described {
+                tensor,
                 code,
-            ));
+                description,
+            });
         }
         Ok(tensors)
     }
@@ -255,14 +301,20 @@ fn alignment(values: &Map<String, Value>) -> Result<u64, GgufError> {
 }
 
 fn check_tensors(
-    tensors: Vec<(TensorInfo, u32)>,
+    tensors: Vec<Described>,
     data: u64,
     alignment: u64,
     file_size: u64,
-) -> Result<Vec<TensorInfo>, GgufError> {
+) -> Result<(Vec<TensorInfo>, Vec<TensorLayout>), GgufError> {
     let mut names = HashSet::new();
     let mut checked = Vec::with_capacity(tensors.len());
-    for (mut tensor, code) in tensors {
+    let mut laid_out = Vec::with_capacity(tensors.len());
+    for described in tensors {
+        let Described {
+            mut tensor,
+            code,
+            description,
+        } = described;
         let name = shown(&tensor.name);
         let kind = kind_of(code)
             .ok_or_else(|| invalid(format!("tensor `{name}` has unknown type {code}")))?;
@@ -272,11 +324,9 @@ fn check_tensors(
         if !tensor.offset.is_multiple_of(alignment) {
             return Err(invalid(format!("tensor `{name}` is not aligned")));
         }
-        let end = data
-            .checked_add(tensor.offset)
-            .and_then(|start| start.checked_add(size));
-        if end.is_none_or(|end| end > file_size) {
-            let end = end.unwrap_or(u64::MAX);
+        let start = data.saturating_add(tensor.offset);
+        let end = start.saturating_add(size);
+        if end > file_size {
             return Err(invalid(format!(
                 "tensor \"{name}\" offset+size ({end}) exceeds file size ({file_size})"
             )));
@@ -286,8 +336,12 @@ fn check_tensors(
         }
         tensor.kind = kind.name.to_owned();
         checked.push(tensor);
+        laid_out.push(TensorLayout {
+            description,
+            data: start..end,
+        });
     }
-    Ok(checked)
+    Ok((checked, laid_out))
 }
 
 /// Fewest bytes that an element of that type takes; `None` for unknown types and nested arrays.

@@ -1,6 +1,7 @@
-//! `create`: mistakes in Modelfiles, what `show --modelfile` prints built again, adapters, shards.
+//! `create`: mistakes in Modelfiles, what `show --modelfile` prints built again, adapters, parts.
 
 use drover::model::gguf::builder::GgufBuilder;
+use drover::model::gguf::splitter::{fill, split};
 use serde_json::{Value, json};
 
 use crate::support::{Drover, TestServer, models};
@@ -111,17 +112,38 @@ async fn adapters_are_kept_beside_the_weights_and_checked() {
 }
 
 #[tokio::test]
-async fn a_shard_alone_is_refused_with_the_way_out() {
+async fn the_parts_of_a_split_file_become_one_model() {
     let server = TestServer::start().await;
     let drover = Drover::of(&server);
-    let shard = models::fake().value("split.count", 2).value("split.no", 0);
-    let name = "m-00001-of-00002.gguf";
-    fs_err::write(drover.folder().join(name), shard.build()).unwrap();
-    fs_err::write(drover.folder().join("Modelfile"), format!("FROM {name}")).unwrap();
+    let folder = drover.folder().join("parts");
+    fs_err::create_dir(&folder).unwrap();
+    let whole = fill(models::fake().build());
+    let part = |number: usize| folder.join(format!("m-0000{number}-of-00002.gguf"));
+    for (index, content) in split(&whole, 2).iter().enumerate() {
+        fs_err::write(part(index + 1), content).unwrap();
+    }
+    let hex = models::digest(&whole).replace(':', "-");
+    for (name, from) in [
+        ("folder", "./parts"),
+        ("first", "parts/m-00001-of-00002.gguf"),
+    ] {
+        fs_err::write(drover.folder().join("Modelfile"), format!("FROM {from}")).unwrap();
+        let output = drover.run(&["create", name]).await;
+        assert!(output.stderr.contains("merging 2 parts"), "{output:?}");
+        output.ok();
+        let printed = drover.run(&["show", "--modelfile", name]).await.ok();
+        let mut lines = printed.lines();
+        assert!(
+            lines.any(|line| line.starts_with("FROM ") && line.ends_with(&hex)),
+            "{printed}"
+        );
+        let answer = drover.run(&["run", name, "hello"]).await.ok();
+        assert_eq!(answer.trim(), "hello");
+    }
+
+    fs_err::remove_file(part(2)).unwrap();
     let output = drover.run(&["create", "m"]).await;
     assert_eq!(output.code, Some(1), "{output:?}");
-    assert!(
-        output.stderr.contains("llama-gguf-split --merge"),
-        "{output:?}"
-    );
+    let missing = "has 1 shards, expected 2: \"m-00002-of-00002.gguf\" is missing";
+    assert!(output.stderr.contains(missing), "{output:?}");
 }

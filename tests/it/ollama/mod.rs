@@ -17,5 +17,7 @@ mod models;
 mod options;
 #[cfg(feature = "llama")]
 mod real;
+#[cfg(feature = "llama")]
+mod real_made;
 mod recorded;
 mod stop;

@@ -26,7 +26,7 @@ pub(super) async fn with_model(name: &str) -> Option<TestServer> {
     Some(server)
 }
 
-fn question(model: &str, content: &str) -> Value {
+pub(super) fn question(model: &str, content: &str) -> Value {
     json!({"model": model, "messages": [{"role": "user", "content": content}],
            "options": {"temperature": 0, "num_predict": 24, "num_ctx": 1024}})
 }
@@ -394,59 +394,4 @@ async fn interleaved_conversations_with_a_window_compute_only_what_is_new() {
             messages.push(json!({"role": "user", "content": next}));
         }
     }
-}
-
-#[tokio::test]
-async fn a_quantized_copy_answers_and_comes_out_the_same_twice() {
-    let Some(path) = real("smollm2-135m") else {
-        skip("no smollm2-135m in DROVER_TEST_MODELS");
-        return;
-    };
-    // From what there is to a file of higher precision.
-    let folder = tempfile::TempDir::new().unwrap();
-    let params = drover::protocol::QuantizeParams {
-        source: path,
-        target: folder.path().join("f16.gguf"),
-        file_type: 1,
-    };
-    let tasks = tokio_util::task::TaskTracker::new();
-    let target = params.target.clone();
-    let exe = crate::support::BINARY.into();
-    drover::runner::quantize(exe, params, &tasks, &mut |_| {})
-        .await
-        .unwrap();
-    let server = TestServer::start().await;
-    let file = fs_err::read(target).unwrap();
-    let size = file.len() as u64;
-    server.create("precise", file, json!({})).await.ok();
-    let quantize = |name: &str| json!({"model": name, "from": "precise", "quantize": "q8_0"});
-    let steps = server.post("/api/create", &quantize("small")).await;
-    let steps = steps.ok().lines();
-    let parts = steps
-        .iter()
-        .filter(|step| step["status"] == "quantizing F16 model to Q8_0");
-    let parts: Vec<u64> = parts
-        .map(|step| step["completed"].as_u64().unwrap_or(0))
-        .collect();
-    assert!(parts.len() > 10 && parts.is_sorted(), "{parts:?}");
-    assert_eq!(*parts.last().unwrap(), size);
-    let digest = |tags: &Value, name: &str| {
-        let models = tags["models"].as_array().unwrap().iter();
-        let mut models = models.filter(|model| model["name"] == name);
-        models.next().unwrap()["digest"].clone()
-    };
-    server.post("/api/create", &quantize("again")).await.ok();
-    let tags = server.http.get(format!("{}/api/tags", server.url));
-    let tags: Value = tags.send().await.unwrap().json().await.unwrap();
-    assert_eq!(digest(&tags, "small:latest"), digest(&tags, "again:latest"));
-    let shown = server
-        .post("/api/show", &json!({"model": "small"}))
-        .await
-        .ok()
-        .json();
-    assert_eq!(shown["details"]["quantization_level"], "Q8_0");
-    let mut body = question("small", "Name a colour.");
-    body["stream"] = false.into();
-    let answer = server.post("/api/chat", &body).await.ok().json();
-    assert_ne!(answer["message"]["content"], "");
 }

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::io::{ErrorKind, Read as _};
 use std::path::{Path, PathBuf};
 
+use crate::model::gguf::split::PartName;
+
 const NOTHING: &str = "no Modelfile or safetensors files found";
 /// The first group with a match is the model.
 const WEIGHTS: [&[&str]; 6] = [
@@ -55,15 +57,26 @@ pub(super) fn collect(path: &Path) -> anyhow::Result<Option<Files>> {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error.into()),
     };
-    if !metadata.is_dir() {
-        let name = path
-            .file_name()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned();
-        return Ok(Some(Files::from([(name, path.to_owned())])));
+    if metadata.is_dir() {
+        folder_files(path).map(Some)
+    } else {
+        Ok(Some(file_and_parts(path)))
     }
-    folder_files(path).map(Some)
+}
+
+/// The file; of a part of a split file also the other parts that lie beside it. (What is missing is
+/// for the daemon to say.)
+fn file_and_parts(path: &Path) -> Files {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let mut files = Files::new();
+    if let Some(part) = PartName::parse(&name) {
+        let siblings = (0..part.count).map(|index| part.sibling(index));
+        let siblings = siblings.map(|name| (path.with_file_name(&name), name));
+        let there = siblings.filter(|(path, _)| path.is_file());
+        files.extend(there.map(|(path, name)| (name, path)));
+    }
+    files.insert(name.into_owned(), path.to_owned());
+    files
 }
 
 fn folder_files(folder: &Path) -> anyhow::Result<Files> {
@@ -201,6 +214,20 @@ mod tests {
         let single = collect(&folder.path().join("other.gguf")).unwrap().unwrap();
         assert_eq!(names(&single), ["other.gguf"]);
         assert!(collect(&folder.path().join("none")).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_part_brings_the_others_that_lie_beside_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let parts = ["a-00001-of-00003.gguf", "a-00003-of-00003.gguf"];
+        for name in parts.iter().chain(&["b-00002-of-00003.gguf", "a.gguf"]) {
+            fs_err::write(folder.path().join(name), "GGUF").unwrap();
+        }
+        for part in parts {
+            let files = collect(&folder.path().join(part)).unwrap().unwrap();
+            assert_eq!(names(&files), parts);
+            assert_eq!(files[part], folder.path().join(part));
+        }
     }
 
     #[test]
