@@ -306,6 +306,9 @@ pub(crate) struct TakeoverArgs {
     /// Show the plan and the checks, change nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
+    /// Also when there is an NVIDIA card that drover cannot use
+    #[arg(long)]
+    pub(crate) without_gpu: bool,
 }
 
 /// Flags of `rollback`.

@@ -1,9 +1,10 @@
 //! What must hold before Ollama is stopped.
 
 use std::os::unix::process::CommandExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use super::gpu::Gpu;
 use super::plan::Plan;
 use super::systemd::{self, OLLAMA, Service};
 use super::{Say, health, models, port};
@@ -25,7 +26,12 @@ pub(super) fn run(ollama: &Service, plan: &Plan, say: Say<'_>) -> Vec<String> {
     };
     check(unit());
     check(who_listens(ollama, plan));
-    check(access(plan));
+    check(access(plan).map_err(|text| {
+        format!(
+            "{text}; `namei -l {}` shows where it ends",
+            plan.models.display()
+        )
+    }));
     check(space(&plan.models));
     match models::verdicts(&plan.models) {
         Err(error) => check(Err(error.to_string())),
@@ -49,6 +55,25 @@ pub(super) fn run(ollama: &Service, plan: &Plan, say: Say<'_>) -> Vec<String> {
         }
     }
     against
+}
+
+/// Says whether the card can be used; a card that cannot speaks against taking over, as answers would
+/// be many times slower than Ollama's.
+pub(super) fn gpu(exe: PathBuf, is_optional: bool, say: Say<'_>) -> Option<String> {
+    let gpu = Gpu::look(exe);
+    let text = gpu.finding().text;
+    let Gpu::Unusable { fix, .. } = gpu else {
+        say(&format!("  ok    {text}"));
+        return None;
+    };
+    if is_optional {
+        say(&format!("  note  {text}; models will run on the CPU"));
+        return None;
+    }
+    say(&format!("  FAIL  {text}"));
+    Some(format!(
+        "{text} (try: {fix}); --without-gpu takes over all the same"
+    ))
 }
 
 fn unit() -> Result<String, String> {
@@ -87,16 +112,8 @@ fn who_listens(ollama: &Service, plan: &Plan) -> Result<String, String> {
 }
 
 /// Asks as the user that drover will run as: root may read everything.
-fn access(plan: &Plan) -> Result<String, String> {
+pub(super) fn access(plan: &Plan) -> Result<String, String> {
     let path = &plan.models;
-    let hint = || {
-        format!(
-            "{} cannot be read and written by {}; `namei -l {}` shows where it ends",
-            path.display(),
-            plan.user,
-            path.display()
-        )
-    };
     for folder in [path.clone(), path.join("blobs"), path.join("manifests")] {
         let status = Command::new("sh")
             .args(["-c", "test -r \"$0\" && test -w \"$0\" && test -x \"$0\""])
@@ -106,7 +123,8 @@ fn access(plan: &Plan) -> Result<String, String> {
             .uid(plan.uid)
             .status();
         if !status.is_ok_and(|status| status.success()) {
-            return Err(hint());
+            let (path, user) = (path.display(), &plan.user);
+            return Err(format!("{path} cannot be read and written by {user}"));
         }
     }
     Ok(format!("{} is {}'s to use", path.display(), plan.user))

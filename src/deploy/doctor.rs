@@ -1,54 +1,13 @@
 //! `drover doctor`: what keeps drover from working well, each with the command that mends it.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
-use serde::Serialize;
-
+use super::finding::{Finding, Level};
+use super::gpu::{self, Gpu};
 use super::systemd::{self, DROVER, OLLAMA, Service};
 use super::{checks, health, models, plan::Plan, port};
 use crate::config::{HostSpec, env};
-use crate::protocol::DeviceInfo;
-
-/// How bad it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Level {
-    Ok,
-    Warning,
-    Failure,
-}
-
-/// One thing that was looked at.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Finding {
-    pub check: &'static str,
-    pub level: Level,
-    pub text: String,
-    /// The command that mends it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub fix: Option<String>,
-}
-
-impl Finding {
-    fn ok(check: &'static str, text: impl Into<String>) -> Self {
-        Self {
-            check,
-            level: Level::Ok,
-            text: text.into(),
-            fix: None,
-        }
-    }
-
-    fn bad(check: &'static str, level: Level, text: impl Into<String>, fix: &str) -> Self {
-        Self {
-            check,
-            level,
-            text: text.into(),
-            fix: Some(fix.to_owned()),
-        }
-    }
-}
 
 /// Looks at everything. `host` is where commands would look for the daemon, `exe` our own program.
 pub fn doctor(host: &HostSpec, exe: PathBuf) -> Vec<Finding> {
@@ -57,11 +16,16 @@ pub fn doctor(host: &HostSpec, exe: PathBuf) -> Vec<Finding> {
     let mut findings = vec![the_service(service.as_ref())];
     findings.extend(the_port(host, service.as_ref()));
     if let Some(plan) = service.as_ref().and_then(|service| Plan::of(service).ok()) {
-        findings.extend(the_store(&plan.models));
+        findings.extend(the_store(&plan));
     }
     let environment = service.as_ref().map(Service::environment);
     findings.extend(the_settings(environment.unwrap_or_default()));
-    findings.extend(the_gpu(exe));
+    let gpu = Gpu::look(exe);
+    findings.push(gpu.finding());
+    if matches!(gpu, Gpu::Used(_)) {
+        findings.extend(gpu::offload(host));
+        findings.extend(gpu::sleep());
+    }
     findings.extend(the_clock());
     findings
 }
@@ -145,8 +109,19 @@ fn the_port(host: &HostSpec, service: Option<&Service>) -> Vec<Finding> {
     }]
 }
 
-fn the_store(path: &Path) -> Vec<Finding> {
+fn the_store(plan: &Plan) -> Vec<Finding> {
+    let path = plan.models.as_path();
     let mut findings = Vec::new();
+    // Only root can ask as somebody else.
+    if rustix::process::geteuid().is_root() {
+        findings.push(match checks::access(plan) {
+            Ok(text) => Finding::ok("access", text),
+            Err(text) => {
+                let fix = format!("namei -l {}", path.display());
+                Finding::bad("access", Level::Failure, text, &fix)
+            }
+        });
+    }
     findings.push(match checks::space(path) {
         Ok(text) => Finding::ok("disk", text),
         Err(text) => Finding::bad("disk", Level::Failure, text, "drover list; drover rm NAME"),
@@ -215,100 +190,6 @@ fn the_settings(environment: Vec<(String, String)>) -> Vec<Finding> {
     }
 }
 
-fn the_gpu(exe: PathBuf) -> Vec<Finding> {
-    const CHECK: &str = "gpu";
-    let devices = devices(exe);
-    let gpus: Vec<&DeviceInfo> = devices.iter().filter(|device| device.is_gpu).collect();
-    if let Some(first) = gpus.first() {
-        let text = format!(
-            "{} of {} ({}) is used",
-            gpus.len(),
-            first.description,
-            first.backend
-        );
-        let mut findings = vec![Finding::ok(CHECK, text)];
-        findings.extend(the_sleep());
-        return findings;
-    }
-    if !has_nvidia_card(Path::new("/sys/bus/pci/devices")) {
-        return vec![Finding::ok(CHECK, "no NVIDIA card, models run on the CPU")];
-    }
-    let driver = Path::new("/proc/driver/nvidia/version").exists();
-    let nodes = ["/dev/nvidiactl", "/dev/nvidia0", "/dev/nvidia-uvm"];
-    let missing: Vec<&str> = nodes
-        .into_iter()
-        .filter(|path| !Path::new(path).exists())
-        .collect();
-    vec![if !driver {
-        Finding::bad(
-            CHECK,
-            Level::Failure,
-            "there is an NVIDIA card, and its driver is not loaded",
-            "modprobe nvidia || apt install nvidia-driver",
-        )
-    } else if !missing.is_empty() {
-        Finding::bad(
-            CHECK,
-            Level::Failure,
-            format!(
-                "the driver's device nodes are missing: {}",
-                missing.join(", ")
-            ),
-            "nvidia-modprobe -u -c 0 && systemctl restart drover",
-        )
-    } else {
-        Finding::bad(
-            CHECK,
-            Level::Failure,
-            "the NVIDIA driver is there, and drover cannot compute on the card: it was built without CUDA, or the \
-             driver is too old for its CUDA version",
-            "nvidia-smi; ls /usr/lib/drover/libggml-cuda.so",
-        )
-    }]
-}
-
-/// What a fresh runner can compute on.
-fn devices(exe: PathBuf) -> Vec<DeviceInfo> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build();
-    let Ok(runtime) = runtime else {
-        return Vec::new();
-    };
-    let tasks = tokio_util::task::TaskTracker::new();
-    let devices = runtime.block_on(crate::runner::probe(exe, &tasks));
-    devices.unwrap_or_default()
-}
-
-fn has_nvidia_card(devices: &Path) -> bool {
-    let read = |path: PathBuf| fs_err::read_to_string(path).unwrap_or_default();
-    let entries = fs_err::read_dir(devices).into_iter().flatten().flatten();
-    entries.map(|entry| entry.path()).any(|path| {
-        read(path.join("vendor")).trim() == "0x10de" && read(path.join("class")).starts_with("0x03")
-    })
-}
-
-/// A card forgets its memory when the machine sleeps.
-fn the_sleep() -> Option<Finding> {
-    let state = Service::ask("sleep.target").ok()?;
-    if state.get("LoadState") == "masked" {
-        return Some(Finding::ok("suspend", "the machine does not suspend"));
-    }
-    let kept = fs_err::read_to_string("/proc/driver/nvidia/params").unwrap_or_default();
-    if kept.contains("PreserveVideoMemoryAllocations: 1") {
-        return Some(Finding::ok(
-            "suspend",
-            "the driver keeps video memory over a suspend",
-        ));
-    }
-    Some(Finding::bad(
-        "suspend",
-        Level::Warning,
-        "loaded models do not survive a suspend",
-        "systemctl mask sleep.target suspend.target hibernate.target hybrid-sleep.target",
-    ))
-}
-
 /// Certificates of registries are checked against the clock.
 fn the_clock() -> Option<Finding> {
     let output = Command::new("timedatectl")
@@ -340,18 +221,6 @@ mod tests {
         assert!(idle[0].text.contains("no effect"), "{idle:?}");
         let wrong = the_settings(set("DROVER_GRACE", "soon"));
         assert_eq!(wrong[0].level, Level::Failure);
-    }
-
-    #[test]
-    fn a_card_is_a_display_controller_of_its_vendor() {
-        let folder = tempfile::tempdir().unwrap();
-        let device = folder.path().join("0000:01:00.0");
-        fs_err::create_dir(&device).unwrap();
-        fs_err::write(device.join("vendor"), "0x10de\n").unwrap();
-        fs_err::write(device.join("class"), "0x040300\n").unwrap();
-        assert!(!has_nvidia_card(folder.path()), "that is its sound");
-        fs_err::write(device.join("class"), "0x030000\n").unwrap();
-        assert!(has_nvidia_card(folder.path()));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::DeployError;
+use crate::api::ollama::ProcessModel;
 use crate::client::Client;
 use crate::config::HostSpec;
 
@@ -44,6 +45,14 @@ pub(super) fn wait(
             give_up()?;
         }
     })
+}
+
+/// The models that are loaded; `None` when nobody answers.
+pub(super) fn loaded(host: &HostSpec) -> Option<Vec<ProcessModel>> {
+    let client = Client::new(host).ok()?;
+    let question = async { tokio::time::timeout(ANSWER, client.ps()).await };
+    let answer = runtime().ok()?.block_on(question);
+    Some(answer.ok()?.ok()?.models)
 }
 
 fn runtime() -> std::io::Result<tokio::runtime::Runtime> {

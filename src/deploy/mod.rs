@@ -5,6 +5,8 @@
 
 mod checks;
 mod doctor;
+mod finding;
+mod gpu;
 mod health;
 mod models;
 mod plan;
@@ -14,9 +16,10 @@ mod rollback;
 mod systemd;
 mod takeover;
 
-pub use doctor::{Finding, Level, doctor};
+pub use doctor::doctor;
+pub use finding::{Finding, Level};
 pub use rollback::rollback;
-pub use takeover::takeover;
+pub use takeover::{Takeover, takeover};
 
 /// Where news for the user go, line by line.
 pub type Say<'a> = &'a dyn Fn(&str);

@@ -1,6 +1,6 @@
 //! `drover takeover`: the plan, the checks, the change; whatever fails is undone.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -13,11 +13,22 @@ use super::{DeployError, Say, checks, health, models, refused, require_root, rol
 /// How long the daemon may take to answer.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// How to take over.
+#[derive(Debug)]
+pub struct Takeover {
+    /// Shows the plan and the checks, changes nothing.
+    pub dry_run: bool,
+    /// A card that cannot be used is no reason not to.
+    pub without_gpu: bool,
+    /// This program, for a look at the devices.
+    pub exe: PathBuf,
+}
+
 /// Takes Ollama's place, or only shows how.
 ///
 /// # Errors
 /// A check speaks against it and nothing was changed; or it failed and was undone.
-pub fn takeover(dry_run: bool, say: Say<'_>) -> Result<(), DeployError> {
+pub fn takeover(how: Takeover, say: Say<'_>) -> Result<(), DeployError> {
     require_root("takeover")?;
     if !systemd::is_here() {
         return Err(by_hand());
@@ -33,14 +44,15 @@ pub fn takeover(dry_run: bool, say: Say<'_>) -> Result<(), DeployError> {
     say(&format!("Ollama's service: {}", ollama.get("FragmentPath")));
     say(&plan.describe());
     say("Checks:");
-    let against = checks::run(&ollama, &plan, say);
+    let mut against = checks::run(&ollama, &plan, say);
+    against.extend(checks::gpu(how.exe, how.without_gpu, say));
     if !against.is_empty() {
         return Err(refused(format!(
             "nothing was changed: {}",
             against.join("; ")
         )));
     }
-    if dry_run {
+    if how.dry_run {
         say(&format!(
             "Would write {DROP_IN} and {RECORD}, disable and stop {OLLAMA}, enable and start {DROVER}, and \
              undo it all if drover does not answer. Nothing was changed."
@@ -167,12 +179,9 @@ fn by_hand() -> DeployError {
     let running = procfs::process::all_processes().ok().and_then(|processes| {
         let processes = processes.flatten();
         let mut found = processes.filter(|process| {
-            process.cmdline().is_ok_and(|words| {
-                words.first().is_some_and(|word| word.ends_with("ollama"))
-                    && words
-                        .get(1)
-                        .is_some_and(|word| word == "serve" || word == "start")
-            })
+            let is_ollama = process.stat().is_ok_and(|stat| stat.comm == "ollama");
+            let words = process.cmdline().unwrap_or_default();
+            is_ollama && words.iter().any(|word| word == "serve" || word == "start")
         });
         found.next()
     });
@@ -200,8 +209,8 @@ fn by_hand() -> DeployError {
         .map(|text| format!("{text} "))
         .collect::<String>();
     refused(format!(
-        "Ollama was started by hand here (process {pid}, user {user}). In its place:\n  kill {pid}\n  sudo -u {user} \
-         env {settings}drover serve\nBack again: end that with Ctrl-C and start `ollama serve` as before.",
+        "Ollama was started by hand here (process {pid}, user {user}). In its place:\n  kill {pid}\n  sudo -H -u \
+         {user} env {settings}drover serve\nBack again: end that with Ctrl-C and start `ollama serve` as before.",
         pid = process.pid
     ))
 }

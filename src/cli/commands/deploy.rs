@@ -2,12 +2,18 @@
 
 use std::process::ExitCode;
 
+use crate::cli::args::TakeoverArgs;
 use crate::cli::ui::Ui;
 use crate::config::{ClientConfig, env};
-use crate::deploy::{self, Level};
+use crate::deploy::{self, Level, Takeover};
 
-pub(crate) fn takeover(ui: Ui, dry_run: bool) -> anyhow::Result<ExitCode> {
-    deploy::takeover(dry_run, &|line| ui.talk(line))?;
+pub(crate) fn takeover(ui: Ui, args: &TakeoverArgs) -> anyhow::Result<ExitCode> {
+    let how = Takeover {
+        dry_run: args.dry_run,
+        without_gpu: args.without_gpu,
+        exe: env::executable()?,
+    };
+    deploy::takeover(how, &|line| ui.talk(line))?;
     Ok(ExitCode::SUCCESS)
 }
 

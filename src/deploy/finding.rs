@@ -1,0 +1,48 @@
+//! What was looked at, and how it was found.
+
+use serde::Serialize;
+
+/// How bad it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    Ok,
+    Warning,
+    Failure,
+}
+
+/// One thing that was looked at.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    pub check: &'static str,
+    pub level: Level,
+    pub text: String,
+    /// The command that mends it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fix: Option<String>,
+}
+
+impl Finding {
+    pub(super) fn ok(check: &'static str, text: impl Into<String>) -> Self {
+        Self {
+            check,
+            level: Level::Ok,
+            text: text.into(),
+            fix: None,
+        }
+    }
+
+    pub(super) fn bad(
+        check: &'static str,
+        level: Level,
+        text: impl Into<String>,
+        fix: &str,
+    ) -> Self {
+        Self {
+            check,
+            level,
+            text: text.into(),
+            fix: Some(fix.to_owned()),
+        }
+    }
+}
