@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::TestServer;
 
 /// Longest wait for the next line of a stream; loading a model on a busy machine included.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// A whole answer.
 #[derive(Debug)]
