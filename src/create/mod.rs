@@ -9,6 +9,7 @@ pub mod detect;
 mod files;
 mod parts;
 pub mod quantize;
+mod rules;
 mod source;
 mod split;
 #[cfg(test)]

@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 
 use super::parts::Parts;
-use super::{CreateError, NO_DIGEST, Status};
+use super::{CreateError, NO_DIGEST, Status, rules};
 use crate::model::gguf::file_type;
 use crate::model::{Digest, Layer, manifest as media};
+use crate::protocol::TensorType;
 
 /// Types that Ollama quantizes to.
 const TYPES: [&str; 7] = ["F32", "F16", "BF16", "Q8_0", "Q4_K_S", "Q4_K_M", "Q4_K"];
@@ -17,6 +18,8 @@ pub struct Job {
     pub target: PathBuf,
     /// The code of `general.file_type`.
     pub file_type: u32,
+    /// Tensors that get another type than llama.cpp would choose.
+    pub tensor_types: Vec<TensorType>,
 }
 
 /// Writes files anew; hears how far it is, as fractions. Fails with a text for the client.
@@ -44,9 +47,12 @@ pub(super) fn apply(
     let code = file_type::code(wanted).and_then(|code| u32::try_from(code).ok());
     let code = code.ok_or_else(unsupported)?;
     let weights = parts.weights();
-    let weights = weights.map(|(layer, header)| (layer.clone(), header.file_type()));
-    let weights: Vec<(Layer, String)> = weights.collect();
-    for (layer, have) in weights {
+    let weights = weights.map(|(layer, header)| {
+        let tensor_types = rules::tensor_types(header, wanted);
+        (layer.clone(), header.file_type(), tensor_types)
+    });
+    let weights: Vec<(Layer, String, Vec<TensorType>)> = weights.collect();
+    for (layer, have, tensor_types) in weights {
         if have == wanted {
             continue;
         }
@@ -56,7 +62,8 @@ pub(super) fn apply(
             ));
         }
         let status = format!("quantizing {have} model to {wanted}");
-        one(parts, &layer, code, &status, quantizer)?;
+        let to = (code, tensor_types);
+        one(parts, &layer, to, &status, quantizer)?;
     }
     Ok(())
 }
@@ -64,7 +71,7 @@ pub(super) fn apply(
 fn one(
     parts: &mut Parts<'_>,
     layer: &Layer,
-    file_type: u32,
+    (file_type, tensor_types): (u32, Vec<TensorType>),
     status: &str,
     quantizer: Quantizer<'_>,
 ) -> Result<(), CreateError> {
@@ -74,6 +81,7 @@ fn one(
         source: parts.store.blob_path(&digest),
         target: writer.path().to_owned(),
         file_type,
+        tensor_types,
     };
     let total = layer.size;
     let mut tell = |fraction: f32| {

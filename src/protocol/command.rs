@@ -52,6 +52,18 @@ pub struct QuantizeParams {
     pub target: PathBuf,
     /// `general.file_type` of the new file, as llama.cpp numbers them.
     pub file_type: u32,
+    /// Tensors whose types are not left to llama.cpp; only heard where the file's type is a
+    /// quantized one.
+    pub tensor_types: Vec<TensorType>,
+}
+
+/// The type that one tensor gets.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TensorType {
+    /// The whole name.
+    pub name: String,
+    /// The type, as ggml numbers them.
+    pub code: u32,
 }
 
 /// How to load a model.

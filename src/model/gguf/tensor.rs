@@ -12,6 +12,11 @@ pub struct TensorInfo {
 }
 
 impl TensorInfo {
+    /// The code of a type's name, as ggml numbers them.
+    pub fn code(kind: &str) -> Option<u32> {
+        kind_named(kind).map(|kind| kind.code)
+    }
+
     /// Number of elements; saturates.
     pub fn elements(&self) -> u64 {
         self.shape
@@ -83,7 +88,6 @@ pub(super) fn kind_of(code: u32) -> Option<&'static Kind> {
     TABLE.iter().find(|kind| kind.code == code)
 }
 
-#[cfg(any(test, feature = "fake"))]
 pub(super) fn kind_named(name: &str) -> Option<&'static Kind> {
     const TABLE: &[Kind] = &KINDS;
     TABLE.iter().rev().find(|kind| kind.name == name)

@@ -60,6 +60,7 @@ fn start(
                 source: job.source,
                 target: job.target,
                 file_type: job.file_type,
+                tensor_types: job.tensor_types,
             };
             let (heard, fractions) = std::sync::mpsc::channel();
             let (exe, tracker) = (exe.clone(), tasks.clone());

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use drover::model::gguf::Metadata;
 use drover::model::gguf::splitter::split;
 use serde_json::{Value, json};
 
@@ -21,6 +22,7 @@ async fn a_quantized_copy_answers_and_comes_out_the_same_twice() {
         source: path,
         target: folder.path().join("f16.gguf"),
         file_type: 1,
+        tensor_types: Vec::new(),
     };
     let tasks = tokio_util::task::TaskTracker::new();
     let target = params.target.clone();
@@ -62,6 +64,40 @@ async fn a_quantized_copy_answers_and_comes_out_the_same_twice() {
     body["stream"] = false.into();
     let answer = server.post("/api/chat", &body).await.ok().json();
     assert_ne!(answer["message"]["content"], "");
+}
+
+#[tokio::test]
+async fn tensors_get_the_types_that_are_asked_for() {
+    let Some(path) = real("smollm2-135m") else {
+        skip("no smollm2-135m in DROVER_TEST_MODELS");
+        return;
+    };
+    let folder = tempfile::TempDir::new().unwrap();
+    let wanted = [("token_embd.weight", 1), ("blk.1.attn_q.weight", 8)];
+    let wanted = wanted.map(|(name, code)| drover::protocol::TensorType {
+        name: name.to_owned(),
+        code,
+    });
+    let params = drover::protocol::QuantizeParams {
+        source: path,
+        target: folder.path().join("q4.gguf"),
+        file_type: 15,
+        tensor_types: wanted.into(),
+    };
+    let tasks = tokio_util::task::TaskTracker::new();
+    let target = params.target.clone();
+    let exe = crate::support::BINARY.into();
+    drover::runner::quantize(exe, params, &tasks, &mut |_| {})
+        .await
+        .unwrap();
+    let mut file = fs_err::File::open(target).unwrap();
+    let header = Metadata::read_brief(&mut file).unwrap();
+    let kind = |name: &str| header.tensor(name).unwrap().kind.clone();
+    assert_eq!(kind("token_embd.weight"), "F16");
+    assert_eq!(kind("blk.1.attn_q.weight"), "Q8_0");
+    // Not those whose names only look alike.
+    assert_ne!(kind("blk.11.attn_q.weight"), "Q8_0");
+    assert_ne!(kind("blk.1.attn_k.weight"), "Q8_0");
 }
 
 #[tokio::test]

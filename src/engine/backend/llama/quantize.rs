@@ -11,7 +11,7 @@ use llama_cpp_sys_2 as sys;
 
 use super::{devices, log};
 use crate::engine::backend::BackendError;
-use crate::protocol::QuantizeParams;
+use crate::protocol::{QuantizeParams, TensorType};
 
 /// Quantizes; `on_progress` hears fractions between 0 and 1. An error carries what llama.cpp said.
 pub(crate) fn quantize(
@@ -27,8 +27,17 @@ pub(crate) fn quantize(
     settings.ftype = params.file_type;
     // What is quantized already and stays where it is would be refused otherwise.
     settings.allow_requantize = true;
-    // SAFETY: both paths are C strings that outlive the call, the settings are llama.cpp's own with
-    // plain values replaced.
+    let patterns = patterns(&params.tensor_types)?;
+    // The list ends with a null pattern.
+    let end = (std::ptr::null(), sys::GGML_TYPE_COUNT);
+    let overrides = patterns.iter().map(|(name, kind)| (name.as_ptr(), *kind));
+    let overrides: Vec<_> = overrides
+        .chain([end])
+        .map(|(pattern, type_)| sys::llama_model_tensor_override { pattern, type_ })
+        .collect();
+    settings.tt_overrides = overrides.as_ptr();
+    // SAFETY: both paths and all patterns are C strings that outlive the call, as the list of them
+    // does; the other settings are llama.cpp's own with plain values replaced.
     let code =
         unsafe { sys::llama_model_quantize(source.as_ptr(), target.as_ptr(), &raw const settings) };
     log::follow(None);
@@ -37,6 +46,22 @@ pub(crate) fn quantize(
     }
     let cause = log::cause().unwrap_or_else(|| format!("code {code}"));
     Err(BackendError(format!("failed to quantize: {cause}")))
+}
+
+/// What llama.cpp takes for names: regular expressions, here ones that match one name only.
+fn patterns(types: &[TensorType]) -> Result<Vec<(CString, sys::ggml_type)>, BackendError> {
+    let pattern = |wanted: &TensorType| {
+        let mut pattern = "^".to_owned();
+        for character in wanted.name.chars() {
+            if !character.is_alphanumeric() && character != '_' {
+                pattern.push('\\');
+            }
+            pattern.push(character);
+        }
+        let bad = |_| BackendError(format!("`{}` is no name of a tensor", wanted.name));
+        Ok((CString::new(pattern + "$").map_err(bad)?, wanted.code))
+    };
+    types.iter().map(pattern).collect()
 }
 
 fn path(path: &Path) -> Result<CString, BackendError> {
