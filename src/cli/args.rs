@@ -180,7 +180,7 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub(crate) truncate: Option<String>,
     /// Embedding models: number of values per vector
-    #[arg(long, value_name = "N", allow_hyphen_values = true)]
+    #[arg(long, value_name = "N", allow_hyphen_values = true, value_parser = super::usage::integer)]
     pub(crate) dimensions: Option<i64>,
     #[arg(hide = true)]
     pub(crate) args: Vec<String>,

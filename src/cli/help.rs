@@ -20,7 +20,7 @@ struct Row {
     name: &'static str,
     usage: &'static str,
     arity: Arity,
-    /// Lines after the program's name.
+    /// Lines after the program's name, for which NAME stands in them.
     examples: &'static [&'static str],
     variables: &'static [(&'static str, &'static str)],
 }
@@ -43,12 +43,12 @@ const RUN: &[(&str, &str)] = &[
 
 #[rustfmt::skip]
 const ROWS: &[Row] = &[
-    Row { name: "serve", usage: "serve [flags]", arity: Arity::Any, variables: &[],
+    Row { name: "serve", usage: "serve [flags]", arity: Arity::Exactly(0), variables: &[],
         examples: &["serve", "serve --host 0.0.0.0:11434"] },
     Row { name: "create", usage: "create MODEL [flags]", arity: Arity::Exactly(1), variables: CLIENT,
         examples: &["create my-model -f ./Modelfile", "create small -f ./Modelfile --quantize q4_K_M"] },
     Row { name: "show", usage: "show MODEL [flags]", arity: Arity::Exactly(1), variables: CLIENT,
-        examples: &["show llama3.2", "show llama3.2 --modelfile", "show llama3.2 --json"] },
+        examples: &["show llama3.2", "show llama3.2 --modelfile", "show llama3.2 --json | jq '.capabilities'"] },
     Row { name: "run", usage: "run MODEL [PROMPT] [flags]", arity: Arity::AtLeast(1), variables: RUN,
         examples: &["run llama3.2", "run llama3.2 \"Why is the sky blue?\"", "run llama3.2 \"Summarise:\" < README.md", "run gemma3 \"What is in ./photo.jpg?\""] },
     Row { name: "stop", usage: "stop MODEL [flags]", arity: Arity::Exactly(1), variables: CLIENT,
@@ -60,9 +60,9 @@ const ROWS: &[Row] = &[
     Row { name: "signin", usage: "signin", arity: Arity::Any, variables: CLIENT, examples: &["signin"] },
     Row { name: "signout", usage: "signout", arity: Arity::Any, variables: CLIENT, examples: &["signout"] },
     Row { name: "list", usage: "list [PREFIX] [flags]", arity: Arity::Any, variables: CLIENT,
-        examples: &["list", "list llama", "ls --json"] },
+        examples: &["list", "list llama", "list --json | jq -r '.models[].name'"] },
     Row { name: "ps", usage: "ps [PREFIX] [flags]", arity: Arity::Any, variables: CLIENT,
-        examples: &["ps", "ps --json"] },
+        examples: &["ps", "ps --json | jq -r '.models[].expires_at'"] },
     Row { name: "cp", usage: "cp SOURCE DESTINATION [flags]", arity: Arity::Exactly(2), variables: CLIENT,
         examples: &["cp llama3.2 my-llama"] },
     Row { name: "rm", usage: "rm MODEL [MODEL...] [flags]", arity: Arity::AtLeast(1), variables: CLIENT,
@@ -70,7 +70,8 @@ const ROWS: &[Row] = &[
     Row { name: "launch", usage: "launch [NAME] [-- ARGS]", arity: Arity::Any, variables: CLIENT,
         examples: &["launch"] },
     Row { name: "completion", usage: "completion bash|zsh|fish", arity: Arity::Exactly(1), variables: &[],
-        examples: &["completion bash > /etc/bash_completion.d/ollama", "completion fish | source"] },
+        examples: &["completion bash > ~/.local/share/bash-completion/completions/NAME",
+            "completion zsh > ~/.zfunc/_NAME", "completion fish > ~/.config/fish/completions/NAME.fish"] },
     Row { name: "bench", usage: "bench MODEL [flags]", arity: Arity::Exactly(1), variables: CLIENT,
         examples: &["bench llama3.2", "bench llama3.2 --against http://127.0.0.1:11435 --concurrency 1,8 --markdown result.md",
             "bench llama3.2 --api openai --url http://127.0.0.1:8080", "bench llama3.2 --arrival poisson:2 --concurrency 16 --requests 200",
@@ -131,6 +132,7 @@ pub(crate) fn check_arity(name: &str, count: usize) -> Result<(), String> {
 fn after_help(program: &str, row: &Row) -> String {
     let mut text = "Examples:\n".to_owned();
     for example in row.examples {
+        let example = example.replace("NAME", program);
         text.push_str(&format!("  {program} {example}\n"));
     }
     if row.name == "serve" {

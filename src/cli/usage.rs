@@ -63,6 +63,15 @@ fn split_switch(arg: &str) -> Option<(&str, &str)> {
     SWITCHES.contains(&name).then_some((name, value))
 }
 
+/// Reads a flag's whole number.
+///
+/// # Errors
+/// Returns Go's text.
+pub(super) fn integer(text: &str) -> Result<i64, String> {
+    text.parse()
+        .map_err(|_| format!("strconv.ParseInt: parsing \"{text}\": invalid syntax"))
+}
+
 /// Returns the message for a mistake that the parser found; `None` for help, which is none.
 pub(super) fn message(error: &clap::Error, program: &'static str) -> Option<String> {
     let invalid_arg = || text_of(error, ContextKind::InvalidArg).unwrap_or_default();
@@ -169,7 +178,7 @@ mod tests {
         check("ollama create m -f", "flag needs an argument: --file");
         check(
             "ollama run m --dimensions x",
-            "invalid argument \"x\" for \"--dimensions\" flag: invalid digit found in string",
+            "invalid argument \"x\" for \"--dimensions\" flag: strconv.ParseInt: parsing \"x\": invalid syntax",
         );
     }
 

@@ -1,5 +1,6 @@
 //! What can go wrong between us and a registry, in Ollama's words where clients know them.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use crate::model::Digest;
@@ -12,8 +13,8 @@ pub enum RegistryError {
     NotFound,
     #[error("unauthorized: access denied")]
     Unauthorized,
-    /// The registry's status and what it says.
-    #[error("{status}: {body}")]
+    /// The registry's status and what it says, if anything.
+    #[error("{status}{}{body}", if body.is_empty() { "" } else { ": " })]
     Status { status: u16, body: String },
     #[error("{0}")]
     Transport(String),
@@ -48,6 +49,26 @@ impl RegistryError {
     /// Whether another registry could do better: it is not about this machine.
     pub(super) fn is_the_registrys(&self) -> bool {
         !matches!(self, Self::Store(_) | Self::Key(_))
+    }
+
+    /// Names the key to whoever is refused for it.
+    pub(super) fn with_key(self, private: &Path) -> Self {
+        match self {
+            Self::Status {
+                status: status @ (401 | 403),
+                body,
+            } => {
+                let key = private.with_extension("pub");
+                let asked = format!("(asked with the key {})", key.display());
+                let body = if body.is_empty() {
+                    asked
+                } else {
+                    format!("{body} {asked}")
+                };
+                Self::Status { status, body }
+            }
+            other => other,
+        }
     }
 
     pub(super) fn context(self, context: &'static str) -> Self {

@@ -234,7 +234,9 @@ impl Session {
             .map_err(std::io::Error::from)??;
         let request = self.http.following.get(url.clone());
         let request = request.header(AUTHORIZATION, authorization(&key, &url)?);
-        let body = body(refused(request.send().await?).await?, MAX_ANSWER_BYTES).await?;
+        let answer = refused(request.send().await?).await;
+        let answer = answer.map_err(|error| error.with_key(&self.key))?;
+        let body = body(answer, MAX_ANSWER_BYTES).await?;
         let token: Token = serde_json::from_slice(&body)
             .map_err(|error| RegistryError::Malformed(format!("the registry's token: {error}")))?;
         Ok(token.token)

@@ -11,8 +11,7 @@ pub(crate) fn run(ui: Ui, config: &ClientConfig) -> anyhow::Result<ExitCode> {
     ui.talk(&format!(
         "Integrations are not configured by this program. Set in the other program:\n  \
          Ollama API:     {base}\n  \
-         OpenAI API:     {base}/v1   (any API key)\n  \
-         Anthropic API:  {base}   (any API key)"
+         OpenAI API:     {base}/v1   (any API key)"
     ));
     Ok(ExitCode::FAILURE)
 }

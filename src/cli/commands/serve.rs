@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use crate::cli::ServeArgs;
+use crate::cli::{ServeArgs, help};
 use crate::config::{Loaded, env};
 use crate::{server, telemetry};
 
@@ -13,6 +13,7 @@ const HOST: &str = "OLLAMA_HOST";
 /// # Errors
 /// Fails when a setting is wrong, the address is in use or the store cannot be opened.
 pub fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
+    help::check_arity("serve", args.args.len()).map_err(anyhow::Error::msg)?;
     let config = load(args, &env::process)?;
     let journal = env::process("JOURNAL_STREAM");
     telemetry::init(config.config.debug_level, journal.as_deref());

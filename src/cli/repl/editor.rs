@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustyline::completion::Completer;
 use rustyline::error::ReadlineError;
-use rustyline::highlight::Highlighter;
+use rustyline::highlight::{CmdKind, Highlighter};
 use rustyline::hint::{Hint, Hinter};
 use rustyline::history::FileHistory;
 use rustyline::validate::Validator;
@@ -15,6 +15,8 @@ use rustyline::{
     Cmd, ConditionalEventHandler, Config, Editor, Event, EventContext, EventHandler, Helper,
     KeyCode, KeyEvent, Modifiers, RepeatCount,
 };
+
+use unicode_width::UnicodeWidthStr;
 
 use super::external;
 use crate::cli::ui::Ui;
@@ -27,6 +29,8 @@ const TAB: &str = "        ";
 #[derive(Debug)]
 pub(super) enum Typed {
     Line(String),
+    /// Backspace on an empty line that continues a text.
+    Back,
     /// Ctrl-C.
     Interrupted,
     /// Ctrl-D on an empty line.
@@ -42,6 +46,7 @@ pub(super) struct LineEditor {
     editor_command: String,
     /// Ctrl-G was pressed.
     wants_editor: Arc<AtomicBool>,
+    back: Arc<Back>,
 }
 
 impl LineEditor {
@@ -66,6 +71,14 @@ impl LineEditor {
             KeyEvent::ctrl('G'),
             EventHandler::Conditional(Box::new(handler)),
         );
+        let back = Arc::new(Back::default());
+        for key in [
+            KeyEvent(KeyCode::Backspace, Modifiers::NONE),
+            KeyEvent::ctrl('H'),
+        ] {
+            let handler = GoBack(Arc::clone(&back));
+            editor.bind_sequence(key, EventHandler::Conditional(Box::new(handler)));
+        }
         let history = config
             .state_dir
             .as_ref()
@@ -81,11 +94,14 @@ impl LineEditor {
             ui,
             editor_command,
             wants_editor,
+            back,
         })
     }
 
-    /// Waits for the next line; `continued` = it continues a text.
-    pub(super) fn read(&mut self, continued: bool) -> anyhow::Result<Typed> {
+    /// Waits for the next line, which is `initial` before the first key; `continued` = it continues
+    /// a text.
+    pub(super) fn read(&mut self, continued: bool, mut initial: String) -> anyhow::Result<Typed> {
+        self.back.possible.store(continued, Ordering::Relaxed);
         let (prompt, placeholder) = if continued {
             ("... ", "Press Enter to send")
         } else {
@@ -94,7 +110,6 @@ impl LineEditor {
         if let Some(helper) = self.editor.helper_mut() {
             helper.text = placeholder;
         }
-        let mut initial = String::new();
         loop {
             let line = match self.editor.readline_with_initial(prompt, (&initial, "")) {
                 Ok(line) => line,
@@ -102,6 +117,9 @@ impl LineEditor {
                 Err(ReadlineError::Eof) => return Ok(Typed::End),
                 Err(error) => return Err(error.into()),
             };
+            if self.back.wanted.swap(false, Ordering::Relaxed) {
+                return Ok(Typed::Back);
+            }
             if !self.wants_editor.swap(false, Ordering::Relaxed) {
                 return Ok(Typed::Line(line));
             }
@@ -133,6 +151,44 @@ fn save_beside(editor: &mut Editor<Placeholder, FileHistory>, path: &Path) -> an
     editor.save_history(&beside)?;
     fs_err::rename(&beside, path)?;
     Ok(())
+}
+
+/// Rows of the screen that an entry takes behind a prompt of four columns, with a place for the
+/// cursor at its end.
+fn rows(entry: &str, columns: usize) -> usize {
+    let columns = columns.max(1);
+    let widths = format!(">>> {entry}");
+    let mut widths = widths.split('\n').map(UnicodeWidthStr::width);
+    let last = widths.next_back().unwrap_or_default();
+    let others = widths.map(|width| width.div_ceil(columns).max(1));
+    others.sum::<usize>() + last / columns + 1
+}
+
+/// Clears an empty continued line and the one above it, which was `entry`; the cursor is below
+/// both, and then where the upper one's prompt begins.
+pub(super) fn erase(entry: &str, columns: Option<usize>) -> String {
+    let up = 1 + rows(entry, columns.unwrap_or(80));
+    format!("\x1b[{up}A\r\x1b[J")
+}
+
+/// Whether Backspace may leave the line, and has.
+#[derive(Debug, Default)]
+struct Back {
+    possible: AtomicBool,
+    wanted: AtomicBool,
+}
+
+/// Backspace: leaves an empty line for the one before.
+struct GoBack(Arc<Back>);
+
+impl ConditionalEventHandler for GoBack {
+    fn handle(&self, _: &Event, _: RepeatCount, _: bool, ctx: &EventContext<'_>) -> Option<Cmd> {
+        if !self.0.possible.load(Ordering::Relaxed) || !ctx.line().is_empty() {
+            return None;
+        }
+        self.0.wanted.store(true, Ordering::Relaxed);
+        Some(Cmd::AcceptLine)
+    }
 }
 
 /// Ctrl-G: hands the line to [`LineEditor::read`], which opens the editor.
@@ -175,6 +231,12 @@ impl Highlighter for Placeholder {
     fn highlight_hint<'h>(&self, hint: &'h str) -> Cow<'h, str> {
         Cow::Owned(format!("\x1b[38;5;245m{hint}\x1b[0m"))
     }
+
+    /// Draws everything anew at each key: otherwise a line end that is deleted at the end of the
+    /// entry stays on the screen.
+    fn highlight_char(&self, _: &str, _: usize, kind: CmdKind) -> bool {
+        kind == CmdKind::Other
+    }
 }
 
 impl Completer for Placeholder {
@@ -184,3 +246,23 @@ impl Completer for Placeholder {
 impl Validator for Placeholder {}
 
 impl Helper for Placeholder {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entries_take_rows() {
+        for (entry, expected) in [
+            ("", 1),
+            ("12345", 1),
+            ("123456", 2),
+            ("1234567", 2),
+            ("日本語", 2),
+            ("123456\n", 2),
+            ("a\n\n1234567890", 4),
+        ] {
+            assert_eq!(rows(entry, 10), expected, "{entry:?}");
+        }
+    }
+}

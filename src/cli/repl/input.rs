@@ -24,11 +24,19 @@ pub(super) enum Input {
     Exit,
 }
 
-/// What an open `"""` collects.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Open {
-    Message(String),
-    System(String),
+/// What an open `"""` becomes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Message,
+    System,
+}
+
+/// A text whose `"""` is open.
+#[derive(Debug)]
+struct Open {
+    kind: Kind,
+    /// Its lines so far, each as it was typed and as it is in the text.
+    lines: Vec<(String, String)>,
 }
 
 /// Turns lines into inputs; remembers a text whose `"""` is open.
@@ -43,9 +51,10 @@ impl Reader {
         self.open.is_some()
     }
 
-    /// Opens a system message of several lines that begins with `text`.
-    pub(super) fn open_system(&mut self, text: String) {
-        self.open = Some(Open::System(text));
+    /// Opens a system message of several lines: `typed` was the first one, which begins the text
+    /// with `text`.
+    pub(super) fn open_system(&mut self, typed: &str, text: String) {
+        self.start(Kind::System, typed, text);
     }
 
     /// Takes the next line.
@@ -59,27 +68,38 @@ impl Reader {
         match text.strip_suffix(QUOTES) {
             Some(text) => message(text),
             None => {
-                self.open = Some(Open::Message(format!("{text}\n")));
+                self.start(Kind::Message, line, text.to_owned());
                 Input::Nothing
             }
         }
     }
 
-    fn continue_text(&mut self, open: Open, line: &str) -> Input {
-        let (Open::Message(mut text) | Open::System(mut text)) = open.clone();
-        let closed = line.strip_suffix(QUOTES);
-        text.push_str(closed.unwrap_or(line));
-        match (open, closed) {
-            (Open::Message(_), Some(_)) => message(&text),
-            (Open::System(_), Some(_)) => Input::System(text),
-            (Open::Message(_), None) => {
-                self.open = Some(Open::Message(text + "\n"));
-                Input::Nothing
-            }
-            (Open::System(_), None) => {
-                self.open = Some(Open::System(text + "\n"));
-                Input::Nothing
-            }
+    /// Gives the last line of an open text back as it was typed; the first one closes the text.
+    pub(super) fn take_back(&mut self) -> Option<String> {
+        let mut open = self.open.take()?;
+        let (typed, _) = open.lines.pop()?;
+        self.open = Some(open).filter(|open| !open.lines.is_empty());
+        Some(typed)
+    }
+
+    fn start(&mut self, kind: Kind, typed: &str, text: String) {
+        self.open = Some(Open {
+            kind,
+            lines: vec![(typed.to_owned(), text)],
+        });
+    }
+
+    fn continue_text(&mut self, mut open: Open, line: &str) -> Input {
+        let Some(last) = line.strip_suffix(QUOTES) else {
+            open.lines.push((line.to_owned(), line.to_owned()));
+            self.open = Some(open);
+            return Input::Nothing;
+        };
+        let lines = open.lines.iter().map(|(_, text)| text.as_str());
+        let text = lines.chain([last]).collect::<Vec<_>>().join("\n");
+        match open.kind {
+            Kind::Message => message(&text),
+            Kind::System => Input::System(text),
         }
     }
 }
@@ -88,7 +108,9 @@ impl Reader {
 fn classify(line: &str) -> Input {
     let mut words = line.split_whitespace().map(str::to_owned);
     let first = words.next().unwrap_or_default();
-    let begins = |command: &str| line.starts_with(command);
+    // `/shows/a.png` is no `/show`.
+    let is_path = first.trim_start_matches('/').contains('/');
+    let begins = |command: &str| !is_path && line.starts_with(command);
     match line {
         _ if begins("/list") => Input::List,
         _ if begins("/load") => Input::Load(words.collect()),
@@ -98,7 +120,7 @@ fn classify(line: &str) -> Input {
         _ if begins("/show") => Input::Show(words.collect()),
         _ if begins("/help") || begins("/?") => Input::Help(words.next().unwrap_or_default()),
         _ if begins("/exit") || begins("/bye") => Input::Exit,
-        _ if first.starts_with('/') && begins("/") => Input::Slash(line.to_owned()),
+        _ if line.starts_with('/') => Input::Slash(line.to_owned()),
         _ => message(line),
     }
 }
@@ -144,7 +166,9 @@ mod tests {
         check(&["/? set"], &Input::Help("set".to_owned()));
         check(&["/help"], &Input::Help(String::new()));
         check(&["/byebye"], &Input::Exit);
-        check(&["/frob x"], &Input::Slash("/frob x".to_owned()));
+        for path in ["/frob x", "/shows/a.png", "/lists/b.png what?"] {
+            check(&[path], &Input::Slash(path.to_owned()));
+        }
         check(&[" /bye"], &Input::Message(" /bye".to_owned()));
         check(&[""], &Input::Nothing);
     }
@@ -165,8 +189,24 @@ mod tests {
     #[test]
     fn a_system_message_may_have_lines() {
         let mut reader = Reader::default();
-        reader.open_system("a\n".to_owned());
+        reader.open_system("/set system \"\"\"a", "a".to_owned());
         assert_eq!(reader.push("b"), Input::Nothing);
         assert_eq!(reader.push("c\"\"\""), Input::System("a\nb\nc".to_owned()));
+    }
+
+    #[test]
+    fn lines_are_taken_back_one_by_one() {
+        let mut reader = Reader::default();
+        assert_eq!(reader.take_back(), None);
+        for line in ["\"\"\"a", "b", "c"] {
+            assert_eq!(reader.push(line), Input::Nothing);
+        }
+        assert_eq!(reader.take_back().as_deref(), Some("c"));
+        assert_eq!(reader.take_back().as_deref(), Some("b"));
+        assert_eq!(reader.push("d\"\"\""), Input::Message("a\nd".to_owned()));
+        reader.open_system("/set system \"\"\"a", "a".to_owned());
+        assert_eq!(reader.take_back().as_deref(), Some("/set system \"\"\"a"));
+        assert!(!reader.is_open());
+        assert_eq!(reader.take_back(), None);
     }
 }

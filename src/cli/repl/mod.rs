@@ -31,8 +31,9 @@ pub(super) async fn run(context: &Context, session: Session) -> anyhow::Result<(
     load::preload(context, &repl.session).await?;
     chat::replay(context, &repl.session)?;
     let mut editor = LineEditor::new(context.ui, &context.config)?;
+    let mut initial = String::new();
     loop {
-        let typed = editor.read(repl.reader.is_open())?;
+        let typed = editor.read(repl.reader.is_open(), std::mem::take(&mut initial))?;
         let next = match typed {
             Typed::Line(line) => {
                 // First, so that an entry outlives whatever it leads to.
@@ -42,6 +43,13 @@ pub(super) async fn run(context: &Context, session: Session) -> anyhow::Result<(
             Typed::Interrupted => {
                 repl.reader = Reader::default();
                 context.ui.out_line("Use Ctrl + d or /bye to exit.")?;
+                Next::Continue
+            }
+            Typed::Back => {
+                initial = repl.reader.take_back().unwrap_or_default();
+                context
+                    .ui
+                    .out(&editor::erase(&initial, context.ui.stdout_width()))?;
                 Next::Continue
             }
             Typed::End => Next::Leave,
@@ -72,7 +80,7 @@ impl Repl<'_> {
                 self.session.clear();
                 ui.out_line("Cleared session context")?;
             }
-            Input::Set(args) => self.set(&args)?,
+            Input::Set(args) => self.set(line, &args)?,
             Input::Show(args) => show::run(self.context, &self.session, &args).await?,
             Input::Help(topic) => ui.talk_raw(help::text(&topic)),
             Input::System(text) => {
@@ -96,7 +104,7 @@ impl Repl<'_> {
         Ok(self.context.ui.out(&table)?)
     }
 
-    fn set(&mut self, args: &[String]) -> anyhow::Result<()> {
+    fn set(&mut self, line: &str, args: &[String]) -> anyhow::Result<()> {
         let ui = self.context.ui;
         match set::apply(&mut self.session, args) {
             set::Reply::Said(text) => ui.out(&text)?,
@@ -105,7 +113,7 @@ impl Repl<'_> {
                 ui.out(&said)?;
             }
             set::Reply::Help(text) => ui.talk_raw(text),
-            set::Reply::OpenSystem(text) => self.reader.open_system(text),
+            set::Reply::OpenSystem(text) => self.reader.open_system(line, text),
         }
         Ok(())
     }

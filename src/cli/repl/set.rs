@@ -103,7 +103,7 @@ fn system(session: &mut Session, text: &str) -> Reply {
     let text = match text.strip_prefix(QUOTES) {
         None => text,
         Some(text) => match text.strip_suffix(QUOTES) {
-            None => return Reply::OpenSystem(format!("{text}\n")),
+            None => return Reply::OpenSystem(text.to_owned()),
             Some(text) => text,
         },
     };
@@ -185,7 +185,7 @@ mod tests {
         );
         let mut session = Session::default();
         let open = apply_line(&mut session, "system \"\"\"be");
-        assert_eq!(open, Reply::OpenSystem("be\n".to_owned()));
+        assert_eq!(open, Reply::OpenSystem("be".to_owned()));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The commands as scripts use them; the texts are Ollama's, because scripts read them.
 
 mod bench;
+mod completion;
 mod create;
 mod doctor;
 mod json;
@@ -9,3 +10,4 @@ mod names;
 mod progress;
 mod repl;
 mod run;
+mod words;

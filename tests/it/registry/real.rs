@@ -123,19 +123,35 @@ async fn a_model_goes_to_the_registry_and_comes_back_the_same() {
     check_store(&server.store());
     // A second time there is nothing to send.
     transfer(&server, "/api/push", &name).await;
+}
 
-    // Another machine, by the command line: it runs what it did not have.
-    let other = TestServer::start().await;
-    let drover = Drover::of(&other);
-    let output = drover.run(&["pull", "--insecure", &name]).await;
-    assert_eq!(output.code, Some(0), "{output:?}");
-    assert_eq!(manifest(&other, &name), before);
+#[tokio::test]
+async fn a_second_daemon_pulls_what_the_first_pushed() {
+    let Some(registry) = Registry::start().await else {
+        return;
+    };
+    let name = format!("{}/me/m:v1", registry.address);
+    let first = TestServer::start().await;
+    let fields = json!({"system": "Be brief.", "parameters": {"temperature": 0.5}});
+    let created = first.create(&name, models::fake().build(), fields);
+    created.await.ok();
+    let pushed = Drover::of(&first).run(&["push", "--insecure", &name]).await;
     assert_eq!(
-        drover.run(&["run", &name, "hello"]).await.ok().trim(),
-        "hello"
+        pushed.ok(),
+        format!("\nYou can find your model at:\n\n\t{name}\n")
     );
-    let shown = drover.run(&["show", &name, "--system"]).await.ok();
-    assert_eq!(shown.trim(), "Be brief.");
+
+    let second = TestServer::start().await;
+    let drover = Drover::of(&second);
+    assert_eq!(drover.run(&["pull", "--insecure", &name]).await.ok(), "");
+    assert_eq!(manifest(&second, &name), manifest(&first, &name));
+    check_store(&second.store());
+    // The first one has nothing more to do with it.
+    drop(first);
+    let answer = drover.run(&["run", &name, "hello"]).await.ok();
+    assert_eq!(answer, "hello\n\n");
+    let system = drover.run(&["show", &name, "--system"]).await.ok();
+    assert_eq!(system, "Be brief.");
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use axum::Router;
@@ -20,7 +21,7 @@ use tempfile::TempDir;
 
 use super::check_store;
 use super::real::{Registry, transfer};
-use crate::support::{TestServer, models, skip};
+use crate::support::{Drover, TestServer, models, skip};
 
 /// Base64 of the hex text of SHA-256 of nothing, which is signed for a request without a body.
 const EMPTY_BODY: &str =
@@ -36,6 +37,8 @@ struct Front {
     /// The line of the only key that is known.
     known: Arc<Mutex<String>>,
     n_tokens: Arc<Mutex<usize>>,
+    /// What arrives is not what was signed, as behind a proxy that rewrites addresses.
+    rewrites: Arc<AtomicBool>,
 }
 
 impl Front {
@@ -67,6 +70,7 @@ impl Front {
             registry: Arc::new(Mutex::new(registry.address.clone())),
             known: Arc::default(),
             n_tokens: Arc::default(),
+            rewrites: Arc::default(),
         };
         let routes = Router::new().fallback(answer).with_state(front.clone());
         let tasks = tokio_util::task::TaskTracker::new();
@@ -108,7 +112,10 @@ async fn answer(State(front): State<Front>, request: Request) -> Response {
 
 /// Gives a token for what is asked for, to the key that is known.
 fn token(front: &Front, request: &Request) -> Response {
-    let url = format!("http://{}{}", front.address, request.uri());
+    let mut url = format!("http://{}{}", front.address, request.uri());
+    if front.rewrites.load(Ordering::Relaxed) {
+        url.push_str("&via=proxy");
+    }
     if let Err(reason) = verify(request.headers(), &url, &front.known.lock().unwrap()) {
         return (StatusCode::UNAUTHORIZED, reason).into_response();
     }
@@ -212,10 +219,52 @@ async fn a_registry_with_tokens_takes_and_gives_models_to_known_keys_alone() {
     check_store(&server.store());
     assert!(*front.n_tokens.lock().unwrap() >= 2);
     let refused = stranger.post("/api/pull", &body).await;
-    assert_eq!(
-        refused.error(),
-        "pull model manifest: 401: this key is not registered"
+    let reason = "pull model manifest: 401: this key is not registered (asked with the key ";
+    let refused = refused.error();
+    assert!(refused.starts_with(reason), "{refused}");
+    assert!(
+        refused.ends_with("/home/.ollama/id_ed25519.pub)"),
+        "{refused}"
     );
+}
+
+#[tokio::test]
+async fn a_known_key_with_a_wrong_signature_is_refused_in_words() {
+    let Some((front, _registry)) = Front::start().await else {
+        return;
+    };
+    let name = format!("{}/me/m:v1", front.address);
+    let server = TestServer::start().await;
+    let created = server.create("mine", models::fake().build(), json!({}));
+    created.await.ok();
+    front.register(&server);
+    let drover = Drover::of(&server);
+    drover.run(&["cp", "mine", &name]).await.ok();
+
+    front.rewrites.store(true, Ordering::Relaxed);
+    for (command, name) in [("push", name.as_str()), ("pull", &format!("{name}2"))] {
+        let output = drover.run(&[command, "--insecure", name]).await;
+        assert_eq!(
+            (output.code, output.stdout.as_str()),
+            (Some(1), ""),
+            "{output:?}"
+        );
+        let last = output.stderr.lines().last().unwrap();
+        assert!(
+            last.starts_with("Error: ")
+                && last.contains("401: wrong signature (asked with the key "),
+            "{output:?}"
+        );
+    }
+    assert_eq!(*front.n_tokens.lock().unwrap(), 0);
+    // Nothing came of either.
+    front.rewrites.store(false, Ordering::Relaxed);
+    let nothing = drover.run(&["pull", "--insecure", &name]).await;
+    assert!(
+        nothing.stderr.contains("file does not exist"),
+        "{nothing:?}"
+    );
+    drover.run(&["push", "--insecure", &name]).await.ok();
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 use tokio::io::AsyncWriteExt as _;
 
-use super::{BINARY, Terminal, TestServer, hermetic};
+use super::{BINARY, Terminal, TestServer, hermetic, variable};
 
 /// Longest run of one command.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -93,8 +93,21 @@ impl Drover {
         self.home.path().join("state/history")
     }
 
+    /// Runs a shell's script in which the program is a command.
+    pub(crate) async fn shell(&self, shell: &str, script: &str) -> Output {
+        let mut command = self.command_of(Path::new(shell), &["-c", script]);
+        let path = variable("PATH").unwrap_or_default();
+        let folder = self.program.parent().unwrap();
+        command.env("PATH", format!("{}:{path}", folder.display()));
+        finish(command, "").await
+    }
+
     fn command(&self, args: &[&str]) -> std::process::Command {
-        let command = std::process::Command::new(&self.program);
+        self.command_of(&self.program, args)
+    }
+
+    fn command_of(&self, program: &Path, args: &[&str]) -> std::process::Command {
+        let command = std::process::Command::new(program);
         let mut command = hermetic(command, self.home.path());
         command
             .args(args)
@@ -106,23 +119,27 @@ impl Drover {
 
     /// Runs a command with that standard input.
     pub(crate) async fn run_with(&self, args: &[&str], input: &str) -> Output {
-        let mut command = tokio::process::Command::from(self.command(args));
-        command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
-        let mut child = command.kill_on_drop(true).spawn().unwrap();
-        let mut stdin = child.stdin.take().unwrap();
-        stdin.write_all(input.as_bytes()).await.unwrap();
-        drop(stdin);
-        let output = tokio::time::timeout(PATIENCE, child.wait_with_output()).await;
-        let output = output
-            .unwrap_or_else(|_| panic!("{args:?} still runs"))
-            .unwrap();
-        Output {
-            code: output.status.code(),
-            stdout: String::from_utf8(output.stdout).unwrap(),
-            stderr: String::from_utf8(output.stderr).unwrap(),
-        }
+        finish(self.command(args), input).await
+    }
+}
+
+/// Runs a command to its end.
+async fn finish(command: std::process::Command, input: &str) -> Output {
+    let mut command = tokio::process::Command::from(command);
+    command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut child = command.kill_on_drop(true).spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(input.as_bytes()).await.unwrap();
+    drop(stdin);
+    let output = tokio::time::timeout(PATIENCE, child.wait_with_output()).await;
+    let output = output.unwrap_or_else(|_| panic!("{command:?} still runs"));
+    let output = output.unwrap();
+    Output {
+        code: output.status.code(),
+        stdout: String::from_utf8(output.stdout).unwrap(),
+        stderr: String::from_utf8(output.stderr).unwrap(),
     }
 }

@@ -100,6 +100,63 @@ async fn ctrl_j_and_pasting_give_several_lines() {
 }
 
 #[tokio::test]
+async fn backspace_on_an_empty_line_goes_back_to_the_line_before() {
+    let (_server, drover) = with_model().await;
+    let mut terminal = talk(&drover).await;
+    let placeholder = "... Press Enter to send";
+    // Wider than the screen: it takes two rows.
+    let wide = "two ".repeat(25);
+    let (row, rest) = wide.trim_end().split_at(76);
+    for (keys, shown) in [
+        ("\"\"\"one\r", format!(">>> \"\"\"one\n{placeholder}")),
+        (
+            &format!("{wide}\r"),
+            format!(
+                ">>> \"\"\"one\n... {}\n{rest}\n{placeholder}",
+                row.trim_end()
+            ),
+        ),
+        (
+            "\x7f",
+            format!(">>> \"\"\"one\n... {}\n{rest}", row.trim_end()),
+        ),
+        // Ctrl-U, Ctrl-H
+        ("\x15", format!(">>> \"\"\"one\n{placeholder}")),
+        ("\x08", ">>> \"\"\"one".to_owned()),
+        ("!\r", format!(">>> \"\"\"one!\n{placeholder}")),
+        (
+            "three\"\"\"\r",
+            format!(">>> \"\"\"one!\n... three\"\"\"\none!\nthree\n\n{PROMPT}"),
+        ),
+    ] {
+        terminal.press(keys).await;
+        terminal.shows(&shown).await;
+    }
+
+    // From the first line there is nowhere to go; a system message goes the same way.
+    for (keys, shown) in [
+        (CLEAR, PROMPT.to_owned()),
+        ("\x7f", PROMPT.to_owned()),
+        (
+            "/set system \"\"\"be\r",
+            format!(">>> /set system \"\"\"be\n{placeholder}"),
+        ),
+        ("\x7f", ">>> /set system \"\"\"be".to_owned()),
+        (
+            " brief\"\"\"\r",
+            format!(">>> /set system \"\"\"be brief\"\"\"\nSet system message.\n{PROMPT}"),
+        ),
+        // Lines of one entry.
+        (CLEAR, PROMPT.to_owned()),
+        ("one\n", ">>> one".to_owned()),
+        ("\x7f!", ">>> one!".to_owned()),
+    ] {
+        terminal.press(keys).await;
+        terminal.shows(&shown).await;
+    }
+}
+
+#[tokio::test]
 async fn arrows_walk_through_the_history_also_that_of_the_last_time() {
     let (_server, drover) = with_model().await;
     let mut terminal = talk(&drover).await;

@@ -2,6 +2,7 @@
 
 mod answer;
 mod commands;
+mod images;
 mod keys;
 mod settings;
 
