@@ -58,6 +58,8 @@ fn params(path: &Path) -> StartParams {
             flash_attention: None,
             embedding: false,
             speculation: Speculation::Auto,
+            draft: None,
+            whole_window: false,
         },
         load_timeout: Some(PATIENCE),
         silence_timeout: PATIENCE,

@@ -62,6 +62,7 @@ impl Bench {
                 n_ctx_train: 2048,
                 ..ModelDims::default()
             },
+            draft: None,
         }
     }
 

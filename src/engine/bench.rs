@@ -37,7 +37,7 @@ impl Planner {
     }
 }
 
-/// Slots whose contents share half of their tokens with the prompt.
+/// Slots whose contents begin like the prompt.
 #[derive(Debug)]
 pub struct Slots {
     held: Vec<Vec<Token>>,
@@ -45,9 +45,9 @@ pub struct Slots {
 }
 
 impl Slots {
-    pub fn new(n_slots: usize, n_tokens: usize) -> Self {
+    pub fn new(n_slots: usize, n_tokens: usize, n_shared: usize) -> Self {
         let tokens = |own: usize| {
-            let token = |at: usize| if at < n_tokens / 2 { at } else { at + own };
+            let token = |at: usize| if at < n_shared { at } else { at + own };
             let tokens = (0..n_tokens).map(|at| Token::try_from(token(at)).unwrap_or_default());
             tokens.collect()
         };

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use super::backend::{Backend, BackendError};
 use super::core::Engine;
+use super::draft_model::{self, DraftModel};
 use super::log;
 use crate::protocol::{Command, DeviceInfo, Event, LoadParams, QuantizeParams, VERSION, framing};
 
@@ -196,21 +197,13 @@ impl Child {
         }
     }
 
-    fn load_with<B: Backend>(
+    fn load_with<B: Backend + 'static>(
         &self,
         params: &LoadParams,
-        load: impl FnOnce(&LoadParams, &mut dyn FnMut(f32)) -> Result<B, BackendError>,
+        load: impl Fn(&LoadParams, &mut dyn FnMut(f32)) -> Result<B, BackendError>,
     ) -> Result<(), Gone> {
         let started = Instant::now();
-        let mut last = -1.0;
-        let mut progress = |fraction: f32| {
-            if fraction - last >= 0.01 {
-                last = fraction;
-                // A vanished daemon is noticed by the reader.
-                let _ = self.send(Event::LoadProgress { fraction });
-            }
-        };
-        let backend = match load(params, &mut progress) {
+        let backend = match load(params, &mut self.progress()) {
             Ok(backend) => backend,
             Err(error) => {
                 let message = error.to_string();
@@ -218,9 +211,42 @@ impl Child {
             }
         };
         let mut info = backend.info().clone();
+        let mut engine = Engine::new(backend, params.embedding, params.speculation);
+        if let Some(draft) = &params.draft {
+            let params = draft_model::load_params(params, draft);
+            let n_most = draft.n_predict as usize;
+            let loaded = load(&params, &mut self.progress()).and_then(|draft| {
+                let draft_info = draft.info().clone();
+                let draft = DraftModel::new(draft, &engine.backend, n_most)?;
+                engine.guess_with(draft);
+                Ok(draft_info)
+            });
+            match loaded {
+                Ok(draft) => {
+                    info.size_bytes += draft.size_bytes;
+                    info.vram_bytes += draft.vram_bytes;
+                }
+                Err(error) => tracing::warn!(
+                    "the draft model `{}` is not used: {error}",
+                    params.model_path.display()
+                ),
+            }
+        }
         info.load_ms = started.elapsed().as_secs_f64() * 1000.0;
         self.send(Event::Loaded(Box::new(info)))?;
-        self.work(Engine::new(backend, params.embedding, params.speculation))
+        self.work(engine)
+    }
+
+    /// Tells how far the load of a file is.
+    fn progress(&self) -> impl FnMut(f32) {
+        let mut last = -1.0;
+        move |fraction: f32| {
+            if fraction - last >= 0.01 {
+                last = fraction;
+                // A vanished daemon is noticed by the reader.
+                let _ = self.send(Event::LoadProgress { fraction });
+            }
+        }
     }
 
     fn tell<B: Backend>(&self, engine: &mut Engine<B>) -> Result<(), Gone> {

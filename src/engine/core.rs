@@ -14,7 +14,8 @@ use super::output::Output;
 use super::prompt;
 use super::sequence::{Clock, Sequence};
 use super::slot::Slots;
-use super::speculate::{Predictor, StepTimes};
+use super::speculate::{Guesser, PromptLookup};
+use super::step_times::StepTimes;
 use super::to_u32;
 use crate::protocol::{
     Command, EmbedParams, Event, Failure, FailureKind, GenerateParams, RequestId, Speculation,
@@ -41,6 +42,7 @@ pub(super) struct Engine<B: Backend> {
     pub(super) embeds: Admission<EmbedJob>,
     pub(super) budget: Budget,
     pub(super) speculation: Speculation,
+    pub(super) guesser: Box<dyn Guesser>,
     /// How long calls take that evaluate no prompts.
     pub(super) step_times: StepTimes,
     /// What has happened since the last report.
@@ -66,6 +68,7 @@ impl<B: Backend> Engine<B> {
             embeds: Admission::default(),
             budget: Budget::new(backend.n_batch().max(1), on_gpu),
             speculation,
+            guesser: Box::new(PromptLookup::new(n_slots)),
             step_times: StepTimes::default(),
             tally: Tally::default(),
             updates: Vec::new(),
@@ -75,6 +78,11 @@ impl<B: Backend> Engine<B> {
             is_embedding,
             backend,
         }
+    }
+
+    /// Lets somebody else guess what sequences say next.
+    pub(super) fn guess_with(&mut self, guesser: impl Guesser + 'static) {
+        self.guesser = Box::new(guesser);
     }
 
     /// Whether a step would do something.
@@ -185,7 +193,6 @@ impl<B: Backend> Engine<B> {
             n_generated: 0,
             n_drafted: 0,
             n_accepted: 0,
-            predictor: Predictor::default(),
             sampler,
             output: Output::new(&params.stop),
             preserved: prompt::preserved(&self.backend, &params.preserved),
@@ -230,6 +237,7 @@ impl<B: Backend> Engine<B> {
     /// Takes the sequence out of a slot, which becomes idle.
     pub(super) fn release(&mut self, slot: usize) -> Option<Sequence<B::Sampler>> {
         self.slots.touch(slot);
+        self.guesser.forget(slot);
         self.running[slot].take()
     }
 

@@ -11,7 +11,7 @@ use super::batcher::Share;
 use super::core::Engine;
 use super::sequence::Sequence;
 use super::slot::seq;
-use super::speculate::{self, Candidate};
+use super::speculate::{Terms, Text};
 use super::to_u32;
 use crate::protocol::{Priority, Speculation, Token};
 
@@ -42,50 +42,29 @@ impl<B: Backend> Engine<B> {
             return Vec::new();
         }
         let is_read = self.is_somebody_reading();
-        let max_rows = self.backend.n_outputs().min(self.backend.n_batch());
-        let mut drafts = Vec::new();
-        for share in plan {
-            let Some(sequence) = self.running[share.slot].as_mut() else {
-                continue;
-            };
-            sequence.predictor.observe(&sequence.tokens);
-            // A batch job's guesses would only cost those time who read along.
-            let is_job = is_read && sequence.priority() == Priority::Batch;
-            // Whether guessing pays depends on the machine's moods, and rows that are computed
-            // together have other last bits: who sets a seed, or takes no chances at all, wants to see
-            // the same again.
-            let sampling = &sequence.params.sampling;
-            let is_fixed = sampling.seed.is_some() || sampling.temperature <= 0.0;
-            if is_job || is_fixed && self.speculation == Speculation::Auto {
-                continue;
-            }
-            let draft = draft(&self.backend, sequence, share.slot);
-            if !draft.tokens.is_empty() {
-                drafts.push(draft);
-            }
-        }
-        self.cut_to_what_pays(&mut drafts, plan.len(), max_rows);
-        drafts
-    }
-
-    fn cut_to_what_pays(&self, drafts: &mut Vec<Draft>, n_plain: usize, max_rows: usize) {
-        let candidate = |draft: &Draft| {
-            let sequence = self.running[draft.slot].as_ref();
-            let n = draft.tokens.len();
-            Candidate {
-                odds: sequence.map_or_else(Vec::new, |sequence| sequence.predictor.odds(n)),
-            }
+        let backend = &self.backend;
+        let texts: Vec<Text<'_>> = plan
+            .iter()
+            .filter_map(|share| {
+                let sequence = self.running[share.slot].as_ref()?;
+                may_guess(sequence, is_read, self.speculation)
+                    .then(|| text(backend, sequence, share.slot))
+            })
+            .collect();
+        let terms = Terms {
+            n_plain: plan.len(),
+            max_rows: backend.n_outputs().min(backend.n_batch()),
+            times: (self.speculation == Speculation::Auto).then_some(&self.step_times),
+            n_prefill: self.budget.n_prefill(is_read),
+            is_end: &|token| backend.is_end(token),
         };
-        let candidates: Vec<_> = drafts.iter().map(candidate).collect();
-        let times = match self.speculation {
-            Speculation::On => None,
-            Speculation::Off | Speculation::Auto => Some(&self.step_times),
-        };
-        let counts = speculate::choose(&candidates, n_plain, max_rows, times);
-        for (draft, count) in drafts.iter_mut().zip(counts) {
-            draft.tokens.truncate(count);
-        }
-        drafts.retain(|draft| !draft.tokens.is_empty());
+        let guesses = self.guesser.guess(&texts, &terms);
+        let drafts = texts.iter().zip(guesses).map(|(text, tokens)| Draft {
+            slot: text.slot,
+            tokens,
+            n_accepted: 0,
+        });
+        drafts.filter(|draft| !draft.tokens.is_empty()).collect()
     }
 
     /// Counts the guesses of a batch for their sequences.
@@ -123,21 +102,29 @@ impl<B: Backend> Engine<B> {
     }
 }
 
-/// What a sequence could have checked: as far as it may go on at all, one token being its own.
-fn draft<B: Backend>(backend: &B, sequence: &Sequence<B::Sampler>, slot: usize) -> Draft {
+/// Whether guesses of a sequence may be checked at all.
+fn may_guess<S>(sequence: &Sequence<S>, is_read: bool, speculation: Speculation) -> bool {
+    // A batch job's guesses would only cost those time who read along.
+    let is_job = is_read && sequence.priority() == Priority::Batch;
+    // Whether guessing pays depends on the machine's moods, and rows that are computed together have
+    // other last bits: who sets a seed, or takes no chances at all, wants to see the same again.
+    let sampling = &sequence.params.sampling;
+    let is_fixed = sampling.seed.is_some() || sampling.temperature <= 0.0;
+    !(is_job || is_fixed && speculation == Speculation::Auto)
+}
+
+/// What a guesser is told of a sequence. It may guess as far as the sequence may go on at all, one
+/// token being its own.
+fn text<'a, B: Backend>(backend: &B, sequence: &'a Sequence<B::Sampler>, slot: usize) -> Text<'a> {
     let n_room = sequence.n_ctx.saturating_sub(sequence.tokens.len());
-    let n_most = sequence.n_left().min(n_room).saturating_sub(1).min(N_DRAFT);
-    let mut tokens = if backend.can_take_back(seq(slot), n_most) {
-        sequence.predictor.draft(&sequence.tokens, n_most)
-    } else {
-        Vec::new()
-    };
-    // Nothing follows an end.
-    let end = tokens.iter().position(|&token| backend.is_end(token));
-    tokens.truncate(end.unwrap_or(tokens.len()));
-    Draft {
+    let n_left = sequence.n_left();
+    let n_most = n_left.min(n_room).saturating_sub(1).min(N_DRAFT);
+    let can_take_back = backend.can_take_back(seq(slot), n_most);
+    Text {
         slot,
-        tokens,
-        n_accepted: 0,
+        id: sequence.id,
+        tokens: &sequence.tokens,
+        n_most: if can_take_back { n_most } else { 0 },
+        n_left,
     }
 }

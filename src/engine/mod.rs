@@ -28,6 +28,7 @@ mod child;
 mod core;
 mod detokenizer;
 mod draft;
+mod draft_model;
 mod embed;
 mod log;
 mod logprobs;
@@ -40,6 +41,7 @@ mod sequence;
 mod slot;
 mod speculate;
 mod step;
+mod step_times;
 mod stop;
 #[cfg(test)]
 mod tests;

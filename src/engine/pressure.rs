@@ -96,8 +96,8 @@ impl<B: Backend> Engine<B> {
         }
         if let Some(sequence) = self.running[slot].as_mut() {
             sequence.tokens.drain(keep..to);
-            sequence.predictor.forget();
         }
+        self.guesser.forget(slot);
         true
     }
 }

@@ -4,7 +4,6 @@ use std::collections::HashSet;
 use std::time::Instant;
 
 use super::output::Output;
-use super::speculate::Predictor;
 use super::to_u32;
 use crate::protocol::{FinishReason, Finished, GenerateParams, Priority, RequestId, Token};
 
@@ -25,7 +24,6 @@ pub(super) struct Sequence<S> {
     /// Guesses that were checked, and those of them that came true.
     pub(super) n_drafted: u32,
     pub(super) n_accepted: u32,
-    pub(super) predictor: Predictor,
     pub(super) sampler: S,
     pub(super) output: Output,
     /// Special tokens whose text is output.

@@ -26,6 +26,8 @@ pub(super) struct Batch {
     pub(super) slots: Vec<usize>,
     /// Rows of prompts.
     pub(super) n_prefill: usize,
+    /// How long it took to make the guesses.
+    guess_ms: f64,
     /// Sequences that could not go on, to be told behind what they have said.
     failed: Vec<(RequestId, Failure)>,
 }
@@ -43,12 +45,13 @@ impl<B: Backend> Engine<B> {
         if let Some(batch) = &mut batch {
             self.park(&batch.slots);
             self.sample(batch);
-            self.learn(batch, ms(decoding, Instant::now()));
+            let guess_ms = batch.guess_ms;
+            self.learn(batch, ms(decoding, Instant::now()) - guess_ms);
         }
         self.report(batch.unwrap_or_default(), n_embedded, started);
     }
 
-    /// Learns from how long a batch took.
+    /// Learns from how long a batch took, without its guesses.
     fn learn(&mut self, batch: &Batch, step_ms: f64) {
         if batch.n_prefill == 0 {
             self.step_times.observe(batch.rows.len(), step_ms);
@@ -61,6 +64,7 @@ impl<B: Backend> Engine<B> {
     /// Plans and decodes until something was decoded or nothing is left to run.
     fn decode(&mut self) -> Option<Batch> {
         let mut may_draft = true;
+        let mut guess_ms = 0.0;
         let mut n_prefill = self.budget.n_prefill(self.is_somebody_reading());
         loop {
             let pending = self.pending();
@@ -75,11 +79,15 @@ impl<B: Backend> Engine<B> {
                 return None;
             }
             let drafts = if may_draft {
-                self.drafts(&plan)
+                let started = Instant::now();
+                let drafts = self.drafts(&plan);
+                guess_ms += ms(started, Instant::now());
+                drafts
             } else {
                 Vec::new()
             };
-            let batch = self.batch(&plan, drafts);
+            let mut batch = self.batch(&plan, drafts);
+            batch.guess_ms = guess_ms;
             match self.backend.decode(&batch.rows) {
                 Ok(Decoded::Done) => {
                     self.n_calls = self.n_calls.wrapping_add(1);

@@ -4,7 +4,7 @@
 //! can be so much quicker that two or three sequences are done sooner one after the other. Which
 //! machine and model is like that is not known beforehand, so it is measured.
 
-use super::speculate::StepTimes;
+use super::step_times::StepTimes;
 
 /// Sequences up to which it can be that one by one is quicker.
 const MAX_IN_TURN: usize = 3;

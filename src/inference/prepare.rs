@@ -3,6 +3,7 @@
 //! The order of the checks is the reference's (API specification §6.2): clients see the first
 //! error only.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,7 +14,7 @@ use crate::model::capability::{self, Capability};
 use crate::model::name::Source;
 use crate::model::{ModelName, Options, gguf};
 use crate::scheduler::{AcquireError, Lease};
-use crate::store::{Model, StoreError};
+use crate::store::{Model, Store, StoreError};
 
 /// Which endpoint asks; their texts differ (API specification §2.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,6 +34,8 @@ pub(super) struct Prepared {
     pub(super) voice: Arc<Voice>,
     /// Size of the projector, which is loaded beside the weights.
     pub(super) projector_bytes: u64,
+    /// The file of the draft model.
+    pub(super) draft: Option<(PathBuf, Arc<gguf::Metadata>)>,
 }
 
 impl Prepared {
@@ -62,11 +65,12 @@ pub(super) async fn find(
             .projectors
             .first()
             .and_then(|path| store.gguf(path).ok());
-        Ok::<_, StoreError>((model, metadata, projector, voice))
+        let draft = draft(&store, &model);
+        Ok::<_, StoreError>((model, metadata, projector, draft, voice))
     })
     .await
     .map_err(|error| internal(error.to_string()))?;
-    let (model, metadata, projector, voice) =
+    let (model, metadata, projector, draft, voice) =
         looked_up.map_err(|error| store_error(&error, requested, route))?;
     if !model.config.remote_host.is_empty() {
         return Err(cloud());
@@ -109,7 +113,21 @@ pub(super) async fn find(
         capabilities,
         voice,
         projector_bytes: projector.map_or(0, |header| header.file_size),
+        draft,
     })
+}
+
+/// The draft model of a model. Without it answers only come slower, so that a broken one is left out.
+fn draft(store: &Store, model: &Model) -> Option<(PathBuf, Arc<gguf::Metadata>)> {
+    let path = model.draft.as_ref()?;
+    match store.gguf(path) {
+        Ok(metadata) => Some((path.clone(), metadata)),
+        Err(error) => {
+            let name = model.name.short();
+            tracing::warn!(model = %name, %error, "the draft model cannot be read and is not used");
+            None
+        }
+    }
 }
 
 fn parse_name(requested: &str, route: Route) -> Result<ModelName, InferenceError> {

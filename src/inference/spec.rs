@@ -4,7 +4,7 @@ use super::prepare::Prepared;
 use crate::model::capability::Capability;
 use crate::model::{Options, gguf};
 use crate::protocol::Adapter;
-use crate::scheduler::{ModelDims, ModelSpec};
+use crate::scheduler::{DraftSpec, ModelDims, ModelSpec};
 
 /// Describes the runner that a request needs.
 pub(super) fn build(prepared: &Prepared, options: &Options) -> ModelSpec {
@@ -25,6 +25,10 @@ pub(super) fn build(prepared: &Prepared, options: &Options) -> ModelSpec {
         embedding: prepared.has(Capability::Embedding),
         options: options.clone(),
         dims: dims(&prepared.metadata, prepared.projector_bytes),
+        draft: prepared.draft.as_ref().map(|(path, metadata)| DraftSpec {
+            weights: path.clone(),
+            dims: dims(metadata, 0),
+        }),
     }
 }
 

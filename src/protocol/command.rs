@@ -95,6 +95,19 @@ pub struct LoadParams {
     /// Pooled embeddings instead of logits (the model has a pooling type).
     pub embedding: bool,
     pub speculation: Speculation,
+    /// A second model that guesses what this one says.
+    pub draft: Option<DraftParams>,
+    /// Layers with a window keep the whole context, so that it can be cut back anywhere.
+    pub whole_window: bool,
+}
+
+/// A model that guesses for another one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DraftParams {
+    /// The GGUF file.
+    pub path: PathBuf,
+    /// Most tokens that it guesses ahead; never 0.
+    pub n_predict: u32,
 }
 
 /// Whether tokens are guessed ahead and checked together (`DROVER_SPECULATIVE`).

@@ -9,9 +9,9 @@ pub mod event;
 pub mod framing;
 
 pub use command::{
-    Adapter, Command, Constraint, Dry, EmbedParams, Exempt, GenerateParams, KvCacheType,
-    LoadParams, Mirostat, Priority, PromptPart, QuantizeParams, SamplingParams, Speculation,
-    TensorType, ThinkingTags, Xtc,
+    Adapter, Command, Constraint, DraftParams, Dry, EmbedParams, Exempt, GenerateParams,
+    KvCacheType, LoadParams, Mirostat, Priority, PromptPart, QuantizeParams, SamplingParams,
+    Speculation, TensorType, ThinkingTags, Xtc,
 };
 pub use event::{
     DeviceInfo, EmbedResult, Event, Failure, FailureKind, FinishReason, Finished, LoadedInfo,

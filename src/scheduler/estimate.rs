@@ -55,6 +55,12 @@ impl ModelDims {
             .fold(0, u64::saturating_add)
     }
 
+    /// KV bytes of one token where also the layers with a window keep the whole context.
+    pub(super) fn whole_bytes_per_token(&self, kind: KvCacheType) -> u64 {
+        self.global_bytes_per_token(kind)
+            .saturating_add(self.window_bytes_per_token(kind))
+    }
+
     /// Bytes of the window layers' cache for so many sequences (window × sequences + one batch,
     /// in steps of 256).
     pub(super) fn window_bytes(&self, n_seq: u32, kind: KvCacheType) -> u64 {

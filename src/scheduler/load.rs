@@ -8,7 +8,7 @@ use super::event::LoadFailure;
 use super::placement::{LoadPlan, Policy};
 use super::state::Entry;
 use crate::config::KeepAlive;
-use crate::protocol::{LoadParams, LoadedInfo};
+use crate::protocol::{DraftParams, LoadParams, LoadedInfo};
 use crate::runner::StartError;
 
 /// The cap on a request without `num_ctx`: the setting, else the whole pool.
@@ -41,6 +41,11 @@ pub(super) fn params(
         flash_attention,
         embedding: entry.spec.embedding,
         speculation: policy.speculation,
+        draft: entry.spec.draft(policy).map(|draft| DraftParams {
+            path: draft.weights.clone(),
+            n_predict: entry.spec.n_draft(),
+        }),
+        whole_window: false,
     }
 }
 

@@ -23,7 +23,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::config::{Config, KeepAlive};
 use crate::model::{ModelName, Options};
-use crate::protocol::{Adapter, LoadedInfo};
+use crate::protocol::{Adapter, LoadedInfo, Speculation};
 
 pub use estimate::ModelDims;
 pub use lease::Lease;
@@ -46,6 +46,44 @@ pub struct ModelSpec {
     pub embedding: bool,
     /// Only the load options are looked at.
     pub options: Options,
+    pub dims: ModelDims,
+    pub draft: Option<DraftSpec>,
+}
+
+/// Tokens that a draft model guesses ahead where nothing else is asked for, as in Ollama.
+const N_DRAFT: u32 = 4;
+
+impl ModelSpec {
+    /// Tokens that the draft model guesses ahead.
+    fn n_draft(&self) -> u32 {
+        self.options.draft_num_predict.unwrap_or(N_DRAFT)
+    }
+
+    /// The draft model, if it is to be loaded.
+    fn draft(&self, policy: &placement::Policy) -> Option<&DraftSpec> {
+        let may_guess = policy.speculation != Speculation::Off && !self.embedding;
+        let draft = self.draft.as_ref()?;
+        (may_guess && self.n_draft() > 0).then_some(draft)
+    }
+
+    /// Whether another draft model is wanted than there is, or another number of its guesses. Who
+    /// wants none takes no harm from one.
+    fn wants_other_draft(&self, have: &Self) -> bool {
+        let asked = self.options.draft_num_predict;
+        self.draft.as_ref().is_some_and(|draft| {
+            let is_same = have
+                .draft
+                .as_ref()
+                .is_some_and(|have| have.weights == draft.weights);
+            !is_same || asked.is_some_and(|n| n != have.n_draft())
+        })
+    }
+}
+
+/// A model that guesses for another one, loaded beside it.
+#[derive(Debug, Clone)]
+pub struct DraftSpec {
+    pub weights: PathBuf,
     pub dims: ModelDims,
 }
 

@@ -110,12 +110,20 @@ pub(super) fn plan(request: &Request<'_>, free: &Snapshot) -> Option<LoadPlan> {
 pub(super) fn least_bytes(spec: &ModelSpec, policy: &Policy) -> u64 {
     let pool = Pool::new(spec, policy);
     let n_slots = pool.slots(0);
-    fixed_bytes(spec).saturating_add(pool.bytes(pool.comfortable(), n_slots))
+    fixed_bytes(spec, policy).saturating_add(pool.bytes(pool.comfortable(), n_slots))
 }
 
-fn fixed_bytes(spec: &ModelSpec) -> u64 {
+fn fixed_bytes(spec: &ModelSpec, policy: &Policy) -> u64 {
     let dims = &spec.dims;
-    dims.file_bytes.saturating_add(dims.compute_bytes())
+    let own = dims.file_bytes.saturating_add(dims.compute_bytes());
+    own.saturating_add(draft_fixed_bytes(spec, policy))
+}
+
+fn draft_fixed_bytes(spec: &ModelSpec, policy: &Policy) -> u64 {
+    spec.draft(policy).map_or(0, |draft| {
+        let dims = &draft.dims;
+        dims.file_bytes.saturating_add(dims.compute_bytes())
+    })
 }
 
 /// The GPU with most free memory, discrete before integrated; `main_gpu` overrides.
@@ -135,7 +143,7 @@ fn best_gpu<'a>(spec: &ModelSpec, free: &'a Snapshot) -> Option<&'a DeviceInfo> 
 fn on_cpu(request: &Request<'_>, available: u64) -> Option<LoadPlan> {
     let &Request { spec, policy, .. } = request;
     let pool = Pool::new(spec, policy);
-    let fixed = fixed_bytes(spec);
+    let fixed = fixed_bytes(spec, policy);
     let room = (available / 100 * SYSTEM_SHARE).saturating_sub(fixed);
     let modest = spec.dims.file_bytes.min(available / CPU_POOL_SHARE);
     let auto = modest
@@ -169,7 +177,7 @@ fn on_gpu(request: &Request<'_>, gpu: &DeviceInfo) -> Option<LoadPlan> {
         return in_part(request, gpu, budget, Some(wanted));
     }
     let pool = Pool::new(spec, policy);
-    let fixed = fixed_bytes(spec);
+    let fixed = fixed_bytes(spec, policy);
     let room = budget.saturating_sub(fixed);
     let n_slots = pool.slots(room);
     let most = pool.cells(room, n_slots);
@@ -201,7 +209,7 @@ fn on_gpu(request: &Request<'_>, gpu: &DeviceInfo) -> Option<LoadPlan> {
 }
 
 /// Some layers on the GPU, each with its share of a small pool: as many as were asked for, else as
-/// many as fit.
+/// many as fit. A draft model is there as a whole.
 fn in_part(
     request: &Request<'_>,
     gpu: &DeviceInfo,
@@ -213,16 +221,16 @@ fn in_part(
     let (n_ctx_pool, n_slots) = (pool.comfortable(), pool.slots(0));
     let n_layer = u64::from(spec.dims.n_layer.max(1));
     let model = spec.dims.file_bytes;
-    let per_layer = (model.saturating_add(pool.bytes(n_ctx_pool, n_slots)) / n_layer).max(1);
-    let room = budget.saturating_sub(spec.dims.compute_bytes());
+    let per_layer = (model.saturating_add(pool.own_bytes(n_ctx_pool, n_slots)) / n_layer).max(1);
+    let draft = draft_fixed_bytes(spec, policy).saturating_add(pool.draft_bytes(n_ctx_pool));
+    let fixed = spec.dims.compute_bytes().saturating_add(draft);
+    let room = budget.saturating_sub(fixed);
     let fitting = (room / per_layer).min(n_layer);
     if !request.must && asked.is_some_and(|asked| asked > fitting) {
         return None;
     }
     let layers = asked.unwrap_or(fitting);
-    let gpu_bytes = layers
-        .saturating_mul(per_layer)
-        .saturating_add(spec.dims.compute_bytes());
+    let gpu_bytes = layers.saturating_mul(per_layer).saturating_add(fixed);
     Some(LoadPlan {
         n_ctx_pool,
         n_ctx_most: n_ctx_pool,

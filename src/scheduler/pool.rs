@@ -26,6 +26,8 @@ const SMALL: u32 = 2048;
 /// How many cells are wanted, needed and possible.
 pub(super) struct Pool<'a> {
     dims: &'a ModelDims,
+    /// The draft model, which has a pool of the same size.
+    draft: Option<&'a ModelDims>,
     kind: KvCacheType,
     num_parallel: u32,
     /// What the request or the settings ask for.
@@ -37,6 +39,7 @@ impl<'a> Pool<'a> {
         let default_ctx = (policy.context_length > 0).then_some(policy.context_length);
         Self {
             dims: &spec.dims,
+            draft: spec.draft(policy).map(|draft| &draft.dims),
             kind: policy.kv_cache_type,
             num_parallel: policy.num_parallel,
             asked: spec.options.num_ctx.or(default_ctx),
@@ -100,15 +103,35 @@ impl<'a> Pool<'a> {
     pub(super) fn cells(&self, room_bytes: u64, n_slots: u32) -> u32 {
         let limit = round_up(self.trained()).saturating_mul(n_slots);
         let window = self.dims.window_bytes(n_slots, self.kind);
-        let per_token = self.dims.global_bytes_per_token(self.kind).max(1);
+        let per_token = self.bytes_per_token().max(1);
         let cells = room_bytes.saturating_sub(window) / per_token;
         let cells = u32::try_from(cells).unwrap_or(u32::MAX).min(limit);
         cells / CELL_STEP * CELL_STEP
     }
 
     pub(super) fn bytes(&self, cells: u32, n_slots: u32) -> u64 {
+        self.own_bytes(cells, n_slots)
+            .saturating_add(self.draft_bytes(cells))
+    }
+
+    /// Without the draft model's part.
+    pub(super) fn own_bytes(&self, cells: u32, n_slots: u32) -> u64 {
         let global = u64::from(cells).saturating_mul(self.dims.global_bytes_per_token(self.kind));
         global.saturating_add(self.dims.window_bytes(n_slots, self.kind))
+    }
+
+    /// The draft model's part.
+    pub(super) fn draft_bytes(&self, cells: u32) -> u64 {
+        let per_token = self
+            .draft
+            .map_or(0, |draft| draft.whole_bytes_per_token(self.kind));
+        u64::from(cells).saturating_mul(per_token)
+    }
+
+    /// What a cell costs that is not bound to a window.
+    fn bytes_per_token(&self) -> u64 {
+        let own = self.dims.global_bytes_per_token(self.kind);
+        own.saturating_add(self.draft_bytes(1))
     }
 }
 

@@ -22,10 +22,15 @@ fn planner(criterion: &mut Criterion) {
 
 fn prefix(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("look for a beginning");
-    for (n_slots, n_tokens) in [(16, 2_000), (16, 32_000), (64, 8_000)] {
-        let slots = Slots::new(n_slots, n_tokens);
-        assert_eq!(slots.choose(), n_tokens / 2);
-        let name = format!("{n_slots} slots of {n_tokens} tokens");
+    for (n_slots, n_tokens, n_shared) in [
+        (16, 4_000, 3_800),
+        (64, 4_000, 3_800),
+        (16, 32_000, 16_000),
+        (64, 32_000, 30_000),
+    ] {
+        let slots = Slots::new(n_slots, n_tokens, n_shared);
+        assert_eq!(slots.choose(), n_shared);
+        let name = format!("{n_slots} slots of {n_tokens} tokens, {n_shared} shared");
         group.bench_function(name, |bench| bench.iter(|| slots.choose()));
     }
     group.finish();

@@ -112,6 +112,12 @@ pub(crate) trait Backend {
     fn sample(&mut self, picks: &mut [Pick<'_, Self::Sampler>])
     -> Vec<Result<Token, BackendError>>;
 
+    /// The likeliest token of a row of the last decode call, and about how probable it is.
+    fn likeliest(&self, row: usize) -> Option<(Token, f32)>;
+
+    /// Whether the tokens of another model mean the same, so that it can guess for this one.
+    fn same_vocabulary(&self, other: &Self) -> Result<(), BackendError>;
+
     /// The raw logits of a row of the last decode call, `n_vocab` long.
     fn logits(&self, row: usize) -> Option<&[f32]>;
 

@@ -112,6 +112,23 @@ pub(crate) fn best(logits: &[f32]) -> Option<Token> {
     Token::try_from(first + offset).ok()
 }
 
+/// How far below the best logit the others hardly count: `e^-8` is one in three thousand.
+const NEAR: f32 = 8.0;
+
+/// The best token and about how probable it is. Exact would be an exponential for each token of the
+/// vocabulary, which takes longer than a small model's guess should.
+#[cfg_attr(
+    not(feature = "llama"),
+    expect(dead_code, reason = "what is guessed is llama's")
+)]
+pub(crate) fn likeliest(logits: &[f32]) -> Option<(Token, f32)> {
+    let token = best(logits)?;
+    let most = *logits.get(usize::try_from(token).ok()?)?;
+    let near = logits.iter().filter(|&&logit| logit > most - NEAR);
+    let sum: f32 = near.map(|logit| (logit - most).exp()).sum();
+    Some((token, 1.0 / sum.max(1.0)))
+}
+
 /// The same one by one, where some logit is no number.
 fn best_of_any(logits: &[f32]) -> Option<Token> {
     let (mut best, mut most) = (0, *logits.first()?);
@@ -156,5 +173,15 @@ mod tests {
         }
         assert_eq!(best(&[f32::NEG_INFINITY; 70]), Some(0));
         assert_eq!(best(&[]), None);
+    }
+
+    #[test]
+    fn the_likeliest_is_the_best_with_its_share() {
+        let mut logits = vec![-20.0; 300];
+        (logits[7], logits[200]) = (3.0, 3.0 + 3.0_f32.ln());
+        let (token, share) = likeliest(&logits).unwrap();
+        assert_eq!(token, 200);
+        assert!((share - 0.75).abs() < 1e-3, "{share}");
+        assert_eq!(likeliest(&[]), None);
     }
 }

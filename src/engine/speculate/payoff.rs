@@ -1,99 +1,39 @@
 //! Whether checking guesses pays, and how many.
 
-/// Rows of a call up to which times are remembered; a call with more is full anyway.
-const MAX_ROWS: usize = 64;
-
-/// Weight of the newest time of a call with so many rows.
-const WEIGHT: f64 = 0.25;
-
-/// Calls after which a time counts as not measured, because the machine or the context is another
-/// by then. For calls with guesses it is so many for each time that they were measured, up to
-/// [`STALE_MOST`]: a single bad time may be chance, what is bad again and again is seldom tried.
-const STALE: u64 = 64;
-const STALE_MOST: u64 = 1024;
+use crate::engine::step_times::{MAX_ROWS, STALE, StepTimes, ratio};
 
 /// Rows of calls that have guesses. Only these, so that few times are to be learnt; and back ends
 /// compute in blocks of this kind.
-const SIZES: [usize; 10] = [2, 3, 4, 6, 8, 12, 16, 24, 32, 48];
+const SIZES: [usize; 11] = [2, 3, 4, 5, 6, 8, 12, 16, 24, 32, 48];
 
 /// What guesses must promise before they are made: a tenth more tokens in a time.
 const LEAST_GAIN: f64 = 1.1;
-
-/// How long calls of so many rows take.
-#[derive(Debug)]
-pub(in crate::engine) struct StepTimes {
-    /// By the number of rows.
-    times: [Option<Time>; MAX_ROWS + 1],
-    n_calls: u64,
-}
-
-/// A running average.
-#[derive(Debug, Clone, Copy)]
-struct Time {
-    ms: f64,
-    /// The call that it was last measured in.
-    call: u64,
-    /// How often it was measured.
-    n: u64,
-}
-
-impl Default for StepTimes {
-    fn default() -> Self {
-        Self {
-            times: [None; MAX_ROWS + 1],
-            n_calls: 0,
-        }
-    }
-}
-
-impl StepTimes {
-    /// Learns from a call without prompt tokens.
-    pub(in crate::engine) fn observe(&mut self, n_rows: usize, ms: f64) {
-        self.n_calls += 1;
-        if let Some(time) = self.times.get_mut(n_rows) {
-            let old = time.map_or(ms, |time| time.ms);
-            *time = Some(Time {
-                ms: old + (ms - old) * WEIGHT,
-                call: self.n_calls,
-                n: time.map_or(1, |time| time.n + 1),
-            });
-        }
-    }
-
-    /// What was measured for this number of rows in the last calls.
-    pub(in crate::engine) fn measured(&self, n_rows: usize, n_calls: u64) -> Option<f64> {
-        let time = (*self.times.get(n_rows)?)?;
-        (time.call + n_calls > self.n_calls).then_some(time.ms)
-    }
-
-    /// The time of a call with so many rows, if it is not too old.
-    fn known(&self, n_rows: usize) -> Option<(usize, f64)> {
-        let n = (*self.times.get(n_rows)?)?.n;
-        let stale = STALE.saturating_mul(n).min(STALE_MOST);
-        Some((n_rows, self.measured(n_rows, stale)?))
-    }
-
-    /// How long a call takes: as measured, else on the line between the numbers of rows next to
-    /// it. Beyond all that was measured more rows are thought to be free, so that they are tried.
-    fn expected(&self, n_rows: usize) -> Option<f64> {
-        let known = |n_rows| self.known(n_rows);
-        let below = (0..=n_rows.min(MAX_ROWS)).rev().find_map(known)?;
-        let above = (n_rows..=MAX_ROWS).find_map(known);
-        Some(match above {
-            Some(above) if above.0 > below.0 => {
-                let part = ratio(n_rows - below.0, above.0 - below.0);
-                below.1 + (above.1 - below.1) * part
-            }
-            _ => below.1,
-        })
-    }
-}
 
 /// A sequence that could have guesses checked.
 #[derive(Debug, Clone, PartialEq)]
 pub(in crate::engine) struct Candidate {
     /// For each guess, how probably it is right if all before it are.
     pub(in crate::engine) odds: Vec<f64>,
+}
+
+/// What making guesses costs beside checking them.
+#[derive(Debug, Clone, Copy, Default)]
+pub(in crate::engine) struct Price {
+    /// For each guess of the sequence that gets most of them: those of several are made together.
+    pub(in crate::engine) each_ms: f64,
+    /// For any guess at all.
+    pub(in crate::engine) once_ms: f64,
+}
+
+/// A guess that could be checked.
+#[derive(Debug, Clone, Copy)]
+struct Ranked {
+    /// Whose.
+    index: usize,
+    /// Its number among the guesses of that sequence, from 1.
+    depth: usize,
+    /// What it adds to the sum.
+    gain: f64,
 }
 
 /// How many guesses of each sequence (in the order of `candidates`) go into a call that has
@@ -108,42 +48,47 @@ pub(in crate::engine) fn choose(
     n_plain: usize,
     max_rows: usize,
     times: Option<&StepTimes>,
+    price: Price,
 ) -> Vec<usize> {
     let n_most = max_rows.saturating_sub(n_plain);
     let ranked = ranked(candidates, n_most);
     let n_guesses = match times {
         None => ranked.len(),
-        Some(times) => best_number(&ranked, n_plain, times),
+        Some(times) => best_number(&ranked, n_plain, times, price),
     };
     let mut counts = vec![0; candidates.len()];
-    for &(index, _) in &ranked[..n_guesses] {
-        counts[index] += 1;
+    for guess in &ranked[..n_guesses] {
+        counts[guess.index] += 1;
     }
     counts
 }
 
-/// The guesses in the order in which they are worth most: whose, and what it adds to the sum.
-fn ranked(candidates: &[Candidate], n_most: usize) -> Vec<(usize, f64)> {
+/// The guesses in the order in which they are worth most.
+fn ranked(candidates: &[Candidate], n_most: usize) -> Vec<Ranked> {
     let of_one = |(index, candidate): (usize, &Candidate)| {
         let (mut reached, mut n_tokens) = (1.0, 1.0_f64);
         let odds = candidate.odds.iter().take(n_most);
-        let gains = odds.map(move |odds| {
+        let gains = (1..).zip(odds).map(move |(depth, odds)| {
             reached *= odds;
             let before = n_tokens;
             n_tokens += reached;
-            (index, (n_tokens / before).ln())
+            Ranked {
+                index,
+                depth,
+                gain: (n_tokens / before).ln(),
+            }
         });
         gains.collect::<Vec<_>>()
     };
     let mut all: Vec<_> = candidates.iter().enumerate().flat_map(of_one).collect();
     // A sequence's gains only get smaller, and the sort is stable: its guesses stay in order.
-    all.sort_by(|a, b| b.1.total_cmp(&a.1));
+    all.sort_by(|a, b| b.gain.total_cmp(&a.gain));
     all.truncate(n_most);
     all
 }
 
 /// The number of guesses that pays most; 0 if none pays.
-fn best_number(ranked: &[(usize, f64)], n_plain: usize, times: &StepTimes) -> usize {
+fn best_number(ranked: &[Ranked], n_plain: usize, times: &StepTimes, price: Price) -> usize {
     let Some(plain_ms) = times.measured(n_plain, STALE) else {
         return 0;
     };
@@ -156,10 +101,12 @@ fn best_number(ranked: &[(usize, f64)], n_plain: usize, times: &StepTimes) -> us
         let Some(chosen) = n_rows.checked_sub(n_plain).and_then(|n| ranked.get(..n)) else {
             continue;
         };
-        let gain: f64 = chosen.iter().map(|(_, gain)| gain).sum();
-        let Some(ms) = times.expected(n_rows) else {
+        let gain: f64 = chosen.iter().map(|guess| guess.gain).sum();
+        let depth = chosen.iter().map(|guess| guess.depth).max().unwrap_or(0);
+        let Some(check_ms) = times.expected(n_rows) else {
             continue;
         };
+        let ms = check_ms + price.once_ms + price.each_ms * ratio(depth, 1);
         let loss = ratio(n_plain, 1) * (ms / plain_ms).ln();
         if !chosen.is_empty() && gain - loss > best.0 {
             best = (gain - loss, chosen.len());
@@ -168,29 +115,12 @@ fn best_number(ranked: &[(usize, f64)], n_plain: usize, times: &StepTimes) -> us
     best.1
 }
 
-#[expect(clippy::cast_precision_loss, reason = "numbers of rows are small")]
-fn ratio(a: usize, b: usize) -> f64 {
-    a as f64 / b as f64
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
-
-    /// Times that were all measured just now.
-    fn times(ms: impl Fn(usize) -> f64) -> StepTimes {
-        let mut times = StepTimes::default();
-        for n_rows in 1..=MAX_ROWS {
-            times.observe(n_rows, ms(n_rows));
-        }
-        for n_rows in 1..=MAX_ROWS {
-            let time = times.times[n_rows].as_mut().unwrap();
-            (time.call, time.n) = (times.n_calls, 100);
-        }
-        times
-    }
+    use crate::engine::step_times::STALE_MOST;
 
     fn rows(n_rows: usize) -> f64 {
         ratio(n_rows, 1)
@@ -214,12 +144,12 @@ mod tests {
     }
 
     fn chosen(candidates: &[Candidate], n_plain: usize, times: &StepTimes) -> Vec<usize> {
-        choose(candidates, n_plain, 32, Some(times))
+        choose(candidates, n_plain, 32, Some(times), Price::default())
     }
 
     #[test]
     fn where_rows_are_free_even_poor_guesses_are_made() {
-        let gpu = times(|n_rows| 15.0 + rows(n_rows) * 0.05);
+        let gpu = StepTimes::all(|n_rows| 15.0 + rows(n_rows) * 0.05);
         assert!(chosen(&[candidate(0.3, 31)], 1, &gpu)[0] > 0);
         assert!(chosen(&[candidate(0.9, 31)], 1, &gpu)[0] >= 15);
         assert_eq!(chosen(&[candidate(0.05, 31)], 1, &gpu), [0]);
@@ -227,13 +157,13 @@ mod tests {
 
     #[test]
     fn where_a_row_costs_a_token_none_is_made() {
-        let dear = times(rows);
+        let dear = StepTimes::all(rows);
         assert_eq!(chosen(&[candidate(0.99, 31)], 1, &dear), [0]);
     }
 
     #[test]
     fn on_a_cpu_only_long_sure_guesses_pay() {
-        let cpu = times(on_two_cores);
+        let cpu = StepTimes::all(on_two_cores);
         assert!(chosen(&[candidate(0.97, 31)], 1, &cpu)[0] > 15);
         assert_eq!(chosen(&[candidate(0.97, 2)], 1, &cpu), [0]);
         assert_eq!(chosen(&[candidate(0.7, 31)], 1, &cpu), [0]);
@@ -241,15 +171,32 @@ mod tests {
 
     #[test]
     fn one_sequences_guesses_do_not_slow_the_others_down_for_nothing() {
-        let cpu = times(on_two_cores);
+        let cpu = StepTimes::all(on_two_cores);
         // Alone it would be worth it: eight tokens in less than five times the time.
         let one = candidate(0.9, 31);
         assert!(chosen(std::slice::from_ref(&one), 1, &cpu)[0] > 0);
-        assert_eq!(chosen(&[one], 10, &times(rows)), [0]);
+        assert_eq!(chosen(&[one], 10, &StepTimes::all(rows)), [0]);
         // All that run together pay less for each row.
         let all = [candidate(0.95, 9), candidate(0.95, 9)];
         let both = chosen(&all, 2, &cpu);
         assert!(both[0] > 3 && both[1] > 3, "{both:?}");
+    }
+
+    #[test]
+    fn guesses_that_are_dear_to_make_must_be_worth_that_too() {
+        let gpu = StepTimes::all(|n_rows| 15.0 + rows(n_rows) * 0.05);
+        let priced = |each_ms, once_ms, odds| {
+            let price = Price { each_ms, once_ms };
+            choose(&[candidate(odds, 8)], 1, 32, Some(&gpu), price)[0]
+        };
+        // A tenth of the model's own time: as many as pay, and fewer the dearer they are.
+        assert_eq!(priced(1.5, 0.0, 0.9), 7);
+        assert!((1..6).contains(&priced(5.0, 0.0, 0.9)));
+        // As dear as the model itself, or hardly ever right.
+        assert_eq!(priced(15.0, 0.0, 0.95), 0);
+        assert_eq!(priced(1.5, 0.0, 0.1), 0);
+        // A long text that is to be read first.
+        assert_eq!(priced(1.5, 100.0, 0.9), 0);
     }
 
     #[test]
@@ -259,7 +206,7 @@ mod tests {
         assert_eq!(chosen(&sure, 1, &times), [0], "nothing to compare with");
         times.observe(1, 10.0);
         // From size to size, as long as it pays.
-        for n_rows in [2, 3, 4, 6, 8, 12, 16] {
+        for n_rows in [2, 3, 4, 5, 6, 8, 12, 16] {
             assert_eq!(chosen(&sure, 1, &times), [n_rows - 1]);
             times.observe(n_rows, 15.0);
         }
@@ -286,7 +233,7 @@ mod tests {
 
     #[test]
     fn the_plain_call_is_measured_again_now_and_then() {
-        let mut times = times(|_| 10.0);
+        let mut times = StepTimes::all(|_| 10.0);
         let sure = [candidate(0.9, 31)];
         let mut n_guessing = 0;
         while chosen(&sure, 1, &times) != [0] {
@@ -310,9 +257,13 @@ mod tests {
                 .into_iter()
                 .map(|odds| Candidate { odds })
                 .collect();
-            let times = times(|n_rows| 5.0 + rows(n_rows) * per_row);
+            let times = StepTimes::all(|n_rows| 5.0 + rows(n_rows) * per_row);
             let times = (!always).then_some(&times);
-            let counts = choose(&candidates, n_plain, max_rows, times);
+            let price = Price {
+                each_ms: per_row,
+                once_ms: 1.0,
+            };
+            let counts = choose(&candidates, n_plain, max_rows, times, price);
             prop_assert_eq!(counts.len(), candidates.len());
             let total: usize = counts.iter().sum();
             prop_assert!(total == 0 || n_plain + total <= max_rows);

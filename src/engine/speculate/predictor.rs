@@ -5,13 +5,11 @@
 //! which guessing does not pay is found out, and found again when it would, without trying.
 
 use super::lookup::{Lookup, Match, N_GRAM};
+use super::record::Record;
 use crate::protocol::Token;
 
 /// Tokens that are taken note of in one go: a long prompt must not hold up a step.
 const INTAKE: usize = 16 * 1024;
-
-/// Weight of what was known before each new prediction: what is older than a few dozen fades.
-const MEMORY: f64 = 0.97;
 
 /// Upper ends of the classes of matches: the longer one is, the likelier it goes on.
 const CLASSES: [usize; 4] = [N_GRAM, 2 * N_GRAM, 4 * N_GRAM, 8 * N_GRAM];
@@ -19,9 +17,6 @@ const CLASSES: [usize; 4] = [N_GRAM, 2 * N_GRAM, 4 * N_GRAM, 8 * N_GRAM];
 /// How often a guess is right, for each class and the one above, before anything is known of a
 /// sequence; cautious, because a wrong guess costs and a right one that was not made does not.
 const FIRST_GUESS: [f64; 5] = [0.3, 0.45, 0.6, 0.8, 0.9];
-
-/// How many predictions the first guess counts for.
-const FIRST_WEIGHT: f64 = 4.0;
 
 /// The look-up of one sequence, and its record.
 #[derive(Debug)]
@@ -35,23 +30,13 @@ pub(in crate::engine) struct Predictor {
     classes: [Record; FIRST_GUESS.len()],
 }
 
-/// How often predictions of one class were right; both numbers fade.
-#[derive(Debug, Clone, Copy)]
-struct Record {
-    n_right: f64,
-    n: f64,
-}
-
 impl Default for Predictor {
     fn default() -> Self {
         Self {
             lookup: Lookup::default(),
             next: None,
             has_begun: false,
-            classes: FIRST_GUESS.map(|odds| Record {
-                n_right: odds * FIRST_WEIGHT,
-                n: FIRST_WEIGHT,
-            }),
+            classes: FIRST_GUESS.map(Record::new),
         }
     }
 }
@@ -117,17 +102,6 @@ impl Predictor {
         self.lookup = Lookup::default();
         self.next = None;
         self.has_begun = false;
-    }
-}
-
-impl Record {
-    fn add(&mut self, is_right: bool) {
-        self.n_right = self.n_right * MEMORY + f64::from(u8::from(is_right));
-        self.n = self.n * MEMORY + 1.0;
-    }
-
-    fn odds(self) -> f64 {
-        self.n_right / self.n
     }
 }
 

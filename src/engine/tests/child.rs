@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::engine::child::serve;
+use crate::protocol::DraftParams;
 use crate::protocol::framing::{read_frame, write_frame};
 
 struct Child {
@@ -45,7 +46,11 @@ impl Child {
     }
 
     fn load(&mut self, path: &std::path::Path) -> Event {
-        self.send(&Command::Load(Box::new(load_params(path, 256, 2))));
+        self.load_with(load_params(path, 256, 2))
+    }
+
+    fn load_with(&mut self, params: LoadParams) -> Event {
+        self.send(&Command::Load(Box::new(params)));
         loop {
             match self.event() {
                 Event::LoadProgress { fraction } => assert!((0.0..=1.0).contains(&fraction)),
@@ -86,6 +91,32 @@ fn a_runner_loads_answers_and_shuts_down() {
     assert_eq!(child.event(), Event::Pong { id: 6 });
     child.send(&Command::Shutdown);
     child.thread.join().unwrap().unwrap();
+}
+
+#[test]
+fn a_draft_model_is_loaded_with_its_model_or_left_out() {
+    let (file, draft, other) = (
+        model(&[]),
+        model(&[]),
+        model(&[("drover-fake.vocabulary", 1)]),
+    );
+    let faulty = model(&[("drover-fake.load_fault", 1)]);
+    let size = |file: &tempfile::NamedTempFile| file.as_file().metadata().unwrap().len();
+    for (draft, n_bytes) in [(&draft, size(&draft)), (&other, 0), (&faulty, 0)] {
+        let mut child = start();
+        let path = draft.path().to_owned();
+        let draft = Some(DraftParams { path, n_predict: 4 });
+        let load = LoadParams {
+            draft,
+            ..load_params(file.path(), 256, 2)
+        };
+        let Event::Loaded(info) = child.load_with(load) else {
+            panic!("not loaded")
+        };
+        assert_eq!(info.size_bytes, size(&file) + n_bytes);
+        child.send(&Command::Shutdown);
+        child.thread.join().unwrap().unwrap();
+    }
 }
 
 #[test]

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use super::*;
 use crate::engine::backend::llama::Llama;
-use crate::protocol::Constraint;
+use crate::engine::draft_model::{self, DraftModel};
+use crate::protocol::{Constraint, DraftParams};
 
 #[expect(
     clippy::disallowed_methods,
@@ -26,14 +27,44 @@ fn answers(
     speculation: Speculation,
     requests: &[GenerateParams],
 ) -> (Vec<Outcome>, Vec<StepStats>) {
-    let load = LoadParams {
+    outcomes(harness(path, speculation), requests)
+}
+
+fn harness(path: &Path, speculation: Speculation) -> Harness<Llama> {
+    let load = load(path, speculation);
+    Harness::over(Llama::load(&load, &mut |_| ()).unwrap(), &load)
+}
+
+fn load(path: &Path, speculation: Speculation) -> LoadParams {
+    LoadParams {
         speculation,
         n_gpu_layers: 0,
         // One thread does not have to wait for another on a machine that is busy.
         n_threads: 1,
         ..load_params(path, 4096, 4)
+    }
+}
+
+/// A model with another one as its draft model.
+fn drafted(path: &Path, draft: &Path) -> Result<Harness<Llama>, String> {
+    let mut harness = harness(path, Speculation::On);
+    let draft = DraftParams {
+        path: draft.to_owned(),
+        n_predict: 4,
     };
-    let mut harness = Harness::over(Llama::load(&load, &mut |_| ()).unwrap(), &load);
+    let params = draft_model::load_params(&load(path, Speculation::On), &draft);
+    let draft = Llama::load(&params, &mut |_| ()).unwrap();
+    let draft = DraftModel::new(draft, &harness.engine.backend, 4);
+    harness
+        .engine
+        .guess_with(draft.map_err(|error| error.to_string())?);
+    Ok(harness)
+}
+
+fn outcomes(
+    mut harness: Harness<Llama>,
+    requests: &[GenerateParams],
+) -> (Vec<Outcome>, Vec<StepStats>) {
     let ids: Vec<_> = requests
         .iter()
         .map(|request| harness.submit(request.clone()))
@@ -153,4 +184,70 @@ fn wrong_guesses_leave_nothing_behind_in_a_window() {
     assert!(finished.n_accepted < finished.n_drafted, "{finished:?}");
     let prefill = |stats: &StepStats| stats.n_prefill;
     assert_eq!(sum(&fewer, prefill), sum(&steps, prefill));
+}
+
+#[test]
+fn a_model_that_drafts_for_itself_guesses_right() {
+    for name in ["smollm2-135m.gguf", "gemma3-270m.gguf"] {
+        let Some(path) = path(name) else { return };
+        // Longer than Gemma's window: the draft model must go back behind it.
+        let story =
+            "Once upon a time there was a fox who lived in a wood with a badger. ".repeat(36);
+        let mut request = params(&format!("{story}One day the"));
+        request.sampling.temperature = 0.0;
+        request.n_predict = Some(48);
+        let requests = [request];
+        let (plain, steps) = answers(&path, Speculation::Off, &requests);
+        let (guessed, fewer) = outcomes(drafted(&path, &path).unwrap(), &requests);
+        let finished = guessed[0].finished();
+        eprintln!(
+            "{name}: {} steps instead of {}, {} of {} guesses right",
+            fewer.len(),
+            steps.len(),
+            finished.n_accepted,
+            finished.n_drafted,
+        );
+        assert!(plain[0].finished().n_prompt > 512);
+        assert_eq!(guessed[0].text, plain[0].text, "{name}");
+        assert!(
+            finished.n_accepted * 2 > finished.n_generated,
+            "{finished:?}"
+        );
+        assert!(
+            finished.n_accepted * 10 > finished.n_drafted * 8,
+            "{finished:?}"
+        );
+    }
+}
+
+#[test]
+fn several_real_sequences_are_guessed_by_a_draft_model() {
+    let Some(path) = path("smollm2-135m.gguf") else {
+        return;
+    };
+    let requests = ["circle", "square", "sphere"].map(|shape| {
+        let mut request = params(&format!("The {shape} is a shape that"));
+        request.sampling.temperature = 0.0;
+        request.n_predict = Some(32);
+        request
+    });
+    let (plain, _) = answers(&path, Speculation::Off, &requests);
+    let (guessed, steps) = outcomes(drafted(&path, &path).unwrap(), &requests);
+    let pairs = plain.iter().zip(&guessed);
+    let n_same = pairs.filter(|(a, b)| a.text == b.text).count();
+    // How rows are grouped may change a close call; not most of three texts.
+    assert!(n_same >= 2, "{plain:?} {guessed:?}");
+    assert!(sum(&steps, |stats| stats.n_accepted) > 12);
+}
+
+#[test]
+fn a_draft_model_of_another_vocabulary_is_refused() {
+    let (Some(path), Some(other)) = (path("smollm2-135m.gguf"), path("gemma3-270m.gguf")) else {
+        return;
+    };
+    let refused = drafted(&path, &other).map(|_| ()).unwrap_err();
+    assert!(
+        refused.starts_with("their vocabularies differ: "),
+        "{refused}"
+    );
 }

@@ -2,6 +2,7 @@
 
 mod cache;
 mod child;
+mod draft_model;
 mod embed;
 mod generate;
 #[cfg(feature = "llama")]
@@ -53,6 +54,8 @@ fn load_params(path: &std::path::Path, n_ctx_pool: u32, n_slots: u32) -> LoadPar
         flash_attention: None,
         embedding: false,
         speculation: Speculation::Off,
+        draft: None,
+        whole_window: false,
     }
 }
 

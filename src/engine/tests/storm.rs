@@ -19,15 +19,19 @@ struct Storm {
 }
 
 impl Storm {
+    /// Too few cells for all the slots, so that some have to make room.
     fn new(seed: u64, keys: &[(&str, u32)], speculation: Speculation) -> Self {
         let file = model(keys);
-        // Too few cells for all the slots, so that some have to make room.
         let load = LoadParams {
             speculation,
             ..load_params(file.path(), 1200, 8)
         };
+        Self::over(seed, Harness::load(&load))
+    }
+
+    fn over(seed: u64, harness: Harness) -> Self {
         Self {
-            harness: Harness::load(&load),
+            harness,
             random: fastrand::Rng::with_seed(seed),
             expected: Vec::new(),
         }
@@ -113,26 +117,40 @@ fn a_storm_of_requests_leaves_everybody_with_their_own() {
         (3, &windowed[..], Speculation::Off),
         (4, &windowed, Speculation::On),
     ] {
-        let mut storm = Storm::new(seed, keys, speculation);
-        storm.rage(600);
-        let n_complete = storm.check();
-        assert!(n_complete > 300, "{n_complete}");
-        let n_accepted: u32 = storm
-            .harness
-            .steps
-            .iter()
-            .map(|stats| stats.n_accepted)
-            .sum();
-        assert_eq!(n_accepted > 0, speculation == Speculation::On);
-        let engine = &storm.harness.engine;
-        assert!(engine.busy().is_empty() && engine.waiting.is_empty());
-        // A quiet word afterwards has all the room there is.
-        let long = "y".repeat(1100);
-        let finished = storm
-            .harness
-            .ask(params(&format!("{long}[[say z]]")))
-            .finished()
-            .clone();
-        assert_eq!(finished.reason, FinishReason::Stop);
+        endure(Storm::new(seed, keys, speculation), speculation);
     }
+}
+
+#[test]
+fn a_storm_leaves_everybody_with_their_own_beside_a_draft_model() {
+    let setup = draft_model::Setup {
+        n_ctx_pool: 1200,
+        n_slots: 8,
+        guess: "> says so <1> says so <2> says no",
+        ..draft_model::Setup::default()
+    };
+    endure(Storm::over(5, setup.load()), Speculation::On);
+}
+
+fn endure(mut storm: Storm, speculation: Speculation) {
+    storm.rage(600);
+    let n_complete = storm.check();
+    assert!(n_complete > 300, "{n_complete}");
+    let n_accepted: u32 = storm
+        .harness
+        .steps
+        .iter()
+        .map(|stats| stats.n_accepted)
+        .sum();
+    assert_eq!(n_accepted > 0, speculation == Speculation::On);
+    let engine = &storm.harness.engine;
+    assert!(engine.busy().is_empty() && engine.waiting.is_empty());
+    // A quiet word afterwards has all the room there is.
+    let long = "y".repeat(1100);
+    let finished = storm
+        .harness
+        .ask(params(&format!("{long}[[say z]]")))
+        .finished()
+        .clone();
+    assert_eq!(finished.reason, FinishReason::Stop);
 }

@@ -101,7 +101,9 @@ impl Entry {
         let wants_gpu = want.main_gpu.is_some() && want.main_gpu != have.main_gpu;
         let wants_threads = want.num_thread > 0 && want.num_thread != have.num_thread;
         let wants_mmap = want.use_mmap.is_some() && want.use_mmap != have.use_mmap;
-        wants_layers || wants_gpu || wants_threads || wants_mmap || self.is_too_small(spec)
+        let wants_draft = spec.wants_other_draft(&self.spec);
+        let wants_options = wants_layers || wants_gpu || wants_threads || wants_mmap;
+        wants_options || wants_draft || self.is_too_small(spec)
     }
 
     /// A wish for more context than the pool has, which a reload could fulfil.

@@ -281,3 +281,52 @@ fn dimensions_from_a_hostile_file_do_not_overflow() {
         assert!(placed(&spec, &machine).n_ctx_pool > 0);
     }
 }
+
+/// The model with SmolLM2 as its draft model.
+fn drafted(mut spec: ModelSpec) -> ModelSpec {
+    spec.draft = Some(DraftSpec {
+        weights: PathBuf::from("draft"),
+        dims: tiny().dims,
+    });
+    spec
+}
+
+#[test]
+fn a_draft_model_counts_with_its_file_its_cache_and_its_buffers() {
+    let plain = published("mistral").spec;
+    let with_draft = drafted(plain.clone());
+    for machine in [cpu_machine(), gpu_machine(&[16_384])] {
+        let asking = |spec: &ModelSpec| with(spec.clone(), |o| o.num_ctx = Some(16_384));
+        let without = placed(&asking(&plain), &machine);
+        let plan = placed(&asking(&with_draft), &machine);
+        let bytes = |plan: &LoadPlan| plan.system_bytes + plan.gpu_bytes;
+        let per_token = |spec: &ModelSpec| spec.dims.global_bytes_per_token(F16);
+        let cache = u64::from(plan.n_ctx_pool) * per_token(&tiny());
+        let fewer = u64::from(without.n_ctx_pool.saturating_sub(plan.n_ctx_pool));
+        let expected = tiny().dims.file_bytes + tiny().dims.compute_bytes() + cache;
+        let taken = bytes(&plan) + fewer * per_token(&plain) - bytes(&without);
+        assert_eq!(taken, expected, "{plan:?} {without:?}");
+    }
+    // Whole layers of the model give way to it.
+    let small = gpu_machine(&[4096]);
+    let layers = |spec: &ModelSpec| placed(spec, &small).n_gpu_layers;
+    assert!(layers(&with_draft) < layers(&plain));
+}
+
+#[test]
+fn a_draft_model_that_is_not_used_takes_no_memory() {
+    let plain = placed(&tiny(), &cpu_machine());
+    let off = with(drafted(tiny()), |o| o.draft_num_predict = Some(0));
+    assert_eq!(placed(&off, &cpu_machine()), plain);
+    let policy = placement::Policy {
+        speculation: Speculation::Off,
+        ..policy()
+    };
+    let request = Request {
+        spec: &drafted(tiny()),
+        policy: &policy,
+        reserved_bytes: 0,
+        must: true,
+    };
+    assert_eq!(plan(&request, &cpu_machine()), Some(plain));
+}

@@ -36,6 +36,7 @@ fn spec(name: &str, gib: u64) -> ModelSpec {
             n_ctx_train: 8192,
             sliding_window: 0,
         },
+        draft: None,
     }
 }
 
@@ -77,6 +78,6 @@ fn policy() -> placement::Policy {
         context_length: 0,
         kv_cache_type: crate::protocol::KvCacheType::F16,
         gpu_overhead: 0,
-        speculation: crate::protocol::Speculation::Auto,
+        speculation: Speculation::Auto,
     }
 }

@@ -452,6 +452,29 @@ fn options_of_the_load_are_compared() {
 }
 
 #[test]
+fn a_draft_model_is_loaded_for_who_wants_it() {
+    let drafted = |n_predict: Option<u32>| {
+        let mut spec = with(spec("a", 1), |o| o.draft_num_predict = n_predict);
+        spec.draft = Some(DraftSpec {
+            weights: PathBuf::from("draft"),
+            dims: ModelDims::default(),
+        });
+        spec
+    };
+    let reloads = |loaded: &ModelSpec, wanted: &ModelSpec| {
+        let mut bench = Bench::usual();
+        bench.load_idle(loaded, 1);
+        bench.acquire(wanted) == ["stop 1"]
+    };
+    let plain = spec("a", 1);
+    assert!(reloads(&plain, &drafted(None)));
+    assert!(reloads(&drafted(None), &drafted(Some(8))));
+    assert!(!reloads(&drafted(Some(8)), &drafted(None)));
+    assert!(!reloads(&drafted(None), &drafted(Some(4))));
+    assert!(!reloads(&drafted(None), &plain));
+}
+
+#[test]
 fn other_adapters_are_another_runner() {
     let mut bench = Bench::usual();
     bench.load_idle(&spec("a", 1), 1);

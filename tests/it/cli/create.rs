@@ -41,7 +41,9 @@ async fn what_show_prints_makes_the_same_model() {
     let folder = drover.folder();
     fs_err::write(folder.join("tiny.gguf"), models::fake().build()).unwrap();
     fs_err::write(folder.join("lora.gguf"), lora()).unwrap();
-    let modelfile = "FROM ./tiny.gguf\nADAPTER ./lora.gguf\n\
+    let draft = models::fake().value("drover-fake.answer", "yes");
+    fs_err::write(folder.join("draft.gguf"), draft.build()).unwrap();
+    let modelfile = "FROM ./tiny.gguf\nADAPTER ./lora.gguf\nDRAFT ./draft.gguf\n\
         TEMPLATE \"\"\"{{ .System }} \"quoted\"\n{{ .Prompt }}\"\"\"\n\
         SYSTEM \"\"\" Be brief.\nAnd \"kind\". \"\"\"\n\
         PARAMETER num_ctx 1048576\nPARAMETER temperature 0.7\nPARAMETER stop \" a\"\n\
@@ -68,7 +70,7 @@ async fn what_show_prints_makes_the_same_model() {
         layers
     };
     assert_eq!(layers("first"), layers("second"), "{printed}");
-    assert_eq!(layers("first").len(), 8, "{printed}");
+    assert_eq!(layers("first").len(), 9, "{printed}");
     let again = drover.run(&["show", "--modelfile", "second"]).await.ok();
     assert_eq!(again, printed.replace("first:latest", "second:latest"));
 }

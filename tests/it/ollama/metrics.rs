@@ -5,7 +5,7 @@ use serde_json::json;
 use crate::support::TestServer;
 
 /// The value of a metric, 0 where it is not there yet.
-async fn value(server: &TestServer, line: &str) -> f64 {
+pub(super) async fn value(server: &TestServer, line: &str) -> f64 {
     let text = server.get("/metrics").await.ok().text;
     let found = text.lines().find_map(|known| known.strip_prefix(line));
     found.map_or(0.0, |value| value.trim().parse().unwrap())

@@ -7,6 +7,8 @@ mod bad_input;
 #[cfg(feature = "llama")]
 mod clients;
 mod concurrency;
+mod context;
+mod draft;
 mod faults;
 mod killed;
 mod language;

@@ -10,7 +10,8 @@
 //! | `drover-fake.attention.sliding_window` | the cache can be cut only within the window, and not shifted |
 //! | `drover-fake.add_bos` | 0: prompts get no BOS |
 //! | `drover-fake.step_us`, `drover-fake.row_us` | time of a decode call, and what each row adds |
-//! | `drover-fake.answer` | the answer to everything |
+//! | `drover-fake.answer` | the answer to everything; as a draft model: the text that it guesses along |
+//! | `drover-fake.vocabulary` | files with other numbers do not have the same vocabulary |
 //! | `drover-fake.load_ms` | time of loading, with ten reports of progress |
 //! | `drover-fake.load_fault` | 1: loading fails; 2: it aborts the process |
 //!
@@ -38,12 +39,16 @@ const HEAD_BYTES: u64 = 64 * 1024;
 /// Rows of a call whose output may be asked for.
 const N_OUTPUTS: usize = 32;
 
+/// How sure it is of the likeliest token.
+const SURE: f32 = 0.9;
+
 /// The loaded stand-in.
 pub(crate) struct Fake {
     info: LoadedInfo,
     n_batch: usize,
     pool: Pool,
     answer: Option<String>,
+    vocabulary: Option<u32>,
     step_us: u64,
     row_us: u64,
     /// The rows of the last decode call.
@@ -80,7 +85,7 @@ impl Fake {
             wait(Duration::from_micros(load_ms * 100));
             progress(f32::from(part) / 10.0);
         }
-        let window = key("drover-fake.attention.sliding_window");
+        let window = key("drover-fake.attention.sliding_window").filter(|_| !params.whole_window);
         let info = LoadedInfo {
             n_ctx_pool: params.n_ctx_pool,
             n_ctx_train: key("drover-fake.context_length").unwrap_or(8192),
@@ -101,6 +106,7 @@ impl Fake {
             ),
             info,
             n_batch: params.n_batch.max(1) as usize,
+            vocabulary: key("drover-fake.vocabulary"),
             step_us: u64::from(key("drover-fake.step_us").unwrap_or(0)),
             row_us: u64::from(key("drover-fake.row_us").unwrap_or(0)),
             answer: text(&head, "drover-fake.answer"),
@@ -210,6 +216,20 @@ impl Backend for Fake {
             picked.push(token);
         }
         picked
+    }
+
+    fn likeliest(&self, row: usize) -> Option<(Token, f32)> {
+        let row = self.rows.get(row).filter(|row| row.output)?;
+        let held = self.pool.tokens_to(row.seq, row.position);
+        let answer = self.answer.as_deref().unwrap_or_default();
+        Some((script::follow(answer, &held), SURE))
+    }
+
+    fn same_vocabulary(&self, other: &Self) -> Result<(), BackendError> {
+        if self.vocabulary == other.vocabulary {
+            return Ok(());
+        }
+        Err(BackendError("their vocabularies differ".to_owned()))
     }
 
     fn logits(&self, row: usize) -> Option<&[f32]> {

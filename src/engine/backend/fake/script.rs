@@ -99,6 +99,19 @@ impl FakeSampler {
     }
 }
 
+/// The token of a text that follows what `held` ends with, as far back as they agree; its first one
+/// where they do not.
+pub(super) fn follow(text: &str, held: &[Token]) -> Token {
+    let text = vocab::tokenize(text, true);
+    let n_common = |end: usize| {
+        let pairs = text[..end].iter().rev().zip(held.iter().rev());
+        pairs.take_while(|(a, b)| a == b).count()
+    };
+    let best = (0..=text.len()).rev().max_by_key(|&end| n_common(end));
+    let next = best.filter(|&end| n_common(end) > 0).unwrap_or(0);
+    text.get(next).copied().unwrap_or(vocab::END)
+}
+
 /// Whether `held` is `said`, or a beginning and an end of it (after a context shift).
 fn is_shortened(said: &[Token], held: &[Token]) -> bool {
     let front = held.iter().zip(said).take_while(|(a, b)| a == b).count();

@@ -32,6 +32,8 @@ pub(super) struct Settings {
     pub(super) kv_type: sys::ggml_type,
     pub(super) flash_attention: sys::llama_flash_attn_type,
     pub(super) embeddings: bool,
+    /// Layers with a window keep the whole context.
+    pub(super) whole_window: bool,
 }
 
 /// A context and the model that it computes with.
@@ -44,6 +46,7 @@ pub(super) struct Context {
     /// Length of the vectors that this context delivers.
     n_embedding: usize,
     pooled: bool,
+    whole_window: bool,
     /// Last, so that it goes after the context (`Drop` below).
     model: Arc<LlamaModel>,
 }
@@ -103,8 +106,8 @@ impl Context {
         params.flash_attn_type = settings.flash_attention;
         params.embeddings = settings.embeddings;
         params.kv_unified = true;
-        // Layers with a window keep only that; the whole context would cost several times as much.
-        params.swa_full = false;
+        // Usually only the window: the whole context costs several times as much.
+        params.swa_full = settings.whole_window;
         params.no_perf = true;
         // SAFETY: the model is valid, the parameters are llama.cpp's own with values replaced.
         let ptr = unsafe { sys::llama_init_from_model(model_ptr(&model), params) };
@@ -128,6 +131,7 @@ impl Context {
             n_vocab: usize::try_from(model.n_vocab()).unwrap_or(0),
             n_embedding,
             pooled: pooling != sys::LLAMA_POOLING_TYPE_NONE,
+            whole_window: settings.whole_window,
             model,
         })
     }
@@ -151,8 +155,11 @@ impl Context {
         self.pooled
     }
 
-    /// The window of the layers that only see a part of the context, 0 without such layers.
+    /// The window of the layers that only keep a part of the context, 0 without such layers.
     pub(super) fn window(&self) -> u32 {
+        if self.whole_window {
+            return 0;
+        }
         // SAFETY: the model is valid.
         let n_swa = unsafe { sys::llama_model_n_swa(model_ptr(&self.model)) };
         u32::try_from(n_swa).unwrap_or(0)

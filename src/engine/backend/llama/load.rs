@@ -165,6 +165,7 @@ fn settings(params: &LoadParams) -> Settings {
             Some(false) => sys::LLAMA_FLASH_ATTN_TYPE_DISABLED,
         },
         embeddings: params.embedding,
+        whole_window: params.whole_window,
     }
 }
 

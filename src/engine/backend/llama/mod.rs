@@ -4,6 +4,7 @@
 //! - `context`: the C calls · `log`: llama.cpp's log · `devices`: what it can compute on
 //! - `quantize`: other types for the tensors of a file
 //! - `sampling`: how a token is picked · `chain`: by what samplers · `grammar`: constraints
+//! - `vocabulary`: whether two models have the same one
 //!
 //! llama.cpp ends the process on a failed assertion, on a CUDA error and on some broken files; the
 //! daemon lives in another process for that reason. What can be checked before a call is checked
@@ -21,6 +22,7 @@ mod quantize;
 mod sampling;
 #[cfg(test)]
 mod tests;
+mod vocabulary;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -37,7 +39,7 @@ pub(crate) use self::devices::devices;
 use self::grammar::Grammars;
 pub(crate) use self::quantize::quantize;
 pub(crate) use self::sampling::Sampler;
-use super::{Backend, BackendError, Decoded, Pick, Row, SamplerSpec, SeqId};
+use super::{Backend, BackendError, Decoded, Pick, Row, SamplerSpec, SeqId, shortlist};
 use crate::protocol::{LoadParams, LoadedInfo, Token};
 
 /// Costly rows from which sampling in parallel pays: the threads that computed the step still spin
@@ -248,6 +250,15 @@ impl Backend for Llama {
             let rows = rows.into_par_iter();
             picks.par_iter_mut().zip(rows).map(pick).collect()
         }
+    }
+
+    fn likeliest(&self, row: usize) -> Option<(Token, f32)> {
+        shortlist::likeliest(self.logits(row)?)
+    }
+
+    fn same_vocabulary(&self, other: &Self) -> Result<(), BackendError> {
+        vocabulary::compare(&self.model, &other.model)
+            .map_err(|difference| BackendError(format!("their vocabularies differ: {difference}")))
     }
 
     fn logits(&self, row: usize) -> Option<&[f32]> {

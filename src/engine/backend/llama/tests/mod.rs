@@ -55,6 +55,8 @@ fn params(path: PathBuf) -> LoadParams {
         flash_attention: None,
         embedding: false,
         speculation: Speculation::Off,
+        draft: None,
+        whole_window: false,
     }
 }
 

@@ -1,0 +1,366 @@
+//! Guesses of a second, smaller model that runs beside the first.
+//!
+//! It has a context of its own with the same slots, and is behind by what the sequences have said
+//! since it last guessed. So it first reads that, all sequences in one call, and then guesses their
+//! next tokens one call after the other, a row for each sequence. It always guesses the likeliest
+//! token and stops where it is not sure. What came of its guesses it sees from the text the next
+//! time; cells of those that were wrong are dropped then.
+//!
+//! All this takes time, which the decision to guess counts ([`Price`]).
+
+use std::time::Instant;
+
+use super::backend::{Backend, BackendError, Decoded, Row};
+use super::prefix_cache::{common_prefix, reusable};
+use super::sequence::ms;
+use super::slot::{Slots, seq};
+use super::speculate::{Candidate, Guesser, Price, Record, Terms, Text};
+use super::step_times::{StepTimes, ratio};
+use super::to_u32;
+use crate::protocol::{DraftParams, LoadParams, RequestId, Token};
+
+/// How often a guess is made and right, before anything is known of a sequence.
+const FIRST_GUESS: f64 = 0.6;
+
+/// How sure of a token the model must be to go on guessing behind it.
+const LEAST_SURE: f32 = 0.4;
+
+/// Tokens that a sequence is behind at most while it is being guessed.
+const NEAR: usize = 64;
+
+/// Tokens over which the time for reading a prompt is spread at most.
+const HORIZON: usize = 256;
+
+/// Weight of the newest time of reading.
+const WEIGHT: f64 = 0.25;
+
+/// Calls for which a full cache is left alone.
+const PAUSE: usize = 256;
+
+/// How to load a draft model beside a model that was loaded so.
+pub(super) fn load_params(target: &LoadParams, draft: &DraftParams) -> LoadParams {
+    LoadParams {
+        model_path: draft.path.clone(),
+        projector_paths: Vec::new(),
+        adapters: Vec::new(),
+        // All of it where the model is: half a draft model is none.
+        n_gpu_layers: if target.n_gpu_layers == 0 { 0 } else { -1 },
+        draft: None,
+        whole_window: true,
+        ..target.clone()
+    }
+}
+
+/// A draft model at work.
+pub(super) struct DraftModel<B: Backend> {
+    backend: B,
+    slots: Slots,
+    /// Who is guessed in each slot.
+    guessed: Vec<Guessed>,
+    /// Most guesses of one sequence.
+    n_most: usize,
+    /// Tokens that both models know.
+    n_vocab: u32,
+    /// Tokens of a text that it was trained for.
+    n_ctx: usize,
+    /// How long its calls take that read no prompts.
+    times: StepTimes,
+    /// How long it takes to read a token of a prompt.
+    read_ms: f64,
+    /// Calls for which it does not guess.
+    n_pause: usize,
+}
+
+/// What is known of a sequence.
+#[derive(Debug, Clone)]
+struct Guessed {
+    id: RequestId,
+    record: Record,
+    /// The last guesses, and how many tokens the text had then.
+    at: usize,
+    guesses: Vec<Token>,
+}
+
+/// A sequence that is being guessed.
+struct Live {
+    /// Its number among the texts.
+    text: usize,
+    slot: usize,
+    n_wanted: usize,
+    /// The row that says what comes next.
+    row: usize,
+}
+
+impl<B: Backend> DraftModel<B> {
+    /// A model to guess for `target`, whose slots it has; refused where it cannot do that.
+    pub(super) fn new(backend: B, target: &B, n_most: usize) -> Result<Self, BackendError> {
+        target.same_vocabulary(&backend)?;
+        if backend.is_windowed() {
+            let reason = "its memory cannot go back to before a wrong guess";
+            return Err(BackendError(reason.to_owned()));
+        }
+        let n_slots = target.info().n_slots as usize;
+        let nobody = Guessed {
+            id: 0,
+            record: Record::new(FIRST_GUESS),
+            at: 0,
+            guesses: Vec::new(),
+        };
+        Ok(Self {
+            n_vocab: backend.info().n_vocab.min(target.info().n_vocab),
+            n_ctx: match backend.info().n_ctx_train {
+                0 => usize::MAX,
+                trained => trained as usize,
+            },
+            backend,
+            slots: Slots::new(n_slots),
+            guessed: vec![nobody; n_slots],
+            n_most,
+            times: StepTimes::default(),
+            read_ms: 0.0,
+            n_pause: 0,
+        })
+    }
+
+    /// As if its calls had taken so long.
+    #[cfg(test)]
+    pub(super) fn set_times(&mut self, ms: f64) {
+        self.times = StepTimes::all(|_| ms);
+    }
+
+    /// Looks what became of the last guesses.
+    fn judge(&mut self, text: &Text<'_>) {
+        let guessed = &mut self.guessed[text.slot];
+        if guessed.id != text.id {
+            guessed.id = text.id;
+            guessed.record = Record::new(FIRST_GUESS);
+            guessed.guesses.clear();
+        }
+        let came = text.tokens.iter().skip(guessed.at);
+        for (guess, token) in guessed.guesses.drain(..).zip(came) {
+            guessed.record.add(guess == *token);
+            if guess != *token {
+                break;
+            }
+        }
+    }
+
+    /// Tokens of a text that are still to be read, the newest included.
+    fn n_behind(&self, text: &Text<'_>) -> usize {
+        text.tokens.len() - reusable(text.tokens, self.slots.held(text.slot))
+    }
+
+    fn candidate(&self, text: &Text<'_>) -> Candidate {
+        let new = text.tokens.iter().rev().take(self.n_behind(text));
+        let is_known = |&token: &Token| u32::try_from(token).is_ok_and(|n| n < self.n_vocab);
+        let odds = self.guessed[text.slot].record.odds();
+        let n_room = self.n_ctx.saturating_sub(text.tokens.len());
+        let n_most = text.n_most.min(self.n_most).min(n_room);
+        Candidate {
+            odds: if new.into_iter().all(is_known) {
+                vec![odds; n_most]
+            } else {
+                Vec::new()
+            },
+        }
+    }
+
+    fn price(&self, texts: &[Text<'_>]) -> Price {
+        let reading = texts.iter().map(|text| {
+            let n_more = self.n_behind(text).saturating_sub(NEAR);
+            self.read_ms * ratio(n_more, text.n_left.clamp(1, HORIZON))
+        });
+        Price {
+            each_ms: self.times.expected(texts.len()).unwrap_or(0.0),
+            once_ms: reading.sum(),
+        }
+    }
+
+    /// Lets a slot hold as much of a text as can be had without computing.
+    fn prepare(&mut self, text: &Text<'_>) {
+        let n_own = reusable(text.tokens, self.slots.held(text.slot));
+        if text.tokens.len() - n_own > NEAR {
+            let others = (0..self.guessed.len()).filter(|&other| other != text.slot);
+            let best = others
+                .map(|other| (common_prefix(text.tokens, self.slots.held(other)), other))
+                .max();
+            if let Some((n_common, other)) = best.filter(|best| best.0 > n_own + NEAR) {
+                self.slots.copy(&mut self.backend, other, text.slot);
+                self.slots.cut(&mut self.backend, text.slot, n_common);
+            }
+        }
+        let n_held = reusable(text.tokens, self.slots.held(text.slot));
+        self.slots.cut(&mut self.backend, text.slot, n_held);
+    }
+
+    /// Reads what is new in the texts, in one call; returns those that are read to their ends. A long
+    /// prompt takes several steps, so that nobody has to wait for it.
+    fn read(
+        &mut self,
+        texts: &[Text<'_>],
+        counts: &[usize],
+        terms: &Terms<'_>,
+    ) -> Result<Vec<Live>, BackendError> {
+        let mut wanted: Vec<usize> = (0..texts.len()).filter(|&text| counts[text] > 0).collect();
+        for &text in &wanted {
+            self.prepare(&texts[text]);
+        }
+        wanted.sort_by_key(|&text| self.n_behind(&texts[text]));
+        let mut room = terms.n_prefill.max(NEAR).min(self.backend.n_batch());
+        let (mut rows, mut live) = (Vec::new(), Vec::new());
+        for index in wanted {
+            let text = &texts[index];
+            let n_held = self.slots.len(text.slot);
+            let n_new = (text.tokens.len() - n_held).min(room);
+            room -= n_new;
+            let is_whole = n_held + n_new == text.tokens.len();
+            let tokens = text.tokens.iter().enumerate();
+            rows.extend(
+                tokens
+                    .skip(n_held)
+                    .take(n_new)
+                    .map(|(position, &token)| Row {
+                        token,
+                        position: to_u32(position),
+                        seq: seq(text.slot),
+                        output: position + 1 == text.tokens.len(),
+                    }),
+            );
+            if is_whole {
+                live.push(Live {
+                    text: index,
+                    slot: text.slot,
+                    n_wanted: counts[index],
+                    row: rows.len() - 1,
+                });
+            }
+        }
+        let started = Instant::now();
+        if !self.evaluate(&rows)? {
+            return Ok(Vec::new());
+        }
+        let took_ms = ms(started, Instant::now());
+        if rows.len() >= NEAR {
+            let of_one = took_ms / ratio(rows.len(), 1);
+            let old = if self.read_ms > 0.0 {
+                self.read_ms
+            } else {
+                of_one
+            };
+            self.read_ms = old + (of_one - old) * WEIGHT;
+        } else if rows.len() <= 2 * live.len() {
+            // The newest token, and the last guess if it was right.
+            self.times.observe(rows.len(), took_ms);
+        }
+        Ok(live)
+    }
+
+    /// Evaluates rows; false where there is no room for them.
+    fn evaluate(&mut self, rows: &[Row]) -> Result<bool, BackendError> {
+        if rows.is_empty() {
+            return Ok(true);
+        }
+        while self.backend.decode(rows)? == Decoded::NoSpace {
+            let is_idle = |&slot: &usize| rows.iter().all(|row| row.seq != seq(slot));
+            let idle = (0..self.guessed.len()).filter(is_idle);
+            let Some(other) = idle.into_iter().find(|&slot| self.slots.len(slot) > 0) else {
+                self.n_pause = PAUSE;
+                return Ok(false);
+            };
+            self.slots.clear(&mut self.backend, other);
+        }
+        self.slots.record(rows);
+        Ok(true)
+    }
+
+    /// Guesses on from what was read.
+    fn run(
+        &mut self,
+        texts: &[Text<'_>],
+        counts: &[usize],
+        terms: &Terms<'_>,
+    ) -> Result<Vec<Vec<Token>>, BackendError> {
+        let mut guesses = vec![Vec::new(); texts.len()];
+        let mut live = self.read(texts, counts, terms)?;
+        while !live.is_empty() {
+            let mut rows = Vec::new();
+            live.retain_mut(|one| {
+                let guesses = &mut guesses[one.text];
+                let Some(token) = self.next(one, terms) else {
+                    return false;
+                };
+                guesses.push(token);
+                let position = texts[one.text].tokens.len() + guesses.len() - 1;
+                one.row = rows.len();
+                let goes_on = guesses.len() < one.n_wanted;
+                if goes_on {
+                    rows.push(Row {
+                        token,
+                        position: to_u32(position),
+                        seq: seq(one.slot),
+                        output: true,
+                    });
+                }
+                goes_on
+            });
+            if rows.is_empty() {
+                break;
+            }
+            let started = Instant::now();
+            if !self.evaluate(&rows)? {
+                break;
+            }
+            self.times.observe(rows.len(), ms(started, Instant::now()));
+        }
+        Ok(guesses)
+    }
+
+    /// The next guess of a sequence; none where it would be the end, or where the model is not sure.
+    fn next(&mut self, one: &Live, terms: &Terms<'_>) -> Option<Token> {
+        let (token, share) = self.backend.likeliest(one.row)?;
+        if (terms.is_end)(token) || u32::try_from(token).is_ok_and(|n| n >= self.n_vocab) {
+            return None;
+        }
+        if share < LEAST_SURE {
+            self.guessed[one.slot].record.add(false);
+            return None;
+        }
+        Some(token)
+    }
+}
+
+impl<B: Backend> Guesser for DraftModel<B> {
+    fn guess(&mut self, texts: &[Text<'_>], terms: &Terms<'_>) -> Vec<Vec<Token>> {
+        for text in texts {
+            self.judge(text);
+        }
+        if self.n_pause > 0 {
+            self.n_pause = self.n_pause.saturating_sub(1);
+            return vec![Vec::new(); texts.len()];
+        }
+        let candidates: Vec<_> = texts.iter().map(|text| self.candidate(text)).collect();
+        let counts = terms.choose(&candidates, self.price(texts));
+        if counts.iter().all(|&count| count == 0) {
+            self.times.skip();
+        }
+        for (text, _) in texts.iter().zip(&counts).filter(|(_, count)| **count == 0) {
+            self.guessed[text.slot].record.fade(FIRST_GUESS);
+        }
+        let guesses = self.run(texts, &counts, terms).unwrap_or_else(|error| {
+            tracing::warn!(%error, "the draft model fails; answers go on without its guesses");
+            self.n_pause = usize::MAX;
+            vec![Vec::new(); texts.len()]
+        });
+        for (text, guesses) in texts.iter().zip(&guesses) {
+            let guessed = &mut self.guessed[text.slot];
+            guessed.at = text.tokens.len();
+            guessed.guesses.clone_from(guesses);
+        }
+        guesses
+    }
+
+    /// The cells stay: they are compared with the text the next time.
+    fn forget(&mut self, slot: usize) {
+        self.guessed[slot].guesses.clear();
+    }
+}

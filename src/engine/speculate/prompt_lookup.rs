@@ -1,0 +1,54 @@
+//! Guesses from the text itself: what followed the newest tokens where they occurred before.
+
+use super::predictor::Predictor;
+use super::{Candidate, Guesser, Price, Terms, Text};
+use crate::protocol::{RequestId, Token};
+
+/// A predictor for whoever is in each slot.
+#[derive(Debug)]
+pub(in crate::engine) struct PromptLookup {
+    slots: Vec<(RequestId, Predictor)>,
+}
+
+impl PromptLookup {
+    pub(in crate::engine) fn new(n_slots: usize) -> Self {
+        let slots = std::iter::repeat_with(|| (RequestId::default(), Predictor::default()));
+        Self {
+            slots: slots.take(n_slots).collect(),
+        }
+    }
+
+    fn predict(&mut self, text: &Text<'_>, is_end: &dyn Fn(Token) -> bool) -> Vec<Token> {
+        let (id, predictor) = &mut self.slots[text.slot];
+        if *id != text.id {
+            (*id, *predictor) = (text.id, Predictor::default());
+        }
+        predictor.observe(text.tokens);
+        let mut guesses = predictor.draft(text.tokens, text.n_most);
+        let end = guesses.iter().position(|&token| is_end(token));
+        guesses.truncate(end.unwrap_or(guesses.len()));
+        guesses
+    }
+}
+
+impl Guesser for PromptLookup {
+    fn guess(&mut self, texts: &[Text<'_>], terms: &Terms<'_>) -> Vec<Vec<Token>> {
+        let mut guesses: Vec<_> = texts
+            .iter()
+            .map(|text| self.predict(text, terms.is_end))
+            .collect();
+        let candidate = |(text, guesses): (&Text<'_>, &Vec<Token>)| Candidate {
+            odds: self.slots[text.slot].1.odds(guesses.len()),
+        };
+        let candidates: Vec<_> = texts.iter().zip(&guesses).map(candidate).collect();
+        let counts = terms.choose(&candidates, Price::default());
+        for (guesses, count) in guesses.iter_mut().zip(counts) {
+            guesses.truncate(count);
+        }
+        guesses
+    }
+
+    fn forget(&mut self, slot: usize) {
+        self.slots[slot].1.forget();
+    }
+}

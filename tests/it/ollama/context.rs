@@ -1,0 +1,134 @@
+//! What happens at the end of a context: `num_predict`, `num_keep`, `shift`.
+
+use serde_json::{Value, json};
+
+use super::metrics::value;
+#[cfg(feature = "llama")]
+use super::real::with_model;
+use crate::support::{TestServer, models};
+
+const ALPHABET: &str = "abcdefghijklmnopqrstuvwxyz0123456789";
+
+fn body(prompt: &str, options: &Value, shift: bool) -> Value {
+    let mut all = json!({"num_ctx": 96, "temperature": 0});
+    let given = options.as_object().unwrap().clone();
+    all.as_object_mut().unwrap().extend(given);
+    json!({"model": "tiny", "prompt": prompt, "raw": true, "stream": false, "shift": shift,
+           "options": all})
+}
+
+async fn ask(server: &TestServer, body: &Value) -> Value {
+    server.post("/api/generate", body).await.ok().json()
+}
+
+async fn tiny() -> TestServer {
+    let server = TestServer::start().await;
+    server.fake_model("tiny").await;
+    server
+}
+
+#[tokio::test]
+async fn an_answer_without_limit_goes_on_for_ten_contexts() {
+    let server = tiny().await;
+    for n_predict in [-1, -2, 100_000] {
+        let options = json!({"num_predict": n_predict});
+        let endless = format!("{ALPHABET} [[repeat 100]]");
+        let answer = ask(&server, &body(&endless, &options, true)).await;
+        assert_eq!(answer["eval_count"], 960, "{n_predict}");
+        assert_eq!(answer["done_reason"], "length", "{n_predict}");
+        let whole = [ALPHABET; 100].join(" ");
+        assert_eq!(answer["response"], whole[..960], "{n_predict}");
+
+        let answer = ask(&server, &body("[[say all of it]]", &options, true)).await;
+        assert_eq!(answer["response"], "all of it");
+        assert_eq!(answer["done_reason"], "stop");
+    }
+}
+
+#[tokio::test]
+async fn without_a_shift_an_answer_ends_with_its_context() {
+    let server = tiny().await;
+    let windowed = models::fake().value("drover-fake.attention.sliding_window", 32);
+    server
+        .create("windowed", windowed.build(), json!({}))
+        .await
+        .ok();
+    let endless = format!("{ALPHABET} [[repeat 100]]");
+    // As asked, or because a window cannot be shifted.
+    for (model, shift) in [("tiny", false), ("windowed", true)] {
+        let mut body = body(&endless, &json!({"num_predict": -1}), shift);
+        body["model"] = model.into();
+        let answer = ask(&server, &body).await;
+        let count = |name: &str| answer[name].as_u64().unwrap();
+        assert_eq!(
+            count("prompt_eval_count") + count("eval_count"),
+            96,
+            "{model}"
+        );
+        assert_eq!(answer["done_reason"], "length", "{model}");
+    }
+}
+
+#[tokio::test]
+async fn a_shift_keeps_the_first_tokens() {
+    for (num_keep, n_kept) in [
+        (20, 20),
+        (30, 30),
+        (-1, ALPHABET.len() + " [[repeat 9]]".len()),
+    ] {
+        let server = tiny().await;
+        let options = json!({"num_keep": num_keep, "num_predict": 150});
+        let prompt = format!("{ALPHABET} [[repeat 9]]");
+        let answer = ask(&server, &body(&prompt, &options, true)).await;
+        assert_eq!(answer["eval_count"], 150, "{answer}");
+        // What the same prompt finds in the cache is what the shift has left, BOS included; its last
+        // token is always computed.
+        ask(&server, &body(&prompt, &json!({"num_predict": 1}), true)).await;
+        let cached = r#"drover_prompt_tokens_cached_total{model="tiny:latest"}"#;
+        let expected = format!("{}", (n_kept + 1).min(prompt.len()));
+        assert_eq!(
+            value(&server, cached).await.to_string(),
+            expected,
+            "{num_keep}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_prompt_that_is_cut_keeps_its_first_tokens() {
+    let server = tiny().await;
+    let prompt = format!("{ALPHABET}{}", "-".repeat(200));
+    for num_keep in [0, 4, 30] {
+        let options = json!({"num_keep": num_keep, "num_predict": 40});
+        let answer = ask(&server, &body(&prompt, &options, true)).await;
+        let expected = format!("{}-", &ALPHABET[..num_keep]);
+        let said = answer["response"].as_str().unwrap();
+        assert!(said.starts_with(&expected), "{num_keep}: {said}");
+    }
+}
+
+#[cfg(feature = "llama")]
+#[tokio::test]
+async fn real_models_shift_or_end() {
+    for (model, can_shift) in [("smollm2-135m", true), ("gemma3-270m", false)] {
+        let Some(server) = with_model(model).await else {
+            return;
+        };
+        let prompt = "Once upon a time there was a little fox who lived in a";
+        // The tokens that would end the answer are forbidden.
+        let options = json!({"num_predict": 150, "num_keep": 8,
+                             "logit_bias": {"0": false, "1": false, "2": false, "106": false}});
+        let mut body = body(prompt, &options, true);
+        body["model"] = model.into();
+        let answer = ask(&server, &body).await;
+        let count = |name: &str| answer[name].as_u64().unwrap();
+        eprintln!("{model}: {}", answer["response"]);
+        if can_shift {
+            assert_eq!(count("eval_count"), 150, "{answer}");
+        } else {
+            assert_eq!(count("prompt_eval_count") + count("eval_count"), 96);
+        }
+        assert_eq!(answer["done_reason"], "length");
+        assert!(!answer["response"].as_str().unwrap().is_empty());
+    }
+}
