@@ -25,4 +25,4 @@ pub type RequestId = u64;
 pub type Token = i32;
 
 /// What both ends must agree on; raised with every change of a frame's shape.
-pub const VERSION: u32 = 7;
+pub const VERSION: u32 = 8;
