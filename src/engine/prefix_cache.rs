@@ -1,4 +1,7 @@
 //! Where a new prompt starts: which slot it takes and whose cells it begins with. Pure.
+//!
+//! All slots are looked through, without a tree: with 64 slots that share 3,800 of 4,000 tokens this
+//! takes 35 µs a prompt (`tests/bench/engine.rs`), under half a per cent of a step.
 
 use crate::protocol::Token;
 
@@ -98,9 +101,15 @@ pub(super) fn reusable(prompt: &[Token], held: &[Token]) -> usize {
     common_prefix(prompt, held).min(prompt.len().saturating_sub(1))
 }
 
+/// Tokens that are compared in one go, as memory.
+const BLOCK: usize = 64;
+
 /// Length of the common beginning.
 pub(super) fn common_prefix(a: &[Token], b: &[Token]) -> usize {
-    a.iter().zip(b).take_while(|(a, b)| a == b).count()
+    let blocks = a.chunks_exact(BLOCK).zip(b.chunks_exact(BLOCK));
+    let n_same = blocks.take_while(|(a, b)| a == b).count() * BLOCK;
+    let rest = a[n_same..].iter().zip(&b[n_same..]);
+    n_same + rest.take_while(|(a, b)| a == b).count()
 }
 
 /// How long a beginning a prompt should wait for, given what another sequence is going to hold
@@ -145,6 +154,21 @@ mod tests {
             copy_from,
             n_reuse,
         })
+    }
+
+    #[test]
+    fn a_common_beginning_ends_at_the_first_difference() {
+        for len in [0, 1, 63, 64, 65, 200] {
+            let a = tokens(0..len);
+            let n = a.len();
+            assert_eq!(common_prefix(&a, &a), n);
+            assert_eq!(common_prefix(&a, &tokens(0..len + 70)), n);
+            for at in 0..n {
+                let mut b = a.clone();
+                b[at] = -1;
+                assert_eq!(common_prefix(&a, &b), at);
+            }
+        }
     }
 
     #[test]
