@@ -93,7 +93,7 @@ pub const VARIABLES: &[Variable] = &[
     row(
         "DROVER_SPECULATIVE",
         "auto",
-        "Guess tokens that repeat the text and check them together: auto = where it pays, on, off",
+        "Guess tokens (what repeats the text, or what a draft model says) and check them together: auto = where it pays, on, off",
     ),
     row(
         "DROVER_RUNNER_TIMEOUT",

@@ -1,37 +1,52 @@
 //! Real models that are made: quantized, merged from parts.
 
 use std::collections::BTreeMap;
+use std::io::Cursor;
+use std::path::PathBuf;
 
 use drover::model::gguf::Metadata;
 use drover::model::gguf::splitter::split;
+use drover::protocol::{QuantizeParams, TensorType};
 use serde_json::{Value, json};
 
 use super::real::question;
 use crate::support::real::{real, skip};
 use crate::support::{TestServer, models};
 
-#[tokio::test]
-async fn a_quantized_copy_answers_and_comes_out_the_same_twice() {
-    let Some(path) = real("smollm2-135m") else {
+fn smollm2() -> Option<PathBuf> {
+    let path = real("smollm2-135m");
+    if path.is_none() {
         skip("no smollm2-135m in DROVER_TEST_MODELS");
-        return;
-    };
-    // From what there is to a file of higher precision.
+    }
+    path
+}
+
+/// The file written anew, by the program's own quantizer.
+async fn quantized(source: PathBuf, file_type: u32, tensor_types: Vec<TensorType>) -> Vec<u8> {
     let folder = tempfile::TempDir::new().unwrap();
-    let params = drover::protocol::QuantizeParams {
-        source: path,
-        target: folder.path().join("f16.gguf"),
-        file_type: 1,
-        tensor_types: Vec::new(),
+    let target = folder.path().join("new.gguf");
+    let params = QuantizeParams {
+        source,
+        target: target.clone(),
+        file_type,
+        tensor_types,
     };
     let tasks = tokio_util::task::TaskTracker::new();
-    let target = params.target.clone();
     let exe = crate::support::BINARY.into();
     drover::runner::quantize(exe, params, &tasks, &mut |_| {})
         .await
         .unwrap();
+    fs_err::read(target).unwrap()
+}
+
+#[tokio::test]
+async fn a_quantized_copy_answers_and_comes_out_the_same_twice() {
+    let Some(path) = smollm2() else {
+        return;
+    };
+    // From what there is to a file of higher precision.
+    let file = quantized(path, 1, Vec::new()).await;
     let server = TestServer::start().await;
-    let file = fs_err::read(target).unwrap();
     let size = file.len() as u64;
     server.create("precise", file, json!({})).await.ok();
     let quantize = |name: &str| json!({"model": name, "from": "precise", "quantize": "q8_0"});
@@ -68,30 +83,16 @@ async fn a_quantized_copy_answers_and_comes_out_the_same_twice() {
 
 #[tokio::test]
 async fn tensors_get_the_types_that_are_asked_for() {
-    let Some(path) = real("smollm2-135m") else {
-        skip("no smollm2-135m in DROVER_TEST_MODELS");
+    let Some(path) = smollm2() else {
         return;
     };
-    let folder = tempfile::TempDir::new().unwrap();
     let wanted = [("token_embd.weight", 1), ("blk.1.attn_q.weight", 8)];
-    let wanted = wanted.map(|(name, code)| drover::protocol::TensorType {
+    let wanted = wanted.map(|(name, code)| TensorType {
         name: name.to_owned(),
         code,
     });
-    let params = drover::protocol::QuantizeParams {
-        source: path,
-        target: folder.path().join("q4.gguf"),
-        file_type: 15,
-        tensor_types: wanted.into(),
-    };
-    let tasks = tokio_util::task::TaskTracker::new();
-    let target = params.target.clone();
-    let exe = crate::support::BINARY.into();
-    drover::runner::quantize(exe, params, &tasks, &mut |_| {})
-        .await
-        .unwrap();
-    let mut file = fs_err::File::open(target).unwrap();
-    let header = Metadata::read_brief(&mut file).unwrap();
+    let file = quantized(path, 15, wanted.into()).await;
+    let header = Metadata::read_brief(&mut Cursor::new(file)).unwrap();
     let kind = |name: &str| header.tensor(name).unwrap().kind.clone();
     assert_eq!(kind("token_embd.weight"), "F16");
     assert_eq!(kind("blk.1.attn_q.weight"), "Q8_0");
@@ -102,8 +103,7 @@ async fn tensors_get_the_types_that_are_asked_for() {
 
 #[tokio::test]
 async fn a_model_of_parts_is_the_whole_one_and_answers() {
-    let Some(path) = real("smollm2-135m") else {
-        skip("no smollm2-135m in DROVER_TEST_MODELS");
+    let Some(path) = smollm2() else {
         return;
     };
     let whole = fs_err::read(path).unwrap();

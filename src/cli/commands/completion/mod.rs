@@ -33,25 +33,24 @@ pub(crate) fn run(ui: Ui, args: &CompletionArgs, command: Command) -> anyhow::Re
 }
 
 fn bash(command: Command) -> String {
-    let flags: Vec<String> = flags_with_value(&command)
-        .map(|flag| format!("\"{flag}\""))
-        .collect();
-    let models = include_str!("models.bash")
-        .replace("COMMANDS", &TAKES_MODEL.join(" "))
-        .replace("FLAGS", &flags.join(" | "));
-    let models = named(&models, &command);
+    let models = models(include_str!("models.bash"), ('"', " | "), &command);
     script(Shell::Bash, command) + &models
 }
 
 fn fish(command: Command) -> String {
-    let flags: Vec<String> = flags_with_value(&command)
-        .map(|flag| format!("'{flag}'"))
-        .collect();
-    let models = include_str!("models.fish")
-        .replace("COMMANDS", &TAKES_MODEL.join(" "))
-        .replace("FLAGS", &flags.join(" "));
-    let models = named(&models, &command);
+    let models = models(include_str!("models.fish"), ('\'', " "), &command);
     script(Shell::Fish, command) + &models
+}
+
+/// The part that asks for models; a list of flags is written with this quote and this between them.
+fn models(template: &str, (quote, between): (char, &str), command: &Command) -> String {
+    let flags: Vec<String> = flags_with_value(command)
+        .map(|flag| format!("{quote}{flag}{quote}"))
+        .collect();
+    let text = template
+        .replace("COMMANDS", &TAKES_MODEL.join(" "))
+        .replace("FLAGS", &flags.join(between));
+    named(&text, command)
 }
 
 /// Here the generated part says where our functions come in: it knows hints for users and hosts,
