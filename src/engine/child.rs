@@ -5,13 +5,15 @@
 //! process, even in the middle of a decode call. The writer encodes and sends events; when the
 //! daemon does not take them the engine waits for it, because no event may be lost.
 
-use std::io::{self, BufReader, BufWriter, Write};
+use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
 use std::sync::mpsc::{Receiver, RecvError, SyncSender, TryRecvError, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, poll};
 
 use super::backend::{Backend, BackendError};
 use super::core::Engine;
@@ -84,8 +86,24 @@ pub(super) fn serve(
     Ok(())
 }
 
+/// The channel for reading: sleeps until there is something to read.
+///
+/// A thread that sleeps in `read` on a Unix socket is also woken by each event that the daemon takes
+/// from it, because then there is room for writing; for every token it would take the processor from
+/// those that compute. One that sleeps in `poll` is asked what it waits for first.
+struct Patient<'a>(&'a UnixStream);
+
+impl Read for Patient<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut readable = [PollFd::new(self.0, PollFlags::IN)];
+        // An interruption is told like one of `read`: the caller tries again.
+        poll(&mut readable, None)?;
+        self.0.read(buffer)
+    }
+}
+
 fn read(channel: &UnixStream, commands: &SyncSender<Command>, on_gone: impl FnOnce()) {
-    let mut reader = BufReader::new(channel);
+    let mut reader = BufReader::new(Patient(channel));
     loop {
         match framing::read_frame(&mut reader) {
             Ok(Some(command)) => {

@@ -188,28 +188,46 @@ pub enum FailureKind {
     Internal,
 }
 
-/// Numbers of one step, for logs and metrics.
+/// Numbers of one step, for logs and metrics. Those that are 0 in most steps are sent in the others only:
+/// at a single stream they were the larger part of a token's frame.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct StepStats {
     /// Rows of the decode call.
     pub n_rows: u32,
+    #[serde(skip_serializing_if = "is_zero")]
     pub n_prefill: u32,
     /// Guesses at tokens included.
     pub n_decode: u32,
     /// Guesses at tokens that were checked, and those of them that came true.
+    #[serde(skip_serializing_if = "is_zero")]
     pub n_drafted: u32,
+    #[serde(skip_serializing_if = "is_zero")]
     pub n_accepted: u32,
     /// Prompt tokens that the cache had for sequences that got their slot.
+    #[serde(skip_serializing_if = "is_zero")]
     pub n_cached: u32,
     /// Tokens that were picked.
     pub n_generated: u32,
     /// Idle slots that were emptied to make room, beginnings that were parked, sequences that were
     /// put back into the queue.
+    #[serde(skip_serializing_if = "is_zero")]
     pub n_evicted: u32,
+    #[serde(skip_serializing_if = "is_zero")]
     pub n_parked: u32,
+    #[serde(skip_serializing_if = "is_zero")]
     pub n_preempted: u32,
     /// Sequences in slots and requests that wait for one.
     pub n_running: u32,
+    #[serde(skip_serializing_if = "is_zero")]
     pub n_waiting: u32,
     pub step_ms: f32,
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde asks with a reference"
+)]
+fn is_zero(n: &u32) -> bool {
+    *n == 0
 }
