@@ -13,7 +13,7 @@ use std::time::Duration;
 use drover::model::gguf::builder::GgufBuilder;
 use drover::protocol::{
     Exempt, GenerateParams, KvCacheType, LoadParams, Priority, PromptPart, SamplingParams,
-    Speculation,
+    Speculation, SpillParams,
 };
 use drover::runner::{
     Generation, GenerationEvent, RunnerError, RunnerHandle, StartError, StartParams, Started,
@@ -60,6 +60,7 @@ fn params(path: &Path) -> StartParams {
             speculation: Speculation::Auto,
             draft: None,
             whole_window: false,
+            spill: SpillParams::default(),
         },
         load_timeout: Some(PATIENCE),
         silence_timeout: PATIENCE,

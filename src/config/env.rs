@@ -11,6 +11,7 @@ use std::time::Duration;
 
 pub use variables::{VARIABLES, Variable};
 
+use bytesize::ByteSize;
 use variables::WITHOUT_EFFECT;
 
 use super::{Config, ConfigError, HostSpec, KeepAlive, Loaded, Warning, values};
@@ -86,6 +87,8 @@ impl Reader<'_> {
                 .and_then(|text| values::tri_state(&text)),
             kv_cache_type: self.kv_cache_type(),
             speculative: self.speculative(),
+            spill_memory: self.own_size("DROVER_SPILL_MEMORY"),
+            spill_disk: self.own_size("DROVER_SPILL_DISK").unwrap_or(0),
             gpu_overhead: self.number("OLLAMA_GPU_OVERHEAD", 0),
             go_template: self
                 .text("OLLAMA_GO_TEMPLATE")
@@ -277,6 +280,17 @@ impl Reader<'_> {
             },
             Duration::from_nanos,
         )
+    }
+
+    /// A number of bytes, with or without a unit; `None` for `auto` and where nothing is said.
+    fn own_size(&mut self, name: &'static str) -> Option<u64> {
+        let text = self.text(name).filter(|text| text != "auto")?;
+        let size = text.parse::<ByteSize>();
+        if size.is_err() {
+            self.mistakes
+                .push(format!("{name}: `{text}` is no size such as `2GiB` or `0`"));
+        }
+        size.ok().map(|size| size.as_u64())
     }
 
     fn own_bytes(&mut self, name: &'static str, default: usize) -> usize {

@@ -55,6 +55,11 @@ pub struct Config {
     pub kv_cache_type: String,
     /// `off`, `auto` or `on`: the serde names of `protocol::Speculation` (`DROVER_SPECULATIVE`).
     pub speculative: String,
+    /// Bytes of memory for prompts that lost their place in the KV cache, by model (`None` = by the
+    /// machine), and bytes of disk for those of all models (`DROVER_SPILL_MEMORY`,
+    /// `DROVER_SPILL_DISK`).
+    pub spill_memory: Option<u64>,
+    pub spill_disk: u64,
     /// Bytes kept free on each GPU.
     pub gpu_overhead: u64,
     pub no_prune: bool,

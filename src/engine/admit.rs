@@ -7,6 +7,7 @@ use super::core::Engine;
 use super::prefix_cache::{self, View};
 use super::sequence::{Follows, Sequence};
 use super::slot::seq;
+use super::spill::Restored;
 use super::to_u32;
 use crate::protocol::{Priority, Token};
 
@@ -107,14 +108,25 @@ impl<B: Backend> Engine<B> {
 
     /// Starts a sequence in the slot from which it has least to compute.
     fn place(&mut self, mut sequence: Sequence<B::Sampler>, now: Instant) {
-        let views = self.views(&sequence.tokens);
-        let Some(choice) = prefix_cache::choose(sequence.tokens.len(), &views) else {
-            self.waiting.put_back(sequence.priority(), sequence);
-            return;
+        let (views, choice) = loop {
+            let views = self.views(&sequence.tokens);
+            let Some(choice) = prefix_cache::choose(sequence.tokens.len(), &views) else {
+                self.waiting.put_back(sequence.priority(), sequence);
+                return;
+            };
+            match self.restore(choice.slot, &sequence.tokens, choice.n_reuse) {
+                Restored::Nothing => break (views, choice),
+                // It offers more now than all others.
+                Restored::Done | Restored::Failed => {}
+            }
         };
         if let Some(from) = choice.copy_from {
+            self.spill(choice.slot, 0);
             self.slots.copy(&mut self.backend, from, choice.slot);
             self.slots.touch(from);
+        } else if choice.n_reuse * 2 < self.slots.len(choice.slot) {
+            // Otherwise the conversation goes on, and what it drops is not asked for again.
+            self.spill(choice.slot, choice.n_reuse);
         }
         self.slots.set_parked(choice.slot, false);
         self.slots

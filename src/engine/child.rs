@@ -19,6 +19,7 @@ use super::backend::{Backend, BackendError};
 use super::core::Engine;
 use super::draft_model::{self, DraftModel};
 use super::log;
+use super::spill::Spill;
 use crate::protocol::{Command, DeviceInfo, Event, LoadParams, QuantizeParams, VERSION, framing};
 
 /// Commands that may wait while a step runs; beyond that the daemon's own queue holds them.
@@ -30,6 +31,10 @@ const OUTBOX: usize = 1024;
 /// Longest time for taking commands while sequences run: tokenizing a flood of new requests must
 /// not stop those that are being answered.
 const INTAKE: Duration = Duration::from_millis(20);
+
+/// Time for writing to disk what is in the cache, before the process ends. The daemon waits a little
+/// longer than that.
+const CLOSING: Duration = Duration::from_secs(2);
 
 /// Runs the runner role on standard input, which is one end of a socket pair.
 pub(super) fn run() -> ExitCode {
@@ -229,7 +234,9 @@ impl Child {
             }
         };
         let mut info = backend.info().clone();
+        let spill = Spill::open(params, !backend.is_windowed());
         let mut engine = Engine::new(backend, params.embedding, params.speculation);
+        engine.spill_to(spill);
         if let Some(draft) = &params.draft {
             let params = draft_model::load_params(params, draft);
             let n_most = draft.n_predict as usize;
@@ -274,17 +281,17 @@ impl Child {
 
     /// The loop: take commands, compute, tell.
     fn work<B: Backend>(&self, mut engine: Engine<B>) -> Result<(), Gone> {
-        loop {
+        'work: loop {
             if !engine.has_work() {
                 match self.inbox.recv()? {
-                    Command::Shutdown => return Ok(()),
+                    Command::Shutdown => break,
                     command => engine.handle(command),
                 }
             }
             let deadline = Instant::now() + INTAKE;
             while !engine.is_running() || Instant::now() < deadline {
                 match self.inbox.try_recv() {
-                    Ok(Command::Shutdown) => return Ok(()),
+                    Ok(Command::Shutdown) => break 'work,
                     Ok(command) => engine.handle(command),
                     Err(TryRecvError::Empty) => break,
                     Err(TryRecvError::Disconnected) => return Err(Gone),
@@ -297,6 +304,8 @@ impl Child {
                 self.tell(&mut engine)?;
             }
         }
+        engine.close(Instant::now() + CLOSING);
+        Ok(())
     }
 }
 

@@ -15,6 +15,7 @@ use super::prompt;
 use super::sequence::{Clock, Sequence};
 use super::slot::Slots;
 use super::speculate::{Guesser, PromptLookup};
+use super::spill::Spill;
 use super::step_times::StepTimes;
 use super::to_u32;
 use crate::protocol::{
@@ -30,6 +31,8 @@ pub(super) struct Tally {
     pub(super) n_evicted: usize,
     pub(super) n_parked: usize,
     pub(super) n_preempted: usize,
+    pub(super) n_spilled: usize,
+    pub(super) n_restored: usize,
 }
 
 /// A loaded model at work.
@@ -43,6 +46,8 @@ pub(super) struct Engine<B: Backend> {
     pub(super) budget: Budget,
     pub(super) speculation: Speculation,
     pub(super) guesser: Box<dyn Guesser>,
+    /// What is kept of slots that were needed.
+    pub(super) spill: Spill,
     /// How long calls take that evaluate no prompts.
     pub(super) step_times: StepTimes,
     /// What has happened since the last report.
@@ -69,6 +74,7 @@ impl<B: Backend> Engine<B> {
             budget: Budget::new(backend.n_batch().max(1), on_gpu),
             speculation,
             guesser: Box::new(PromptLookup::new(n_slots)),
+            spill: Spill::off(),
             step_times: StepTimes::default(),
             tally: Tally::default(),
             updates: Vec::new(),

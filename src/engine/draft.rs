@@ -43,12 +43,16 @@ impl<B: Backend> Engine<B> {
         }
         let is_read = self.is_somebody_reading();
         let backend = &self.backend;
+        // With guesses that the user asked for, answers may differ by them.
+        let may_vary = self.speculation == Speculation::On || self.guesser.is_asked_for();
         let texts: Vec<Text<'_>> = plan
             .iter()
             .filter_map(|share| {
                 let sequence = self.running[share.slot].as_ref()?;
-                may_guess(sequence, is_read, self.speculation)
-                    .then(|| text(backend, sequence, share.slot))
+                // A batch job's guesses would only cost those time who read along.
+                let is_idle = !is_read || sequence.priority() != Priority::Batch;
+                let may_guess = is_idle && (may_vary || !should_repeat(sequence));
+                may_guess.then(|| text(backend, sequence, share.slot))
             })
             .collect();
         let terms = Terms {
@@ -102,15 +106,12 @@ impl<B: Backend> Engine<B> {
     }
 }
 
-/// Whether guesses of a sequence may be checked at all.
-fn may_guess<S>(sequence: &Sequence<S>, is_read: bool, speculation: Speculation) -> bool {
-    // A batch job's guesses would only cost those time who read along.
-    let is_job = is_read && sequence.priority() == Priority::Batch;
-    // Whether guessing pays depends on the machine's moods, and rows that are computed together have
-    // other last bits: who sets a seed, or takes no chances at all, wants to see the same again.
+/// Whether an answer should be the same the next time. Whether guessing pays depends on the machine's
+/// moods, and rows that are computed together have other last bits: who sets a seed, or takes no chances
+/// at all, would see that.
+fn should_repeat<S>(sequence: &Sequence<S>) -> bool {
     let sampling = &sequence.params.sampling;
-    let is_fixed = sampling.seed.is_some() || sampling.temperature <= 0.0;
-    !(is_job || is_fixed && speculation == Speculation::Auto)
+    sampling.seed.is_some() || sampling.temperature <= 0.0
 }
 
 /// What a guesser is told of a sequence. It may guess as far as the sequence may go on at all, one

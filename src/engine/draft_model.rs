@@ -17,7 +17,7 @@ use super::slot::{Slots, seq};
 use super::speculate::{Candidate, Guesser, Price, Record, Terms, Text};
 use super::step_times::{StepTimes, ratio};
 use super::to_u32;
-use crate::protocol::{DraftParams, LoadParams, RequestId, Token};
+use crate::protocol::{DraftParams, LoadParams, RequestId, SpillParams, Token};
 
 /// How often a guess is made and right, before anything is known of a sequence.
 const FIRST_GUESS: f64 = 0.6;
@@ -47,6 +47,7 @@ pub(super) fn load_params(target: &LoadParams, draft: &DraftParams) -> LoadParam
         n_gpu_layers: if target.n_gpu_layers == 0 { 0 } else { -1 },
         draft: None,
         whole_window: true,
+        spill: SpillParams::default(),
         ..target.clone()
     }
 }
@@ -330,6 +331,10 @@ impl<B: Backend> DraftModel<B> {
 }
 
 impl<B: Backend> Guesser for DraftModel<B> {
+    fn is_asked_for(&self) -> bool {
+        true
+    }
+
     fn guess(&mut self, texts: &[Text<'_>], terms: &Terms<'_>) -> Vec<Vec<Token>> {
         for text in texts {
             self.judge(text);

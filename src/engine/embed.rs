@@ -131,6 +131,7 @@ impl<B: Backend> Engine<B> {
     /// Decodes as many of these inputs as the pool takes; returns how many, and their rows.
     fn decode_inputs(&mut self, inputs: &[Input], jobs: &mut [Option<EmbedJob>]) -> (usize, usize) {
         for input in inputs {
+            self.spill(input.slot, 0);
             self.slots.clear(&mut self.backend, input.slot);
         }
         let mut n_inputs = inputs.len();

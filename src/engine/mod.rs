@@ -4,6 +4,7 @@
 //! commands, [`step`] the loop's one turn (admit → plan → decode → sample → emit), [`admit`] and
 //! [`pressure`] who gets in and who must wait when memory is short. The decisions are pure:
 //! [`admission`], [`batcher`], [`prefix_cache`], [`speculate`].
+//! [`spill`] keeps what lost its cells.
 //!
 //! *Invariant:* one thread owns the backend and everything that changes. Nothing here knows of
 //! HTTP, templates or files but for `backend`.
@@ -40,6 +41,7 @@ mod prompt;
 mod sequence;
 mod slot;
 mod speculate;
+mod spill;
 mod step;
 mod step_times;
 mod stop;

@@ -39,6 +39,7 @@ impl<B: Backend> Engine<B> {
         let Some(slot) = held.min_by_key(|&slot| self.slots.last_used(slot)) else {
             return false;
         };
+        self.spill(slot, 0);
         self.slots.clear(&mut self.backend, slot);
         self.tally.n_evicted += 1;
         true

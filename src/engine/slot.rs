@@ -7,6 +7,7 @@
 //! `shared` positions.
 
 use super::backend::{Backend, Row, SeqId};
+use super::spill::State;
 use super::to_u32;
 use crate::protocol::Token;
 
@@ -118,6 +119,23 @@ impl Slots {
                 self.slots[other].shared[to] = shared;
             }
         }
+    }
+
+    /// What a slot's cells hold, for [`Self::load`]; `None` if the memory cannot say.
+    pub(super) fn save<B: Backend>(&self, backend: &B, slot: usize) -> Option<Vec<u8>> {
+        backend.save(seq(slot))
+    }
+
+    /// Fills an empty slot with a state. False when it has no room or cannot be read; then the slot
+    /// is still empty.
+    pub(super) fn load<B: Backend>(&mut self, backend: &mut B, slot: usize, state: &State) -> bool {
+        let n_tokens = to_u32(state.tokens.len());
+        if !backend.load(seq(slot), &state.bytes, n_tokens) {
+            backend.remove(seq(slot), 0, None);
+            return false;
+        }
+        self.slots[slot].held.clone_from(&state.tokens);
+        true
     }
 
     /// Drops the tokens `from..to` and moves the rest down. False when the memory cannot do that;

@@ -340,6 +340,8 @@ impl<B: Backend> Engine<B> {
             n_evicted: to_u32(tally.n_evicted),
             n_parked: to_u32(tally.n_parked),
             n_preempted: to_u32(tally.n_preempted),
+            n_spilled: to_u32(tally.n_spilled),
+            n_restored: to_u32(tally.n_restored),
             n_running: to_u32(n_running),
             n_waiting: to_u32(self.waiting.len() + self.embeds.len()),
             step_ms,

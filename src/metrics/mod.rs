@@ -66,6 +66,8 @@ struct Metrics {
     evictions: ByModel<Counter>,
     parked: ByModel<Counter>,
     preemptions: ByModel<Counter>,
+    spilled: ByModel<Counter>,
+    restored: ByModel<Counter>,
     running: ByModel<Gauge>,
     waiting: ByModel<Gauge>,
     step_seconds: HistogramFamily<ModelLabel>,
@@ -88,6 +90,9 @@ pub struct Step {
     pub n_parked: u32,
     /// Sequences that were put back into the queue.
     pub n_preempted: u32,
+    /// Contents of slots that were kept outside of the cache, and that came back.
+    pub n_spilled: u32,
+    pub n_restored: u32,
     /// How many sequences run, and how many requests wait for a slot.
     pub n_running: u32,
     pub n_waiting: u32,
@@ -105,6 +110,8 @@ pub struct ModelMetrics {
     evictions: Counter,
     parked: Counter,
     preemptions: Counter,
+    spilled: Counter,
+    restored: Counter,
     running: Gauge,
     waiting: Gauge,
     step_seconds: Histogram,
@@ -148,6 +155,8 @@ impl ModelMetrics {
             evictions: counter(&METRICS.evictions),
             parked: counter(&METRICS.parked),
             preemptions: counter(&METRICS.preemptions),
+            spilled: counter(&METRICS.spilled),
+            restored: counter(&METRICS.restored),
             running: METRICS.running.get_or_create_owned(&label),
             waiting: METRICS.waiting.get_or_create_owned(&label),
             step_seconds: METRICS.step_seconds.get_or_create_owned(&label),
@@ -165,6 +174,8 @@ impl ModelMetrics {
             (&self.evictions, step.n_evicted),
             (&self.parked, step.n_parked),
             (&self.preemptions, step.n_preempted),
+            (&self.spilled, step.n_spilled),
+            (&self.restored, step.n_restored),
         ] {
             if n > 0 {
                 counter.inc_by(n.into());
@@ -230,6 +241,8 @@ impl Metrics {
         let evictions = counter("cache_evictions", "Idle slots emptied to make room");
         let parked = counter("cache_parked", "Beginnings kept for later prompts");
         let preemptions = counter("preemptions", "Sequences put back into the queue");
+        let spilled = counter("cache_spilled", "Prompts kept outside of the cache");
+        let restored = counter("cache_restored", "Prompts that came back into the cache");
         let mut gauge = |name: &str, help: &str| {
             let family = ByModel::<Gauge>::default();
             registry.register(name, help, family.clone());
@@ -249,6 +262,8 @@ impl Metrics {
             evictions,
             parked,
             preemptions,
+            spilled,
+            restored,
             running,
             waiting,
             step_seconds,

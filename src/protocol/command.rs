@@ -99,6 +99,24 @@ pub struct LoadParams {
     pub draft: Option<DraftParams>,
     /// Layers with a window keep the whole context, so that it can be cut back anywhere.
     pub whole_window: bool,
+    pub spill: SpillParams,
+}
+
+/// Where beginnings of prompts are kept whose place in the KV cache is needed.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SpillParams {
+    /// Most bytes of host memory; 0 = none.
+    pub memory_bytes: u64,
+    /// Files, which outlive the runner.
+    pub files: Option<SpillFiles>,
+}
+
+/// A folder for the states of all models.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SpillFiles {
+    pub folder: PathBuf,
+    /// Most bytes of all files together.
+    pub limit_bytes: u64,
 }
 
 /// A model that guesses for another one.
@@ -115,7 +133,8 @@ pub struct DraftParams {
 #[serde(rename_all = "snake_case")]
 pub enum Speculation {
     Off,
-    /// Where it pays, as measured; not in requests with a seed or at temperature 0, which shall repeat.
+    /// Where it pays, as measured. Without a draft model not in requests with a seed or at temperature 0,
+    /// which shall repeat.
     #[default]
     Auto,
     /// Wherever there is a guess, whatever it costs.

@@ -217,6 +217,11 @@ pub struct StepStats {
     pub n_parked: u32,
     #[serde(skip_serializing_if = "is_zero")]
     pub n_preempted: u32,
+    /// Contents of slots that were kept outside of the cache, and that came back.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub n_spilled: u32,
+    #[serde(skip_serializing_if = "is_zero")]
+    pub n_restored: u32,
     /// Sequences in slots and requests that wait for one.
     pub n_running: u32,
     #[serde(skip_serializing_if = "is_zero")]

@@ -11,7 +11,7 @@ pub mod framing;
 pub use command::{
     Adapter, Command, Constraint, DraftParams, Dry, EmbedParams, Exempt, GenerateParams,
     KvCacheType, LoadParams, Mirostat, Priority, PromptPart, QuantizeParams, SamplingParams,
-    Speculation, TensorType, ThinkingTags, Xtc,
+    Speculation, SpillFiles, SpillParams, TensorType, ThinkingTags, Xtc,
 };
 pub use event::{
     DeviceInfo, EmbedResult, Event, Failure, FailureKind, FinishReason, Finished, LoadedInfo,
@@ -25,4 +25,4 @@ pub type RequestId = u64;
 pub type Token = i32;
 
 /// What both ends must agree on; raised with every change of a frame's shape.
-pub const VERSION: u32 = 8;
+pub const VERSION: u32 = 9;

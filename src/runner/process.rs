@@ -320,6 +320,8 @@ fn step(stats: &StepStats) -> Step {
         n_evicted: stats.n_evicted,
         n_parked: stats.n_parked,
         n_preempted: stats.n_preempted,
+        n_spilled: stats.n_spilled,
+        n_restored: stats.n_restored,
         n_running: stats.n_running,
         n_waiting: stats.n_waiting,
         time: Duration::try_from_secs_f32(stats.step_ms / 1000.0).unwrap_or_default(),

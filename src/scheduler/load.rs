@@ -46,6 +46,7 @@ pub(super) fn params(
             n_predict: entry.spec.n_draft(),
         }),
         whole_window: false,
+        spill: policy.spill.clone(),
     }
 }
 

@@ -3,8 +3,8 @@
 use super::ModelSpec;
 use super::pool::{self, Pool};
 use crate::config::Config;
-use crate::device::Snapshot;
-use crate::protocol::{DeviceInfo, KvCacheType, Speculation};
+use crate::device::{self, Snapshot};
+use crate::protocol::{DeviceInfo, KvCacheType, Speculation, SpillFiles, SpillParams};
 
 /// How a model will be loaded.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,6 +39,11 @@ impl LoadPlan {
     }
 }
 
+/// Part of the machine's memory that a model may use for prompts that lost their place in the KV cache,
+/// and the most, in bytes.
+const SPILL_SHARE: u64 = 16;
+const SPILL_MOST: u64 = 4 << 30;
+
 /// What the settings say about loading.
 #[derive(Debug, Clone)]
 pub(super) struct Policy {
@@ -47,6 +52,7 @@ pub(super) struct Policy {
     pub(super) kv_cache_type: KvCacheType,
     pub(super) gpu_overhead: u64,
     pub(super) speculation: Speculation,
+    pub(super) spill: SpillParams,
 }
 
 impl Policy {
@@ -59,8 +65,26 @@ impl Policy {
             kv_cache_type: serde_json::from_value(kind).unwrap_or_default(),
             gpu_overhead: config.gpu_overhead,
             speculation: serde_json::from_value(speculation).unwrap_or_default(),
+            spill: spill(config),
         }
     }
+}
+
+/// What models may keep outside of their KV caches.
+fn spill(config: &Config) -> SpillParams {
+    let files = SpillFiles {
+        folder: config.state_dir.join("prompts"),
+        limit_bytes: config.spill_disk,
+    };
+    SpillParams {
+        memory_bytes: config.spill_memory.unwrap_or_else(spill_memory),
+        files: (files.limit_bytes > 0).then_some(files),
+    }
+}
+
+/// The memory for that where nothing is said.
+fn spill_memory() -> u64 {
+    (device::system_memory().0 / SPILL_SHARE).min(SPILL_MOST)
 }
 
 /// What is to be placed.

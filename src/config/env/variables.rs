@@ -96,6 +96,16 @@ pub const VARIABLES: &[Variable] = &[
         "Guess tokens (what repeats the text, or what a draft model says) and check them together: auto = where it pays, on, off",
     ),
     row(
+        "DROVER_SPILL_MEMORY",
+        "auto",
+        "Memory per model for prompts whose place in the KV cache was needed: 2GiB, 0 = none, auto = a sixteenth of the machine's, at most 4GiB",
+    ),
+    row(
+        "DROVER_SPILL_DISK",
+        "0",
+        "Disk for the prompts of all models, kept over reloads and restarts: 20GiB, 0 = none",
+    ),
+    row(
         "DROVER_RUNNER_TIMEOUT",
         "2m",
         "A runner that is silent for this long is restarted",

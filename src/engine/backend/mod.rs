@@ -146,4 +146,12 @@ pub(crate) trait Backend {
 
     /// Moves the positions from `from` on by `delta`.
     fn shift(&mut self, seq: SeqId, from: u32, delta: i32);
+
+    /// Writes down what a sequence's cells hold; `None` if this memory cannot.
+    fn save(&self, seq: SeqId) -> Option<Vec<u8>>;
+
+    /// Fills an empty sequence with `n_tokens` positions from what `save` wrote down, of the same
+    /// model with the same settings. False when there is no room or the bytes are no such state; the
+    /// sequence may then hold anything.
+    fn load(&mut self, seq: SeqId, state: &[u8], n_tokens: u32) -> bool;
 }

@@ -9,6 +9,9 @@ pub(in crate::engine) trait Guesser {
     /// The guesses for each of these sequences, in their order: none where they do not pay.
     fn guess(&mut self, texts: &[Text<'_>], terms: &Terms<'_>) -> Vec<Vec<Token>>;
 
+    /// Whether the user has asked for these guesses, with this model.
+    fn is_asked_for(&self) -> bool;
+
     /// The text of a slot is not what it was: its sequence has left, or lost a part of it.
     fn forget(&mut self, slot: usize);
 }

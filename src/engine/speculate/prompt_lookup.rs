@@ -32,6 +32,10 @@ impl PromptLookup {
 }
 
 impl Guesser for PromptLookup {
+    fn is_asked_for(&self) -> bool {
+        false
+    }
+
     fn guess(&mut self, texts: &[Text<'_>], terms: &Terms<'_>) -> Vec<Vec<Token>> {
         let mut guesses: Vec<_> = texts
             .iter()

@@ -264,3 +264,19 @@ fn a_draft_model_guesses_where_it_is_quick_enough() {
     assert!(n_guessed(10.0, 1.0) > 1);
     assert_eq!(n_guessed(10.0, 20.0), 0);
 }
+
+#[test]
+fn a_draft_model_guesses_also_what_shall_repeat() {
+    let mut harness = Setup {
+        speculation: Speculation::Auto,
+        target: &[("drover-fake.step_us", 4000)],
+        ..Setup::default()
+    }
+    .load();
+    let mut request = say(ANSWER);
+    request.sampling.temperature = 0.0;
+    request.sampling.seed = Some(1);
+    let outcome = harness.ask(request);
+    assert_eq!(outcome.text, ANSWER);
+    assert!(outcome.finished().n_accepted > 0, "{outcome:?}");
+}

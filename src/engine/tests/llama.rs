@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use super::*;
 use crate::engine::backend::llama::Llama;
 use crate::engine::draft_model::{self, DraftModel};
-use crate::protocol::{Constraint, DraftParams};
+use crate::engine::spill::Spill;
+use crate::protocol::{Constraint, DraftParams, SpillFiles};
 
 #[expect(
     clippy::disallowed_methods,
@@ -81,7 +82,7 @@ const LIST: &str = "fn area(width: f64, height: f64) -> f64 {\n    width * heigh
 fn copying() -> GenerateParams {
     let mut request = params(&format!("{LIST}\n{LIST}\n{LIST}\nfn area(width"));
     request.sampling.temperature = 0.0;
-    request.n_predict = Some(48);
+    request.n_predict = Some(32);
     request
 }
 
@@ -100,7 +101,12 @@ fn guesses_change_no_greedy_answer_of_a_real_model() {
         let mut seeded = copying();
         seeded.sampling.temperature = 0.3;
         seeded.sampling.seed = Some(4);
-        for request in [copying(), constrained, seeded] {
+        // What concerns the window is in the first; the others take time.
+        let with_samplers = name.starts_with("smollm2").then_some([constrained, seeded]);
+        for request in [copying()]
+            .into_iter()
+            .chain(with_samplers.into_iter().flatten())
+        {
             let requests = [request];
             let (plain, steps) = answers(&path, Speculation::Off, &requests);
             assert_eq!(sum(&steps, |stats| stats.n_drafted), 0);
@@ -191,11 +197,11 @@ fn a_model_that_drafts_for_itself_guesses_right() {
     for name in ["smollm2-135m.gguf", "gemma3-270m.gguf"] {
         let Some(path) = path(name) else { return };
         // Longer than Gemma's window: the draft model must go back behind it.
-        let story =
-            "Once upon a time there was a fox who lived in a wood with a badger. ".repeat(36);
-        let mut request = params(&format!("{story}One day the"));
+        let n_sentences = if name.starts_with("gemma3") { 33 } else { 4 };
+        let story = "Once upon a time there was a fox who lived in a wood with a badger. ";
+        let mut request = params(&format!("{}One day the", story.repeat(n_sentences)));
         request.sampling.temperature = 0.0;
-        request.n_predict = Some(48);
+        request.n_predict = Some(24);
         let requests = [request];
         let (plain, steps) = answers(&path, Speculation::Off, &requests);
         let (guessed, fewer) = outcomes(drafted(&path, &path).unwrap(), &requests);
@@ -207,7 +213,7 @@ fn a_model_that_drafts_for_itself_guesses_right() {
             finished.n_accepted,
             finished.n_drafted,
         );
-        assert!(plain[0].finished().n_prompt > 512);
+        assert!(n_sentences < 10 || plain[0].finished().n_prompt > 512);
         assert_eq!(guessed[0].text, plain[0].text, "{name}");
         assert!(
             finished.n_accepted * 2 > finished.n_generated,
@@ -250,4 +256,81 @@ fn a_draft_model_of_another_vocabulary_is_refused() {
         refused.starts_with("their vocabularies differ: "),
         "{refused}"
     );
+}
+
+/// Prompts of 300 to 400 tokens, and their beginnings in common with nobody.
+fn stories() -> Vec<GenerateParams> {
+    let story = |name: &&str| {
+        let text = format!("{name} went to the market and bought bread, milk and a blue hat. ");
+        let mut request = params(&format!("{}Then {name}", text.repeat(20)));
+        request.sampling.temperature = 0.0;
+        request.n_predict = Some(8);
+        request
+    };
+    ["Anna", "Bertram", "Clara"].iter().map(story).collect()
+}
+
+#[test]
+fn a_state_of_a_real_model_comes_back_as_it_was() {
+    for name in ["smollm2-135m.gguf", "gemma3-270m.gguf"] {
+        let Some(path) = path(name) else { return };
+        let folder = tempfile::tempdir().unwrap();
+        let load = LoadParams {
+            spill: SpillParams {
+                memory_bytes: 0,
+                files: Some(SpillFiles {
+                    folder: folder.path().to_owned(),
+                    limit_bytes: 1 << 30,
+                }),
+            },
+            ..LoadParams {
+                n_slots: 2,
+                ..load(&path, Speculation::Off)
+            }
+        };
+        let start = || {
+            let backend = Llama::load(&load, &mut |_| ()).unwrap();
+            let spill = Spill::open(&load, !backend.is_windowed());
+            let mut harness = Harness::over(backend, &load);
+            harness.engine.spill_to(spill);
+            harness
+        };
+        let mut first = start();
+        let mut texts = Vec::new();
+        for mut request in stories() {
+            let id = first.submit(request.clone());
+            first.run_with(Harness::step_unchecked);
+            // The prompt goes on where the answer has ended.
+            let PromptPart::Text(text) = &mut request.prompt[0] else {
+                unreachable!()
+            };
+            text.push_str(&first.outcomes[&id].text);
+            texts.push((request.clone(), Vec::new()));
+        }
+        first
+            .engine
+            .close(std::time::Instant::now() + std::time::Duration::from_secs(60));
+        // The same prompts once with, once without what was kept.
+        let mut without = harness(&path, Speculation::Off);
+        let mut with = start();
+        for (request, answers) in &mut texts {
+            for harness in [&mut without, &mut with] {
+                let id = harness.submit(request.clone());
+                harness.run_with(Harness::step_unchecked);
+                answers.push(harness.outcomes.remove(&id).unwrap());
+            }
+            let [without, with] = &answers[..] else {
+                unreachable!()
+            };
+            assert_eq!(with.text, without.text, "{name}");
+            let finished = with.finished();
+            assert!(
+                finished.n_cached + 40 > finished.n_prompt,
+                "{name}: {finished:?}"
+            );
+            assert_eq!(without.finished().n_cached, 0, "{name}");
+        }
+        let restored: u32 = with.steps.iter().map(|stats| stats.n_restored).sum();
+        assert_eq!(restored, 3, "{name}");
+    }
 }

@@ -9,6 +9,7 @@ mod generate;
 mod llama;
 mod pool;
 mod speculate;
+mod spill;
 mod storm;
 
 use std::collections::HashMap;
@@ -19,7 +20,7 @@ use super::backend::fake::Fake;
 use super::core::Engine;
 use crate::protocol::{
     Command, Event, Exempt, Failure, Finished, GenerateParams, KvCacheType, LoadParams, Priority,
-    PromptPart, RequestId, SamplingParams, Speculation, StepStats, TokenLogprob,
+    PromptPart, RequestId, SamplingParams, Speculation, SpillParams, StepStats, TokenLogprob,
 };
 
 /// Steps after which a test gives up.
@@ -38,7 +39,7 @@ fn model(keys: &[(&str, u32)]) -> tempfile::NamedTempFile {
     file
 }
 
-fn load_params(path: &std::path::Path, n_ctx_pool: u32, n_slots: u32) -> LoadParams {
+pub(super) fn load_params(path: &std::path::Path, n_ctx_pool: u32, n_slots: u32) -> LoadParams {
     LoadParams {
         model_path: path.to_owned(),
         projector_paths: Vec::new(),
@@ -56,6 +57,7 @@ fn load_params(path: &std::path::Path, n_ctx_pool: u32, n_slots: u32) -> LoadPar
         speculation: Speculation::Off,
         draft: None,
         whole_window: false,
+        spill: SpillParams::default(),
     }
 }
 

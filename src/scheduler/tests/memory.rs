@@ -320,6 +320,7 @@ fn a_draft_model_that_is_not_used_takes_no_memory() {
     assert_eq!(placed(&off, &cpu_machine()), plain);
     let policy = placement::Policy {
         speculation: Speculation::Off,
+        spill: SpillParams::default(),
         ..policy()
     };
     let request = Request {

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 use super::*;
 use crate::device::Snapshot;
-use crate::protocol::DeviceInfo;
+use crate::protocol::{DeviceInfo, SpillParams};
 
 const GIB: u64 = 1 << 30;
 const MIB: u64 = 1 << 20;
@@ -79,5 +79,6 @@ fn policy() -> placement::Policy {
         kv_cache_type: crate::protocol::KvCacheType::F16,
         gpu_overhead: 0,
         speculation: Speculation::Auto,
+        spill: SpillParams::default(),
     }
 }

@@ -266,6 +266,30 @@ impl Backend for Fake {
     fn shift(&mut self, seq: SeqId, from: u32, delta: i32) {
         self.pool.shift(seq, from, delta);
     }
+
+    fn save(&self, seq: SeqId) -> Option<Vec<u8>> {
+        let tokens = self.pool.tokens(seq);
+        Some(
+            tokens
+                .iter()
+                .flat_map(|token| token.to_le_bytes())
+                .collect(),
+        )
+    }
+
+    fn load(&mut self, seq: SeqId, state: &[u8], n_tokens: u32) -> bool {
+        let tokens = state.as_chunks().0.iter();
+        let rows: Vec<Row> = tokens
+            .zip(0..)
+            .map(|(bytes, position)| Row {
+                token: Token::from_le_bytes(*bytes),
+                position,
+                seq,
+                output: false,
+            })
+            .collect();
+        rows.len() == n_tokens as usize && matches!(self.pool.extend(&rows), Ok(true))
+    }
 }
 
 /// Stands for the time that computing takes.

@@ -291,6 +291,30 @@ impl Context {
         // SAFETY: the memory belongs to the context; null is "nothing to move".
         unsafe { sys::llama_memory_seq_add(self.memory, seq, from, -1, delta) };
     }
+
+    /// Writes down the cells of a sequence.
+    pub(super) fn save(&self, seq: i32) -> Option<Vec<u8>> {
+        if self.memory.is_null() {
+            return None;
+        }
+        let ptr = self.ptr.as_ptr();
+        // SAFETY: the context is valid.
+        let size = unsafe { sys::llama_state_seq_get_size(ptr, seq) };
+        let mut state = vec![0; size];
+        // SAFETY: the buffer has the length given.
+        let written = unsafe { sys::llama_state_seq_get_data(ptr, state.as_mut_ptr(), size, seq) };
+        state.truncate(written);
+        (written > 0).then_some(state)
+    }
+
+    /// Reads into an empty sequence what `save` wrote down; false if llama.cpp refuses it.
+    pub(super) fn load(&mut self, seq: i32, state: &[u8]) -> bool {
+        // SAFETY: the buffer has the length given; llama.cpp reads no further.
+        let read = unsafe {
+            sys::llama_state_seq_set_data(self.ptr.as_ptr(), state.as_ptr(), state.len(), seq)
+        };
+        read == state.len()
+    }
 }
 
 impl Drop for Context {

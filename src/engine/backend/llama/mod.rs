@@ -332,6 +332,18 @@ impl Backend for Llama {
             self.context.shift(signed(seq), signed(from), delta);
         }
     }
+
+    fn save(&self, seq: SeqId) -> Option<Vec<u8>> {
+        self.context.save(signed(seq))
+    }
+
+    fn load(&mut self, seq: SeqId, state: &[u8], n_tokens: u32) -> bool {
+        self.context.load(signed(seq), state)
+            && self
+                .context
+                .positions(signed(seq))
+                .is_some_and(|(_, last)| last + 1 == n_tokens)
+    }
 }
 
 /// llama.cpp numbers positions and sequences with signed integers.

@@ -13,7 +13,9 @@ use llama_cpp_2::sampling::LlamaSampler;
 use serde_json::Value;
 
 use super::*;
-use crate::protocol::{Constraint, Exempt, KvCacheType, SamplingParams, Speculation, ThinkingTags};
+use crate::protocol::{
+    Constraint, Exempt, KvCacheType, SamplingParams, Speculation, SpillParams, ThinkingTags,
+};
 
 const SMOLLM2: &str = "smollm2-135m.gguf";
 const GEMMA3: &str = "gemma3-270m.gguf";
@@ -57,6 +59,7 @@ fn params(path: PathBuf) -> LoadParams {
         speculation: Speculation::Off,
         draft: None,
         whole_window: false,
+        spill: SpillParams::default(),
     }
 }
 

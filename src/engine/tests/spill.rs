@@ -1,0 +1,194 @@
+//! Beginnings that lost their slot: kept in memory or in files, and taken back.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use super::*;
+use crate::engine::spill::Spill;
+use crate::protocol::SpillFiles;
+
+const WINDOW: (&str, u32) = ("drover-fake.attention.sliding_window", 16);
+
+/// A harness whose engine keeps what these parameters say.
+fn harness(model: &Path, n_slots: u32, spill: SpillParams) -> Harness {
+    let params = LoadParams {
+        spill,
+        ..load_params(model, 4096, n_slots)
+    };
+    let mut harness = Harness::load(&params);
+    let can_cut = !harness.engine.backend.is_windowed();
+    harness.engine.spill_to(Spill::open(&params, can_cut));
+    harness
+}
+
+fn memory(n_bytes: u64) -> SpillParams {
+    SpillParams {
+        memory_bytes: n_bytes,
+        files: None,
+    }
+}
+
+fn files(folder: &Path) -> SpillParams {
+    SpillParams {
+        memory_bytes: 0,
+        files: Some(SpillFiles {
+            folder: folder.to_owned(),
+            limit_bytes: 1 << 20,
+        }),
+    }
+}
+
+/// The first turn of conversation `n`, of 261 tokens; it is answered with `n`.
+fn turn(n: usize) -> GenerateParams {
+    let text = format!("conversation {n} {}", "and so on ".repeat(30));
+    params(&format!("{}[[say {n}]]", &text[..252]))
+}
+
+/// Asks `n` again where its answer had ended, and returns how much of it was in a cache.
+fn go_on(harness: &mut Harness, n: usize) -> u32 {
+    let mut next = turn(n);
+    let PromptPart::Text(text) = &mut next.prompt[0] else {
+        unreachable!()
+    };
+    text.push_str(&format!("{n}<|eos|><|im_start|>user\nagain {n}<|im_end|>"));
+    let outcome = harness.ask(next);
+    assert_eq!(outcome.text, format!("again {n}"));
+    outcome.finished().n_cached
+}
+
+fn sum(harness: &Harness, of: impl Fn(&StepStats) -> u32) -> u32 {
+    harness.steps.iter().map(of).sum()
+}
+
+#[test]
+fn a_conversation_that_lost_its_slot_comes_back_from_memory() {
+    for keys in [&[][..], &[WINDOW]] {
+        let model = model(keys);
+        let mut harness = harness(model.path(), 2, memory(1 << 20));
+        let mut n_first = 0;
+        for n in 0..6 {
+            n_first = harness.ask(turn(n)).finished().n_prompt;
+        }
+        for n in 0..6 {
+            assert!(go_on(&mut harness, n) > n_first, "{keys:?} {n}");
+        }
+        assert!(sum(&harness, |stats| stats.n_spilled) >= 4);
+        assert!(sum(&harness, |stats| stats.n_restored) >= 4);
+    }
+}
+
+#[test]
+fn without_room_or_wish_nothing_is_kept() {
+    let model = model(&[]);
+    for n_bytes in [0, 500] {
+        let mut harness = harness(model.path(), 1, memory(n_bytes));
+        for n in 0..3 {
+            harness.ask(turn(n));
+        }
+        assert!(go_on(&mut harness, 0) < 20, "what all have in common");
+        assert_eq!(sum(&harness, |stats| stats.n_restored), 0);
+    }
+}
+
+#[test]
+fn a_head_that_is_kept_serves_prompts_that_part_from_it() {
+    let model = model(&[]);
+    let mut harness = harness(model.path(), 1, memory(1 << 20));
+    let head = "a system prompt that everybody has. ".repeat(8);
+    harness.ask(params(&format!("{head}[[say one]]")));
+    harness.ask(turn(0));
+    let outcome = harness.ask(params(&format!("{head}[[say two]]")));
+    assert_eq!(outcome.text, "two");
+    assert!(outcome.finished().n_cached as usize >= head.len());
+}
+
+#[test]
+fn the_next_runner_finds_what_the_last_one_had() {
+    for keys in [&[][..], &[WINDOW]] {
+        let model = model(keys);
+        let folder = tempfile::tempdir().unwrap();
+        let mut first = harness(model.path(), 2, files(folder.path()));
+        let n_first = first.ask(turn(1)).finished().n_prompt;
+        first.ask(turn(2));
+        first.engine.close(Instant::now() + Duration::from_secs(60));
+        let mut second = harness(model.path(), 2, files(folder.path()));
+        for n in [2, 1] {
+            assert!(go_on(&mut second, n) > n_first, "{keys:?}");
+        }
+        // Another model is no reader of these files, though its bytes are the same.
+        let other = super::model(keys);
+        let mut other = harness(other.path(), 2, files(folder.path()));
+        other.ask(turn(1));
+        assert_eq!(sum(&other, |stats| stats.n_restored), 0);
+    }
+}
+
+#[test]
+fn no_file_is_written_when_the_time_is_up() {
+    let model = model(&[]);
+    let folder = tempfile::tempdir().unwrap();
+    let mut harness = harness(model.path(), 1, files(folder.path()));
+    harness.ask(turn(1));
+    harness.engine.close(Instant::now());
+    assert_eq!(folder.path().read_dir().unwrap().count(), 0);
+}
+
+#[test]
+fn a_state_that_does_not_go_in_is_computed() {
+    let model = model(&[]);
+    let folder = tempfile::tempdir().unwrap();
+    let mut first = harness(model.path(), 1, files(folder.path()));
+    first.ask(turn(1));
+    first.engine.close(Instant::now() + Duration::from_secs(60));
+    let mut second = harness(model.path(), 2, files(folder.path()));
+    // Somebody runs, and what is left is less than the state needs.
+    let running = second.submit(params("wait [[repeat 40]]"));
+    for _ in 0..30 {
+        second.step();
+    }
+    let n_used = second.engine.backend.n_used();
+    second.engine.backend.shrink(4096 - n_used - 250);
+    let id = second.submit(turn(1));
+    second.run();
+    assert_eq!(second.outcomes[&running].text.len(), 40 * 5 - 1);
+    assert_eq!(second.outcomes[&id].failure, None);
+    assert_eq!(sum(&second, |stats| stats.n_restored), 0);
+}
+
+#[test]
+fn random_conversations_get_their_own_answers() {
+    for keys in [&[][..], &[WINDOW]] {
+        let model = model(keys);
+        let folder = tempfile::tempdir().unwrap();
+        let spill = SpillParams {
+            memory_bytes: 6000,
+            ..files(folder.path())
+        };
+        let mut random = fastrand::Rng::with_seed(5);
+        let mut harness = harness(model.path(), 3, spill);
+        let mut histories = vec![String::new(); 8];
+        for round in 0..60 {
+            let mut asked = Vec::new();
+            for _ in 0..random.usize(1..4) {
+                let n = random.usize(0..histories.len());
+                if asked.iter().any(|(other, _, _)| *other == n) {
+                    continue;
+                }
+                let history = &mut histories[n];
+                if history.len() > 900 {
+                    history.clear();
+                }
+                let question = format!("{n} in {round} {}", "on ".repeat(random.usize(0..80)));
+                let question = question.trim().to_owned();
+                history.push_str(&format!("<|im_start|>user\n{question}<|im_end|>"));
+                asked.push((n, question, harness.submit(params(history))));
+            }
+            harness.run();
+            for (n, question, id) in asked {
+                assert_eq!(harness.outcomes[&id].text, question);
+                histories[n].push_str(&format!("{question}<|im_end|>"));
+            }
+        }
+        assert!(sum(&harness, |stats| stats.n_restored) > 5, "{keys:?}");
+    }
+}
