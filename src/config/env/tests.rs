@@ -79,10 +79,31 @@ fn our_own_variables_are_strict_and_reported_together() {
         ("DROVER_GRACE", "soon"),
         ("DROVER_MAX_BODY", "0"),
         ("DROVER_SPECULATIVE", "perhaps"),
+        ("DROVER_SPILL_DISK", "much"),
         ("HOME", "/h"),
     ]);
     let ConfigError(mistakes) = error.unwrap_err();
-    assert_eq!(mistakes.len(), 3, "{mistakes:?}");
+    assert_eq!(mistakes.len(), 4, "{mistakes:?}");
+}
+
+#[test]
+fn sizes_may_have_a_unit() {
+    for (text, memory, disk) in [
+        ("0", Some(0), 0),
+        ("1048576", Some(1 << 20), 1 << 20),
+        ("2GiB", Some(2 << 30), 2 << 30),
+        ("3 MB", Some(3_000_000), 3_000_000),
+        ("auto", None, 0),
+        ("", None, 0),
+    ] {
+        let config = load_from(&[
+            ("DROVER_SPILL_MEMORY", text),
+            ("DROVER_SPILL_DISK", text),
+            ("HOME", "/h"),
+        ]);
+        let config = config.unwrap().config;
+        assert_eq!((config.spill_memory, config.spill_disk), (memory, disk));
+    }
 }
 
 #[test]

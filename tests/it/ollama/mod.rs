@@ -22,4 +22,5 @@ mod real;
 #[cfg(feature = "llama")]
 mod real_made;
 mod recorded;
+mod spill;
 mod stop;
