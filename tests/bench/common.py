@@ -36,7 +36,7 @@ class Daemon:
             "OLLAMA_KEEP_ALIVE": "-1",
         }
         # Only for another setting than the default one.
-        for name in ("DROVER_SPECULATIVE", "OLLAMA_KV_CACHE_TYPE"):
+        for name in ("DROVER_SPECULATIVE", "DROVER_SPILL_DISK", "DROVER_SPILL_MEMORY", "OLLAMA_KV_CACHE_TYPE"):
             if name in os.environ:
                 environment[name] = os.environ[name]
         self.log = open(pathlib.Path(self.folder.name) / "log", "wb")

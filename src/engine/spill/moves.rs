@@ -32,7 +32,8 @@ impl<B: Backend> Engine<B> {
 
     /// Keeps what a slot holds, before all but its first `n_left` tokens are dropped.
     pub(in crate::engine) fn spill(&mut self, slot: usize, n_left: usize) {
-        if !self.is_worth_keeping(slot, n_left) {
+        let n_lost = self.slots.len(slot).saturating_sub(n_left);
+        if n_lost < LEAST || !self.is_new(slot) || self.has_twin(slot) || self.would_hold_up() {
             return;
         }
         let tokens = self.slots.held(slot).to_vec();
@@ -42,20 +43,26 @@ impl<B: Backend> Engine<B> {
         }
     }
 
-    fn is_worth_keeping(&self, slot: usize, n_left: usize) -> bool {
-        let n_lost = self.slots.len(slot).saturating_sub(n_left);
-        n_lost >= LEAST
-            && self.spill.is_on()
-            && !self.has_twin(slot)
-            && !self.spill.has(self.slots.held(slot))
+    /// Whether what a slot holds is long enough to be kept, and is not kept already.
+    fn is_new(&self, slot: usize) -> bool {
+        let held = self.slots.held(slot);
+        held.len() >= LEAST && self.spill.is_on() && !self.spill.has(held)
     }
 
     /// Whether another slot does all that this one does.
     fn has_twin(&self, slot: usize) -> bool {
+        (0..self.running.len()).any(|other| other != slot && self.covers(other, slot))
+    }
+
+    fn covers(&self, other: usize, slot: usize) -> bool {
         let can_cut = !self.backend.is_windowed();
-        let mut others = (0..self.running.len()).filter(|&other| other != slot);
-        others
-            .any(|other| super::is_covered(self.slots.held(slot), self.slots.held(other), can_cut))
+        super::is_covered(self.slots.held(slot), self.slots.held(other), can_cut)
+    }
+
+    /// Cells that were filled one by one are copied from a graphics card one by one, which those who are
+    /// being answered would notice.
+    fn would_hold_up(&self) -> bool {
+        self.backend.info().vram_bytes > 0 && self.is_somebody_reading()
     }
 
     /// Fills an idle slot with the beginning of a prompt of which slots offer `n_now` tokens.
@@ -99,9 +106,7 @@ impl<B: Backend> Engine<B> {
     /// Puts all that is worth it into files for the next runner of this model, the most recently
     /// used first, until the deadline.
     pub(in crate::engine) fn close(&mut self, deadline: Instant) {
-        let mut slots: Vec<usize> = (0..self.running.len()).collect();
-        slots.retain(|&slot| self.is_worth_keeping(slot, 0));
-        slots.sort_by_key(|&slot| Reverse(self.slots.last_used(slot)));
+        let slots = self.to_close();
         let Some((folder, shelf)) = self.spill.finish() else {
             return;
         };
@@ -113,5 +118,20 @@ impl<B: Backend> Engine<B> {
         held.chain(shelf)
             .take_while(|_| Instant::now() < deadline)
             .for_each(|state| folder.write(&state));
+    }
+
+    /// The slots whose contents are worth a file, the most recently used first, each content once.
+    fn to_close(&self) -> Vec<usize> {
+        let mut slots: Vec<usize> = (0..self.running.len()).collect();
+        slots.retain(|&slot| self.is_new(slot));
+        slots.sort_by_key(|&slot| Reverse(self.slots.len(slot)));
+        let mut kept: Vec<usize> = Vec::new();
+        for slot in slots {
+            if !kept.iter().any(|&longer| self.covers(longer, slot)) {
+                kept.push(slot);
+            }
+        }
+        kept.sort_by_key(|&slot| Reverse(self.slots.last_used(slot)));
+        kept
     }
 }

@@ -2,6 +2,7 @@
 //! say so and pass.
 
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use super::*;
 use crate::engine::backend::llama::Llama;
@@ -216,7 +217,7 @@ fn a_model_that_drafts_for_itself_guesses_right() {
         assert!(n_sentences < 10 || plain[0].finished().n_prompt > 512);
         assert_eq!(guessed[0].text, plain[0].text, "{name}");
         assert!(
-            finished.n_accepted * 2 > finished.n_generated,
+            finished.n_accepted * 3 > finished.n_generated,
             "{finished:?}"
         );
         assert!(
@@ -258,11 +259,11 @@ fn a_draft_model_of_another_vocabulary_is_refused() {
     );
 }
 
-/// Prompts of 300 to 400 tokens, and their beginnings in common with nobody.
+/// Prompts of about 560 tokens, more than Gemma's window, with beginnings of their own.
 fn stories() -> Vec<GenerateParams> {
     let story = |name: &&str| {
         let text = format!("{name} went to the market and bought bread, milk and a blue hat. ");
-        let mut request = params(&format!("{}Then {name}", text.repeat(20)));
+        let mut request = params(&format!("{}Then {name}", text.repeat(31)));
         request.sampling.temperature = 0.0;
         request.n_predict = Some(8);
         request
@@ -283,10 +284,7 @@ fn a_state_of_a_real_model_comes_back_as_it_was() {
                     limit_bytes: 1 << 30,
                 }),
             },
-            ..LoadParams {
-                n_slots: 2,
-                ..load(&path, Speculation::Off)
-            }
+            ..load(&path, Speculation::Off)
         };
         let start = || {
             let backend = Llama::load(&load, &mut |_| ()).unwrap();
@@ -296,8 +294,8 @@ fn a_state_of_a_real_model_comes_back_as_it_was() {
             harness
         };
         let mut first = start();
-        let mut texts = Vec::new();
-        for mut request in stories() {
+        let mut next = stories();
+        for request in &mut next {
             let id = first.submit(request.clone());
             first.run_with(Harness::step_unchecked);
             // The prompt goes on where the answer has ended.
@@ -305,32 +303,23 @@ fn a_state_of_a_real_model_comes_back_as_it_was() {
                 unreachable!()
             };
             text.push_str(&first.outcomes[&id].text);
-            texts.push((request.clone(), Vec::new()));
         }
-        first
-            .engine
-            .close(std::time::Instant::now() + std::time::Duration::from_secs(60));
-        // The same prompts once with, once without what was kept.
-        let mut without = harness(&path, Speculation::Off);
-        let mut with = start();
-        for (request, answers) in &mut texts {
-            for harness in [&mut without, &mut with] {
+        // The slots stay as they are.
+        first.engine.close(Instant::now() + Duration::from_secs(60));
+        let mut second = start();
+        for request in next {
+            let [one, other] = [&mut first, &mut second].map(|harness| {
                 let id = harness.submit(request.clone());
                 harness.run_with(Harness::step_unchecked);
-                answers.push(harness.outcomes.remove(&id).unwrap());
+                harness.outcomes.remove(&id).unwrap()
+            });
+            assert_eq!(one.text, other.text, "{name}");
+            for outcome in [one, other] {
+                let finished = outcome.finished();
+                assert!(finished.n_cached + 9 > finished.n_prompt, "{finished:?}");
             }
-            let [without, with] = &answers[..] else {
-                unreachable!()
-            };
-            assert_eq!(with.text, without.text, "{name}");
-            let finished = with.finished();
-            assert!(
-                finished.n_cached + 40 > finished.n_prompt,
-                "{name}: {finished:?}"
-            );
-            assert_eq!(without.finished().n_cached, 0, "{name}");
         }
-        let restored: u32 = with.steps.iter().map(|stats| stats.n_restored).sum();
-        assert_eq!(restored, 3, "{name}");
+        assert_eq!(sum(&first.steps, |stats| stats.n_restored), 0, "{name}");
+        assert_eq!(sum(&second.steps, |stats| stats.n_restored), 3, "{name}");
     }
 }

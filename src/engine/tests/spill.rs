@@ -124,6 +124,26 @@ fn the_next_runner_finds_what_the_last_one_had() {
 }
 
 #[test]
+fn what_two_slots_hold_is_written_once() {
+    for keys in [&[][..], &[WINDOW]] {
+        let model = model(keys);
+        let folder = tempfile::tempdir().unwrap();
+        let mut harness = harness(model.path(), 2, files(folder.path()));
+        let ids = [1, 1].map(|n| harness.submit(turn(n)));
+        harness.run();
+        assert_eq!(
+            harness.outcomes[&ids[0]].text,
+            harness.outcomes[&ids[1]].text
+        );
+        assert_eq!(harness.engine.slots.held(0), harness.engine.slots.held(1));
+        harness
+            .engine
+            .close(Instant::now() + Duration::from_secs(60));
+        assert_eq!(folder.path().read_dir().unwrap().count(), 1, "{keys:?}");
+    }
+}
+
+#[test]
 fn no_file_is_written_when_the_time_is_up() {
     let model = model(&[]);
     let folder = tempfile::tempdir().unwrap();
