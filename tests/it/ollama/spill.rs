@@ -1,6 +1,7 @@
 //! Prompts whose place in the KV cache was needed: they come back without being computed again.
 
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 
 use serde_json::json;
 
@@ -37,33 +38,30 @@ async fn conversations_take_turns_in_one_slot() {
 }
 
 #[tokio::test]
-async fn a_prompt_outlives_its_runner() {
-    let state = tempfile::tempdir().unwrap();
-    let server = TestServer::builder()
-        .env("DROVER_STATE_DIR", state.path().to_str().unwrap())
-        .env("DROVER_SPILL_DISK", "100MB")
-        .start()
-        .await;
+async fn a_prompt_outlives_its_runner_and_the_daemon() {
+    let start = || TestServer::builder().env("DROVER_SPILL_DISK", "100MB");
+    let server = start().start().await;
     server.fake_model("tiny").await;
     ask(&server, "first").await;
     let unload = json!({"model": "tiny", "keep_alive": 0, "stream": false});
     server.post("/api/generate", &unload).await.ok();
-    server
-        .log
-        .wait_for("the end of the runner", |line| {
-            line.contains("runner stopped").then_some(())
-        })
-        .await;
-    let folder = state.path().join("prompts");
-    let mode = |path: &std::path::Path| path.metadata().unwrap().permissions().mode() & 0o777;
+    server.no_runners().await;
+    let folder = server.root().join("state/prompts");
+    let mode = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o777;
     assert_eq!(mode(&folder), 0o700);
-    let files: Vec<_> = folder
-        .read_dir()
+    let files: Vec<_> = fs_err::read_dir(&folder)
         .unwrap()
-        .map(|f| f.unwrap().path())
+        .map(|file| file.unwrap().path())
         .collect();
     assert_eq!(files.len(), 1);
     assert_eq!(mode(&files[0]), 0o600);
     ask(&server, "first").await;
     assert_eq!(count(&server, "restored").await, 1.0);
+
+    ask(&server, "other").await;
+    let server = start().root(server.stopped().await).start().await;
+    for word in ["other", "first"] {
+        ask(&server, word).await;
+    }
+    assert_eq!(count(&server, "restored").await, 2.0);
 }

@@ -1,7 +1,11 @@
 //! Against real, small models, which `DROVER_TEST_MODELS` names the folder of; without it these
 //! tests say so and pass.
 
+mod cache;
+mod constraints;
+mod embeddings;
 mod options;
+mod sampling;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -114,6 +118,11 @@ fn generate(llama: &mut Llama, seq: SeqId, prompt: &str, spec: &Spec, n: usize) 
     }
     assert!(llama.remove(seq, 0, None));
     out
+}
+
+fn cosine(a: &[f32], b: &[f32]) -> f32 {
+    let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f32>();
+    dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()
 }
 
 fn text(llama: &Llama, tokens: &[Token]) -> String {
@@ -324,78 +333,6 @@ fn eight_sequences_share_a_batch() {
 }
 
 #[test]
-fn a_copied_prefix_gives_the_logits_of_the_original() {
-    let _one = one_at_a_time();
-    for name in [SMOLLM2, GEMMA3] {
-        let Some(path) = model(name) else { return };
-        let mut llama = load(&params(path));
-        let tokens = llama.tokenize(STORY, true, true).unwrap();
-        let (next, prefix) = tokens.split_last().unwrap();
-        feed(&mut llama, 0, 0, prefix);
-        llama.copy(0, 1, u32::try_from(prefix.len()).unwrap());
-        let at = feed(&mut llama, 0, prefix.len(), &[*next]);
-        let original = llama.logits(at).unwrap().to_vec();
-        assert!(llama.remove(0, u32::try_from(prefix.len()).unwrap(), None));
-        let at = feed(&mut llama, 1, prefix.len(), &[*next]);
-        assert_eq!(llama.logits(at).unwrap(), original, "{name}");
-    }
-}
-
-#[test]
-fn a_sliding_window_is_cut_back_only_while_it_is_whole() {
-    let _one = one_at_a_time();
-    let Some(path) = model(GEMMA3) else { return };
-    let mut short = params(path);
-    short.n_slots = 1;
-    let mut llama = load(&short);
-    assert!(!llama.info().can_shift);
-    let word = llama.tokenize(" and", false, false).unwrap()[0];
-    feed(&mut llama, 0, 0, &[word; 100]);
-    assert!(llama.remove(0, 40, None));
-    feed(&mut llama, 0, 40, &[word; 860]);
-    assert!(!llama.remove(0, 100, None), "the window before 100 is gone");
-    assert!(!llama.remove(0, 890, Some(895)), "a gap cannot be closed");
-    assert!(llama.remove(0, 890, None), "the window before 890 is whole");
-    feed(&mut llama, 0, 890, &[word]);
-    assert!(llama.remove(0, 0, None));
-    feed(&mut llama, 0, 0, &[word; 10]);
-}
-
-#[test]
-fn old_tokens_can_be_shifted_out() {
-    let _one = one_at_a_time();
-    let Some(path) = model(SMOLLM2) else { return };
-    let mut llama = load(&params(path));
-    let tokens = llama.tokenize(STORY, true, true).unwrap();
-    feed(&mut llama, 0, 0, &tokens);
-    assert!(llama.remove(0, 2, Some(5)));
-    llama.shift(0, 5, -3);
-    let row = feed(&mut llama, 0, tokens.len() - 3, &tokens[..1]);
-    assert!(
-        llama
-            .logits(row)
-            .unwrap()
-            .iter()
-            .all(|logit| logit.is_finite())
-    );
-}
-
-#[test]
-fn a_full_pool_says_so_and_changes_nothing() {
-    let _one = one_at_a_time();
-    let Some(path) = model(SMOLLM2) else { return };
-    let mut small = params(path);
-    small.n_ctx_pool = 256;
-    let mut llama = load(&small);
-    let word = llama.tokenize(" and", false, false).unwrap()[0];
-    feed(&mut llama, 0, 0, &[word; 256]);
-    assert_eq!(llama.decode(&[row(1, 0, word, true)]), Ok(Decoded::NoSpace));
-    assert!(llama.logits(0).is_none());
-    assert!(llama.remove(0, 250, None));
-    assert_eq!(llama.decode(&[row(1, 0, word, true)]), Ok(Decoded::Done));
-}
-
-#[test]
 fn rows_that_cannot_be_are_errors() {
     let _one = one_at_a_time();
     let Some(path) = model(SMOLLM2) else { return };
@@ -414,260 +351,6 @@ fn rows_that_cannot_be_are_errors() {
     let mut sampler = Spec::greedy().sampler(&llama, &[]).unwrap();
     let sampler = &mut sampler;
     assert!(llama.sample(&mut [Pick { row: 0, sampler }])[0].is_err());
-}
-
-#[test]
-fn a_chat_model_gives_embeddings_and_goes_on_generating() {
-    let _one = one_at_a_time();
-    let Some(path) = model(SMOLLM2) else { return };
-    let mut llama = load(&params(path));
-    let before = generate(&mut llama, 0, STORY, &Spec::greedy(), 8);
-    let texts = [
-        "The cat sleeps on the sofa",
-        "A kitten naps on the couch",
-        "def f(x): return x",
-    ];
-    let mut rows = Vec::new();
-    let mut last = Vec::new();
-    for (seq, text) in (0..).zip(texts) {
-        let tokens = llama.tokenize(text, true, false).unwrap();
-        let end = tokens.len() - 1;
-        rows.extend(
-            (0..)
-                .zip(tokens)
-                .map(|(at, token)| row(seq, at, token, at == end)),
-        );
-        last.push(rows.len() - 1);
-    }
-    assert_eq!(llama.decode_embeddings(&rows), Ok(Decoded::Done));
-    let vectors = (0..)
-        .zip(&last)
-        .map(|(seq, row)| llama.embedding(seq, *row).unwrap());
-    let vectors: Vec<_> = vectors.collect();
-    assert!(vectors.iter().all(|vector| vector.len() == 576));
-    assert!(cosine(&vectors[0], &vectors[1]) > cosine(&vectors[0], &vectors[2]));
-    assert!(llama.embedding(0, 0).is_none(), "not an output");
-    assert!(llama.logits(last[0]).is_some());
-    for seq in 0..3 {
-        assert!(llama.remove(seq, 0, None));
-    }
-    assert_eq!(generate(&mut llama, 0, STORY, &Spec::greedy(), 8), before);
-    assert!(llama.embedding(0, 0).is_none(), "not asked for");
-}
-
-#[test]
-fn a_context_for_embeddings_gives_the_same_vectors() {
-    let _one = one_at_a_time();
-    let Some(path) = model(SMOLLM2) else { return };
-    let mut vectors = Vec::new();
-    for embedding in [false, true] {
-        let mut params = params(path.clone());
-        params.embedding = embedding;
-        let mut llama = load(&params);
-        let tokens = llama
-            .tokenize("The cat sleeps on the sofa", true, false)
-            .unwrap();
-        let end = tokens.len() - 1;
-        let rows = (0..)
-            .zip(tokens)
-            .map(|(at, token)| row(2, at, token, at == end));
-        assert_eq!(
-            llama.decode_embeddings(&rows.collect::<Vec<_>>()),
-            Ok(Decoded::Done)
-        );
-        vectors.push(llama.embedding(2, end).unwrap());
-    }
-    assert!(cosine(&vectors[0], &vectors[1]) > 0.99);
-}
-
-fn cosine(a: &[f32], b: &[f32]) -> f32 {
-    let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f32>();
-    dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()
-}
-
-#[test]
-fn a_seed_fixes_the_result() {
-    let _one = one_at_a_time();
-    let Some(path) = model(SMOLLM2) else { return };
-    let mut llama = load(&params(path));
-    let mut run = |spec: &Spec| generate(&mut llama, 0, STORY, spec, 16);
-    let first = run(&Spec::seeded(7));
-    assert_eq!(run(&Spec::seeded(7)), first);
-    assert_ne!(run(&Spec::seeded(8)), first);
-    let mut random = Spec::seeded(0);
-    random.params.seed = None;
-    assert_ne!(run(&random), run(&random));
-}
-
-#[test]
-fn rows_sampled_in_parallel_get_what_they_would_get_alone() {
-    let _one = one_at_a_time();
-    let Some(path) = model(SMOLLM2) else { return };
-    let mut llama = load(&params(path));
-    let rows: Vec<_> = (0..6)
-        .map(|seq| row(seq, 0, 100 + 7 * i32::try_from(seq).unwrap(), true))
-        .collect();
-    assert_eq!(llama.decode(&rows), Ok(Decoded::Done));
-    let samplers = |llama: &Llama| -> Vec<_> {
-        (0..6)
-            .map(|seed| Spec::seeded(seed).sampler(llama, &[]).unwrap())
-            .collect()
-    };
-    let mut alone = samplers(&llama);
-    let picks = (0..)
-        .zip(&mut alone)
-        .map(|(row, sampler)| Pick { row, sampler });
-    let one_by_one: Vec<_> = picks
-        .map(|pick| llama.sample(&mut [pick]).remove(0))
-        .collect();
-    let mut together = samplers(&llama);
-    let picks = (0..)
-        .zip(&mut together)
-        .map(|(row, sampler)| Pick { row, sampler });
-    assert_eq!(llama.sample(&mut picks.collect::<Vec<_>>()), one_by_one);
-}
-
-#[test]
-fn penalties_see_the_prompt_and_options_out_of_range_are_refused() {
-    let _one = one_at_a_time();
-    let Some(path) = model(SMOLLM2) else { return };
-    let mut llama = load(&params(path));
-    let plain = generate(&mut llama, 0, STORY, &Spec::greedy(), 1);
-    let mut spec = Spec::greedy();
-    spec.params.presence_penalty = 100.0;
-    spec.params.repeat_last_n = -1;
-    let prompt = llama.tokenize(STORY, true, true).unwrap();
-    let row = feed(&mut llama, 0, 0, &prompt);
-    let pick = |llama: &mut Llama, seen: &[Token], spec: &Spec| {
-        let mut sampler = spec.sampler(llama, seen).unwrap();
-        let sampler = &mut sampler;
-        llama
-            .sample(&mut [Pick { row, sampler }])
-            .remove(0)
-            .unwrap()
-    };
-    assert_ne!(pick(&mut llama, &plain, &spec), plain[0]);
-    assert_eq!(pick(&mut llama, &[], &spec), plain[0]);
-    // Out of the window again.
-    spec.params.repeat_last_n = 2;
-    assert_eq!(pick(&mut llama, &[plain[0], 1, 2], &spec), plain[0]);
-    let mut only_one = Spec::seeded(1);
-    only_one.params.top_k = 1;
-    assert_eq!(pick(&mut llama, &[], &only_one), plain[0]);
-    for bad in [0.0, -1.0, f32::NAN, f32::INFINITY] {
-        spec.params.repeat_penalty = bad;
-        assert!(spec.sampler(&llama, &[]).is_err(), "{bad}");
-    }
-}
-
-#[test]
-fn constrained_output_is_json_of_the_schema() {
-    let _one = one_at_a_time();
-    let Some(path) = model(SMOLLM2) else { return };
-    let mut llama = load(&params(path));
-    let ask = "<|im_start|>user\nAnswer with {\"ok\": true} and nothing else.<|im_end|>\n\
-               <|im_start|>assistant\n";
-    let mut run = |constraint: Constraint, seed| {
-        let mut spec = Spec::seeded(seed);
-        spec.params.temperature = 0.7;
-        spec.constraint = Some(constraint);
-        let tokens = generate(&mut llama, 0, ask, &spec, 200);
-        let answer = text(&llama, &tokens);
-        println!("{} {answer:?}", tokens.len());
-        (tokens.len() < 200).then(|| serde_json::from_str::<Value>(&answer).unwrap())
-    };
-    let objects: Vec<_> = (0..4)
-        .filter_map(|seed| run(Constraint::JsonObject, seed))
-        .collect();
-    // Not every one is complete after 200 tokens, but most are.
-    assert!(
-        objects.len() >= 2 && objects.iter().all(Value::is_object),
-        "{objects:?}"
-    );
-    let schema = r#"{"type":"object","properties":{
-        "name":{"type":"string","maxLength":20},"kind":{"enum":["city","river"]},
-        "people":{"type":"integer","minimum":0,"maximum":999}},
-        "required":["name","kind","people"],"additionalProperties":false}"#;
-    for seed in 0..4 {
-        let answer = run(Constraint::JsonSchema(schema.to_owned()), seed).unwrap();
-        assert!(
-            answer["kind"] == "city" || answer["kind"] == "river",
-            "{answer}"
-        );
-        assert!(answer["people"].as_u64().unwrap() < 1000, "{answer}");
-        assert_eq!(answer.as_object().unwrap().len(), 3, "{answer}");
-    }
-}
-
-#[test]
-fn a_constraint_holds_from_where_thinking_ends() {
-    let _one = one_at_a_time();
-    let Some(path) = model(SMOLLM2) else { return };
-    let mut llama = load(&params(path));
-    let ask = "<|im_start|>user\nWhere do fish live?<|im_end|>\n<|im_start|>assistant\n";
-    let mut spec = Spec::greedy();
-    spec.constraint = Some(Constraint::JsonSchema(
-        r#"{"type":"object","properties":{"sea":{"type":"boolean"}},"required":["sea"],
-            "additionalProperties":false}"#
-            .to_owned(),
-    ));
-    for (open, is_free) in [("", true), ("<think>", false)] {
-        spec.exempt.thinking = Some(ThinkingTags {
-            open: open.to_owned(),
-            close: ".".to_owned(),
-            ..ThinkingTags::default()
-        });
-        let tokens = generate(&mut llama, 0, ask, &spec, 200);
-        let answer = text(&llama, &tokens);
-        let (free, json) = match is_free {
-            true => answer.split_once('.').unwrap(),
-            false => ("", answer.as_str()),
-        };
-        assert_eq!(!free.is_empty(), is_free, "{answer}");
-        let json: Value = serde_json::from_str(json).unwrap();
-        assert!(json["sea"].is_boolean(), "{answer}");
-    }
-}
-
-#[test]
-fn a_constraint_leaves_tool_calls_alone() {
-    let _one = one_at_a_time();
-    let Some(path) = model(SMOLLM2) else { return };
-    let mut llama = load(&params(path));
-    let ask = "<|im_start|>user\nWhere do fish live?<|im_end|>\n<|im_start|>assistant\n";
-    let mut spec = Spec::greedy();
-    let tokens = generate(&mut llama, 0, ask, &spec, 12);
-    let free = text(&llama, &tokens);
-    spec.constraint = Some(Constraint::JsonObject);
-    spec.exempt.call = Some(free.chars().take(3).collect());
-    let tokens = generate(&mut llama, 0, ask, &spec, 12);
-    assert_eq!(text(&llama, &tokens), free);
-    spec.exempt.call = Some("<tool_call>".to_owned());
-    let tokens = generate(&mut llama, 0, ask, &spec, 12);
-    assert!(text(&llama, &tokens).starts_with('{'));
-}
-
-#[test]
-fn a_schema_that_cannot_be_used_is_an_error() {
-    let _one = one_at_a_time();
-    let Some(path) = model(SMOLLM2) else { return };
-    let llama = load(&params(path));
-    for bad in [
-        "{",
-        "[]",
-        r#"{"type":"nonsense"}"#,
-        r##"{"$ref":"#/nowhere"}"##,
-    ] {
-        let mut spec = Spec::greedy();
-        spec.constraint = Some(Constraint::JsonSchema(bad.to_owned()));
-        let error = spec.sampler(&llama, &[]).err().unwrap();
-        assert!(
-            error
-                .to_string()
-                .starts_with("failed to convert JSON schema"),
-            "{error}"
-        );
-    }
 }
 
 #[test]
