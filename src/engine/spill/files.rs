@@ -177,7 +177,8 @@ impl Folder {
             .join(format!("{}-{}.{ENDING}", self.model, short(hash)))
     }
 
-    /// This model's files, with their tokens; those that are none are left alone.
+    /// This model's files, with their tokens; those that are none, or are removed just now, are left
+    /// alone.
     fn known(&self) -> io::Result<Vec<Known>> {
         let mut known = Vec::new();
         for entry in fs::read_dir(&self.path)? {
@@ -185,9 +186,8 @@ impl Folder {
             let name = path.file_name().unwrap_or_default().to_string_lossy();
             if name.starts_with(&self.model)
                 && name.ends_with(ENDING)
-                && let Ok(tokens) = head(&mut fs::File::open(&path)?)
+                && let Ok((_, tokens)) = fs::File::open(&path).and_then(|mut file| head(&mut file))
             {
-                let tokens = tokens.1;
                 known.push(Known { tokens, path });
             }
         }
