@@ -87,7 +87,7 @@ impl Reader<'_> {
                 .and_then(|text| values::tri_state(&text)),
             kv_cache_type: self.kv_cache_type(),
             speculative: self.speculative(),
-            spill_memory: self.own_size("DROVER_SPILL_MEMORY"),
+            spill_memory: self.spill_memory(),
             spill_disk: self.own_size("DROVER_SPILL_DISK").unwrap_or(0),
             gpu_overhead: self.number("OLLAMA_GPU_OVERHEAD", 0),
             go_template: self
@@ -282,9 +282,17 @@ impl Reader<'_> {
         )
     }
 
-    /// A number of bytes, with or without a unit; `None` for `auto` and where nothing is said.
+    fn spill_memory(&mut self) -> Option<u64> {
+        const NAME: &str = "DROVER_SPILL_MEMORY";
+        if self.text(NAME).is_some_and(|text| text == "auto") {
+            return None;
+        }
+        self.own_size(NAME)
+    }
+
+    /// A number of bytes, with or without a unit; `None` where nothing is said.
     fn own_size(&mut self, name: &'static str) -> Option<u64> {
-        let text = self.text(name).filter(|text| text != "auto")?;
+        let text = self.text(name)?;
         let size = text.parse::<ByteSize>();
         if size.is_err() {
             self.mistakes
@@ -294,18 +302,13 @@ impl Reader<'_> {
     }
 
     fn own_bytes(&mut self, name: &'static str, default: usize) -> usize {
-        let Some(text) = self.text(name) else {
-            return default;
-        };
-        let bytes = values::unsigned(&text).ok().flatten();
-        match bytes
-            .and_then(|bytes| usize::try_from(bytes).ok())
-            .filter(|&bytes| bytes > 0)
-        {
-            Some(bytes) => bytes,
-            None => {
-                self.mistakes
-                    .push(format!("{name}: `{text}` is no number of bytes"));
+        match self.own_size(name).map(usize::try_from) {
+            None => default,
+            Some(Ok(bytes)) if bytes > 0 => bytes,
+            Some(_) => {
+                self.mistakes.push(format!(
+                    "{name} must be more than 0, and less than the memory"
+                ));
                 default
             }
         }

@@ -93,7 +93,6 @@ fn sizes_may_have_a_unit() {
         ("1048576", Some(1 << 20), 1 << 20),
         ("2GiB", Some(2 << 30), 2 << 30),
         ("3 MB", Some(3_000_000), 3_000_000),
-        ("auto", None, 0),
         ("", None, 0),
     ] {
         let config = load_from(&[
@@ -104,6 +103,13 @@ fn sizes_may_have_a_unit() {
         let config = config.unwrap().config;
         assert_eq!((config.spill_memory, config.spill_disk), (memory, disk));
     }
+    let auto = |name| load_from(&[(name, "auto"), ("HOME", "/h")]);
+    assert_eq!(
+        auto("DROVER_SPILL_MEMORY").unwrap().config.spill_memory,
+        None
+    );
+    // Off is the default, and nothing else would be meant by it.
+    assert!(auto("DROVER_SPILL_DISK").is_err());
 }
 
 #[test]

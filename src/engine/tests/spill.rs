@@ -56,6 +56,21 @@ fn go_on(harness: &mut Harness, n: usize) -> u32 {
     outcome.finished().n_cached
 }
 
+/// A runner of this model that has answered these turns and has ended.
+fn ended(model: &Path, n_slots: u32, folder: &Path, turns: &[usize]) -> Harness {
+    let mut harness = harness(model, n_slots, files(folder));
+    for &n in turns {
+        harness.ask(turn(n));
+    }
+    close(&mut harness);
+    harness
+}
+
+fn close(harness: &mut Harness) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    harness.engine.close(deadline);
+}
+
 fn sum(harness: &Harness, of: impl Fn(&StepStats) -> u32) -> u32 {
     harness.steps.iter().map(of).sum()
 }
@@ -107,10 +122,8 @@ fn the_next_runner_finds_what_the_last_one_had() {
     for keys in [&[][..], &[WINDOW]] {
         let model = model(keys);
         let folder = tempfile::tempdir().unwrap();
-        let mut first = harness(model.path(), 2, files(folder.path()));
-        let n_first = first.ask(turn(1)).finished().n_prompt;
-        first.ask(turn(2));
-        first.engine.close(Instant::now() + Duration::from_secs(60));
+        let first = ended(model.path(), 2, folder.path(), &[1, 2]);
+        let n_first = first.outcomes[&1].finished().n_prompt;
         let mut second = harness(model.path(), 2, files(folder.path()));
         for n in [2, 1] {
             assert!(go_on(&mut second, n) > n_first, "{keys:?}");
@@ -136,9 +149,7 @@ fn what_two_slots_hold_is_written_once() {
             harness.outcomes[&ids[1]].text
         );
         assert_eq!(harness.engine.slots.held(0), harness.engine.slots.held(1));
-        harness
-            .engine
-            .close(Instant::now() + Duration::from_secs(60));
+        close(&mut harness);
         assert_eq!(folder.path().read_dir().unwrap().count(), 1, "{keys:?}");
     }
 }
@@ -157,9 +168,8 @@ fn no_file_is_written_when_the_time_is_up() {
 fn a_state_that_does_not_go_in_is_computed() {
     let model = model(&[]);
     let folder = tempfile::tempdir().unwrap();
-    let mut first = harness(model.path(), 1, files(folder.path()));
-    first.ask(turn(1));
-    first.engine.close(Instant::now() + Duration::from_secs(60));
+    let first = ended(model.path(), 1, folder.path(), &[1]);
+    let kept = first.engine.slots.held(0);
     let mut second = harness(model.path(), 2, files(folder.path()));
     // Somebody runs, and what is left is less than the state needs.
     let running = second.submit(params("wait [[repeat 40]]"));
@@ -169,7 +179,9 @@ fn a_state_that_does_not_go_in_is_computed() {
     let n_used = second.engine.backend.n_used();
     second.engine.backend.shrink(4096 - n_used - 250);
     let id = second.submit(turn(1));
+    assert!(second.engine.spill.has(kept));
     second.run();
+    assert!(!second.engine.spill.has(kept), "it was tried and given up");
     assert_eq!(second.outcomes[&running].text.len(), 40 * 5 - 1);
     assert_eq!(second.outcomes[&id].failure, None);
     assert_eq!(sum(&second, |stats| stats.n_restored), 0);

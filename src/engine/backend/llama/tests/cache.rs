@@ -2,13 +2,20 @@
 
 use super::*;
 
+/// A model, and a text in its tokens.
+fn story(name: &str) -> Option<(Llama, Vec<Token>)> {
+    let llama = load(&params(model(name)?));
+    let tokens = llama.tokenize(STORY, true, true).unwrap();
+    Some((llama, tokens))
+}
+
 #[test]
 fn a_copied_prefix_gives_the_logits_of_the_original() {
     let _one = one_at_a_time();
     for name in [SMOLLM2, GEMMA3] {
-        let Some(path) = model(name) else { return };
-        let mut llama = load(&params(path));
-        let tokens = llama.tokenize(STORY, true, true).unwrap();
+        let Some((mut llama, tokens)) = story(name) else {
+            return;
+        };
         let (next, prefix) = tokens.split_last().unwrap();
         feed(&mut llama, 0, 0, prefix);
         llama.copy(0, 1, u32::try_from(prefix.len()).unwrap());
@@ -43,9 +50,9 @@ fn a_sliding_window_is_cut_back_only_while_it_is_whole() {
 #[test]
 fn old_tokens_can_be_shifted_out() {
     let _one = one_at_a_time();
-    let Some(path) = model(SMOLLM2) else { return };
-    let mut llama = load(&params(path));
-    let tokens = llama.tokenize(STORY, true, true).unwrap();
+    let Some((mut llama, tokens)) = story(SMOLLM2) else {
+        return;
+    };
     feed(&mut llama, 0, 0, &tokens);
     assert!(llama.remove(0, 2, Some(5)));
     llama.shift(0, 5, -3);
@@ -78,9 +85,9 @@ fn a_full_pool_says_so_and_changes_nothing() {
 fn a_saved_sequence_goes_on_as_the_original_does() {
     let _one = one_at_a_time();
     for name in [SMOLLM2, GEMMA3] {
-        let Some(path) = model(name) else { return };
-        let mut llama = load(&params(path));
-        let tokens = llama.tokenize(STORY, true, true).unwrap();
+        let Some((mut llama, tokens)) = story(name) else {
+            return;
+        };
         let (next, prefix) = tokens.split_last().unwrap();
         // Two sequences in turn: their cells do not lie in a row.
         for (position, &token) in prefix.iter().enumerate() {
