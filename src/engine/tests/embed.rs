@@ -10,7 +10,7 @@ fn embedder(n_slots: u32) -> Harness {
     Harness::load(&params)
 }
 
-fn inputs(texts: &[&str]) -> EmbedParams {
+pub(super) fn inputs(texts: &[&str]) -> EmbedParams {
     EmbedParams {
         inputs: texts.iter().map(|&text| text.to_owned()).collect(),
         n_ctx: 32,
@@ -21,7 +21,7 @@ fn inputs(texts: &[&str]) -> EmbedParams {
     }
 }
 
-fn embed(harness: &mut Harness, id: RequestId, params: EmbedParams) {
+pub(super) fn embed(harness: &mut Harness, id: RequestId, params: EmbedParams) {
     harness.command(Command::Embed { id, params });
     harness.run();
 }

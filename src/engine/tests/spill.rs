@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use super::embed::{embed, inputs};
 use super::*;
 use crate::engine::spill::Spill;
 use crate::protocol::SpillFiles;
@@ -90,6 +91,16 @@ fn a_conversation_that_lost_its_slot_comes_back_from_memory() {
         assert!(sum(&harness, |stats| stats.n_spilled) >= 4);
         assert!(sum(&harness, |stats| stats.n_restored) >= 4);
     }
+}
+
+#[test]
+fn an_embedding_that_needs_the_slot_costs_no_conversation() {
+    let model = model(&[]);
+    let mut harness = harness(model.path(), 1, memory(1 << 20));
+    let n_first = harness.ask(turn(1)).finished().n_prompt;
+    embed(&mut harness, 100, inputs(&["a text"]));
+    assert_eq!(harness.engine.slots.len(0), 0);
+    assert!(go_on(&mut harness, 1) > n_first);
 }
 
 #[test]
