@@ -6,9 +6,7 @@ use super::backend::Backend;
 use super::core::Engine;
 use super::prefix_cache::{self, View};
 use super::sequence::{Follows, Sequence};
-use super::slot::seq;
 use super::spill::Restored;
-use super::to_u32;
 use crate::protocol::{Priority, Token};
 
 impl<B: Backend> Engine<B> {
@@ -92,7 +90,7 @@ impl<B: Backend> Engine<B> {
         let view = |slot| {
             let held = self.slots.held(slot);
             let n_common = prefix_cache::reusable(tokens, held);
-            let fits = n_common == held.len() || self.backend.can_cut(seq(slot), to_u32(n_common));
+            let fits = n_common == held.len() || self.slots.can_cut(&self.backend, slot, n_common);
             View {
                 slot,
                 n_common,
@@ -136,8 +134,7 @@ impl<B: Backend> Engine<B> {
         sequence.follows = self.leader(&sequence, n_cached);
         if self.backend.is_windowed() && sequence.n_generated == 0 {
             let n_common = views.iter().map(|view| view.n_common).max().unwrap_or(0);
-            sequence.boundaries =
-                prefix_cache::boundaries(sequence.tokens.len(), n_cached, n_common);
+            sequence.boundaries = prefix_cache::boundaries(&sequence.tokens, n_cached, n_common);
             self.stop_leader(sequence.follows);
         }
         if sequence.follows.is_none() {
@@ -193,7 +190,7 @@ impl<B: Backend> Engine<B> {
         if let Some(leader) = leader {
             let n_reuse = prefix_cache::reusable(&sequence.tokens, self.slots.held(leader));
             let fits = self.slots.len(leader) == n_reuse
-                || self.backend.can_cut(seq(leader), to_u32(n_reuse));
+                || self.slots.can_cut(&self.backend, leader, n_reuse);
             if fits && n_reuse > self.slots.len(slot) {
                 self.slots.copy(&mut self.backend, leader, slot);
                 self.slots.cut(&mut self.backend, slot, n_reuse);

@@ -6,6 +6,7 @@
 //! daemon does not take them the engine waits for it, because no event may be lost.
 
 use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::ops::ControlFlow;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
@@ -19,6 +20,7 @@ use super::backend::{Backend, BackendError};
 use super::core::Engine;
 use super::draft_model::{self, DraftModel};
 use super::log;
+use super::reading::{Message, ReadingRoom};
 use super::spill::Spill;
 use crate::protocol::{Command, DeviceInfo, Event, LoadParams, QuantizeParams, VERSION, framing};
 
@@ -70,7 +72,8 @@ pub(super) fn serve(
     on_gone: impl FnOnce() + Send + 'static,
 ) -> io::Result<()> {
     let (reader, writer) = (channel.try_clone()?, channel.try_clone()?);
-    let (commands, inbox) = sync_channel(INBOX);
+    let (messages, inbox) = sync_channel(INBOX);
+    let commands = messages.clone();
     let (outbox, events) = sync_channel(OUTBOX);
     let hello = Event::Hello {
         version: VERSION,
@@ -82,7 +85,11 @@ pub(super) fn serve(
     let writing = thread::Builder::new()
         .name("writer".to_owned())
         .spawn(move || write(&writer, &events))?;
-    let child = Child { inbox, outbox };
+    let child = Child {
+        inbox,
+        messages,
+        outbox,
+    };
     // An error means that the channel is gone, and then nobody is there to hear of it.
     let _ = child.send(hello).and_then(|()| child.start());
     drop(child);
@@ -107,12 +114,12 @@ impl Read for Patient<'_> {
     }
 }
 
-fn read(channel: &UnixStream, commands: &SyncSender<Command>, on_gone: impl FnOnce()) {
+fn read(channel: &UnixStream, commands: &SyncSender<Message>, on_gone: impl FnOnce()) {
     let mut reader = BufReader::new(Patient(channel));
     loop {
         match framing::read_frame(&mut reader) {
             Ok(Some(command)) => {
-                if commands.send(command).is_err() {
+                if commands.send(Message::Command(command)).is_err() {
                     return;
                 }
             }
@@ -133,6 +140,8 @@ fn read(channel: &UnixStream, commands: &SyncSender<Command>, on_gone: impl FnOn
         }
     }
     on_gone();
+    // Whoever is still there hears it from here: others can send into the inbox, too.
+    let _ = commands.send(Message::Gone);
 }
 
 fn write(channel: &UnixStream, events: &Receiver<Event>) {
@@ -157,7 +166,9 @@ impl From<RecvError> for Gone {
 
 /// The engine's ends of the channels.
 struct Child {
-    inbox: Receiver<Command>,
+    inbox: Receiver<Message>,
+    /// The way into it, for those whom this thread starts.
+    messages: SyncSender<Message>,
     outbox: SyncSender<Event>,
 }
 
@@ -169,7 +180,12 @@ impl Child {
     /// Waits for the first task.
     fn start(&self) -> Result<(), Gone> {
         loop {
-            match self.inbox.recv()? {
+            let command = match self.inbox.recv()? {
+                Message::Command(command) => command,
+                Message::Read(_) => continue,
+                Message::Gone => return Err(Gone),
+            };
+            match command {
                 Command::Load(params) => return self.load(&params),
                 Command::Quantize(params) => return self.quantize(&params),
                 Command::Probe => self.send(Event::Devices { devices: devices() })?,
@@ -226,7 +242,7 @@ impl Child {
         load: impl Fn(&LoadParams, &mut dyn FnMut(f32)) -> Result<B, BackendError>,
     ) -> Result<(), Gone> {
         let started = Instant::now();
-        let backend = match load(params, &mut self.progress()) {
+        let mut backend = match load(params, &mut self.progress()) {
             Ok(backend) => backend,
             Err(error) => {
                 let message = error.to_string();
@@ -234,6 +250,14 @@ impl Child {
             }
         };
         let mut info = backend.info().clone();
+        let room = ReadingRoom::open(backend.take_reader(), self.messages.clone());
+        let room = match room {
+            Ok(room) => room,
+            Err(error) => {
+                let message = format!("the thread that reads images did not start: {error}");
+                return self.send(Event::LoadFailed { message });
+            }
+        };
         let spill = Spill::open(params, !backend.is_windowed());
         let mut engine = Engine::new(backend, params.embedding, params.speculation);
         engine.spill_to(spill);
@@ -259,7 +283,7 @@ impl Child {
         }
         info.load_ms = started.elapsed().as_secs_f64() * 1000.0;
         self.send(Event::Loaded(Box::new(info)))?;
-        self.work(engine)
+        self.work(engine, room)
     }
 
     /// Tells how far the load of a file is.
@@ -280,19 +304,19 @@ impl Child {
     }
 
     /// The loop: take commands, compute, tell.
-    fn work<B: Backend>(&self, mut engine: Engine<B>) -> Result<(), Gone> {
+    fn work<B: Backend>(&self, mut engine: Engine<B>, mut room: ReadingRoom) -> Result<(), Gone> {
         'work: loop {
-            if !engine.has_work() {
-                match self.inbox.recv()? {
-                    Command::Shutdown => break,
-                    command => engine.handle(command),
-                }
+            if !engine.has_work() && take(self.inbox.recv()?, &mut engine, &mut room)?.is_break() {
+                break;
             }
             let deadline = Instant::now() + INTAKE;
             while !engine.is_running() || Instant::now() < deadline {
                 match self.inbox.try_recv() {
-                    Ok(Command::Shutdown) => break 'work,
-                    Ok(command) => engine.handle(command),
+                    Ok(message) => {
+                        if take(message, &mut engine, &mut room)?.is_break() {
+                            break 'work;
+                        }
+                    }
                     Err(TryRecvError::Empty) => break,
                     Err(TryRecvError::Disconnected) => return Err(Gone),
                 }
@@ -307,6 +331,29 @@ impl Child {
         engine.close(Instant::now() + CLOSING);
         Ok(())
     }
+}
+
+/// Hands a message to whom it is for; breaks at the end of all work.
+fn take<B: Backend>(
+    message: Message,
+    engine: &mut Engine<B>,
+    room: &mut ReadingRoom,
+) -> Result<ControlFlow<()>, Gone> {
+    match message {
+        Message::Gone => return Err(Gone),
+        Message::Command(Command::Shutdown) => return Ok(ControlFlow::Break(())),
+        Message::Command(command) => match room.take_in(command) {
+            Ok(Some(command)) => engine.handle(command),
+            Ok(None) => {}
+            Err((id, failure)) => engine.fail(id, failure),
+        },
+        Message::Read(reading) => {
+            if room.leaves(&reading) {
+                engine.generate_read(reading.id, *reading.params, reading.outcome);
+            }
+        }
+    }
+    Ok(ControlFlow::Continue(()))
 }
 
 fn devices() -> Vec<DeviceInfo> {

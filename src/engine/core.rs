@@ -10,8 +10,9 @@ use super::admission::Admission;
 use super::backend::{Backend, SamplerSpec};
 use super::batcher::Budget;
 use super::embed::EmbedJob;
+use super::media::Piece;
 use super::output::Output;
-use super::prompt;
+use super::prompt::{self, Prompt};
 use super::sequence::{Clock, Sequence};
 use super::slot::Slots;
 use super::speculate::{Guesser, PromptLookup};
@@ -104,7 +105,10 @@ impl<B: Backend> Engine<B> {
     /// Takes a command; `Load`, `Probe` and `Shutdown` are not the engine's.
     pub(super) fn handle(&mut self, command: Command) {
         let answer = match command {
-            Command::Generate { id, params } => self.generate(id, *params).map(|()| None),
+            Command::Generate { id, params } => {
+                self.generate(id, *params);
+                Ok(None)
+            }
             Command::Embed { id, params } => {
                 self.embed(id, params);
                 Ok(None)
@@ -146,23 +150,38 @@ impl<B: Backend> Engine<B> {
         }
     }
 
-    fn generate(
+    fn generate(&mut self, id: RequestId, mut params: GenerateParams) {
+        let parts = std::mem::take(&mut params.prompt);
+        let prompt = prompt::tokenize(&self.backend, &parts, params.add_special);
+        self.enter(id, params, prompt);
+    }
+
+    /// Takes a request whose prompt was read, in the order that `handle` would have taken it.
+    pub(super) fn generate_read(
         &mut self,
         id: RequestId,
         params: GenerateParams,
-    ) -> Result<(), (RequestId, Failure)> {
-        let sequence = self.accept(id, params).map_err(|failure| (id, failure))?;
+        pieces: Result<Vec<Piece>, Failure>,
+    ) {
+        self.enter(id, params, pieces.and_then(Prompt::join));
+    }
+
+    fn enter(&mut self, id: RequestId, params: GenerateParams, prompt: Result<Prompt, Failure>) {
+        let sequence = match prompt.and_then(|prompt| self.accept(id, params, prompt)) {
+            Ok(sequence) => sequence,
+            Err(failure) => return self.fail(id, failure),
+        };
         let n_prompt = to_u32(sequence.n_prompt);
         self.events.push(Event::Started { id, n_prompt });
         let client = sequence.params.client.clone();
         self.waiting.push(sequence.priority(), &client, sequence);
-        Ok(())
     }
 
     fn accept(
         &mut self,
         id: RequestId,
-        mut params: GenerateParams,
+        params: GenerateParams,
+        prompt: Prompt,
     ) -> Result<Sequence<B::Sampler>, Failure> {
         let arrived = Instant::now();
         if self.is_embedding {
@@ -171,19 +190,17 @@ impl<B: Backend> Engine<B> {
                 "this model computes embeddings and cannot generate text",
             ));
         }
-        let parts = std::mem::take(&mut params.prompt);
-        let tokens = prompt::tokenize(&self.backend, &parts, params.add_special)?;
         let n_pool = self.backend.info().n_ctx_pool;
         let n_ctx = match params.n_ctx {
             0 => n_pool,
             n_ctx => n_ctx.min(n_pool),
         };
-        prompt::check_length(tokens.len(), n_ctx as usize)?;
+        prompt::check_length(prompt.tokens.len(), n_ctx as usize)?;
         let spec = SamplerSpec {
             params: &params.sampling,
             constraint: params.constraint.as_ref(),
             exempt: &params.exempt,
-            prompt: &tokens,
+            prompt: &prompt.text(),
             n_ctx,
         };
         let sampler = self
@@ -194,8 +211,9 @@ impl<B: Backend> Engine<B> {
         Ok(Sequence {
             id,
             n_ctx: n_ctx as usize,
-            n_prompt: tokens.len(),
-            tokens,
+            n_prompt: prompt.tokens.len(),
+            tokens: prompt.tokens,
+            gallery: prompt.gallery,
             n_generated: 0,
             n_drafted: 0,
             n_accepted: 0,

@@ -51,7 +51,8 @@ impl<B: Backend> Engine<B> {
                 let sequence = self.running[share.slot].as_ref()?;
                 // A batch job's guesses would only cost those time who read along.
                 let is_idle = !is_read || sequence.priority() != Priority::Batch;
-                let may_guess = is_idle && (may_vary || !should_repeat(sequence));
+                let is_text = sequence.gallery.is_empty();
+                let may_guess = is_idle && is_text && (may_vary || !should_repeat(sequence));
                 may_guess.then(|| text(backend, sequence, share.slot))
             })
             .collect();

@@ -4,7 +4,8 @@
 //! commands, [`step`] the loop's one turn (admit → plan → decode → sample → emit), [`admit`] and
 //! [`pressure`] who gets in and who must wait when memory is short. The decisions are pure:
 //! [`admission`], [`batcher`], [`prefix_cache`], [`speculate`].
-//! [`spill`] keeps what lost its cells.
+//! [`spill`] keeps what lost its cells. Images are read by a thread of their own ([`reading`]) and
+//! evaluated between the steps ([`see`]).
 //!
 //! *Invariant:* one thread owns the backend and everything that changes. Nothing here knows of
 //! HTTP, templates or files but for `backend`.
@@ -33,11 +34,14 @@ mod draft_model;
 mod embed;
 mod log;
 mod logprobs;
+mod media;
 mod output;
 mod park;
 mod prefix_cache;
 mod pressure;
 mod prompt;
+mod reading;
+mod see;
 mod sequence;
 mod slot;
 mod speculate;

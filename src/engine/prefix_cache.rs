@@ -3,6 +3,7 @@
 //! All slots are looked through, without a tree: with 64 slots that share 3,800 of 4,000 tokens this
 //! takes 35 µs a prompt (`tests/bench/engine.rs`), less than a per cent of a step.
 
+use super::media;
 use crate::protocol::Token;
 
 /// Shorter prefixes are not worth sharing: shared cells cannot be moved by a context shift.
@@ -83,8 +84,8 @@ pub(super) fn choose(n_prompt: usize, slots: &[View]) -> Option<Choice> {
 /// Where the evaluation of a prompt stops on its way, so that what is there then can be parked: at
 /// the place up to which another prompt was the same (`n_common`), and short of the end, which the
 /// next turn's prompt may spell in another way. For memories that cannot go back.
-pub(super) fn boundaries(n_prompt: usize, n_cached: usize, n_common: usize) -> Vec<usize> {
-    let end = n_prompt.saturating_sub(LEAST_COPY);
+pub(super) fn boundaries(prompt: &[Token], n_cached: usize, n_common: usize) -> Vec<usize> {
+    let end = media::whole_from(prompt, prompt.len().saturating_sub(LEAST_COPY));
     let mut places = Vec::new();
     if n_common >= n_cached + LEAST_WAIT && n_common < end {
         places.push(n_common);
@@ -96,9 +97,10 @@ pub(super) fn boundaries(n_prompt: usize, n_cached: usize, n_common: usize) -> V
 }
 
 /// How many tokens of a cache a prompt can begin with; the last one is always evaluated, because
-/// its logits are needed.
+/// its logits are needed, and images are there as a whole or not at all.
 pub(super) fn reusable(prompt: &[Token], held: &[Token]) -> usize {
-    common_prefix(prompt, held).min(prompt.len().saturating_sub(1))
+    let n_common = common_prefix(prompt, held).min(prompt.len().saturating_sub(1));
+    media::whole(prompt, n_common)
 }
 
 /// Tokens that are compared in one go, as memory.
@@ -238,9 +240,10 @@ mod tests {
 
     #[test]
     fn a_prompt_is_parked_where_others_part_from_it_and_near_its_end() {
-        assert_eq!(boundaries(1000, 0, 700), [700, 984]);
-        assert_eq!(boundaries(1000, 690, 700), [984]);
-        assert_eq!(boundaries(1000, 980, 990), [0; 0]);
-        assert_eq!(boundaries(10, 0, 0), [0; 0]);
+        let prompt = tokens(0..1000);
+        assert_eq!(boundaries(&prompt, 0, 700), [700, 984]);
+        assert_eq!(boundaries(&prompt, 690, 700), [984]);
+        assert_eq!(boundaries(&prompt, 980, 990), [0; 0]);
+        assert_eq!(boundaries(&prompt[..10], 0, 0), [0; 0]);
     }
 }

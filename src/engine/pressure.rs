@@ -62,13 +62,13 @@ impl<B: Backend> Engine<B> {
     }
 
     /// Makes room in a sequence's own context: keeps its beginning, drops half of what follows and
-    /// moves the rest down. False when that is not wanted or the memory cannot do it.
+    /// moves the rest down. False when that is not wanted, the memory cannot do it, or there are images.
     pub(super) fn shift_context(&mut self, slot: usize) -> bool {
         let info = self.backend.info();
         let Some(sequence) = self.running[slot].as_ref() else {
             return false;
         };
-        if !sequence.params.shift || !info.can_shift {
+        if !sequence.params.shift || !info.can_shift || !sequence.gallery.is_empty() {
             return false;
         }
         let n_held = self.slots.len(slot);

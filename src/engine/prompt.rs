@@ -3,15 +3,56 @@
 use std::collections::HashSet;
 
 use super::backend::{Backend, BackendError};
+use super::media::{Gallery, Piece};
 use crate::protocol::{Failure, FailureKind, PromptPart, Token};
 
-/// Tokenizes a prompt. Special tokens are added to the first part only, and BOS not to a text that
+/// A prompt as the model gets it.
+#[derive(Debug, Default)]
+pub(super) struct Prompt {
+    pub(super) tokens: Vec<Token>,
+    /// The images among them.
+    pub(super) gallery: Gallery,
+}
+
+impl Prompt {
+    /// Puts the pieces of a prompt with images together.
+    pub(super) fn join(pieces: Vec<Piece>) -> Result<Self, Failure> {
+        let mut prompt = Self::default();
+        for piece in pieces {
+            match piece {
+                Piece::Tokens(mut tokens) => prompt.tokens.append(&mut tokens),
+                Piece::Media(media) => {
+                    let at = prompt.tokens.len();
+                    prompt.tokens.extend_from_slice(&media.tokens);
+                    prompt.gallery.push(at, media);
+                }
+            }
+        }
+        match prompt.tokens.last() {
+            // Only rows of text have logits to go on from.
+            Some(token) if *token < 0 => Err(failure(
+                FailureKind::Invalid,
+                "the prompt must not end with an image: some text must follow",
+            )),
+            Some(_) => Ok(prompt),
+            None => Err(failure(FailureKind::Invalid, "the prompt is empty")),
+        }
+    }
+
+    /// The tokens that stand for text.
+    pub(super) fn text(&self) -> Vec<Token> {
+        let is_text = |token: &Token| *token >= 0;
+        self.tokens.iter().copied().filter(is_text).collect()
+    }
+}
+
+/// Tokenizes a prompt of text. Special tokens are added to the first part only, and BOS not to a text that
 /// begins with it already.
 pub(super) fn tokenize<B: Backend>(
     backend: &B,
     parts: &[PromptPart],
     add_special: bool,
-) -> Result<Vec<Token>, Failure> {
+) -> Result<Prompt, Failure> {
     let mut tokens = Vec::new();
     for (index, part) in parts.iter().enumerate() {
         match part {
@@ -31,7 +72,7 @@ pub(super) fn tokenize<B: Backend>(
             PromptPart::Media(_) => {
                 return Err(failure(
                     FailureKind::Unsupported,
-                    "this build cannot read images or sound yet",
+                    "this model cannot see images",
                 ));
             }
         }
@@ -39,7 +80,10 @@ pub(super) fn tokenize<B: Backend>(
     if tokens.is_empty() {
         return Err(failure(FailureKind::Invalid, "the prompt is empty"));
     }
-    Ok(tokens)
+    Ok(Prompt {
+        tokens,
+        gallery: Gallery::default(),
+    })
 }
 
 /// Tokenizes a text with special tokens added, but no second BOS where it has one.

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::time::Instant;
 
+use super::media::Gallery;
 use super::output::Output;
 use super::to_u32;
 use crate::protocol::{FinishReason, Finished, GenerateParams, Priority, RequestId, Token};
@@ -16,6 +17,8 @@ pub(super) struct Sequence<S> {
     /// Prompt and output, less what a context shift has dropped. The slot's cells hold a beginning
     /// of this; what is missing there is still to be evaluated.
     pub(super) tokens: Vec<Token>,
+    /// The images among them.
+    pub(super) gallery: Gallery,
     /// Context of this request in tokens.
     pub(super) n_ctx: usize,
     /// Tokens of the prompt as it came.
@@ -94,12 +97,12 @@ impl<S> Sequence<S> {
         self.n_generated > 0 && self.tokens.len() == n_held + 1
     }
 
-    /// Tokens to evaluate up to the next boundary, or to the end.
+    /// Tokens to evaluate up to the next boundary, the next image, or the end.
     pub(super) fn n_next(&self, n_held: usize) -> usize {
         let boundary = self.boundaries.iter().find(|&&boundary| boundary > n_held);
-        let end = boundary.map_or(self.tokens.len(), |&boundary| {
-            boundary.min(self.tokens.len())
-        });
+        let ends = [boundary.copied(), self.gallery.next(n_held)];
+        let end = ends.into_iter().flatten().min();
+        let end = end.map_or(self.tokens.len(), |end| end.min(self.tokens.len()));
         end.saturating_sub(n_held)
     }
 

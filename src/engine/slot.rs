@@ -7,6 +7,7 @@
 //! `shared` positions.
 
 use super::backend::{Backend, Row, SeqId};
+use super::media;
 use super::spill::State;
 use super::to_u32;
 use crate::protocol::Token;
@@ -21,8 +22,10 @@ pub(super) struct Slots {
 
 #[derive(Debug)]
 struct Slot {
-    /// The token of every position, from 0.
+    /// The token of every cell, in order.
     held: Vec<Token>,
+    /// How many of them take no position of their own (parts of images).
+    n_still: usize,
     /// For every other slot, how many first positions lie in the same cells.
     shared: Vec<usize>,
     last_used: u64,
@@ -34,6 +37,7 @@ impl Slots {
     pub(super) fn new(n_slots: usize) -> Self {
         let slot = || Slot {
             held: Vec::new(),
+            n_still: 0,
             shared: vec![0; n_slots],
             last_used: 0,
             is_parked: false,
@@ -79,19 +83,50 @@ impl Slots {
         }
     }
 
+    /// Records an image that was evaluated.
+    pub(super) fn record_media(&mut self, slot: usize, tokens: &[Token]) {
+        let slot = &mut self.slots[slot];
+        slot.held.extend_from_slice(tokens);
+        slot.n_still += media::n_still(tokens);
+    }
+
+    /// The position at which a slot goes on.
+    pub(super) fn next_position(&self, slot: usize) -> u32 {
+        self.position(slot, self.len(slot))
+    }
+
+    /// The position of the token at that place.
+    fn position(&self, slot: usize, place: usize) -> u32 {
+        let Slot { held, n_still, .. } = &self.slots[slot];
+        // Without images, as almost always, nothing has to be counted.
+        let n_behind = if *n_still == 0 {
+            0
+        } else {
+            media::n_still(&held[place..])
+        };
+        to_u32(place - (n_still - n_behind))
+    }
+
+    /// Whether a slot can be cut back to its first `len` tokens.
+    pub(super) fn can_cut<B: Backend>(&self, backend: &B, slot: usize, len: usize) -> bool {
+        backend.can_cut(seq(slot), self.position(slot, len))
+    }
+
     /// Keeps the first `len` tokens; where the memory cannot be cut there, none.
     pub(super) fn cut<B: Backend>(&mut self, backend: &mut B, slot: usize, len: usize) {
         if len >= self.len(slot) {
             return;
         }
-        let cut = len > 0 && backend.remove(seq(slot), to_u32(len), None);
+        let cut = len > 0 && backend.remove(seq(slot), self.position(slot, len), None);
         let len = if cut { len } else { 0 };
         if !cut {
             // Dropping a whole sequence is something that every memory can do.
             backend.remove(seq(slot), 0, None);
         }
-        self.slots[slot].held.truncate(len);
-        self.slots[slot].is_parked &= len > 0;
+        let one = &mut self.slots[slot];
+        one.n_still -= media::n_still(&one.held[len..]);
+        one.held.truncate(len);
+        one.is_parked &= len > 0;
         self.limit_sharing(slot, len);
     }
 
@@ -106,8 +141,9 @@ impl Slots {
         let held = self.slots[from].held.clone();
         let len = held.len();
         // The whole sequence: a windowed or recurrent memory has no earlier state to share.
-        backend.copy(seq(from), seq(to), to_u32(len));
+        backend.copy(seq(from), seq(to), self.next_position(from));
         self.slots[to].held = held;
+        self.slots[to].n_still = self.slots[from].n_still;
         for other in 0..self.slots.len() {
             let shared = if other == from {
                 len
@@ -129,18 +165,20 @@ impl Slots {
     /// Fills an empty slot with a state. False when it has no room or cannot be read; then the slot
     /// is still empty.
     pub(super) fn load<B: Backend>(&mut self, backend: &mut B, slot: usize, state: &State) -> bool {
-        let n_tokens = to_u32(state.tokens.len());
-        if !backend.load(seq(slot), &state.bytes, n_tokens) {
+        let n_still = media::n_still(&state.tokens);
+        let n_positions = to_u32(state.tokens.len() - n_still);
+        if !backend.load(seq(slot), &state.bytes, n_positions) {
             backend.remove(seq(slot), 0, None);
             return false;
         }
         self.slots[slot].held.clone_from(&state.tokens);
+        self.slots[slot].n_still = n_still;
         true
     }
 
     /// Drops the tokens `from..to` and moves the rest down. False when the memory cannot do that;
     /// then nothing was changed. What moves must not be shared ([`Self::sharers`]), because a cell
-    /// has one position only.
+    /// has one position only. Not for slots with images.
     pub(super) fn drop_middle<B: Backend>(
         &mut self,
         backend: &mut B,

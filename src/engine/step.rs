@@ -40,6 +40,7 @@ impl<B: Backend> Engine<B> {
         let n_embedded = self.embed_step();
         self.admit(started);
         self.join_leaders();
+        let n_seen = self.see();
         let decoding = Instant::now();
         let mut batch = self.decode();
         if let Some(batch) = &mut batch {
@@ -48,7 +49,7 @@ impl<B: Backend> Engine<B> {
             let guess_ms = batch.guess_ms;
             self.learn(batch, ms(decoding, Instant::now()) - guess_ms);
         }
-        self.report(batch.unwrap_or_default(), n_embedded, started);
+        self.report(batch.unwrap_or_default(), n_embedded + n_seen, started);
     }
 
     /// Learns from how long a batch took, without its guesses.
@@ -153,30 +154,31 @@ impl<B: Backend> Engine<B> {
                 continue;
             };
             let n_held = self.slots.len(share.slot);
+            let next = self.slots.next_position(share.slot);
             if !sequence.is_decoding(n_held) {
                 batch.n_prefill += share.n_rows;
             }
             let tokens = sequence.tokens.iter().enumerate();
-            for (position, &token) in tokens.skip(n_held).take(share.n_rows) {
-                let output = position + 1 == sequence.tokens.len();
+            for ((place, &token), position) in tokens.skip(n_held).take(share.n_rows).zip(next..) {
+                let output = place + 1 == sequence.tokens.len();
                 if output {
                     batch.outputs.push((share.slot, batch.rows.len()));
                 }
                 batch.rows.push(Row {
                     token,
-                    position: to_u32(position),
+                    position,
                     seq: seq(share.slot),
                     output,
                 });
             }
             let draft = drafts.iter().find(|draft| draft.slot == share.slot);
             let guesses = draft.into_iter().flat_map(|draft| &draft.tokens);
-            let positions = sequence.tokens.len()..;
+            let positions = next + to_u32(sequence.tokens.len() - n_held)..;
             batch
                 .rows
                 .extend(guesses.zip(positions).map(|(&token, position)| Row {
                     token,
-                    position: to_u32(position),
+                    position,
                     seq: seq(share.slot),
                     output: true,
                 }));
@@ -319,7 +321,7 @@ impl<B: Backend> Engine<B> {
         });
     }
 
-    fn report(&mut self, batch: Batch, n_embedded: usize, started: Instant) {
+    fn report(&mut self, batch: Batch, n_others: usize, started: Instant) {
         let n_rows = batch.rows.len();
         let drafts = batch.drafts.iter();
         let n_running = self.running.iter().flatten().count();
@@ -330,8 +332,8 @@ impl<B: Backend> Engine<B> {
         let step_ms = ms(started, Instant::now()) as f32;
         let tally = std::mem::take(&mut self.tally);
         let stats = StepStats {
-            n_rows: to_u32(n_rows + n_embedded),
-            n_prefill: to_u32(batch.n_prefill + n_embedded),
+            n_rows: to_u32(n_rows + n_others),
+            n_prefill: to_u32(batch.n_prefill + n_others),
             n_decode: to_u32(n_rows - batch.n_prefill),
             n_drafted: to_u32(drafts.clone().map(|draft| draft.tokens.len()).sum()),
             n_accepted: to_u32(drafts.map(|draft| draft.n_accepted).sum()),

@@ -10,7 +10,8 @@ pub(crate) mod llama;
 #[cfg(any(feature = "llama", feature = "bench"))]
 pub(super) mod shortlist;
 
-use crate::protocol::{Constraint, Exempt, LoadedInfo, SamplingParams, Token};
+use super::media::{Media, Piece};
+use crate::protocol::{Constraint, Exempt, Failure, LoadedInfo, PromptPart, SamplingParams, Token};
 
 /// A KV sequence of the unified pool, below the number that the model was loaded with.
 pub(crate) type SeqId = u32;
@@ -63,6 +64,15 @@ pub(crate) struct Pick<'a, S> {
     pub(crate) sampler: &'a mut S,
 }
 
+/// Reads prompts with images, on a thread of its own.
+pub(crate) trait MediaReader: Send {
+    /// Turns a prompt's parts into tokens and encoded images.
+    ///
+    /// # Errors
+    /// Something in it is no image that the model can see.
+    fn read(&mut self, parts: &[PromptPart], add_special: bool) -> Result<Vec<Piece>, Failure>;
+}
+
 /// A loaded model with its context. Dropping it frees everything.
 pub(crate) trait Backend {
     /// State of one sequence's sampling: random generator, penalties, constraint.
@@ -103,6 +113,17 @@ pub(crate) trait Backend {
     fn decode_embeddings(&mut self, rows: &[Row]) -> Result<Decoded, BackendError> {
         self.decode(rows)
     }
+
+    /// The reader of prompts with images, if the model was loaded with a projector. Given away once.
+    fn take_reader(&mut self) -> Option<Box<dyn MediaReader>>;
+
+    /// Evaluates an image at the next position of a sequence, as a whole or not at all.
+    fn decode_media(
+        &mut self,
+        seq: SeqId,
+        position: u32,
+        media: &Media,
+    ) -> Result<Decoded, BackendError>;
 
     /// Makes a sampler.
     fn sampler(&self, spec: &SamplerSpec<'_>) -> Result<Self::Sampler, BackendError>;

@@ -10,13 +10,13 @@ use crate::engine::child::serve;
 use crate::protocol::DraftParams;
 use crate::protocol::framing::{read_frame, write_frame};
 
-struct Child {
+pub(super) struct Child {
     channel: UnixStream,
     gone: mpsc::Receiver<()>,
     thread: JoinHandle<std::io::Result<()>>,
 }
 
-fn start() -> Child {
+pub(super) fn start() -> Child {
     let (ours, theirs) = UnixStream::pair().unwrap();
     ours.set_read_timeout(Some(Duration::from_secs(30)))
         .unwrap();
@@ -35,11 +35,11 @@ fn start() -> Child {
 }
 
 impl Child {
-    fn send(&mut self, command: &Command) {
+    pub(super) fn send(&mut self, command: &Command) {
         write_frame(&mut self.channel, command).unwrap();
     }
 
-    fn event(&mut self) -> Event {
+    pub(super) fn event(&mut self) -> Event {
         read_frame(&mut self.channel)
             .unwrap()
             .expect("the channel is open")
@@ -49,7 +49,7 @@ impl Child {
         self.load_with(load_params(path, 256, 2))
     }
 
-    fn load_with(&mut self, params: LoadParams) -> Event {
+    pub(super) fn load_with(&mut self, params: LoadParams) -> Event {
         self.send(&Command::Load(Box::new(params)));
         loop {
             match self.event() {

@@ -7,6 +7,7 @@ mod embed;
 mod generate;
 #[cfg(feature = "llama")]
 mod llama;
+mod media;
 mod pool;
 mod speculate;
 mod spill;
@@ -15,8 +16,8 @@ mod storm;
 use std::collections::HashMap;
 use std::io::Write;
 
-use super::backend::Backend;
 use super::backend::fake::Fake;
+use super::backend::{Backend, MediaReader};
 use super::core::Engine;
 use crate::protocol::{
     Command, Event, Exempt, Failure, Finished, GenerateParams, KvCacheType, LoadParams, Priority,
@@ -109,6 +110,8 @@ struct Harness<B: Backend = Fake> {
     steps: Vec<StepStats>,
     others: Vec<Event>,
     next_id: RequestId,
+    /// Reads prompts with images, in place of the runner's thread.
+    reader: Option<Box<dyn MediaReader>>,
 }
 
 impl Harness {
@@ -133,6 +136,10 @@ impl Harness {
             self.engine.backend.n_used(),
             "the record of the cells is right"
         );
+        for slot in slots {
+            let held = self.engine.slots.held(slot);
+            assert_eq!(self.engine.backend.held(slot), held, "slot {slot}");
+        }
     }
 
     fn run(&mut self) {
@@ -148,8 +155,9 @@ impl Harness {
 }
 
 impl<B: Backend> Harness<B> {
-    fn over(backend: B, params: &LoadParams) -> Self {
+    fn over(mut backend: B, params: &LoadParams) -> Self {
         Self {
+            reader: backend.take_reader(),
             engine: Engine::new(backend, params.embedding, params.speculation),
             outcomes: HashMap::new(),
             steps: Vec::new(),
@@ -162,6 +170,15 @@ impl<B: Backend> Harness<B> {
         let id = self.next_id;
         self.next_id += 1;
         self.outcomes.insert(id, Outcome::default());
+        let is_media = |part: &PromptPart| matches!(part, PromptPart::Media(_));
+        if let Some(reader) = &mut self.reader
+            && params.prompt.iter().any(is_media)
+        {
+            let pieces = reader.read(&params.prompt, params.add_special);
+            self.engine.generate_read(id, params, pieces);
+            self.listen();
+            return id;
+        }
         self.command(Command::Generate {
             id,
             params: Box::new(params),

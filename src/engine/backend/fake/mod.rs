@@ -17,9 +17,11 @@
 //!
 //! Tokens are bytes, and a few special ones ([`vocab`]). It answers the last `user` turn of a
 //! `ChatML` prompt (or the whole prompt) with the same text; marks in it change that ([`script`]).
+//! With a projector it sees images, too ([`eyes`]).
 //! The cache is real accounting ([`pool`]): cells run out, sharing counts, and a sequence whose
 //! cells do not hold what was said fails, so that mistakes in prefix reuse show.
 
+mod eyes;
 mod pool;
 mod script;
 mod vocab;
@@ -28,7 +30,8 @@ use std::io::Read;
 use std::path::Path;
 use std::time::Duration;
 
-use super::{Backend, BackendError, Decoded, Pick, Row, SamplerSpec, SeqId};
+use super::{Backend, BackendError, Decoded, MediaReader, Pick, Row, SamplerSpec, SeqId};
+use crate::engine::media::{self, Media};
 use crate::protocol::{LoadParams, LoadedInfo, Token};
 use pool::Pool;
 pub(crate) use script::FakeSampler;
@@ -47,6 +50,7 @@ pub(crate) struct Fake {
     info: LoadedInfo,
     n_batch: usize,
     pool: Pool,
+    can_see: bool,
     answer: Option<String>,
     vocabulary: Option<u32>,
     step_us: u64,
@@ -105,6 +109,7 @@ impl Fake {
                 window.map(|window| window as usize),
             ),
             info,
+            can_see: !params.projector_paths.is_empty(),
             n_batch: params.n_batch.max(1) as usize,
             vocabulary: key("drover-fake.vocabulary"),
             step_us: u64::from(key("drover-fake.step_us").unwrap_or(0)),
@@ -119,6 +124,13 @@ impl Fake {
     #[cfg(test)]
     pub(crate) fn n_used(&self) -> usize {
         self.pool.n_used()
+    }
+
+    /// What a sequence's cells hold.
+    #[cfg(test)]
+    pub(crate) fn held(&self, slot: usize) -> Vec<Token> {
+        self.pool
+            .tokens(SeqId::try_from(slot).unwrap_or(SeqId::MAX))
     }
 
     /// Takes cells away for good, so that not even one sequence fits.
@@ -145,8 +157,10 @@ impl Fake {
     fn pick(&self, pick: &mut Pick<'_, FakeSampler>) -> Result<Token, BackendError> {
         let row = self.rows.get(pick.row).filter(|row| row.output);
         let row = row.ok_or_else(|| BackendError("this row has no logits".to_owned()))?;
-        pick.sampler
-            .next(&self.pool.tokens_to(row.seq, row.position))
+        let mut held = self.pool.tokens_to(row.seq, row.position);
+        // What an image shows does not matter to the answer.
+        held.retain(|&token| token >= 0);
+        pick.sampler.next(&held)
     }
 }
 
@@ -198,6 +212,26 @@ impl Backend for Fake {
 
     fn decode_embeddings(&mut self, rows: &[Row]) -> Result<Decoded, BackendError> {
         self.evaluate(rows)
+    }
+
+    fn take_reader(&mut self) -> Option<Box<dyn MediaReader>> {
+        let add_bos = self.info.add_bos;
+        let reader = self.can_see.then(|| Box::new(eyes::Reader { add_bos }));
+        reader.map(|reader| reader as Box<dyn MediaReader>)
+    }
+
+    fn decode_media(
+        &mut self,
+        seq: SeqId,
+        position: u32,
+        media: &Media,
+    ) -> Result<Decoded, BackendError> {
+        let cells = self.pool.see(seq, position, &media.tokens)?;
+        Ok(if cells {
+            Decoded::Done
+        } else {
+            Decoded::NoSpace
+        })
     }
 
     fn sampler(&self, spec: &SamplerSpec<'_>) -> Result<FakeSampler, BackendError> {
@@ -279,16 +313,10 @@ impl Backend for Fake {
 
     fn load(&mut self, seq: SeqId, state: &[u8], n_tokens: u32) -> bool {
         let tokens = state.as_chunks().0.iter();
-        let rows: Vec<Row> = tokens
-            .zip(0..)
-            .map(|(bytes, position)| Row {
-                token: Token::from_le_bytes(*bytes),
-                position,
-                seq,
-                output: false,
-            })
-            .collect();
-        rows.len() == n_tokens as usize && matches!(self.pool.extend(&rows), Ok(true))
+        let tokens: Vec<Token> = tokens.map(|bytes| Token::from_le_bytes(*bytes)).collect();
+        let n_positions = tokens.iter().filter(|&&token| media::takes_position(token));
+        n_positions.count() == n_tokens as usize
+            && matches!(self.pool.see(seq, 0, &tokens), Ok(true))
     }
 }
 

@@ -1,6 +1,7 @@
 //! The stand-in's KV cache: cells with one position each, shared between sequences.
 
 use crate::engine::backend::{BackendError, Row, SeqId};
+use crate::engine::media;
 use crate::protocol::Token;
 
 /// A unified pool.
@@ -75,6 +76,45 @@ impl Pool {
         Ok(true)
     }
 
+    /// Adds an image's rows; false when there is no room, and then nothing was changed.
+    pub(super) fn see(
+        &mut self,
+        seq: SeqId,
+        position: u32,
+        tokens: &[Token],
+    ) -> Result<bool, BackendError> {
+        let first = Row {
+            token: 0,
+            position,
+            seq,
+            output: false,
+        };
+        self.check(&[first])?;
+        if tokens.len() > self.free.len() {
+            return Ok(false);
+        }
+        let mut next = position;
+        for &token in tokens {
+            let Some(cell) = self.free.pop() else { break };
+            let is_still = !media::takes_position(token);
+            let position = next - u32::from(is_still);
+            next = position + 1;
+            self.cells[cell] = Cell {
+                token,
+                position,
+                n_owners: 1,
+            };
+            self.seqs[seq as usize].push(cell);
+        }
+        Ok(true)
+    }
+
+    /// The number of a sequence's cells below a position.
+    fn n_below(&self, seq: SeqId, position: usize) -> usize {
+        let cells = self.seqs.get(seq as usize).map_or(&[][..], Vec::as_slice);
+        cells.partition_point(|&cell| (self.cells[cell].position as usize) < position)
+    }
+
     /// Rows must continue what their sequence holds.
     fn check(&self, rows: &[Row]) -> Result<(), BackendError> {
         let mut next: Vec<Option<u32>> = vec![None; self.seqs.len()];
@@ -105,7 +145,8 @@ impl Pool {
             return false;
         };
         let len = cells.len();
-        let (from, to) = (from.min(len), to.unwrap_or(len).min(len));
+        let from = self.n_below(seq, from);
+        let to = to.map_or(len, |to| self.n_below(seq, to));
         let is_whole = from == 0 && to == len;
         let is_past = self.window.is_some_and(|window| len > window);
         from >= to || !is_past || is_whole
@@ -121,11 +162,11 @@ impl Pool {
         if !self.can_remove(seq, from, to) {
             return false;
         }
+        let (from, to) = (self.n_below(seq, from), to.map(|to| self.n_below(seq, to)));
         let Some(cells) = self.seqs.get_mut(seq as usize) else {
             return false;
         };
-        let len = cells.len();
-        let (from, to) = (from.min(len), to.unwrap_or(len).min(len));
+        let to = to.unwrap_or(cells.len());
         for cell in cells.drain(from..to.max(from)) {
             self.cells[cell].n_owners -= 1;
             if self.cells[cell].n_owners == 0 {
@@ -136,6 +177,7 @@ impl Pool {
     }
 
     pub(super) fn copy(&mut self, from: SeqId, to: SeqId, len: usize) {
+        let len = self.n_below(from, len);
         let Some(source) = self.seqs.get(from as usize) else {
             return;
         };

@@ -18,6 +18,7 @@ use std::sync::Arc;
 use llama_cpp_2::model::LlamaModel;
 use llama_cpp_sys_2 as sys;
 
+use super::batch::Batch;
 use crate::engine::backend::Row;
 
 /// The settings of a context; everything else is llama.cpp's default.
@@ -34,6 +35,17 @@ pub(super) struct Settings {
     pub(super) embeddings: bool,
     /// Layers with a window keep the whole context.
     pub(super) whole_window: bool,
+}
+
+/// Rows of an image.
+pub(super) struct Vectors<'a> {
+    /// One after the other, each as wide as the model's input.
+    pub(super) embeddings: &'a [f32],
+    /// Their positions; for models with positions in four dimensions all of the first one, then all of
+    /// the next.
+    pub(super) places: &'a [sys::llama_pos],
+    /// Each looks at all of them, and not only at those before it.
+    pub(super) is_seen_at_once: bool,
 }
 
 /// A context and the model that it computes with.
@@ -55,21 +67,10 @@ pub(super) struct Context {
 // wait for the computation, which is over when a decode call has returned to the only user).
 unsafe impl Send for Context {}
 
-/// The arrays that a decode call reads; kept for their memory.
-#[derive(Default)]
-struct Batch {
-    tokens: Vec<sys::llama_token>,
-    positions: Vec<sys::llama_pos>,
-    n_seqs: Vec<i32>,
-    seqs: Vec<sys::llama_seq_id>,
-    seq_ptrs: Vec<*mut sys::llama_seq_id>,
-    outputs: Vec<i8>,
-}
-
 // The wrapper is `repr(transparent)` over the pointer, in the version that is pinned.
 const _: () = assert!(size_of::<LlamaModel>() == size_of::<*mut sys::llama_model>());
 
-fn model_ptr(model: &LlamaModel) -> *mut sys::llama_model {
+pub(super) fn model_ptr(model: &LlamaModel) -> *mut sys::llama_model {
     // SAFETY: the wrapper is `repr(transparent)` over a non-null pointer (checked above for size).
     unsafe { *ptr::from_ref(model).cast::<*mut sys::llama_model>() }
 }
@@ -225,6 +226,37 @@ impl Context {
         unsafe { sys::llama_decode(self.ptr.as_ptr(), batch) }
     }
 
+    /// Evaluates rows of an image, `n_batch` at most; returns llama.cpp's code.
+    pub(super) fn decode_vectors(&mut self, seq: i32, vectors: &Vectors<'_>) -> i32 {
+        // SAFETY: the model is valid.
+        let (n_embd, rope) = unsafe {
+            let model = model_ptr(&self.model);
+            (
+                sys::llama_model_n_embd_inp(model),
+                sys::llama_model_rope_type(model),
+            )
+        };
+        let has_grid = [sys::LLAMA_ROPE_TYPE_MROPE, sys::LLAMA_ROPE_TYPE_IMROPE].contains(&rope);
+        let n_places = if has_grid { 4 } else { 1 };
+        let n_rows = vectors.places.len() / n_places;
+        let n_floats = usize::try_from(n_embd).map_or(0, |n_embd| n_rows * n_embd);
+        assert_eq!(
+            (vectors.embeddings.len(), vectors.places.len()),
+            (n_floats, n_rows * n_places),
+            "an image has as many places as rows, each as wide as the model's input"
+        );
+        let batch = self.batch.fill_vectors(seq, n_rows, vectors);
+        let ptr = self.ptr.as_ptr();
+        // SAFETY: the batch's arrays have as many entries as was checked, and outlive the call;
+        // llama.cpp only reads them.
+        unsafe {
+            sys::llama_set_causal_attn(ptr, !vectors.is_seen_at_once);
+            let code = sys::llama_decode(ptr, batch);
+            sys::llama_set_causal_attn(ptr, true);
+            code
+        }
+    }
+
     /// Whether the next decode calls deliver embeddings.
     pub(super) fn set_embeddings(&mut self, wanted: bool) {
         // SAFETY: the context is valid.
@@ -321,35 +353,5 @@ impl Drop for Context {
     fn drop(&mut self) {
         // SAFETY: made by `new`, freed once, before the model.
         unsafe { sys::llama_free(self.ptr.as_ptr()) };
-    }
-}
-
-impl Batch {
-    fn fill(&mut self, rows: &[Row]) -> sys::llama_batch {
-        let signed = |value: u32| i32::try_from(value).unwrap_or(i32::MAX);
-        self.tokens.clear();
-        self.tokens.extend(rows.iter().map(|row| row.token));
-        self.positions.clear();
-        self.positions
-            .extend(rows.iter().map(|row| signed(row.position)));
-        self.seqs.clear();
-        self.seqs.extend(rows.iter().map(|row| signed(row.seq)));
-        self.outputs.clear();
-        self.outputs
-            .extend(rows.iter().map(|row| i8::from(row.output)));
-        self.n_seqs.clear();
-        self.n_seqs.resize(rows.len(), 1);
-        self.seq_ptrs.clear();
-        self.seq_ptrs
-            .extend(self.seqs.iter_mut().map(ptr::from_mut));
-        sys::llama_batch {
-            n_tokens: i32::try_from(rows.len()).unwrap_or(i32::MAX),
-            token: self.tokens.as_mut_ptr(),
-            embd: ptr::null_mut(),
-            pos: self.positions.as_mut_ptr(),
-            n_seq_id: self.n_seqs.as_mut_ptr(),
-            seq_id: self.seq_ptrs.as_mut_ptr(),
-            logits: self.outputs.as_mut_ptr(),
-        }
     }
 }

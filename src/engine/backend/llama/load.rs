@@ -11,6 +11,7 @@ use llama_cpp_2::model::params::{LlamaModelParams, LlamaSplitMode};
 use llama_cpp_sys_2 as sys;
 
 use super::context::{Context, Settings};
+use super::projector::{self, Projector};
 use super::{devices, log};
 use crate::engine::backend::BackendError;
 use crate::protocol::{KvCacheType, LoadParams, LoadedInfo};
@@ -31,6 +32,7 @@ const N_OUTPUTS_MIN: u32 = 32;
 pub(super) struct Loaded {
     pub(super) context: Context,
     pub(super) model: Arc<LlamaModel>,
+    pub(super) projector: Option<Projector>,
     pub(super) info: LoadedInfo,
     /// Rows of one decode call whose logits may be asked for.
     pub(super) n_outputs_max: usize,
@@ -58,19 +60,54 @@ pub(super) fn load(
     context
         .set_adapters(&adapters)
         .map_err(|path| failure(&format!("could not apply the adapter `{}`", path.display())))?;
-    let info = LoadedInfo {
-        load_ms: started.elapsed().as_secs_f64() * 1000.0,
-        ..info(&context, &model, params)
-    };
+    let mut info = info(&context, &model, params);
+    let projector = load_projector(params, &model, &context, &mut info);
+    info.load_ms = started.elapsed().as_secs_f64() * 1000.0;
     Ok(Loaded {
         context,
         model,
+        projector,
         info,
         n_outputs_max: match settings.n_outputs_max {
             0 => usize::MAX,
             n => usize::try_from(n).unwrap_or(usize::MAX),
         },
     })
+}
+
+/// Loads the first projector, if there is one: on the GPU where the whole model is there, too, and has
+/// left room. Without it the model still answers to text.
+fn load_projector(
+    params: &LoadParams,
+    model: &Arc<LlamaModel>,
+    context: &Context,
+    info: &mut LoadedInfo,
+) -> Option<Projector> {
+    let path = params.projector_paths.first()?;
+    let size = readable(path).map(|()| fs_err::metadata(path).map_or(0, |file| file.len()));
+    let size = size
+        .inspect_err(|error| tracing::warn!("the model cannot see images: {error}"))
+        .ok()?;
+    let may_be_on_gpu = info.vram_bytes > 0 && params.n_gpu_layers < 0;
+    for on_gpu in [true, false] {
+        if on_gpu && !may_be_on_gpu {
+            continue;
+        }
+        log::start();
+        let settings = projector::Settings {
+            on_gpu,
+            n_threads: n_threads(params.n_threads),
+            n_batch: usize::try_from(context.n_batch()).unwrap_or(usize::MAX),
+        };
+        if let Some(projector) = Projector::load(path, Arc::clone(model), &settings) {
+            info.size_bytes += size;
+            info.vram_bytes += if on_gpu { size } else { 0 };
+            return projector.can_see().then_some(projector);
+        }
+        let error = projector::refused(path, log::cause());
+        tracing::warn!("the model cannot see images: {error}");
+    }
+    None
 }
 
 /// Loads the weights on a thread of its own, so that the progress can be told meanwhile.

@@ -46,7 +46,10 @@ struct State {
 /// Sends llama.cpp's log through here from now on.
 pub(super) fn install() {
     // SAFETY: the callback matches the type, keeps no pointer and is valid for the whole run.
-    unsafe { sys::llama_log_set(Some(on_log), std::ptr::null_mut()) };
+    unsafe {
+        sys::llama_log_set(Some(on_log), std::ptr::null_mut());
+        sys::mtmd_log_set(Some(on_log), std::ptr::null_mut());
+    };
 }
 
 /// Forgets the errors and buffers of what went before.

@@ -1,16 +1,18 @@
 //! The real backend: llama.cpp. The only user of its crates, and the only place with `unsafe`.
 //!
 //! - `load`: a model and its context from the daemon's parameters
-//! - `context`: the C calls · `log`: llama.cpp's log · `devices`: what it can compute on
+//! - `context`: the C calls, `batch` for their arrays · `log`: llama.cpp's log · `devices`: what it can compute on
 //! - `quantize`: other types for the tensors of a file
 //! - `sampling`: how a token is picked · `chain`: by what samplers · `grammar`: constraints
 //! - `vocabulary`: whether two models have the same one
+//! - `projector`: images, with `picture` for their files and `recall` for those seen lately
 //!
 //! llama.cpp ends the process on a failed assertion, on a CUDA error and on some broken files; the
 //! daemon lives in another process for that reason. What can be checked before a call is checked
 //! here. Dropping a `Llama` frees the context and the model; llama.cpp itself is started once and
 //! never stopped.
 
+mod batch;
 mod chain;
 mod context;
 mod devices;
@@ -18,7 +20,10 @@ mod gate;
 mod grammar;
 mod load;
 mod log;
+mod picture;
+mod projector;
 mod quantize;
+mod recall;
 mod sampling;
 #[cfg(test)]
 mod tests;
@@ -33,13 +38,18 @@ use rayon::iter::{
     IndexedParallelIterator, IntoParallelIterator, IntoParallelRefMutIterator, ParallelIterator,
 };
 
+use self::batch::{places, signed};
 use self::chain::LastDry;
-use self::context::Context;
+use self::context::{Context, Vectors};
 pub(crate) use self::devices::devices;
 use self::grammar::Grammars;
+use self::projector::Projector;
 pub(crate) use self::quantize::quantize;
 pub(crate) use self::sampling::Sampler;
-use super::{Backend, BackendError, Decoded, Pick, Row, SamplerSpec, SeqId, shortlist};
+use super::{
+    Backend, BackendError, Decoded, MediaReader, Pick, Row, SamplerSpec, SeqId, shortlist,
+};
+use crate::engine::media::Media;
 use crate::protocol::{LoadParams, LoadedInfo, Token};
 
 /// Costly rows from which sampling in parallel pays: the threads that computed the step still spin
@@ -52,6 +62,7 @@ pub(crate) struct Llama {
     model: Arc<LlamaModel>,
     grammars: Grammars,
     last_dry: LastDry,
+    projector: Option<Projector>,
     info: LoadedInfo,
     n_outputs_max: usize,
     /// Embeddings are what this context is for (`LoadParams::embedding`).
@@ -75,6 +86,7 @@ impl Llama {
             grammars: Grammars::new(Arc::clone(&loaded.model)),
             last_dry: LastDry::default(),
             model: loaded.model,
+            projector: loaded.projector,
             info: loaded.info,
             n_outputs_max: loaded.n_outputs_max,
             embedding: params.embedding,
@@ -225,6 +237,46 @@ impl Backend for Llama {
         Ok(Decoded::Done)
     }
 
+    fn take_reader(&mut self) -> Option<Box<dyn MediaReader>> {
+        let projector = self.projector.take()?;
+        Some(Box::new(projector))
+    }
+
+    fn decode_media(
+        &mut self,
+        seq: SeqId,
+        position: u32,
+        media: &Media,
+    ) -> Result<Decoded, BackendError> {
+        self.outputs.clear();
+        let n_rows = media.tokens.len();
+        let n_embd = media.rows.embeddings.len() / n_rows;
+        let n_call = self.n_batch();
+        for begin in (0..n_rows).step_by(n_call) {
+            let end = n_rows.min(begin + n_call);
+            let vectors = Vectors {
+                embeddings: &media.rows.embeddings[begin * n_embd..end * n_embd],
+                places: &places(media, position, begin..end),
+                is_seen_at_once: media.rows.is_seen_at_once,
+            };
+            log::start();
+            match self.context.decode_vectors(signed(seq), &vectors) {
+                0 => {}
+                // What is there of it goes again.
+                1 if begin == 0 || self.context.remove(signed(seq), signed(position), -1) => {
+                    return Ok(Decoded::NoSpace);
+                }
+                code => {
+                    let cause = log::cause().unwrap_or_default();
+                    let message =
+                        format!("llama.cpp could not evaluate an image ({code}): {cause}");
+                    return Err(BackendError(message));
+                }
+            }
+        }
+        Ok(Decoded::Done)
+    }
+
     fn sampler(&self, spec: &SamplerSpec<'_>) -> Result<Sampler, BackendError> {
         let grammar = spec
             .constraint
@@ -344,9 +396,4 @@ impl Backend for Llama {
                 .positions(signed(seq))
                 .is_some_and(|(_, last)| last + 1 == n_tokens)
     }
-}
-
-/// llama.cpp numbers positions and sequences with signed integers.
-fn signed(value: u32) -> i32 {
-    i32::try_from(value).unwrap_or(i32::MAX)
 }

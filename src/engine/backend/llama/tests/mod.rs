@@ -4,6 +4,7 @@
 mod cache;
 mod constraints;
 mod embeddings;
+mod images;
 mod options;
 mod sampling;
 

@@ -1,0 +1,394 @@
+//! Images through libmtmd: the only place that calls it.
+//!
+//! A projector is a second model beside the text model. It turns an image into rows that the text model
+//! takes in place of tokens. Images are decoded here, in Rust: what clients send is not for a C library.
+//!
+//! *Invariant:* one thread has it, that of the reader. The text model is only asked for its vocabulary
+//! and its width, which do not change.
+
+#![expect(unsafe_code, reason = "libmtmd is a C library")]
+
+use std::collections::HashMap;
+use std::ffi::CString;
+use std::path::Path;
+use std::ptr::NonNull;
+use std::slice;
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use llama_cpp_2::model::LlamaModel;
+use llama_cpp_sys_2 as sys;
+use sha2::{Digest, Sha256};
+
+use super::context::model_ptr;
+use super::picture::Picture;
+use super::recall::Recall;
+use crate::engine::backend::{BackendError, MediaReader};
+use crate::engine::media::{self, Media, Piece, Rows};
+use crate::protocol::{Failure, FailureKind, PromptPart};
+
+/// Models that need more detail than their files ask for, and the least rows of an image (as in Ollama).
+const DETAILED: [&str; 4] = ["qwen2vl", "qwen25vl", "qwen3vl", "qwen3vlmoe"];
+const DETAILED_ROWS: i32 = 1024;
+
+/// How to load a projector.
+pub(super) struct Settings {
+    pub(super) on_gpu: bool,
+    pub(super) n_threads: i32,
+    /// Most rows of one decode call.
+    pub(super) n_batch: usize,
+}
+
+/// A projector and the text model that it was loaded for.
+pub(super) struct Projector {
+    ptr: NonNull<sys::mtmd_context>,
+    n_batch: usize,
+    /// Length of one row.
+    n_embd: usize,
+    recall: Recall,
+    /// Last, so that it goes after the context (`Drop` below).
+    _model: Arc<LlamaModel>,
+}
+
+// SAFETY: the context is not bound to a thread, and the struct owns it.
+unsafe impl Send for Projector {}
+
+impl Projector {
+    /// Loads a file; `None` when libmtmd could not (its log says why).
+    pub(super) fn load(path: &Path, model: Arc<LlamaModel>, settings: &Settings) -> Option<Self> {
+        let name = CString::new(path.to_str()?).ok()?;
+        // SAFETY: no arguments.
+        let mut params = unsafe { sys::mtmd_context_params_default() };
+        params.use_gpu = settings.on_gpu;
+        params.n_threads = settings.n_threads;
+        params.print_timings = false;
+        // It would encode an image of the largest size first, which takes long without a GPU.
+        params.warmup = settings.on_gpu;
+        let architecture = model
+            .meta_val_str("general.architecture")
+            .unwrap_or_default();
+        if DETAILED.contains(&architecture.as_str()) {
+            params.image_min_tokens = DETAILED_ROWS;
+        }
+        // SAFETY: the path is a C string, the model is valid, the parameters are libmtmd's own with
+        // values replaced.
+        let ptr = unsafe { sys::mtmd_init_from_file(name.as_ptr(), model_ptr(&model), params) };
+        // SAFETY: the model is valid.
+        let n_embd = unsafe { sys::llama_model_n_embd_inp(model_ptr(&model)) };
+        Some(Self {
+            ptr: NonNull::new(ptr)?,
+            n_batch: settings.n_batch,
+            n_embd: usize::try_from(n_embd).ok()?,
+            recall: Recall::default(),
+            _model: model,
+        })
+    }
+
+    /// Whether it is one for images.
+    pub(super) fn can_see(&self) -> bool {
+        // SAFETY: the context is valid.
+        unsafe { sys::mtmd_support_vision(self.ptr.as_ptr()) }
+    }
+
+    /// Cuts a prompt into texts and images with the model's own marks around them.
+    fn chunks(
+        &self,
+        parts: &[PromptPart],
+        add_special: bool,
+        bitmaps: &HashMap<usize, Bitmap>,
+    ) -> Result<Chunks, Failure> {
+        let mut texts = Vec::with_capacity(parts.len());
+        for part in parts {
+            texts.push(match part {
+                PromptPart::Text(text) => Some(Self::text(text)),
+                PromptPart::Media(_) => None,
+                // Nobody sends them beside images.
+                PromptPart::Tokens(_) => return Err(invalid("tokens cannot stand beside images")),
+            });
+        }
+        let inputs: Vec<sys::mtmd_input_part> = texts
+            .iter()
+            .enumerate()
+            .map(|(index, text)| sys::mtmd_input_part {
+                text: text
+                    .as_ref()
+                    .map_or(std::ptr::null(), |text| &raw const *text),
+                bitmap: bitmaps
+                    .get(&index)
+                    .map_or(std::ptr::null(), |bitmap| bitmap.0.as_ptr()),
+            })
+            .collect();
+        let mut pointers: Vec<*const sys::mtmd_input_part> =
+            inputs.iter().map(|part| &raw const *part).collect();
+        let chunks = Chunks::new().ok_or_else(|| internal("out of memory"))?;
+        // SAFETY: all pointers lead to values that outlive the call; `chunks` is empty and ours.
+        let code = unsafe {
+            sys::mtmd_tokenize_from_parts(
+                self.ptr.as_ptr(),
+                chunks.0.as_ptr(),
+                pointers.as_mut_ptr(),
+                pointers.len(),
+                add_special,
+            )
+        };
+        if code == 0 {
+            return Ok(chunks);
+        }
+        Err(invalid(
+            "an image of this prompt cannot be prepared for the model",
+        ))
+    }
+
+    fn text(text: &str) -> sys::mtmd_input_text {
+        sys::mtmd_input_text {
+            text: text.as_ptr().cast(),
+            text_len: text.len(),
+            add_special: false,
+            parse_special: true,
+        }
+    }
+
+    /// Encodes a piece of an image.
+    fn encode(&self, chunk: Chunk<'_>, fingerprint: u64) -> Result<Media, Failure> {
+        let (n_rows, n_positions) = (chunk.n_rows(), chunk.n_positions());
+        // SAFETY: the context and the chunk are valid.
+        let is_seen_at_once =
+            unsafe { sys::mtmd_decode_use_non_causal(self.ptr.as_ptr(), chunk.ptr) };
+        if is_seen_at_once && n_rows > self.n_batch {
+            return Err(invalid(&format!(
+                "an image of {n_rows} tokens is more than a batch of {}: set num_batch to {n_rows} or more",
+                self.n_batch
+            )));
+        }
+        let grid = self.grid(chunk, n_rows)?;
+        // SAFETY: the context and the chunk are valid.
+        let code = unsafe { sys::mtmd_encode_chunk(self.ptr.as_ptr(), chunk.ptr) };
+        // SAFETY: the context is valid.
+        let output = unsafe { sys::mtmd_get_output_embd(self.ptr.as_ptr()) };
+        if code != 0 || output.is_null() {
+            return Err(internal("the image could not be encoded"));
+        }
+        // SAFETY: after a successful call the output has this many values, by libmtmd's contract; they
+        // are copied before the next call.
+        let embeddings = unsafe { slice::from_raw_parts(output, n_rows * self.n_embd) }.to_vec();
+        Ok(Media {
+            tokens: media::tokens(fingerprint, n_rows, n_positions),
+            rows: Rows {
+                embeddings,
+                is_seen_at_once,
+                grid,
+            },
+        })
+    }
+
+    /// The places of an image's rows, for models with positions in several dimensions.
+    fn grid(&self, chunk: Chunk<'_>, n_rows: usize) -> Result<Vec<[i32; 3]>, Failure> {
+        // SAFETY: the context is valid.
+        if !unsafe { sys::mtmd_decode_use_mrope(self.ptr.as_ptr()) } {
+            return Ok(Vec::new());
+        }
+        // SAFETY: the chunk is valid; null if it is no image.
+        let image = unsafe { sys::mtmd_input_chunk_get_tokens_image(chunk.ptr) };
+        if image.is_null() {
+            return Err(internal("an image without places"));
+        }
+        let place = |row, begin| {
+            // SAFETY: the image is valid and has more rows than `row`.
+            let place = unsafe { sys::mtmd_image_tokens_get_decoder_pos(image, begin, row) };
+            [place.t, place.y, place.x].map(u32::cast_signed)
+        };
+        // Places must move with the image, so that it may stand anywhere.
+        let last = n_rows - 1;
+        if place(last, 1) != place(last, 0).map(|at| at + 1) {
+            return Err(internal(
+                "this kind of model cannot see images in drover yet",
+            ));
+        }
+        Ok((0..n_rows).map(|row| place(row, 0)).collect())
+    }
+}
+
+impl MediaReader for Projector {
+    fn read(&mut self, parts: &[PromptPart], add_special: bool) -> Result<Vec<Piece>, Failure> {
+        let mut bitmaps = HashMap::new();
+        for (index, part) in parts.iter().enumerate() {
+            if let PromptPart::Media(text) = part {
+                let bytes = STANDARD
+                    .decode(text)
+                    .map_err(|_| invalid("illegal base64 data in an image"))?;
+                let picture =
+                    Picture::decode(&bytes).map_err(|error| invalid(&error.to_string()))?;
+                let digest = STANDARD.encode(Sha256::digest(&bytes));
+                let bitmap = Bitmap::new(&picture, &digest);
+                bitmaps.insert(index, bitmap.ok_or_else(|| internal("out of memory"))?);
+            }
+        }
+        let chunks = self.chunks(parts, add_special, &bitmaps)?;
+        let mut pieces = Vec::with_capacity(chunks.len());
+        // Large images come in several chunks.
+        let mut of_image = (String::new(), 0);
+        for chunk in chunks.iter() {
+            if let Some(tokens) = chunk.text() {
+                pieces.push(Piece::Tokens(tokens.to_vec()));
+                continue;
+            }
+            let id = chunk
+                .id()
+                .ok_or_else(|| internal("an image without a name"))?;
+            let ordinal = if of_image.0 == id { of_image.1 + 1 } else { 0 };
+            let fingerprint = fingerprint(&id, ordinal);
+            of_image = (id, ordinal);
+            let media = match self.recall.find(fingerprint) {
+                Some(media) => media,
+                None => self
+                    .recall
+                    .keep(fingerprint, self.encode(chunk, fingerprint)?),
+            };
+            pieces.push(Piece::Media(media));
+        }
+        Ok(pieces)
+    }
+}
+
+impl Drop for Projector {
+    fn drop(&mut self) {
+        // SAFETY: made by `load`, freed once, before the model.
+        unsafe { sys::mtmd_free(self.ptr.as_ptr()) };
+    }
+}
+
+/// A number for a chunk of an image: the same content has the same one, everywhere.
+fn fingerprint(digest: &str, ordinal: u32) -> u64 {
+    let bytes = Sha256::new()
+        .chain_update(digest)
+        .chain_update(ordinal.to_le_bytes())
+        .finalize();
+    let (first, _) = bytes.split_first_chunk().unwrap_or((&[0; 8], &[]));
+    u64::from_le_bytes(*first)
+}
+
+fn invalid(message: &str) -> Failure {
+    Failure {
+        kind: FailureKind::Invalid,
+        message: message.to_owned(),
+    }
+}
+
+fn internal(message: &str) -> Failure {
+    Failure {
+        kind: FailureKind::Internal,
+        message: message.to_owned(),
+    }
+}
+
+/// An image's pixels in libmtmd's hands.
+struct Bitmap(NonNull<sys::mtmd_bitmap>);
+
+impl Bitmap {
+    fn new(picture: &Picture, id: &str) -> Option<Self> {
+        let id = CString::new(id).ok()?;
+        let (width, height) = picture.size();
+        // SAFETY: the pixels are three bytes each, as many as the sides say; they are copied.
+        let ptr = unsafe { sys::mtmd_bitmap_init(width, height, picture.pixels().as_ptr()) };
+        let ptr = NonNull::new(ptr)?;
+        // SAFETY: the bitmap was just made; the text is copied.
+        unsafe { sys::mtmd_bitmap_set_id(ptr.as_ptr(), id.as_ptr()) };
+        Some(Self(ptr))
+    }
+}
+
+impl Drop for Bitmap {
+    fn drop(&mut self) {
+        // SAFETY: made by `new`, freed once.
+        unsafe { sys::mtmd_bitmap_free(self.0.as_ptr()) };
+    }
+}
+
+/// A prompt in pieces.
+struct Chunks(NonNull<sys::mtmd_input_chunks>);
+
+impl Chunks {
+    fn new() -> Option<Self> {
+        // SAFETY: no arguments.
+        NonNull::new(unsafe { sys::mtmd_input_chunks_init() }).map(Self)
+    }
+
+    fn len(&self) -> usize {
+        // SAFETY: the list is valid.
+        unsafe { sys::mtmd_input_chunks_size(self.0.as_ptr()) }
+    }
+
+    fn iter(&self) -> impl Iterator<Item = Chunk<'_>> {
+        (0..self.len()).map(|index| Chunk {
+            // SAFETY: the index is in the list; the chunk lives as long as that.
+            ptr: unsafe { sys::mtmd_input_chunks_get(self.0.as_ptr(), index) },
+            _of: self,
+        })
+    }
+}
+
+impl Drop for Chunks {
+    fn drop(&mut self) {
+        // SAFETY: made by `new`, freed once.
+        unsafe { sys::mtmd_input_chunks_free(self.0.as_ptr()) };
+    }
+}
+
+/// One piece of a prompt.
+#[derive(Clone, Copy)]
+struct Chunk<'a> {
+    ptr: *const sys::mtmd_input_chunk,
+    _of: &'a Chunks,
+}
+
+impl<'a> Chunk<'a> {
+    /// The tokens, if it is text.
+    fn text(self) -> Option<&'a [sys::llama_token]> {
+        // SAFETY: the chunk is valid.
+        let kind = unsafe { sys::mtmd_input_chunk_get_type(self.ptr) };
+        if kind != sys::MTMD_INPUT_CHUNK_TYPE_TEXT {
+            return None;
+        }
+        let mut n_tokens = 0;
+        // SAFETY: the chunk is valid and one of text.
+        let tokens = unsafe { sys::mtmd_input_chunk_get_tokens_text(self.ptr, &raw mut n_tokens) };
+        if tokens.is_null() {
+            return Some(&[]);
+        }
+        // SAFETY: so many tokens, which live as long as the list.
+        Some(unsafe { slice::from_raw_parts(tokens, n_tokens) })
+    }
+
+    /// The name of the image it belongs to.
+    fn id(self) -> Option<String> {
+        // SAFETY: the chunk is valid; null without a name.
+        let id = unsafe { sys::mtmd_input_chunk_get_id(self.ptr) };
+        if id.is_null() {
+            return None;
+        }
+        // SAFETY: a C string that lives as long as the list.
+        let id = unsafe { std::ffi::CStr::from_ptr(id) };
+        Some(id.to_string_lossy().into_owned())
+    }
+
+    fn n_rows(self) -> usize {
+        // SAFETY: the chunk is valid.
+        unsafe { sys::mtmd_input_chunk_get_n_tokens(self.ptr) }
+    }
+
+    fn n_positions(self) -> usize {
+        // SAFETY: the chunk is valid.
+        let n = unsafe { sys::mtmd_input_chunk_get_n_pos(self.ptr) };
+        usize::try_from(n).unwrap_or(0)
+    }
+}
+
+/// The words for a projector that was not loaded.
+pub(super) fn refused(path: &Path, cause: Option<String>) -> BackendError {
+    let cause = cause.map_or_else(String::new, |cause| format!(": {cause}"));
+    BackendError(format!(
+        "could not load the projector `{}`{cause}",
+        path.display()
+    ))
+}

@@ -1,0 +1,237 @@
+//! Images, with tiny models of the real architectures and random weights: what comes out must be what
+//! libmtmd's own way gives.
+
+use std::io::Cursor;
+use std::num::NonZeroU32;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use image::{ImageFormat, Rgb, RgbImage};
+use llama_cpp_2::mtmd::{
+    MtmdBitmap, MtmdContext, MtmdContextParams, MtmdInputText, mtmd_default_marker,
+};
+
+use super::*;
+use crate::engine::media::Piece;
+use crate::protocol::PromptPart;
+
+/// The families, and what is special about them: an image that is seen at once and layers with a
+/// window; one row after the other; positions in three dimensions.
+const FAMILIES: [&str; 3] = ["gemma3", "mistral3", "qwen25vl"];
+
+/// A model and its projector, from the reference data.
+fn files(family: &str) -> Option<(PathBuf, PathBuf)> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/testdata/gguf");
+    let model = folder.join(format!("{family}-upstream.gguf"));
+    let projector = folder.join(format!("{family}-upstream-projector.gguf"));
+    if model.is_file() && projector.is_file() {
+        return Some((model, projector));
+    }
+    eprintln!("skipped: no {family} in {}", folder.display());
+    None
+}
+
+fn seeing(family: &str) -> Option<Llama> {
+    let (model, projector) = files(family)?;
+    Some(load(&LoadParams {
+        projector_paths: vec![projector],
+        n_ctx_pool: 4096,
+        n_slots: 4,
+        n_batch: 256,
+        ..params(model)
+    }))
+}
+
+/// A picture of stripes: other colours, another picture.
+fn stripes(seed: u8, width: u32, height: u32) -> RgbImage {
+    RgbImage::from_fn(width, height, |x, y| {
+        let wave = u8::try_from((x * 7 + y * 13) % 256).unwrap();
+        Rgb([
+            wave.wrapping_mul(seed),
+            wave ^ seed,
+            seed.wrapping_add(wave),
+        ])
+    })
+}
+
+fn part(image: &RgbImage) -> PromptPart {
+    let mut bytes = Cursor::new(Vec::new());
+    image.write_to(&mut bytes, ImageFormat::Png).unwrap();
+    PromptPart::Media(STANDARD.encode(bytes.into_inner()))
+}
+
+fn text(text: &str) -> PromptPart {
+    PromptPart::Text(text.to_owned())
+}
+
+/// Evaluates a prompt's pieces from their beginning; returns the logits at the end.
+fn evaluate(llama: &mut Llama, seq: SeqId, pieces: &[Piece]) -> Vec<f32> {
+    let mut position = 0;
+    let mut last = 0;
+    for piece in pieces {
+        match piece {
+            Piece::Tokens(tokens) => {
+                last = feed(llama, seq, position, tokens);
+                position += tokens.len();
+            }
+            Piece::Media(media) => {
+                let at = u32::try_from(position).unwrap();
+                assert_eq!(llama.decode_media(seq, at, media), Ok(Decoded::Done));
+                position += media.tokens.len() - crate::engine::media::n_still(&media.tokens);
+            }
+        }
+    }
+    llama.logits(last).unwrap().to_vec()
+}
+
+/// The same prompt, evaluated by libmtmd's helper.
+fn reference(family: &str, before: &str, image: &RgbImage, after: &str) -> Vec<f32> {
+    let (model, projector) = files(family).unwrap();
+    let backend = devices::start().unwrap();
+    let settings = LlamaModelParams::default().with_n_gpu_layers(0);
+    let model = LlamaModel::load_from_file(backend, &model, &settings).unwrap();
+    let settings = LlamaContextParams::default()
+        .with_n_ctx(NonZeroU32::new(4096))
+        .with_n_batch(256)
+        .with_n_ubatch(256)
+        .with_n_threads(1)
+        .with_n_threads_batch(1);
+    let mut context = model.new_context(backend, settings).unwrap();
+    let settings = MtmdContextParams {
+        use_gpu: false,
+        n_threads: 1,
+        image_min_tokens: if family == "qwen25vl" { 1024 } else { -1 },
+        ..MtmdContextParams::default()
+    };
+    let projector = projector.to_str().unwrap();
+    let mut eyes = MtmdContext::init_from_file(projector, &model, &settings).unwrap();
+    let bitmap = MtmdBitmap::from_image_data(image.width(), image.height(), image.as_raw());
+    let prompt = MtmdInputText {
+        text: format!("{before}{}{after}", mtmd_default_marker()),
+        add_special: true,
+        parse_special: true,
+    };
+    let chunks = eyes.tokenize(prompt, &[&bitmap.unwrap()]).unwrap();
+    chunks
+        .eval_chunks(&mut eyes, &mut context, 0, 0, 256, true)
+        .unwrap();
+    context.get_logits_ith(-1).to_vec()
+}
+
+fn difference(a: &[f32], b: &[f32]) -> f32 {
+    assert_eq!(a.len(), b.len());
+    let pairs = a.iter().zip(b);
+    pairs.map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
+}
+
+#[test]
+fn what_is_seen_is_what_libmtmd_sees() {
+    let _one = one_at_a_time();
+    for family in FAMILIES {
+        let Some(mut llama) = seeing(family) else {
+            continue;
+        };
+        let mut reader = llama.take_reader().unwrap();
+        let image = stripes(3, 70, 50);
+        let prompt = [text("a b"), part(&image), text(" b a")];
+        let pieces = reader.read(&prompt, true).unwrap();
+        let ours = evaluate(&mut llama, 0, &pieces);
+        let theirs = reference(family, "a b", &image, " b a");
+        let differs = difference(&ours, &theirs);
+        assert!(differs < 1e-4, "{family}: {differs}");
+        // The picture matters, right behind it: further on the tiny window has passed it.
+        let other = [text("a b"), part(&stripes(90, 70, 50)), text(" b a")];
+        let mut both = [&prompt, &other].map(|prompt| {
+            let mut pieces = reader.read(prompt, true).unwrap();
+            if let Some(Piece::Tokens(tokens)) = pieces.last_mut() {
+                tokens.truncate(1);
+            }
+            pieces
+        });
+        let [first, second] = both.each_mut().map(|pieces| {
+            llama.remove(1, 0, None);
+            evaluate(&mut llama, 1, pieces)
+        });
+        let matters = difference(&first, &second);
+        assert!(matters > 1e-3, "{family}: {matters}");
+        // Nothing of it all is left in another sequence.
+        let again = evaluate(&mut llama, 2, &pieces);
+        let differs = difference(&ours, &again);
+        assert!(differs < 1e-2, "{family}: {differs} of {matters}");
+    }
+}
+
+#[test]
+fn an_image_that_is_shown_again_is_not_encoded_again() {
+    let _one = one_at_a_time();
+    let Some(mut llama) = seeing("gemma3") else {
+        return;
+    };
+    let mut reader = llama.take_reader().unwrap();
+    let image = part(&stripes(3, 64, 64));
+    let mut show = |image: &PromptPart| {
+        let pieces = reader.read(&[image.clone(), text("a")], true).unwrap();
+        let media = pieces.into_iter().find_map(|piece| match piece {
+            Piece::Media(media) => Some(media),
+            Piece::Tokens(_) => None,
+        });
+        media.unwrap()
+    };
+    let (first, second) = (show(&image), show(&image));
+    assert!(Arc::ptr_eq(&first, &second));
+    let other = show(&part(&stripes(4, 64, 64)));
+    assert_ne!(first.tokens, other.tokens);
+    assert_eq!(first.tokens.len(), 16);
+}
+
+#[test]
+fn an_image_is_whole_in_the_cache_or_not_at_all() {
+    let _one = one_at_a_time();
+    for family in FAMILIES {
+        let Some((model, projector)) = files(family) else {
+            continue;
+        };
+        let mut llama = load(&LoadParams {
+            projector_paths: vec![projector],
+            n_ctx_pool: 256,
+            n_slots: 2,
+            n_batch: 64,
+            ..params(model)
+        });
+        let mut reader = llama.take_reader().unwrap();
+        let pieces = reader.read(&[part(&stripes(3, 32, 32)), text("a")], true);
+        let pieces = pieces.unwrap();
+        let Some(Piece::Media(media)) =
+            pieces.iter().find(|piece| matches!(piece, Piece::Media(_)))
+        else {
+            panic!("{family}: no image")
+        };
+        let n_rows = media.tokens.len();
+        // Fills the cache but for less than the image.
+        let n_free = 256_usize.saturating_sub(n_rows / 2 + 1);
+        let filler: Vec<Token> = (0..n_free).map(|_| 10).collect();
+        feed(&mut llama, 0, 0, &filler);
+        assert_eq!(
+            llama.decode_media(1, 0, media),
+            Ok(Decoded::NoSpace),
+            "{family}"
+        );
+        assert_eq!(llama.context.positions(1), None, "{family}");
+    }
+}
+
+#[test]
+fn a_projector_of_another_model_costs_the_eyes_only() {
+    let _one = one_at_a_time();
+    let (Some((model, _)), Some((_, other))) = (files("gemma3"), files("mistral3")) else {
+        return;
+    };
+    let mut llama = load(&LoadParams {
+        projector_paths: vec![other],
+        ..params(model)
+    });
+    assert!(llama.take_reader().is_none());
+    let tokens = llama.tokenize("a b", true, true).unwrap();
+    let last = feed(&mut llama, 0, 0, &tokens);
+    assert!(llama.logits(last).is_some());
+}

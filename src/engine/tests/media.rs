@@ -1,0 +1,262 @@
+//! Images: whole in the cache or not at all, told apart by what they show, and nobody waits for them.
+
+use std::path::PathBuf;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use super::*;
+use crate::engine::spill::Spill;
+use crate::protocol::{FailureKind, FinishReason};
+
+const WINDOW: (&str, u32) = ("drover-fake.attention.sliding_window", 16);
+
+/// A model that sees.
+fn seeing(n_ctx_pool: u32, n_slots: u32, keys: &[(&str, u32)]) -> Harness {
+    let file = model(keys);
+    Harness::load(&LoadParams {
+        projector_paths: vec![PathBuf::from("projector")],
+        ..load_params(file.path(), n_ctx_pool, n_slots)
+    })
+}
+
+/// An image of so many rows.
+fn image(name: &str, n_rows: usize) -> PromptPart {
+    let text = format!("image {name}");
+    let filler = ".".repeat(n_rows - text.len());
+    PromptPart::Media(STANDARD.encode(text + &filler))
+}
+
+fn text(text: &str) -> PromptPart {
+    PromptPart::Text(text.to_owned())
+}
+
+fn with_images(parts: Vec<PromptPart>) -> GenerateParams {
+    GenerateParams {
+        prompt: parts,
+        ..params("")
+    }
+}
+
+/// BOS, 5 bytes, the image, and a question that is answered with `said`.
+fn question(image: PromptPart, said: &str) -> GenerateParams {
+    with_images(vec![
+        text("look "),
+        image,
+        text(&format!(" [[say {said}]]")),
+    ])
+}
+
+#[test]
+fn an_image_is_evaluated_once_and_known_again() {
+    for mut harness in [seeing(512, 2, &[]), seeing(512, 2, &[WINDOW])] {
+        let first = harness.ask(question(image("cat", 40), "a cat"));
+        assert_eq!(first.text, "a cat");
+        let n_prompt = first.n_prompt.unwrap();
+        assert_eq!(n_prompt as usize, 1 + 5 + 40 + " [[say a cat]]".len());
+        assert_eq!(harness.n_prefilled(), n_prompt);
+
+        // The same picture: nothing of it again.
+        let before = harness.n_prefilled();
+        let again = harness.ask(question(image("cat", 40), "a cat"));
+        let n_cached = again.finished().n_cached;
+        assert!(n_cached >= 1 + 5 + 40, "{n_cached}");
+        assert_eq!(harness.n_prefilled() - before, n_prompt - n_cached);
+    }
+}
+
+#[test]
+fn another_image_in_the_same_place_is_another_prompt() {
+    let mut harness = seeing(512, 2, &[]);
+    let show = |name: &str| {
+        let before = "in front of the image stands as much as behind it";
+        with_images(vec![text(before), image(name, 20), text("[[say seen]]")])
+    };
+    harness.ask(show("cat"));
+    let outcome = harness.ask(show("dog"));
+    assert_eq!(outcome.text, "seen");
+    assert_eq!(
+        outcome.finished().n_cached,
+        1 + 49,
+        "what stands before the image"
+    );
+}
+
+#[test]
+fn a_conversation_goes_on_behind_its_images() {
+    for keys in [&[][..], &[WINDOW]] {
+        let mut harness = seeing(1024, 4, keys);
+        let mut prompt = vec![text("<|im_start|>user\nlook "), image("cat", 100)];
+        prompt.push(text("[[say it is a cat]]<|im_end|>"));
+        let first = harness.ask(with_images(prompt.clone()));
+        let n_first = first.n_prompt.unwrap() as usize + "it is a cat".len();
+        assert_eq!(first.text, "it is a cat");
+
+        prompt.push(text("it is a cat<|eos|><|im_start|>user\nand this? "));
+        prompt.push(image("dog", 60));
+        prompt.push(text("[[say a dog]]<|im_end|>"));
+        let second = harness.ask(with_images(prompt));
+        assert_eq!(second.text, "a dog");
+        assert_eq!(second.finished().n_cached as usize, n_first);
+    }
+}
+
+#[test]
+fn many_who_show_the_same_image_wait_for_the_first() {
+    for mut harness in [seeing(4096, 8, &[]), seeing(4096, 8, &[WINDOW])] {
+        for n in 0..8 {
+            harness.submit(question(image("cat", 200), &n.to_string()));
+        }
+        harness.run();
+        for id in 1..=8 {
+            assert_eq!(harness.outcomes[&id].text, (id - 1).to_string());
+        }
+        let n_prefilled = harness.n_prefilled();
+        assert!(n_prefilled < 206 + 8 * 30, "{n_prefilled}");
+    }
+}
+
+#[test]
+fn others_write_on_between_images() {
+    let mut harness = seeing(4096, 4, &[]);
+    let writer = harness.submit(params("write [[repeat 30]]"));
+    harness.step();
+    let mut parts = Vec::new();
+    for n in 0..5 {
+        parts.push(image(&n.to_string(), 100));
+    }
+    parts.push(text(" [[say seen]]"));
+    let viewer = harness.submit(with_images(parts));
+    let mut lengths = Vec::new();
+    while harness.outcomes[&viewer].text.is_empty() {
+        harness.step();
+        lengths.push(harness.outcomes[&writer].text.len());
+    }
+    assert!(lengths.len() >= 5, "a step for each image");
+    let each_is_longer = lengths.windows(2).all(|pair| pair[0] < pair[1]);
+    assert!(each_is_longer, "{lengths:?}");
+    harness.run();
+    assert_eq!(harness.outcomes[&viewer].text, "seen");
+}
+
+#[test]
+fn images_make_room_and_take_it() {
+    let mut harness = seeing(256, 4, &[]);
+    harness.ask(params(&"idle ".repeat(30)));
+    harness.ask(question(image("cat", 150), "a cat"));
+    assert!(harness.steps.iter().any(|stats| stats.n_evicted > 0));
+    // Two that do not fit beside each other.
+    let both = ["one", "two"].map(|name| harness.submit(question(image(name, 180), name)));
+    harness.run();
+    let texts = both.map(|id| harness.outcomes[&id].text.clone());
+    assert_eq!(texts, ["one", "two"]);
+}
+
+#[test]
+fn an_image_larger_than_the_context_is_refused() {
+    let mut harness = seeing(256, 2, &[]);
+    let outcome = harness.ask(question(image("poster", 300), "no"));
+    let failure = outcome.failure.as_ref().unwrap();
+    assert_eq!(failure.kind, FailureKind::ContextExceeded);
+}
+
+#[test]
+fn a_full_context_with_images_ends_instead_of_shifting() {
+    let mut harness = seeing(512, 2, &[]);
+    let request = GenerateParams {
+        n_ctx: 128,
+        shift: true,
+        ..question(image("cat", 60), &"long ".repeat(60))
+    };
+    let prompt: usize = 1 + 5 + 60 + " [[say ]]".len() + 300;
+    assert!(prompt > 128);
+    let failed = harness.ask(request).failure.is_some();
+    assert!(failed, "the prompt alone is too long");
+    let request = GenerateParams {
+        n_ctx: 128,
+        shift: true,
+        prompt: vec![image("cat", 60), text("say it again [[repeat 20]]")],
+        ..params("")
+    };
+    let outcome = harness.ask(request);
+    assert_eq!(outcome.finished().reason, FinishReason::Length);
+}
+
+#[test]
+fn what_is_no_image_is_refused_and_so_is_an_end_without_text() {
+    let mut harness = seeing(256, 2, &[]);
+    let broken = PromptPart::Media(STANDARD.encode("a letter"));
+    let outcome = harness.ask(with_images(vec![broken, text(" what is it?")]));
+    assert_eq!(outcome.failure.as_ref().unwrap().kind, FailureKind::Invalid);
+
+    let outcome = harness.ask(with_images(vec![text("look "), image("cat", 20)]));
+    let failure = outcome.failure.as_ref().unwrap();
+    assert!(
+        failure.message.contains("must not end with an image"),
+        "{failure:?}"
+    );
+
+    let mut blind = Harness::new(256, 2);
+    let outcome = blind.ask(question(image("cat", 20), "no"));
+    let failure = outcome.failure.as_ref().unwrap();
+    assert_eq!(failure.kind, FailureKind::Unsupported);
+    assert!(failure.message.contains("cannot see images"), "{failure:?}");
+}
+
+#[test]
+fn images_come_back_from_outside_the_cache() {
+    let file = model(&[WINDOW]);
+    let params = LoadParams {
+        projector_paths: vec![PathBuf::from("projector")],
+        spill: SpillParams {
+            memory_bytes: 1 << 20,
+            files: None,
+        },
+        ..load_params(file.path(), 2048, 1)
+    };
+    let mut harness = Harness::load(&params);
+    harness.engine.spill_to(Spill::open(&params, false));
+    let first = question(image("cat", 300), "a cat");
+    let n_prompt = harness.ask(first.clone()).n_prompt.unwrap();
+    harness.ask(super::params(&"something else ".repeat(20)));
+    let mut next = first;
+    next.prompt.push(text("a cat<|eos|> [[say still]]"));
+    let outcome = harness.ask(next);
+    assert_eq!(outcome.text, "still");
+    assert!(outcome.finished().n_cached >= n_prompt, "{outcome:?}");
+}
+
+#[test]
+fn a_reader_that_was_cancelled_does_not_come_back() {
+    let mut child = child::start();
+    let file = model(&[]);
+    let loaded = child.load_with(LoadParams {
+        projector_paths: vec![PathBuf::from("projector")],
+        ..load_params(file.path(), 256, 2)
+    });
+    assert!(matches!(loaded, Event::Loaded(_)));
+    for id in [1, 2] {
+        let params = Box::new(question(image("cat", 20), "a cat"));
+        child.send(&Command::Generate { id, params });
+        if id == 1 {
+            child.send(&Command::Cancel { id });
+        }
+    }
+    // Whatever the first one came to, it is silent before the second one's end.
+    let mut finished = Vec::new();
+    while finished.is_empty() {
+        match child.event() {
+            Event::Step { updates, .. } => {
+                finished.extend(
+                    updates
+                        .iter()
+                        .filter(|u| u.finished.is_some())
+                        .map(|u| u.id),
+                );
+            }
+            Event::Started { .. } => {}
+            event => panic!("{event:?}"),
+        }
+    }
+    assert_eq!(finished, [2]);
+}
