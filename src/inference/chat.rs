@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::answer::{AnswerSpec, Refusal, params, single, start};
-use super::prepare::{self, Prepared, Route, check_capabilities, check_images, merge_options};
-use super::truncate::{Fitted, History, fit_history, fit_text};
+use super::images::{self, Placeless};
+use super::prepare::{self, Prepared, Route, check_capabilities, merge_options};
+use super::truncate::{Fitted, History, fit_history, fit_text, keep_from};
 use super::types::{ChatRequest, DoneReason};
 use super::voice::{RenderRequest, render};
 use super::{ChunkStream, Inference, InferenceError, forced, format, history};
@@ -40,11 +41,11 @@ pub(super) async fn run(
         &[Capability::Tools]
     };
     check_capabilities(&prepared, &request.common, Route::Chat, wants)?;
-    let images = request
-        .messages
-        .iter()
-        .any(|message| !message.images.is_empty());
-    check_images(&prepared, images)?;
+    let mut messages = request.messages.iter();
+    images::check(
+        &prepared,
+        messages.any(|message| !message.images.is_empty()),
+    )?;
     let options = merge_options(&prepared, &request.common)?;
     let must_call = request.must_call.filter(|_| !request.tools.is_empty());
     let constraint = match must_call {
@@ -147,12 +148,7 @@ impl Conversation {
             );
         }
         if self.common.debug_render_only {
-            let n_images = self
-                .request
-                .messages
-                .iter()
-                .map(|message| message.images.len())
-                .sum();
+            let n_images = images::of(&self.request.messages).len();
             return Ok(single(DoneReason::Debug, Some((prompt, n_images))));
         }
         let prompt = self.with_context(prompt, &loaded.lease).await?;
@@ -168,7 +164,10 @@ impl Conversation {
             voice.exempt(&self.request, &prompt)
         };
         let context_of = (!self.is_chat).then(|| prompt.clone());
-        let fitted = if self.common.truncate == Some(false) {
+        let shown = images::of(&keep_from(&self.request.messages, n_dropped));
+        let fitted = if !shown.is_empty() {
+            Fitted::parts(images::place(prompt, shown, Placeless::Refused).await?)
+        } else if self.common.truncate == Some(false) {
             Fitted::whole(prompt)
         } else {
             let keep = (&self.options, self.common.shift);
@@ -179,7 +178,7 @@ impl Conversation {
             &self.common,
             &self.options,
             n_ctx,
-            vec![fitted.part],
+            fitted.parts,
             self.constraint.clone(),
         );
         params.add_special = !fitted.truncated;

@@ -5,9 +5,8 @@ use std::time::Instant;
 
 use super::answer::{AnswerSpec, Refusal, params, single, start};
 use super::chat::{Conversation, UNLOAD, think};
-use super::prepare::{
-    self, Prepared, Route, check_capabilities, check_images, internal, invalid, merge_options,
-};
+use super::images::{self, Placeless};
+use super::prepare::{self, Prepared, Route, check_capabilities, internal, invalid, merge_options};
 use super::truncate::{Fitted, fit_text};
 use super::types::{DoneReason, GenerateRequest};
 use super::voice::{RenderRequest, Voice};
@@ -18,6 +17,7 @@ use crate::model::capability::Capability;
 use crate::parser::Passthrough;
 use crate::protocol::Constraint;
 use crate::renderer::go::PromptParts;
+use crate::renderer::images::tagged;
 use crate::renderer::{GoTemplate, RenderInput};
 
 /// Runs a generate request.
@@ -87,8 +87,7 @@ fn check(prepared: &Prepared, request: &GenerateRequest) -> Result<(), Inference
         &[Capability::Insert]
     };
     check_capabilities(prepared, &request.common, Route::Generate, wants)?;
-    check_images(prepared, !request.images.is_empty())?;
-    Ok(())
+    images::check(prepared, !request.images.is_empty())
 }
 
 /// The prompt as a short chat: system text, the model's own messages, one user message. A template
@@ -170,7 +169,7 @@ impl Direct {
                 && let Some(template) = &own
             {
                 let input = RenderInput {
-                    messages: &request.messages,
+                    messages: &tagged(&request.messages),
                     think: request.think,
                     ..RenderInput::default()
                 };
@@ -231,7 +230,10 @@ impl Raw<'_> {
             let n_images = self.request.images.len();
             return Ok(single(DoneReason::Debug, Some((text, n_images))));
         }
-        let fitted = if common.truncate == Some(false) {
+        let shown = self.request.images.clone();
+        let fitted = if !shown.is_empty() {
+            Fitted::parts(images::place(text, shown, Placeless::InFront).await?)
+        } else if common.truncate == Some(false) {
             Fitted::whole(text)
         } else {
             fit_text(text, &loaded.lease, n_ctx, (options, common.shift)).await?
@@ -240,7 +242,7 @@ impl Raw<'_> {
             common,
             options,
             n_ctx,
-            vec![fitted.part],
+            fitted.parts,
             self.checked.constraint.clone(),
         );
         params.add_special = !fitted.truncated;

@@ -10,6 +10,7 @@ mod forced;
 mod format;
 mod generate;
 pub mod history;
+mod images;
 mod prepare;
 mod sampling;
 mod spec;

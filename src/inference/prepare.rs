@@ -198,30 +198,21 @@ pub(super) fn check_capabilities(
     )))
 }
 
-/// Images are never dropped without a word.
-pub(super) fn check_images(prepared: &Prepared, images: bool) -> Result<(), InferenceError> {
-    if !images {
-        return Ok(());
-    }
-    if !prepared.has(Capability::Vision) {
-        let name = &prepared.model.name;
-        return Err(invalid(format!("{name} does not support vision")));
-    }
-    Err(InferenceError::new(
-        Kind::Unsupported,
-        "this version of drover cannot read images yet",
-    ))
-}
+/// The least context of a model that sees, as in Ollama: an image takes hundreds of tokens.
+const VISION_CTX: u32 = 2048;
 
 /// Merges built-in defaults, the model's parameters and the request's options.
 pub(super) fn merge_options(
     prepared: &Prepared,
     common: &RequestOptions,
 ) -> Result<Options, InferenceError> {
-    let (options, unknown) =
+    let (mut options, unknown) =
         Options::merge(&[&prepared.model.params, &common.options]).map_err(internal)?;
     if !unknown.is_empty() {
         tracing::warn!(model = %prepared.model.name.short(), options = ?unknown, "invalid option provided");
+    }
+    if !prepared.model.projectors.is_empty() {
+        options.num_ctx = options.num_ctx.map(|n_ctx| n_ctx.max(VISION_CTX));
     }
     Ok(options)
 }

@@ -124,16 +124,21 @@ async fn fits(prompt: &str, lease: &Lease, n_free: usize) -> Result<bool, Refusa
 
 /// A prompt that fits its context.
 pub(super) struct Fitted {
-    pub(super) part: PromptPart,
-    /// The middle was cut out; the part is tokens then, special ones included.
+    pub(super) parts: Vec<PromptPart>,
+    /// The middle was cut out; it is tokens then, special ones included.
     pub(super) truncated: bool,
 }
 
 impl Fitted {
     /// The text as it is.
     pub(super) fn whole(text: String) -> Self {
+        Self::parts(vec![PromptPart::Text(text)])
+    }
+
+    /// A prompt with images, which is never cut.
+    pub(super) fn parts(parts: Vec<PromptPart>) -> Self {
         Self {
-            part: PromptPart::Text(text),
+            parts,
             truncated: false,
         }
     }
@@ -178,7 +183,7 @@ pub(super) async fn fit_text(
         "the prompt was cut to fit the context"
     );
     Ok(Fitted {
-        part: PromptPart::Tokens(cut),
+        parts: vec![PromptPart::Tokens(cut)],
         truncated: true,
     })
 }

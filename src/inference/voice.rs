@@ -155,7 +155,10 @@ impl Voice {
     pub(super) fn render(&self, input: &RenderInput<'_>) -> Result<String, InferenceError> {
         let rendered = match (&self.template, &self.go) {
             (Template::Builtin(entry), _) => (entry.render)(input),
-            (Template::Jinja(template), _) => template.render(input),
+            (Template::Jinja(template), _) => template.render(&RenderInput {
+                messages: &images::behind(input.messages),
+                ..*input
+            }),
             (Template::Go, Some(template)) => template.render(&RenderInput {
                 messages: &images::tagged(input.messages),
                 ..*input

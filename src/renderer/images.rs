@@ -37,6 +37,23 @@ impl Images {
     }
 }
 
+/// The messages as a GGUF file's own template gets them: the images stand behind the text, whatever
+/// order they had, as in Ollama.
+pub fn behind(messages: &[Message]) -> Cow<'_, [Message]> {
+    if messages.iter().all(|message| message.images.is_empty()) {
+        return messages.into();
+    }
+    let mut numbers = 0..;
+    let tag_all = |message: &Message| {
+        let mut message = message.clone();
+        for number in numbers.by_ref().take(message.images.len()) {
+            message.content += &format!("[img-{number}]");
+        }
+        message
+    };
+    messages.iter().map(tag_all).collect()
+}
+
 /// The messages as a TEMPLATE gets them: each image stands at the next `[img]` of its message, or
 /// in front of the text.
 pub fn tagged(messages: &[Message]) -> Cow<'_, [Message]> {

@@ -116,6 +116,14 @@ const GPU_GUEST_SHARE: u64 = 10;
 const CPU_BATCH: u32 = 512;
 const GPU_BATCH: u32 = 2048;
 
+/// Rows of one decode call of a model that sees: some look at all of an image at once, which then must
+/// fit into one (Gemma 4: at most 1,120).
+const VISION_BATCH: u32 = 1152;
+
+/// What encoding an image takes beside the projector's weights, in bytes. An assumption: Ollama leaves
+/// 1 GiB.
+const VISION_BYTES: u64 = 512 << 20;
+
 /// Plans a load in the free memory; `None` when it does not fit and something could make room.
 pub(super) fn plan(request: &Request<'_>, free: &Snapshot) -> Option<LoadPlan> {
     match best_gpu(request.spec, free) {
@@ -140,7 +148,13 @@ pub(super) fn least_bytes(spec: &ModelSpec, policy: &Policy) -> u64 {
 fn fixed_bytes(spec: &ModelSpec, policy: &Policy) -> u64 {
     let dims = &spec.dims;
     let own = dims.file_bytes.saturating_add(dims.compute_bytes());
-    own.saturating_add(draft_fixed_bytes(spec, policy))
+    let eyes = if spec.projectors.is_empty() {
+        0
+    } else {
+        VISION_BYTES
+    };
+    own.saturating_add(eyes)
+        .saturating_add(draft_fixed_bytes(spec, policy))
 }
 
 fn draft_fixed_bytes(spec: &ModelSpec, policy: &Policy) -> u64 {
@@ -267,11 +281,18 @@ fn in_part(
     })
 }
 
-/// An embedding's input must fit one batch, so embedding models get a long one everywhere.
+/// An embedding's input must fit one batch, so embedding models get a long one everywhere; and so must
+/// an image.
 fn batch(spec: &ModelSpec, usual: u32, n_ctx_pool: u32) -> u32 {
     let usual = if spec.embedding { GPU_BATCH } else { usual };
+    let least = if spec.projectors.is_empty() {
+        1
+    } else {
+        VISION_BATCH
+    };
     spec.options
         .num_batch
         .unwrap_or(usual)
-        .clamp(1, n_ctx_pool.max(1))
+        .max(least)
+        .min(n_ctx_pool.max(1))
 }

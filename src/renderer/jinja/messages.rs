@@ -19,7 +19,7 @@ fn to_value(message: &Message, keeps_developer: bool) -> Value {
     };
     let mut value = Map::new();
     value.insert("role".to_owned(), json!(role));
-    value.insert("content".to_owned(), content(message));
+    value.insert("content".to_owned(), json!(message.content));
     if !message.tool_calls.is_empty() {
         let calls: Vec<Value> = message.tool_calls.iter().map(call).collect();
         value.insert("tool_calls".to_owned(), Value::Array(calls));
@@ -31,19 +31,6 @@ fn to_value(message: &Message, keeps_developer: bool) -> Value {
         value.insert("tool_call_id".to_owned(), json!(message.tool_call_id));
     }
     Value::Object(value)
-}
-
-fn content(message: &Message) -> Value {
-    if message.images.is_empty() {
-        return json!(message.content);
-    }
-    let mut parts: Vec<Value> = message
-        .images
-        .iter()
-        .map(|_| json!({"type": "image"}))
-        .collect();
-    parts.push(json!({"type": "text", "text": message.content}));
-    Value::Array(parts)
 }
 
 fn call(call: &ToolCall) -> Value {

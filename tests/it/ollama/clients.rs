@@ -12,28 +12,40 @@ use crate::support::real::{real, skip, variable};
 const PATIENCE: Duration = Duration::from_secs(300);
 
 async fn run_script(program: &str, script: &str, variables: &[(&str, String)]) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/clients")
-        .join(script);
     let Some(model) = real("smollm2-135m") else {
         return skip("no SmolLM2 in DROVER_TEST_MODELS");
     };
-    if !path.is_file() {
-        return skip(&format!("no tests/clients/{script}"));
-    }
     let server = TestServer::start().await;
     let file = fs_err::read(&model).unwrap();
     server
         .create("smollm2", file, json!({"parameters": {"num_ctx": 2048}}))
         .await
         .ok();
+    let model = model.to_string_lossy().into_owned();
+    let variables = [variables, &[("DROVER_GGUF", model)]].concat();
+    run_against(&server, "smollm2", program, script, &variables).await;
+}
+
+/// Runs a script of `tests/clients` against a model of this server.
+pub(super) async fn run_against(
+    server: &TestServer,
+    model: &str,
+    program: &str,
+    script: &str,
+    variables: &[(&str, String)],
+) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/clients")
+        .join(script);
+    if !path.is_file() {
+        return skip(&format!("no tests/clients/{script}"));
+    }
     let mut command = tokio::process::Command::new(program);
     command
         .arg(&path)
         .current_dir(server.root())
         .env("DROVER_URL", &server.url)
-        .env("DROVER_MODEL", "smollm2")
-        .env("DROVER_GGUF", &model)
+        .env("DROVER_MODEL", model)
         .env("OLLAMA_HOST", &server.url)
         .env("PYTHONDONTWRITEBYTECODE", "1")
         .envs(variables.iter().map(|(name, value)| (*name, value)))

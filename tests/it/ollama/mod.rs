@@ -10,6 +10,7 @@ mod concurrency;
 mod context;
 mod draft;
 mod faults;
+mod images;
 mod killed;
 mod language;
 mod loading;

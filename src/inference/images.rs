@@ -1,0 +1,150 @@
+//! Images in a rendered prompt: they take the places of the tags (`[img-0]`, `[img-1]`, …) that
+//! renderers left for them.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use super::prepare::{Prepared, internal, invalid};
+use super::{InferenceError, InferenceErrorKind as Kind};
+use crate::chat::{Image, Message};
+use crate::model::capability::Capability;
+use crate::protocol::PromptPart;
+
+/// What becomes of an image that the prompt has no place for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Placeless {
+    /// The model's template ignores images: the answer would be about nothing.
+    Refused,
+    /// It comes first.
+    InFront,
+}
+
+/// Images are never dropped without a word.
+pub(super) fn check(prepared: &Prepared, has_images: bool) -> Result<(), InferenceError> {
+    if !has_images || !prepared.model.projectors.is_empty() {
+        return Ok(());
+    }
+    let name = &prepared.model.name;
+    if !prepared.has(Capability::Vision) {
+        return Err(invalid(format!("{name} does not support vision")));
+    }
+    Err(InferenceError::new(
+        Kind::Unsupported,
+        format!(
+            "{name} has its vision part in one file with its weights, which drover cannot use yet; use a model with a projector file of its own"
+        ),
+    ))
+}
+
+/// The images of messages, in order.
+pub(super) fn of(messages: &[Message]) -> Vec<Image> {
+    let images = messages.iter().flat_map(|message| &message.images);
+    images.cloned().collect()
+}
+
+/// Cuts a prompt at its tags, away from the async runtime: images are large.
+///
+/// # Errors
+/// There is no place for an image, and it needs one.
+pub(super) async fn place(
+    prompt: String,
+    images: Vec<Image>,
+    placeless: Placeless,
+) -> Result<Vec<PromptPart>, InferenceError> {
+    if images.is_empty() {
+        return Ok(vec![PromptPart::Text(prompt)]);
+    }
+    let parts = tokio::task::spawn_blocking(move || cut(&prompt, &images, placeless)).await;
+    parts.map_err(|error| internal(error.to_string()))?
+}
+
+fn cut(
+    prompt: &str,
+    images: &[Image],
+    placeless: Placeless,
+) -> Result<Vec<PromptPart>, InferenceError> {
+    let encode = |image: &Image| PromptPart::Media(STANDARD.encode(&image.0));
+    let mut is_placed = vec![false; images.len()];
+    let mut parts = Vec::new();
+    let mut text = String::new();
+    let mut rest = prompt;
+    while let Some(begin) = rest.find(TAG) {
+        let (before, tag) = rest.split_at(begin);
+        text.push_str(before);
+        let number = number(tag).filter(|&(number, _)| is_placed.get(number) == Some(&false));
+        if let Some((number, n_bytes)) = number {
+            is_placed[number] = true;
+            if !text.is_empty() {
+                parts.push(PromptPart::Text(std::mem::take(&mut text)));
+            }
+            parts.push(encode(&images[number]));
+            rest = &tag[n_bytes..];
+        } else {
+            text.push_str(TAG);
+            rest = &tag[TAG.len()..];
+        }
+    }
+    text.push_str(rest);
+    if !text.is_empty() {
+        parts.push(PromptPart::Text(text));
+    }
+    let left = images
+        .iter()
+        .zip(&is_placed)
+        .filter(|(_, placed)| !**placed);
+    let left: Vec<PromptPart> = left.map(|(image, _)| encode(image)).collect();
+    if !left.is_empty() && placeless == Placeless::Refused {
+        return Err(invalid(
+            "the model's prompt template has no place for these images",
+        ));
+    }
+    Ok(left.into_iter().chain(parts).collect())
+}
+
+const TAG: &str = "[img-";
+
+/// The number in a tag, and the tag's length.
+fn number(tag: &str) -> Option<(usize, usize)> {
+    let end = tag.find(']')?;
+    let number = tag[TAG.len()..end].parse().ok()?;
+    Some((number, end + 1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(text: &str) -> PromptPart {
+        PromptPart::Text(text.to_owned())
+    }
+
+    /// An image of one byte.
+    fn image(byte: u8) -> PromptPart {
+        PromptPart::Media(STANDARD.encode([byte]))
+    }
+
+    fn cut(prompt: &str, n_images: u8) -> Result<Vec<PromptPart>, InferenceError> {
+        let images: Vec<Image> = (0..n_images).map(|byte| Image(vec![byte])).collect();
+        super::cut(prompt, &images, Placeless::Refused)
+    }
+
+    #[test]
+    fn images_stand_where_their_tags_stood() {
+        let parts = cut("one [img-0] two[img-1]", 2).unwrap();
+        assert_eq!(parts, [text("one "), image(0), text(" two"), image(1)]);
+        // By number, and each once: what looks like a tag besides is text.
+        let parts = cut("[img-1][img-0]? [img-0] [img-7] [img-x] [img-", 2).unwrap();
+        let rest = "? [img-0] [img-7] [img-x] [img-";
+        assert_eq!(parts, [image(1), image(0), text(rest)]);
+    }
+
+    #[test]
+    fn an_image_without_a_place_is_refused_or_comes_first() {
+        let error = cut("a text [img-0]", 2).unwrap_err();
+        assert_eq!(error.kind, Kind::Invalid);
+        assert!(error.message.contains("no place"), "{}", error.message);
+        let images = [Image(vec![0]), Image(vec![1])];
+        let parts = super::cut("a text [img-0]", &images, Placeless::InFront).unwrap();
+        assert_eq!(parts, [image(1), text("a text "), image(0)]);
+    }
+}
