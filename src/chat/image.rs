@@ -2,11 +2,12 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-/// The undecoded file: PNG, JPEG, WebP, …; its kind is sniffed where it is used.
+/// The undecoded file: PNG, JPEG, WebP, …; its kind is sniffed where it is used. Copies share it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Image(pub Vec<u8>);
+pub struct Image(pub Bytes);
 
 impl Image {
     /// Decodes padded standard base64.
@@ -14,7 +15,8 @@ impl Image {
     /// # Errors
     /// Returns Ollama's text with the offset of the first bad byte.
     pub fn from_base64(text: &str) -> Result<Self, String> {
-        STANDARD.decode(text).map(Self).map_err(|error| {
+        let decoded = STANDARD.decode(text);
+        decoded.map(|file| Self(file.into())).map_err(|error| {
             let offset = match error {
                 base64::DecodeError::InvalidByte(offset, _)
                 | base64::DecodeError::InvalidLastSymbol(offset, _) => offset,

@@ -52,7 +52,7 @@ pub(super) fn extract(ui: Ui, prompt: &str) -> anyhow::Result<Extracted> {
             .text
             .replace(&format!("'{path}'"), "")
             .replace(candidate, "");
-        found.images.push(Image(bytes));
+        found.images.push(Image(bytes.into()));
         at += end;
     }
     found.text = found.text.trim().to_owned();

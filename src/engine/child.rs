@@ -304,16 +304,16 @@ impl Child {
     }
 
     /// The loop: take commands, compute, tell.
-    fn work<B: Backend>(&self, mut engine: Engine<B>, mut room: ReadingRoom) -> Result<(), Gone> {
+    fn work<B: Backend>(&self, mut engine: Engine<B>, room: ReadingRoom) -> Result<(), Gone> {
         'work: loop {
-            if !engine.has_work() && take(self.inbox.recv()?, &mut engine, &mut room)?.is_break() {
+            if !engine.has_work() && take(self.inbox.recv()?, &mut engine, &room)?.is_break() {
                 break;
             }
             let deadline = Instant::now() + INTAKE;
             while !engine.is_running() || Instant::now() < deadline {
                 match self.inbox.try_recv() {
                     Ok(message) => {
-                        if take(message, &mut engine, &mut room)?.is_break() {
+                        if take(message, &mut engine, &room)?.is_break() {
                             break 'work;
                         }
                     }
@@ -337,7 +337,7 @@ impl Child {
 fn take<B: Backend>(
     message: Message,
     engine: &mut Engine<B>,
-    room: &mut ReadingRoom,
+    room: &ReadingRoom,
 ) -> Result<ControlFlow<()>, Gone> {
     match message {
         Message::Gone => return Err(Gone),

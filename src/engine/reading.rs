@@ -4,6 +4,7 @@
 use std::collections::HashSet;
 use std::io;
 use std::sync::mpsc::{Sender, SyncSender, channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use super::backend::MediaReader;
@@ -32,8 +33,17 @@ pub(super) struct Reading {
 pub(super) struct ReadingRoom {
     /// None where the model has no eyes.
     requests: Option<Sender<(RequestId, Box<GenerateParams>)>>,
-    /// Who is there, and was not cancelled.
-    readers: HashSet<RequestId>,
+    readers: Readers,
+}
+
+/// Who is there, and was not cancelled.
+#[derive(Clone, Default)]
+struct Readers(Arc<Mutex<HashSet<RequestId>>>);
+
+impl Readers {
+    fn lock(&self) -> MutexGuard<'_, HashSet<RequestId>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl ReadingRoom {
@@ -46,8 +56,13 @@ impl ReadingRoom {
             return Ok(Self::default());
         };
         let (requests, inbox) = channel::<(RequestId, Box<GenerateParams>)>();
+        let readers = Readers::default();
+        let there = readers.clone();
         let read = move || {
             for (id, mut params) in inbox {
+                if !there.lock().contains(&id) {
+                    continue;
+                }
                 let parts = std::mem::take(&mut params.prompt);
                 let outcome = reader.read(&parts, params.add_special);
                 let reading = Reading {
@@ -65,7 +80,7 @@ impl ReadingRoom {
             .spawn(read)?;
         Ok(Self {
             requests: Some(requests),
-            readers: HashSet::new(),
+            readers,
         })
     }
 
@@ -74,12 +89,12 @@ impl ReadingRoom {
     /// # Errors
     /// The model cannot see.
     pub(super) fn take_in(
-        &mut self,
+        &self,
         command: Command,
     ) -> Result<Option<Command>, (RequestId, Failure)> {
         let Command::Generate { id, params } = command else {
             if let Command::Cancel { id } = command {
-                self.readers.remove(&id);
+                self.readers.lock().remove(&id);
             }
             return Ok(Some(command));
         };
@@ -87,20 +102,18 @@ impl ReadingRoom {
         if !params.prompt.iter().any(is_media) {
             return Ok(Some(Command::Generate { id, params }));
         }
-        let sent = self
-            .requests
-            .as_ref()
-            .map(|requests| requests.send((id, params)));
-        if !matches!(sent, Some(Ok(()))) {
-            let failure = prompt::failure(FailureKind::Unsupported, "this model cannot see images");
-            return Err((id, failure));
+        self.readers.lock().insert(id);
+        let requests = self.requests.as_ref();
+        let sent = requests.map(|requests| requests.send((id, params)));
+        if matches!(sent, Some(Ok(()))) {
+            return Ok(None);
         }
-        self.readers.insert(id);
-        Ok(None)
+        let failure = prompt::failure(FailureKind::Unsupported, "this model cannot see images");
+        Err((id, failure))
     }
 
     /// Whether somebody still waits for what was read.
-    pub(super) fn leaves(&mut self, reading: &Reading) -> bool {
-        self.readers.remove(&reading.id)
+    pub(super) fn leaves(&self, reading: &Reading) -> bool {
+        self.readers.lock().remove(&reading.id)
     }
 }

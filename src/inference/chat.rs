@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::answer::{AnswerSpec, Refusal, params, single, start};
 use super::images::{self, Placeless};
 use super::prepare::{self, Prepared, Route, check_capabilities, merge_options};
-use super::truncate::{Fitted, History, fit_history, fit_text, keep_from};
+use super::truncate::{Fitted, History, fit_history, fit_text, kept};
 use super::types::{ChatRequest, DoneReason};
 use super::voice::{RenderRequest, render};
 use super::{ChunkStream, Inference, InferenceError, forced, format, history};
@@ -164,7 +164,7 @@ impl Conversation {
             voice.exempt(&self.request, &prompt)
         };
         let context_of = (!self.is_chat).then(|| prompt.clone());
-        let shown = images::of(&keep_from(&self.request.messages, n_dropped));
+        let shown = images::of(kept(&self.request.messages, n_dropped));
         let fitted = if !shown.is_empty() {
             Fitted::parts(images::place(prompt, shown, Placeless::Refused).await?)
         } else if self.common.truncate == Some(false) {

@@ -37,8 +37,8 @@ pub(super) fn check(prepared: &Prepared, has_images: bool) -> Result<(), Inferen
 }
 
 /// The images of messages, in order.
-pub(super) fn of(messages: &[Message]) -> Vec<Image> {
-    let images = messages.iter().flat_map(|message| &message.images);
+pub(super) fn of<'a>(messages: impl IntoIterator<Item = &'a Message>) -> Vec<Image> {
+    let images = messages.into_iter().flat_map(|message| &message.images);
     images.cloned().collect()
 }
 
@@ -124,7 +124,7 @@ mod tests {
     }
 
     fn cut(prompt: &str, n_images: u8) -> Result<Vec<PromptPart>, InferenceError> {
-        let images: Vec<Image> = (0..n_images).map(|byte| Image(vec![byte])).collect();
+        let images: Vec<Image> = (0..n_images).map(|byte| Image(vec![byte].into())).collect();
         super::cut(prompt, &images, Placeless::Refused)
     }
 
@@ -143,7 +143,7 @@ mod tests {
         let error = cut("a text [img-0]", 2).unwrap_err();
         assert_eq!(error.kind, Kind::Invalid);
         assert!(error.message.contains("no place"), "{}", error.message);
-        let images = [Image(vec![0]), Image(vec![1])];
+        let images = [0, 1].map(|byte| Image(vec![byte].into()));
         let parts = super::cut("a text [img-0]", &images, Placeless::InFront).unwrap();
         assert_eq!(parts, [image(1), text("a text "), image(0)]);
     }

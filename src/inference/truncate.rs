@@ -15,12 +15,15 @@ const IMAGE_TOKENS: usize = 768;
 
 /// What is left when everything before `from` is dropped but the system messages.
 pub fn keep_from(messages: &[Message], from: usize) -> Vec<Message> {
+    kept(messages, from).cloned().collect()
+}
+
+/// The same, only looked at.
+pub(super) fn kept(messages: &[Message], from: usize) -> impl Iterator<Item = &Message> {
+    let messages = messages.iter().enumerate();
     messages
-        .iter()
-        .enumerate()
-        .filter(|(index, message)| *index >= from || message.role == "system")
-        .map(|(_, message)| message.clone())
-        .collect()
+        .filter(move |(index, message)| *index >= from || message.role == "system")
+        .map(|(_, message)| message)
 }
 
 /// Tokens of the images from a message on.

@@ -161,6 +161,9 @@ impl Projector {
                 self.n_batch
             )));
         }
+        if n_rows == 0 {
+            return Err(invalid("an image of this prompt is empty"));
+        }
         let grid = self.grid(chunk, n_rows)?;
         // SAFETY: the context and the chunk are valid.
         let code = unsafe { sys::mtmd_encode_chunk(self.ptr.as_ptr(), chunk.ptr) };

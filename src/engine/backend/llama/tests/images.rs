@@ -162,6 +162,31 @@ fn what_is_seen_is_what_libmtmd_sees() {
 }
 
 #[test]
+fn an_image_comes_back_from_a_state_and_is_shared_with_a_copy() {
+    let _one = one_at_a_time();
+    for family in FAMILIES {
+        let Some(mut llama) = seeing(family) else {
+            continue;
+        };
+        let mut reader = llama.take_reader().unwrap();
+        let prompt = [text("a b"), part(&stripes(3, 70, 50)), text(" b a")];
+        let pieces = reader.read(&prompt, true).unwrap();
+        evaluate(&mut llama, 0, &pieces);
+        let end = llama.context.positions(0).unwrap().1 + 1;
+        let state = llama.save(0).unwrap();
+        assert!(llama.load(1, &state, end), "{family}");
+        llama.copy(0, 2, end);
+        let begin = usize::try_from(end).unwrap();
+        let [original, loaded, copied] = [0, 1, 2].map(|seq| {
+            let last = feed(&mut llama, seq, begin, &[10, 11]);
+            llama.logits(last).unwrap().to_vec()
+        });
+        let differs = difference(&original, &loaded).max(difference(&original, &copied));
+        assert!(differs < 1e-2, "{family}: {differs}");
+    }
+}
+
+#[test]
 fn an_image_that_is_shown_again_is_not_encoded_again() {
     let _one = one_at_a_time();
     let Some(mut llama) = seeing("gemma3") else {
