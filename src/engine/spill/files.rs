@@ -269,7 +269,9 @@ fn model_key(params: &LoadParams) -> io::Result<String> {
     let mut hash = Sha256::new();
     let adapters = params.adapters.iter();
     let files = adapters.map(|adapter| (&adapter.path, adapter.scale));
-    for (path, scale) in files.chain([(&params.model_path, 1.0)]) {
+    // Images are known by their files, whatever a projector makes of them.
+    let others = params.projector_paths.iter().chain([&params.model_path]);
+    for (path, scale) in files.chain(others.map(|path| (path, 1.0))) {
         let metadata = fs::metadata(path)?;
         let modified = metadata.modified()?.duration_since(SystemTime::UNIX_EPOCH);
         let modified = modified.unwrap_or_default().as_nanos();

@@ -6,19 +6,22 @@ use std::time::{Duration, Instant};
 use super::embed::{embed, inputs};
 use super::*;
 use crate::engine::spill::Spill;
-use crate::protocol::SpillFiles;
+use crate::protocol::{Adapter, SpillFiles};
 
 const WINDOW: (&str, u32) = ("drover-fake.attention.sliding_window", 16);
 
 /// A harness whose engine keeps what these parameters say.
 fn harness(model: &Path, n_slots: u32, spill: SpillParams) -> Harness {
-    let params = LoadParams {
+    keeping(&LoadParams {
         spill,
         ..load_params(model, 4096, n_slots)
-    };
-    let mut harness = Harness::load(&params);
+    })
+}
+
+fn keeping(params: &LoadParams) -> Harness {
+    let mut harness = Harness::load(params);
     let can_cut = !harness.engine.backend.is_windowed();
-    harness.engine.spill_to(Spill::open(&params, can_cut));
+    harness.engine.spill_to(Spill::open(params, can_cut));
     harness
 }
 
@@ -126,6 +129,44 @@ fn a_head_that_is_kept_serves_prompts_that_part_from_it() {
     let outcome = harness.ask(params(&format!("{head}[[say two]]")));
     assert_eq!(outcome.text, "two");
     assert!(outcome.finished().n_cached as usize >= head.len());
+}
+
+#[test]
+fn what_is_applied_to_a_model_makes_it_another_one() {
+    let model = model(&[]);
+    let folder = tempfile::tempdir().unwrap();
+    let [path, other] = [super::model(&[]), super::model(&[])];
+    let with = |adapters: &[(&Path, f32)], projectors: &[&Path]| LoadParams {
+        spill: files(folder.path()),
+        adapters: adapters
+            .iter()
+            .map(|&(path, scale)| Adapter {
+                path: path.to_owned(),
+                scale,
+            })
+            .collect(),
+        projector_paths: projectors.iter().map(|&path| path.to_owned()).collect(),
+        ..load_params(model.path(), 4096, 2)
+    };
+    let (path, other) = (path.path(), other.path());
+    let mut first = keeping(&with(&[(path, 1.0)], &[path]));
+    first.ask(turn(1));
+    close(&mut first);
+    for (adapters, projectors, n_found) in [
+        (&[(path, 1.0)][..], &[path][..], 1),
+        (&[], &[path], 0),
+        (&[(path, 0.5)], &[path], 0),
+        (&[(other, 1.0)], &[path], 0),
+        (&[(path, 1.0)], &[], 0),
+        (&[(path, 1.0)], &[other], 0),
+    ] {
+        let mut next = keeping(&with(adapters, projectors));
+        next.ask(turn(1));
+        let n_restored = sum(&next, |stats| stats.n_restored);
+        assert_eq!(n_restored, n_found, "{adapters:?} {projectors:?}");
+        // The file stays for the next one.
+        next.engine.spill_to(Spill::off());
+    }
 }
 
 #[test]

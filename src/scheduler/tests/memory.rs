@@ -163,6 +163,23 @@ fn a_small_model_takes_a_small_pool_on_the_cpu() {
 }
 
 #[test]
+fn a_model_that_sees_gets_calls_that_hold_an_image_and_room_to_encode_it() {
+    let blind = tiny();
+    let mut seeing = tiny();
+    seeing.projectors = vec![PathBuf::from("projector")];
+    seeing.options.num_batch = Some(64);
+    let (blind, plan) = (
+        placed(&blind, &cpu_machine()),
+        placed(&seeing, &cpu_machine()),
+    );
+    assert!(plan.n_batch >= 1120, "{plan:?}");
+    assert!(
+        plan.system_bytes >= blind.system_bytes + 512 * MIB,
+        "{plan:?}"
+    );
+}
+
+#[test]
 fn a_large_model_takes_an_eighth_of_the_free_memory_on_the_cpu() {
     let mut mistral = published("mistral").spec;
     mistral.dims.n_ctx_train = 131_072;

@@ -5,6 +5,7 @@ mod cache;
 mod constraints;
 mod embeddings;
 mod images;
+mod loading;
 mod options;
 mod sampling;
 
