@@ -148,7 +148,7 @@ async fn images_that_cannot_be_seen_are_refused_in_words() {
 #[cfg(feature = "llama")]
 mod real {
     use std::io::Cursor;
-    use std::path::Path;
+    use std::path::PathBuf;
 
     use super::*;
     use crate::ollama::clients::run_against;
@@ -166,10 +166,12 @@ mod real {
     }
 
     async fn start(family: &str) -> Option<TestServer> {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/testdata/gguf");
+        let root = variable("DROVER_TESTDATA").unwrap_or_else(|| "../shared/testdata".to_owned());
+        let folder = PathBuf::from(root).join("gguf");
         let read = |name: &str| fs_err::read(folder.join(format!("{family}-upstream{name}.gguf")));
         let (Ok(model), Ok(projector)) = (read(""), read("-projector")) else {
-            skip(&format!("no {family} in {}", folder.display()));
+            // Like the recorded answers, it lies beside the checkout or nowhere.
+            println!("skipped: no {family} in {}", folder.display());
             return None;
         };
         let server = TestServer::start().await;

@@ -20,8 +20,10 @@ use crate::protocol::PromptPart;
 const FAMILIES: [&str; 3] = ["gemma3", "mistral3", "qwen25vl"];
 
 /// A model and its projector, from the reference data.
+#[expect(clippy::disallowed_methods, reason = "where the test data is")]
 fn files(family: &str) -> Option<(PathBuf, PathBuf)> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/testdata/gguf");
+    let root = std::env::var("DROVER_TESTDATA").unwrap_or_else(|_| "../shared/testdata".to_owned());
+    let folder = PathBuf::from(root).join("gguf");
     let model = folder.join(format!("{family}-upstream.gguf"));
     let projector = folder.join(format!("{family}-upstream-projector.gguf"));
     if model.is_file() && projector.is_file() {
