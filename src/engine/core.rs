@@ -156,14 +156,16 @@ impl<B: Backend> Engine<B> {
         self.enter(id, params, prompt);
     }
 
-    /// Takes a request whose prompt was read, in the order that `handle` would have taken it.
+    /// Takes a request whose prompt was read.
     pub(super) fn generate_read(
         &mut self,
         id: RequestId,
         params: GenerateParams,
         pieces: Result<Vec<Piece>, Failure>,
     ) {
-        self.enter(id, params, pieces.and_then(Prompt::join));
+        let has_bos = params.add_special && self.backend.info().add_bos;
+        let prompt = pieces.and_then(|pieces| Prompt::join(pieces, has_bos));
+        self.enter(id, params, prompt);
     }
 
     fn enter(&mut self, id: RequestId, params: GenerateParams, prompt: Result<Prompt, Failure>) {

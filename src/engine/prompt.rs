@@ -15,8 +15,13 @@ pub(super) struct Prompt {
 }
 
 impl Prompt {
-    /// Puts the pieces of a prompt with images together.
-    pub(super) fn join(pieces: Vec<Piece>) -> Result<Self, Failure> {
+    /// Puts the pieces of a prompt with images together; `has_bos` = one was put in front of them.
+    pub(super) fn join(mut pieces: Vec<Piece>, has_bos: bool) -> Result<Self, Failure> {
+        if let Some(Piece::Tokens(first)) = pieces.first_mut()
+            && has_bos
+        {
+            drop_second_bos(first);
+        }
         let mut prompt = Self::default();
         for piece in pieces {
             match piece {
@@ -92,10 +97,17 @@ pub(super) fn with_special<B: Backend>(
     text: &str,
 ) -> Result<Vec<Token>, BackendError> {
     let mut tokens = backend.tokenize(text, true, true)?;
-    if backend.info().add_bos && tokens.len() > 1 && tokens[0] == tokens[1] {
-        tokens.remove(0);
+    if backend.info().add_bos {
+        drop_second_bos(&mut tokens);
     }
     Ok(tokens)
+}
+
+/// Takes a BOS away that was put in front of a text with one of its own, as templates write it.
+fn drop_second_bos(tokens: &mut Vec<Token>) {
+    if tokens.len() > 1 && tokens[0] == tokens[1] {
+        tokens.remove(0);
+    }
 }
 
 /// Refuses numbers that are no tokens of this model.

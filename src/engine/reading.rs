@@ -3,6 +3,7 @@
 
 use std::collections::HashSet;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Sender, SyncSender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -64,7 +65,12 @@ impl ReadingRoom {
                     continue;
                 }
                 let parts = std::mem::take(&mut params.prompt);
-                let outcome = reader.read(&parts, params.add_special);
+                let read = || reader.read(&parts, params.add_special);
+                // A file that its decoder stumbles over costs its own request, not those behind it.
+                let outcome = catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|_| {
+                    let message = "an image of this prompt could not be read";
+                    Err(prompt::failure(FailureKind::Invalid, message))
+                });
                 let reading = Reading {
                     id,
                     params,
@@ -102,11 +108,12 @@ impl ReadingRoom {
         if !params.prompt.iter().any(is_media) {
             return Ok(Some(Command::Generate { id, params }));
         }
-        self.readers.lock().insert(id);
-        let requests = self.requests.as_ref();
-        let sent = requests.map(|requests| requests.send((id, params)));
-        if matches!(sent, Some(Ok(()))) {
-            return Ok(None);
+        if let Some(requests) = &self.requests {
+            self.readers.lock().insert(id);
+            if requests.send((id, params)).is_ok() {
+                return Ok(None);
+            }
+            self.readers.lock().remove(&id);
         }
         let failure = prompt::failure(FailureKind::Unsupported, "this model cannot see images");
         Err((id, failure))

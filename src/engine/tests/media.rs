@@ -66,6 +66,14 @@ fn an_image_is_evaluated_once_and_known_again() {
 }
 
 #[test]
+fn a_template_with_a_bos_of_its_own_gets_no_second_one() {
+    let mut harness = seeing(512, 2, &[]);
+    let with_bos = vec![text("<|bos|>look "), image("cat", 40), text(" [[say x]]")];
+    let outcome = harness.ask(with_images(with_bos));
+    assert_eq!(outcome.n_prompt, Some(1 + 5 + 40 + 10));
+}
+
+#[test]
 fn another_image_in_the_same_place_is_another_prompt() {
     let mut harness = seeing(512, 2, &[]);
     let show = |name: &str| {
@@ -236,7 +244,14 @@ fn a_reader_that_was_cancelled_does_not_come_back() {
     });
     assert!(matches!(loaded, Event::Loaded(_)));
     for id in [1, 2] {
-        let params = Box::new(question(image("cat", 20), "a cat"));
+        // The first one would write for seconds, had it not gone.
+        let said = if id == 1 {
+            "it [[slow 20]] [[repeat 30]]"
+        } else {
+            "it"
+        };
+        let prompt = vec![image("cat", 20), text(said)];
+        let params = Box::new(with_images(prompt));
         child.send(&Command::Generate { id, params });
         if id == 1 {
             child.send(&Command::Cancel { id });

@@ -20,16 +20,22 @@ pub(super) struct Reader {
 impl MediaReader for Reader {
     fn read(&mut self, parts: &[PromptPart], add_special: bool) -> Result<Vec<Piece>, Failure> {
         let mut pieces = Vec::new();
+        // Like libmtmd, in one piece with the text that follows.
+        let mut tokens = Vec::new();
         if add_special && self.add_bos {
-            pieces.push(Piece::Tokens(vec![vocab::BOS]));
+            tokens.push(vocab::BOS);
         }
         for part in parts {
-            pieces.push(match part {
-                PromptPart::Text(text) => Piece::Tokens(vocab::tokenize(text, true)),
-                PromptPart::Tokens(tokens) => Piece::Tokens(tokens.clone()),
-                PromptPart::Media(text) => Piece::Media(image(text)?.into()),
-            });
+            match part {
+                PromptPart::Text(text) => tokens.extend(vocab::tokenize(text, true)),
+                PromptPart::Tokens(more) => tokens.extend(more),
+                PromptPart::Media(text) => {
+                    pieces.push(Piece::Tokens(std::mem::take(&mut tokens)));
+                    pieces.push(Piece::Media(image(text)?.into()));
+                }
+            }
         }
+        pieces.push(Piece::Tokens(tokens));
         Ok(pieces)
     }
 }

@@ -100,13 +100,18 @@ fn load_projector(
             n_batch: usize::try_from(context.n_batch()).unwrap_or(usize::MAX),
         };
         if let Some(projector) = Projector::load(path, Arc::clone(model), &settings) {
-            info.size_bytes += size;
-            info.vram_bytes += if on_gpu { size } else { 0 };
-            return projector.can_see().then_some(projector);
+            if projector.can_see() {
+                info.size_bytes += size;
+                info.vram_bytes += if on_gpu { size } else { 0 };
+                return Some(projector);
+            }
+            break;
         }
+        let place = if on_gpu { "the GPU" } else { "the CPU" };
         let error = projector::refused(path, log::cause());
-        tracing::warn!("the model cannot see images: {error}");
+        tracing::warn!("on {place}: {error}");
     }
+    tracing::warn!("the model cannot see images, its projector is of no use");
     None
 }
 
