@@ -19,10 +19,11 @@ def free_port():
 class Daemon:
     """`drover serve` with one model out of a GGUF file; use it in a `with` statement."""
 
-    def __init__(self, binary, gguf, n_parallel=8, n_threads=1):
+    def __init__(self, binary, gguf, n_parallel=8, n_threads=1, settings=None):
         self.binary, self.gguf, self.n_parallel = binary, pathlib.Path(gguf), n_parallel
         # One thread does not have to wait for another on a machine that does other things, too.
         self.n_threads = n_threads
+        self.settings = settings or {}
         self.model = self.gguf.stem
         self.port = free_port()
 
@@ -34,6 +35,7 @@ class Daemon:
             "OLLAMA_HOST": f"127.0.0.1:{self.port}",
             "OLLAMA_NUM_PARALLEL": str(self.n_parallel),
             "OLLAMA_KEEP_ALIVE": "-1",
+            **self.settings,
         }
         # Only for another setting than the default one.
         for name in ("DROVER_SPECULATIVE", "DROVER_SPILL_DISK", "DROVER_SPILL_MEMORY", "OLLAMA_KV_CACHE_TYPE"):
