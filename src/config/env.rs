@@ -4,11 +4,13 @@
 //! that Ollama would tolerate is a warning and the default (a machine that started Ollama must
 //! start drover); a bad value of one of our own is refused.
 
+mod inherited;
 mod variables;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+pub use inherited::inherited;
 pub use variables::{VARIABLES, Variable};
 
 use bytesize::ByteSize;

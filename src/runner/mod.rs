@@ -3,6 +3,7 @@
 //! *Invariant:* only the process task starts and stops the child; dropping the last handle, or
 //! the end of the task, leaves no process behind.
 
+mod limits;
 mod log;
 mod mailbox;
 mod process;

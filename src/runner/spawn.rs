@@ -11,6 +11,7 @@ use tokio_util::codec::{Framed, LengthDelimitedCodec};
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
+use super::limits;
 use super::log::{LastLines, Output, follow};
 use crate::config::env;
 use crate::protocol::framing::MAX_FRAME_BYTES;
@@ -24,6 +25,10 @@ const SPIN_COUNT: (&str, &str) = ("GOMP_SPINCOUNT", "2000");
 /// The variable by which a user may have decided the same.
 const WAIT_POLICY: &str = "OMP_WAIT_POLICY";
 
+/// Keeps ggml from starting a debugger on a process that fails: its output would be pages, and it
+/// would stop a process whose clients wait for its end.
+const NO_BACKTRACE: &str = "GGML_NO_BACKTRACE";
+
 /// A started child; dropping it kills the process.
 #[derive(Debug)]
 pub(super) struct Spawned {
@@ -34,10 +39,21 @@ pub(super) struct Spawned {
 }
 
 /// Starts `<exe> runner`; its output goes to the log under the span `runner`.
+///
+/// It gets little of our environment ([`env::inherited`]), and a process group of its own: a Ctrl-C at
+/// the terminal is for the daemon, which lets answers come to their end. Files that we have open stay
+/// ours, as everything opens them that way.
 pub(super) fn spawn(exe: &Path, model: &str, tasks: &TaskTracker) -> io::Result<Spawned> {
     let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
     ours.set_nonblocking(true)?;
     let mut command = Command::new(exe);
+    command.env_clear().envs(env::inherited()).process_group(0);
+    let wants_dumps = env::process(NO_BACKTRACE).is_some_and(|value| value == "0");
+    if wants_dumps {
+        command.env_remove(NO_BACKTRACE);
+    } else {
+        command.env(NO_BACKTRACE, "1");
+    }
     if [SPIN_COUNT.0, WAIT_POLICY]
         .iter()
         .all(|name| env::process(name).is_none())
@@ -52,6 +68,7 @@ pub(super) fn spawn(exe: &Path, model: &str, tasks: &TaskTracker) -> io::Result<
         .kill_on_drop(true)
         .spawn()?;
     let pid = child.id().unwrap_or_default();
+    limits::at_start(pid, wants_dumps);
     let lines = LastLines::default();
     let span = tracing::info_span!("runner", model, pid);
     let mut readers = Vec::new();

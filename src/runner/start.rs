@@ -11,7 +11,7 @@ use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
 use super::spawn::{Spawned, spawn};
-use super::{Inner, RunnerHandle, process};
+use super::{Inner, RunnerHandle, limits, process};
 use crate::metrics::ModelMetrics;
 use crate::protocol::{self, Command, DeviceInfo, Event, LoadParams, LoadedInfo, framing};
 
@@ -64,6 +64,7 @@ pub async fn start(params: StartParams, tasks: &TaskTracker) -> Result<Started, 
         .map_err(|error| StartError::Spawn(error.to_string()))?;
     let pid = spawned.pid;
     tracing::info!(runner.pid = pid, model = %params.model, "runner started");
+    let spill_bytes = params.load.spill.memory_bytes;
     let load = Command::Load(Box::new(params.load));
     let info = match load_model(&mut spawned, &load, params.load_timeout).await {
         Ok(info) => info,
@@ -73,6 +74,7 @@ pub async fn start(params: StartParams, tasks: &TaskTracker) -> Result<Started, 
             return Err(error);
         }
     };
+    limits::when_loaded(pid, &info, spill_bytes);
     let (requests, inbox) = mpsc::channel(1024);
     let (ended, end) = oneshot::channel();
     let span = tracing::info_span!("runner", model = %params.model, pid);

@@ -4,6 +4,7 @@
 mod agreement;
 mod answers;
 mod bad_input;
+mod child;
 #[cfg(feature = "llama")]
 mod clients;
 mod concurrency;

@@ -56,3 +56,20 @@ async fn an_idle_daemon_stops_at_once_with_a_model_loaded() {
     assert_eq!(server.exit_code().await, Some(0), "{}", server.log.text());
     runner.ended("the runner of a stopped daemon").await;
 }
+
+/// A terminal sends the signal to all processes of the group.
+#[tokio::test]
+async fn ctrl_c_lets_a_short_answer_end() {
+    let mut server = TestServer::builder().leads_group().start().await;
+    server.fake_model("tiny").await;
+    let body = json!({"model": "tiny", "prompt": "[[slow 10]] [[repeat 50]]"});
+    let mut stream = server.stream("/api/generate", &body).await;
+    stream.next().await.unwrap();
+    let runner = server.runner();
+    server.signal_group(Signal::INT);
+    let rest = stream.rest().await;
+    let last = rest.last().unwrap();
+    assert_eq!(last["done"], true, "{last}");
+    assert_eq!(server.exit_code().await, Some(0), "{}", server.log.text());
+    runner.ended("the runner of a stopped daemon").await;
+}

@@ -1,10 +1,11 @@
 //! A daemon of its own for one test.
 
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal};
 use tempfile::TempDir;
 
 use super::log::Log;
@@ -27,11 +28,18 @@ pub(crate) struct TestServer {
 pub(crate) struct Builder {
     variables: Vec<(String, String)>,
     root: Option<TempDir>,
+    leads_group: bool,
 }
 
 impl Builder {
     pub(crate) fn env(mut self, name: &str, value: &str) -> Self {
         self.variables.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Starts it as a shell does: the first process of a group, which gets what is typed.
+    pub(crate) fn leads_group(mut self) -> Self {
+        self.leads_group = true;
         self
     }
 
@@ -53,6 +61,9 @@ impl Builder {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
+        if self.leads_group {
+            command.process_group(0);
+        }
         let mut child = command.spawn().unwrap();
         let log = Log::new();
         log.follow(child.stdout.take().unwrap());
@@ -177,9 +188,16 @@ impl TestServer {
     }
 
     pub(crate) fn signal(&self, signal: Signal) {
-        let pid = i32::try_from(self.pid()).unwrap();
-        rustix::process::kill_process(rustix::process::Pid::from_raw(pid).unwrap(), signal)
-            .unwrap();
+        rustix::process::kill_process(self.raw_pid(), signal).unwrap();
+    }
+
+    /// As a terminal does when a key such as Ctrl-C is pressed.
+    pub(crate) fn signal_group(&self, signal: Signal) {
+        rustix::process::kill_process_group(self.raw_pid(), signal).unwrap();
+    }
+
+    fn raw_pid(&self) -> Pid {
+        Pid::from_raw(i32::try_from(self.pid()).unwrap()).unwrap()
     }
 
     /// Stops it politely and hands its folder on.
