@@ -250,7 +250,7 @@ impl Child {
             }
         };
         let mut info = backend.info().clone();
-        let room = ReadingRoom::open(backend.take_reader(), self.messages.clone());
+        let room = ReadingRoom::open(backend.take_reader(), &info, self.messages.clone());
         let room = match room {
             Ok(room) => room,
             Err(error) => {

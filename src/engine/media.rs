@@ -47,7 +47,7 @@ pub(crate) struct Rows {
 }
 
 /// A piece of a prompt that was read.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) enum Piece {
     Tokens(Vec<Token>),
     Media(Arc<Media>),

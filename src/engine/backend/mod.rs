@@ -66,11 +66,20 @@ pub(crate) struct Pick<'a, S> {
 
 /// Reads prompts with images, on a thread of its own.
 pub(crate) trait MediaReader: Send {
-    /// Turns a prompt's parts into tokens and encoded images.
+    /// Looks over the images of a prompt, without decoding any of them.
     ///
     /// # Errors
-    /// Something in it is no image that the model can see.
-    fn read(&mut self, parts: &[PromptPart], add_special: bool) -> Result<Vec<Piece>, Failure>;
+    /// One of them is no image, or they are too large, each or together.
+    fn check(&self, parts: &[PromptPart]) -> Result<(), Failure>;
+
+    /// Turns a part of a prompt into tokens and encoded images.
+    ///
+    /// # Errors
+    /// It is no image that the model can see.
+    fn read(&mut self, part: &PromptPart) -> Result<Vec<Piece>, Failure>;
+
+    /// The tokens that stand before and behind every prompt.
+    fn ends(&self) -> [Vec<Token>; 2];
 }
 
 /// A loaded model with its context. Dropping it frees everything.

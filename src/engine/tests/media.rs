@@ -234,6 +234,73 @@ fn images_come_back_from_outside_the_cache() {
     assert!(outcome.finished().n_cached >= n_prompt, "{outcome:?}");
 }
 
+/// A runner with a model that sees.
+fn seeing_child() -> (child::Child, tempfile::NamedTempFile) {
+    let mut child = child::start();
+    let file = model(&[]);
+    let loaded = child.load_with(LoadParams {
+        projector_paths: vec![PathBuf::from("projector")],
+        ..load_params(file.path(), 4096, 2)
+    });
+    assert!(matches!(loaded, Event::Loaded(_)));
+    (child, file)
+}
+
+/// So many pictures that take time, and some text.
+fn album(n_images: usize) -> Box<GenerateParams> {
+    let mut prompt: Vec<_> = (0..n_images)
+        .map(|n| image(&format!("slow {n}"), 20))
+        .collect();
+    prompt.push(text("[[say seen]]"));
+    Box::new(with_images(prompt))
+}
+
+#[test]
+fn one_picture_does_not_wait_for_an_album() {
+    let (mut child, _file) = seeing_child();
+    for (id, n_images) in [(1, 30), (2, 1)] {
+        let params = album(n_images);
+        child.send(&Command::Generate { id, params });
+    }
+    let event = child.event();
+    assert!(matches!(event, Event::Started { id: 2, .. }), "{event:?}");
+}
+
+#[test]
+fn an_album_that_nobody_waits_for_is_closed() {
+    let (mut child, _file) = seeing_child();
+    let begun = std::time::Instant::now();
+    for id in 1..=3 {
+        let params = album(100);
+        child.send(&Command::Generate { id, params });
+    }
+    for id in 1..=3 {
+        child.send(&Command::Cancel { id });
+    }
+    let params = album(1);
+    child.send(&Command::Generate { id: 4, params });
+    assert!(matches!(child.event(), Event::Started { id: 4, .. }));
+    // All of it takes six seconds.
+    assert!(begun.elapsed() < std::time::Duration::from_secs(3));
+}
+
+#[test]
+fn an_album_larger_than_the_context_is_closed_where_that_is_full() {
+    let (mut child, _file) = seeing_child();
+    let begun = std::time::Instant::now();
+    let params = Box::new(GenerateParams {
+        n_ctx: 100,
+        ..*album(100)
+    });
+    child.send(&Command::Generate { id: 1, params });
+    let Event::Failed { failure, .. } = child.event() else {
+        panic!("not refused")
+    };
+    assert_eq!(failure.kind, FailureKind::ContextExceeded);
+    // All of it takes two seconds.
+    assert!(begun.elapsed() < std::time::Duration::from_secs(1));
+}
+
 #[test]
 fn a_reader_that_was_cancelled_does_not_come_back() {
     let mut child = child::start();

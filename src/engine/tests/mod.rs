@@ -19,6 +19,8 @@ use std::io::Write;
 use super::backend::fake::Fake;
 use super::backend::{Backend, MediaReader};
 use super::core::Engine;
+use super::media::Piece;
+use super::reading::Job;
 use crate::protocol::{
     Command, Event, Exempt, Failure, Finished, GenerateParams, KvCacheType, LoadParams, Priority,
     PromptPart, RequestId, SamplingParams, Speculation, SpillParams, StepStats, TokenLogprob,
@@ -103,6 +105,20 @@ impl Outcome {
     }
 }
 
+/// Reads a prompt as the runner's thread does, but at once.
+fn read_whole(
+    reader: &mut dyn MediaReader,
+    params: &mut GenerateParams,
+    n_ctx_pool: u32,
+) -> Result<Vec<Piece>, Failure> {
+    let mut job = Job::begin(params, reader, n_ctx_pool)?;
+    loop {
+        if let Some(pieces) = job.read(reader)? {
+            return Ok(pieces);
+        }
+    }
+}
+
 /// An engine, and what it has told.
 struct Harness<B: Backend = Fake> {
     engine: Engine<B>,
@@ -166,7 +182,7 @@ impl<B: Backend> Harness<B> {
         }
     }
 
-    fn submit(&mut self, params: GenerateParams) -> RequestId {
+    fn submit(&mut self, mut params: GenerateParams) -> RequestId {
         let id = self.next_id;
         self.next_id += 1;
         self.outcomes.insert(id, Outcome::default());
@@ -174,7 +190,8 @@ impl<B: Backend> Harness<B> {
         if let Some(reader) = &mut self.reader
             && params.prompt.iter().any(is_media)
         {
-            let pieces = reader.read(&params.prompt, params.add_special);
+            let n_ctx_pool = self.engine.backend.info().n_ctx_pool;
+            let pieces = read_whole(reader.as_mut(), &mut params, n_ctx_pool);
             self.engine.generate_read(id, params, pieces);
             self.listen();
             return id;

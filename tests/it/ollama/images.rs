@@ -265,4 +265,41 @@ mod real {
         let text = json!({"model": "eyes", "prompt": "a b", "stream": false});
         server.post("/api/generate", &text).await.ok();
     }
+    /// The most memory that a process has had, in bytes.
+    fn peak(pid: u32) -> u64 {
+        let status = fs_err::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let number = line.unwrap().split_whitespace().next().unwrap();
+        number.parse::<u64>().unwrap() * 1024
+    }
+
+    #[tokio::test]
+    async fn a_file_that_says_it_is_huge_costs_nothing() {
+        let Some(server) = start("gemma3").await else {
+            return;
+        };
+        let text = json!({"model": "eyes", "prompt": "a b", "stream": false});
+        server.post("/api/generate", &text).await.ok();
+        let runner = server.runner().pid;
+        let before = peak(runner);
+        // 43 bytes: a screen and a frame of 65535x65535.
+        let gif = b"GIF89a\xff\xff\xff\xff\x80\0\0\0\0\0\xff\xff\xff\
+            \x21\xf9\x04\0\0\0\0\0\x2c\0\0\0\0\xff\xff\xff\xff\0\x02\x02\x4c\x01\0\x3b";
+        let png = b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR\0\0\x2e\xe0\0\0\x2e\xe0\x01\0\0\0\0\
+            \x79\x3e\xb1\x5c\0\0\0\0IDAT\x35\xaf\x06\x1e";
+        let asks = [(&gif[..], 1), (&png[..], 12)].map(|(file, n_images)| {
+            let images = vec![STANDARD.encode(file); n_images];
+            let body = json!({"model": "eyes", "prompt": "a", "images": images});
+            let server = &server;
+            async move { server.post("/api/generate", &body).await }
+        });
+        for answer in futures_util::future::join_all(asks).await {
+            assert_eq!(answer.status, 400, "{answer:?}");
+            assert!(answer.text.contains("is too large"), "{answer:?}");
+        }
+        server.post("/api/generate", &text).await.ok();
+        assert_eq!(server.runner().pid, runner);
+        let grown = peak(runner) - before;
+        assert!(grown < 64 << 20, "{grown} bytes");
+    }
 }

@@ -1,7 +1,12 @@
 //! The stand-in's eyes: an image is any file that begins with `image`; it takes a row for each byte.
 //!
+//! One that begins with `image slow` takes 20 ms to be seen.
+//!
 //! Half of the rows share a position, as with models that count an image's longer side only. What it
 //! shows does not matter to the answers, but the cache must hold it.
+
+use std::thread;
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -9,7 +14,9 @@ use base64::engine::general_purpose::STANDARD;
 use super::vocab;
 use crate::engine::backend::MediaReader;
 use crate::engine::media::{self, Media, Piece, Rows};
-use crate::protocol::{Failure, FailureKind, PromptPart};
+use crate::protocol::{Failure, FailureKind, PromptPart, Token};
+
+const SLOW: Duration = Duration::from_millis(20);
 
 /// Reads prompts.
 #[derive(Debug)]
@@ -18,25 +25,21 @@ pub(super) struct Reader {
 }
 
 impl MediaReader for Reader {
-    fn read(&mut self, parts: &[PromptPart], add_special: bool) -> Result<Vec<Piece>, Failure> {
-        let mut pieces = Vec::new();
-        // Like libmtmd, in one piece with the text that follows.
-        let mut tokens = Vec::new();
-        if add_special && self.add_bos {
-            tokens.push(vocab::BOS);
-        }
-        for part in parts {
-            match part {
-                PromptPart::Text(text) => tokens.extend(vocab::tokenize(text, true)),
-                PromptPart::Tokens(more) => tokens.extend(more),
-                PromptPart::Media(text) => {
-                    pieces.push(Piece::Tokens(std::mem::take(&mut tokens)));
-                    pieces.push(Piece::Media(image(text)?.into()));
-                }
-            }
-        }
-        pieces.push(Piece::Tokens(tokens));
-        Ok(pieces)
+    fn check(&self, _parts: &[PromptPart]) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    fn read(&mut self, part: &PromptPart) -> Result<Vec<Piece>, Failure> {
+        Ok(vec![match part {
+            PromptPart::Text(text) => Piece::Tokens(vocab::tokenize(text, true)),
+            PromptPart::Tokens(tokens) => Piece::Tokens(tokens.clone()),
+            PromptPart::Media(text) => Piece::Media(image(text)?.into()),
+        }])
+    }
+
+    fn ends(&self) -> [Vec<Token>; 2] {
+        let bos = self.add_bos.then_some(vocab::BOS);
+        [bos.into_iter().collect(), Vec::new()]
     }
 }
 
@@ -47,6 +50,9 @@ fn image(text: &str) -> Result<Media, Failure> {
             kind: FailureKind::Invalid,
             message: "this is no image".to_owned(),
         });
+    }
+    if bytes.starts_with(b"image slow") {
+        thread::park_timeout(SLOW);
     }
     let fingerprint = bytes.iter().fold(7_u64, |sum, &byte| {
         sum.wrapping_mul(31).wrapping_add(u64::from(byte))

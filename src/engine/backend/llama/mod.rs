@@ -5,7 +5,7 @@
 //! - `quantize`: other types for the tensors of a file
 //! - `sampling`: how a token is picked · `chain`: by what samplers · `grammar`: constraints
 //! - `vocabulary`: whether two models have the same one
-//! - `projector`: images, with `picture` for their files and `recall` for those seen lately
+//! - `projector`: images, with `picture` and `webp` for their files and `recall` for those seen lately
 //!
 //! llama.cpp ends the process on a failed assertion, on a CUDA error and on some broken files; the
 //! daemon lives in another process for that reason. What can be checked before a call is checked
@@ -28,6 +28,7 @@ mod sampling;
 #[cfg(test)]
 mod tests;
 mod vocabulary;
+mod webp;
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -1,8 +1,31 @@
 //! What clients send as an image, as pixels.
+//!
+//! A few bytes can say that they are gigabytes of pixels. So a file's header is read first, and what is
+//! too large is refused before anything is decoded ([`size`]).
 
 use std::io::Cursor;
 
-use image::{DynamicImage, ImageDecoder, ImageReader, RgbImage};
+use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits, RgbImage};
+
+use super::webp;
+
+/// Most pixels of an image: photos of 50 megapixels and panoramas of 63 are common, larger ones are
+/// made for printing. A model sees a megapixel or two of it.
+const MAX_PIXELS: u64 = 64 << 20;
+
+/// Most pixels of a side, as many as those formats have that were made for the web.
+const MAX_SIDE: u32 = 16_384;
+
+/// The longer side in lengths of the shorter one. The preprocessing of most models stops making sense
+/// there, and of some it fills images up to squares.
+const MAX_ASPECT: u32 = 200;
+
+/// Bytes of a decoded file: four for each pixel. Files with 16 bits for a color may have half as many pixels.
+/// A decoder may take as much again for itself.
+const MAX_BYTES: u64 = 4 * MAX_PIXELS;
+
+/// Most pixels of all images of one request: twenty photos of 12 megapixels.
+const MAX_PIXELS_OF_REQUEST: u64 = 4 * MAX_PIXELS;
 
 /// Why a file is no image.
 #[derive(Debug, thiserror::Error)]
@@ -12,9 +35,114 @@ pub(super) enum PictureError {
     #[error("sound is not supported yet, images are")]
     Sound,
     #[error("invalid image: {0}")]
-    Broken(#[from] image::ImageError),
+    Broken(image::ImageError),
     #[error("invalid image: it has no pixels")]
     Empty,
+    #[error("invalid image: it ends too early")]
+    Cut,
+    #[error(
+        "the image of {0}x{1} pixels is too large: make it smaller, {megapixels} megapixels and {MAX_SIDE} pixels a side are the most",
+        megapixels = MAX_PIXELS / 1_000_000
+    )]
+    Large(u32, u32),
+    /// Its decoder would need more memory than it may have.
+    #[error("the image is too large: make it smaller")]
+    Memory,
+    #[error(
+        "the image of {0}x{1} pixels is too long: one side may be at most {MAX_ASPECT} times the other"
+    )]
+    Long(u32, u32),
+    #[error(
+        "the images of this request are too large together: {megapixels} megapixels are the most, make them smaller or send fewer",
+        megapixels = MAX_PIXELS_OF_REQUEST / 1_000_000
+    )]
+    Together,
+}
+
+impl From<image::ImageError> for PictureError {
+    fn from(error: image::ImageError) -> Self {
+        match error {
+            image::ImageError::Limits(_) => Self::Memory,
+            error => Self::Broken(error),
+        }
+    }
+}
+
+/// The pixels of the images of a request.
+#[derive(Debug, Default)]
+pub(super) struct Sum(u64);
+
+impl Sum {
+    /// Adds an image of that size.
+    ///
+    /// # Errors
+    /// They are too many.
+    pub(super) fn add(&mut self, (width, height): (u32, u32)) -> Result<(), PictureError> {
+        self.0 = self.0.saturating_add(area(width, height));
+        if self.0 > MAX_PIXELS_OF_REQUEST {
+            return Err(PictureError::Together);
+        }
+        Ok(())
+    }
+}
+
+/// Width and height of the image in a file, which is not decoded.
+///
+/// # Errors
+/// It is no image, or one that is not decoded at all.
+pub(super) fn size(file: &[u8]) -> Result<(u32, u32), PictureError> {
+    open(file).map(|decoder| decoder.dimensions())
+}
+
+/// Reads a file's header.
+fn open(file: &[u8]) -> Result<impl ImageDecoder, PictureError> {
+    if is_sound(file) {
+        return Err(PictureError::Sound);
+    }
+    let mut reader = ImageReader::new(Cursor::new(file))
+        .with_guessed_format()
+        .map_err(image::ImageError::IoError)?;
+    let format = reader.format().ok_or(PictureError::Unknown)?;
+    if format == ImageFormat::WebP {
+        let frames = webp::frames(file).map_err(|webp::Cut| PictureError::Cut)?;
+        for (width, height) in frames {
+            check(width, height)?;
+        }
+    }
+    // The largest side is checked below, with a better text.
+    let mut limits = Limits::no_limits();
+    limits.max_alloc = Some(MAX_BYTES);
+    reader.limits(limits);
+    let decoder = reader.into_decoder()?;
+    let (width, height) = decoder.dimensions();
+    check(width, height)?;
+    if decoder.total_bytes() > MAX_BYTES {
+        return Err(PictureError::Large(width, height));
+    }
+    Ok(decoder)
+}
+
+fn check(width: u32, height: u32) -> Result<(), PictureError> {
+    let (longer, shorter) = (width.max(height), width.min(height));
+    if shorter == 0 {
+        return Err(PictureError::Empty);
+    }
+    if longer > MAX_SIDE || area(width, height) > MAX_PIXELS {
+        return Err(PictureError::Large(width, height));
+    }
+    if longer / shorter > MAX_ASPECT {
+        return Err(PictureError::Long(width, height));
+    }
+    Ok(())
+}
+
+fn area(width: u32, height: u32) -> u64 {
+    u64::from(width) * u64::from(height)
+}
+
+fn is_sound(bytes: &[u8]) -> bool {
+    let is_wave = bytes.starts_with(b"RIFF") && bytes.get(8..12) == Some(b"WAVE");
+    is_wave || bytes.starts_with(b"ID3") || bytes.starts_with(b"fLaC")
 }
 
 /// An image, decoded.
@@ -22,27 +150,17 @@ pub(super) enum PictureError {
 pub(super) struct Picture(RgbImage);
 
 impl Picture {
-    /// Decodes a file, the right way up; what is transparent becomes white. Files that would need more
-    /// than half a gigabyte are refused (the library's limit).
-    pub(super) fn decode(bytes: &[u8]) -> Result<Self, PictureError> {
-        if is_sound(bytes) {
-            return Err(PictureError::Sound);
-        }
-        let reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format();
-        let reader = reader.map_err(image::ImageError::IoError)?;
-        if reader.format().is_none() {
-            return Err(PictureError::Unknown);
-        }
-        let mut decoder = reader.into_decoder()?;
+    /// Decodes a file, the right way up; what is transparent becomes white.
+    ///
+    /// # Errors
+    /// Those of [`size`], and what is found out only later.
+    pub(super) fn decode(file: &[u8]) -> Result<Self, PictureError> {
+        let mut decoder = open(file)?;
         // As photos say that the camera was held.
         let orientation = decoder.orientation()?;
         let mut image = DynamicImage::from_decoder(decoder)?;
         image.apply_orientation(orientation);
-        let image = on_white(image);
-        if image.is_empty() {
-            return Err(PictureError::Empty);
-        }
-        Ok(Self(image))
+        Ok(Self(on_white(image)))
     }
 
     /// Width and height in pixels.
@@ -54,11 +172,6 @@ impl Picture {
     pub(super) fn pixels(&self) -> &[u8] {
         self.0.as_raw()
     }
-}
-
-fn is_sound(bytes: &[u8]) -> bool {
-    let is_wave = bytes.starts_with(b"RIFF") && bytes.get(8..12) == Some(b"WAVE");
-    is_wave || bytes.starts_with(b"ID3") || bytes.starts_with(b"fLaC")
 }
 
 fn on_white(image: DynamicImage) -> RgbImage {
@@ -77,47 +190,4 @@ fn on_white(image: DynamicImage) -> RgbImage {
 }
 
 #[cfg(test)]
-mod tests {
-    use image::{ImageFormat, Rgba, RgbaImage};
-
-    use super::*;
-
-    fn file(image: &DynamicImage, format: ImageFormat) -> Vec<u8> {
-        let mut bytes = Cursor::new(Vec::new());
-        image.write_to(&mut bytes, format).unwrap();
-        bytes.into_inner()
-    }
-
-    #[test]
-    fn the_usual_formats_are_read() {
-        let image = DynamicImage::from(RgbImage::from_pixel(4, 2, image::Rgb([200, 100, 50])));
-        let lossless = [ImageFormat::Png, ImageFormat::Bmp, ImageFormat::WebP];
-        for format in lossless {
-            let picture = Picture::decode(&file(&image, format)).unwrap();
-            assert_eq!(picture.size(), (4, 2), "{format:?}");
-            assert_eq!(picture.pixels()[..3], [200, 100, 50], "{format:?}");
-        }
-        for format in [ImageFormat::Jpeg, ImageFormat::Gif] {
-            let picture = Picture::decode(&file(&image, format)).unwrap();
-            assert_eq!(picture.size(), (4, 2), "{format:?}");
-        }
-    }
-
-    #[test]
-    fn what_is_transparent_is_white() {
-        let mut image = RgbaImage::from_pixel(2, 1, Rgba([10, 20, 30, 0]));
-        image.put_pixel(1, 0, Rgba([10, 20, 30, 255]));
-        let picture = Picture::decode(&file(&image.into(), ImageFormat::Png)).unwrap();
-        assert_eq!(picture.pixels(), [255, 255, 255, 10, 20, 30]);
-    }
-
-    #[test]
-    fn anything_else_is_refused_in_words() {
-        let said = |bytes: &[u8]| Picture::decode(bytes).unwrap_err().to_string();
-        assert!(said(b"%PDF-1.7").contains("none of PNG, JPEG"));
-        assert!(said(b"RIFF\x24\0\0\0WAVEfmt ").contains("sound is not supported"));
-        let png = file(&RgbImage::new(30, 30).into(), ImageFormat::Png);
-        assert!(said(&png[..png.len() / 2]).starts_with("invalid image"));
-        assert!(said(b"").contains("none of PNG, JPEG"));
-    }
-}
+mod tests;

@@ -8,7 +8,6 @@
 
 #![expect(unsafe_code, reason = "libmtmd is a C library")]
 
-use std::collections::HashMap;
 use std::ffi::CString;
 use std::path::Path;
 use std::ptr::NonNull;
@@ -22,11 +21,11 @@ use llama_cpp_sys_2 as sys;
 use sha2::{Digest, Sha256};
 
 use super::context::model_ptr;
-use super::picture::Picture;
+use super::picture::{self, Picture};
 use super::recall::Recall;
 use crate::engine::backend::{BackendError, MediaReader};
 use crate::engine::media::{self, Media, Piece, Rows};
-use crate::protocol::{Failure, FailureKind, PromptPart};
+use crate::protocol::{Failure, FailureKind, PromptPart, Token};
 
 /// Models that need more detail than their files ask for, and the least rows of an image (as in Ollama).
 const DETAILED: [&str; 4] = ["qwen2vl", "qwen25vl", "qwen3vl", "qwen3vlmoe"];
@@ -48,7 +47,7 @@ pub(super) struct Projector {
     n_embd: usize,
     recall: Recall,
     /// Last, so that it goes after the context (`Drop` below).
-    _model: Arc<LlamaModel>,
+    model: Arc<LlamaModel>,
 }
 
 // SAFETY: the context is not bound to a thread, and the struct owns it.
@@ -81,7 +80,7 @@ impl Projector {
             n_batch: settings.n_batch,
             n_embd: usize::try_from(n_embd).ok()?,
             recall: Recall::default(),
-            _model: model,
+            model,
         })
     }
 
@@ -91,45 +90,45 @@ impl Projector {
         unsafe { sys::mtmd_support_vision(self.ptr.as_ptr()) }
     }
 
-    /// Cuts a prompt into texts and images with the model's own marks around them.
-    fn chunks(
-        &self,
-        parts: &[PromptPart],
-        add_special: bool,
-        bitmaps: &HashMap<usize, Bitmap>,
-    ) -> Result<Chunks, Failure> {
-        let mut texts = Vec::with_capacity(parts.len());
-        for part in parts {
-            texts.push(match part {
-                PromptPart::Text(text) => Some(Self::text(text)),
-                PromptPart::Media(_) => None,
-                // Nobody sends them beside images.
-                PromptPart::Tokens(_) => return Err(invalid("tokens cannot stand beside images")),
-            });
-        }
-        let inputs: Vec<sys::mtmd_input_part> = texts
-            .iter()
-            .enumerate()
-            .map(|(index, text)| sys::mtmd_input_part {
-                text: text
-                    .as_ref()
-                    .map_or(std::ptr::null(), |text| &raw const *text),
-                bitmap: bitmaps
-                    .get(&index)
-                    .map_or(std::ptr::null(), |bitmap| bitmap.0.as_ptr()),
-            })
-            .collect();
-        let mut pointers: Vec<*const sys::mtmd_input_part> =
-            inputs.iter().map(|part| &raw const *part).collect();
+    /// Tokenizes a text.
+    fn text(&self, text: &str) -> Result<Chunks, Failure> {
+        let text = sys::mtmd_input_text {
+            text: text.as_ptr().cast(),
+            text_len: text.len(),
+            add_special: false,
+            parse_special: true,
+        };
+        self.chunks(&sys::mtmd_input_part {
+            text: &raw const text,
+            bitmap: std::ptr::null(),
+        })
+    }
+
+    /// Prepares an image: in pieces where it is large, with the model's own marks around them.
+    fn image(&self, file: &[u8], id: &str) -> Result<Chunks, Failure> {
+        let picture = Picture::decode(file).map_err(|error| invalid(&error.to_string()))?;
+        let bitmap = Bitmap::new(&picture, id).ok_or_else(|| internal("out of memory"))?;
+        // It was copied, and is large.
+        drop(picture);
+        self.chunks(&sys::mtmd_input_part {
+            text: std::ptr::null(),
+            bitmap: bitmap.0.as_ptr(),
+        })
+    }
+
+    /// Cuts a part of a prompt. Parts are cut one by one, so that of the images of a prompt only one is
+    /// in memory.
+    fn chunks(&self, part: &sys::mtmd_input_part) -> Result<Chunks, Failure> {
         let chunks = Chunks::new().ok_or_else(|| internal("out of memory"))?;
-        // SAFETY: all pointers lead to values that outlive the call; `chunks` is empty and ours.
+        let mut parts = [&raw const *part];
+        // SAFETY: what the part's pointers lead to lives in the caller; `chunks` is empty and ours.
         let code = unsafe {
             sys::mtmd_tokenize_from_parts(
                 self.ptr.as_ptr(),
                 chunks.0.as_ptr(),
-                pointers.as_mut_ptr(),
-                pointers.len(),
-                add_special,
+                parts.as_mut_ptr(),
+                parts.len(),
+                false,
             )
         };
         if code == 0 {
@@ -140,13 +139,26 @@ impl Projector {
         ))
     }
 
-    fn text(text: &str) -> sys::mtmd_input_text {
-        sys::mtmd_input_text {
-            text: text.as_ptr().cast(),
-            text_len: text.len(),
-            add_special: false,
-            parse_special: true,
+    /// Encodes an image, or remembers it.
+    fn see(&mut self, file: &[u8]) -> Result<Vec<Piece>, Failure> {
+        let id = STANDARD.encode(Sha256::digest(file));
+        if let Some(pieces) = self.recall.find(&id) {
+            return Ok(pieces);
         }
+        let chunks = self.image(file, &id)?;
+        let mut pieces = Vec::with_capacity(chunks.len());
+        let mut ordinal = 0;
+        for chunk in chunks.iter() {
+            pieces.push(if let Some(tokens) = chunk.text() {
+                Piece::Tokens(tokens.to_vec())
+            } else {
+                let media = self.encode(chunk, fingerprint(&id, ordinal))?;
+                ordinal += 1;
+                Piece::Media(Arc::new(media))
+            });
+        }
+        self.recall.keep(id, pieces.clone());
+        Ok(pieces)
     }
 
     /// Encodes a piece of an image.
@@ -213,45 +225,48 @@ impl Projector {
 }
 
 impl MediaReader for Projector {
-    fn read(&mut self, parts: &[PromptPart], add_special: bool) -> Result<Vec<Piece>, Failure> {
-        let mut bitmaps = HashMap::new();
-        for (index, part) in parts.iter().enumerate() {
+    fn check(&self, parts: &[PromptPart]) -> Result<(), Failure> {
+        let mut sum = picture::Sum::default();
+        for part in parts {
             if let PromptPart::Media(text) = part {
-                let bytes = STANDARD
-                    .decode(text)
-                    .map_err(|_| invalid("illegal base64 data in an image"))?;
-                let picture =
-                    Picture::decode(&bytes).map_err(|error| invalid(&error.to_string()))?;
-                let digest = STANDARD.encode(Sha256::digest(&bytes));
-                let bitmap = Bitmap::new(&picture, &digest);
-                bitmaps.insert(index, bitmap.ok_or_else(|| internal("out of memory"))?);
+                let size = picture::size(&file(text)?);
+                let added = size.and_then(|size| sum.add(size));
+                added.map_err(|error| invalid(&error.to_string()))?;
             }
         }
-        let chunks = self.chunks(parts, add_special, &bitmaps)?;
-        let mut pieces = Vec::with_capacity(chunks.len());
-        // Large images come in several chunks.
-        let mut of_image = (String::new(), 0);
-        for chunk in chunks.iter() {
-            if let Some(tokens) = chunk.text() {
-                pieces.push(Piece::Tokens(tokens.to_vec()));
-                continue;
-            }
-            let id = chunk
-                .id()
-                .ok_or_else(|| internal("an image without a name"))?;
-            let ordinal = if of_image.0 == id { of_image.1 + 1 } else { 0 };
-            let fingerprint = fingerprint(&id, ordinal);
-            of_image = (id, ordinal);
-            let media = match self.recall.find(fingerprint) {
-                Some(media) => media,
-                None => self
-                    .recall
-                    .keep(fingerprint, self.encode(chunk, fingerprint)?),
-            };
-            pieces.push(Piece::Media(media));
-        }
-        Ok(pieces)
+        Ok(())
     }
+
+    fn read(&mut self, part: &PromptPart) -> Result<Vec<Piece>, Failure> {
+        match part {
+            PromptPart::Media(text) => self.see(&file(text)?),
+            PromptPart::Text(text) => {
+                let chunks = self.text(text)?;
+                let tokens = chunks.iter().filter_map(Chunk::text);
+                Ok(tokens
+                    .map(|tokens| Piece::Tokens(tokens.to_vec()))
+                    .collect())
+            }
+            // Nobody sends them beside images.
+            PromptPart::Tokens(_) => Err(invalid("tokens cannot stand beside images")),
+        }
+    }
+
+    fn ends(&self) -> [Vec<Token>; 2] {
+        // SAFETY: the model is valid, and its vocabulary lives as long as it.
+        unsafe {
+            let vocab = sys::llama_model_get_vocab(model_ptr(&self.model));
+            let bos = sys::llama_vocab_get_add_bos(vocab).then(|| sys::llama_vocab_bos(vocab));
+            let eos = sys::llama_vocab_get_add_eos(vocab).then(|| sys::llama_vocab_eos(vocab));
+            [bos, eos].map(|token| token.into_iter().collect())
+        }
+    }
+}
+
+/// The file in a part of a prompt.
+fn file(text: &str) -> Result<Vec<u8>, Failure> {
+    let file = STANDARD.decode(text);
+    file.map_err(|_| invalid("illegal base64 data in an image"))
 }
 
 impl Drop for Projector {
@@ -361,18 +376,6 @@ impl<'a> Chunk<'a> {
         }
         // SAFETY: so many tokens, which live as long as the list.
         Some(unsafe { slice::from_raw_parts(tokens, n_tokens) })
-    }
-
-    /// The name of the image it belongs to.
-    fn id(self) -> Option<String> {
-        // SAFETY: the chunk is valid; null without a name.
-        let id = unsafe { sys::mtmd_input_chunk_get_id(self.ptr) };
-        if id.is_null() {
-            return None;
-        }
-        // SAFETY: a C string that lives as long as the list.
-        let id = unsafe { std::ffi::CStr::from_ptr(id) };
-        Some(id.to_string_lossy().into_owned())
     }
 
     fn n_rows(self) -> usize {

@@ -13,7 +13,7 @@ use llama_cpp_2::mtmd::{
 
 use super::*;
 use crate::engine::media::Piece;
-use crate::protocol::PromptPart;
+use crate::protocol::{FailureKind, PromptPart};
 
 /// The families, and what is special about them: an image that is seen at once and layers with a
 /// window; one row after the other; positions in three dimensions.
@@ -64,6 +64,21 @@ fn part(image: &RgbImage) -> PromptPart {
 
 fn text(text: &str) -> PromptPart {
     PromptPart::Text(text.to_owned())
+}
+
+/// Reads a prompt, part by part.
+fn read(reader: &mut dyn MediaReader, prompt: &[PromptPart]) -> Vec<Piece> {
+    reader.check(prompt).unwrap();
+    let [before, behind] = reader.ends().map(Piece::Tokens);
+    let parts = prompt.iter().flat_map(|part| reader.read(part).unwrap());
+    let mut pieces: Vec<Piece> = vec![before];
+    for piece in parts.chain([behind]) {
+        match (pieces.last_mut(), piece) {
+            (Some(Piece::Tokens(before)), Piece::Tokens(tokens)) => before.extend(tokens),
+            (_, piece) => pieces.push(piece),
+        }
+    }
+    pieces
 }
 
 /// Evaluates a prompt's pieces from their beginning; returns the logits at the end.
@@ -136,7 +151,7 @@ fn what_is_seen_is_what_libmtmd_sees() {
         let mut reader = llama.take_reader().unwrap();
         let image = stripes(3, 70, 50);
         let prompt = [text("a b"), part(&image), text(" b a")];
-        let pieces = reader.read(&prompt, true).unwrap();
+        let pieces = read(reader.as_mut(), &prompt);
         let ours = evaluate(&mut llama, 0, &pieces);
         let theirs = reference(family, "a b", &image, " b a");
         let differs = difference(&ours, &theirs);
@@ -144,7 +159,7 @@ fn what_is_seen_is_what_libmtmd_sees() {
         // The picture matters, right behind it: further on the tiny window has passed it.
         let other = [text("a b"), part(&stripes(90, 70, 50)), text(" b a")];
         let mut both = [&prompt, &other].map(|prompt| {
-            let mut pieces = reader.read(prompt, true).unwrap();
+            let mut pieces = read(reader.as_mut(), prompt);
             if let Some(Piece::Tokens(tokens)) = pieces.last_mut() {
                 tokens.truncate(1);
             }
@@ -172,7 +187,7 @@ fn an_image_comes_back_from_a_state_and_is_shared_with_a_copy() {
         };
         let mut reader = llama.take_reader().unwrap();
         let prompt = [text("a b"), part(&stripes(3, 70, 50)), text(" b a")];
-        let pieces = reader.read(&prompt, true).unwrap();
+        let pieces = read(reader.as_mut(), &prompt);
         evaluate(&mut llama, 0, &pieces);
         let end = llama.context.positions(0).unwrap().1 + 1;
         let state = llama.save(0).unwrap();
@@ -197,7 +212,7 @@ fn an_image_that_is_shown_again_is_not_encoded_again() {
     let mut reader = llama.take_reader().unwrap();
     let image = part(&stripes(3, 64, 64));
     let mut show = |image: &PromptPart| {
-        let pieces = reader.read(&[image.clone(), text("a")], true).unwrap();
+        let pieces = read(reader.as_mut(), &[image.clone(), text("a")]);
         let media = pieces.into_iter().find_map(|piece| match piece {
             Piece::Media(media) => Some(media),
             Piece::Tokens(_) => None,
@@ -209,6 +224,49 @@ fn an_image_that_is_shown_again_is_not_encoded_again() {
     let other = show(&part(&stripes(4, 64, 64)));
     assert_ne!(first.tokens, other.tokens);
     assert_eq!(first.tokens.len(), 16);
+}
+
+/// What is left to libmtmd: no size within the limits may end the process.
+#[test]
+fn images_of_odd_shapes_are_seen_or_refused() {
+    let _one = one_at_a_time();
+    for family in FAMILIES {
+        let Some(mut llama) = seeing(family) else {
+            continue;
+        };
+        let mut reader = llama.take_reader().unwrap();
+        for (width, height) in [(1, 1), (1, 200), (200, 1), (3, 500), (1999, 10), (2, 1)] {
+            let image = part(&RgbImage::new(width, height));
+            let seen = reader.read(&image);
+            if let Err(failure) = seen {
+                assert_eq!(failure.kind, FailureKind::Invalid, "{width}x{height}");
+            }
+        }
+        let again = reader.read(&part(&stripes(3, 70, 50))).unwrap();
+        assert!(again.iter().any(|piece| matches!(piece, Piece::Media(_))));
+    }
+}
+
+#[test]
+fn images_that_are_too_large_together_are_refused_undecoded() {
+    let _one = one_at_a_time();
+    let Some(mut llama) = seeing("gemma3") else {
+        return;
+    };
+    let reader = llama.take_reader().unwrap();
+    // All of a GIF file that says what it is: 5600x5600 pixels.
+    let file = b"GIF89a\xe0\x15\xe0\x15\0\0\0\x2c\0\0\0\0\x01\0\x01\0\0";
+    let image = || PromptPart::Media(STANDARD.encode(file));
+    let check = |n_images| {
+        let mut prompt: Vec<_> = (0..n_images).map(|_| image()).collect();
+        prompt.push(text("a"));
+        reader.check(&prompt)
+    };
+    assert!(check(8).is_ok());
+    let failure = check(9).unwrap_err();
+    assert_eq!(failure.kind, FailureKind::Invalid);
+    let message = failure.message;
+    assert!(message.contains("too large together"), "{message}");
 }
 
 #[test]
@@ -226,8 +284,7 @@ fn an_image_is_whole_in_the_cache_or_not_at_all() {
             ..params(model)
         });
         let mut reader = llama.take_reader().unwrap();
-        let pieces = reader.read(&[part(&stripes(3, 32, 32)), text("a")], true);
-        let pieces = pieces.unwrap();
+        let pieces = read(reader.as_mut(), &[part(&stripes(3, 32, 32)), text("a")]);
         let Some(Piece::Media(media)) =
             pieces.iter().find(|piece| matches!(piece, Piece::Media(_)))
         else {
