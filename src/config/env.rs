@@ -100,6 +100,8 @@ impl Reader<'_> {
                 .is_some_and(|text| values::boolean(&text)),
             debug_level: self.debug_level(),
             max_body_bytes: self.own_bytes("DROVER_MAX_BODY", 256 << 20),
+            max_connections: self.own_number("DROVER_MAX_CONNECTIONS"),
+            client_timeout: self.client_timeout(),
             shutdown_grace: self.own_duration("DROVER_GRACE", Duration::from_secs(10)),
             runner_timeout: self.own_duration("DROVER_RUNNER_TIMEOUT", Duration::from_secs(120)),
             registry_key: self.registry_key(state_dir.as_deref()),
@@ -282,6 +284,28 @@ impl Reader<'_> {
             },
             Duration::from_nanos,
         )
+    }
+
+    fn client_timeout(&mut self) -> Duration {
+        const NAME: &str = "DROVER_CLIENT_TIMEOUT";
+        let timeout = self.own_duration(NAME, Duration::from_secs(60));
+        if timeout.is_zero() {
+            self.mistakes.push(format!("{NAME} must be more than 0"));
+        }
+        timeout
+    }
+
+    /// A number whose default is 0.
+    fn own_number(&mut self, name: &'static str) -> usize {
+        let text = self.text(name).unwrap_or_default();
+        let number = values::unsigned(&text);
+        let number = number.map(|number| usize::try_from(number.unwrap_or(0)));
+        if let Ok(Ok(number)) = number {
+            return number;
+        }
+        self.mistakes
+            .push(format!("{name}: `{text}` is no number such as `100`"));
+        0
     }
 
     fn spill_memory(&mut self) -> Option<u64> {

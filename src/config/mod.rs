@@ -73,6 +73,11 @@ pub struct Config {
     pub debug_level: u8,
     /// Largest JSON request body in bytes (`DROVER_MAX_BODY`).
     pub max_body_bytes: usize,
+    /// Connections at once; 0 = automatic (`DROVER_MAX_CONNECTIONS`).
+    pub max_connections: usize,
+    /// How long a client may neither send its request on nor take its answer
+    /// (`DROVER_CLIENT_TIMEOUT`).
+    pub client_timeout: Duration,
     /// How long streams may run on after SIGTERM (`DROVER_GRACE`).
     pub shutdown_grace: Duration,
     /// A runner that does not answer for this long is killed (`DROVER_RUNNER_TIMEOUT`).

@@ -1,6 +1,9 @@
 //! Requests that wait for a slot: priority classes, and clients in turn within a class.
 //!
-//! *Promises:* a client's own requests keep their order; a client with a hundred requests does
+//! A client is `ORIGIN/NAME`: first origins take turns, then the names of one origin, so that
+//! making up names gains nothing.
+//!
+//! *Promises:* a client's own requests keep their order; an origin with a hundred requests does
 //! not push another back by more than one turn; batch jobs get every twentieth turn however busy
 //! the interactive class is.
 
@@ -24,8 +27,95 @@ pub(super) struct Admission<T> {
 struct Class<T> {
     /// Those that ran already and were put back: before all others.
     returned: VecDeque<T>,
-    /// The client whose turn it is comes first; none is empty.
-    clients: VecDeque<(String, VecDeque<T>)>,
+    origins: Turns<Turns<VecDeque<T>>>,
+}
+
+/// Lines that take turns, by name. The one whose turn it is comes first; none is empty.
+#[derive(Debug)]
+struct Turns<L>(VecDeque<(String, L)>);
+
+/// What stands in a line.
+trait Line<T> {
+    /// Takes the first one; whose turn it was goes to the end.
+    fn pop(&mut self) -> Option<T>;
+    fn front(&self) -> Option<&T>;
+    /// Takes out the first one that fits.
+    fn remove(&mut self, fits: &impl Fn(&T) -> bool) -> Option<T>;
+    fn len(&self) -> usize;
+    fn is_empty(&self) -> bool;
+}
+
+impl<T> Line<T> for VecDeque<T> {
+    fn pop(&mut self) -> Option<T> {
+        self.pop_front()
+    }
+
+    fn front(&self) -> Option<&T> {
+        self.front()
+    }
+
+    fn remove(&mut self, fits: &impl Fn(&T) -> bool) -> Option<T> {
+        let at = self.iter().position(fits)?;
+        self.remove(at)
+    }
+
+    fn len(&self) -> usize {
+        self.len()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.is_empty()
+    }
+}
+
+impl<L> Default for Turns<L> {
+    fn default() -> Self {
+        Self(VecDeque::new())
+    }
+}
+
+impl<L: Default> Turns<L> {
+    /// The line of a name; whoever asks puts something in.
+    fn of(&mut self, name: &str) -> &mut L {
+        let known = self.0.iter().position(|(known, _)| known == name);
+        let at = known.unwrap_or_else(|| {
+            self.0.push_back((name.to_owned(), L::default()));
+            self.0.len() - 1
+        });
+        &mut self.0[at].1
+    }
+}
+
+impl<T, L: Line<T>> Line<T> for Turns<L> {
+    fn pop(&mut self) -> Option<T> {
+        let (name, mut line) = self.0.pop_front()?;
+        let item = line.pop();
+        if !line.is_empty() {
+            self.0.push_back((name, line));
+        }
+        item
+    }
+
+    fn front(&self) -> Option<&T> {
+        self.0.front().and_then(|(_, line)| line.front())
+    }
+
+    fn remove(&mut self, fits: &impl Fn(&T) -> bool) -> Option<T> {
+        let mut lines = self.0.iter_mut().enumerate();
+        let (at, item) = lines.find_map(|(at, (_, line))| Some((at, line.remove(fits)?)))?;
+        if self.0[at].1.is_empty() {
+            self.0.remove(at);
+        }
+        Some(item)
+    }
+
+    fn len(&self) -> usize {
+        self.0.iter().map(|(_, line)| line.len()).sum()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
 }
 
 impl<T> Default for Admission<T> {
@@ -42,7 +132,7 @@ impl<T> Default for Class<T> {
     fn default() -> Self {
         Self {
             returned: VecDeque::new(),
-            clients: VecDeque::new(),
+            origins: Turns::default(),
         }
     }
 }
@@ -50,13 +140,9 @@ impl<T> Default for Class<T> {
 impl<T> Admission<T> {
     /// Queues a request behind its client's others.
     pub(super) fn push(&mut self, priority: Priority, client: &str, item: T) {
-        let class = self.class_mut(priority);
-        match class.clients.iter_mut().find(|(name, _)| name == client) {
-            Some((_, queue)) => queue.push_back(item),
-            None => class
-                .clients
-                .push_back((client.to_owned(), VecDeque::from([item]))),
-        }
+        let (origin, name) = client.split_once('/').unwrap_or((client, ""));
+        let origins = &mut self.class_mut(priority).origins;
+        origins.of(origin).of(name).push_back(item);
     }
 
     /// Queues a request that has run already, before all others of its class.
@@ -128,46 +214,24 @@ impl<T> Admission<T> {
 
 impl<T> Class<T> {
     fn front(&self) -> Option<&T> {
-        let first = self.clients.front().and_then(|(_, queue)| queue.front());
-        self.returned.front().or(first)
+        self.returned.front().or_else(|| self.origins.front())
     }
 
     fn pop(&mut self) -> Option<T> {
-        if let Some(item) = self.returned.pop_front() {
-            return Some(item);
-        }
-        let (name, mut queue) = self.clients.pop_front()?;
-        let item = queue.pop_front();
-        if !queue.is_empty() {
-            self.clients.push_back((name, queue));
-        }
-        item
+        self.returned.pop_front().or_else(|| self.origins.pop())
     }
 
     fn remove(&mut self, fits: impl Fn(&T) -> bool) -> Option<T> {
-        if let Some(at) = self.returned.iter().position(&fits) {
-            return self.returned.remove(at);
-        }
-        for index in 0..self.clients.len() {
-            let queue = &mut self.clients[index].1;
-            if let Some(at) = queue.iter().position(&fits) {
-                let item = queue.remove(at);
-                if queue.is_empty() {
-                    self.clients.remove(index);
-                }
-                return item;
-            }
-        }
-        None
+        let returned = Line::remove(&mut self.returned, &fits);
+        returned.or_else(|| self.origins.remove(&fits))
     }
 
     fn is_empty(&self) -> bool {
-        self.returned.is_empty() && self.clients.is_empty()
+        self.returned.is_empty() && self.origins.is_empty()
     }
 
     fn len(&self) -> usize {
-        let waiting = self.clients.iter().map(|(_, queue)| queue.len());
-        self.returned.len() + waiting.sum::<usize>()
+        self.returned.len() + self.origins.len()
     }
 }
 
@@ -189,6 +253,21 @@ mod tests {
         let order = drain(&mut queue);
         assert_eq!(order[..3], [0, 1000, 1]);
         assert_eq!(order.len(), 101);
+    }
+
+    #[test]
+    fn names_of_one_origin_share_its_turns() {
+        let mut queue = Admission::default();
+        for item in 0..100 {
+            let made_up = format!("greedy/{}", item % 50);
+            queue.push(Priority::Interactive, &made_up, item);
+        }
+        for (client, item) in [("modest/a", 1000), ("modest/a", 1001), ("modest/b", 1002)] {
+            queue.push(Priority::Interactive, client, item);
+        }
+        let order = drain(&mut queue);
+        assert_eq!(order[..7], [0, 1000, 1, 1002, 2, 1001, 3]);
+        assert_eq!(order.len(), 103);
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! The events of one generation, from the process task to whoever reads the stream.
 //!
 //! The sender never waits: text that is not read yet is joined, so a slow reader gets larger
-//! pieces. What can pile up is bounded by the answer itself (`n_predict`).
+//! pieces. A generation whose reader is too far behind ends with an error ([`MAX_UNREAD`]). Readers
+//! that take nothing at all are the server's to notice.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -9,7 +10,13 @@ use tokio::sync::{Notify, mpsc};
 
 use super::RunnerError;
 use super::process::Request;
-use crate::protocol::{Finished, RequestId, TokenLogprob, Update};
+use crate::protocol::{
+    Failure, FailureKind, Finished, RequestId, TokenLogprob, TopLogprob, Update,
+};
+
+/// Most bytes that wait for their reader: more text than a model writes in an hour, and the
+/// likeliest tokens of a long answer.
+const MAX_UNREAD: usize = 8 << 20;
 
 /// One piece of a generation.
 #[derive(Debug, Clone, PartialEq)]
@@ -87,6 +94,8 @@ struct Mail {
     started: Option<u32>,
     text: String,
     logprobs: Vec<TokenLogprob>,
+    /// What the log-probabilities take, roughly.
+    n_logprob_bytes: usize,
     end: Option<Result<Finished, RunnerError>>,
     /// Nobody will read any more.
     abandoned: bool,
@@ -105,6 +114,7 @@ impl Mailbox {
         if !mail.text.is_empty() || !mail.logprobs.is_empty() {
             let text = std::mem::take(&mut mail.text);
             let logprobs = std::mem::take(&mut mail.logprobs);
+            mail.n_logprob_bytes = 0;
             return Some(Ok(GenerationEvent::Text { text, logprobs }));
         }
         mail.end
@@ -118,7 +128,7 @@ impl Mailbox {
         self.ready.notify_one();
     }
 
-    /// Adds one step's output; false when nobody reads any more.
+    /// Adds one step's output; false when nobody reads any more, or too slowly.
     pub(super) fn update(&self, update: Update) -> bool {
         let mut mail = self.lock();
         if mail.text.is_empty() {
@@ -126,9 +136,17 @@ impl Mailbox {
         } else {
             mail.text.push_str(&update.text);
         }
+        mail.n_logprob_bytes += update.logprobs.iter().map(n_bytes).sum::<usize>();
         mail.logprobs.extend(update.logprobs);
         mail.end = update.finished.map(Ok);
-        let wanted = !mail.abandoned;
+        let is_too_much = mail.text.len() + mail.n_logprob_bytes > MAX_UNREAD;
+        if is_too_much {
+            *mail = Mail {
+                end: Some(Err(unread())),
+                ..Mail::default()
+            };
+        }
+        let wanted = !mail.abandoned && !is_too_much;
         drop(mail);
         self.ready.notify_one();
         wanted
@@ -138,5 +156,69 @@ impl Mailbox {
     pub(super) fn fail(&self, error: RunnerError) {
         self.lock().end = Some(Err(error));
         self.ready.notify_one();
+    }
+}
+
+/// What an entry takes in memory, roughly.
+fn n_bytes(entry: &TokenLogprob) -> usize {
+    let of_top = |top: &TopLogprob| size_of_val(top) + top.bytes.len();
+    let top: usize = entry.top.iter().map(of_top).sum();
+    size_of_val(entry) + entry.bytes.len() + top
+}
+
+fn unread() -> RunnerError {
+    RunnerError::Failed(Failure {
+        kind: FailureKind::Internal,
+        message: "the answer was read too slowly".to_owned(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn update(n_bytes: usize, logprobs: Vec<TokenLogprob>) -> Update {
+        Update {
+            id: 1,
+            text: "x".repeat(n_bytes),
+            logprobs,
+            finished: None,
+        }
+    }
+
+    #[test]
+    fn a_reader_far_behind_loses_its_answer_and_holds_no_memory() {
+        let mailbox = Mailbox::default();
+        for _ in 0..3 {
+            assert!(mailbox.update(update(MAX_UNREAD, Vec::new())));
+            assert!(matches!(
+                mailbox.take(),
+                Some(Ok(GenerationEvent::Text { .. }))
+            ));
+        }
+        assert!(mailbox.update(update(MAX_UNREAD, Vec::new())));
+        assert!(!mailbox.update(update(1, Vec::new())));
+        assert_eq!(mailbox.lock().text.capacity(), 0);
+        assert!(matches!(mailbox.take(), Some(Err(RunnerError::Failed(_)))));
+    }
+
+    #[test]
+    fn likeliest_tokens_count() {
+        let (token, bytes, logprob) = (1, b"token".to_vec(), 0.0);
+        let top = TopLogprob {
+            token,
+            bytes: bytes.clone(),
+            logprob,
+        };
+        let entry = TokenLogprob {
+            token,
+            bytes,
+            logprob,
+            top: vec![top; 20],
+        };
+        let mailbox = Mailbox::default();
+        let many = || update(0, vec![entry.clone(); 1000]);
+        let n = (0..100).take_while(|_| mailbox.update(many())).count();
+        assert!((5..20).contains(&n), "{n}");
     }
 }

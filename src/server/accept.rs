@@ -5,13 +5,15 @@
 //! accepted are closed as they fall idle. At once, it would also close connections whose first
 //! request is just on its way.
 
-use std::io;
-use std::net::SocketAddr;
+use std::sync::Arc;
 
-use axum::extract::connect_info::Connected;
-use axum::serve::{IncomingStream, Listener};
-use tokio::net::{TcpListener, TcpStream};
+use axum::serve::Listener;
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::connection::Connections;
+use super::origin::Peer;
 
 /// The daemon's socket.
 #[derive(Debug)]
@@ -19,36 +21,34 @@ pub(super) struct Accepting {
     pub(super) listener: TcpListener,
     /// Cancelled: nobody is accepted any more.
     pub(super) stopping: CancellationToken,
+    /// Cancelled: connections are closed as they fall idle.
+    pub(super) closing: CancellationToken,
 }
 
-/// Who is at the other end.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Peer(pub(super) SocketAddr);
-
-impl Connected<IncomingStream<'_, Accepting>> for Peer {
-    fn connect_info(stream: IncomingStream<'_, Accepting>) -> Self {
-        Self(*stream.remote_addr())
-    }
-}
-
-impl Listener for Accepting {
-    type Io = TcpStream;
-    type Addr = SocketAddr;
-
-    async fn accept(&mut self) -> (TcpStream, SocketAddr) {
-        let accepted = tokio::select! {
-            biased;
-            () = self.stopping.cancelled() => std::future::pending().await,
-            accepted = Listener::accept(&mut self.listener) => accepted,
-        };
-        // Small pieces of a stream go out at once.
-        if let Err(error) = accepted.0.set_nodelay(true) {
-            tracing::debug!(%error, "no TCP_NODELAY");
+impl Accepting {
+    /// Serves until all connections have ended after `closing`; those that have not when this is
+    /// dropped are cut.
+    pub(super) async fn run(self, connections: Connections) {
+        let Self {
+            mut listener,
+            stopping,
+            closing,
+        } = self;
+        let connections = Arc::new(connections);
+        let _cut = connections.cut_on_drop();
+        let tasks = TaskTracker::new();
+        // Where the system gives no connection, the listener waits a moment and tries again.
+        while let Some((stream, address)) = stopping
+            .run_until_cancelled(Listener::accept(&mut listener))
+            .await
+        {
+            if let Some(connection) = connections.admit(stream, Peer(address)) {
+                tasks.spawn(connection.serve());
+            }
         }
-        accepted
-    }
-
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.listener.local_addr()
+        closing.cancelled().await;
+        drop(listener);
+        tasks.close();
+        tasks.wait().await;
     }
 }

@@ -3,11 +3,14 @@
 //! *Invariant:* a failure of ours (status 500 and above) is logged here, once, whether it becomes
 //! a status or the last line of a stream.
 
+use std::error::Error;
+
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use serde_json::{Value, json};
 
+use super::connection::Stalled;
 use super::stream::to_bytes;
 use crate::api::ollama::ErrorBody;
 use crate::create::CreateError;
@@ -40,6 +43,17 @@ impl ApiError {
     /// 400
     pub(crate) fn invalid(message: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, message)
+    }
+
+    /// 408 when a request's body did not arrive in time, else 400.
+    pub(crate) fn body(error: &(dyn Error + 'static)) -> Self {
+        let mut causes = std::iter::successors(Some(error), |&error| error.source());
+        let status = if causes.any(|cause| cause.is::<Stalled>()) {
+            StatusCode::REQUEST_TIMEOUT
+        } else {
+            StatusCode::BAD_REQUEST
+        };
+        Self::new(status, error.to_string())
     }
 
     /// 404
@@ -88,6 +102,7 @@ impl From<StoreError> for ApiError {
         let status = match &error {
             StoreError::NotFound(_) | StoreError::BlobNotFound(_) => StatusCode::NOT_FOUND,
             StoreError::DigestMismatch { .. } => StatusCode::BAD_REQUEST,
+            StoreError::Locked { .. } => StatusCode::SERVICE_UNAVAILABLE,
             StoreError::Corrupt { .. }
             | StoreError::Denied { .. }
             | StoreError::NoSpace { .. }
@@ -181,7 +196,9 @@ fn respond(error: &ApiError, body: Bytes) -> Response {
         // Clients that try again by themselves look for it.
         StatusCode::SERVICE_UNAVAILABLE => Some((header::RETRY_AFTER, "1")),
         // The rest of the body is not read, so the connection cannot be used again.
-        StatusCode::PAYLOAD_TOO_LARGE => Some((header::CONNECTION, "close")),
+        StatusCode::PAYLOAD_TOO_LARGE | StatusCode::REQUEST_TIMEOUT => {
+            Some((header::CONNECTION, "close"))
+        }
         _ => None,
     };
     if let Some((name, value)) = extra {

@@ -3,7 +3,6 @@
 //! *Invariants:* the address is bound before anything that takes time, so that early clients wait
 //! instead of being refused; after the end no task and no runner is left.
 
-use std::future::IntoFuture as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,8 +17,11 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::accept::{Accepting, Peer};
+use super::accept::Accepting;
 use super::bind::{bind, inherited};
+use super::connection::Connections;
+use super::gate::Gates;
+use super::limits::{Limits, raise_n_files};
 use super::state::{App, AppState};
 use super::supervisor::{Hangup, notify, watchdog};
 use super::{ServeError, middleware, router};
@@ -102,6 +104,7 @@ async fn assemble(config: Config, exe: PathBuf) -> Result<App, ServeError> {
         scheduler,
         config,
         exe,
+        gates: Gates::default(),
         tasks,
         cut_off: CancellationToken::new(),
     }))
@@ -122,23 +125,28 @@ struct Daemon {
     stopping: CancellationToken,
     /// Cancelled to close connections as they fall idle.
     closing: CancellationToken,
-    server: JoinHandle<std::io::Result<()>>,
+    server: JoinHandle<()>,
 }
 
 impl Daemon {
     fn start(app: App, listener: TcpListener, routes: Router<App>) -> Result<Self, ServeError> {
         let address = listener.local_addr()?;
         let routes = middleware::wrap(routes, &app, address).with_state(Arc::clone(&app));
-        let service = routes.into_make_service_with_connect_info::<Peer>();
         let closing = CancellationToken::new();
         let stopping = CancellationToken::new();
-        let listener = Accepting {
+        let config = &app.config;
+        let limits = Limits::new(
+            config.max_connections,
+            config.client_timeout,
+            raise_n_files(),
+        );
+        let connections = Connections::new(routes, limits, closing.clone());
+        let accepting = Accepting {
             listener,
             stopping: stopping.clone(),
+            closing: closing.clone(),
         };
-        let server = axum::serve(listener, service)
-            .with_graceful_shutdown(closing.clone().cancelled_owned());
-        let server = app.tasks.spawn(server.into_future());
+        let server = app.tasks.spawn(accepting.run(connections));
         tracing::info!(
             %address,
             "Listening on {address} (version {OLLAMA_VERSION}, drover {})",

@@ -5,12 +5,16 @@
 
 mod accept;
 mod bind;
+mod connection;
 mod error;
 mod extract;
+mod gate;
 mod lifecycle;
+mod limits;
 mod middleware;
 mod ollama;
 mod openai;
+mod origin;
 mod router;
 mod state;
 mod stream;

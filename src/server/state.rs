@@ -7,6 +7,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::gate::Gates;
 use crate::config::Config;
 use crate::inference::Inference;
 use crate::registry::Registry;
@@ -26,6 +27,7 @@ pub(crate) struct AppState {
     pub(crate) config: Arc<Config>,
     /// Our own executable, for child processes.
     pub(crate) exe: PathBuf,
+    pub(crate) gates: Gates,
     /// Owner of every task and blocking job that a handler starts.
     pub(crate) tasks: TaskTracker,
     /// Cancelled when the daemon stops and the grace is over: what still runs ends with an error.

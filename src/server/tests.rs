@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
 
+use super::gate::Gates;
 use super::middleware;
 use super::router;
 use super::state::{App, AppState};
@@ -79,6 +80,7 @@ impl Fixture {
             scheduler,
             config,
             exe: "/bin/false".into(),
+            gates: Gates::default(),
             tasks,
             cut_off: CancellationToken::new(),
         };

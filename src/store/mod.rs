@@ -78,6 +78,8 @@ pub enum StoreError {
         needed: u64,
         free: u64,
     },
+    #[error("the model directory is locked by {holder}; try again when that is done")]
+    Locked { holder: String },
     #[error(transparent)]
     Io(#[from] std::io::Error),
 }

@@ -86,6 +86,16 @@ pub const VARIABLES: &[Variable] = &[
         "Largest request body in bytes",
     ),
     row(
+        "DROVER_MAX_CONNECTIONS",
+        "0",
+        "Connections at once, an eighth of them for one address (0 = 2048, or what the limit of open files allows)",
+    ),
+    row(
+        "DROVER_CLIENT_TIMEOUT",
+        "1m",
+        "How long a client may send nothing of its request, and take nothing of its answer",
+    ),
+    row(
         "DROVER_GRACE",
         "10s",
         "How long streams may run on after SIGTERM",

@@ -5,7 +5,7 @@
 
 mod fields;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use axum::body::{Body, HttpBody as _};
 use axum::extract::{ConnectInfo, FromRequest, FromRequestParts, Request};
@@ -17,8 +17,8 @@ use serde::Deserialize as _;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::accept::Peer;
 use super::error::{ApiError, OllamaError, OpenAiError};
+use super::origin::{Origin, Peer};
 use super::state::App;
 use crate::model::Digest;
 use fields::Lenient;
@@ -75,7 +75,7 @@ async fn collect(body: Body, limit: usize) -> Result<Bytes, ApiError> {
         match Limited::new(body, limit).collect().await {
             Ok(collected) => Ok(collected.to_bytes()),
             Err(error) if error.is::<LengthLimitError>() => Err(too_large()),
-            Err(error) => Err(ApiError::invalid(error.to_string())),
+            Err(error) => Err(ApiError::body(&*error)),
         }
     } else {
         Err(too_large())
@@ -101,8 +101,9 @@ fn explain(error: &serde_json::Error) -> String {
     }
 }
 
-/// Who asks: an API key, a user that a front end names, or an address. Only for comparing: keys and
-/// names are hashed, so that they go no further than here.
+/// Who asks, as `ORIGIN/NAME`: clients of one origin share what the origin gets. The name is an API
+/// key or a user that a front end names, as anybody could make it up, else the address. Only for
+/// comparing: keys and names are hashed, so that they go no further than here.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Client(pub(crate) String);
 
@@ -110,13 +111,13 @@ impl<S: Sync> FromRequestParts<S> for Client {
     type Rejection = std::convert::Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Self::Rejection> {
-        let address = parts.extensions.get::<ConnectInfo<Peer>>();
-        Ok(Self::new(&parts.headers, address.map(|peer| peer.0.0)))
+        let peer = parts.extensions.get::<ConnectInfo<Peer>>();
+        Ok(Self::new(&parts.headers, peer.map(|peer| peer.0.0.ip())))
     }
 }
 
 impl Client {
-    fn new(headers: &HeaderMap, address: Option<SocketAddr>) -> Self {
+    fn new(headers: &HeaderMap, address: Option<IpAddr>) -> Self {
         let named = [
             "x-openwebui-user-id",
             header::AUTHORIZATION.as_str(),
@@ -125,8 +126,9 @@ impl Client {
         .into_iter()
         .find_map(|name| headers.get(name))
         .map(|name| Digest::of(name.as_bytes()).hex());
-        let address = || address.map(|address| address.ip().to_string());
-        Self(named.or_else(address).unwrap_or_default())
+        let address = address.unwrap_or(Ipv4Addr::LOCALHOST.into());
+        let name = named.unwrap_or_else(|| address.to_string());
+        Self(format!("{}/{name}", Origin::of(address)))
     }
 }
 
@@ -236,16 +238,25 @@ mod tests {
     }
 
     #[test]
-    fn clients_are_told_apart() {
-        let address = Some("10.0.0.1:5".parse().unwrap());
+    fn clients_are_told_apart_within_their_origin() {
+        let client = |headers: &HeaderMap, address: &str| {
+            let client = Client::new(headers, Some(address.parse().unwrap())).0;
+            let (origin, name) = client.split_once('/').unwrap();
+            (origin.to_owned(), name.to_owned())
+        };
+        let nobody = HeaderMap::new();
+        let plain = client(&nobody, "10.0.0.1");
+        assert_eq!(plain, ("10.0.0.1".to_owned(), "10.0.0.1".to_owned()));
+        let neighbours = ["2001:db8::1", "2001:db8::2"].map(|address| client(&nobody, address));
+        assert_eq!(neighbours[0].0, neighbours[1].0);
+        assert_ne!(neighbours[0].1, neighbours[1].1);
         let mut headers = HeaderMap::new();
-        assert_eq!(Client::new(&headers, None).0, "");
-        assert_eq!(Client::new(&headers, address).0, "10.0.0.1");
         headers.insert("authorization", "Bearer k".parse().unwrap());
-        let key = Client::new(&headers, address);
-        assert!(key != Client::new(&HeaderMap::new(), address) && !key.0.contains("Bearer"));
-        assert_eq!(key, Client::new(&headers, None));
+        let key = client(&headers, "10.0.0.1");
+        assert!(key.0 == plain.0 && key.1 != plain.1 && !key.1.contains("Bearer"));
+        // The same key from elsewhere is somebody else's.
+        assert_ne!(client(&headers, "10.0.0.2").0, key.0);
         headers.insert("x-openwebui-user-id", "u1".parse().unwrap());
-        assert_ne!(Client::new(&headers, address), key);
+        assert_ne!(client(&headers, "10.0.0.1"), key);
     }
 }

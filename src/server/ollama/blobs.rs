@@ -1,30 +1,25 @@
 //! `HEAD` and `POST /api/blobs/:digest`: is it there, and here it is.
 
 use std::io::Write as _;
+use std::sync::Arc;
 
-use axum::body::{Body, BodyDataStream};
+use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
-use bytes::Bytes;
 use futures_util::StreamExt as _;
-use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 
 use crate::model::Digest;
 use crate::server::error::{ApiError, OllamaError};
+use crate::server::gate::Pass;
+use crate::server::origin::Origin;
 use crate::server::state::App;
 use crate::store::{BlobWriter, StoreError};
 
-/// Pieces that may wait for the disk.
-const QUEUE: usize = 8;
-
-/// What the connection gives to the disk.
-#[derive(Debug)]
-enum Part {
-    Piece(Bytes),
-    /// Everything has arrived. A queue that closes without it was cut off.
-    End,
-}
+/// Bytes that are gathered before they are written: many enough for a disk to be quick, few enough
+/// for many uploads at once.
+const WRITE_BYTES: usize = 128 * 1024;
 
 pub(super) async fn exists(
     State(app): State<App>,
@@ -41,31 +36,30 @@ pub(super) async fn exists(
 /// Stores a body of any size; nothing of it stays when it breaks off or is another one.
 pub(super) async fn upload(
     State(app): State<App>,
+    origin: Origin,
     Path(digest): Path<String>,
     body: Body,
 ) -> Result<Response, OllamaError> {
     let digest = parse(&digest)?;
+    let mut body = body.into_data_stream();
     if has(&app, digest).await? {
         // Some clients see no answer while they are still sending.
-        let mut body = body.into_data_stream();
-        while body.next().await.is_some_and(|piece| piece.is_ok()) {}
+        while let Some(piece) = body.next().await {
+            piece.map_err(|error| ApiError::body(&error))?;
+        }
         return Ok(StatusCode::OK.into_response());
     }
-    let (sender, receiver) = mpsc::channel(QUEUE);
-    let store = app.store.clone();
-    let written = app.block(move || {
-        let writer = store.blob_writer()?;
-        write(writer, receiver, digest)
-    });
-    let sent = send(body.into_data_stream(), sender).await;
-    // The disk's error is the cause when both have one.
-    let complete = written.await??;
-    sent?;
-    if complete {
-        Ok(StatusCode::CREATED.into_response())
-    } else {
-        Err(ApiError::invalid("the upload broke off").into())
+    let mut spool = Spool::new(&app, origin);
+    let mut buffer = Vec::new();
+    while let Some(piece) = body.next().await {
+        buffer.extend_from_slice(&piece.map_err(|error| ApiError::body(&error))?);
+        if buffer.len() >= WRITE_BYTES {
+            spool.write(std::mem::take(&mut buffer)).await?;
+        }
     }
+    spool.write(buffer).await?;
+    spool.finish(digest).await?;
+    Ok(StatusCode::CREATED.into_response())
 }
 
 fn parse(digest: &str) -> Result<Digest, ApiError> {
@@ -80,33 +74,73 @@ async fn has(app: &App, digest: Digest) -> Result<bool, ApiError> {
     Ok(looked.await?)
 }
 
-/// Passes a body on, as fast as the disk takes it.
-async fn send(mut body: BodyDataStream, parts: mpsc::Sender<Part>) -> Result<(), ApiError> {
-    while let Some(piece) = body.next().await {
-        let piece = piece.map_err(|error| ApiError::invalid(error.to_string()))?;
-        if parts.send(Part::Piece(piece)).await.is_err() {
-            return Ok(());
-        }
-    }
-    // A closed queue: the writer has failed and tells why.
-    let _ = parts.send(Part::End).await;
-    Ok(())
+/// A blob that is written on the blocking pool. A thread is taken while there is something to
+/// write, and no longer; meanwhile the next piece can arrive. An upload that has sent next to
+/// nothing has no file yet.
+struct Spool {
+    app: App,
+    origin: Origin,
+    /// There from the first piece on.
+    pass: Option<Pass>,
+    /// Opens the blob, or writes a piece, and gives the writer back. `None` after a failure.
+    job: Option<JoinHandle<Result<BlobWriter, StoreError>>>,
 }
 
-/// Writes what arrives; false when it broke off, and then nothing is left of it.
-fn write(
-    mut writer: BlobWriter,
-    mut parts: mpsc::Receiver<Part>,
-    digest: Digest,
-) -> Result<bool, StoreError> {
-    while let Some(part) = parts.blocking_recv() {
-        match part {
-            Part::Piece(piece) => writer.write_all(&piece)?,
-            Part::End => {
-                writer.finish(Some(digest))?;
-                return Ok(true);
-            }
+impl Spool {
+    fn new(app: &App, origin: Origin) -> Self {
+        Self {
+            app: Arc::clone(app),
+            origin,
+            pass: None,
+            job: None,
         }
     }
-    Ok(false)
+
+    /// Waits until all pieces are written; before the first one, for the upload's turn.
+    async fn writer(&mut self) -> Result<BlobWriter, ApiError> {
+        if self.pass.is_none() {
+            self.pass = Some(self.app.gates.uploads.enter(self.origin).await?);
+            let store = self.app.store.clone();
+            self.job = Some(self.app.block(move || store.blob_writer()));
+        }
+        let Some(job) = &mut self.job else {
+            return Err(ApiError::internal("the blob could not be written"));
+        };
+        let written = job.await;
+        self.job = None;
+        Ok(written??)
+    }
+
+    /// Starts to write the next piece.
+    async fn write(&mut self, piece: Vec<u8>) -> Result<(), ApiError> {
+        let mut writer = self.writer().await?;
+        self.job = Some(self.app.block(move || {
+            writer.write_all(&piece)?;
+            Ok(writer)
+        }));
+        Ok(())
+    }
+
+    async fn finish(mut self, digest: Digest) -> Result<(), ApiError> {
+        let writer = self.writer().await?;
+        let finished = self.app.block(move || writer.finish(Some(digest)));
+        finished.await??;
+        Ok(())
+    }
+}
+
+impl Drop for Spool {
+    /// Also the removal of what was written is the pool's.
+    fn drop(&mut self) {
+        if let Some(job) = self.job.take() {
+            let app = Arc::clone(&self.app);
+            let pass = self.pass.take();
+            self.app.tasks.spawn(async move {
+                let _pass = pass;
+                if let Ok(Ok(writer)) = job.await {
+                    app.block(move || drop(writer));
+                }
+            });
+        }
+    }
 }

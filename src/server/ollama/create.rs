@@ -14,6 +14,8 @@ use crate::protocol::QuantizeParams;
 use crate::runner;
 use crate::server::error::{ApiError, OllamaError};
 use crate::server::extract::OllamaJson;
+use crate::server::gate::Pass;
+use crate::server::origin::Origin;
 use crate::server::state::App;
 
 /// Steps that may wait for a slow client.
@@ -21,6 +23,7 @@ const QUEUE: usize = 16;
 
 pub(super) async fn create(
     State(app): State<App>,
+    origin: Origin,
     OllamaJson(mut request): OllamaJson<CreateRequest>,
 ) -> Result<Response, OllamaError> {
     let requested = wanted(
@@ -35,7 +38,8 @@ pub(super) async fn create(
         return Err(ApiError::invalid("--draft-quantize requires a DRAFT model").into());
     }
     let name = ModelName::parse(&requested).map_err(|_| invalid_name())?;
-    let steps = start(&app, name, request);
+    let pass = app.gates.creations.enter(origin).await?;
+    let steps = start(&app, name, request, pass);
     let steps = stream::unfold(steps, |mut steps| async move {
         let step = steps.recv().await?;
         Some((step, steps))
@@ -48,12 +52,14 @@ fn start(
     app: &App,
     name: ModelName,
     request: create::CreateRequest,
+    pass: Pass,
 ) -> mpsc::Receiver<Result<Progress, ApiError>> {
     let (sender, receiver) = mpsc::channel(QUEUE);
     let store = app.store.clone();
     let (exe, tasks) = (app.exe.clone(), app.tasks.clone());
     let runtime = tokio::runtime::Handle::current();
     app.block(move || {
+        let _pass = pass;
         // In a child of its own; this thread may wait for it.
         let quantizer = |job: Job, progress: &mut (dyn FnMut(f32) + Send)| {
             let params = QuantizeParams {

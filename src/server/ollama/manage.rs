@@ -9,11 +9,13 @@ use crate::model::ModelName;
 use crate::model::name::Source;
 use crate::server::error::{ApiError, OllamaError};
 use crate::server::extract::OllamaJson;
+use crate::server::origin::Origin;
 use crate::server::state::App;
 use crate::store::StoreError;
 
 pub(super) async fn copy(
     State(app): State<App>,
+    origin: Origin,
     OllamaJson(request): OllamaJson<CopyRequest>,
 ) -> Result<StatusCode, OllamaError> {
     let parse = |text: &str, what: &str| {
@@ -23,8 +25,12 @@ pub(super) async fn copy(
     let source = parse(&request.source, "source")?;
     let destination = parse(&request.destination, "destination")?;
     let store = app.store.clone();
-    let copied = app.block(move || store.copy(&source, &destination)).await?;
-    copied.map_err(|error| match error {
+    let pass = app.gates.changes.enter(origin).await?;
+    let copied = app.block(move || {
+        let _pass = pass;
+        store.copy(&source, &destination)
+    });
+    copied.await?.map_err(|error| match error {
         StoreError::NotFound(_) => {
             ApiError::not_found(format!("model \"{}\" not found", request.source))
         }
@@ -35,6 +41,7 @@ pub(super) async fn copy(
 
 pub(super) async fn delete(
     State(app): State<App>,
+    origin: Origin,
     OllamaJson(request): OllamaJson<ModelRequest>,
 ) -> Result<StatusCode, OllamaError> {
     let requested = wanted(request.model, request.name);
@@ -45,8 +52,12 @@ pub(super) async fn delete(
     let name = ModelName::parse(&stored)
         .map_err(|_| ApiError::invalid(format!("name \"{requested}\" is invalid")))?;
     let store = app.store.clone();
-    let deleted = app.block(move || store.delete(&name)).await?;
-    deleted.map_err(|error| match error {
+    let pass = app.gates.changes.enter(origin).await?;
+    let deleted = app.block(move || {
+        let _pass = pass;
+        store.delete(&name)
+    });
+    deleted.await?.map_err(|error| match error {
         StoreError::NotFound(_) => ApiError::not_found(format!("model '{requested}' not found")),
         other => other.into(),
     })?;

@@ -11,6 +11,8 @@ use crate::model::ModelName;
 use crate::registry::Steps;
 use crate::server::error::{ApiError, OllamaError};
 use crate::server::extract::OllamaJson;
+use crate::server::gate::Pass;
+use crate::server::origin::Origin;
 use crate::server::state::App;
 
 /// Body of both. User name and password, which old clients send, are not looked at.
@@ -29,18 +31,21 @@ pub(super) struct TransferRequest {
 
 pub(super) async fn pull(
     State(app): State<App>,
+    origin: Origin,
     OllamaJson(request): OllamaJson<TransferRequest>,
 ) -> Result<Response, OllamaError> {
     let requested = wanted(request.model, request.name);
     let (rest, _) = ModelName::split_source(&requested).map_err(|_| invalid_name())?;
     let name = ModelName::parse(&rest).map_err(|_| invalid_name())?;
     let name = spelled(&app, name).await?;
+    let pass = app.gates.transfers.enter(origin).await?;
     let steps = app.registry.pull(name, request.insecure);
-    answer(&app, request.stream, steps).await
+    answer(&app, request.stream, steps, pass).await
 }
 
 pub(super) async fn push(
     State(app): State<App>,
+    origin: Origin,
     OllamaJson(request): OllamaJson<TransferRequest>,
 ) -> Result<Response, OllamaError> {
     let requested = wanted(request.model, request.name);
@@ -55,12 +60,21 @@ pub(super) async fn push(
         return Ok(progress::answer(&app, request.stream, stream::iter(steps)).await?);
     };
     let name = spelled(&app, name).await?;
+    let pass = app.gates.transfers.enter(origin).await?;
     let steps = app.registry.push(name, request.insecure);
-    answer(&app, request.stream, steps).await
+    answer(&app, request.stream, steps, pass).await
 }
 
-async fn answer(app: &App, stream: Option<bool>, steps: Steps) -> Result<Response, OllamaError> {
-    let steps = steps.map(|step| step.map_err(ApiError::from));
+async fn answer(
+    app: &App,
+    stream: Option<bool>,
+    steps: Steps,
+    pass: Pass,
+) -> Result<Response, OllamaError> {
+    let steps = steps.map(move |step| {
+        let _held_to_the_end = &pass;
+        step.map_err(ApiError::from)
+    });
     Ok(progress::answer(app, stream, steps).await?)
 }
 

@@ -9,6 +9,7 @@ mod child;
 mod clients;
 mod concurrency;
 mod context;
+mod crowd;
 mod draft;
 mod faults;
 mod images;

@@ -9,6 +9,7 @@ pub(crate) mod process;
 pub(crate) mod real;
 mod server;
 mod settings;
+mod socket;
 mod store;
 mod terminal;
 
@@ -16,5 +17,6 @@ pub(crate) use cli::Drover;
 pub(crate) use log::Log;
 pub(crate) use server::{BINARY, TestServer, hermetic, program};
 pub(crate) use settings::{skip, variable};
+pub(crate) use socket::Socket;
 pub(crate) use store::check_store;
 pub(crate) use terminal::Terminal;

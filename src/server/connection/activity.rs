@@ -1,0 +1,253 @@
+//! What a connection is doing, and until when it may go on like that.
+//!
+//! *Invariant:* while a client owes something (the head of a request, the taking of an answer),
+//! and while a connection is not used, there is a moment at which it ends. Bodies of requests have
+//! a clock of their own ([`super::body`]).
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use crate::server::limits::Limits;
+
+/// How long a connection that is to end, and has no request, may take for it.
+const LAST: Duration = Duration::from_secs(1);
+
+/// Shared between a connection's task, its socket, its requests, and the table of all connections.
+#[derive(Debug)]
+pub(super) struct Activity {
+    state: Mutex<State>,
+    /// Told when the connection's place is needed.
+    pub(super) unwanted: Notify,
+}
+
+#[derive(Debug)]
+struct State {
+    /// When it was accepted, its last request ended, or something was last written.
+    quiet_since: Instant,
+    /// When the head of its next request began to arrive.
+    head_since: Option<Instant>,
+    /// Since when the socket takes no byte, while some wait.
+    blocked_since: Option<Instant>,
+    /// Those whose answers have not ended, each with the moment since when the next piece of its
+    /// answer has not been asked for.
+    requests: BTreeMap<u64, Option<Instant>>,
+    next_request: u64,
+    /// HTTP/2 has frames between requests, so that bytes are no head.
+    is_http2: bool,
+    /// Since when it is to end.
+    closing_since: Option<Instant>,
+}
+
+/// Why a connection ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum End {
+    /// There is no request.
+    Unused,
+    /// The client does not take its answer.
+    Unread,
+}
+
+impl Activity {
+    pub(super) fn new(now: Instant) -> Self {
+        let state = State {
+            quiet_since: now,
+            head_since: None,
+            blocked_since: None,
+            requests: BTreeMap::new(),
+            next_request: 0,
+            is_http2: false,
+            closing_since: None,
+        };
+        Self {
+            state: Mutex::new(state),
+            unwanted: Notify::new(),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Bytes have arrived.
+    pub(super) fn read(&self, now: Instant) {
+        let mut state = self.lock();
+        if state.requests.is_empty() && !state.is_http2 {
+            state.head_since.get_or_insert(now);
+        }
+    }
+
+    /// The socket has taken bytes, or (false) takes none.
+    pub(super) fn write(&self, taken: bool, now: Instant) {
+        let mut state = self.lock();
+        if taken {
+            state.blocked_since = None;
+            state.quiet_since = now;
+        } else {
+            state.blocked_since.get_or_insert(now);
+        }
+    }
+
+    /// A request has arrived.
+    pub(super) fn begin(self: &Arc<Self>, is_http2: bool) -> Running {
+        let mut state = self.lock();
+        let number = state.next_request;
+        state.next_request += 1;
+        state.requests.insert(number, None);
+        state.head_since = None;
+        state.is_http2 = is_http2;
+        Running {
+            activity: Arc::clone(self),
+            number,
+        }
+    }
+
+    /// The connection is to end as soon as it has no request; false when it was to already.
+    pub(super) fn close(&self, now: Instant) -> bool {
+        let mut state = self.lock();
+        let is_new = state.closing_since.is_none();
+        state.closing_since.get_or_insert(now);
+        is_new
+    }
+
+    /// Since when there is no request; `None` = there is one, or an answer is on its way.
+    pub(super) fn quiet_since(&self) -> Option<Instant> {
+        let state = self.lock();
+        state.is_quiet().then_some(state.quiet_since)
+    }
+
+    /// When the connection has to end if nothing happens.
+    pub(super) fn deadline(&self, limits: &Limits) -> Option<(Instant, End)> {
+        self.lock().deadline(limits)
+    }
+}
+
+impl State {
+    fn is_quiet(&self) -> bool {
+        self.requests.is_empty() && self.blocked_since.is_none()
+    }
+
+    fn deadline(&self, limits: &Limits) -> Option<(Instant, End)> {
+        if self.is_quiet() {
+            let has_asked = self.next_request > 0;
+            let unused = match (self.closing_since, self.head_since) {
+                (Some(since), _) => self.quiet_since.max(since) + LAST,
+                (None, Some(since)) => since + limits.head,
+                (None, None) if has_asked => self.quiet_since + limits.idle,
+                (None, None) => self.quiet_since + limits.head,
+            };
+            return Some((unused, End::Unused));
+        }
+        let unread = self.requests.values().flatten();
+        let since = unread.chain(&self.blocked_since).min()?;
+        Some((*since + limits.stall, End::Unread))
+    }
+}
+
+/// A request whose answer has not ended; dropping it is the end.
+#[derive(Debug)]
+pub(super) struct Running {
+    activity: Arc<Activity>,
+    number: u64,
+}
+
+impl Running {
+    /// A piece of the answer was handed over, or (false) the next one is asked for.
+    pub(super) fn handed(&self, is_piece: bool, now: Instant) {
+        let mut state = self.activity.lock();
+        state.requests.insert(self.number, is_piece.then_some(now));
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let mut state = self.activity.lock();
+        state.requests.remove(&self.number);
+        state.quiet_since = Instant::now();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn limits() -> Limits {
+        Limits {
+            n_connections: 1,
+            n_of_origin: 1,
+            n_reserved: 0,
+            head: 30 * SECOND,
+            idle: 300 * SECOND,
+            stall: 60 * SECOND,
+        }
+    }
+
+    /// Seconds from `begin` to the deadline.
+    fn due(activity: &Activity, begin: Instant) -> Option<(u64, End)> {
+        let (at, end) = activity.deadline(&limits())?;
+        Some(((at - begin).as_secs(), end))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn heads_are_awaited_for_less_than_next_requests() {
+        let begin = Instant::now();
+        let activity = Arc::new(Activity::new(begin));
+        assert_eq!(due(&activity, begin), Some((30, End::Unused)));
+        // One byte now and then gains nothing.
+        for second in [10, 20] {
+            activity.read(begin + second * SECOND);
+            assert_eq!(due(&activity, begin), Some((40, End::Unused)));
+        }
+        let running = activity.begin(false);
+        assert_eq!(
+            (due(&activity, begin), activity.quiet_since()),
+            (None, None)
+        );
+        tokio::time::advance(100 * SECOND).await;
+        drop(running);
+        assert_eq!(due(&activity, begin), Some((400, End::Unused)));
+        activity.read(begin + 110 * SECOND);
+        assert_eq!(due(&activity, begin), Some((140, End::Unused)));
+        assert!(activity.close(begin + 111 * SECOND) && !activity.close(begin + 112 * SECOND));
+        assert_eq!(due(&activity, begin), Some((112, End::Unused)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_reader_is_waited_for_from_its_last_byte_on() {
+        let begin = Instant::now();
+        let activity = Arc::new(Activity::new(begin));
+        let running = activity.begin(false);
+        // What the answer is waited for is not the client's time.
+        running.handed(false, begin);
+        assert_eq!(due(&activity, begin), None);
+        activity.write(false, begin + 5 * SECOND);
+        activity.write(false, begin + 9 * SECOND);
+        assert_eq!(due(&activity, begin), Some((65, End::Unread)));
+        activity.write(true, begin + 10 * SECOND);
+        assert_eq!(due(&activity, begin), None);
+        // The last bytes of an answer that has ended are still the client's to take.
+        activity.write(false, begin + 20 * SECOND);
+        drop(running);
+        assert_eq!(due(&activity, begin), Some((80, End::Unread)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_that_is_not_read_ends_its_connection() {
+        let begin = Instant::now();
+        let activity = Arc::new(Activity::new(begin));
+        let [read, unread] = [(); 2].map(|()| activity.begin(true));
+        unread.handed(true, begin + 3 * SECOND);
+        read.handed(true, begin + 50 * SECOND);
+        read.handed(false, begin + 50 * SECOND);
+        assert_eq!(due(&activity, begin), Some((63, End::Unread)));
+        // Frames between requests are no heads.
+        drop((read, unread));
+        activity.read(begin + 60 * SECOND);
+        assert_eq!(due(&activity, begin), Some((300, End::Unused)));
+    }
+}

@@ -1,0 +1,214 @@
+//! Bodies as the connection sees them: a request's that must not stall, an answer's whose end is
+//! the request's.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::body::{Body, HttpBody};
+use bytes::Bytes;
+use http_body::{Frame, SizeHint};
+use tokio::time::{Instant, Sleep};
+
+use super::activity::Running;
+use super::table::Counted;
+
+/// The slowest client that is waited for after the first [`Arriving::limit`]: slower than any link.
+const BYTES_PER_SECOND: u64 = 1024;
+
+/// The client did not send the rest of its request in time.
+#[derive(Debug, Clone, Copy, thiserror::Error)]
+#[error("timed out waiting for the rest of the request's body")]
+pub(crate) struct Stalled;
+
+/// A request's body. It fails with [`Stalled`] when nothing comes for `limit`, or so little that
+/// the waiting would never end. What the reader of the body takes for itself does not count.
+#[derive(Debug)]
+pub(super) struct Arriving<B> {
+    body: B,
+    limit: Duration,
+    n_received: u64,
+    /// How long the client was waited for in all.
+    waited: Duration,
+    waiting_since: Option<Instant>,
+    /// Made when it is first needed.
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl<B> Arriving<B> {
+    pub(super) fn new(body: B, limit: Duration) -> Self {
+        Self {
+            body,
+            limit,
+            n_received: 0,
+            waited: Duration::ZERO,
+            waiting_since: None,
+            timer: None,
+        }
+    }
+
+    /// Notes that something has come.
+    fn received(&mut self, n_bytes: usize) {
+        self.n_received += n_bytes as u64;
+        if let Some(since) = self.waiting_since.take() {
+            self.waited += since.elapsed();
+        }
+    }
+
+    /// Ready when the client was waited for long enough.
+    fn poll_timeout(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        if self.waiting_since.is_none() {
+            let now = Instant::now();
+            self.waiting_since = Some(now);
+            let earned = Duration::from_secs(self.n_received / BYTES_PER_SECOND);
+            let left = (self.limit + earned).saturating_sub(self.waited);
+            let deadline = now + left.min(self.limit);
+            match &mut self.timer {
+                Some(timer) => timer.as_mut().reset(deadline),
+                None => self.timer = Some(Box::pin(tokio::time::sleep_until(deadline))),
+            }
+        }
+        match &mut self.timer {
+            Some(timer) => timer.as_mut().poll(context),
+            None => Poll::Pending,
+        }
+    }
+}
+
+impl<B> HttpBody for Arriving<B>
+where
+    B: HttpBody<Data = Bytes> + Unpin,
+    B::Error: Into<axum::BoxError>,
+{
+    type Data = Bytes;
+    type Error = axum::BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::BoxError>>> {
+        match Pin::new(&mut self.body).poll_frame(context) {
+            Poll::Ready(frame) => {
+                let data = frame.as_ref().and_then(|frame| frame.as_ref().ok());
+                self.received(data.and_then(Frame::data_ref).map_or(0, Bytes::len));
+                Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
+            }
+            Poll::Pending => match self.poll_timeout(context) {
+                Poll::Ready(()) => Poll::Ready(Some(Err(Stalled.into()))),
+                Poll::Pending => Poll::Pending,
+            },
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// An answer's body. The request counts as running until it is dropped.
+#[derive(Debug)]
+pub(super) struct Leaving {
+    body: Body,
+    running: Running,
+    _counted: Option<Counted>,
+}
+
+impl Leaving {
+    pub(super) fn new(body: Body, running: Running, counted: Option<Counted>) -> Self {
+        // Where the client opens no window, the first piece is never asked for.
+        running.handed(true, Instant::now());
+        Self {
+            body,
+            running,
+            _counted: counted,
+        }
+    }
+}
+
+impl HttpBody for Leaving {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let frame = Pin::new(&mut self.body).poll_frame(context);
+        self.running.handed(frame.is_ready(), Instant::now());
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::{Stream, StreamExt as _, stream};
+    use http_body_util::{BodyExt as _, StreamBody};
+
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_secs(60);
+
+    /// Pieces of `size` bytes, `pause` seconds apart.
+    fn pieces(size: usize, pause: u64) -> impl Stream<Item = Result<Frame<Bytes>, axum::Error>> {
+        stream::repeat(()).then(move |()| async move {
+            tokio::time::sleep(Duration::from_secs(pause)).await;
+            Ok(Frame::data(Bytes::from(vec![b'x'; size])))
+        })
+    }
+
+    /// Reads `n` pieces, or up to the error, and returns how many came and how long it took.
+    async fn read(
+        pieces: impl Stream<Item = Result<Frame<Bytes>, axum::Error>>,
+        n: usize,
+    ) -> (usize, Duration) {
+        let started = Instant::now();
+        let mut body = Arriving::new(Box::pin(StreamBody::new(Box::pin(pieces))), LIMIT);
+        for count in 0..n {
+            if let Err(error) = body.frame().await.unwrap() {
+                assert!(error.is::<Stalled>());
+                return (count, started.elapsed());
+            }
+        }
+        (n, started.elapsed())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_stalls_is_given_up() {
+        assert_eq!(read(stream::pending(), 1).await, (0, LIMIT));
+        let stalls = pieces(1 << 20, 0).take(10).chain(stream::pending());
+        assert_eq!(read(stalls, 11).await, (10, LIMIT));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_slow_link_is_waited_for_and_a_trickle_is_not() {
+        assert_eq!(read(pieces(60_000, 50), 100).await.0, 100);
+        let (n_bytes, took) = read(pieces(1, 1), 1000).await;
+        assert!(n_bytes < 61 && took <= LIMIT, "{n_bytes} {took:?}");
+        let (n_pieces, took) = read(pieces(512, 1), 1000).await;
+        assert!(
+            n_pieces < 130 && took < 2 * LIMIT + LIMIT,
+            "{n_pieces} {took:?}"
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn our_own_time_does_not_count() {
+        let mut body = Arriving::new(StreamBody::new(Box::pin(pieces(1, 1))), LIMIT);
+        for _ in 0..50 {
+            body.frame().await.unwrap().unwrap();
+            tokio::time::sleep(LIMIT).await;
+        }
+    }
+}

@@ -1,0 +1,248 @@
+//! Connections: taken in, served as HTTP/1 or HTTP/2, ended when nothing happens any more.
+//!
+//! | What | Limit |
+//! | --- | --- |
+//! | connections, those of one origin, its requests at once | [`Limits`], [`table`] |
+//! | a head on its way, an unused connection, an answer that is not taken | [`Limits`], [`activity`] |
+//! | a body on its way | [`body`] |
+//! | a head's size | [`MAX_HEAD`], 100 lines (431) |
+//! | HTTP/2 | [`STREAMS`], [`WINDOW`], 16 KiB of headers; `h2` bounds resets, pings, settings and CONTINUATION frames |
+
+mod activity;
+mod body;
+mod socket;
+mod table;
+
+use std::convert::Infallible;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{ConnectInfo, Request};
+use axum::http::{Response, StatusCode, Version};
+use axum::response::IntoResponse as _;
+use http_body::Body as _;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use tokio::net::TcpStream;
+use tokio::time::{Instant, Sleep};
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt as _;
+
+use super::error::{ApiError, OllamaError, OpenAiError};
+use super::limits::Limits;
+use super::origin::Peer;
+use activity::{Activity, End};
+use body::{Arriving, Leaving};
+use table::{Place, Table};
+
+pub(crate) use body::Stalled;
+
+/// Most bytes of a request's head, and of what is read of a body at once.
+const MAX_HEAD: usize = 64 << 10;
+
+/// Requests at once on one HTTP/2 connection; they also count for their origin.
+const STREAMS: u32 = 100;
+
+/// Bytes of bodies that an HTTP/2 client may send before they are wanted.
+const WINDOW: u32 = 256 << 10;
+
+/// The answer to a connection for which there is no place.
+const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json; charset=utf-8\r\n\
+    retry-after: 1\r\nconnection: close\r\ncontent-length: 32\r\n\r\n{\"error\":\"too many connections\"}";
+
+/// What all connections share.
+#[derive(Debug)]
+pub(super) struct Connections {
+    router: Router,
+    limits: Arc<Limits>,
+    table: Arc<Table>,
+    builder: Builder<TokioExecutor>,
+    /// Cancelled: those that have no request end, the others after theirs.
+    closing: CancellationToken,
+    /// Cancelled: all end at once.
+    cut: CancellationToken,
+}
+
+impl Connections {
+    pub(super) fn new(router: Router, limits: Limits, closing: CancellationToken) -> Self {
+        let mut builder = Builder::new(TokioExecutor::new());
+        builder.http1().max_buf_size(MAX_HEAD);
+        builder
+            .http2()
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(STREAMS)
+            .initial_stream_window_size(WINDOW)
+            .initial_connection_window_size(WINDOW);
+        let limits = Arc::new(limits);
+        Self {
+            router,
+            table: Table::new(Arc::clone(&limits)),
+            limits,
+            builder,
+            closing,
+            cut: CancellationToken::new(),
+        }
+    }
+
+    /// Ends all connections when it is dropped.
+    pub(super) fn cut_on_drop(&self) -> tokio_util::sync::DropGuard {
+        self.cut.clone().drop_guard()
+    }
+
+    /// Takes in a new connection; `None` = it was sent away.
+    pub(super) fn admit(self: &Arc<Self>, stream: TcpStream, peer: Peer) -> Option<Connection> {
+        if let Some(place) = self.table.admit(peer.origin()) {
+            return Some(Connection {
+                shared: Arc::clone(self),
+                stream,
+                peer,
+                place,
+            });
+        }
+        tracing::warn!(peer = %peer.0, "too many connections, a client is sent away");
+        // It may have asked nothing yet, and need not hear.
+        let _ = stream.try_write(FULL);
+        None
+    }
+}
+
+/// A connection that has a place.
+#[derive(Debug)]
+pub(super) struct Connection {
+    shared: Arc<Connections>,
+    stream: TcpStream,
+    peer: Peer,
+    place: Place,
+}
+
+impl Connection {
+    /// Serves its requests up to its end.
+    pub(super) async fn serve(self) {
+        let Self {
+            shared,
+            stream,
+            peer,
+            place,
+        } = self;
+        let activity = &place.activity;
+        let socket = socket::Socket::new(stream, shared.limits.stall, Arc::clone(activity));
+        let service = service_fn(|request| respond(&shared, activity, peer, request));
+        let http = shared
+            .builder
+            .serve_connection(TokioIo::new(socket), service);
+        let mut http = pin!(http);
+        let mut watch = Watch::new(Arc::clone(activity), Arc::clone(&shared.limits));
+        loop {
+            let end = tokio::select! {
+                biased;
+                () = shared.cut.cancelled() => return,
+                ended = http.as_mut() => {
+                    if let Err(error) = ended {
+                        tracing::debug!(peer = %peer.0, %error, "a connection broke");
+                    }
+                    return;
+                }
+                end = watch.end() => end,
+                () = shared.closing.cancelled(), if !watch.is_closing => End::Unused,
+                () = activity.unwanted.notified(), if !watch.is_closing => End::Unused,
+            };
+            if end == End::Unread {
+                tracing::info!(peer = %peer.0, "a client takes nothing of its answer and is cut off");
+                return;
+            }
+            if watch.is_closing {
+                return;
+            }
+            watch.is_closing = true;
+            activity.close(Instant::now());
+            http.as_mut().graceful_shutdown();
+        }
+    }
+}
+
+/// Passes a request to the routes.
+fn respond(
+    shared: &Arc<Connections>,
+    activity: &Arc<Activity>,
+    peer: Peer,
+    mut request: Request<Incoming>,
+) -> impl Future<Output = Result<Response<Leaving>, Infallible>> + 'static {
+    let running = activity.begin(request.version() == Version::HTTP_2);
+    let counted = shared.table.begin(peer.origin());
+    let (router, stall) = (shared.router.clone(), shared.limits.stall);
+    async move {
+        let response = if counted.is_some() {
+            request.extensions_mut().insert(ConnectInfo(peer));
+            let request = request.map(|body| {
+                if body.is_end_stream() {
+                    Body::empty()
+                } else {
+                    Body::new(Arriving::new(body, stall))
+                }
+            });
+            let Ok(response) = router.oneshot(request).await;
+            response
+        } else {
+            too_many(request.uri().path())
+        };
+        Ok(response.map(|body| Leaving::new(body, running, counted)))
+    }
+}
+
+fn too_many(path: &str) -> Response<Body> {
+    let error = ApiError::new(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "too many requests at once from this address",
+    );
+    if path.starts_with("/v1/") {
+        OpenAiError(error).into_response()
+    } else {
+        OllamaError(error).into_response()
+    }
+}
+
+/// Watches one connection's clock, woken by whatever wakes its task.
+#[derive(Debug)]
+struct Watch {
+    activity: Arc<Activity>,
+    limits: Arc<Limits>,
+    timer: Pin<Box<Sleep>>,
+    is_closing: bool,
+}
+
+impl Watch {
+    fn new(activity: Arc<Activity>, limits: Arc<Limits>) -> Self {
+        let timer = tokio::time::sleep(limits.head);
+        Self {
+            activity,
+            limits,
+            timer: Box::pin(timer),
+            is_closing: false,
+        }
+    }
+
+    /// Waits until the connection has to end.
+    async fn end(&mut self) -> End {
+        poll_fn(|context| self.poll_end(context)).await
+    }
+
+    fn poll_end(&mut self, context: &mut Context<'_>) -> Poll<End> {
+        while let Some((deadline, end)) = self.activity.deadline(&self.limits) {
+            // Deadlines mostly move on with every byte. The timer follows when it has run down.
+            if self.timer.is_elapsed() || deadline < self.timer.deadline() {
+                self.timer.as_mut().reset(deadline);
+            }
+            ready!(self.timer.as_mut().poll(context));
+            if deadline <= Instant::now() {
+                return Poll::Ready(end);
+            }
+        }
+        Poll::Pending
+    }
+}
