@@ -22,9 +22,10 @@ pub mod parser;
 pub mod renderer;
 pub mod runner;
 pub mod store;
-// Level 4: the machine.
+// Level 4: the machine; the processes that run templates.
 pub mod device;
 pub mod registry;
+pub mod workers;
 // Level 5: making models, choosing runners, taking Ollama's place.
 pub mod create;
 pub mod deploy;

@@ -16,7 +16,7 @@ use drover::create::detect;
 use drover::dialect::ollama::keep_alive;
 use drover::inference::truncate::{self, Search};
 use drover::inference::voice;
-use drover::renderer::{GoTemplate, RenderInput, builtin, images};
+use drover::renderer::{GoTemplate, RenderInput, builtin, images, keep_from};
 use recorded::{run, same, same_text};
 use serde_json::Value;
 
@@ -66,7 +66,7 @@ fn history() {
         let n_ctx: usize = number(case, "num_ctx");
         let prompt = |from| {
             voice.render(&RenderInput {
-                messages: &truncate::keep_from(&messages, from),
+                messages: &keep_from(&messages, from),
                 tools: &tools,
                 think: Think::from_json(&case["think"]).unwrap(),
                 now: None,

@@ -27,6 +27,7 @@ const LEVELS: &[(&str, u32)] = &[
     ("engine", 3),
     ("registry", 4),
     ("device", 4),
+    ("workers", 4),
     ("create", 5),
     ("scheduler", 5),
     ("deploy", 5),

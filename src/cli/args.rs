@@ -85,6 +85,9 @@ pub(crate) enum Command {
     /// Internal: serve one model to the server that started this process
     #[command(hide = true)]
     Runner(AnyArgs),
+    /// Internal: make prompts for the server that started this process
+    #[command(hide = true)]
+    Renderer(AnyArgs),
 }
 
 /// Flags of `serve`.

@@ -85,6 +85,7 @@ const ROWS: &[Row] = &[
             "doctor store --repair --models /usr/share/ollama/.ollama/models"] },
     Row { name: "man", usage: "man FOLDER", arity: Arity::Any, variables: &[], examples: &["man ."] },
     Row { name: "runner", usage: "runner", arity: Arity::Any, variables: &[], examples: &["runner"] },
+    Row { name: "renderer", usage: "renderer", arity: Arity::Any, variables: &[], examples: &["renderer"] },
 ];
 
 /// Commands that Ollama does not have: under its name, help does not list them.

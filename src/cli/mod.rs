@@ -1,7 +1,7 @@
 //! The command line: one table of commands (`args.rs`, `help.rs`), one file per command.
 //!
-//! The only way to the daemon is the HTTP client; `serve` and `runner` do not
-//! use it, nor does `doctor store`, which reads the model directory itself.
+//! The only way to the daemon is the HTTP client; `serve`, `runner` and `renderer` do
+//! not use it, nor does `doctor store`, which reads the model directory itself.
 
 mod answer;
 mod args;
@@ -72,6 +72,7 @@ fn run(
             Ok(ExitCode::SUCCESS)
         }
         Some(Command::Runner(_)) => Ok(crate::engine::run()),
+        Some(Command::Renderer(_)) => Ok(crate::workers::run()),
         Some(Command::Serve(args)) => commands::serve::run(&args),
         Some(Command::Completion(args)) => commands::completion::run(ui, &args, command),
         Some(Command::Man(args)) => commands::man::run(&args, command),

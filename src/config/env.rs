@@ -104,6 +104,7 @@ impl Reader<'_> {
             client_timeout: self.client_timeout(),
             shutdown_grace: self.own_duration("DROVER_GRACE", Duration::from_secs(10)),
             runner_timeout: self.own_duration("DROVER_RUNNER_TIMEOUT", Duration::from_secs(120)),
+            template_timeout: self.own_duration("DROVER_TEMPLATE_TIMEOUT", Duration::from_secs(5)),
             registry_key: self.registry_key(state_dir.as_deref()),
             registry_mirrors: self.mirrors(),
             models: models?,

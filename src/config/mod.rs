@@ -82,6 +82,8 @@ pub struct Config {
     pub shutdown_grace: Duration,
     /// A runner that does not answer for this long is killed (`DROVER_RUNNER_TIMEOUT`).
     pub runner_timeout: Duration,
+    /// Longest time for making one prompt with a model's template (`DROVER_TEMPLATE_TIMEOUT`).
+    pub template_timeout: Duration,
 }
 
 /// The settings with what was odd about the environment.

@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 use super::answer::{AnswerSpec, Refusal, params, single, start};
 use super::images::{self, Placeless};
 use super::prepare::{self, Prepared, Route, check_capabilities, merge_options};
-use super::truncate::{Fitted, History, fit_history, fit_text, kept};
+use super::render::RenderRequest;
+use super::truncate::{Fitted, History, fit_history, fit_text};
 use super::types::{ChatRequest, DoneReason};
-use super::voice::{RenderRequest, render};
 use super::{ChunkStream, Inference, InferenceError, forced, format, history};
 use crate::chat::{Think, ThinkLevel};
 use crate::config::KeepAlive;
@@ -16,6 +16,7 @@ use crate::model::Options;
 use crate::model::capability::Capability;
 use crate::parser::ForcedCall;
 use crate::protocol::{Constraint, Exempt, Token};
+use crate::renderer::kept;
 use crate::scheduler::Lease;
 
 /// A keep-alive that asks for the model to go.
@@ -71,11 +72,11 @@ pub(super) async fn run(
     };
     let think = think(&prepared, wanted, constraint.as_ref());
     let conversation = Conversation {
-        request: Arc::new(RenderRequest {
-            messages: history::assemble(&prepared, request.messages),
-            tools: request.tools,
+        request: Arc::new(RenderRequest::new(
+            history::assemble(&prepared, request.messages),
+            request.tools,
             think,
-        }),
+        )),
         rendered: None,
         common: request.common,
         options,
@@ -129,15 +130,16 @@ impl Conversation {
         let loaded = prepare::load(inference, prepared, &self.options, keep_alive).await?;
         let n_ctx = loaded.lease.n_ctx(self.options.num_ctx);
         let voice = &prepared.voice;
+        let history = History {
+            voice,
+            request: &self.request,
+            workers: &inference.workers,
+        };
         let (prompt, n_dropped) = if let Some(prompt) = &self.rendered {
             (prompt.clone(), 0)
         } else if self.common.truncate == Some(false) {
-            (render(voice, &self.request, 0).await?, 0)
+            (history.render(0).await?, 0)
         } else {
-            let history = History {
-                voice,
-                request: &self.request,
-            };
             fit_history(&history, &loaded.lease, n_ctx).await?
         };
         if n_dropped > 0 {

@@ -7,18 +7,17 @@ use super::answer::{AnswerSpec, Refusal, params, single, start};
 use super::chat::{Conversation, UNLOAD, think};
 use super::images::{self, Placeless};
 use super::prepare::{self, Prepared, Route, check_capabilities, internal, invalid, merge_options};
+use super::render::{self, RenderRequest};
 use super::truncate::{Fitted, fit_text};
 use super::types::{DoneReason, GenerateRequest};
-use super::voice::{RenderRequest, Voice};
+use super::voice::Voice;
 use super::{ChunkStream, Inference, InferenceError, format};
 use crate::chat::Message;
 use crate::model::Options;
 use crate::model::capability::Capability;
 use crate::parser::Passthrough;
 use crate::protocol::Constraint;
-use crate::renderer::go::PromptParts;
-use crate::renderer::images::tagged;
-use crate::renderer::{GoTemplate, RenderInput};
+use crate::workers::{Template, Workers};
 
 /// Runs a generate request.
 pub(super) async fn run(
@@ -122,13 +121,10 @@ async fn rendered(
         prompt: request.prompt,
         suffix: request.suffix,
     };
-    let to_render = Arc::new(RenderRequest {
-        messages,
-        tools: Vec::new(),
-        think,
-    });
+    let to_render = Arc::new(RenderRequest::new(messages, Vec::new(), think));
+    let rendered = direct.render(&inference.workers, &prepared.voice, &to_render);
     let conversation = Conversation {
-        rendered: direct.render(&prepared.voice, &to_render).await?,
+        rendered: rendered.await?,
         request: to_render,
         common: request.common,
         options,
@@ -153,45 +149,33 @@ impl Direct {
     /// `None` = neither a template nor a suffix was sent.
     async fn render(
         self,
-        voice: &Arc<Voice>,
+        workers: &Workers,
+        voice: &Voice,
         request: &Arc<RenderRequest>,
     ) -> Result<Option<String>, InferenceError> {
-        if self.template.is_empty() && self.suffix.is_empty() {
-            return Ok(None);
-        }
-        let (voice, request) = (Arc::clone(voice), Arc::clone(request));
-        let rendered = tokio::task::spawn_blocking(move || {
-            let own = match self.template.as_str() {
-                "" => None,
-                text => Some(GoTemplate::parse(text).map_err(|error| internal(error.to_string()))?),
-            };
-            if self.suffix.is_empty()
-                && let Some(template) = &own
-            {
-                let input = RenderInput {
-                    messages: &tagged(&request.messages),
-                    think: request.think,
-                    ..RenderInput::default()
-                };
-                let prompt = template.render(&input);
-                return prompt.map_err(|error| internal(error.to_string()));
+        let own = match self.template.as_str() {
+            "" => None,
+            text => Some(Arc::new(Template::of_request(text).map_err(internal)?)),
+        };
+        let subject = match (&own, self.suffix.as_str()) {
+            (None, "") => return Ok(None),
+            (Some(_), "") => request.subject(workers).await?,
+            (_, suffix) => {
+                let subject = workers.parts(&self.prompt, suffix, request.think);
+                Arc::new(subject.map_err(render::error)?)
             }
-            let parts = PromptParts {
-                prompt: &self.prompt,
-                suffix: &self.suffix,
-                think: request.think,
-                ..PromptParts::default()
-            };
-            match own.as_ref().or(voice.go()) {
-                Some(template) => template
-                    .render_parts(&parts)
-                    .map_err(|error| internal(error.to_string())),
-                None => Err(internal("the model has no TEMPLATE with a suffix")),
+        };
+        let prompt = match (&own, voice.go()) {
+            (Some(template), _) => {
+                let prompt = workers.render(template, &subject, 0).await;
+                prompt.map_err(render::error)?
             }
-        });
-        let prompt = rendered
-            .await
-            .map_err(|error| internal(error.to_string()))??;
+            (None, Some(template)) => {
+                let prompt = workers.render(template, &subject, 0).await;
+                prompt.map_err(|error| render::of_model(voice.name(), error))?
+            }
+            (None, None) => return Err(internal("the model has no TEMPLATE with a suffix")),
+        };
         Ok(Some(prompt))
     }
 }

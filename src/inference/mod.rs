@@ -1,7 +1,7 @@
 //! The use cases: chat, generate, embed, load, unload; native types in, chunks out.
 //!
 //! *Invariant:* nothing here knows a wire format, and nothing here blocks the runtime: the store
-//! is asked on the blocking pool, llama.cpp lives in another process.
+//! is asked on the blocking pool, llama.cpp and models' templates live in other processes.
 
 mod answer;
 mod chat;
@@ -12,6 +12,7 @@ mod generate;
 pub mod history;
 mod images;
 mod prepare;
+mod render;
 mod sampling;
 mod spec;
 #[cfg(test)]
@@ -27,6 +28,7 @@ use futures_util::Stream;
 
 use crate::scheduler::SchedulerHandle;
 use crate::store::Store;
+use crate::workers::Workers;
 pub use answer::bounded_n_predict;
 pub use types::{
     ChatRequest, Chunk, Done, DoneReason, EmbedRequest, EmbedResponse, GenerateRequest,
@@ -43,16 +45,28 @@ pub struct Inference {
     store: Store,
     scheduler: SchedulerHandle,
     voices: Arc<VoiceCache>,
+    workers: Workers,
 }
 
 impl Inference {
     /// Puts the parts together; `wants_template` is `OLLAMA_GO_TEMPLATE`.
-    pub fn new(store: Store, scheduler: SchedulerHandle, wants_template: Option<bool>) -> Self {
+    pub fn new(
+        store: Store,
+        scheduler: SchedulerHandle,
+        workers: Workers,
+        wants_template: Option<bool>,
+    ) -> Self {
         Self {
             store,
             scheduler,
             voices: Arc::new(VoiceCache::new(wants_template)),
+            workers,
         }
+    }
+
+    /// Lets no more prompts be made.
+    pub fn close(&self) {
+        self.workers.close();
     }
 
     /// Chat; an empty message list loads (or, with a keep-alive of zero, unloads) the model:

@@ -2,10 +2,11 @@
 
 use serde_json::json;
 
-use super::truncate::{cut_tokens, keep_from};
+use super::truncate::cut_tokens;
 use super::{InferenceErrorKind, embed, format};
 use crate::chat::Message;
 use crate::protocol::Constraint;
+use crate::renderer::keep_from;
 
 #[test]
 fn format_takes_json_a_schema_or_nothing() {
@@ -66,9 +67,10 @@ fn dropping_messages_keeps_the_system_text() {
         Message::text("assistant", "2"),
         Message::text("user", "3"),
     ];
-    let kept: Vec<String> = keep_from(&messages, 3)
-        .into_iter()
-        .map(|message| message.content)
+    let kept = keep_from(&messages, 3);
+    let kept: Vec<&str> = kept
+        .iter()
+        .map(|message| message.content.as_str())
         .collect();
     assert_eq!(kept, ["s", "3"]);
 }

@@ -2,29 +2,19 @@
 
 use std::sync::Arc;
 
+use super::InferenceError;
 use super::answer::Refusal;
 use super::prepare::invalid;
-use super::voice::{RenderRequest, Voice, render};
+use super::render::RenderRequest;
+use super::voice::Voice;
 use crate::chat::Message;
 use crate::model::Options;
 use crate::protocol::{PromptPart, Token};
 use crate::scheduler::Lease;
+use crate::workers::Workers;
 
 /// Tokens that an image takes, as Ollama reckons.
 const IMAGE_TOKENS: usize = 768;
-
-/// What is left when everything before `from` is dropped but the system messages.
-pub fn keep_from(messages: &[Message], from: usize) -> Vec<Message> {
-    kept(messages, from).cloned().collect()
-}
-
-/// The same, only looked at.
-pub(super) fn kept(messages: &[Message], from: usize) -> impl Iterator<Item = &Message> {
-    let messages = messages.iter().enumerate();
-    messages
-        .filter(move |(index, message)| *index >= from || message.role == "system")
-        .map(|(_, message)| message)
-}
 
 /// Tokens of the images from a message on.
 pub fn image_tokens(messages: &[Message], from: usize) -> usize {
@@ -79,8 +69,16 @@ impl Search {
 
 /// A history that was to be fitted.
 pub(super) struct History<'a> {
-    pub(super) voice: &'a Arc<Voice>,
+    pub(super) voice: &'a Voice,
     pub(super) request: &'a Arc<RenderRequest>,
+    pub(super) workers: &'a Workers,
+}
+
+impl History<'_> {
+    /// The prompt of the messages from `from` on.
+    pub(super) async fn render(&self, from: usize) -> Result<String, InferenceError> {
+        self.voice.render(self.workers, self.request, from).await
+    }
 }
 
 /// Renders the longest tail of a history that fits `n_ctx`; the last message always stays.
@@ -94,7 +92,7 @@ pub(super) async fn fit_history(
     let mut search = Search::new(messages);
     let mut best = None;
     while let Some(from) = search.next() {
-        let prompt = render(history.voice, history.request, from).await?;
+        let prompt = history.render(from).await?;
         let n_free = (n_ctx as usize).checked_sub(image_tokens(messages, from));
         let fits = match n_free {
             Some(n_free) => fits(&prompt, lease, n_free).await?,
@@ -108,7 +106,7 @@ pub(super) async fn fit_history(
     let from = search.found();
     let prompt = match best {
         Some(prompt) => prompt,
-        None => render(history.voice, history.request, from).await?,
+        None => history.render(from).await?,
     };
     Ok((prompt, from))
 }

@@ -1,22 +1,24 @@
 //! How a model is spoken to and understood: its template, its parser, its tags. Made once per model.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use super::InferenceError;
-use super::prepare::internal;
-use crate::chat::{Message, Think, ToolDefinition};
+use super::render::{Maker, RenderRequest};
+use crate::chat::Think;
+use crate::model::capability::Capability;
 use crate::model::gguf::Metadata;
 use crate::parser::{Parser, Passthrough, Start, Then, Thinking, ToolCalls, family, overlap};
 use crate::protocol::{Exempt, ThinkingTags};
-use crate::renderer::select::{Offer, Path};
-use crate::renderer::{ChatTemplate, GoTemplate, RenderError, RenderInput, builtin, images};
+use crate::renderer::select::{Offer, Path, of_template};
+use crate::renderer::{GoTemplate, builtin};
 use crate::store::Model;
+use crate::workers::{Template, Workers};
 
 /// Voices by the digest of the manifest, which everything in them depends on.
 #[derive(Debug, Default)]
 pub(super) struct VoiceCache {
-    voices: Mutex<HashMap<String, Arc<Voice>>>,
+    voices: Mutex<HashMap<String, Arc<OnceLock<Arc<Voice>>>>>,
     /// `OLLAMA_GO_TEMPLATE`.
     wants_template: Option<bool>,
 }
@@ -32,66 +34,73 @@ impl VoiceCache {
         }
     }
 
-    /// Returns the model's voice. Parses templates: not for the async runtime's own threads.
+    /// Returns the model's voice. Parses a TEMPLATE: not for the async runtime's own threads.
     pub(super) fn get(&self, model: &Model, metadata: &Metadata) -> Arc<Voice> {
-        let lock = || self.voices.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(voice) = lock().get(&model.digest) {
-            return Arc::clone(voice);
-        }
-        let voice = Arc::new(Voice::new(model, metadata, self.wants_template));
-        let mut voices = lock();
-        if voices.len() >= MAX_CACHED {
-            voices.clear();
-        }
-        voices.insert(model.digest.clone(), Arc::clone(&voice));
-        voice
+        let voice = {
+            let mut voices = self.voices.lock().unwrap_or_else(PoisonError::into_inner);
+            if voices.len() >= MAX_CACHED && !voices.contains_key(&model.digest) {
+                voices.clear();
+            }
+            Arc::clone(voices.entry(model.digest.clone()).or_default())
+        };
+        // Others who want the same one wait for it instead of making it, too.
+        let voice =
+            voice.get_or_init(|| Arc::new(Voice::new(model, metadata, self.wants_template)));
+        Arc::clone(voice)
     }
-}
-
-/// A conversation that is to be rendered.
-#[derive(Debug, Default)]
-pub(super) struct RenderRequest {
-    pub(super) messages: Vec<Message>,
-    pub(super) tools: Vec<ToolDefinition>,
-    pub(super) think: Option<Think>,
 }
 
 /// How a model is spoken to and understood.
 #[derive(Debug)]
 pub(super) struct Voice {
+    /// The model's name, for messages.
+    name: String,
     pub(super) path: Path,
-    template: Template,
+    maker: Maker,
     /// The TEMPLATE: also for prompts with a suffix, and for the tags of thinking and tools.
-    go: Option<GoTemplate>,
+    go: Option<Known>,
     /// A built-in parser, named by the model or recognised by its template.
     pub(super) parser: Option<&'static family::Entry>,
 }
 
-/// What makes the prompt.
+/// A TEMPLATE and what is known of it, without its tree: running it is not done here.
 #[derive(Debug)]
-enum Template {
-    Builtin(&'static builtin::Entry),
-    Go,
-    Jinja(Box<ChatTemplate>),
-    /// There is one, but it cannot be used: the text says why.
-    Broken(String),
+struct Known {
+    template: Arc<Template>,
+    capabilities: Vec<Capability>,
+    thinking_tags: Option<(String, String)>,
+    tool_tag: String,
+}
+
+impl Known {
+    fn new(go: &GoTemplate) -> Self {
+        let tags = go.thinking_tags();
+        Self {
+            template: Arc::new(Template::go(go.source())),
+            capabilities: of_template(go),
+            thinking_tags: tags.map(|(open, close)| (open.to_owned(), close.to_owned())),
+            tool_tag: go.tool_tag().to_owned(),
+        }
+    }
+
+    fn thinking_tags(&self) -> Option<(&str, &str)> {
+        let (open, close) = self.thinking_tags.as_ref()?;
+        Some((open, close))
+    }
 }
 
 impl Voice {
     fn new(model: &Model, metadata: &Metadata, wants_template: Option<bool>) -> Self {
         let name = model.name.short();
         let parsed = model.template.as_deref().map(GoTemplate::parse);
-        let mut broken = None;
-        let go = match parsed {
-            Some(Ok(template)) => Some(template),
+        let (go, broken) = match parsed {
+            Some(Ok(template)) => (Some(template), None),
             Some(Err(error)) => {
                 tracing::warn!(model = %name, %error, "the TEMPLATE of this model cannot be used");
-                broken = Some(format!(
-                    "model '{name}': the TEMPLATE cannot be used: {error}"
-                ));
-                None
+                let reason = format!("model '{name}': the TEMPLATE cannot be used: {error}");
+                (None, Some(Maker::Broken(reason)))
             }
-            None => None,
+            None => (None, None),
         };
         let jinja = metadata
             .string("tokenizer.chat_template")
@@ -106,13 +115,15 @@ impl Voice {
             wants_template,
         };
         let path = offer.path();
-        let bos = special(metadata, "tokenizer.ggml.bos_token_id");
-        let template = match path {
-            Path::Renderer => renderer(model),
-            Path::Parser | Path::Harmony | Path::GoTemplate if go.is_some() => Template::Go,
+        let known = go.as_ref().map(Known::new);
+        let maker = match (path, &known) {
+            (Path::Renderer, _) => renderer(model),
+            (Path::Parser | Path::Harmony | Path::GoTemplate, Some(known)) => {
+                Maker::Template(Arc::clone(&known.template))
+            }
             _ => match broken.filter(|_| jinja.is_empty()) {
-                Some(reason) => Template::Broken(reason),
-                None => chat_template(&name, jinja, &bos, metadata),
+                Some(broken) => broken,
+                None => chat_template(&name, jinja, metadata),
             },
         };
         let parser = match path {
@@ -121,28 +132,34 @@ impl Voice {
             _ => family::find(&config.parser),
         };
         Self {
+            name,
             path,
-            template,
-            go,
+            maker,
+            go: known,
             parser,
         }
     }
 
+    /// The model's name, for messages.
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
     /// The TEMPLATE.
-    pub(super) fn go(&self) -> Option<&GoTemplate> {
-        self.go.as_ref()
+    pub(super) fn go(&self) -> Option<&Arc<Template>> {
+        self.go.as_ref().map(|go| &go.template)
     }
 
     /// What the model's templates and parser add to its capabilities.
-    pub(super) fn template_capabilities(&self) -> Vec<crate::model::capability::Capability> {
+    pub(super) fn template_capabilities(&self) -> Vec<Capability> {
         match &self.go {
-            Some(go) if self.path.is_rendered() => crate::renderer::select::of_template(go),
+            Some(go) if self.path.is_rendered() => go.capabilities.clone(),
             _ => Vec::new(),
         }
     }
 
     /// What a built-in parser that the model names, or gpt-oss's, reads.
-    pub(super) fn parser_capabilities(&self) -> Vec<crate::model::capability::Capability> {
+    pub(super) fn parser_capabilities(&self) -> Vec<Capability> {
         match self.parser {
             Some(parser) if matches!(self.path, Path::Renderer | Path::Parser | Path::Harmony) => {
                 parser.capabilities()
@@ -151,22 +168,14 @@ impl Voice {
         }
     }
 
-    /// Makes the prompt of a conversation.
-    pub(super) fn render(&self, input: &RenderInput<'_>) -> Result<String, InferenceError> {
-        let rendered = match (&self.template, &self.go) {
-            (Template::Builtin(entry), _) => (entry.render)(input),
-            (Template::Jinja(template), _) => template.render(&RenderInput {
-                messages: &images::behind(input.messages),
-                ..*input
-            }),
-            (Template::Go, Some(template)) => template.render(&RenderInput {
-                messages: &images::tagged(input.messages),
-                ..*input
-            }),
-            (Template::Broken(reason), _) => return Err(internal(reason.clone())),
-            (Template::Go, None) => Err(RenderError("there is none".to_owned())),
-        };
-        rendered.map_err(|error| internal(error.to_string()))
+    /// Makes the prompt of a conversation from the message `from` on; system messages all stay.
+    pub(super) async fn render(
+        &self,
+        workers: &Workers,
+        request: &Arc<RenderRequest>,
+        from: usize,
+    ) -> Result<String, InferenceError> {
+        self.maker.render(workers, &self.name, request, from).await
     }
 
     /// The texts around thinking, where no built-in parser knows them.
@@ -227,7 +236,7 @@ impl Voice {
     /// The text that begins a tool call, where no built-in parser knows it.
     fn tool_tag(&self) -> &str {
         match (&self.go, self.path) {
-            (Some(go), path) if path.is_rendered() => go.tool_tag(),
+            (Some(go), path) if path.is_rendered() => &go.tool_tag,
             _ => "{",
         }
     }
@@ -283,28 +292,6 @@ impl Voice {
     }
 }
 
-/// Renders on the blocking pool, with the messages from `from` on: a long history can take
-/// milliseconds.
-pub(super) async fn render(
-    voice: &Arc<Voice>,
-    request: &Arc<RenderRequest>,
-    from: usize,
-) -> Result<String, InferenceError> {
-    let (voice, request) = (Arc::clone(voice), Arc::clone(request));
-    let rendered = tokio::task::spawn_blocking(move || {
-        let kept = super::truncate::keep_from(&request.messages, from);
-        voice.render(&RenderInput {
-            messages: &kept,
-            tools: &request.tools,
-            think: request.think,
-            now: None,
-        })
-    });
-    rendered
-        .await
-        .map_err(|error| internal(error.to_string()))?
-}
-
 /// The special token with which a tool tag may begin: its leading `[…]` or `<…>`, else all of it.
 /// A bare bracket of JSON is none.
 pub fn preserved_of_tag(tag: &str) -> Option<&str> {
@@ -317,30 +304,27 @@ pub fn preserved_of_tag(tag: &str) -> Option<&str> {
     Some(tag.find(close).map_or(tag, |end| &tag[..=end]))
 }
 
-fn renderer(model: &Model) -> Template {
+fn renderer(model: &Model) -> Maker {
     let size = &model.config.model_type;
     let wanted = builtin::resolve(&model.config.renderer, &model.name.short(), size);
     match builtin::find(wanted) {
-        Some(entry) => Template::Builtin(entry),
-        None => Template::Broken(format!("unknown renderer {:?}", model.config.renderer)),
+        Some(entry) => Maker::Builtin(entry),
+        None => Maker::Broken(format!("unknown renderer {:?}", model.config.renderer)),
     }
 }
 
-fn chat_template(name: &str, jinja: &str, bos: &str, metadata: &Metadata) -> Template {
-    let parsed = if jinja.is_empty() {
+fn chat_template(name: &str, jinja: &str, metadata: &Metadata) -> Maker {
+    if jinja.is_empty() {
         tracing::warn!(model = %name, "the model has no chat template, ChatML is used");
-        ChatTemplate::chatml()
-    } else {
-        let eos = special(metadata, "tokenizer.ggml.eos_token_id");
-        ChatTemplate::parse(jinja, bos, &eos)
-    };
-    match parsed {
-        Ok(template) => Template::Jinja(Box::new(template)),
+        return Maker::ChatMl;
+    }
+    let bos = special(metadata, "tokenizer.ggml.bos_token_id");
+    let eos = special(metadata, "tokenizer.ggml.eos_token_id");
+    match Template::jinja(jinja, bos, eos) {
+        Ok(template) => Maker::Template(Arc::new(template)),
         Err(error) => {
             tracing::warn!(model = %name, %error, "the chat template of this model cannot be used");
-            Template::Broken(format!(
-                "model '{name}': {error}; create a model from it with a TEMPLATE of your own"
-            ))
+            Maker::Broken(format!("model '{name}': {error}"))
         }
     }
 }

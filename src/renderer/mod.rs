@@ -1,13 +1,18 @@
 //! Messages → prompt text.
 //!
-//! The GGUF's own Jinja template ([`jinja`]) and the families that Ollama renders in code
-//! ([`builtin`]), a file each. Pure: no model, no I/O.
+//! What models bring, the GGUF's own Jinja template ([`jinja`]) and the TEMPLATE in Go's language
+//! ([`go`]), and the families that Ollama renders in code ([`builtin`]), a file each. Pure: no model,
+//! no I/O. Templates of models are programs of strangers, which may take any time and memory and
+//! overflow any stack: the daemon has them run by others ([`crate::workers`]).
 
 pub mod builtin;
+pub mod chatml;
 pub mod go;
 pub mod images;
 pub mod jinja;
 pub mod select;
+
+use std::borrow::Cow;
 
 use jiff::ZonedDateTime;
 
@@ -30,3 +35,32 @@ pub struct RenderInput<'a> {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("chat template: {0}")]
 pub struct RenderError(pub String);
+
+/// The longest source of a template, in bytes; the longest of known models has 20,000.
+pub const MAX_SOURCE: usize = crate::template::MAX_SOURCE;
+
+/// What is left when everything before `from` is dropped but the system messages.
+pub fn kept(messages: &[Message], from: usize) -> impl Iterator<Item = &Message> {
+    let messages = messages.iter().enumerate();
+    messages
+        .filter(move |(index, message)| *index >= from || message.role == "system")
+        .map(|(_, message)| message)
+}
+
+/// The same as a list.
+pub fn keep_from(messages: &[Message], from: usize) -> Cow<'_, [Message]> {
+    if from == 0 {
+        return messages.into();
+    }
+    kept(messages, from).cloned().collect()
+}
+
+/// Splits off the text of a last message that is the assistant's and can be continued.
+fn prefill(messages: &[Message]) -> (&[Message], &str) {
+    match messages.split_last() {
+        Some((last, before)) if last.role == "assistant" && last.tool_calls.is_empty() => {
+            (before, &last.content)
+        }
+        _ => (messages, ""),
+    }
+}

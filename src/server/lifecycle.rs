@@ -31,6 +31,7 @@ use crate::inference::Inference;
 use crate::registry::{self, Key, Registry};
 use crate::scheduler::SchedulerHandle;
 use crate::store::Store;
+use crate::workers::{self, Workers};
 
 /// How long a connection that was just accepted may take for its first request.
 const FIRST_REQUEST: Duration = Duration::from_millis(50);
@@ -97,8 +98,16 @@ async fn assemble(config: Config, exe: PathBuf) -> Result<App, ServeError> {
         .spawn_blocking(move || prepare_key(&key))
         .await
         .map_err(std::io::Error::from)?;
+    let workers = workers::Settings::new(exe.clone(), config.template_timeout);
+    let workers = Workers::new(workers, &tasks);
+    let inference = Inference::new(
+        store.clone(),
+        scheduler.clone(),
+        workers,
+        config.go_template,
+    );
     Ok(Arc::new(AppState {
-        inference: Inference::new(store.clone(), scheduler.clone(), config.go_template),
+        inference,
         store,
         registry,
         scheduler,
@@ -185,6 +194,7 @@ impl Daemon {
             }
         }
         let rest = async {
+            self.app.inference.close();
             self.app.scheduler.shutdown().await;
             self.app.tasks.close();
             self.app.tasks.wait().await;

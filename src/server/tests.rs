@@ -29,6 +29,7 @@ use crate::model::{Manifest, ModelName, manifest as media};
 use crate::registry::{self, Registry};
 use crate::scheduler::SchedulerHandle;
 use crate::store::Store;
+use crate::workers::{self, Workers};
 
 /// An application over a store of its own; its runners never start.
 pub(super) struct Fixture {
@@ -73,8 +74,10 @@ impl Fixture {
         let scheduler = SchedulerHandle::start(&config, "/bin/false".into(), &tasks);
         let settings = registry::Settings::new(config.registry_key.clone(), Vec::new());
         let registry = Registry::new(store.clone(), settings, &tasks).unwrap();
+        let settings = workers::Settings::new("/bin/false".into(), config.template_timeout);
+        let workers = Workers::new(settings, &tasks);
         let app = AppState {
-            inference: Inference::new(store.clone(), scheduler.clone(), None),
+            inference: Inference::new(store.clone(), scheduler.clone(), workers, None),
             store,
             registry,
             scheduler,

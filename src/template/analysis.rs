@@ -55,11 +55,12 @@ impl Template {
     /// The texts around `.Thinking` in a loop over `.Messages`: opening and closing tag, empty
     /// where there is none.
     pub fn thinking_tags(&self) -> (String, String) {
-        let mut found = (String::new(), String::new());
+        let mut found = ("", "");
         if let Some(body) = self.bodies.get("") {
             thinking_in_list(body, false, &mut found);
         }
-        found
+        let (open, close) = found;
+        (open.to_owned(), close.to_owned())
     }
 
     /// The text that begins a tool call, `{` where there is none of its own.
@@ -165,7 +166,7 @@ fn cut_operand(operand: &mut Operand, is_cut: &mut bool) -> bool {
 }
 
 /// `in_messages`: the nearest loop around is one over `.Messages`.
-fn thinking_in_list(list: &[Node], in_messages: bool, found: &mut (String, String)) {
+fn thinking_in_list<'a>(list: &'a [Node], in_messages: bool, found: &mut (&'a str, &'a str)) {
     for node in list {
         match node {
             Node::Action(pipe) => {
@@ -191,11 +192,11 @@ fn thinking_in_list(list: &[Node], in_messages: bool, found: &mut (String, Strin
     }
 }
 
-fn thinking_in_branch(
-    around: &[Node],
-    branch: &Branch,
+fn thinking_in_branch<'a>(
+    around: &'a [Node],
+    branch: &'a Branch,
     in_messages: bool,
-    found: &mut (String, String),
+    found: &mut (&'a str, &'a str),
 ) {
     // A condition belongs to the list in which the branch stands.
     if in_messages && mentions(&branch.pipe, "Thinking") {
@@ -206,12 +207,12 @@ fn thinking_in_branch(
 }
 
 /// The first and the last text of a list; a list that begins or ends otherwise changes nothing.
-fn take_tags(list: &[Node], found: &mut (String, String)) {
+fn take_tags<'a>(list: &'a [Node], found: &mut (&'a str, &'a str)) {
     if let Some(Node::Text(text)) = list.first() {
-        text.trim().clone_into(&mut found.0);
+        found.0 = text.trim();
     }
     if let Some(Node::Text(text)) = list.last() {
-        text.trim().clone_into(&mut found.1);
+        found.1 = text.trim();
     }
 }
 

@@ -3,6 +3,8 @@
 //! Trim markers are carried out here: the text tokens have lost their white space already, and
 //! comments leave nothing. The list always ends with [`Kind::Eof`] or [`Kind::Error`].
 
+use super::{MAX_SOURCE, MAX_TOKENS};
+
 /// What a token is. Keywords have a kind each: none of them can be a function's name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -128,6 +130,9 @@ struct Lexer<'a> {
 
 impl<'a> Lexer<'a> {
     fn run(&mut self) -> Result<(), String> {
+        if self.input.len() > MAX_SOURCE {
+            return Err(format!("longer than {MAX_SOURCE} bytes"));
+        }
         loop {
             let rest = self.rest();
             let Some(length) = rest.find(LEFT) else {
@@ -203,6 +208,9 @@ impl<'a> Lexer<'a> {
     fn action(&mut self) -> Result<(), String> {
         loop {
             self.mark();
+            if self.tokens.len() > MAX_TOKENS {
+                return Err(format!("more than {MAX_TOKENS} words and signs"));
+            }
             if let Some(trims) = self.at_right_delim() {
                 if self.parens > 0 {
                     return Err("unclosed left paren".to_owned());

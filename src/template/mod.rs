@@ -34,6 +34,12 @@ pub fn quote(text: &str) -> String {
     escape::quote(text.as_bytes(), false)
 }
 
+/// The longest text, in bytes; the longest of known models has 20,000.
+pub const MAX_SOURCE: usize = 256 << 10;
+/// Words and signs of a text: each becomes some 200 bytes. Those of known models have 2,000.
+const MAX_TOKENS: usize = 32_768;
+/// Variables that can be seen at one place: each use looks through them.
+const MAX_VARIABLES: usize = 500;
 /// How deep parentheses, branches and bodies may lie in each other; also the length of `else if`.
 const MAX_NESTING: usize = 150;
 /// How deep nodes, parentheses and calls of templates may lie in each other while rendering.

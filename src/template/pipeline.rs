@@ -1,11 +1,11 @@
 //! The second half of the parser: pipelines, commands, operands.
 
-use super::ParseError;
 use super::ast::{Command, Operand, Pipe, Term};
 use super::funcs;
 use super::lexer::Kind;
 use super::parser::{Parser, check};
 use super::value::Value;
+use super::{MAX_VARIABLES, ParseError};
 
 impl Parser {
     /// Reads up to `end` and takes it.
@@ -62,6 +62,9 @@ impl Parser {
             self.take();
             pipe.variables.push(variable.text.clone());
             self.variables.push(variable.text);
+            if self.variables.len() > MAX_VARIABLES {
+                return Err(self.error(format!("more than {MAX_VARIABLES} variables")));
+            }
             if !is_comma {
                 pipe.is_assignment = next.kind == Kind::Assign;
                 return Ok(());

@@ -445,6 +445,64 @@ fn hostile_templates_end() {
     assert!(render(endless).contains("steps"));
 }
 
+/// What a stranger's text may be long or deep of. Threads of the daemon have two megabytes of stack,
+/// builds for tests need the most.
+#[test]
+fn hostile_texts_are_read_within_limits() {
+    const MANY: usize = 5000;
+    let around = |before: &str, inside: &str, after: &str| {
+        format!("{}{inside}{}", before.repeat(MANY), after.repeat(MANY))
+    };
+    let parentheses = around("(", "1", ")");
+    let too_deep = [
+        format!("{{{{ {parentheses} }}}}"),
+        format!("{{{{ if {parentheses} }}}}{{{{ end }}}}"),
+        format!("{{{{ print {} }}}}", around("(print ", "1", ")")),
+        format!("{{{{ {} }}}}", around("(", ".a", ").b")),
+        around("{{ if .T }}", "", "{{ end }}"),
+        around("{{ range .T }}", "", "{{ end }}"),
+        around("{{ with .T }}", "", "{{ else }}{{ end }}"),
+        around("{{ if .T }}{{ else }}", "", "{{ end }}"),
+        around("{{ block \"x\" . }}", "", "{{ end }}"),
+        format!(
+            "{{{{ if 0 }}}}{}{{{{ end }}}}",
+            "{{ else if 0 }}".repeat(MANY)
+        ),
+        format!(
+            "{{{{ with 0 }}}}{}{{{{ end }}}}",
+            "{{ else with 0 }}".repeat(MANY)
+        ),
+    ];
+    for text in too_deep {
+        let error = render(&text);
+        assert!(
+            error.contains("nested deeper than"),
+            "{text:.60}: {error:.200}"
+        );
+    }
+    let too_many = [
+        (
+            format!("{{{{ print {} }}}}", ". ".repeat(40_000)),
+            "words and signs",
+        ),
+        ("{{.}}".repeat(40_000), "words and signs"),
+        (
+            format!("{{{{ 1{} }}}}", "|print".repeat(40_000)),
+            "words and signs",
+        ),
+        ("{{ $a := 1 }}".repeat(MANY), "variables"),
+        ("x".repeat(super::MAX_SOURCE + 1), "longer than"),
+    ];
+    for (text, limit) in too_many {
+        let error = render(&text);
+        assert!(error.contains(limit), "{text:.60}: {error:.200}");
+    }
+    let long = format!("{{{{ 1{} }}}}", "|print".repeat(10_000));
+    assert_eq!(render(&long), "1");
+    let field = format!("{{{{ {} }}}}", ".a".repeat(20_000));
+    assert!(render(&field).contains("nil"), "{:.200}", render(&field));
+}
+
 #[test]
 fn the_deepest_template_fits_the_stack() {
     let depth = super::MAX_NESTING / 2;

@@ -120,6 +120,11 @@ pub const VARIABLES: &[Variable] = &[
         "2m",
         "A runner that is silent for this long is restarted",
     ),
+    row(
+        "DROVER_TEMPLATE_TIMEOUT",
+        "5s",
+        "Longest time for making a prompt with a model's template",
+    ),
 ];
 
 /// Variables of Ollama that change nothing here, with the reason.

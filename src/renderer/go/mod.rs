@@ -20,11 +20,9 @@ pub use collate::collate;
 #[derive(Debug, Clone)]
 pub struct GoTemplate {
     template: Template,
-    /// What stands before an answer.
-    until_response: Template,
+    /// What stands before an answer, where it is rendered exchange by exchange.
+    until_response: Option<Template>,
     variables: BTreeSet<String>,
-    /// Rendered exchange by exchange.
-    is_legacy: bool,
     thinking_tags: (String, String),
     tool_tag: String,
 }
@@ -51,11 +49,11 @@ impl GoTemplate {
             template.append_response();
             variables.insert("response".to_owned());
         }
+        let is_legacy = !variables.contains("messages");
         Ok(Self {
-            until_response: template.up_to_response(),
+            until_response: is_legacy.then(|| template.up_to_response()),
             thinking_tags: template.thinking_tags(),
             tool_tag: template.tool_tag(),
-            is_legacy: !variables.contains("messages"),
             template,
             variables,
         })
@@ -84,7 +82,7 @@ impl GoTemplate {
 
     /// Renders exchange by exchange although the template knows `.Messages`: for comparisons.
     pub fn set_legacy(&mut self) {
-        self.is_legacy = true;
+        self.until_response = Some(self.template.up_to_response());
     }
 
     /// The source text.
@@ -98,10 +96,9 @@ impl GoTemplate {
     /// A field that does not exist, a function that fails, a limit that is reached.
     pub fn render(&self, input: &RenderInput<'_>) -> Result<String, RenderError> {
         let (system, messages) = collate(input.messages);
-        if self.is_legacy {
-            self.render_exchanges(&messages, input.think)
-        } else {
-            self.render_messages(&system, &messages, input)
+        match &self.until_response {
+            Some(last) => self.render_exchanges(last, &messages, input.think),
+            None => self.render_messages(&system, &messages, input),
         }
     }
 
@@ -145,9 +142,10 @@ impl GoTemplate {
         self.run(&self.template, values)
     }
 
-    /// The way of templates that know one exchange only.
+    /// The way of templates that know one exchange only; `last` is for the last one.
     fn render_exchanges(
         &self,
+        last: &Template,
         messages: &[Message],
         think: Option<Think>,
     ) -> Result<String, RenderError> {
@@ -174,7 +172,7 @@ impl GoTemplate {
                 _ => {}
             }
         }
-        text += &self.run(&self.until_response, pending.values(think))?;
+        text += &self.run(last, pending.values(think))?;
         Ok(text)
     }
 

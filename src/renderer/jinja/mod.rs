@@ -22,11 +22,6 @@ use crate::chat::{Message, Think};
 /// messages needs well under a million.
 const FUEL: u64 = 4_000_000;
 
-/// The template that llama.cpp falls back to when a model brings none.
-const CHATML: &str = "{%- for message in messages -%}{{ '<|im_start|>' + message['role'] + '\\n' \
-     + message['content'] + '<|im_end|>\\n' }}{%- endfor -%}\
-     {%- if add_generation_prompt -%}{{ '<|im_start|>assistant\\n' }}{%- endif -%}";
-
 /// A parsed template with the texts of the vocabulary's special tokens.
 #[derive(Debug)]
 pub struct ChatTemplate {
@@ -64,14 +59,6 @@ impl ChatTemplate {
         })
     }
 
-    /// Returns the ChatML template.
-    ///
-    /// # Errors
-    /// Never in practice; the source is ours.
-    pub fn chatml() -> Result<Self, RenderError> {
-        Self::parse(CHATML, "", "")
-    }
-
     /// Renders a prompt that ends where the assistant's answer begins, or, when the last message
     /// is the assistant's, where that message can be continued.
     ///
@@ -94,14 +81,7 @@ impl ChatTemplate {
         list: &[Message],
         input: &RenderInput<'_>,
     ) -> Result<String, RenderError> {
-        let prefill = list
-            .last()
-            .filter(|last| last.role == "assistant" && last.tool_calls.is_empty());
-        let list = if prefill.is_some() {
-            &list[..list.len() - 1]
-        } else {
-            list
-        };
+        let (list, prefill) = super::prefill(list);
         let mut variables = json!({
             "messages": messages::to_values(list, self.keeps_developer),
             "tools": if input.tools.is_empty() { Value::Null } else { json!(input.tools) },
@@ -115,9 +95,7 @@ impl ChatTemplate {
             }
         }
         let mut prompt = self.run(&variables, input.now)?;
-        if let Some(message) = prefill {
-            prompt.push_str(&message.content);
-        }
+        prompt.push_str(prefill);
         Ok(prompt)
     }
 

@@ -12,33 +12,14 @@ fn render(source: &str, messages: &[Message]) -> Result<String, RenderError> {
 }
 
 #[test]
-fn chatml_ends_where_the_answer_begins() {
-    let messages = [
-        Message::text("system", "Be brief."),
-        Message::text("user", "Hi"),
-    ];
-    let input = RenderInput {
-        messages: &messages,
-        ..RenderInput::default()
-    };
-    assert_eq!(
-        ChatTemplate::chatml().unwrap().render(&input).unwrap(),
-        "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n"
-    );
-}
-
-#[test]
 fn trailing_assistant_message_is_continued() {
+    let source = "{% for m in messages %}[{{ m.role }}]{{ m.content }}{% endfor %}[assistant]";
     let messages = [
         Message::text("user", "Count"),
         Message::text("assistant", "one, "),
     ];
-    let input = RenderInput {
-        messages: &messages,
-        ..RenderInput::default()
-    };
-    let prompt = ChatTemplate::chatml().unwrap().render(&input).unwrap();
-    assert!(prompt.ends_with("<|im_start|>assistant\none, "), "{prompt}");
+    let prompt = render(source, &messages).unwrap();
+    assert_eq!(prompt, "[user]Count[assistant]one, ");
 }
 
 #[test]

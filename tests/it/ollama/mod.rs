@@ -27,3 +27,4 @@ mod real_made;
 mod recorded;
 mod spill;
 mod stop;
+mod templates;

@@ -53,6 +53,8 @@ pub(crate) struct Child {
     pub(crate) pid: u32,
     /// Ended, but not collected by its parent.
     pub(crate) is_zombie: bool,
+    /// It makes prompts; all others are runners.
+    pub(crate) is_renderer: bool,
 }
 
 /// The children of a process.
@@ -69,14 +71,24 @@ pub(crate) fn children(parent: u32) -> Vec<Child> {
             found.push(Child {
                 pid,
                 is_zombie: stat.is_zombie,
+                // Its name is what it gives itself when it has started.
+                is_renderer: stat.name == "drover-renderer" || role(pid) == "renderer",
             });
         }
     }
     found
 }
 
+/// The first argument of a process.
+fn role(pid: u32) -> String {
+    let words = fs_err::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let mut words = words.split(|byte| *byte == 0).skip(1);
+    String::from_utf8_lossy(words.next().unwrap_or_default()).into_owned()
+}
+
 /// What `/proc/<pid>/stat` says.
 struct Stat {
+    name: String,
     is_zombie: bool,
     parent: String,
     start_time: String,
@@ -86,9 +98,11 @@ impl Stat {
     fn of(pid: u32) -> Option<Self> {
         let text = fs_err::read_to_string(format!("/proc/{pid}/stat")).ok()?;
         // The name in parentheses may itself contain anything.
-        let (_, rest) = text.rsplit_once(") ")?;
+        let (start, rest) = text.rsplit_once(") ")?;
+        let (_, name) = start.split_once('(')?;
         let fields: Vec<&str> = rest.split(' ').collect();
         Some(Self {
+            name: name.to_owned(),
             is_zombie: *fields.first()? == "Z",
             parent: (*fields.get(1)?).to_owned(),
             start_time: (*fields.get(19)?).to_owned(),

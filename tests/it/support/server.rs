@@ -161,7 +161,16 @@ impl TestServer {
 
     /// The runners as the system sees them.
     pub(crate) fn runners(&self) -> Vec<process::Child> {
-        process::children(self.pid())
+        let mut children = process::children(self.pid());
+        children.retain(|child| !child.is_renderer);
+        children
+    }
+
+    /// The processes that make prompts, as the system sees them.
+    pub(crate) fn renderers(&self) -> Vec<process::Child> {
+        let mut children = process::children(self.pid());
+        children.retain(|child| child.is_renderer && !child.is_zombie);
+        children
     }
 
     /// The only runner.

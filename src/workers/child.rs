@@ -1,0 +1,341 @@
+//! The worker's end: a process that limits itself, reads orders and renders.
+//!
+//! The main thread reads, another one renders, so that the end of the daemon, which is the end of
+//! the channel, ends the process in the middle of a template. The thread that renders has a stack
+//! that is larger than any honest template needs; one that overflows it ends the process, as does
+//! an allocation beyond the limits.
+
+use std::io::{self, Read as _, Write as _};
+use std::os::fd::AsFd as _;
+use std::os::unix::net::UnixStream;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::confine::{Memory, confine};
+use super::wire::{Answer, Language, Order, Subject, VERSION};
+use crate::chat::{Message, Think, ToolDefinition};
+use crate::protocol::framing::MAX_FRAME_BYTES;
+use crate::renderer::go::PromptParts;
+use crate::renderer::{ChatTemplate, GoTemplate, RenderError, RenderInput, images, keep_from};
+
+/// The stack of the thread that renders, in bytes.
+const STACK: usize = 64 << 20;
+
+/// What the thread needs besides, in bytes.
+const MISCELLANEOUS: u64 = 1 << 20;
+
+/// Orders that may lie between the two threads: those of one job.
+const ORDERS: usize = 4;
+
+/// A job that took longer may have left much memory behind.
+const LONG: Duration = Duration::from_millis(20);
+
+/// The exit code of a rendering that panicked.
+const PANICKED: i32 = 101;
+
+/// Runs the role of a worker on standard input, which is one end of a socket pair.
+pub fn run() -> ExitCode {
+    let channel = io::stdin()
+        .as_fd()
+        .try_clone_to_owned()
+        .map(UnixStream::from);
+    match channel.and_then(|channel| serve(&channel)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tell(&format!("the channel failed: {error}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Says something to the daemon, which reads it when this process has ended.
+fn tell(words: &str) {
+    // Without a reader there is nobody to be told.
+    let _ = writeln!(io::stderr(), "{words}");
+}
+
+/// Ends the process, whatever the other thread does.
+#[expect(
+    clippy::exit,
+    clippy::disallowed_methods,
+    reason = "a template cannot be interrupted, and its result has no reader any more"
+)]
+fn leave(code: i32) {
+    std::process::exit(code);
+}
+
+fn serve(channel: &UnixStream) -> io::Result<()> {
+    let memory = Arc::new(confine(STACK as u64 + MISCELLANEOUS)?);
+    let (orders, inbox) = sync_channel(ORDERS);
+    let renderer = Renderer {
+        channel: channel.try_clone()?,
+        memory: Arc::clone(&memory),
+        templates: Vec::new(),
+        subject: Task::default(),
+        is_new: false,
+    };
+    let work = move || {
+        // Unwinding comes by here as well as the end of the orders.
+        let _guard = Leaves;
+        renderer.work(&inbox);
+    };
+    thread::Builder::new()
+        .name("render".to_owned())
+        .stack_size(STACK)
+        .spawn(work)?;
+    let ready = Answer::Ready(VERSION.to_owned());
+    write(channel, &ready.encode(false))?;
+    let result = read(channel, &orders, &memory);
+    // End of file: the daemon has no more use for this process, or has none itself.
+    if result.is_ok() {
+        leave(0);
+    }
+    result
+}
+
+/// Ends the process with its thread.
+struct Leaves;
+
+impl Drop for Leaves {
+    fn drop(&mut self) {
+        leave(if thread::panicking() { PANICKED } else { 0 });
+    }
+}
+
+/// Hands orders on until the channel ends. What is to be rendered decides how much memory may be
+/// taken, and that before it is read.
+fn read(
+    mut channel: &UnixStream,
+    orders: &SyncSender<Order<'static>>,
+    memory: &Memory,
+) -> io::Result<()> {
+    let mut subject_len = 0;
+    let mut prefix = [0; 4];
+    loop {
+        match channel.read_exact(&mut prefix) {
+            Ok(()) => {}
+            Err(error) => {
+                return match error.kind() {
+                    io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset => Ok(()),
+                    _ => Err(error),
+                };
+            }
+        }
+        let length = u32::from_be_bytes(prefix) as usize;
+        if length > MAX_FRAME_BYTES {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "frame too long"));
+        }
+        memory.allow(length.max(subject_len))?;
+        let mut payload = vec![0; length];
+        channel.read_exact(&mut payload)?;
+        let order: Order<'static> = serde_json::from_slice(&payload)?;
+        drop(payload);
+        if matches!(order, Order::Subject(_)) {
+            subject_len = length;
+            memory.allow(subject_len)?;
+        }
+        if orders.send(order).is_err() {
+            return Ok(());
+        }
+    }
+}
+
+fn write(mut channel: &UnixStream, payload: &[u8]) -> io::Result<()> {
+    let length = u32::try_from(payload.len()).map_err(io::Error::other)?;
+    let mut frame = Vec::with_capacity(4 + payload.len());
+    frame.extend_from_slice(&length.to_be_bytes());
+    frame.extend_from_slice(payload);
+    channel.write_all(&frame)
+}
+
+/// A parsed template.
+enum Loaded {
+    Jinja(Box<ChatTemplate>),
+    Go(Box<GoTemplate>),
+    /// It is none: why.
+    Broken(RenderError),
+}
+
+/// What is to be rendered.
+enum Task {
+    Conversation {
+        messages: Vec<Message>,
+        tools: Vec<ToolDefinition>,
+        think: Option<Think>,
+    },
+    Parts {
+        prompt: String,
+        suffix: String,
+        think: Option<Think>,
+    },
+}
+
+impl Default for Task {
+    fn default() -> Self {
+        Self::Conversation {
+            messages: Vec::new(),
+            tools: Vec::new(),
+            think: None,
+        }
+    }
+}
+
+impl From<Subject<'_>> for Task {
+    fn from(subject: Subject<'_>) -> Self {
+        match subject {
+            Subject::Conversation {
+                messages,
+                tools,
+                think,
+            } => Self::Conversation {
+                messages: messages.into_iter().map(Message::from).collect(),
+                tools: tools.into_owned(),
+                think,
+            },
+            Subject::Parts {
+                prompt,
+                suffix,
+                think,
+            } => Self::Parts {
+                prompt: prompt.into_owned(),
+                suffix: suffix.into_owned(),
+                think,
+            },
+        }
+    }
+}
+
+/// The thread that renders.
+struct Renderer {
+    channel: UnixStream,
+    memory: Arc<Memory>,
+    /// By place.
+    templates: Vec<Option<Loaded>>,
+    subject: Task,
+    /// Something was read since the last answer.
+    is_new: bool,
+}
+
+impl Renderer {
+    fn work(mut self, inbox: &Receiver<Order<'static>>) {
+        while let Ok(order) = inbox.recv() {
+            match order {
+                Order::Template {
+                    place,
+                    language,
+                    source,
+                    bos_token,
+                    eos_token,
+                } => {
+                    self.is_new = true;
+                    self.forget(place);
+                    let template = load(language, &source, &bos_token, &eos_token);
+                    self.templates[place] = Some(template);
+                }
+                Order::Subject(subject) => {
+                    self.is_new = true;
+                    // The old one goes before the new one grows.
+                    self.subject = Task::default();
+                    self.subject = subject.into();
+                }
+                Order::Render {
+                    place,
+                    from,
+                    max_prompt,
+                } => {
+                    let started = Instant::now();
+                    let answer = self.render(place, from, max_prompt);
+                    let may_be_large = self.is_new || started.elapsed() > LONG;
+                    let is_last = may_be_large && self.memory.is_much();
+                    self.is_new = false;
+                    if write(&self.channel, &answer.encode(is_last)).is_err() {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Makes room at a place.
+    fn forget(&mut self, place: usize) {
+        if self.templates.len() <= place {
+            self.templates.resize_with(place + 1, || None);
+        }
+        self.templates[place] = None;
+    }
+
+    fn render(&self, place: usize, from: usize, max_prompt: usize) -> Answer {
+        let rendered = match self.templates.get(place) {
+            Some(Some(Loaded::Broken(error))) => return Answer::unparsable(&error.0),
+            Some(Some(Loaded::Jinja(template))) => self.subject.with_jinja(template, from),
+            Some(Some(Loaded::Go(template))) => self.subject.with_go(template, from),
+            _ => return Answer::failed("there is none"),
+        };
+        match rendered {
+            Ok(prompt) if prompt.len() > max_prompt => {
+                Answer::failed(&format!("the prompt is longer than {max_prompt} bytes"))
+            }
+            Ok(prompt) => Answer::Prompt(prompt),
+            Err(error) => Answer::failed(&error.0),
+        }
+    }
+}
+
+fn load(language: Language, source: &str, bos_token: &str, eos_token: &str) -> Loaded {
+    match language {
+        Language::Jinja => match ChatTemplate::parse(source, bos_token, eos_token) {
+            Ok(template) => Loaded::Jinja(Box::new(template)),
+            Err(error) => Loaded::Broken(error),
+        },
+        Language::Go => match GoTemplate::parse(source) {
+            Ok(template) => Loaded::Go(Box::new(template)),
+            Err(error) => Loaded::Broken(error),
+        },
+    }
+}
+
+impl Task {
+    fn with_jinja(&self, template: &ChatTemplate, from: usize) -> Result<String, RenderError> {
+        match self {
+            Self::Conversation {
+                messages,
+                tools,
+                think,
+            } => template.render(&RenderInput {
+                messages: &images::behind(&keep_from(messages, from)),
+                tools,
+                think: *think,
+                now: None,
+            }),
+            Self::Parts { .. } => Err(RenderError("there is none with a suffix".to_owned())),
+        }
+    }
+
+    fn with_go(&self, template: &GoTemplate, from: usize) -> Result<String, RenderError> {
+        match self {
+            Self::Conversation {
+                messages,
+                tools,
+                think,
+            } => template.render(&RenderInput {
+                messages: &images::tagged(&keep_from(messages, from)),
+                tools,
+                think: *think,
+                now: None,
+            }),
+            Self::Parts {
+                prompt,
+                suffix,
+                think,
+            } => template.render_parts(&PromptParts {
+                prompt,
+                suffix,
+                think: *think,
+                ..PromptParts::default()
+            }),
+        }
+    }
+}

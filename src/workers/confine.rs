@@ -1,0 +1,116 @@
+//! What a worker denies itself before it reads anything.
+
+use std::io;
+use std::os::unix::fs::FileExt as _;
+
+use fs_err::File;
+use rustix::process::{
+    DumpableBehavior, Resource, Rlimit, Signal, getrlimit, set_dumpable_behavior,
+    set_parent_process_death_signal, setrlimit,
+};
+
+/// Memory that a template may take for a small subject, in bytes: the tree of a long one, the C
+/// library's reserves, and what is made on the way to a prompt.
+const ALLOWANCE: u64 = 192 << 20;
+
+/// And for each byte of the subject: as it was read, as values, as text, each more than once.
+const FACTOR: u64 = 8;
+
+/// The most for any subject.
+const MAX_ALLOWANCE: u64 = 2 << 30;
+
+/// What a worker may keep between two jobs, more than it began with.
+const MAX_RESIDENT: u64 = 128 << 20;
+
+/// File descriptors: the three, the channel twice, the memory's file, what the clock reads.
+const MAX_FILES: u64 = 16;
+
+/// Limits this process for good; `needed` is the memory in bytes that is taken later and does not
+/// count.
+///
+/// # Errors
+/// The system does not let itself be asked.
+pub(super) fn confine(needed: u64) -> io::Result<Memory> {
+    // The second net under end-of-file. Like the next three, it fails only where the system does not
+    // know it.
+    let _ = set_parent_process_death_signal(Some(Signal::KILL));
+    // As `ps` and `top` list it.
+    let _ = fs_err::write("/proc/self/comm", "drover-renderer");
+    // Whoever is out of memory should take this process rather than the daemon.
+    let _ = fs_err::write("/proc/self/oom_score_adj", "1000");
+    let memory = Memory::new(needed)?;
+    // No memory image, neither as a file nor to a program that collects them.
+    let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
+    limit(Resource::Core, 0, 0)?;
+    limit(Resource::Fsize, 0, 0)?;
+    limit(Resource::Nofile, MAX_FILES, MAX_FILES)?;
+    memory.allow(0)?;
+    Ok(memory)
+}
+
+/// Sets a limit and how far it may be raised again, below what was set from outside.
+fn limit(resource: Resource, current: u64, maximum: u64) -> io::Result<()> {
+    let hard = getrlimit(resource).maximum.unwrap_or(u64::MAX);
+    let limit = Rlimit {
+        current: Some(current.min(hard)),
+        maximum: Some(maximum.min(hard)),
+    };
+    Ok(setrlimit(resource, limit)?)
+}
+
+/// The memory of this process.
+#[derive(Debug)]
+pub(super) struct Memory {
+    status: File,
+    /// Address space that is not a template's, in bytes: also libraries, which can be large.
+    base: u64,
+    /// Resident at the beginning, in bytes.
+    resident: u64,
+}
+
+impl Memory {
+    fn new(needed: u64) -> io::Result<Self> {
+        let status = File::open("/proc/self/status")?;
+        let (size, resident) = read(&status)?;
+        Ok(Self {
+            status,
+            base: size.saturating_add(needed),
+            resident,
+        })
+    }
+
+    /// Allows as much as a subject of so many bytes needs.
+    ///
+    /// # Errors
+    /// The system refuses.
+    pub(super) fn allow(&self, subject: usize) -> io::Result<()> {
+        let wanted = FACTOR.saturating_mul(subject as u64);
+        let allowance = ALLOWANCE.saturating_add(wanted).min(MAX_ALLOWANCE);
+        let most = self.base.saturating_add(MAX_ALLOWANCE);
+        limit(Resource::As, self.base.saturating_add(allowance), most)
+    }
+
+    /// Whether a new process would be smaller by far.
+    pub(super) fn is_much(&self) -> bool {
+        // Who cannot be asked is replaced.
+        read(&self.status).map_or(true, |(_, resident)| {
+            resident > self.resident.saturating_add(MAX_RESIDENT)
+        })
+    }
+}
+
+/// Address space and resident memory, in bytes.
+fn read(status: &File) -> io::Result<(u64, u64)> {
+    let mut text = [0; 2048];
+    let length = status.file().read_at(&mut text, 0)?;
+    let text = String::from_utf8_lossy(&text[..length]);
+    let number = |name: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(name))?;
+        let kilobytes: u64 = line.trim().trim_end_matches(" kB").parse().ok()?;
+        Some(kilobytes.saturating_mul(1024))
+    };
+    match (number("VmSize:"), number("VmRSS:")) {
+        (Some(size), Some(resident)) => Ok((size, resident)),
+        _ => Err(io::Error::other("/proc/self/status has no sizes")),
+    }
+}

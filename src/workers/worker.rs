@@ -1,0 +1,210 @@
+//! A worker as the daemon has it: a child process and what lies ready in it.
+
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::{SinkExt, StreamExt as _};
+use serde::Serialize;
+use tokio::io::AsyncReadExt as _;
+use tokio::net::UnixStream;
+use tokio::process::{Child, ChildStderr, Command};
+use tokio::time::Instant;
+use tokio_util::codec::{Framed, LengthDelimitedCodec};
+
+use super::wire::{Answer, Order, VERSION};
+use super::{Job, WorkError};
+use crate::config::env;
+use crate::protocol::framing::{self, MAX_FRAME_BYTES};
+
+/// Templates that lie ready in a worker. The first place is for those that come but once.
+const PLACES: usize = 8;
+
+/// How long a worker may take to start; a machine that just woke up needs a while.
+const START: Duration = Duration::from_secs(20);
+
+/// How long a worker that has hung up may take to end.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// What is read of its last words, in bytes.
+const MAX_WORDS: u64 = 4096;
+
+/// All that a worker sees of the environment: what time it is here, and where its libraries are.
+const ENVIRONMENT: &[&str] = &["TZ", "TZDIR", "LD_LIBRARY_PATH"];
+
+/// A started worker; dropping it kills the process.
+#[derive(Debug)]
+pub(super) struct Worker {
+    child: Child,
+    stderr: Option<ChildStderr>,
+    channel: Framed<UnixStream, LengthDelimitedCodec>,
+    /// The templates that it has, by place; zero = none.
+    places: [u64; PLACES],
+    /// Where the next template goes.
+    next_place: usize,
+    /// What it was told to render last.
+    pub(super) subject: u64,
+    pub(super) last_used: Instant,
+}
+
+/// It hung up, or said what cannot be understood.
+#[derive(Debug)]
+pub(super) struct Lost;
+
+impl Worker {
+    /// Starts `<exe> renderer` and waits until it is ready.
+    pub(super) async fn start(exe: &Path) -> Result<Self, WorkError> {
+        let mut worker = Self::spawn(exe).map_err(|error| WorkError::Start(error.to_string()))?;
+        let ready = tokio::time::timeout(START, worker.receive()).await;
+        match ready {
+            Ok(Ok((Answer::Ready(version), _))) if version == VERSION => Ok(worker),
+            Ok(Ok(_)) => Err(WorkError::Start(
+                "the drover executable was replaced; restart the daemon".to_owned(),
+            )),
+            Ok(Err(Lost)) => Err(WorkError::Start(worker.last_words().await)),
+            Err(_) => Err(WorkError::Start(format!("no answer in {START:?}"))),
+        }
+    }
+
+    fn spawn(exe: &Path) -> std::io::Result<Self> {
+        let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
+        ours.set_nonblocking(true)?;
+        let environment = ENVIRONMENT
+            .iter()
+            .filter_map(|name| Some((name, env::process(name)?)));
+        let mut child = Command::new(exe)
+            .arg("renderer")
+            .env_clear()
+            .envs(environment)
+            // The C library reserves address space for each thread else, which is limited here.
+            .env("MALLOC_ARENA_MAX", "1")
+            .current_dir("/")
+            // Ctrl-C is for the daemon, which lets answers end.
+            .process_group(0)
+            .stdin(Stdio::from(OwnedFd::from(theirs)))
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()?;
+        let stderr = child.stderr.take();
+        let codec = LengthDelimitedCodec::builder()
+            .max_frame_length(MAX_FRAME_BYTES)
+            .new_codec();
+        let worker = Self {
+            child,
+            stderr,
+            channel: Framed::new(UnixStream::from_std(ours)?, codec),
+            places: [0; PLACES],
+            next_place: 1,
+            subject: 0,
+            last_used: Instant::now(),
+        };
+        tracing::debug!(pid = worker.child.id(), "a renderer was started");
+        Ok(worker)
+    }
+
+    /// Whether it still runs; one may be killed while it waits.
+    pub(super) fn is_alive(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
+
+    pub(super) fn has_template(&self, template: u64) -> bool {
+        self.places.contains(&template)
+    }
+
+    /// Has a job done; the flag says that the worker takes no other. A future that is dropped leaves
+    /// a worker that is of no use any more.
+    pub(super) async fn render(&mut self, job: &Job) -> Result<(Answer, bool), Lost> {
+        let template = &job.template;
+        let place = match self.places.iter().position(|id| *id == template.id) {
+            Some(place) => place,
+            None => {
+                let place = if template.is_guest() {
+                    0
+                } else {
+                    let place = self.next_place;
+                    self.next_place = place % (PLACES - 1) + 1;
+                    place
+                };
+                self.feed(&template.order(place)).await?;
+                self.places[place] = template.id;
+                place
+            }
+        };
+        if self.subject != job.subject.id {
+            let frame = job.subject.frame.clone();
+            self.channel.feed(frame).await.map_err(|_| Lost)?;
+            self.subject = job.subject.id;
+        }
+        let order = Order::Render {
+            place,
+            from: job.from,
+            max_prompt: job.max_prompt(),
+        };
+        self.feed(&order).await?;
+        SinkExt::<Bytes>::flush(&mut self.channel)
+            .await
+            .map_err(|_| Lost)?;
+        self.receive().await
+    }
+
+    async fn feed(&mut self, order: &impl Serialize) -> Result<(), Lost> {
+        let frame: Bytes = framing::encode(order).map_err(|_| Lost)?;
+        self.channel.feed(frame).await.map_err(|_| Lost)
+    }
+
+    async fn receive(&mut self) -> Result<(Answer, bool), Lost> {
+        match self.channel.next().await {
+            Some(Ok(frame)) => Answer::decode(&frame).ok_or(Lost),
+            Some(Err(_)) | None => Err(Lost),
+        }
+    }
+
+    /// Ends it, whatever it does, and collects it.
+    pub(super) async fn kill(mut self) {
+        // An error means that it has ended and was collected already.
+        let _ = self.child.kill().await;
+    }
+
+    /// Why a worker that hung up has ended.
+    pub(super) async fn cause(mut self) -> WorkError {
+        let words = self.last_words().await;
+        if words.contains("overflowed its stack") {
+            WorkError::TooDeep
+        } else if words.contains("memory allocation of") {
+            WorkError::TooLarge
+        } else {
+            WorkError::Ended(words)
+        }
+    }
+
+    /// What it said before it ended, else how it ended.
+    async fn last_words(&mut self) -> String {
+        let ended = tokio::time::timeout(LAST_WORDS, self.child.wait()).await;
+        let status = match ended {
+            Ok(Ok(status)) => status.to_string(),
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => {
+                let _ = self.child.kill().await;
+                "it hung up".to_owned()
+            }
+        };
+        let mut words = Vec::new();
+        if let Some(stderr) = self.stderr.take() {
+            let mut stderr = stderr.take(MAX_WORDS);
+            let read = stderr.read_to_end(&mut words);
+            // Nobody else has the pipe's other end, but to wait for ever would be a bad way to learn
+            // of a case in which somebody has.
+            let _ = tokio::time::timeout(LAST_WORDS, read).await;
+        }
+        let words = String::from_utf8_lossy(&words);
+        let lines: Vec<&str> = words.lines().filter(|line| !line.is_empty()).collect();
+        if lines.is_empty() {
+            status
+        } else {
+            format!("{status}: {}", lines.join("; "))
+        }
+    }
+}
