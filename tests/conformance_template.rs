@@ -14,7 +14,7 @@ use drover::chat::typed::{Spelling, TypedProperty, TypedTool};
 use drover::chat::{Message, Think, ToolDefinition};
 use drover::config::values::tri_state;
 use drover::model::capability::{Sources, detect};
-use drover::model::gguf::Metadata;
+use drover::model::gguf::{self, Metadata};
 use drover::parser::family;
 use drover::renderer::RenderInput;
 use drover::renderer::go::{GoTemplate, PromptParts, collate};
@@ -238,13 +238,10 @@ fn selection() {
         let round_trips = template.as_ref().is_some_and(round_trip);
         same(&round_trips, &flag("go_template_tool_roundtrip"))?;
         let parser = family::find(offer.parser).map_or(Vec::new(), family::Entry::capabilities);
-        let metadata = Metadata {
-            values: json!({"tokenizer.chat_template": offer.jinja})
-                .as_object()
-                .cloned()
-                .unwrap(),
-            ..Metadata::default()
-        };
+        let mut metadata = Metadata::default();
+        let jinja = gguf::Value::Text(offer.jinja.into());
+        let key = "tokenizer.chat_template".into();
+        metadata.values.insert(key, jinja);
         let capabilities = detect(&Sources {
             gguf: Some(&metadata),
             family: offer.family,

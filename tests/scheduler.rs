@@ -55,7 +55,6 @@ impl Bench {
             embedding: false,
             options: Options::default(),
             dims: ModelDims {
-                n_layer: 1,
                 n_head_kv: vec![1],
                 head_dim_k: 8,
                 head_dim_v: 8,

@@ -8,9 +8,12 @@ use super::parts::Parts;
 use super::source::warn_of_layout;
 use super::split::{self, Source, Upload};
 use super::{CreateError, parse_digest};
-use crate::model::gguf::{FileKind, GgufError, MAGIC, Metadata};
+use crate::model::gguf::{FileKind, GgufError, Hyperparameters, MAGIC, Metadata, check_projector};
 use crate::model::{Digest, manifest as media};
 use crate::store::{Store, StoreError};
+
+/// Bytes of all headers that are held at once: those of a thousand parts of a file.
+const MAX_HEADERS: u64 = 64 << 20;
 
 /// What a set of files is uploaded for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,9 +29,16 @@ type Files = BTreeMap<String, String>;
 /// Adds the layers of a set of files, in the order of their names.
 pub(super) fn add(parts: &mut Parts<'_>, files: &Files, wanted: Wanted) -> Result<(), CreateError> {
     let mut uploads = Vec::new();
+    let mut n_bytes: u64 = 0;
     for (name, digest) in gguf_files(parts.store, files, wanted)? {
         parts.report("parsing GGUF");
         let header = checked_header(parts.store, name, &digest)?;
+        n_bytes = n_bytes.saturating_add(header.weight());
+        if n_bytes > MAX_HEADERS {
+            return Err(CreateError::bad(format!(
+                "{name}: the headers of these files are too long together"
+            )));
+        }
         uploads.push(Upload {
             name,
             digest,
@@ -131,8 +141,8 @@ fn media_type(upload: &Upload<'_>, wanted: Wanted) -> Result<&'static str, Creat
     }
 }
 
-/// Reads the whole header: every tensor must lie within the file, and every number on which
-/// llama.cpp would abort must be in its range.
+/// Reads the header: every tensor must lie within the file, every number on which llama.cpp would
+/// abort must be in its range, and no token may be there twice.
 fn checked_header(
     store: &Store,
     name: &str,
@@ -146,9 +156,15 @@ fn checked_header(
     if !store.has_blob(digest) {
         return Err(StoreError::BlobNotFound(*digest).into());
     }
-    let header = store.gguf(&store.blob_path(digest)).map_err(named)?;
-    header.validate().map_err(named)?;
-    Ok(header)
+    let header = store
+        .gguf_checked(&store.blob_path(digest))
+        .map_err(named)?;
+    match header.kind() {
+        FileKind::Model => drop(Hyperparameters::read(&header).map_err(named)?),
+        FileKind::Projector => check_projector(&header).map_err(named)?,
+        FileKind::Adapter => {}
+    }
+    Ok(Arc::new(header))
 }
 
 fn no_safetensors(wanted: Wanted) -> &'static str {

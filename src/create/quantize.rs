@@ -115,7 +115,7 @@ fn one(
     };
     let header = parts
         .store
-        .gguf_brief(&parts.store.blob_path(&digest))
+        .gguf(&parts.store.blob_path(&digest))
         .map_err(|error| CreateError::internal(format!("{digest}: {error}")))?;
     parts.replace(&layer.digest, new, header);
     Ok(())

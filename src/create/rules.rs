@@ -51,16 +51,16 @@ pub(super) fn tensor_types(header: &Metadata, file_type: &str) -> Vec<TensorType
     let rule = rule.filter(|_| file_type.starts_with("Q4_K"));
     let kind = |tensor: &TensorInfo| {
         if EMBEDDED.iter().any(|start| tensor.name.starts_with(start)) {
-            return Some(tensor.kind.clone());
+            return Some(tensor.kind);
         }
         let rule = rule?;
         let applies = rule.tensors.contains(&without_block(&tensor.name));
-        applies.then(|| rule.kind.to_owned())
+        applies.then_some(rule.kind)
     };
     let types = header.tensors.iter().filter_map(|tensor| {
         Some(TensorType {
             name: tensor.name.clone(),
-            code: TensorInfo::code(&kind(tensor)?)?,
+            code: TensorInfo::code(kind(tensor)?)?,
         })
     });
     types.collect()

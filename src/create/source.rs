@@ -103,7 +103,7 @@ fn brief(parts: &Parts<'_>, digest: &Digest) -> Result<Arc<Metadata>, CreateErro
     let path = parts.store.blob_path(digest);
     let header = parts
         .store
-        .gguf_brief(&path)
+        .gguf(&path)
         .map_err(|error| CreateError::internal(format!("{digest}: {error}")))?;
     warn_of_layout(digest, &header);
     Ok(header)

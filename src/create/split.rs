@@ -171,7 +171,7 @@ pub(super) fn merge(
     let (digest, _) = writer.finish(None)?;
     parts.pin(digest);
     let path = parts.store.blob_path(&digest);
-    let header = parts.store.gguf_brief(&path).map_err(failed)?;
+    let header = parts.store.gguf(&path).map_err(failed)?;
     Ok((digest, header))
 }
 

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::DeployError;
-use crate::model::gguf::{Metadata, compat};
+use crate::model::gguf::{Hyperparameters, Metadata, compat};
 use crate::store::{ListedModel, Store};
 
 /// A model with the reason why it cannot be loaded, if there is one.
@@ -30,8 +30,11 @@ fn verdict(model: &ListedModel) -> Verdict {
         None => Some("it has no weights in GGUF form".to_owned()),
         Some(path) => fs_err::File::open(path)
             .map_err(|error| error.to_string())
-            .and_then(|mut file| Metadata::read_brief(&mut file).map_err(|error| error.to_string()))
-            .map_or_else(Some, |metadata| compat::refusal(&metadata)),
+            .and_then(|mut file| Metadata::read(&mut file).map_err(|error| error.to_string()))
+            .map_or_else(Some, |metadata| {
+                let numbers = || Hyperparameters::read(&metadata).err();
+                compat::refusal(&metadata).or_else(|| Some(numbers()?.to_string()))
+            }),
     };
     Verdict {
         name: model.name.short(),

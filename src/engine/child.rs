@@ -217,6 +217,9 @@ impl Child {
     }
 
     fn load(&self, params: &LoadParams) -> Result<(), Gone> {
+        if let Err(message) = params.check() {
+            return self.send(Event::LoadFailed { message });
+        }
         #[cfg(any(test, feature = "fake"))]
         {
             use super::backend::fake::{Fake, is_fake};

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::voice::Voice;
+use super::voice::{Voice, VoiceCache};
 use super::{Inference, InferenceError, InferenceErrorKind as Kind, RequestOptions, spec};
 use crate::config::KeepAlive;
 use crate::model::capability::{self, Capability};
@@ -29,13 +29,27 @@ pub(super) enum Route {
 #[derive(Debug, Clone)]
 pub(super) struct Prepared {
     pub(super) model: Model,
-    pub(super) metadata: Arc<gguf::Metadata>,
+    pub(super) header: Header,
     pub(super) capabilities: Vec<Capability>,
     pub(super) voice: Arc<Voice>,
     /// Size of the projector, which is loaded beside the weights.
     pub(super) projector_bytes: u64,
     /// The file of the draft model.
-    pub(super) draft: Option<(PathBuf, Arc<gguf::Metadata>)>,
+    pub(super) draft: Option<(PathBuf, Header)>,
+}
+
+/// What a file of weights says about itself, with numbers that can be relied on.
+#[derive(Debug, Clone)]
+pub(super) struct Header {
+    pub(super) metadata: Arc<gguf::Metadata>,
+    pub(super) numbers: gguf::Hyperparameters,
+}
+
+impl Header {
+    fn new(metadata: Arc<gguf::Metadata>) -> Result<Self, gguf::GgufError> {
+        let numbers = gguf::Hyperparameters::read(&metadata)?;
+        Ok(Self { metadata, numbers })
+    }
 }
 
 impl Prepared {
@@ -53,54 +67,44 @@ pub(super) async fn find(
     let name = parse_name(requested, route)?;
     let store = inference.store.clone();
     let voices = Arc::clone(&inference.voices);
+    let turn = store.turn().await;
     let looked_up = tokio::task::spawn_blocking(move || {
-        let model = store.model(&name)?;
-        let weights = model.weights.as_ref();
-        let metadata = weights.map(|path| (store.gguf(path), path.clone()));
-        let header = metadata
-            .as_ref()
-            .and_then(|(header, _)| header.as_ref().ok());
-        let voice = header.map(|header| voices.get(&model, header));
-        let projector = model
-            .projectors
-            .first()
-            .and_then(|path| store.gguf(path).ok());
-        let draft = draft(&store, &model);
-        Ok::<_, StoreError>((model, metadata, projector, draft, voice))
+        let _turn = turn;
+        look_up(&store, &voices, &name)
     })
     .await
     .map_err(|error| internal(error.to_string()))?;
-    let (model, metadata, projector, draft, voice) =
-        looked_up.map_err(|error| store_error(&error, requested, route))?;
+    let found = looked_up.map_err(|error| store_error(&error, requested, route))?;
+    let model = found.model;
     if !model.config.remote_host.is_empty() {
         return Err(cloud());
     }
-    let (metadata, voice) = match (metadata, voice) {
-        (Some((Ok(metadata), _)), Some(voice)) => (metadata, voice),
-        (Some((Err(error), path)), _) => {
-            return Err(internal(format!(
-                "model `{}`: {}: {error}",
-                model.name.short(),
-                path.display()
-            )));
-        }
-        _ => {
+    let refused = |what: &str, reason: String| {
+        internal(format!("model `{}` {what}: {reason}", model.name.short()))
+    };
+    let (metadata, voice) = match found.weights {
+        Some(Ok(weights)) => weights,
+        Some(Err(error)) => return Err(refused("cannot be read", error.to_string())),
+        None => {
             return Err(internal(format!(
                 "model `{}` has no GGUF weights (safetensors models are not supported)",
                 model.name.short()
             )));
         }
     };
+    let not_loadable = |reason: String| refused("cannot be loaded", reason);
     if let Some(reason) = gguf::compat::refusal(&metadata) {
-        return Err(internal(format!(
-            "model `{}` cannot be loaded: {reason}",
-            model.name.short()
-        )));
+        return Err(not_loadable(reason));
+    }
+    let header = Header::new(metadata).map_err(|error| not_loadable(error.to_string()))?;
+    if let Some(projector) = &found.projector {
+        gguf::check_projector(projector)
+            .map_err(|error| not_loadable(format!("its projector: {error}")))?;
     }
     let capabilities = capability::detect(&capability::Sources {
         config: &model.config.capabilities,
-        gguf: Some(&metadata),
-        projector: projector.as_deref(),
+        gguf: Some(&header.metadata),
+        projector: found.projector.as_deref(),
         has_projector: !model.projectors.is_empty(),
         family: &model.config.model_family,
         uses_jinja: !voice.path.is_rendered(),
@@ -109,22 +113,51 @@ pub(super) async fn find(
     });
     Ok(Prepared {
         model,
-        metadata,
+        header,
         capabilities,
         voice,
-        projector_bytes: projector.map_or(0, |header| header.file_size),
-        draft,
+        projector_bytes: found.projector.map_or(0, |header| header.file_size),
+        draft: found.draft,
+    })
+}
+
+/// The header of a file of weights, and how the model is spoken to.
+type Weights = (Arc<gguf::Metadata>, Arc<Voice>);
+
+/// What the store has of a model.
+struct Found {
+    model: Model,
+    weights: Option<Result<Weights, gguf::GgufError>>,
+    /// The header of the first projector, if it can be read.
+    projector: Option<Arc<gguf::Metadata>>,
+    draft: Option<(PathBuf, Header)>,
+}
+
+/// Reads a model's files. Blocks.
+fn look_up(store: &Store, voices: &VoiceCache, name: &ModelName) -> Result<Found, StoreError> {
+    let model = store.model(name)?;
+    let weights = model.weights.as_ref().map(|path| {
+        let header = store.gguf(path)?;
+        let voice = voices.get(&model, &header);
+        Ok((header, voice))
+    });
+    let projector = model.projectors.first();
+    Ok(Found {
+        projector: projector.and_then(|path| store.gguf(path).ok()),
+        draft: draft(store, &model),
+        weights,
+        model,
     })
 }
 
 /// The draft model of a model. Without it answers only come slower, so that a broken one is left out.
-fn draft(store: &Store, model: &Model) -> Option<(PathBuf, Arc<gguf::Metadata>)> {
+fn draft(store: &Store, model: &Model) -> Option<(PathBuf, Header)> {
     let path = model.draft.as_ref()?;
-    match store.gguf(path) {
-        Ok(metadata) => Some((path.clone(), metadata)),
+    match store.gguf(path).and_then(Header::new) {
+        Ok(header) => Some((path.clone(), header)),
         Err(error) => {
             let name = model.name.short();
-            tracing::warn!(model = %name, %error, "the draft model cannot be read and is not used");
+            tracing::warn!(model = %name, %error, "the draft model cannot be used");
             None
         }
     }

@@ -1,8 +1,8 @@
 //! From a stored model to what the scheduler loads.
 
-use super::prepare::Prepared;
+use super::prepare::{Header, Prepared};
+use crate::model::Options;
 use crate::model::capability::Capability;
-use crate::model::{Options, gguf};
 use crate::protocol::Adapter;
 use crate::scheduler::{DraftSpec, ModelDims, ModelSpec};
 
@@ -23,51 +23,39 @@ pub(super) fn build(prepared: &Prepared, options: &Options) -> ModelSpec {
             })
             .collect(),
         embedding: prepared.has(Capability::Embedding),
-        options: options.clone(),
-        dims: dims(&prepared.metadata, prepared.projector_bytes),
-        draft: prepared.draft.as_ref().map(|(path, metadata)| DraftSpec {
+        options: load_options(options, &prepared.header),
+        dims: dims(&prepared.header, prepared.projector_bytes),
+        draft: prepared.draft.as_ref().map(|(path, header)| DraftSpec {
             weights: path.clone(),
-            dims: dims(metadata, 0),
+            dims: dims(header, 0),
         }),
     }
 }
 
-/// Reads the dimensions that the memory estimate needs; unknown ones are 0.
-fn dims(metadata: &gguf::Metadata, projector_bytes: u64) -> ModelDims {
-    let number = |key: &str| -> u32 {
-        metadata
-            .number(key)
-            .and_then(|value| u32::try_from(value).ok())
-            .unwrap_or_default()
-    };
-    let n_embd = number(".embedding_length");
-    let n_head = number(".attention.head_count").max(1);
-    let head_dim = n_embd / n_head;
-    let or = |value: u32, default: u32| if value == 0 { default } else { value };
-    ModelDims {
-        architecture: metadata.architecture().to_owned(),
-        file_bytes: metadata.file_size.saturating_add(projector_bytes),
-        n_layer: number(".block_count"),
-        n_head_kv: heads(metadata, n_head),
-        head_dim_k: or(number(".attention.key_length"), head_dim),
-        head_dim_v: or(number(".attention.value_length"), head_dim),
-        n_embd,
-        n_vocab: metadata
-            .get("tokenizer.ggml.tokens")
-            .and_then(serde_json::Value::as_array)
-            .and_then(|tokens| u32::try_from(tokens.len()).ok())
-            .unwrap_or_default(),
-        n_ctx_train: number(".context_length"),
-        sliding_window: number(".attention.sliding_window"),
+/// The options as they make a difference to a load, so that numbers beyond what there is ask for no
+/// other runner than the largest of them.
+fn load_options(options: &Options, header: &Header) -> Options {
+    let n_layer = i32::try_from(header.numbers.n_head_kv.len()).unwrap_or(i32::MAX - 1);
+    Options {
+        // One more than there are layers: the output, too.
+        num_gpu: options.num_gpu.clamp(-1, n_layer + 1),
+        main_gpu: options.main_gpu.filter(|index| *index >= 0),
+        ..options.clone()
     }
 }
 
-/// KV heads: one number, or one for each layer.
-fn heads(metadata: &gguf::Metadata, n_head: u32) -> Vec<u32> {
-    let to_u32 = |value: &serde_json::Value| value.as_u64().and_then(|n| u32::try_from(n).ok());
-    match metadata.get(".attention.head_count_kv") {
-        Some(serde_json::Value::Array(items)) => items.iter().filter_map(to_u32).collect(),
-        Some(value) => vec![to_u32(value).unwrap_or(n_head)],
-        None => vec![n_head],
+/// The dimensions that the memory estimate needs; `other_bytes` are loaded beside the weights.
+fn dims(header: &Header, other_bytes: u64) -> ModelDims {
+    let numbers = &header.numbers;
+    ModelDims {
+        architecture: header.metadata.architecture().to_owned(),
+        file_bytes: header.metadata.file_size.saturating_add(other_bytes),
+        n_head_kv: numbers.n_head_kv.clone(),
+        head_dim_k: numbers.head_dim_k,
+        head_dim_v: numbers.head_dim_v,
+        n_embd: numbers.n_embd,
+        n_vocab: numbers.n_vocab,
+        n_ctx_train: numbers.n_ctx_train,
+        sliding_window: numbers.sliding_window,
     }
 }

@@ -331,8 +331,5 @@ fn chat_template(name: &str, jinja: &str, metadata: &Metadata) -> Maker {
 
 /// The text of a special token.
 fn special(metadata: &Metadata, key: &str) -> String {
-    let id = metadata.number(key).and_then(|id| usize::try_from(id).ok());
-    let tokens = metadata.get("tokenizer.ggml.tokens");
-    let text = id.and_then(|id| tokens?.as_array()?.get(id)?.as_str());
-    text.unwrap_or_default().to_owned()
+    metadata.special_token(key).unwrap_or_default().into_owned()
 }

@@ -159,12 +159,14 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::model::gguf::builder::GgufBuilder;
 
     fn gguf(values: Value) -> Metadata {
-        Metadata {
-            values: values.as_object().cloned().unwrap(),
-            ..Metadata::default()
+        let mut file = GgufBuilder::default();
+        for (key, value) in values.as_object().unwrap() {
+            file = file.value(key, value.clone());
         }
+        Metadata::read(&mut std::io::Cursor::new(file.build())).unwrap()
     }
 
     #[track_caller]

@@ -4,7 +4,11 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::{RequestId, Token};
+use super::{MAX_CELLS, RequestId, Token};
+
+/// Slots of a runner and rows of one decode call: far more than any hardware serves at once.
+const MAX_SLOTS: u32 = 1 << 12;
+const MAX_ROWS: u32 = 1 << 16;
 
 /// One frame from the daemon.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -100,6 +104,28 @@ pub struct LoadParams {
     /// Layers with a window keep the whole context, so that it can be cut back anywhere.
     pub whole_window: bool,
     pub spill: SpillParams,
+}
+
+impl LoadParams {
+    /// Checks the numbers on which buffers and positions depend.
+    ///
+    /// # Errors
+    /// Names the one that no runner can work with.
+    pub fn check(&self) -> Result<(), String> {
+        let guesses = self.draft.as_ref().map_or(0, |draft| draft.n_predict);
+        for (what, number, bounds) in [
+            ("cells", self.n_ctx_pool, 1..=MAX_CELLS),
+            ("slots", self.n_slots, 1..=MAX_SLOTS),
+            ("rows of a batch", self.n_batch, 1..=MAX_ROWS),
+            ("guessed tokens", guesses, 0..=MAX_ROWS),
+        ] {
+            if !bounds.contains(&number) {
+                let (start, end) = bounds.into_inner();
+                return Err(format!("{number} {what} are not between {start} and {end}"));
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Where beginnings of prompts are kept whose place in the KV cache is needed.

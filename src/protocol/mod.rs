@@ -24,5 +24,9 @@ pub type RequestId = u64;
 /// A vocabulary index, as llama.cpp numbers them.
 pub type Token = i32;
 
+/// The most cells of a KV cache: llama.cpp counts positions in signed numbers, and a margin keeps sums
+/// of a few of them in range.
+pub const MAX_CELLS: u32 = 1 << 30;
+
 /// What both ends must agree on; raised with every change of a frame's shape.
 pub const VERSION: u32 = 9;

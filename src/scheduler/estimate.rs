@@ -1,5 +1,6 @@
 //! How much memory a model will need, from its dimensions. Pure arithmetic, checked against
-//! published figures in the tests; on the safe side where llama.cpp's own layout is unknown.
+//! published figures in the tests; on the safe side where llama.cpp's own layout is unknown. It
+//! saturates: the dimensions come from files.
 
 use crate::protocol::KvCacheType;
 
@@ -9,8 +10,7 @@ pub struct ModelDims {
     pub architecture: String,
     /// Weights (and projectors) in bytes.
     pub file_bytes: u64,
-    pub n_layer: u32,
-    /// KV heads of each layer (one entry = the same for all).
+    /// KV heads, layer by layer.
     pub n_head_kv: Vec<u32>,
     pub head_dim_k: u32,
     pub head_dim_v: u32,
@@ -24,6 +24,9 @@ pub struct ModelDims {
 
 /// Rows that llama.cpp computes at once (`n_ubatch`).
 pub(super) const UBATCH: u64 = 512;
+
+/// Cells in whose multiples a window's cache grows.
+const WINDOW_STEP: u64 = 256;
 
 /// Size of 64 elements in the KV cache, in bytes: whole blocks of every type.
 fn bytes_per_64(kind: KvCacheType) -> u64 {
@@ -39,52 +42,52 @@ fn bytes_per_64(kind: KvCacheType) -> u64 {
 }
 
 impl ModelDims {
-    /// KV bytes of one token in the layers that keep the whole context.
-    pub(super) fn global_bytes_per_token(&self, kind: KvCacheType) -> u64 {
-        (0..self.n_layer)
-            .filter(|&layer| !self.is_windowed(layer))
-            .map(|layer| self.layer_bytes(layer, kind))
-            .fold(0, u64::saturating_add)
+    pub(super) fn n_layer(&self) -> u64 {
+        self.n_head_kv.len() as u64
     }
 
-    /// KV bytes of one token in the layers that keep only a window.
-    fn window_bytes_per_token(&self, kind: KvCacheType) -> u64 {
-        (0..self.n_layer)
-            .filter(|&layer| self.is_windowed(layer))
-            .map(|layer| self.layer_bytes(layer, kind))
-            .fold(0, u64::saturating_add)
+    /// KV bytes of one token in the layers that keep the whole context.
+    pub(super) fn global_bytes_per_token(&self, kind: KvCacheType) -> u64 {
+        self.bytes_per_token(kind, false)
     }
 
     /// KV bytes of one token where also the layers with a window keep the whole context.
     pub(super) fn whole_bytes_per_token(&self, kind: KvCacheType) -> u64 {
         self.global_bytes_per_token(kind)
-            .saturating_add(self.window_bytes_per_token(kind))
+            .saturating_add(self.bytes_per_token(kind, true))
+    }
+
+    /// KV bytes of one token in the layers that keep only a window, or in the others.
+    fn bytes_per_token(&self, kind: KvCacheType, windowed: bool) -> u64 {
+        let layers = self.n_head_kv.iter().enumerate();
+        layers
+            .filter(|&(layer, _)| self.is_windowed(layer) == windowed)
+            .map(|(_, &n_head)| self.layer_bytes(n_head, kind))
+            .fold(0, u64::saturating_add)
     }
 
     /// Bytes of the window layers' cache for so many sequences (window × sequences + one batch,
     /// in steps of 256).
     pub(super) fn window_bytes(&self, n_seq: u32, kind: KvCacheType) -> u64 {
-        let cells = u64::from(self.sliding_window) * u64::from(n_seq) + UBATCH;
-        self.window_bytes_per_token(kind)
-            .saturating_mul(cells.next_multiple_of(256))
+        let cells = u64::from(self.sliding_window)
+            .saturating_mul(u64::from(n_seq))
+            .saturating_add(UBATCH);
+        let steps = cells.div_ceil(WINDOW_STEP);
+        self.bytes_per_token(kind, true)
+            .saturating_mul(steps.saturating_mul(WINDOW_STEP))
     }
 
     /// Bytes of the compute buffers: the logits of a batch, and activations.
     pub(super) fn compute_bytes(&self) -> u64 {
-        let logits = UBATCH * u64::from(self.n_vocab) * 4;
-        let activations = UBATCH * u64::from(self.n_embd) * 4 * 24;
-        logits + activations + (32 << 20)
+        let row = u64::from(self.n_vocab)
+            .saturating_mul(4)
+            .saturating_add(u64::from(self.n_embd).saturating_mul(4 * 24));
+        row.saturating_mul(UBATCH).saturating_add(32 << 20)
     }
 
-    fn layer_bytes(&self, layer: u32, kind: KvCacheType) -> u64 {
-        let heads = self
-            .n_head_kv
-            .get(layer as usize)
-            .or(self.n_head_kv.last())
-            .copied();
+    fn layer_bytes(&self, n_head: u32, kind: KvCacheType) -> u64 {
         let width = u64::from(self.head_dim_k) + u64::from(self.head_dim_v);
-        // Numbers of a file: a silly product must not wrap.
-        u64::from(heads.unwrap_or(1))
+        u64::from(n_head)
             .saturating_mul(width)
             .saturating_mul(bytes_per_64(kind))
             / 64
@@ -92,7 +95,7 @@ impl ModelDims {
 
     /// Whether a layer attends to a window only. The patterns are those of llama.cpp's models;
     /// an unknown architecture counts as global, which needs more memory.
-    fn is_windowed(&self, layer: u32) -> bool {
+    fn is_windowed(&self, layer: usize) -> bool {
         let period = match self.architecture.as_str() {
             _ if self.sliding_window == 0 => return false,
             "gemma3" | "gemma-embedding" => 6,

@@ -50,13 +50,16 @@ pub struct ModelSpec {
     pub draft: Option<DraftSpec>,
 }
 
-/// Tokens that a draft model guesses ahead where nothing else is asked for, as in Ollama.
+/// Tokens that a draft model guesses ahead where nothing else is asked for, as in Ollama; and the most
+/// that may be asked for: hardly any guess is right so far ahead.
 const N_DRAFT: u32 = 4;
+const MAX_DRAFT: u32 = 64;
 
 impl ModelSpec {
     /// Tokens that the draft model guesses ahead.
     fn n_draft(&self) -> u32 {
-        self.options.draft_num_predict.unwrap_or(N_DRAFT)
+        let asked = self.options.draft_num_predict;
+        asked.map_or(N_DRAFT, |n| n.min(MAX_DRAFT))
     }
 
     /// The draft model, if it is to be loaded.
@@ -69,7 +72,7 @@ impl ModelSpec {
     /// Whether another draft model is wanted than there is, or another number of its guesses. Who
     /// wants none takes no harm from one.
     fn wants_other_draft(&self, have: &Self) -> bool {
-        let asked = self.options.draft_num_predict;
+        let asked = self.options.draft_num_predict.map(|_| self.n_draft());
         self.draft.as_ref().is_some_and(|draft| {
             let is_same = have
                 .draft

@@ -1,5 +1,7 @@
 //! Where a model goes. Pure.
 
+use std::ops::RangeInclusive;
+
 use super::ModelSpec;
 use super::pool::{self, Pool};
 use crate::config::Config;
@@ -116,6 +118,10 @@ const GPU_GUEST_SHARE: u64 = 10;
 const CPU_BATCH: u32 = 512;
 const GPU_BATCH: u32 = 2048;
 
+/// Rows that a request may ask for. All requests for the model get them: with fewer every prompt
+/// would crawl, and more would take gigabytes for what is computed at once.
+const BATCHES: RangeInclusive<u32> = 32..=8192;
+
 /// Rows of one decode call of a model that sees: some look at all of an image at once, which then must
 /// fit into one (Gemma 4: at most 1,120).
 const VISION_BATCH: u32 = 1152;
@@ -147,7 +153,10 @@ pub(super) fn least_bytes(spec: &ModelSpec, policy: &Policy) -> u64 {
 
 fn fixed_bytes(spec: &ModelSpec, policy: &Policy) -> u64 {
     let dims = &spec.dims;
-    let own = dims.file_bytes.saturating_add(dims.compute_bytes());
+    // The buffers grow with the rows that are computed at once.
+    let n_buffers = asked_batch(spec).unwrap_or(GPU_BATCH).div_ceil(GPU_BATCH);
+    let buffers = dims.compute_bytes().saturating_mul(n_buffers.into());
+    let own = dims.file_bytes.saturating_add(buffers);
     let eyes = if spec.projectors.is_empty() {
         0
     } else {
@@ -211,7 +220,7 @@ fn on_gpu(request: &Request<'_>, gpu: &DeviceInfo) -> Option<LoadPlan> {
         .free_bytes
         .saturating_sub(policy.gpu_overhead.max(GPU_RESERVE));
     let wanted = u64::try_from(spec.options.num_gpu).unwrap_or_default();
-    if (1..=u64::from(spec.dims.n_layer)).contains(&wanted) {
+    if (1..=spec.dims.n_layer()).contains(&wanted) {
         return in_part(request, gpu, budget, Some(wanted));
     }
     let pool = Pool::new(spec, policy);
@@ -257,7 +266,7 @@ fn in_part(
     let &Request { spec, policy, .. } = request;
     let pool = Pool::new(spec, policy);
     let (n_ctx_pool, n_slots) = (pool.comfortable(), pool.slots(0));
-    let n_layer = u64::from(spec.dims.n_layer.max(1));
+    let n_layer = spec.dims.n_layer().max(1);
     let model = spec.dims.file_bytes;
     let per_layer = (model.saturating_add(pool.own_bytes(n_ctx_pool, n_slots)) / n_layer).max(1);
     let draft = draft_fixed_bytes(spec, policy).saturating_add(pool.draft_bytes(n_ctx_pool));
@@ -290,9 +299,14 @@ fn batch(spec: &ModelSpec, usual: u32, n_ctx_pool: u32) -> u32 {
     } else {
         VISION_BATCH
     };
-    spec.options
-        .num_batch
+    asked_batch(spec)
         .unwrap_or(usual)
         .max(least)
         .min(n_ctx_pool.max(1))
+}
+
+/// The rows of a decode call that the request asks for.
+fn asked_batch(spec: &ModelSpec) -> Option<u32> {
+    let asked = spec.options.num_batch;
+    asked.map(|n_rows| n_rows.clamp(*BATCHES.start(), *BATCHES.end()))
 }

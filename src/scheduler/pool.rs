@@ -6,7 +6,7 @@
 use super::ModelSpec;
 use super::estimate::ModelDims;
 use super::placement::Policy;
-use crate::protocol::KvCacheType;
+use crate::protocol::{KvCacheType, MAX_CELLS};
 
 /// Slots where `OLLAMA_NUM_PARALLEL` leaves the choice to us.
 const AUTO_SLOTS: u32 = 8;
@@ -49,7 +49,7 @@ impl<'a> Pool<'a> {
     fn trained(&self) -> u32 {
         match self.dims.n_ctx_train {
             0 => UNKNOWN_TRAINED,
-            trained => trained,
+            trained => trained.min(MAX_CELLS),
         }
     }
 
@@ -102,6 +102,7 @@ impl<'a> Pool<'a> {
     /// Cells that fit, at most the trained length for every slot.
     pub(super) fn cells(&self, room_bytes: u64, n_slots: u32) -> u32 {
         let limit = round_up(self.trained()).saturating_mul(n_slots);
+        let limit = limit.min(MAX_CELLS);
         let window = self.dims.window_bytes(n_slots, self.kind);
         let per_token = self.bytes_per_token().max(1);
         let cells = room_bytes.saturating_sub(window) / per_token;

@@ -1,117 +1,132 @@
-//! Headers of GGUF files, read once per path, size and modification time.
+//! Headers of GGUF files, read once for each state of a file.
+//!
+//! *Invariant:* what is remembered has a limit in bytes, and readers of one file wait for the first
+//! of them instead of reading it, too.
 
-use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::SystemTime;
+
+use quick_cache::Weighter;
+use quick_cache::sync::Cache;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::Store;
 use crate::model::gguf::{GgufError, Metadata};
 
-/// Whole headers hold vocabularies (tens of megabytes), so only the last few are kept.
-const WHOLE: usize = 4;
+/// Bytes of all headers in memory: several hundred usual ones.
+const BYTES: u64 = 64 << 20;
 
-/// Brief headers are small; the limit only stops growth over months.
-const BRIEF: usize = 1024;
+/// A header has a few hundred tensors and a chat template.
+const USUAL_BYTES: usize = 128 << 10;
 
-#[derive(Debug, Default)]
-pub(super) struct Cache {
-    whole: Mutex<Headers>,
-    brief: Mutex<Headers>,
-}
-
-#[derive(Debug, Default)]
-struct Headers {
-    entries: HashMap<PathBuf, Entry>,
-    /// Counts look-ups; the entry with the lowest stamp is the oldest.
-    clock: u64,
-}
+/// Jobs that may read models' files at once. Each takes a thread, and large headers take a while.
+const READERS: usize = 16;
 
 #[derive(Debug)]
-struct Entry {
+pub(super) struct Headers {
+    known: Cache<FileState, Known, Weight>,
+    readers: Arc<Semaphore>,
+}
+
+/// A file as it was at some time.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct FileState {
+    path: PathBuf,
     size: u64,
     modified: Option<SystemTime>,
-    stamp: u64,
-    header: Arc<Metadata>,
+}
+
+/// A header, or why the file has none.
+#[derive(Debug, Clone)]
+struct Known {
+    header: Result<Arc<Metadata>, String>,
+    weight: u64,
+}
+
+#[derive(Debug, Clone)]
+struct Weight;
+
+impl Weighter<FileState, Known> for Weight {
+    fn weight(&self, state: &FileState, known: &Known) -> u64 {
+        known.weight + state.path.as_os_str().len() as u64
+    }
+}
+
+impl Default for Headers {
+    fn default() -> Self {
+        let n_usual = usize::try_from(BYTES).map_or(0, |bytes| bytes / USUAL_BYTES);
+        Self {
+            known: Cache::with_weighter(n_usual, BYTES, Weight),
+            readers: Arc::new(Semaphore::new(READERS)),
+        }
+    }
+}
+
+impl Headers {
+    /// Forgets a file that is gone.
+    pub(super) fn forget(&self, path: &Path) {
+        self.known.retain(|state, _| state.path != path);
+    }
 }
 
 impl Store {
-    /// Reads a GGUF header, cached by path, size and modification time.
+    /// Reads a GGUF header without its long arrays, remembered until the file changes.
     ///
     /// # Errors
     /// Fails when the file is not a readable GGUF file.
     pub fn gguf(&self, path: &Path) -> Result<Arc<Metadata>, GgufError> {
-        cached(&self.inner.headers.whole, WHOLE, path, |file| {
-            Metadata::read(file)
-        })
+        let mut file = fs_err::File::open(path)?;
+        let found = file.metadata()?;
+        let state = FileState {
+            path: path.to_owned(),
+            size: found.len(),
+            modified: found.modified().ok(),
+        };
+        let known = self.inner.headers.known.get_or_insert_with(&state, || {
+            match Metadata::read(&mut file) {
+                Ok(header) => Ok(Known {
+                    weight: header.weight(),
+                    header: Ok(Arc::new(header)),
+                }),
+                // It stays so until the file changes.
+                Err(GgufError::Invalid(reason)) => Ok(Known {
+                    weight: reason.len() as u64,
+                    header: Err(reason),
+                }),
+                Err(error) => Err(error),
+            }
+        })?;
+        known.header.map_err(GgufError::Invalid)
     }
 
-    /// Reads a GGUF header without long arrays (vocabularies are `null`): for lists of models.
+    /// Reads a GGUF header with its vocabulary and all other arrays; not remembered.
     ///
     /// # Errors
-    /// Fails when the file is not a readable GGUF file.
-    pub fn gguf_brief(&self, path: &Path) -> Result<Arc<Metadata>, GgufError> {
-        cached(&self.inner.headers.brief, BRIEF, path, |file| {
-            Metadata::read_brief(file)
-        })
-    }
-}
-
-fn cached(
-    headers: &Mutex<Headers>,
-    most: usize,
-    path: &Path,
-    read: impl Fn(&mut fs_err::File) -> Result<Metadata, GgufError>,
-) -> Result<Arc<Metadata>, GgufError> {
-    let mut file = fs_err::File::open(path)?;
-    let found = file.metadata()?;
-    let (size, modified) = (found.len(), found.modified().ok());
-    if let Some(header) = lock(headers).look_up(path, size, modified) {
-        return Ok(header);
-    }
-    let header = Arc::new(read(&mut file)?);
-    let mut headers = lock(headers);
-    headers.clock += 1;
-    let entry = Entry {
-        size,
-        modified,
-        stamp: headers.clock,
-        header: Arc::clone(&header),
-    };
-    headers.entries.insert(path.to_owned(), entry);
-    headers.shrink(most);
-    Ok(header)
-}
-
-fn lock(headers: &Mutex<Headers>) -> std::sync::MutexGuard<'_, Headers> {
-    headers.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-impl Headers {
-    fn look_up(
-        &mut self,
-        path: &Path,
-        size: u64,
-        modified: Option<SystemTime>,
-    ) -> Option<Arc<Metadata>> {
-        self.clock += 1;
-        let entry = self.entries.get_mut(path)?;
-        if entry.size != size || entry.modified != modified {
-            return None;
-        }
-        entry.stamp = self.clock;
-        Some(Arc::clone(&entry.header))
+    /// As [`Self::gguf`].
+    pub fn gguf_whole(&self, path: &Path) -> Result<Metadata, GgufError> {
+        Metadata::read_whole(&mut fs_err::File::open(path)?)
     }
 
-    fn shrink(&mut self, most: usize) {
-        while self.entries.len() > most {
-            let oldest = self
-                .entries
-                .iter()
-                .min_by_key(|(_, entry)| entry.stamp)
-                .map(|(path, _)| path.clone());
-            let Some(oldest) = oldest else { return };
-            self.entries.remove(&oldest);
-        }
+    /// Reads a GGUF header and looks at each token of its vocabulary; not remembered.
+    ///
+    /// # Errors
+    /// As [`Self::gguf`], and on tokens that are there twice.
+    pub fn gguf_checked(&self, path: &Path) -> Result<Metadata, GgufError> {
+        Metadata::read_checked(&mut fs_err::File::open(path)?)
+    }
+
+    /// Bytes of all headers that are remembered.
+    #[cfg(test)]
+    pub(super) fn header_bytes(&self) -> u64 {
+        self.inner.headers.known.weight()
+    }
+
+    /// Waits for a turn at reading models' files. Who waits here holds no thread, which who waits in
+    /// a job does.
+    pub async fn turn(&self) -> Option<OwnedSemaphorePermit> {
+        // Never closed.
+        let readers = Arc::clone(&self.inner.headers.readers);
+        readers.acquire_owned().await.ok()
     }
 }

@@ -1,6 +1,6 @@
 //! Where things lie, and the walk over all manifests.
 
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, Read as _};
 use std::path::{Path, PathBuf};
 
 use super::{Store, StoreError};
@@ -92,6 +92,19 @@ pub(super) fn names_in(folder: &Path) -> Result<Vec<String>, StoreError> {
     }
     names.sort();
     Ok(names)
+}
+
+/// Reads a file that is to be kept in memory. One that is longer than that is none of ours: whoever
+/// made the model decides what its manifest names.
+pub(super) fn read_at_most(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    let file = fs_err::File::open(path)?;
+    let mut bytes = Vec::new();
+    file.take(most.saturating_add(1)).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > most {
+        let message = format!("`{}` has more than {most} bytes", path.display());
+        return Err(io::Error::new(ErrorKind::FileTooLarge, message));
+    }
+    Ok(bytes)
 }
 
 /// Turns missing rights into an error that says what to do.

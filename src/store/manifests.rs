@@ -7,7 +7,7 @@ use std::path::Path;
 use jiff::Timestamp;
 
 use super::blobs::{create_new, make_readable};
-use super::layout::{explain, sync_folder};
+use super::layout::{explain, read_at_most, sync_folder};
 use super::{Pins, Store, StoreError};
 use crate::json::go as go_json;
 use crate::model::{Digest, Manifest, ModelName};
@@ -15,6 +15,9 @@ use crate::model::{Digest, Manifest, ModelName};
 /// First characters of a manifest in the making. It lies three levels down, where neither Ollama
 /// nor we look for models.
 pub(super) const TEMPORARY: &str = ".drover-";
+
+/// Bytes of a manifest; a model of a thousand tensors in files of their own has 250 kB.
+const MAX_BYTES: u64 = 2 << 20;
 
 /// A manifest with what is known of its file.
 #[derive(Debug)]
@@ -165,7 +168,7 @@ impl Store {
             }
         }
         let path = self.manifest_path(&name);
-        let old = fs_err::read(&path)
+        let old = read_at_most(&path, MAX_BYTES)
             .ok()
             .and_then(|bytes| parse(&path, &bytes).ok());
         self.put(&name, bytes)?;
@@ -253,11 +256,12 @@ impl Store {
             if references.digests.contains(digest) || self.inner.pins.holds(digest) {
                 continue;
             }
-            match fs_err::remove_file(self.blob_path(digest)) {
+            let path = self.blob_path(digest);
+            match fs_err::remove_file(&path) {
                 Err(error) if error.kind() != ErrorKind::NotFound => {
-                    return Err(explain(&self.blob_path(digest), error));
+                    return Err(explain(&path, error));
                 }
-                _ => {}
+                _ => self.inner.headers.forget(&path),
             }
         }
         Ok(())
@@ -280,7 +284,7 @@ fn encode(manifest: &Manifest) -> Result<Vec<u8>, StoreError> {
 }
 
 fn read_bytes(path: &Path, name: &ModelName) -> Result<Vec<u8>, StoreError> {
-    match fs_err::read(path) {
+    match read_at_most(path, MAX_BYTES) {
         Ok(bytes) => Ok(bytes),
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
             Err(StoreError::NotFound(name.short()))

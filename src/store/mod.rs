@@ -46,7 +46,7 @@ struct Inner {
     /// Unused blobs of replaced models stay (`OLLAMA_NOPRUNE`).
     keep_unused: AtomicBool,
     pins: pins::PinCounts,
-    headers: headers::Cache,
+    headers: headers::Headers,
 }
 
 /// What went wrong, with the path or name.
@@ -102,7 +102,7 @@ impl Store {
                 root: root.to_owned(),
                 keep_unused: AtomicBool::new(false),
                 pins: pins::PinCounts::default(),
-                headers: headers::Cache::default(),
+                headers: headers::Headers::default(),
             }),
         }
     }

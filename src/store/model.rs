@@ -1,16 +1,26 @@
 //! Models as the store has them: a manifest with its config and text layers.
 
 use std::io::ErrorKind;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
+use super::layout::read_at_most;
 use super::manifests::Stored;
 use super::{Store, StoreError};
 use crate::chat::Message;
 use crate::model::{ImageConfig, Layer, Manifest, ModelName, manifest as media};
+
+/// Bytes of a text layer; the longest licenses have a hundred kilobytes.
+const MAX_TEXT: u64 = 4 << 20;
+
+/// Bytes of a layer that is JSON; example messages are the longest.
+const MAX_JSON: u64 = 1 << 20;
+
+/// Layers that are read for a request; real models have at most a few licenses and one of each else.
+const MAX_TEXTS: usize = 16;
 
 /// A model as the store has it: everything a request needs but the weights' bytes.
 #[derive(Debug, Clone)]
@@ -79,6 +89,13 @@ impl Store {
             licenses: Vec::new(),
             manifest: Manifest::default(),
         };
+        let texts = manifest.layers.iter().filter(|layer| is_text(layer));
+        if texts.count() > MAX_TEXTS {
+            return Err(StoreError::Corrupt {
+                path: self.manifest_path(&model.name),
+                reason: format!("the model has more than {MAX_TEXTS} texts"),
+            });
+        }
         for layer in &manifest.layers {
             self.add_layer(&mut model, layer)?;
         }
@@ -182,10 +199,23 @@ impl Store {
         Ok(self.blob_path(&digest))
     }
 
-    fn bytes(&self, layer: &Layer) -> Result<(PathBuf, Vec<u8>), StoreError> {
+    /// Reads the text of a template, as a listing names it.
+    ///
+    /// # Errors
+    /// There is none, or it is too long.
+    pub fn template(&self, path: &Path) -> std::io::Result<String> {
+        let bytes = read_at_most(path, MAX_TEXT)?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    fn bytes(&self, layer: &Layer, most: u64) -> Result<(PathBuf, Vec<u8>), StoreError> {
         let path = self.layer_path(layer)?;
-        match fs_err::read(&path) {
+        match read_at_most(&path, most) {
             Ok(bytes) => Ok((path, bytes)),
+            Err(error) if error.kind() == ErrorKind::FileTooLarge => {
+                let reason = "this part of the model is too long".to_owned();
+                Err(StoreError::Corrupt { path, reason })
+            }
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 let reason =
                     "this part of the model is missing; pull or create the model again".to_owned();
@@ -196,15 +226,28 @@ impl Store {
     }
 
     fn text(&self, layer: &Layer) -> Result<String, StoreError> {
-        let (_, bytes) = self.bytes(layer)?;
+        let (_, bytes) = self.bytes(layer, MAX_TEXT)?;
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 
     fn json<T: DeserializeOwned>(&self, layer: &Layer) -> Result<T, StoreError> {
-        let (path, bytes) = self.bytes(layer)?;
+        let (path, bytes) = self.bytes(layer, MAX_JSON)?;
         serde_json::from_slice(&bytes).map_err(|error| StoreError::Corrupt {
             path,
             reason: error.to_string(),
         })
     }
+}
+
+/// Whether a layer is read for each request, and not only named.
+fn is_text(layer: &Layer) -> bool {
+    const TEXTS: [&str; 6] = [
+        media::MEDIA_TEMPLATE,
+        media::MEDIA_PROMPT,
+        media::MEDIA_SYSTEM,
+        media::MEDIA_LICENSE,
+        media::MEDIA_MESSAGES,
+        media::MEDIA_PARAMS,
+    ];
+    TEXTS.contains(&&*layer.media_type)
 }

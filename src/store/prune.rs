@@ -40,7 +40,9 @@ impl Store {
                 continue;
             }
             for name in unit.names() {
-                removed += usize::from(remove(&self.blobs_dir().join(name))?);
+                let path = self.blobs_dir().join(name);
+                removed += usize::from(remove(&path)?);
+                self.inner.headers.forget(&path);
             }
         }
         self.remove_old_temporaries(now)?;

@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 use jiff::{SignedDuration, Timestamp};
 
 use super::*;
+use crate::model::gguf::builder::GgufBuilder;
 use crate::model::{Layer, Manifest, ModelName, manifest as media};
 
 /// A store in a folder of its own.
@@ -495,4 +496,54 @@ fn the_files_of_a_running_download_are_one_thing() {
     bench.leave(&format!("blobs/{blob}-partial-0"), 2);
     bench.leave(&format!("blobs/{blob}-partial-1"), 0);
     assert!(bench.check(false, &mut |_| {}).unwrap().problems.is_empty());
+}
+
+/// A header of about so many bytes.
+fn header_of(bench: &Bench, n_bytes: usize, text: &str) -> Layer {
+    let file = GgufBuilder::model("llama")
+        .value("filler", text.repeat(n_bytes / text.len()))
+        .build();
+    bench.write_layer(media::MEDIA_MODEL, &file).unwrap()
+}
+
+#[test]
+fn headers_are_remembered_within_a_limit_and_as_long_as_their_files_are_there() {
+    let bench = Bench::new();
+    for n in 0..40 {
+        let layer = header_of(&bench, 2 << 20, &format!("{n:08}"));
+        let path = bench.blob_path(&layer.digest.parse().unwrap());
+        assert_eq!(bench.gguf(&path).unwrap().architecture(), "llama");
+    }
+    assert!((1 << 20..=64 << 20).contains(&bench.header_bytes()));
+    let bench = Bench::new();
+    let layer = header_of(&bench, 1000, "x");
+    let path = bench.blob_path(&layer.digest.parse().unwrap());
+    let manifest = Manifest::new(Layer::default(), vec![layer]);
+    bench.write_manifest(&name("m"), &manifest).unwrap();
+    let first = bench.gguf(&path).unwrap();
+    assert!(Arc::ptr_eq(&first, &bench.gguf(&path).unwrap()));
+    assert!(bench.header_bytes() > 1000);
+    bench.delete(&name("m")).unwrap();
+    assert_eq!(bench.header_bytes(), 0);
+}
+
+#[test]
+fn a_model_whose_texts_are_no_texts_is_refused_and_not_read() {
+    let bench = Bench::new();
+    for (kind, n_bytes) in [
+        (media::MEDIA_TEMPLATE, 5 << 20),
+        (media::MEDIA_LICENSE, 5 << 20),
+        (media::MEDIA_PARAMS, 2 << 20),
+    ] {
+        let layer = bench.write_layer(kind, &vec![b' '; n_bytes]).unwrap();
+        let manifest = Manifest::new(Layer::default(), vec![layer]);
+        bench.write_manifest(&name("m"), &manifest).unwrap();
+        let error = bench.model(&name("m")).unwrap_err().to_string();
+        assert!(error.contains("too long"), "{kind}: {error}");
+    }
+    let license = bench.write_layer(media::MEDIA_LICENSE, b"x").unwrap();
+    let manifest = Manifest::new(Layer::default(), vec![license; 1000]);
+    bench.write_manifest(&name("m"), &manifest).unwrap();
+    let error = bench.model(&name("m")).unwrap_err().to_string();
+    assert!(error.contains("more than 16 texts"), "{error}");
 }

@@ -15,6 +15,6 @@ pub use manage::{
     CopyRequest, CreateRequest, ErrorBody, ModelRequest, Progress, StringOrList, VersionResponse,
 };
 pub use models::{
-    ListResponse, ListedModel, ModelDetails, ProcessModel, ProcessResponse, ShowRequest,
+    ListResponse, ListedModel, ModelDetails, ModelInfo, ProcessModel, ProcessResponse, ShowRequest,
     ShowResponse, Tensor,
 };

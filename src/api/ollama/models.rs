@@ -91,10 +91,28 @@ pub struct ShowRequest {
     pub options: Map<String, Value>,
 }
 
-/// Answer of `POST /api/show`.
+/// What a file's header says, key by key.
+pub trait ModelInfo: Serialize {
+    fn is_empty(&self) -> bool;
+}
+
+impl ModelInfo for Map<String, Value> {
+    fn is_empty(&self) -> bool {
+        self.is_empty()
+    }
+}
+
+/// Answer of `POST /api/show`. The daemon writes headers as they are, without making JSON values of
+/// them first.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
-#[serde(default)]
-pub struct ShowResponse {
+#[serde(
+    default,
+    bound(
+        serialize = "I: ModelInfo",
+        deserialize = "I: ModelInfo + Default + Deserialize<'de>"
+    )
+)]
+pub struct ShowResponse<I = Map<String, Value>> {
     #[serde(skip_serializing_if = "String::is_empty")]
     pub license: String,
     #[serde(skip_serializing_if = "String::is_empty")]
@@ -116,9 +134,9 @@ pub struct ShowResponse {
     pub remote_model: String,
     #[serde(skip_serializing_if = "String::is_empty")]
     pub remote_host: String,
-    pub model_info: Map<String, Value>,
-    #[serde(skip_serializing_if = "Map::is_empty")]
-    pub projector_info: Map<String, Value>,
+    pub model_info: I,
+    #[serde(skip_serializing_if = "ModelInfo::is_empty")]
+    pub projector_info: I,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub tensors: Vec<Tensor>,
     #[serde(skip_serializing_if = "Vec::is_empty")]

@@ -92,7 +92,7 @@ fn a_first_part_may_have_no_tensors_and_its_alignment_holds() {
     let path = bench.store.blob_path(&digest.parse().unwrap());
     let merged = fs_err::read(&path).unwrap();
     let header = bench.store.gguf(&path).unwrap();
-    let keys: Vec<&str> = header.values.keys().map(String::as_str).collect();
+    let keys: Vec<&str> = header.values.keys().map(|key| &**key).collect();
     assert_eq!(keys, ["general.architecture", "general.alignment"]);
     let offsets: Vec<u64> = header.tensors.iter().map(|tensor| tensor.offset).collect();
     assert_eq!(offsets, [0, 64]);

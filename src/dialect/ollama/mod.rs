@@ -1,11 +1,13 @@
 //! Ollama's spelling of requests and answers.
 
 mod answer;
+mod info;
 mod models;
 mod request;
 #[cfg(test)]
 mod tests;
 
 pub use answer::{chat_chunk, embed_answer, embeddings_answer, generate_chunk};
+pub use info::KeyValues;
 pub use models::{Files, listed, loaded, show};
 pub use request::{chat, create, embed, embeddings, generate, keep_alive};

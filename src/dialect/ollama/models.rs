@@ -1,15 +1,16 @@
 //! From stored and loaded models to the answers of `tags`, `show` and `ps`.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
+use super::info::KeyValues;
 use crate::api::ollama as api;
-use crate::json::go as go_json;
 use crate::model::ImageConfig;
 use crate::model::capability::{self, Sources};
-use crate::model::gguf::{Metadata, SHORT_ARRAY};
+use crate::model::gguf::Metadata;
 use crate::model::modelfile::{Shown, parameters_text};
 use crate::parser::family;
 use crate::renderer::GoTemplate;
@@ -24,9 +25,9 @@ const FOREVER_NANOS: i64 = i64::MAX;
 /// Headers of a model's files, as far as they could be read.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Files<'a> {
-    pub weights: Option<&'a Metadata>,
+    pub weights: Option<&'a Arc<Metadata>>,
     /// The first projector.
-    pub projector: Option<&'a Metadata>,
+    pub projector: Option<&'a Arc<Metadata>>,
     /// There is a projector, readable or not.
     pub has_projector: bool,
     /// The TEMPLATE, if it can be used.
@@ -84,7 +85,11 @@ pub fn loaded(
 }
 
 /// Spells the answer of `show`.
-pub fn show(model: &Model, files: &Files<'_>, request: &api::ShowRequest) -> api::ShowResponse {
+pub fn show(
+    model: &Model,
+    files: &Files<'_>,
+    request: &api::ShowRequest,
+) -> api::ShowResponse<KeyValues> {
     let system = if request.system.is_empty() {
         model.system.clone().unwrap_or_default()
     } else {
@@ -95,9 +100,7 @@ pub fn show(model: &Model, files: &Files<'_>, request: &api::ShowRequest) -> api
         .and_then(|weights| weights.string("tokenizer.chat_template"))
         .filter(|text| !text.is_empty());
     let template = jinja.or(model.template.as_deref()).unwrap_or_default();
-    let info = |header: Option<&Metadata>| {
-        header.map_or_else(Map::new, |header| key_values(header, request.verbose))
-    };
+    let info = |header: Option<&Arc<Metadata>>| KeyValues::new(header.cloned(), request.verbose);
     api::ShowResponse {
         license: model.licenses.join("\n"),
         modelfile: modelfile(model, &system, &request.options),
@@ -115,16 +118,18 @@ pub fn show(model: &Model, files: &Files<'_>, request: &api::ShowRequest) -> api
         remote_host: model.config.remote_host.clone(),
         model_info: info(files.weights),
         projector_info: info(files.projector),
-        tensors: files.weights.map(tensors).unwrap_or_default(),
+        tensors: files
+            .weights
+            .map_or_else(Vec::new, |header| tensors(header)),
         capabilities: capabilities(&model.config, files),
         modified_at: rfc3339_local(model.modified),
         requires: model.config.requires.clone(),
     }
 }
 
-fn details(config: &ImageConfig, weights: Option<&Metadata>) -> api::ModelDetails {
+fn details(config: &ImageConfig, weights: Option<&Arc<Metadata>>) -> api::ModelDetails {
     let quantization = match config.file_type.as_str() {
-        "" | "unknown" => weights.map(Metadata::file_type),
+        "" | "unknown" => weights.map(|weights| weights.file_type()),
         _ => None,
     };
     let size = weights.filter(|_| config.model_type.is_empty());
@@ -156,8 +161,8 @@ fn capabilities(config: &ImageConfig, files: &Files<'_>) -> Vec<String> {
     let parser = family::find(&config.parser).map_or(Vec::new(), family::Entry::capabilities);
     let found = capability::detect(&Sources {
         config: &config.capabilities,
-        gguf: files.weights,
-        projector: files.projector,
+        gguf: files.weights.map(Arc::as_ref),
+        projector: files.projector.map(Arc::as_ref),
         has_projector: files.has_projector,
         family: &config.model_family,
         uses_jinja: !offer.path().is_rendered(),
@@ -204,38 +209,13 @@ fn modelfile(model: &Model, system: &str, options: &Map<String, Value>) -> Strin
     shown.modelfile()
 }
 
-/// A header's keys in order; long arrays (vocabularies) only when `verbose`.
-fn key_values(header: &Metadata, verbose: bool) -> Map<String, Value> {
-    let mut values = Map::new();
-    for (key, value) in &header.values {
-        if key == "general.name" || key == "tokenizer.chat_template" {
-            continue;
-        }
-        let long = value
-            .as_array()
-            .is_some_and(|items| items.len() > SHORT_ARRAY);
-        let value = if long && !verbose {
-            Value::Null
-        } else {
-            value.clone()
-        };
-        values.insert(key.clone(), value);
-    }
-    let count = header.parameter_count().into();
-    values.insert("general.parameter_count".to_owned(), count);
-    if verbose {
-        return values;
-    }
-    go_json::sorted(&values)
-}
-
 fn tensors(header: &Metadata) -> Vec<api::Tensor> {
     header
         .tensors
         .iter()
         .map(|tensor| api::Tensor {
             name: tensor.name.clone(),
-            kind: tensor.kind.clone(),
+            kind: tensor.kind.to_owned(),
             shape: tensor.shape.clone(),
         })
         .collect()

@@ -7,11 +7,15 @@ use std::io::{self, BufReader, BufWriter, Read as _, Seek as _, SeekFrom, Write}
 use std::ops::Range;
 use std::path::PathBuf;
 
-use super::reader::{self, Arrays, Layout};
+use super::reader::{self, Depth, Layout};
 use super::{GgufError, MAGIC};
 
 /// Bytes that are read and written at once.
 const PIECE: usize = 1 << 20;
+
+/// How much longer than a part what is made of it may become: parts that are aligned otherwise than
+/// the first one are padded anew.
+const PADDING_FACTOR: u64 = 2;
 
 const SPLIT_KEYS: [&str; 3] = ["split.no", "split.count", "split.tensors.count"];
 
@@ -35,7 +39,7 @@ impl Merge {
         let mut pairs = Vec::new();
         let mut alignment = 0;
         for path in paths {
-            let (metadata, layout) = reader::read(&mut fs_err::File::open(&path)?, Arrays::Short)?;
+            let (metadata, layout) = reader::read(&mut fs_err::File::open(&path)?, Depth::Brief)?;
             if parts.is_empty() {
                 alignment = layout.alignment;
                 let below = format!("{}.", metadata.architecture());
@@ -46,8 +50,12 @@ impl Merge {
                 let kept = layout.pairs.iter().filter(|(key, _)| !is_split(key));
                 pairs = kept.map(|(_, bytes)| bytes.clone()).collect();
             }
-            let data = layout.tensors.iter().map(|tensor| length(&tensor.data));
-            if data.fold(0, u64::saturating_add) > metadata.file_size {
+            let data = || layout.tensors.iter().map(|tensor| length(&tensor.data));
+            let padded = data().map(|length| length.next_multiple_of(alignment));
+            let n_bytes = data().fold(0, u64::saturating_add);
+            let n_padded = padded.fold(0, u64::saturating_add);
+            let size = metadata.file_size;
+            if n_bytes > size || n_padded > size.saturating_mul(PADDING_FACTOR) + alignment {
                 let number = parts.len() + 1;
                 return Err(GgufError::Invalid(format!(
                     "tensors of part {number} overlap"

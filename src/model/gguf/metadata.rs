@@ -1,17 +1,22 @@
 //! What a header says: look-up of keys, counts and the kind of file.
 
-use serde_json::{Map, Value};
+use std::borrow::Cow;
 
+use indexmap::IndexMap;
+
+use super::value::Value;
 use super::{TensorInfo, file_type};
 
 /// All key/value pairs and tensor descriptions of a GGUF file.
 #[derive(Debug, Clone, Default)]
 pub struct Metadata {
-    /// Keys in file order. Arrays are JSON arrays; `null` stands for one that was too long to keep.
-    pub values: Map<String, Value>,
+    /// Keys in file order.
+    pub values: IndexMap<Box<str>, Value>,
     pub tensors: Vec<TensorInfo>,
     /// Bytes of the whole file.
     pub file_size: u64,
+    /// The texts of the tokens that keys name, where the vocabulary itself is not kept.
+    pub(super) special_tokens: Vec<(u64, Box<str>)>,
 }
 
 /// What a file is for, decided as Ollama does at create.
@@ -21,6 +26,9 @@ pub enum FileKind {
     Projector,
     Adapter,
 }
+
+/// The key of the vocabulary.
+pub(super) const TOKENS: &str = "tokenizer.ggml.tokens";
 
 impl Metadata {
     /// `general.architecture`, or empty.
@@ -33,23 +41,45 @@ impl Metadata {
 
     /// Looks a key up; a leading `.` means "after the architecture": `.context_length`.
     pub fn get(&self, key: &str) -> Option<&Value> {
+        self.values.get(&*self.whole(key))
+    }
+
+    /// The key as the file spells it.
+    pub(super) fn whole<'a>(&self, key: &'a str) -> Cow<'a, str> {
         if key.starts_with('.') {
-            self.values.get(&format!("{}{key}", self.architecture()))
+            format!("{}{key}", self.architecture()).into()
         } else {
-            self.values.get(key)
+            key.into()
         }
     }
 
     /// An unsigned number; of an array of numbers the largest.
     pub fn number(&self, key: &str) -> Option<u64> {
         match self.get(key)? {
-            Value::Array(items) => items.iter().filter_map(Value::as_u64).max(),
+            Value::Numbers(numbers) => numbers.iter().filter_map(|value| value.as_u64()).max(),
             value => value.as_u64(),
         }
     }
 
     pub fn string(&self, key: &str) -> Option<&str> {
         self.get(key)?.as_str()
+    }
+
+    /// Tokens of the vocabulary.
+    pub fn n_tokens(&self) -> Option<u64> {
+        self.get(TOKENS)?.n_elements()
+    }
+
+    /// The text of a special token by its key: `tokenizer.ggml.bos_token_id`.
+    pub fn special_token(&self, key: &str) -> Option<Cow<'_, str>> {
+        let id = self.get(key)?.as_u64()?;
+        if let Some(Value::Texts(tokens)) = self.get(TOKENS) {
+            return tokens.get(usize::try_from(id).ok()?);
+        }
+        let mut known = self.special_tokens.iter();
+        known
+            .find(|(known, _)| *known == id)
+            .map(|(_, text)| Cow::Borrowed(&**text))
     }
 
     /// A tensor by its exact name.
@@ -99,5 +129,23 @@ impl Metadata {
         } else {
             FileKind::Model
         }
+    }
+
+    /// Bytes of memory that it takes, about.
+    pub fn weight(&self) -> u64 {
+        /// What an entry takes besides its content: its place, its hash, its allocations.
+        const ENTRY: usize = 64;
+        let pairs = self.values.iter();
+        let pairs = pairs.map(|(key, value)| {
+            key.len() + size_of::<(Box<str>, Value)>() + ENTRY + value.weight()
+        });
+        let tensors = self.tensors.iter();
+        let tensors = tensors.map(|tensor| {
+            size_of::<TensorInfo>() + ENTRY + tensor.name.len() + size_of_val(&*tensor.shape)
+        });
+        let tokens = self.special_tokens.iter();
+        let tokens = tokens.map(|(_, text)| text.len() + ENTRY);
+        let sum: usize = pairs.chain(tensors).chain(tokens).sum();
+        (size_of::<Self>() + sum) as u64
     }
 }

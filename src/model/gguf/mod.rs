@@ -7,6 +7,7 @@
 pub mod builder;
 pub mod compat;
 pub mod file_type;
+mod hyperparameters;
 mod merge;
 mod metadata;
 mod reader;
@@ -16,18 +17,22 @@ pub mod splitter;
 mod tensor;
 #[cfg(test)]
 mod tests;
-mod validate;
+mod value;
 
 use std::io::{Read, Seek};
 
+use reader::Depth;
+
+pub use hyperparameters::{Hyperparameters, check_projector};
 pub use merge::Merge;
 pub use metadata::{FileKind, Metadata};
 pub use tensor::TensorInfo;
+pub use value::{Numbers, Scalar, Texts, Value};
 
 /// The first bytes of every file.
 pub const MAGIC: [u8; 4] = *b"GGUF";
 
-/// Arrays longer than this are left out of a brief header and of a short `show`.
+/// Arrays longer than this are left out where they are not asked for.
 pub const SHORT_ARRAY: usize = 1024;
 
 /// The bytes are no GGUF file that we can read.
@@ -42,19 +47,27 @@ pub enum GgufError {
 }
 
 impl Metadata {
-    /// Reads a header with all its arrays.
+    /// Reads a header without its long arrays (vocabularies): what running a model takes.
     ///
     /// # Errors
     /// Fails on other formats, truncated headers, tensors that lie beyond the end of the file.
     pub fn read(reader: &mut (impl Read + Seek)) -> Result<Self, GgufError> {
-        reader::read(reader, reader::Arrays::All).map(|(metadata, _)| metadata)
+        reader::read(reader, Depth::Brief).map(|(metadata, _)| metadata)
     }
 
-    /// Reads a header; arrays of more than [`SHORT_ARRAY`] elements (vocabularies) become `null`.
+    /// The same, and looks at each token of the vocabulary.
+    ///
+    /// # Errors
+    /// As [`Self::read`], and on a token that is there twice.
+    pub fn read_checked(reader: &mut (impl Read + Seek)) -> Result<Self, GgufError> {
+        reader::read(reader, Depth::Checked).map(|(metadata, _)| metadata)
+    }
+
+    /// Reads a header with all its arrays, as far as they are no larger than those of real files.
     ///
     /// # Errors
     /// As [`Self::read`].
-    pub fn read_brief(reader: &mut (impl Read + Seek)) -> Result<Self, GgufError> {
-        reader::read(reader, reader::Arrays::Short).map(|(metadata, _)| metadata)
+    pub fn read_whole(reader: &mut (impl Read + Seek)) -> Result<Self, GgufError> {
+        reader::read(reader, Depth::Whole).map(|(metadata, _)| metadata)
     }
 }

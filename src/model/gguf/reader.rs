@@ -1,40 +1,67 @@
 //! The container: magic, counts, key/value pairs, tensor list.
 //!
-//! *Invariant:* memory used is bounded by the limits below, whatever the counts in the file say.
+//! *Invariant:* memory used is bounded by the limits below, whatever the counts in the file say, and
+//! so is the time: a header is walked through once, and up to its special tokens once more.
 
 use std::collections::HashSet;
+use std::hash::{BuildHasher as _, RandomState};
 use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
 use std::ops::Range;
 
-use serde_json::{Map, Value};
+use indexmap::IndexMap;
 
-use super::tensor::kind_of;
+use super::metadata::TOKENS;
+use super::tensor::{Kind, kind_of};
+use super::value::{Numbers, Scalar, Texts, Value};
 use super::{GgufError, MAGIC, Metadata, SHORT_ARRAY, TensorInfo};
 
+/// Bytes of a header: eight times the largest that is known (262,144 tokens with their merges).
+const MAX_HEADER: u64 = 128 << 20;
+/// Bytes of keys, texts and arrays that are kept in memory: twice the largest that is known.
+const MAX_KEPT: u64 = 32 << 20;
+/// Bytes of a text: chat templates have tens of kilobytes, compiled tables a few megabytes.
 const MAX_STRING: u64 = 16 << 20;
-const MAX_ARRAY: u64 = 64 << 20;
-/// Elements of all arrays kept as values; a 262,144-token vocabulary has about a million.
-const MAX_KEPT: u64 = 8 << 20;
-const MAX_KEYS: u64 = 1 << 16;
-const MAX_TENSORS: u64 = 1 << 18;
-const MAX_HEADER: u64 = 512 << 20;
+/// Bytes of a key; the specification's limit.
+const MAX_KEY: u64 = (1 << 16) - 1;
+/// Bytes of an architecture's name, which begins most keys.
+const MAX_ARCHITECTURE: usize = 64;
+/// Keys of a file; real ones have up to a few hundred.
+const MAX_KEYS: u64 = 1 << 14;
+/// Tensors of a file: more than a model of 60 layers with 256 experts that lie one by one.
+const MAX_TENSORS: u64 = 1 << 16;
+/// Bytes of a tensor's name; llama.cpp itself takes 63.
+const MAX_NAME: u64 = 1 << 10;
 const MAX_DIMENSIONS: u32 = 4;
 const DEFAULT_ALIGNMENT: u64 = 32;
+/// Bytes; pages of memory have up to 64 KiB, and tensors are padded to it one by one.
+const MAX_ALIGNMENT: u64 = 1 << 16;
+/// Special tokens whose texts are kept; there are about ten.
+const MAX_SPECIAL: usize = 32;
 
-/// Which arrays become values.
+/// The number of the type of texts, and of arrays.
+const TEXT: u32 = 8;
+const ARRAY: u32 = 9;
+
+/// How much of a header becomes values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Arrays {
-    All,
-    Short,
+pub(super) enum Depth {
+    /// No long arrays.
+    Brief,
+    /// The same, but every token of the vocabulary is looked at.
+    Checked,
+    /// All of it.
+    Whole,
 }
+
+/// Keys, and the bytes of each pair.
+type Pairs = Vec<(Box<str>, Range<u64>)>;
 
 /// Where things lie in a file, for who copies them as they are.
 #[derive(Debug)]
 pub(super) struct Layout {
     pub version: u32,
     pub alignment: u64,
-    /// Keys, and the bytes of each pair.
-    pub pairs: Vec<(String, Range<u64>)>,
+    pub pairs: Pairs,
     pub tensors: Vec<TensorLayout>,
 }
 
@@ -47,7 +74,7 @@ pub(super) struct TensorLayout {
 
 pub(super) fn read(
     reader: &mut (impl Read + Seek),
-    arrays: Arrays,
+    depth: Depth,
 ) -> Result<(Metadata, Layout), GgufError> {
     let file_size = reader.seek(SeekFrom::End(0))?;
     reader.seek(SeekFrom::Start(0))?;
@@ -55,8 +82,9 @@ pub(super) fn read(
         reader: BufReader::with_capacity(1 << 16, reader),
         position: 0,
         file_size,
-        kept: 0,
-        arrays,
+        n_kept: 0,
+        depth,
+        tokens: None,
     };
     header.read()
 }
@@ -72,12 +100,14 @@ struct Header<R> {
     reader: BufReader<R>,
     position: u64,
     file_size: u64,
-    /// Array elements turned into values so far.
-    kept: u64,
-    arrays: Arrays,
+    /// Bytes of what became values so far.
+    n_kept: u64,
+    depth: Depth,
+    /// Where the first token of a vocabulary lies that was not kept.
+    tokens: Option<u64>,
 }
 
-impl<R: Read> Header<R> {
+impl<R: Read + Seek> Header<R> {
     fn read(&mut self) -> Result<(Metadata, Layout), GgufError> {
         if self.file_size < 4 {
             return Err(GgufError::NotGguf);
@@ -91,19 +121,24 @@ impl<R: Read> Header<R> {
         if !matches!(version, 2 | 3) {
             return Err(invalid(format!("unsupported version {version}")));
         }
-        let tensor_count = self.count("tensors", MAX_TENSORS)?;
-        let key_count = self.count("keys", MAX_KEYS)?;
-        let mut values = Map::new();
-        let pairs = self.pairs(key_count, &mut values)?;
+        let n_tensors = self.count("tensors", MAX_TENSORS)?;
+        let n_keys = self.count("keys", MAX_KEYS)?;
+        let mut values = IndexMap::new();
+        let pairs = self.pairs(n_keys, &mut values)?;
         let alignment = alignment(&values)?;
-        let tensors = self.tensors(tensor_count)?;
+        let tensors = self.tensors(n_tensors)?;
         let data = self.position.div_ceil(alignment).saturating_mul(alignment);
         let (tensors, laid_out) = check_tensors(tensors, data, alignment, self.file_size)?;
-        let metadata = Metadata {
+        let mut metadata = Metadata {
             values,
             tensors,
             file_size: self.file_size,
+            special_tokens: Vec::new(),
         };
+        if metadata.architecture().len() > MAX_ARCHITECTURE {
+            return Err(invalid("the name of the architecture is too long"));
+        }
+        metadata.special_tokens = self.special_tokens(&metadata)?;
         let layout = Layout {
             version,
             alignment,
@@ -117,14 +152,24 @@ impl<R: Read> Header<R> {
     fn pairs(
         &mut self,
         count: u64,
-        values: &mut Map<String, Value>,
-    ) -> Result<Vec<(String, Range<u64>)>, GgufError> {
+        values: &mut IndexMap<Box<str>, Value>,
+    ) -> Result<Pairs, GgufError> {
         let mut pairs = Vec::new();
         for _ in 0..count {
             let start = self.position;
-            let key = self.string()?;
-            let kind = self.u32()?;
-            let value = self.value(kind)?;
+            let key = self.kept_string(MAX_KEY)?;
+            let value = match self.u32()? {
+                TEXT => Value::Text(self.kept_string(MAX_STRING)?),
+                ARRAY => self.array(&key)?,
+                code => {
+                    let kind = Scalar::of_code(code);
+                    let kind = kind.ok_or_else(|| invalid(format!("unknown value type {code}")))?;
+                    let mut bytes = [0; 8];
+                    let bytes = &mut bytes[..kind.width()];
+                    self.fill(bytes)?;
+                    kind.value(bytes)
+                }
+            };
             if values.contains_key(&key) {
                 return Err(invalid(format!("key `{}` is there twice", shown(&key))));
             }
@@ -134,58 +179,109 @@ impl<R: Read> Header<R> {
         Ok(pairs)
     }
 
-    fn value(&mut self, kind: u32) -> Result<Value, GgufError> {
-        Ok(match kind {
-            0 => Value::from(self.bytes::<1>()?[0]),
-            1 => Value::from(i8::from_le_bytes(self.bytes()?)),
-            2 => Value::from(u16::from_le_bytes(self.bytes()?)),
-            3 => Value::from(i16::from_le_bytes(self.bytes()?)),
-            4 => Value::from(self.u32()?),
-            5 => Value::from(i32::from_le_bytes(self.bytes()?)),
-            6 => float(f32::from_le_bytes(self.bytes()?)),
-            7 => Value::from(self.bytes::<1>()?[0] != 0),
-            8 => Value::from(self.string()?),
-            9 => self.array()?,
-            10 => Value::from(self.u64()?),
-            11 => Value::from(i64::from_le_bytes(self.bytes()?)),
-            12 => Value::from(f64::from_le_bytes(self.bytes()?)),
-            _ => return Err(invalid(format!("unknown value type {kind}"))),
+    fn array(&mut self, key: &str) -> Result<Value, GgufError> {
+        let code = self.u32()?;
+        let count = self.u64()?;
+        let kind = Scalar::of_code(code);
+        let width = match kind {
+            Some(kind) => kind.width() as u64,
+            // Of the length of a text.
+            None if code == TEXT => 8,
+            None => return Err(invalid(format!("array of unknown type {code}"))),
+        };
+        let n_bytes = count.saturating_mul(width);
+        if n_bytes > self.remaining() {
+            return Err(invalid(format!("array of {count} elements is too long")));
+        }
+        let is_short = usize::try_from(count).is_ok_and(|count| count <= SHORT_ARRAY);
+        let keep = is_short || self.depth == Depth::Whole;
+        match kind {
+            Some(kind) if keep && self.keep(n_bytes).is_ok() => {
+                let bytes = self.bytes_of(n_bytes)?;
+                Ok(Value::Numbers(Numbers::new(kind, bytes.into())))
+            }
+            Some(_) => {
+                self.skip(n_bytes)?;
+                Ok(Value::Omitted {
+                    n_elements: count,
+                    is_text: false,
+                })
+            }
+            None => self.texts(count, key, keep),
+        }
+    }
+
+    /// Reads texts; once they are too much to be kept, the rest is passed over.
+    fn texts(&mut self, count: u64, key: &str, mut keep: bool) -> Result<Value, GgufError> {
+        let is_vocabulary = key == TOKENS;
+        let (first, n_kept) = (self.position, self.n_kept);
+        let mut seen = Seen::default();
+        let (mut bytes, mut ends) = (Vec::new(), Vec::new());
+        for _ in 0..count {
+            let length = self.string_length(MAX_STRING)?;
+            keep = keep && self.keep(length + size_of::<u32>() as u64).is_ok();
+            if !keep {
+                (bytes, ends) = (Vec::new(), Vec::new());
+                self.n_kept = n_kept;
+            }
+            let is_checked = is_vocabulary && self.depth == Depth::Checked;
+            if !keep && !is_checked {
+                self.skip(length)?;
+                continue;
+            }
+            let text = self.bytes_of(length)?;
+            if is_checked {
+                seen.check(&text)?;
+            }
+            if keep {
+                bytes.extend(text);
+                ends.push(u32::try_from(bytes.len()).map_err(|_| invalid("too much text"))?);
+            }
+        }
+        if keep {
+            return Ok(Value::Texts(Texts::new(bytes, ends)));
+        }
+        if is_vocabulary {
+            self.tokens = Some(first);
+        }
+        Ok(Value::Omitted {
+            n_elements: count,
+            is_text: true,
         })
     }
 
-    fn array(&mut self) -> Result<Value, GgufError> {
-        let kind = self.u32()?;
-        let count = self.u64()?;
-        let size =
-            smallest_size(kind).ok_or_else(|| invalid(format!("array of unknown type {kind}")))?;
-        let bytes = count.saturating_mul(size);
-        if count > MAX_ARRAY || bytes > self.remaining() {
-            return Err(invalid(format!("array of {count} elements is too long")));
-        }
-        let short = usize::try_from(count).is_ok_and(|count| count <= SHORT_ARRAY);
-        let keep = (short || self.arrays == Arrays::All) && self.kept + count <= MAX_KEPT;
-        if keep {
-            self.kept += count;
-            let items: Result<Vec<Value>, GgufError> =
-                (0..count).map(|_| self.value(kind)).collect();
-            return Ok(Value::Array(items?));
-        }
-        if kind == 8 {
-            for _ in 0..count {
-                let length = self.string_length()?;
+    /// The texts of the tokens that keys name, out of a vocabulary that was passed over.
+    fn special_tokens(&mut self, metadata: &Metadata) -> Result<Vec<(u64, Box<str>)>, GgufError> {
+        let (Some(first), Some(n_tokens)) = (self.tokens, metadata.n_tokens()) else {
+            return Ok(Vec::new());
+        };
+        let named = metadata.values.iter().filter_map(|(key, value)| {
+            let is_token = key.starts_with("tokenizer.ggml.") && key.ends_with("_token_id");
+            value.as_u64().filter(|id| is_token && *id < n_tokens)
+        });
+        let mut ids: Vec<u64> = named.take(MAX_SPECIAL).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        self.reader.seek(SeekFrom::Start(first))?;
+        self.position = first;
+        let mut next = 0;
+        let mut found = Vec::with_capacity(ids.len());
+        for id in ids {
+            for _ in next..id {
+                let length = self.string_length(MAX_STRING)?;
                 self.skip(length)?;
             }
-        } else {
-            self.skip(bytes)?;
+            next = id + 1;
+            found.push((id, self.kept_string(MAX_STRING)?));
         }
-        Ok(Value::Null)
+        Ok(found)
     }
 
     fn tensors(&mut self, count: u64) -> Result<Vec<Described>, GgufError> {
         let mut tensors = Vec::new();
         for _ in 0..count {
             let start = self.position;
-            let name = self.string()?;
+            let name = self.string(MAX_NAME)?;
             let dimensions = self.u32()?;
             if dimensions > MAX_DIMENSIONS {
                 return Err(invalid(format!(
@@ -198,7 +294,7 @@ impl<R: Read> Header<R> {
             let description = start..self.position;
             let tensor = TensorInfo {
                 name,
-                kind: String::new(),
+                kind: "",
                 shape,
                 offset: self.u64()?,
             };
@@ -220,24 +316,36 @@ impl<R: Read> Header<R> {
         Ok(count)
     }
 
-    fn string(&mut self) -> Result<String, GgufError> {
-        let length = self.string_length()?;
-        let mut bytes =
-            vec![0; usize::try_from(length).map_err(|_| invalid("string is too long"))?];
-        self.fill(&mut bytes)?;
-        // Tokens may hold halves of characters; they are kept readable.
-        Ok(match String::from_utf8(bytes) {
+    fn kept_string(&mut self, limit: u64) -> Result<Box<str>, GgufError> {
+        let text = self.string(limit)?;
+        self.keep(text.len() as u64)?;
+        Ok(text.into())
+    }
+
+    fn string(&mut self, limit: u64) -> Result<String, GgufError> {
+        let length = self.string_length(limit)?;
+        Ok(match String::from_utf8(self.bytes_of(length)?) {
             Ok(text) => text,
             Err(error) => String::from_utf8_lossy(error.as_bytes()).into_owned(),
         })
     }
 
-    fn string_length(&mut self) -> Result<u64, GgufError> {
+    fn string_length(&mut self, limit: u64) -> Result<u64, GgufError> {
         let length = self.u64()?;
-        if length > MAX_STRING || length > self.remaining() {
+        if length > limit || length > self.remaining() {
             return Err(invalid(format!("string of {length} bytes is too long")));
         }
         Ok(length)
+    }
+
+    /// Counts what stays in memory.
+    fn keep(&mut self, n_bytes: u64) -> Result<(), GgufError> {
+        let n_kept = self.n_kept.saturating_add(n_bytes);
+        if n_kept > MAX_KEPT {
+            return Err(invalid("the header holds too much text"));
+        }
+        self.n_kept = n_kept;
+        Ok(())
     }
 
     fn u32(&mut self) -> Result<u32, GgufError> {
@@ -250,6 +358,14 @@ impl<R: Read> Header<R> {
 
     fn bytes<const N: usize>(&mut self) -> Result<[u8; N], GgufError> {
         let mut bytes = [0; N];
+        self.fill(&mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// Bytes of a length that was checked.
+    fn bytes_of(&mut self, length: u64) -> Result<Vec<u8>, GgufError> {
+        let length = usize::try_from(length).map_err(|_| invalid("string is too long"))?;
+        let mut bytes = vec![0; length];
         self.fill(&mut bytes)?;
         Ok(bytes)
     }
@@ -290,14 +406,39 @@ impl<R: Read> Header<R> {
     }
 }
 
-fn alignment(values: &Map<String, Value>) -> Result<u64, GgufError> {
+/// Tokens seen so far, as numbers that nobody outside can make equal.
+#[derive(Default)]
+struct Seen {
+    hashes: HashSet<u64>,
+    hasher: RandomState,
+}
+
+impl Seen {
+    /// llama.cpp ends its process over a token that is there twice; empty ones it renames.
+    fn check(&mut self, token: &[u8]) -> Result<(), GgufError> {
+        if token.is_empty() || self.hashes.insert(self.hasher.hash_one(token)) {
+            return Ok(());
+        }
+        let token = String::from_utf8_lossy(token);
+        Err(invalid(format!(
+            "token {:?} is in the vocabulary twice",
+            shown(&token)
+        )))
+    }
+}
+
+fn alignment(values: &IndexMap<Box<str>, Value>) -> Result<u64, GgufError> {
     let Some(value) = values.get("general.alignment") else {
         return Ok(DEFAULT_ALIGNMENT);
     };
     value
         .as_u64()
-        .filter(|alignment| alignment.is_power_of_two() && *alignment <= 1 << 20)
-        .ok_or_else(|| invalid("`general.alignment` must be a power of two"))
+        .filter(|alignment| alignment.is_power_of_two() && *alignment <= MAX_ALIGNMENT)
+        .ok_or_else(|| {
+            invalid(format!(
+                "`general.alignment` must be a power of two, at most {MAX_ALIGNMENT}"
+            ))
+        })
 }
 
 fn check_tensors(
@@ -306,64 +447,59 @@ fn check_tensors(
     alignment: u64,
     file_size: u64,
 ) -> Result<(Vec<TensorInfo>, Vec<TensorLayout>), GgufError> {
-    let mut names = HashSet::new();
-    let mut checked = Vec::with_capacity(tensors.len());
+    let mut names = HashSet::with_capacity(tensors.len());
     let mut laid_out = Vec::with_capacity(tensors.len());
-    for described in tensors {
+    let mut kinds = Vec::with_capacity(tensors.len());
+    for described in &tensors {
         let Described {
-            mut tensor,
+            tensor,
             code,
             description,
         } = described;
         let name = shown(&tensor.name);
-        let kind = kind_of(code)
+        let kind = kind_of(*code)
             .ok_or_else(|| invalid(format!("tensor `{name}` has unknown type {code}")))?;
-        let size = kind
-            .size_bytes(&tensor.shape)
-            .ok_or_else(|| invalid(format!("tensor `{name}` has a bad shape for {}", kind.name)))?;
-        if !tensor.offset.is_multiple_of(alignment) {
-            return Err(invalid(format!("tensor `{name}` is not aligned")));
-        }
-        let start = data.saturating_add(tensor.offset);
-        let end = start.saturating_add(size);
-        if end > file_size {
-            return Err(invalid(format!(
-                "tensor \"{name}\" offset+size ({end}) exceeds file size ({file_size})"
-            )));
-        }
-        if !names.insert(tensor.name.clone()) {
+        let data = place(tensor, kind, data, alignment, file_size)?;
+        if !names.insert(tensor.name.as_str()) {
             return Err(invalid(format!("tensor `{name}` is there twice")));
         }
-        tensor.kind = kind.name.to_owned();
-        checked.push(tensor);
+        kinds.push(kind.name);
         laid_out.push(TensorLayout {
-            description,
-            data: start..end,
+            description: description.clone(),
+            data,
         });
     }
-    Ok((checked, laid_out))
+    let checked = tensors.into_iter().zip(kinds);
+    let checked = checked.map(|(described, kind)| TensorInfo {
+        kind,
+        ..described.tensor
+    });
+    Ok((checked.collect(), laid_out))
 }
 
-/// Fewest bytes that an element of that type takes; `None` for unknown types and nested arrays.
-fn smallest_size(kind: u32) -> Option<u64> {
-    match kind {
-        0 | 1 | 7 => Some(1),
-        2 | 3 => Some(2),
-        4..=6 => Some(4),
-        8 | 10..=12 => Some(8),
-        _ => None,
+/// Where a tensor lies, which must be within the file.
+fn place(
+    tensor: &TensorInfo,
+    kind: &Kind,
+    data: u64,
+    alignment: u64,
+    file_size: u64,
+) -> Result<Range<u64>, GgufError> {
+    let name = shown(&tensor.name);
+    let size = kind
+        .size_bytes(&tensor.shape)
+        .ok_or_else(|| invalid(format!("tensor `{name}` has a bad shape for {}", kind.name)))?;
+    if !tensor.offset.is_multiple_of(alignment) {
+        return Err(invalid(format!("tensor `{name}` is not aligned")));
     }
-}
-
-/// The shortest decimal text of a single-precision number, as a double: 1e-6 stays 1e-6.
-fn float(value: f32) -> Value {
-    if value.fract() == 0.0 {
-        return Value::from(f64::from(value));
+    let start = data.saturating_add(tensor.offset);
+    let end = start.saturating_add(size);
+    if end > file_size {
+        return Err(invalid(format!(
+            "tensor \"{name}\" offset+size ({end}) exceeds file size ({file_size})"
+        )));
     }
-    value
-        .to_string()
-        .parse::<f64>()
-        .map_or(Value::Null, Value::from)
+    Ok(start..end)
 }
 
 fn invalid(reason: impl Into<String>) -> GgufError {

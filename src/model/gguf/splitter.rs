@@ -65,7 +65,7 @@ pub fn fill(mut file: Vec<u8>) -> Vec<u8> {
     let header = Metadata::read(&mut Cursor::new(&file)).unwrap();
     let data = file.len() - data_length(&header, &file);
     for tensor in &header.tensors {
-        let size = kind_named(&tensor.kind).and_then(|kind| kind.size_bytes(&tensor.shape));
+        let size = kind_named(tensor.kind).and_then(|kind| kind.size_bytes(&tensor.shape));
         let size = usize::try_from(size.unwrap()).unwrap();
         let start = data + usize::try_from(tensor.offset).unwrap();
         for (index, byte) in file[start..start + size].iter_mut().enumerate() {

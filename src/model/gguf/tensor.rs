@@ -5,7 +5,7 @@
 pub struct TensorInfo {
     pub name: String,
     /// `Q4_K`, `F32`, …
-    pub kind: String,
+    pub kind: &'static str,
     pub shape: Vec<u64>,
     /// Offset in the data section, bytes.
     pub offset: u64,

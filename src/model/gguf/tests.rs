@@ -3,7 +3,7 @@
 use std::io::Cursor;
 
 use proptest::prelude::*;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::builder::GgufBuilder;
 use super::*;
@@ -15,7 +15,7 @@ fn read(bytes: &[u8]) -> Result<Metadata, GgufError> {
 fn sample() -> GgufBuilder {
     GgufBuilder::model("llama")
         .value("llama.attention.layer_norm_rms_epsilon", 1e-6)
-        .value("llama.attention.head_count_kv", json!([1, 4, 2]))
+        .value("llama.attention.head_count_kv", json!([1, 4]))
         .value("tokenizer.ggml.tokens", json!(["<s>", "a", "\u{e9}"]))
         .value("tokenizer.ggml.scores", vec![0.5; 1500])
 }
@@ -32,41 +32,45 @@ fn keys_and_tensors() {
     assert_eq!(metadata.architecture(), "llama");
     assert_eq!(metadata.number(".context_length"), Some(128));
     assert_eq!(metadata.number(".attention.head_count_kv"), Some(4));
-    assert_eq!(
-        metadata.get(".attention.layer_norm_rms_epsilon"),
-        Some(&json!(1e-6))
-    );
-    assert_eq!(
-        metadata.get("tokenizer.ggml.tokens"),
-        Some(&json!(["<s>", "a", "\u{e9}"]))
-    );
+    let shown = |key| serde_json::to_string(metadata.get(key).unwrap()).unwrap();
+    assert_eq!(shown(".attention.layer_norm_rms_epsilon"), "0.000001");
+    assert_eq!(shown(".attention.head_count_kv"), "[1,4]");
+    assert_eq!(shown("tokenizer.ggml.tokens"), "[\"<s>\",\"a\",\"\u{e9}\"]");
     assert_eq!(metadata.file_type(), "Q8_0");
     assert_eq!(metadata.parameter_count(), 32 * 8 + 32);
-    let kinds: Vec<_> = metadata
-        .tensors
-        .iter()
-        .map(|tensor| tensor.kind.as_str())
-        .collect();
+    let kinds: Vec<_> = metadata.tensors.iter().map(|tensor| tensor.kind).collect();
     assert_eq!(kinds, ["Q8_0", "F32"]);
-    metadata.validate().unwrap();
 }
 
 #[test]
-fn a_brief_header_has_no_long_arrays() {
-    let bytes = sample().build();
-    let brief = Metadata::read_brief(&mut Cursor::new(&bytes)).unwrap();
-    assert_eq!(brief.get("tokenizer.ggml.scores"), Some(&Value::Null));
-    assert!(brief.get("tokenizer.ggml.tokens").unwrap().is_array());
-    assert_eq!(
-        read(&bytes)
-            .unwrap()
-            .get("tokenizer.ggml.scores")
-            .unwrap()
-            .as_array()
-            .unwrap()
-            .len(),
-        1500
-    );
+fn long_arrays_are_left_out_unless_they_are_asked_for() {
+    let tokens: Vec<String> = (0..2000).map(|n| format!("t{n}")).collect();
+    let bytes = sample()
+        .value("tokenizer.ggml.tokens", tokens)
+        .value("tokenizer.ggml.bos_token_id", 1999)
+        .value("tokenizer.ggml.eos_token_id", 3)
+        .value("tokenizer.ggml.unknown_token_id", 2000)
+        .build();
+    let metadata = read(&bytes).unwrap();
+    let left_out = metadata.get("tokenizer.ggml.scores").unwrap();
+    assert_eq!(serde_json::to_string(left_out).unwrap(), "null");
+    assert_eq!(left_out.n_elements(), Some(1500));
+    assert!(metadata.weight() < 4000, "{}", metadata.weight());
+    let whole = Metadata::read_whole(&mut Cursor::new(&bytes)).unwrap();
+    let Some(Value::Numbers(scores)) = whole.get("tokenizer.ggml.scores") else {
+        panic!("{:?}", whole.get("tokenizer.ggml.scores"));
+    };
+    assert_eq!(scores.iter().nth(1499), Some(Value::Single(0.5)));
+    for metadata in [metadata, whole] {
+        let token = |name: &str| {
+            let token = metadata.special_token(&format!("tokenizer.ggml.{name}_token_id"));
+            token.map(std::borrow::Cow::into_owned)
+        };
+        assert_eq!(metadata.n_tokens(), Some(2000));
+        assert_eq!(token("bos").as_deref(), Some("t1999"));
+        assert_eq!(token("eos").as_deref(), Some("t3"));
+        assert_eq!((token("unknown"), token("padding")), (None, None));
+    }
 }
 
 #[test]
@@ -112,10 +116,12 @@ fn bad_layouts() {
         &sample().value("general.alignment", 0).build(),
         "power of two",
     );
-    check_refused(
-        &sample().value("general.alignment", 24).build(),
-        "power of two",
-    );
+    for alignment in [24, 1 << 20] {
+        check_refused(
+            &sample().value("general.alignment", alignment).build(),
+            "power of two",
+        );
+    }
     check_refused(
         &sample().tensor("output_norm.weight", "F32", &[1]).build(),
         "twice",
@@ -123,18 +129,126 @@ fn bad_layouts() {
 }
 
 #[test]
-fn values_that_no_loader_takes() {
-    for (key, value) in [
-        ("llama.block_count", json!(0)),
-        ("llama.block_count", json!(100_000)),
-        ("llama.nextn_predict_layers", json!(3)),
-        ("llama.expert_used_count", json!(2)),
-        ("llama.rope.scaling.type", json!("")),
-        ("tokenizer.ggml.tokens", json!(["a", "a"])),
+fn numbers_that_no_model_has() {
+    let huge = u64::from(u32::MAX);
+    for (key, value, text) in [
+        ("block_count", json!(0), "`llama.block_count` is 0"),
+        ("block_count", json!(513), "is 513"),
+        ("block_count", json!(i32::MAX), "is 2147483647"),
+        ("block_count", json!(u64::MAX), "is 18446744073709551615"),
+        ("block_count", json!(-1), "is negative"),
+        ("block_count", json!("2"), "is no whole number"),
+        ("block_count", json!(2.0), "is no whole number"),
+        ("block_count", json!([2, 2]), "is no whole number"),
+        ("context_length", json!(huge), "is 4294967295"),
+        ("embedding_length", json!(huge), "is 4294967295"),
+        ("attention.head_count", json!(huge), "is 4294967295"),
+        ("attention.head_count_kv", json!(huge), "is 4294967295"),
+        (
+            "attention.head_count_kv",
+            json!([1]),
+            "has 1 numbers for 2 layers",
+        ),
+        (
+            "attention.head_count_kv",
+            json!([1, 1, 1]),
+            "has 3 numbers for 2",
+        ),
+        ("attention.head_count_kv", json!([-4, -1]), "is negative"),
+        ("attention.head_count_kv", json!([1, huge]), "is 4294967295"),
+        ("attention.key_length", json!(huge), "is 4294967295"),
+        ("attention.sliding_window", json!(huge), "is 4294967295"),
+        (
+            "nextn_predict_layers",
+            json!(3),
+            "exceeds the number of blocks",
+        ),
+        ("expert_used_count", json!(2), "2 of 0 experts"),
+        ("expert_count", json!(2048), "is 2048"),
+        ("expert_group_count", json!(1), "1 groups of 0 experts"),
+        ("rope.scaling.type", json!(""), "is none of none, linear"),
     ] {
-        let metadata = read(&sample().value(key, value).build()).unwrap();
-        assert!(metadata.validate().is_err(), "{key}");
+        let file = sample().value(&format!("llama.{key}"), value.clone());
+        let error = Hyperparameters::read(&read(&file.build()).unwrap());
+        let error = error.unwrap_err().to_string();
+        assert!(error.contains(text), "{key} {value}: {error}");
     }
+}
+
+#[test]
+fn numbers_of_a_model() {
+    let read = |file: GgufBuilder| Hyperparameters::read(&read(&file.build()).unwrap()).unwrap();
+    let model = read(sample());
+    assert_eq!(model.n_head_kv, [1, 4]);
+    assert_eq!((model.head_dim_k, model.head_dim_v), (16, 16));
+    assert_eq!(
+        (model.n_embd, model.n_vocab, model.n_ctx_train),
+        (32, 3, 128)
+    );
+    let one = read(sample().value("llama.attention.head_count_kv", 1));
+    assert_eq!(one.n_head_kv, [1, 1]);
+    // As many as there are heads, where nothing else is said.
+    assert_eq!(read(GgufBuilder::model("llama")).n_head_kv, [2, 2]);
+    assert_eq!(read(GgufBuilder::new("x")), Hyperparameters::default());
+}
+
+#[test]
+fn numbers_that_no_projector_has() {
+    let projector = GgufBuilder::new("clip").value("clip.vision.image_size", 896);
+    let check = |file: &GgufBuilder| check_projector(&read(&file.build()).unwrap());
+    check(&projector).unwrap();
+    for (key, value) in [
+        ("patch_size", 0),
+        ("image_size", 1 << 30),
+        ("block_count", 1000),
+    ] {
+        let file = projector
+            .clone()
+            .value(&format!("clip.vision.{key}"), value);
+        let error = check(&file).unwrap_err().to_string();
+        assert!(error.contains(key), "{error}");
+    }
+}
+
+#[test]
+fn a_token_that_is_there_twice_is_found_in_a_vocabulary_of_any_length() {
+    let check = |tokens: Vec<&str>| {
+        let file = sample().value("tokenizer.ggml.tokens", tokens).build();
+        Metadata::read_checked(&mut Cursor::new(file)).map(drop)
+    };
+    // llama.cpp gives empty ones names.
+    check(vec!["a", "", "", "b"]).unwrap();
+    for count in [2, 3000] {
+        let error = check(vec!["a"; count]).unwrap_err().to_string();
+        assert!(
+            error.contains("token \"a\" is in the vocabulary twice"),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn what_a_header_holds_is_bounded() {
+    let many = |n_keys: u64| {
+        let mut file = b"GGUF\x03\0\0\0".to_vec();
+        file.extend(0u64.to_le_bytes());
+        file.extend(n_keys.to_le_bytes());
+        file
+    };
+    let mut texts = many(3);
+    for key in *b"abc" {
+        texts.extend(1u64.to_le_bytes());
+        texts.push(key);
+        texts.extend(8u32.to_le_bytes());
+        texts.extend((12u64 << 20).to_le_bytes());
+        texts.resize(texts.len() + (12 << 20), b'x');
+    }
+    check_refused(&texts, "too much text");
+    let long = "a".repeat(1000);
+    check_refused(&GgufBuilder::new(&long).build(), "too long");
+    check_refused(&sample().value(&"k".repeat(1 << 16), 1).build(), "too long");
+    let tensor = sample().tensor(&"t".repeat(2000), "F32", &[1]);
+    check_refused(&tensor.build(), "too long");
 }
 
 #[test]
@@ -175,8 +289,11 @@ proptest! {
         if truncate {
             bytes.truncate(cut.index(bytes.len()));
         }
-        for metadata in [read(&bytes), Metadata::read_brief(&mut Cursor::new(&bytes))].into_iter().flatten() {
-            let _ = (metadata.validate(), metadata.kind(), metadata.file_type(), compat::refusal(&metadata));
+        let depths = [Metadata::read, Metadata::read_checked, Metadata::read_whole];
+        for metadata in depths.into_iter().filter_map(|read| read(&mut Cursor::new(&bytes)).ok()) {
+            let _ = (Hyperparameters::read(&metadata), check_projector(&metadata));
+            let _ = (metadata.kind(), metadata.file_type(), compat::refusal(&metadata));
+            serde_json::to_string(metadata.values.values().next().unwrap_or(&Value::Bool(true))).unwrap();
         }
     }
 }

@@ -179,7 +179,8 @@ impl State {
     fn free(&self, snapshot: &Snapshot) -> Snapshot {
         let mut free = snapshot.clone();
         let plans = || self.entries.iter().filter_map(|entry| entry.plan.as_ref());
-        let held: u64 = plans().map(|plan| plan.system_bytes).sum();
+        let held = plans().map(|plan| plan.system_bytes);
+        let held = held.fold(0, u64::saturating_add);
         let unheld = free
             .system_total_bytes
             .saturating_sub(self.foreign_system_bytes)
@@ -202,7 +203,7 @@ impl State {
             .filter_map(|entry| entry.plan.as_ref())
             .filter(|plan| plan.gpu_index() == Some(gpu))
             .map(|plan| plan.gpu_bytes)
-            .sum()
+            .fold(0, u64::saturating_add)
     }
 
     /// Learns from a fresh look at the GPUs what other programs hold there. While a runner comes

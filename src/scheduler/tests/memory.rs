@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::protocol::KvCacheType::{self, F16, Q8_0};
+use crate::protocol::MAX_CELLS;
 use crate::scheduler::placement::{LoadPlan, Request, plan};
 use crate::scheduler::pool::Pool;
 
@@ -24,8 +25,7 @@ fn published(name: &str) -> Published {
     spec.dims = ModelDims {
         architecture: architecture.to_owned(),
         file_bytes: mib.0 * MIB,
-        n_layer,
-        n_head_kv: vec![8],
+        n_head_kv: vec![8; n_layer],
         head_dim_k: head_dim,
         head_dim_v: head_dim,
         n_embd: 3840,
@@ -142,8 +142,7 @@ fn placed(spec: &ModelSpec, machine: &Snapshot) -> LoadPlan {
 fn tiny() -> ModelSpec {
     let mut spec = spec("smollm2", 0);
     spec.dims.file_bytes = 145 * MIB;
-    spec.dims.n_layer = 30;
-    spec.dims.n_head_kv = vec![3];
+    spec.dims.n_head_kv = vec![3; 30];
     spec.dims.n_embd = 576;
     spec.dims.n_vocab = 49_152;
     spec
@@ -279,12 +278,24 @@ fn an_integrated_gpu_has_no_memory_of_its_own() {
 }
 
 #[test]
+fn rows_of_a_batch_have_bounds_and_more_of_them_take_more_memory() {
+    let batch = |asked| {
+        let spec = with(tiny(), |options| options.num_batch = Some(asked));
+        placed(&spec, &cpu_machine())
+    };
+    let usual = placed(&tiny(), &cpu_machine());
+    assert_eq!(batch(0).n_batch, 32);
+    let most = batch(u32::MAX);
+    assert!((2048..=8192).contains(&most.n_batch), "{most:?}");
+    assert!(most.system_bytes > usual.system_bytes, "{most:?}");
+}
+
+#[test]
 fn dimensions_from_a_hostile_file_do_not_overflow() {
     let mut spec = spec("bad", 0);
     spec.dims = ModelDims {
         file_bytes: u64::MAX,
-        n_layer: 512,
-        n_head_kv: vec![u32::MAX],
+        n_head_kv: vec![u32::MAX; 512],
         head_dim_k: u32::MAX,
         head_dim_v: u32::MAX,
         n_embd: u32::MAX,
@@ -295,7 +306,14 @@ fn dimensions_from_a_hostile_file_do_not_overflow() {
     };
     for machine in [cpu_machine(), gpu_machine(&[16_376])] {
         assert_eq!(planned(&spec, &machine, |r| r.must = false), None);
-        assert!(placed(&spec, &machine).n_ctx_pool > 0);
+        let plan = placed(&spec, &machine);
+        assert!((1..=MAX_CELLS).contains(&plan.n_ctx_pool), "{plan:?}");
+    }
+    // Small cells are not without number either.
+    spec.dims.n_head_kv = vec![0; 512];
+    for machine in [cpu_machine(), gpu_machine(&[16_376])] {
+        let asking = with(spec.clone(), |options| options.num_ctx = Some(u32::MAX));
+        assert!(placed(&asking, &machine).n_ctx_pool <= MAX_CELLS);
     }
 }
 

@@ -27,8 +27,7 @@ fn spec(name: &str, gib: u64) -> ModelSpec {
         dims: ModelDims {
             architecture: "llama".to_owned(),
             file_bytes: gib * GIB,
-            n_layer: 16,
-            n_head_kv: vec![4],
+            n_head_kv: vec![4; 16],
             head_dim_k: 64,
             head_dim_v: 64,
             n_embd: 1024,

@@ -20,13 +20,12 @@ struct Model {
 fn model(
     file: &'static str,
     architecture: &str,
-    (n_layer, head_dim, window): (u32, u32, u32),
+    (n_layer, head_dim, window): (usize, u32, u32),
     compute: u64,
 ) -> Model {
     let dims = ModelDims {
         architecture: architecture.to_owned(),
-        n_layer,
-        n_head_kv: vec![8],
+        n_head_kv: vec![8; n_layer],
         head_dim_k: head_dim,
         head_dim_v: head_dim,
         sliding_window: window,

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 
 use super::{invalid_name, wanted};
 use crate::api::ollama::{ListResponse, ProcessResponse, ShowRequest, ShowResponse};
-use crate::dialect::ollama::{self, Files};
+use crate::dialect::ollama::{self, Files, KeyValues};
 use crate::model::ModelName;
 use crate::model::gguf::{GgufError, Metadata};
 use crate::model::name::Source;
@@ -29,24 +29,29 @@ const COPILOT: &str = "GitHubCopilotChat/";
 pub(super) async fn tags(State(app): State<App>) -> Result<Response, OllamaError> {
     let store = app.store.clone();
     let wants_template = app.config.go_template;
-    let models = app.block(move || list(&store, wants_template)).await??;
+    let turn = app.store.turn().await;
+    let models = app.block(move || {
+        let _turn = turn;
+        list(&store, wants_template)
+    });
+    let models = models.await??;
     Ok(json(&models))
 }
 
 fn list(store: &Store, wants_template: Option<bool>) -> Result<ListResponse, StoreError> {
     let models = store.list()?;
     let models = models.iter().map(|model| {
-        let weights = header(model.weights.as_deref(), |path| store.gguf_brief(path));
+        let weights = header(model.weights.as_deref(), |path| store.gguf(path));
         let projector = model.projectors.first().map(std::path::PathBuf::as_path);
-        let projector = header(projector, |path| store.gguf_brief(path));
+        let projector = header(projector, |path| store.gguf(path));
         let text = model
             .template
             .as_deref()
-            .and_then(|path| fs_err::read_to_string(path).ok());
+            .and_then(|path| store.template(path).ok());
         let template = text.and_then(|text| GoTemplate::parse(&text).ok());
         let files = Files {
-            weights: weights.as_deref(),
-            projector: projector.as_deref(),
+            weights: weights.as_ref(),
+            projector: projector.as_ref(),
             has_projector: !model.projectors.is_empty(),
             template: template.as_ref(),
             wants_template,
@@ -116,16 +121,17 @@ pub(super) async fn show(
     let name = ModelName::parse(&rest).map_err(|_| invalid_name())?;
     let store = app.store.clone();
     let wants_template = app.config.go_template;
-    let read = move || details(&store, &name, source, &request, wants_template);
+    let turn = app.store.turn().await;
+    let read = move || {
+        let _turn = turn;
+        details(&store, &name, source, &request, wants_template)
+    };
     let mut answer = app.block(read).await??;
     let agent = headers
         .get(header::USER_AGENT)
         .and_then(|agent| agent.to_str().ok());
     if agent.is_some_and(|agent| agent.starts_with(COPILOT)) {
-        let name = requested.into();
-        answer
-            .model_info
-            .insert("general.basename".to_owned(), name);
+        answer.model_info.set_basename(requested);
     }
     Ok(json_aside(&app, answer).await?)
 }
@@ -136,7 +142,7 @@ fn details(
     source: Source,
     request: &ShowRequest,
     wants_template: Option<bool>,
-) -> Result<ShowResponse, ApiError> {
+) -> Result<ShowResponse<KeyValues>, ApiError> {
     let missing = || ApiError::not_found(format!("model '{}' not found", name.short()));
     let model = store.model(name).map_err(|error| match error {
         StoreError::NotFound(_) => missing(),
@@ -145,16 +151,20 @@ fn details(
     if source == Source::Local && !model.config.remote_host.is_empty() {
         return Err(missing());
     }
-    let weights = header(model.weights.as_deref(), |path| store.gguf(path));
+    let read = |path: &Path| match request.verbose {
+        true => store.gguf_whole(path).map(Arc::new),
+        false => store.gguf(path),
+    };
+    let weights = header(model.weights.as_deref(), read);
     let projector = model.projectors.first().map(std::path::PathBuf::as_path);
-    let projector = header(projector, |path| store.gguf(path));
+    let projector = header(projector, read);
     let template = model
         .template
         .as_deref()
         .and_then(|text| GoTemplate::parse(text).ok());
     let files = Files {
-        weights: weights.as_deref(),
-        projector: projector.as_deref(),
+        weights: weights.as_ref(),
+        projector: projector.as_ref(),
         has_projector: !model.projectors.is_empty(),
         template: template.as_ref(),
         wants_template,

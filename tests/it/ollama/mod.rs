@@ -12,6 +12,7 @@ mod context;
 mod crowd;
 mod draft;
 mod faults;
+mod headers;
 mod images;
 mod killed;
 mod language;

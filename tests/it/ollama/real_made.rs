@@ -92,8 +92,8 @@ async fn tensors_get_the_types_that_are_asked_for() {
         code,
     });
     let file = quantized(path, 15, wanted.into()).await;
-    let header = Metadata::read_brief(&mut Cursor::new(file)).unwrap();
-    let kind = |name: &str| header.tensor(name).unwrap().kind.clone();
+    let header = Metadata::read(&mut Cursor::new(file)).unwrap();
+    let kind = |name: &str| header.tensor(name).unwrap().kind;
     assert_eq!(kind("token_embd.weight"), "F16");
     assert_eq!(kind("blk.1.attn_q.weight"), "Q8_0");
     // Not those whose names only look alike.

@@ -145,6 +145,14 @@ impl TestServer {
         self.child.id()
     }
 
+    /// The most memory that it has held so far, in bytes.
+    pub(crate) fn peak_bytes(&self) -> u64 {
+        let status = fs_err::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kib = peak.and_then(|peak| peak.trim().strip_suffix(" kB"));
+        1024 * kib.unwrap().parse::<u64>().unwrap()
+    }
+
     /// The folder of everything that belongs to this daemon.
     pub(crate) fn root(&self) -> &Path {
         self.root.path()
