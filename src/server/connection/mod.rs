@@ -17,6 +17,7 @@ use std::convert::Infallible;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 
 use axum::Router;
@@ -63,6 +64,8 @@ pub(super) struct Connections {
     limits: Arc<Limits>,
     table: Arc<Table>,
     builder: Builder<TokioExecutor>,
+    /// Connections that found no place, since the start.
+    n_refused: AtomicU64,
     /// Cancelled: those that have no request end, the others after theirs.
     closing: CancellationToken,
     /// Cancelled: all end at once.
@@ -85,6 +88,7 @@ impl Connections {
             table: Table::new(Arc::clone(&limits)),
             limits,
             builder,
+            n_refused: AtomicU64::new(0),
             closing,
             cut: CancellationToken::new(),
         }
@@ -105,9 +109,13 @@ impl Connections {
                 place,
             });
         }
-        tracing::warn!(peer = %peer.0, "too many connections, a client is sent away");
-        // It may have asked nothing yet, and need not hear.
-        let _ = stream.try_write(FULL);
+        let n_refused = self.n_refused.fetch_add(1, Ordering::Relaxed) + 1;
+        // A flood of connections is none of lines.
+        if n_refused.is_power_of_two() {
+            tracing::warn!(peer = %peer.0, n_refused, "too many connections, a client is sent away");
+        }
+        // A new socket has room for it; who has left already need not hear.
+        let _ = rustix::io::write(&stream, FULL);
         None
     }
 }

@@ -19,7 +19,7 @@ use crate::store::{BlobWriter, StoreError};
 
 /// Bytes that are gathered before they are written: many enough for a disk to be quick, few enough
 /// for many uploads at once.
-const WRITE_BYTES: usize = 128 * 1024;
+const WRITE_BYTES: usize = 64 * 1024;
 
 pub(super) async fn exists(
     State(app): State<App>,

@@ -198,8 +198,12 @@ async fn a_full_house_says_so_and_stops_in_time() {
         refused.ends_with("\r\n\r\n{\"error\":\"too many connections\"}"),
         "{refused}"
     );
-    crowd.pop();
-    is_served(&server).await;
+    // Who is in is served.
+    crowd[0].send(b"{        ").await;
+    crowd[0].read_until("unexpected EOF").await;
+    let version = b"GET /api/version HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    crowd[0].send(version).await;
+    crowd[0].read_until("\"version\"").await;
     server.signal(rustix::process::Signal::TERM);
     assert_eq!(server.exit_code().await, Some(0), "{}", server.log.text());
 }
