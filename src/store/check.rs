@@ -104,7 +104,9 @@ impl Store {
         let references = self.references()?;
         let in_use = |digest: &str| {
             let digest = digest.parse::<Digest>();
-            references.incomplete || digest.is_ok_and(|digest| references.digests.contains(&digest))
+            references.unreadable
+                || !references.broken.is_empty()
+                || digest.is_ok_and(|digest| references.digests.contains(&digest))
         };
         let mut gone = Vec::new();
         for problem in &checkup.problems {

@@ -32,8 +32,10 @@ pub(super) struct Stored {
 #[derive(Debug, Default)]
 pub(super) struct References {
     pub digests: HashSet<Digest>,
-    /// Some manifest could not be read: nothing may be deleted.
-    pub incomplete: bool,
+    /// Models whose manifest is broken. What its text still names counts as mentioned.
+    pub broken: Vec<String>,
+    /// Some manifest could not be read at all: nothing may be deleted.
+    pub unreadable: bool,
 }
 
 impl Store {
@@ -91,7 +93,13 @@ impl Store {
         if source == destination {
             return Ok(());
         }
-        self.put(&destination, &bytes)
+        let replaced =
+            read_at_most(&self.manifest_path(&destination), MAX_BYTES).unwrap_or_default();
+        self.put(&destination, &bytes)?;
+        if self.keeps_unused() {
+            return Ok(());
+        }
+        self.remove_unused(&mentioned(&replaced))
     }
 
     /// Removes a model and the blobs that only it used.
@@ -107,10 +115,7 @@ impl Store {
         self.remove_empty_folders();
         // The manifest is gone for good before any blob goes.
         sync_folder(&self.manifests_dir())?;
-        if let Ok(manifest) = parse(&path, &bytes) {
-            self.remove_unused(&digests_of(&manifest))?;
-        }
-        Ok(())
+        self.remove_unused(&mentioned(&bytes))
     }
 
     /// Writes a manifest (compact JSON and a newline), beside and renamed.
@@ -167,16 +172,12 @@ impl Store {
                 return Err(StoreError::BlobNotFound(*digest));
             }
         }
-        let path = self.manifest_path(&name);
-        let old = read_at_most(&path, MAX_BYTES)
-            .ok()
-            .and_then(|bytes| parse(&path, &bytes).ok());
+        let old = read_at_most(&self.manifest_path(&name), MAX_BYTES).unwrap_or_default();
         self.put(&name, bytes)?;
         drop(pins);
-        let mut left = old.map(|old| digests_of(&old)).unwrap_or_default();
+        let mut left = mentioned(&old);
         left.retain(|digest| !new.contains(digest));
-        let keep = &self.inner.keep_unused;
-        if left.is_empty() || keep.load(std::sync::atomic::Ordering::Relaxed) {
+        if left.is_empty() || self.keeps_unused() {
             return Ok(Leftover::None);
         }
         Ok(match self.remove_unused(&left) {
@@ -209,18 +210,29 @@ impl Store {
     pub(super) fn references(&self) -> Result<References, StoreError> {
         let mut references = References::default();
         for name in self.names()? {
-            let manifest = self.stored(&name).map(|stored| stored.manifest);
-            match manifest
-                .and_then(|manifest| strict_digests_of(&self.manifest_path(&name), &manifest))
-            {
-                Ok(digests) => references.digests.extend(digests),
+            let path = self.manifest_path(&name);
+            let bytes = match read_bytes(&path, &name) {
+                Ok(bytes) => bytes,
+                // Another process has just deleted it.
+                Err(StoreError::NotFound(_)) => continue,
                 Err(error) => {
-                    tracing::warn!(model = %name.short(), %error, "bad manifest, no blob is deleted");
-                    references.incomplete = true;
+                    tracing::warn!(model = %name.short(), %error, "unreadable manifest, no blob is deleted");
+                    references.unreadable = true;
+                    continue;
                 }
+            };
+            references.digests.extend(mentioned(&bytes));
+            if let Err(error) = parse(&path, &bytes).and_then(|it| check_digests(&path, &it)) {
+                tracing::warn!(model = %name.short(), %error, "broken manifest: pull the model again or remove it");
+                references.broken.push(name.short());
             }
         }
         Ok(references)
+    }
+
+    fn keeps_unused(&self) -> bool {
+        let keep = &self.inner.keep_unused;
+        keep.load(std::sync::atomic::Ordering::Relaxed)
     }
 
     /// Writes the bytes; the caller holds the lock.
@@ -248,8 +260,11 @@ impl Store {
 
     /// Deletes those of the blobs that nothing mentions; the caller holds the lock.
     fn remove_unused(&self, candidates: &[Digest]) -> Result<(), StoreError> {
+        if candidates.is_empty() {
+            return Ok(());
+        }
         let references = self.references()?;
-        if references.incomplete {
+        if references.unreadable {
             return Ok(());
         }
         for digest in candidates {
@@ -317,11 +332,28 @@ fn digests_of(manifest: &Manifest) -> Vec<Digest> {
         .collect()
 }
 
-fn strict_digests_of(path: &Path, manifest: &Manifest) -> Result<Vec<Digest>, StoreError> {
-    let digests: Result<Vec<Digest>, _> =
-        manifest.blobs().map(|layer| layer.digest.parse()).collect();
-    digests.map_err(|_| StoreError::Corrupt {
-        path: path.to_owned(),
-        reason: "bad manifest: a layer's digest is none".to_owned(),
-    })
+fn check_digests(path: &Path, manifest: &Manifest) -> Result<(), StoreError> {
+    match manifest
+        .blobs()
+        .find(|layer| layer.digest.parse::<Digest>().is_err())
+    {
+        None => Ok(()),
+        Some(layer) => Err(StoreError::Corrupt {
+            path: path.to_owned(),
+            reason: format!("bad manifest: a layer has the digest {:?}", layer.digest),
+        }),
+    }
+}
+
+/// The digests in a manifest, or in what is left of a torn one.
+fn mentioned(bytes: &[u8]) -> Vec<Digest> {
+    if let Ok(manifest) = parse(Path::new(""), bytes) {
+        return digests_of(&manifest);
+    }
+    let text = String::from_utf8_lossy(bytes);
+    let digests = text.match_indices("sha256").filter_map(|(at, _)| {
+        let digest = text.get(at..at + "sha256:".len() + 64)?;
+        digest.parse().ok()
+    });
+    digests.collect()
 }

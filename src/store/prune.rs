@@ -25,8 +25,11 @@ impl Store {
     pub fn prune(&self, now: Timestamp) -> Result<usize, StoreError> {
         let _guard = self.lock()?;
         let references = self.references()?;
-        if references.incomplete {
+        // A manifest that was cut off while it was written names only a part of what was pulled for
+        // it; the model's next pull goes on with the rest.
+        if references.unreadable || !references.broken.is_empty() {
             tracing::warn!(
+                models = ?references.broken,
                 "corrupt manifests detected, skipping prune operation; re-pull or delete them to clear"
             );
             return Ok(0);

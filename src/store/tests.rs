@@ -194,18 +194,35 @@ fn pruning_spares_what_is_mentioned_or_young() {
 }
 
 #[test]
-fn an_unreadable_manifest_stops_all_deletion_of_blobs() {
+fn a_broken_manifest_keeps_what_it_names_and_nothing_else() {
     let bench = Bench::new();
     bench.put("a", "of a");
+    bench.put("b", "of both");
     bench.write_layer("", b"unused").unwrap();
     fs_err::create_dir_all(bench.path("manifests/h/n/m")).unwrap();
-    fs_err::write(bench.path("manifests/h/n/m/t"), "{").unwrap();
+    let torn = format!("{{\"layers\":[{{\"digest\":\"{}\",", Digest::of(b"of both"));
+    fs_err::write(bench.path("manifests/h/n/m/t"), torn).unwrap();
+    // Who knows what the rest of it named: only what a deleted model used goes.
     assert_eq!(bench.prune(in_two_hours()).unwrap(), 0);
     bench.delete(&name("a")).unwrap();
-    assert!(bench.has_text("of a") && bench.has_text("unused"));
-    // It can be deleted, and then everything works again.
+    bench.delete(&name("b")).unwrap();
+    assert!(!bench.has_text("of a"));
+    assert!(bench.has_text("of both") && bench.has_text("unused"));
+    // It can be deleted, with what only it named, and then everything works again.
     bench.delete(&name("h/n/m:t")).unwrap();
-    assert_eq!(bench.prune(in_two_hours()).unwrap(), 2);
+    assert!(!bench.has_text("of both"));
+    assert_eq!(bench.prune(in_two_hours()).unwrap(), 1);
+}
+
+#[test]
+fn copying_over_a_model_frees_what_it_had() {
+    let bench = Bench::new();
+    bench.put("a", "of a");
+    bench.put("b", "of b");
+    bench.copy(&name("a"), &name("b")).unwrap();
+    assert!(bench.has_text("of a") && !bench.has_text("of b"));
+    bench.delete(&name("a")).unwrap();
+    assert!(bench.has_text("of a"), "the copy has it");
 }
 
 #[test]

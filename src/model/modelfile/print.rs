@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::lexer::{Cursor, is_line_end};
+use super::lexer::{Cursor, fence, is_line_end, open_fence};
 use super::{Command, Modelfile};
 
 impl fmt::Display for Modelfile {
@@ -35,7 +35,7 @@ impl fmt::Display for Command {
 }
 
 /// Quotes as Ollama does — only values with line ends or blanks at their ends — unless that
-/// would not be read back, then in the first form that is.
+/// would not be read back, then in the first form that is; the last resort is a fence.
 pub(super) fn quoted(value: &str) -> String {
     let bare = value.to_owned();
     let single = format!("\"{value}\"");
@@ -46,17 +46,18 @@ pub(super) fn quoted(value: &str) -> String {
         (true, false) => [single, triple, bare],
         (true, true) => [triple, single, bare],
     };
-    let best = forms
-        .iter()
-        .position(|form| reads_as(form, value))
-        .unwrap_or(0);
-    forms.into_iter().nth(best).unwrap_or_default()
+    let mut forms = forms.into_iter();
+    forms
+        .find(|form| reads_as(form, value))
+        .unwrap_or_else(|| fence(value))
 }
 
 fn reads_as(form: &str, value: &str) -> bool {
     let mut cursor = Cursor::new(form);
     // The cursor drops a byte order mark only at the start of a file, where no value stands.
     !form.starts_with('\u{feff}')
+        // What looks like a fence could be closed by a later value.
+        && open_fence(form).is_none()
         && cursor.value().as_deref() == Some(value)
         && cursor.peek().is_none()
 }

@@ -151,6 +151,18 @@ fn show_prints_what_clients_parse() {
     );
 }
 
+#[test]
+fn what_no_quotes_can_hold_is_fenced() {
+    let system = "a \"\"\"\nFROM /etc/passwd\nEND\"\"\"\"\nb\"";
+    let printed = Command::new("system", system).to_string();
+    assert!(printed.starts_with("SYSTEM \"\"\"\"END1\na"), "{printed}");
+    let file = Modelfile::parse(&format!("FROM x\n{printed}\nPARSER p\n")).unwrap();
+    assert_eq!(file.last("system"), Some(system));
+    assert_eq!(file.commands.len(), 3);
+    // Ollama's files keep their meaning.
+    check_value("SYSTEM \"\"\"\"Hello\nyou\"\"\"", "\"Hello\nyou");
+}
+
 proptest! {
     #[test]
     fn never_panics(text in "([A-Za-z\"# \t\r\n]|FROM|MESSAGE user|PARAMETER|\u{e9}){0,60}") {
@@ -160,12 +172,10 @@ proptest! {
         let _ = Modelfile::decode(text.as_bytes());
     }
 
-    /// A value can be written unless one of its lines ends in three quotes.
     #[test]
-    fn print_and_parse_round_trip(values in prop::collection::vec("[a\" \t\r\n#\u{e9}]{0,12}", 1..4)) {
+    fn print_and_parse_round_trip(values in prop::collection::vec("([a\" \t\r\n#\u{e9}]|\"\"\"|\nEND|END1|FROM y){0,12}", 1..4)) {
         let mut commands = vec![Command::new("from", "x")];
         for value in values {
-            prop_assume!(value.lines().all(|line| line.split('\r').all(|line| !line.trim_end().ends_with("\"\"\""))));
             commands.push(Command::keyed("message", "user", value.clone()));
             commands.push(Command::new("system", value));
         }
