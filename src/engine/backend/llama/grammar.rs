@@ -104,14 +104,20 @@ fn schema(constraint: &Constraint) -> Result<Value, BackendError> {
     if !schema.is_object() {
         return Err(unusable("not an object"));
     }
+    schema = super::schema::prepare(schema).map_err(|error| unusable(&error))?;
+    set_options(&mut schema);
+    Ok(schema)
+}
+
+/// Tells llguidance how to read a schema.
+pub(super) fn set_options(schema: &mut Value) {
     let options = JsonCompileOptions {
         whitespace_pattern: Some(WHITESPACE.to_owned()),
         // Keywords that cannot be enforced are passed over, as llama.cpp's own converter does.
         lenient: true,
         ..JsonCompileOptions::default()
     };
-    options.apply_to(&mut schema);
-    Ok(schema)
+    options.apply_to(schema);
 }
 
 fn unusable(error: &str) -> BackendError {

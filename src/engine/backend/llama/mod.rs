@@ -25,6 +25,7 @@ mod projector;
 mod quantize;
 mod recall;
 mod sampling;
+mod schema;
 #[cfg(test)]
 mod tests;
 mod vocabulary;
