@@ -97,9 +97,22 @@ class Daemon:
 
     def runner(self):
         """The process id of the runner."""
+        return next(iter(self.runners()), None)
+
+    def runners(self):
+        """The process ids of all runners; the daemon has other children, too."""
         children = pathlib.Path(f"/proc/{self.process.pid}/task").glob("*/children")
         pids = [int(pid) for file in children for pid in file.read_text().split()]
-        return pids[0] if pids else None
+        return [pid for pid in pids if role(pid) == "runner"]
+
+
+def role(pid):
+    """The first argument of a process; nothing once it has ended."""
+    try:
+        words = pathlib.Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return ""
+    return words[1].decode() if len(words) > 1 else ""
 
 
 def rss_kib(pid, field="VmRSS"):
