@@ -1,7 +1,10 @@
 //! Raw bytes of an image (or sound) that travel as base64 in JSON.
 
+use std::borrow::Cow;
+
 use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use base64::alphabet;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD};
 use bytes::Bytes;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
@@ -9,13 +12,25 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Image(pub Bytes);
 
+/// Padded standard base64; as in Go, it does not matter what the last bits are that nothing needs.
+const LENIENT: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true),
+);
+
 impl Image {
-    /// Decodes padded standard base64.
+    /// Decodes padded standard base64; line breaks in it are passed over, as in Go.
     ///
     /// # Errors
     /// Returns Ollama's text with the offset of the first bad byte.
     pub fn from_base64(text: &str) -> Result<Self, String> {
-        let decoded = STANDARD.decode(text);
+        let is_break = |c: char| matches!(c, '\n' | '\r');
+        let text = if text.contains(is_break) {
+            Cow::Owned(text.replace(is_break, ""))
+        } else {
+            Cow::Borrowed(text)
+        };
+        let decoded = LENIENT.decode(text.as_bytes());
         decoded.map(|file| Self(file.into())).map_err(|error| {
             let offset = match error {
                 base64::DecodeError::InvalidByte(offset, _)
@@ -37,7 +52,26 @@ impl Serialize for Image {
 
 impl<'de> Deserialize<'de> for Image {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
+        let text = Cow::<str>::deserialize(deserializer)?;
         Self::from_base64(&text).map_err(de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn base64_is_read_as_go_reads_it() {
+        for text in ["aGVsbG8=", "aGVs\nbG8=\n", "aGVs\r\nbG8=", "aGVsbG9="] {
+            assert_eq!(Image::from_base64(text).unwrap().0, "hello", "{text:?}");
+        }
+        for text in ["aGVsbG8", "aGVs bG8=", "aGVsbG8=?"] {
+            let error = Image::from_base64(text).unwrap_err();
+            assert!(
+                error.starts_with("illegal base64 data at input byte "),
+                "{error}"
+            );
+        }
     }
 }

@@ -4,6 +4,7 @@
 //! case, `null` is "not given". Bodies above the limit are refused before they fill the memory.
 
 mod fields;
+mod surrogates;
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -15,13 +16,13 @@ use bytes::Bytes;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use serde::Deserialize as _;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::value::RawValue;
 
 use super::error::{ApiError, OllamaError, OpenAiError};
 use super::origin::{Origin, Peer};
 use super::state::App;
 use crate::model::Digest;
-use fields::Lenient;
+use fields::{Budget, Lenient};
 
 /// Larger bodies (images, long histories) are decoded away from the runtime.
 const LARGE_BODY_BYTES: usize = 32 * 1024;
@@ -87,10 +88,12 @@ fn decode<T: DeserializeOwned>(bytes: &[u8], missing: &str) -> Result<T, ApiErro
     if bytes.trim_ascii().is_empty() {
         return Err(ApiError::invalid(missing));
     }
-    let text = String::from_utf8_lossy(bytes);
-    let value = Value::deserialize(&mut serde_json::Deserializer::from_str(&text))
+    let text = surrogates::mended(String::from_utf8_lossy(bytes));
+    let value = <&RawValue>::deserialize(&mut serde_json::Deserializer::from_str(&text))
         .map_err(|error| ApiError::invalid(explain(&error)))?;
-    T::deserialize(Lenient(value)).map_err(|error| ApiError::invalid(error.to_string()))
+    let budget = Budget::new();
+    T::deserialize(Lenient::new(value, &budget))
+        .map_err(|error| ApiError::invalid(fields::explain(&error)))
 }
 
 fn explain(error: &serde_json::Error) -> String {
@@ -218,9 +221,62 @@ mod tests {
     }
 
     #[test]
-    fn deep_nesting_is_an_error() {
-        let deep = format!("{{\"format\":{}", "[".repeat(100_000));
-        assert!(read::<GenerateRequest>(&deep).is_err());
+    fn errors_name_the_field() {
+        let error = read::<GenerateRequest>(r#"{"options":{}, "model":1}"#).unwrap_err();
+        assert_eq!(error, "model: invalid type: integer `1`, expected a string");
+        let text = r#"{"messages":[{"role":"user"},{"content":true}]}"#;
+        let error = read::<ChatRequest>(text).unwrap_err();
+        assert!(
+            error.starts_with("messages.content: invalid type: boolean"),
+            "{error}"
+        );
+        let error = read::<GenerateRequest>("{\"model\": \"x\",}").unwrap_err();
+        assert!(error.ends_with(" at line 1 column 15"), "{error}");
+    }
+
+    #[test]
+    fn depth_and_number_of_values_are_bounded() {
+        let nested = |depth: usize| {
+            let (open, close) = ("[".repeat(depth), "]".repeat(depth));
+            format!("{{\"format\":{{\"x\":{open}{close}}}}}")
+        };
+        assert!(read::<GenerateRequest>(&nested(200)).is_ok());
+        for text in [
+            nested(100_000),
+            nested(300),
+            format!("{{\"format\":{}", "[".repeat(100_000)),
+        ] {
+            assert!(read::<GenerateRequest>(&text).is_err(), "{text:.40}");
+        }
+        // What no field asks for costs nothing.
+        let many = |field: &str, piece: &str| {
+            let count = if piece == "{}" { 130_000 } else { 1_100_000 };
+            let list = vec![piece; count].join(",");
+            read::<ChatRequest>(&format!("{{\"model\":\"m\",\"{field}\":[{list}]}}"))
+        };
+        assert_eq!(many("unknown", "[]").unwrap().model, "m");
+        for (field, piece) in [
+            ("messages", "{}"),
+            ("tools", "{}"),
+            ("format", "[]"),
+            ("format", "{}"),
+        ] {
+            let error = many(field, piece).unwrap_err();
+            assert_eq!(error, "the request has too many values", "{field}");
+        }
+        let keys: Vec<String> = (0..300_000).map(|key| format!("\"{key}\":0")).collect();
+        let error = read::<ChatRequest>(&format!("{{\"options\":{{{}}}}}", keys.join(",")));
+        assert_eq!(error.unwrap_err(), "the request has too many values");
+        // As many numbers as the longest contexts have.
+        let context = vec!["1"; 300_000].join(",");
+        let request = read::<GenerateRequest>(&format!("{{\"context\":[{context}]}}"));
+        assert_eq!(request.unwrap().context.len(), 300_000);
+    }
+
+    #[test]
+    fn strings_may_be_cut_within_a_character() {
+        let request: GenerateRequest = read(r#"{"prompt":"a \ud83d b"}"#).unwrap();
+        assert_eq!(request.prompt, "a \u{fffd} b");
     }
 
     #[tokio::test]
