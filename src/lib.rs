@@ -6,6 +6,7 @@
 // Level 0: helpers that know nothing of models.
 pub mod json;
 pub mod metrics;
+pub mod net;
 pub mod units;
 // Level 1: settings, the native conversation types, Go's template language.
 pub mod chat;

@@ -13,6 +13,7 @@ const LEVELS: &[(&str, u32)] = &[
     ("json", 0),
     ("paths", 0),
     ("metrics", 0),
+    ("net", 0),
     ("config", 1),
     ("chat", 1),
     ("template", 1),
@@ -58,6 +59,8 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("indicatif", &["cli/"]),
     ("rustyline", &["cli/"]),
     ("directories", &["config/"]),
+    ("if_addrs", &["net/"]),
+    ("dns_lookup", &["net/"]),
 ];
 
 /// What `engine` may import: all else arrives over the socket.

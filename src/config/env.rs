@@ -16,6 +16,8 @@ pub use variables::{VARIABLES, Variable};
 use bytesize::ByteSize;
 use variables::WITHOUT_EFFECT;
 
+use crate::net::Pattern;
+
 use super::{Config, ConfigError, HostSpec, KeepAlive, Loaded, Warning, values};
 
 const KV_CACHE_TYPES: &[&str] = &["f16", "f32", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0"];
@@ -78,6 +80,7 @@ impl Reader<'_> {
         Some(Config {
             host: self.host(),
             origins: self.list("OLLAMA_ORIGINS"),
+            allowed_hosts: self.patterns("DROVER_ALLOWED_HOSTS"),
             keep_alive: self.keep_alive(),
             load_timeout: self.load_timeout(),
             max_loaded_models: self.number("OLLAMA_MAX_LOADED_MODELS", 0),
@@ -107,6 +110,8 @@ impl Reader<'_> {
             template_timeout: self.own_duration("DROVER_TEMPLATE_TIMEOUT", Duration::from_secs(5)),
             registry_key: self.registry_key(state_dir.as_deref()),
             registry_mirrors: self.mirrors(),
+            allowed_registries: self.patterns("DROVER_ALLOWED_REGISTRIES"),
+            proxy_hosts: self.proxy_hosts(),
             models: models?,
             state_dir: state_dir?,
         })
@@ -171,6 +176,37 @@ impl Reader<'_> {
             }
         }
         mirrors
+    }
+
+    fn patterns(&mut self, name: &'static str) -> Vec<Pattern> {
+        let mut patterns = Vec::new();
+        for text in self.list(name) {
+            match Pattern::parse(&text) {
+                Some(pattern) => patterns.push(pattern),
+                None => self.mistakes.push(format!(
+                    "{name}: `{text}` is no host such as `box.example`, `*.example`, \
+                     `10.0.0.5:5000` or `*` (all)"
+                )),
+            }
+        }
+        patterns
+    }
+
+    /// The HTTP client reads the same variables; odd values are its business.
+    fn proxy_hosts(&self) -> Vec<String> {
+        const NAMES: [&str; 3] = ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"];
+        let spellings = NAMES.map(|name| [name.to_owned(), name.to_ascii_lowercase()]);
+        let values = spellings.iter().flatten();
+        let values = values.filter_map(|name| self.text(name));
+        let hosts = values.filter_map(|text| {
+            let text = if text.contains("://") {
+                text
+            } else {
+                format!("http://{text}")
+            };
+            Some(url::Url::parse(&text).ok()?.host_str()?.to_owned())
+        });
+        hosts.collect()
     }
 
     fn required(&mut self, path: Option<PathBuf>, name: &str) -> Option<PathBuf> {

@@ -10,6 +10,8 @@ pub use client::ClientConfig;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::net::Pattern;
+
 /// A keep-alive time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KeepAlive {
@@ -40,6 +42,8 @@ pub struct Config {
     pub state_dir: PathBuf,
     /// `OLLAMA_ORIGINS` entries, before the built-in ones.
     pub origins: Vec<String>,
+    /// Names by which clients may call the server, beside its own (`DROVER_ALLOWED_HOSTS`).
+    pub allowed_hosts: Vec<Pattern>,
     pub keep_alive: KeepAlive,
     /// Longest time without load progress; `None` = never give up.
     pub load_timeout: Option<Duration>,
@@ -67,6 +71,10 @@ pub struct Config {
     pub registry_key: PathBuf,
     /// Base addresses asked before the default registry (`DROVER_REGISTRY_MIRRORS`).
     pub registry_mirrors: Vec<String>,
+    /// Registries that everybody may name, wherever they are (`DROVER_ALLOWED_REGISTRIES`).
+    pub allowed_registries: Vec<Pattern>,
+    /// Hosts of the proxies that the environment names (`HTTPS_PROXY` and the like).
+    pub proxy_hosts: Vec<String>,
     /// `OLLAMA_GO_TEMPLATE`: prefer (true) or pass over (false) a model's TEMPLATE; `None` = automatic.
     pub go_template: Option<bool>,
     /// `OLLAMA_DEBUG`: 0 = info, 1 = debug, 2 = trace.

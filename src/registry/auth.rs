@@ -5,6 +5,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::Timestamp;
 use reqwest::Url;
 
+use super::answer::words;
 use super::{Key, RegistryError};
 
 /// Base64 of the hex text of SHA-256 of nothing: what a request without a body signs.
@@ -39,14 +40,22 @@ impl Challenge {
         nonce: [u8; 16],
     ) -> Result<Url, RegistryError> {
         let malformed = |error| {
-            RegistryError::Malformed(format!("the registry's realm {:?}: {error}", self.realm))
+            let realm = words(&self.realm);
+            RegistryError::Malformed(format!("the registry's realm {realm:?}: {error}"))
         };
         let mut url = Url::parse(&self.realm).map_err(malformed)?;
         let (theirs, ours) = (host(&url), host(asked));
         if theirs != ours {
             return Err(RegistryError::Malformed(format!(
-                "realm host {theirs:?} does not match original host {ours:?}"
+                "realm host {:?} does not match original host {ours:?}",
+                words(&theirs)
             )));
+        }
+        // A signature over plain HTTP would be everybody's on the way.
+        if asked.scheme() == "https" && url.scheme() != "https" {
+            return Err(RegistryError::Malformed(
+                "the registry wants the request for a token by plain HTTP".to_owned(),
+            ));
         }
         let known: Vec<(String, String)> = url.query_pairs().into_owned().collect();
         let mut pairs = known;
@@ -129,5 +138,11 @@ mod tests {
             error.to_string(),
             r#"realm host "r.example" does not match original host "other.example""#
         );
+        let plain = Challenge {
+            realm: "http://r.example/token".to_owned(),
+            ..challenge
+        };
+        let error = plain.token_url(&asked, now, [0; 16]).unwrap_err();
+        assert!(error.to_string().contains("plain HTTP"), "{error}");
     }
 }

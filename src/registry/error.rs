@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use super::reach::OutOfReach;
 use crate::model::Digest;
 use crate::store::StoreError;
 
@@ -13,9 +14,12 @@ pub enum RegistryError {
     NotFound,
     #[error("unauthorized: access denied")]
     Unauthorized,
-    /// The registry's status and what it says, if anything.
-    #[error("{status}{}{body}", if body.is_empty() { "" } else { ": " })]
-    Status { status: u16, body: String },
+    /// The registry's status, and its reason where it gives one to somebody who may hear it.
+    #[error("{status}{}{reason}", if reason.is_empty() { "" } else { ": " })]
+    Status { status: u16, reason: String },
+    /// It is not for the daemon to go there.
+    #[error("{0}")]
+    Refused(String),
     #[error("{0}")]
     Transport(String),
     /// The registry's answer makes no sense.
@@ -56,18 +60,27 @@ impl RegistryError {
         match self {
             Self::Status {
                 status: status @ (401 | 403),
-                body,
+                reason,
             } => {
                 let key = private.with_extension("pub");
                 let asked = format!("(asked with the key {})", key.display());
-                let body = if body.is_empty() {
+                let reason = if reason.is_empty() {
                     asked
                 } else {
-                    format!("{body} {asked}")
+                    format!("{reason} {asked}")
                 };
-                Self::Status { status, body }
+                Self::Status { status, reason }
             }
             other => other,
+        }
+    }
+
+    /// Whether somebody was kept from going where the daemon may not.
+    pub fn is_refused(&self) -> bool {
+        match self {
+            Self::Refused(_) => true,
+            Self::Context { source, .. } | Self::Exhausted(source) => source.is_refused(),
+            _ => false,
         }
     }
 
@@ -100,6 +113,9 @@ impl From<reqwest::Error> for RegistryError {
         // The innermost cause says what happened, the sentences around it only where.
         let mut cause: &(dyn std::error::Error + 'static) = &error;
         loop {
+            if let Some(refused) = cause.downcast_ref::<OutOfReach>() {
+                return Self::Refused(refused.to_string());
+            }
             if is_no_tls(cause) {
                 return Self::Malformed(format!(
                     "{host} does not answer by TLS: if this registry speaks plain HTTP, say so \
@@ -112,6 +128,9 @@ impl From<reqwest::Error> for RegistryError {
             }
         }
         let text = cause.to_string();
+        if error.is_builder() {
+            return Self::Malformed(format!("no address of a registry: {text}"));
+        }
         match host {
             "" => Self::Transport(text),
             host => Self::Transport(format!("{host}: {text}")),

@@ -3,10 +3,15 @@
 use reqwest::header::ACCEPT;
 
 use super::RegistryError;
+use super::answer::words;
 use super::retry::Retry;
-use super::session::{MAX_ANSWER_BYTES, Session, body};
-use crate::model::manifest::{MEDIA_CONFIG, MEDIA_MANIFEST};
+use super::session::Session;
+use crate::model::manifest::{
+    MEDIA_CONFIG, MEDIA_LICENSE, MEDIA_MANIFEST, MEDIA_MESSAGES, MEDIA_PARAMS, MEDIA_PROMPT,
+    MEDIA_SYSTEM, MEDIA_TEMPLATE,
+};
 use crate::model::{Digest, Manifest};
+use crate::store::{MAX_JSON, MAX_TEXT, MAX_TEXTS};
 
 /// What all of Ollama's layers are called.
 const OURS: &str = "application/vnd.ollama.image.";
@@ -15,6 +20,9 @@ const OURS: &str = "application/vnd.ollama.image.";
 const MEDIA_TENSOR: &str = "application/vnd.ollama.image.tensor";
 
 const NEEDS_MLX: &str = "this model requires MLX support, but the MLX runtime is not available";
+
+/// Most layers of a model: Ollama's have a dozen.
+const MAX_LAYERS: usize = 1000;
 
 /// A manifest whose blobs can be fetched.
 #[derive(Debug, Clone)]
@@ -36,7 +44,7 @@ pub(super) async fn fetch(session: &Session, mut retry: Retry) -> Result<Remote,
             let response = session
                 .send(|client| client.get(&url).header(ACCEPT, MEDIA_MANIFEST))
                 .await?;
-            body(response, MAX_ANSWER_BYTES).await
+            session.read(response).await
         };
         match bytes.await {
             Ok(bytes) => return Remote::check(bytes),
@@ -52,9 +60,21 @@ impl Remote {
                 "the registry's manifest is not that of a model: {reason}"
             ))
         };
-        // Deeply nested text is refused by the parser's own limit.
-        let manifest: Manifest =
-            serde_json::from_slice(&bytes).map_err(|error| refused(error.to_string()))?;
+        // Deeply nested text is refused by the parser's own limit. Its words would have pieces of
+        // the answer in them, whatever that is.
+        let no_json = |error: serde_json::Error| {
+            let what = if error.is_data() {
+                "something else"
+            } else {
+                "no JSON"
+            };
+            refused(format!(
+                "{what} (line {}, column {})",
+                error.line(),
+                error.column()
+            ))
+        };
+        let manifest: Manifest = serde_json::from_slice(&bytes).map_err(no_json)?;
         let layers = &manifest.layers;
         if layers.iter().any(|layer| layer.media_type == MEDIA_TENSOR) {
             return Err(RegistryError::Malformed(NEEDS_MLX.to_owned()));
@@ -64,7 +84,10 @@ impl Remote {
         if !matches!(config, "" | MEDIA_CONFIG)
             || manifest.config.digest.is_empty() && layers.is_empty()
         {
-            return Err(refused(format!("its type is {:?}", manifest.media_type)));
+            return Err(refused(format!(
+                "its type is {:?}",
+                words(&manifest.media_type)
+            )));
         }
         if !is_stub
             && !layers
@@ -75,13 +98,18 @@ impl Remote {
                 .iter()
                 .map(|layer| layer.media_type.as_str())
                 .collect();
-            return Err(refused(format!("its layers are {}", types.join(", "))));
+            let types = words(&types.join(", "));
+            return Err(refused(format!("its layers are {types}")));
         }
+        if layers.len() > MAX_LAYERS {
+            return Err(refused(format!("{} layers", layers.len())));
+        }
+        check_texts(&manifest).map_err(refused)?;
         let mut blobs: Vec<(Digest, u64)> = Vec::new();
         for layer in manifest.blobs() {
             let digest = layer.digest.parse();
-            let digest: Digest =
-                digest.map_err(|_| refused(format!("invalid digest {:?}", layer.digest)))?;
+            let digest: Digest = digest
+                .map_err(|_| refused(format!("invalid digest {:?}", words(&layer.digest))))?;
             if layer.size > i64::MAX.unsigned_abs() {
                 return Err(refused(format!("a layer of {} bytes", layer.size)));
             }
@@ -96,11 +124,34 @@ impl Remote {
         if let Some(layer) = layers.iter().find(|layer| layer.digest.is_empty()) {
             return Err(refused(format!(
                 "a layer {:?} without a digest",
-                layer.media_type
+                words(&layer.media_type)
             )));
         }
         Ok(Self { bytes, blobs })
     }
+}
+
+/// Refuses what the store would not read: it is held in memory.
+fn check_texts(manifest: &Manifest) -> Result<(), String> {
+    let mut n_texts = 0;
+    for layer in &manifest.layers {
+        let most = match layer.media_type.as_str() {
+            MEDIA_PARAMS | MEDIA_MESSAGES => MAX_JSON,
+            MEDIA_TEMPLATE | MEDIA_PROMPT | MEDIA_SYSTEM | MEDIA_LICENSE => MAX_TEXT,
+            _ => continue,
+        };
+        n_texts += 1;
+        if layer.size > most {
+            return Err(format!("{} bytes of {}", layer.size, layer.media_type));
+        }
+    }
+    if n_texts > MAX_TEXTS {
+        return Err(format!("{n_texts} texts"));
+    }
+    if manifest.config.size > MAX_JSON {
+        return Err(format!("a config of {} bytes", manifest.config.size));
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 //! that ends the work. *Invariants:* a model's manifest is written after its blobs were checked;
 //! memory does not depend on the size of a model; what was fetched is not fetched again.
 
+mod answer;
 mod auth;
 mod download;
 mod error;
@@ -14,6 +15,7 @@ mod key;
 mod manifest;
 mod pull;
 mod push;
+mod reach;
 mod retry;
 mod session;
 mod upload;
@@ -31,11 +33,13 @@ use tokio_util::task::TaskTracker;
 
 use crate::api::ollama::Progress;
 use crate::model::ModelName;
+use crate::net::Pattern;
 use crate::store::Store;
 pub use error::RegistryError;
 use flight::Flights;
 pub use key::Key;
-use session::Http;
+pub use reach::Asker;
+use reach::Http;
 
 /// What happens to a pull or a push; the last item is the end.
 pub type Steps = Pin<Box<dyn Stream<Item = Result<Progress, RegistryError>> + Send>>;
@@ -82,8 +86,14 @@ pub struct Settings {
     pub key: PathBuf,
     /// Base addresses that are asked before the default registry, in this order.
     pub mirrors: Vec<String>,
+    /// Registries that everybody may name, wherever they are.
+    pub allowed: Vec<Pattern>,
+    /// Hosts of the proxies that the environment names; they may be near.
+    pub proxies: Vec<String>,
     /// Longest time without a byte before a request is given up and tried again.
     pub stall: Duration,
+    /// Longest time for a whole answer that is no blob.
+    pub answer: Duration,
     /// The first waiting time of a retry; the others follow from it.
     pub first_delay: Duration,
     pub download_parts: PartSizes,
@@ -96,12 +106,25 @@ impl Settings {
         Self {
             key,
             mirrors,
+            allowed: Vec::new(),
+            proxies: Vec::new(),
             stall: Duration::from_secs(30),
+            answer: Duration::from_secs(120),
             first_delay: Duration::from_millis(200),
             download_parts: DOWNLOAD_PARTS,
             upload_parts: UPLOAD_PARTS,
         }
     }
+}
+
+/// A model to fetch or to send.
+#[derive(Debug, Clone)]
+pub struct Wish {
+    pub name: ModelName,
+    /// By plain HTTP.
+    pub insecure: bool,
+    /// Who wants it.
+    pub asker: Asker,
 }
 
 /// The client; cheap to clone.
@@ -141,16 +164,16 @@ impl Registry {
         })
     }
 
-    /// Fetches a model. `insecure` = by plain HTTP.
-    pub fn pull(&self, name: ModelName, insecure: bool) -> Steps {
+    /// Fetches a model.
+    pub fn pull(&self, wish: Wish) -> Steps {
         let inner = Arc::clone(&self.inner);
-        self.start(move |teller| pull::run(inner, name, insecure, teller))
+        self.start(move |teller| pull::run(inner, wish, teller))
     }
 
-    /// Sends a model to the registry of its name. `insecure` = by plain HTTP.
-    pub fn push(&self, name: ModelName, insecure: bool) -> Steps {
+    /// Sends a model to the registry of its name.
+    pub fn push(&self, wish: Wish) -> Steps {
         let inner = Arc::clone(&self.inner);
-        self.start(move |teller| push::run(inner, name, insecure, teller))
+        self.start(move |teller| push::run(inner, wish, teller))
     }
 
     /// Runs work on a task of its own, up to its end or until nobody listens.

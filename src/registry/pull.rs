@@ -9,19 +9,18 @@ use super::download::Download;
 use super::manifest::{self, Remote};
 use super::retry::Retry;
 use super::session::Session;
-use super::{Inner, RegistryError, Teller, progress_ticks};
-use crate::model::{Digest, ModelName};
+use super::{Inner, RegistryError, Teller, Wish, progress_ticks};
+use crate::model::Digest;
 use crate::store::Leftover;
 
 /// Fetches a model and puts it in the place of an old one of its name.
 pub(super) async fn run(
     inner: Arc<Inner>,
-    name: ModelName,
-    insecure: bool,
+    wish: Wish,
     teller: Teller,
 ) -> Result<(), RegistryError> {
     teller.step("pulling manifest").await;
-    let (mut sources, remote) = find(&inner, &name, insecure)
+    let (mut sources, remote) = find(&inner, &wish)
         .await
         .map_err(|error| error.context("pull model manifest"))?;
     let mut pins = inner.store.pins();
@@ -39,7 +38,7 @@ pub(super) async fn run(
     teller.step("verifying sha256 digest").await;
     teller.step("writing manifest").await;
     let store = inner.store.clone();
-    let job = move || store.replace_bytes(&name, &remote.bytes, pins);
+    let job = move || store.replace_bytes(&wish.name, &remote.bytes, pins);
     let leftover = tokio::task::spawn_blocking(job)
         .await
         .map_err(std::io::Error::from)??;
@@ -58,10 +57,9 @@ pub(super) async fn run(
 /// that come after it.
 async fn find(
     inner: &Inner,
-    name: &ModelName,
-    insecure: bool,
+    wish: &Wish,
 ) -> Result<(VecDeque<Arc<Session>>, Remote), RegistryError> {
-    let sessions = Session::candidates(&inner.http, &inner.settings, name, insecure);
+    let sessions = Session::candidates(&inner.http, &inner.settings, wish);
     let mut sessions: VecDeque<_> = sessions.into_iter().map(Arc::new).collect();
     let mut failed = RegistryError::NotFound;
     while let Some(session) = sessions.front() {

@@ -8,20 +8,19 @@ use tokio::sync::watch;
 use super::retry::Retry;
 use super::session::Session;
 use super::upload::Upload;
-use super::{Inner, RegistryError, Teller, progress_ticks};
+use super::{Inner, RegistryError, Teller, Wish, progress_ticks};
 use crate::json::go as go_json;
 use crate::model::manifest::MEDIA_MANIFEST;
-use crate::model::{Layer, Manifest, ModelName};
+use crate::model::{Layer, Manifest};
 
 /// Sends a model to the registry that its name says.
 pub(super) async fn run(
     inner: Arc<Inner>,
-    name: ModelName,
-    insecure: bool,
+    wish: Wish,
     teller: Teller,
 ) -> Result<(), RegistryError> {
     teller.step("retrieving manifest").await;
-    let (store, wanted) = (inner.store.clone(), name.clone());
+    let (store, wanted) = (inner.store.clone(), wish.name.clone());
     let read = tokio::task::spawn_blocking(move || store.manifest(&wanted)).await;
     let manifest = match read.map_err(std::io::Error::from)? {
         Ok(manifest) => manifest,
@@ -30,7 +29,7 @@ pub(super) async fn run(
             return Err(error.into());
         }
     };
-    let session = Session::new(&inner.http, &inner.settings, &name, insecure);
+    let session = Session::new(&inner.http, &inner.settings, &wish);
     for layer in manifest.blobs() {
         blob(&inner, &session, layer, &teller).await?;
     }

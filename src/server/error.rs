@@ -114,6 +114,9 @@ impl From<StoreError> for ApiError {
 
 impl From<RegistryError> for ApiError {
     fn from(error: RegistryError) -> Self {
+        if error.is_refused() {
+            return Self::new(StatusCode::FORBIDDEN, error.to_string());
+        }
         Self::internal(error.to_string())
     }
 }

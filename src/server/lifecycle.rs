@@ -90,8 +90,11 @@ async fn assemble(config: Config, exe: PathBuf) -> Result<App, ServeError> {
         .map_err(std::io::Error::from)??;
     store.set_keep_unused(config.no_prune);
     let scheduler = SchedulerHandle::start(&config, exe.clone(), &tasks);
-    let settings =
-        registry::Settings::new(config.registry_key.clone(), config.registry_mirrors.clone());
+    let settings = registry::Settings {
+        allowed: config.allowed_registries.clone(),
+        proxies: config.proxy_hosts.clone(),
+        ..registry::Settings::new(config.registry_key.clone(), config.registry_mirrors.clone())
+    };
     let registry = Registry::new(store.clone(), settings, &tasks)?;
     let key = config.registry_key.clone();
     tasks

@@ -72,7 +72,10 @@ impl Fixture {
         let tasks = TaskTracker::new();
         let store = Store::open(&config.models).unwrap();
         let scheduler = SchedulerHandle::start(&config, "/bin/false".into(), &tasks);
-        let settings = registry::Settings::new(config.registry_key.clone(), Vec::new());
+        let settings = registry::Settings {
+            allowed: config.allowed_registries.clone(),
+            ..registry::Settings::new(config.registry_key.clone(), Vec::new())
+        };
         let registry = Registry::new(store.clone(), settings, &tasks).unwrap();
         let settings = workers::Settings::new("/bin/false".into(), config.template_timeout);
         let workers = Workers::new(settings, &tasks);

@@ -30,7 +30,7 @@ pub use blobs::BlobWriter;
 pub use check::{Checkup, Problem};
 pub use layout::free_bytes;
 pub use manifests::Leftover;
-pub use model::{ListedModel, Model};
+pub use model::{ListedModel, MAX_JSON, MAX_TEXT, MAX_TEXTS, Model};
 pub use partial::{Part, Partial};
 pub use pins::Pins;
 

@@ -14,13 +14,13 @@ use crate::chat::Message;
 use crate::model::{ImageConfig, Layer, Manifest, ModelName, manifest as media};
 
 /// Bytes of a text layer; the longest licenses have a hundred kilobytes.
-const MAX_TEXT: u64 = 4 << 20;
+pub const MAX_TEXT: u64 = 4 << 20;
 
 /// Bytes of a layer that is JSON; example messages are the longest.
-const MAX_JSON: u64 = 1 << 20;
+pub const MAX_JSON: u64 = 1 << 20;
 
 /// Layers that are read for a request; real models have at most a few licenses and one of each else.
-const MAX_TEXTS: usize = 16;
+pub const MAX_TEXTS: usize = 16;
 
 /// A model as the store has it: everything a request needs but the weights' bytes.
 #[derive(Debug, Clone)]

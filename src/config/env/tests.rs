@@ -132,3 +132,32 @@ fn negative_keep_alive_is_forever_and_addresses_are_not_ports() {
     let loaded = load_from(&[("HOME", "/h"), ("OLLAMA_KEEP_ALIVE", "-1")]).unwrap();
     assert_eq!(loaded.config.keep_alive, KeepAlive::Forever);
 }
+
+#[test]
+fn hosts_are_named_one_by_one_or_all() {
+    let load = |text: &str| {
+        load_from(&[
+            ("HOME", "/h"),
+            ("DROVER_ALLOWED_HOSTS", text),
+            ("DROVER_ALLOWED_REGISTRIES", text),
+        ])
+    };
+    let config = load(" box.example , *.lan:80,[::1]:5, *").unwrap().config;
+    assert_eq!(config.allowed_hosts.len(), 4);
+    assert_eq!(config.allowed_registries, config.allowed_hosts);
+    let error = load("https://box.example,ok.example,a b").unwrap_err();
+    assert_eq!(error.0.len(), 4, "{error}");
+    assert!(error.0[0].contains("`https://box.example` is no host"));
+}
+
+#[test]
+fn proxies_are_known_by_their_hosts() {
+    let config = load_from(&[
+        ("HOME", "/h"),
+        ("HTTPS_PROXY", "http://user:pw@Proxy.corp:3128"),
+        ("all_proxy", "10.0.0.9:8080"),
+        ("http_proxy", "::::"),
+    ]);
+    let hosts = config.unwrap().config.proxy_hosts;
+    assert_eq!(hosts, ["proxy.corp", "10.0.0.9"]);
+}

@@ -69,11 +69,21 @@ pub const VARIABLES: &[Variable] = &[
         "",
         "More origins that browsers may call from, comma-separated",
     ),
+    row(
+        "DROVER_ALLOWED_HOSTS",
+        "",
+        "Names by which clients may call the server beside its own, comma-separated: box.example, *.example, * = any",
+    ),
     row("OLLAMA_DEBUG", "0", "More log lines: 1 = debug, 2 = trace"),
     row(
         "DROVER_REGISTRY_MIRRORS",
         "",
         "Registries asked before the default one, comma-separated",
+    ),
+    row(
+        "DROVER_ALLOWED_REGISTRIES",
+        "",
+        "Registries that every client may name, wherever they are, comma-separated: 10.0.0.5:5000, *.example, * = any",
     ),
     row(
         "DROVER_STATE_DIR",

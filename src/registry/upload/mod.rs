@@ -8,10 +8,11 @@ mod part;
 use std::sync::Arc;
 
 use md5::{Digest as _, Md5};
-use reqwest::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderMap, LOCATION, RANGE};
+use reqwest::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, LOCATION, RANGE};
 use reqwest::{Response, StatusCode, Url};
 use tokio::sync::watch;
 
+use super::answer::target;
 use super::retry::Retry;
 use super::session::Session;
 use super::{RegistryError, Settings};
@@ -307,12 +308,8 @@ fn next_url(response: &Response) -> Result<Url, RegistryError> {
     location(response, LOCATION.as_str())
 }
 
-/// Reads an address, which may be relative to the one that was asked.
 fn location(response: &Response, header: &str) -> Result<Url, RegistryError> {
-    let headers: &HeaderMap = response.headers();
-    let text = headers.get(header).and_then(|value| value.to_str().ok());
-    let url = text.and_then(|text| response.url().join(text).ok());
-    url.ok_or_else(|| {
+    target(response, header)?.ok_or_else(|| {
         RegistryError::Malformed("the registry does not say where the upload goes on".to_owned())
     })
 }

@@ -66,7 +66,7 @@ impl Origins {
         }
     }
 
-    fn allows(&self, origin: &str) -> bool {
+    pub(super) fn allows(&self, origin: &str) -> bool {
         let origin = origin.to_ascii_lowercase();
         self.any
             || self

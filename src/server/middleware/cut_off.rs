@@ -2,9 +2,10 @@
 
 use axum::extract::{Request, State};
 use axum::middleware::Next;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 
-use crate::server::error::{ApiError, OllamaError, OpenAiError};
+use super::spelled;
+use crate::server::error::ApiError;
 use crate::server::state::App;
 
 pub(super) async fn end_when_stopped(
@@ -12,14 +13,10 @@ pub(super) async fn end_when_stopped(
     request: Request,
     next: Next,
 ) -> Response {
-    let openai = request.uri().path().starts_with("/v1/");
+    let path = request.uri().path().to_owned();
     tokio::select! {
         biased;
         response = next.run(request) => response,
-        () = app.cut_off.cancelled() => if openai {
-            OpenAiError(ApiError::stopping()).into_response()
-        } else {
-            OllamaError(ApiError::stopping()).into_response()
-        },
+        () = app.cut_off.cancelled() => spelled(ApiError::stopping(), &path),
     }
 }

@@ -16,6 +16,7 @@ use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use tower_http::catch_panic::CatchPanicLayer;
 
+use super::error::{ApiError, OllamaError, OpenAiError};
 use super::state::App;
 use cors::Origins;
 use hosts::Hosts;
@@ -23,7 +24,7 @@ use hosts::Hosts;
 /// Wraps the routes; `address` is where the daemon listens.
 pub(super) fn wrap(routes: Router<App>, app: &App, address: SocketAddr) -> Router<App> {
     let origins = Arc::new(Origins::new(&app.config.origins));
-    let hosts = Arc::new(Hosts::new(address));
+    let hosts = Arc::new(Hosts::new(app, Arc::clone(&origins), address));
     // The last one added is the first to see a request.
     routes
         .layer(CatchPanicLayer::custom(panicked))
@@ -31,6 +32,15 @@ pub(super) fn wrap(routes: Router<App>, app: &App, address: SocketAddr) -> Route
         .layer(from_fn_with_state(hosts, hosts::check))
         .layer(from_fn_with_state(origins, cors::check))
         .layer(from_fn(access::record))
+}
+
+/// An error in the spelling of the route that it is about.
+fn spelled(error: ApiError, path: &str) -> Response {
+    if path.starts_with("/v1/") {
+        OpenAiError(error).into_response()
+    } else {
+        OllamaError(error).into_response()
+    }
 }
 
 /// A bug costs one answer: 500 without a body, as in Ollama.

@@ -1,5 +1,6 @@
 //! Ollama's routes, one file per group of endpoints: decode, call, spell.
 
+mod asker;
 mod blobs;
 mod chat;
 mod cloud;

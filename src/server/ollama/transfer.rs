@@ -8,7 +8,7 @@ use serde::Deserialize;
 use super::{invalid_name, progress, wanted};
 use crate::chat::null_is_default;
 use crate::model::ModelName;
-use crate::registry::Steps;
+use crate::registry::{Asker, Steps, Wish};
 use crate::server::error::{ApiError, OllamaError};
 use crate::server::extract::OllamaJson;
 use crate::server::gate::Pass;
@@ -32,6 +32,7 @@ pub(super) struct TransferRequest {
 pub(super) async fn pull(
     State(app): State<App>,
     origin: Origin,
+    asker: Asker,
     OllamaJson(request): OllamaJson<TransferRequest>,
 ) -> Result<Response, OllamaError> {
     let requested = wanted(request.model, request.name);
@@ -39,13 +40,18 @@ pub(super) async fn pull(
     let name = ModelName::parse(&rest).map_err(|_| invalid_name())?;
     let name = spelled(&app, name).await?;
     let pass = app.gates.transfers.enter(origin).await?;
-    let steps = app.registry.pull(name, request.insecure);
+    let steps = app.registry.pull(Wish {
+        name,
+        insecure: request.insecure,
+        asker,
+    });
     answer(&app, request.stream, steps, pass).await
 }
 
 pub(super) async fn push(
     State(app): State<App>,
     origin: Origin,
+    asker: Asker,
     OllamaJson(request): OllamaJson<TransferRequest>,
 ) -> Result<Response, OllamaError> {
     let requested = wanted(request.model, request.name);
@@ -61,7 +67,11 @@ pub(super) async fn push(
     };
     let name = spelled(&app, name).await?;
     let pass = app.gates.transfers.enter(origin).await?;
-    let steps = app.registry.push(name, request.insecure);
+    let steps = app.registry.push(Wish {
+        name,
+        insecure: request.insecure,
+        asker,
+    });
     answer(&app, request.stream, steps, pass).await
 }
 

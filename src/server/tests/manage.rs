@@ -7,6 +7,7 @@ use serde_json::json;
 use super::Fixture;
 use crate::model::Digest;
 use crate::model::gguf::builder::GgufBuilder;
+use crate::net::Pattern;
 
 #[tokio::test]
 async fn copies_and_deletes() {
@@ -123,7 +124,9 @@ async fn an_upload_whose_client_leaves_leaves_nothing() {
 async fn pull_and_push_fail_as_a_registry_does() {
     // Nobody listens on port 1.
     const NOBODY: &str = "127.0.0.1:1/me/m";
-    let fixture = Fixture::new();
+    let fixture = Fixture::with(|config| {
+        config.allowed_registries = Pattern::parse("127.0.0.1:1").into_iter().collect();
+    });
     for (path, steps) in [
         ("/api/pull", &["pulling manifest"][..]),
         (
@@ -151,6 +154,20 @@ async fn pull_and_push_fail_as_a_registry_does() {
             .await;
         assert_eq!((answer.status, answer.body.as_str()), (500, error));
     }
+}
+
+#[tokio::test]
+async fn a_registry_that_may_not_be_named_is_403() {
+    // These requests have no peer, so they are nobody's on this machine.
+    let fixture = Fixture::new();
+    let wish = json!({"name": "127.0.0.1:1/me/m", "insecure": true, "stream": false});
+    let answer = fixture.post("/api/pull", wish).await;
+    assert_eq!(answer.status, 403);
+    let error = answer.json()["error"].as_str().unwrap().to_owned();
+    assert!(
+        error.contains("DROVER_ALLOWED_REGISTRIES=127.0.0.1 "),
+        "{error}"
+    );
 }
 
 /// Uploads a small model and returns the body that makes one of it.

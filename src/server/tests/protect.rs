@@ -4,7 +4,7 @@ use std::future::pending;
 
 use axum::Router;
 use axum::body::Body;
-use axum::http::Request;
+use axum::http::{HeaderValue, Request};
 use axum::response::Response;
 use axum::routing::get;
 use serde_json::json;
@@ -91,10 +91,49 @@ async fn names_that_point_here_from_elsewhere_are_refused() {
         request.headers_mut().insert("host", host);
         fixture.send(request).await
     };
-    let refused = ask("GET /", "rebound.example.com:11434").await;
-    assert_eq!((refused.status, refused.body.as_str()), (403, ""));
+    for path in ["/", "/api/tags", "/metrics", "/nope"] {
+        let refused = ask(&format!("GET {path}"), "rebound.example.com:11434").await;
+        assert_eq!(refused.status, 403, "{path}");
+        let error = refused.json()["error"].as_str().unwrap().to_owned();
+        let remedy = "DROVER_ALLOWED_HOSTS=rebound.example.com ";
+        assert!(error.contains(remedy), "{error}");
+    }
+    let refused = ask("GET /v1/models", "rebound.example.com").await;
+    assert!(refused.json()["error"]["message"].is_string());
+    assert_eq!(ask("GET /", "a b").await.status, 403);
     assert_eq!(ask("GET /", "host.docker.internal:11434").await.status, 200);
     assert_eq!(ask("OPTIONS /api/chat", "localhost").await.status, 204);
+}
+
+#[tokio::test]
+async fn every_host_that_a_request_names_has_to_be_good() {
+    let fixture = Fixture::new();
+    let ask = async |hosts: &[&str], address: &str| {
+        let mut request = request(&format!("GET {address}"), "");
+        let headers = request.headers_mut();
+        headers.remove("host");
+        for host in hosts {
+            let host = HeaderValue::from_bytes(host.as_bytes()).unwrap();
+            headers.append("host", host);
+        }
+        fixture.send(request).await.status
+    };
+    let good = "localhost:11434";
+    assert_eq!(ask(&[], "/").await, 200);
+    assert_eq!(ask(&[good], "http://localhost:11434/").await, 200);
+    assert_eq!(ask(&[], "http://127.0.0.1/").await, 200);
+    for (hosts, address) in [
+        (vec![good, "evil.com"], "/"),
+        (vec!["evil.com", good], "/"),
+        (vec![good], "http://evil.com/"),
+        (vec!["evil.com"], "http://localhost/"),
+        (vec![], "http://evil.com/"),
+        (vec!["evil.com\u{e9}"], "/"),
+        (vec!["localhost,evil.com"], "/"),
+        (vec!["evil.com@localhost"], "/"),
+    ] {
+        assert_eq!(ask(&hosts, address).await, 403, "{hosts:?} {address}");
+    }
 }
 
 #[tokio::test]

@@ -13,6 +13,7 @@ mod crowd;
 mod draft;
 mod faults;
 mod headers;
+mod hosts;
 mod images;
 mod killed;
 mod language;

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use drover::model::Digest;
+use drover::net::Pattern;
 use futures_util::StreamExt as _;
 use serde_json::json;
 use tempfile::TempDir;
@@ -246,6 +247,7 @@ async fn a_download_ends_when_the_last_who_waits_goes_and_goes_on_later() {
 async fn a_token_is_asked_for_and_goes_to_nobody_else() {
     let (fake, elsewhere) = (Fake::start(model()).await, Fake::start(model()).await);
     let target = elsewhere.url().replace("127.0.0.1", "localhost");
+    let allowed = Pattern::parse(target.trim_start_matches("http://")).unwrap();
     let is_expired = AtomicBool::new(true);
     fake.rule(move |asked: &Asked| {
         let knows = asked.authorization.as_deref() == Some("Bearer secret");
@@ -259,7 +261,9 @@ async fn a_token_is_asked_for_and_goes_to_nobody_else() {
             Fault::None
         }
     });
-    let puller = Puller::new();
+    let puller = Puller::with(Arc::new(TempDir::new().unwrap()), |settings| {
+        settings.allowed = vec![allowed];
+    });
     puller.pull(&fake.name()).await.unwrap();
     assert!(is_whole(&puller, &model()));
     let signed = fake

@@ -5,6 +5,7 @@ mod faults;
 mod killed;
 mod proxy;
 mod pushes;
+mod reach;
 mod real;
 mod sources;
 mod taker;
@@ -14,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use drover::model::ModelName;
-use drover::registry::{Registry, Settings, Steps};
+use drover::registry::{Asker, Registry, Settings, Steps, Wish};
 use drover::store::Store;
 use futures_util::StreamExt as _;
 use tempfile::TempDir;
@@ -56,7 +57,7 @@ impl Puller {
     }
 
     fn steps(&self, name: &str) -> Steps {
-        self.registry.pull(ModelName::parse(name).unwrap(), true)
+        self.registry.pull(wish(name, Asker::Here))
     }
 
     async fn pull(&self, name: &str) -> Result<Vec<String>, String> {
@@ -75,6 +76,15 @@ impl Puller {
     /// Fails unless every model's blobs are there, with the content that their names say.
     fn check(&self) {
         check_store(&self.folder.path().join("models"));
+    }
+}
+
+/// A model by plain HTTP.
+fn wish(name: &str, asker: Asker) -> Wish {
+    Wish {
+        name: ModelName::parse(name).unwrap(),
+        insecure: true,
+        asker,
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use axum::http::Method;
 use drover::model::{Digest, ModelName};
+use drover::registry::{Asker, Settings};
 use fastrand::Rng;
 use serde_json::json;
 use tempfile::TempDir;
@@ -12,7 +13,7 @@ use tempfile::TempDir;
 use super::proxy::{self, Limits};
 use super::real::Registry;
 use super::taker::{Asked, Fault, Taker};
-use super::{PART, Puller, finish};
+use super::{PART, Puller, finish, wish};
 
 /// A blob of half a dozen parts, the last one shorter.
 fn model() -> Vec<u8> {
@@ -22,15 +23,19 @@ fn model() -> Vec<u8> {
 }
 
 /// A model in a store of its own, to be pushed to `address`.
-struct Pusher {
+pub(super) struct Pusher {
     puller: Puller,
     name: String,
     manifest: Vec<u8>,
 }
 
 impl Pusher {
-    fn new(address: &str) -> Self {
-        let puller = Puller::with(Arc::new(TempDir::new().unwrap()), |_| {});
+    pub(super) fn new(address: &str) -> Self {
+        Self::with(address, |_| {})
+    }
+
+    pub(super) fn with(address: &str, change: impl FnOnce(&mut Settings)) -> Self {
+        let puller = Puller::with(Arc::new(TempDir::new().unwrap()), change);
         let name = format!("{address}/library/m");
         let add = |media_type: &str, content: &[u8]| {
             let layer = puller.store.write_layer(media_type, content).unwrap();
@@ -56,9 +61,9 @@ impl Pusher {
         }
     }
 
-    async fn push(&self) -> Result<Vec<String>, String> {
-        let name = ModelName::parse(&self.name).unwrap();
-        finish(self.puller.registry.push(name, true)).await
+    pub(super) async fn push(&self) -> Result<Vec<String>, String> {
+        let wish = wish(&self.name, Asker::Here);
+        finish(self.puller.registry.push(wish)).await
     }
 }
 

@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use drover::model::{Digest, ModelName};
+use drover::model::Digest;
+use drover::registry::Asker;
 use rustix::process::Signal;
 use serde_json::json;
 use tempfile::TempDir;
 
 use super::fake::{Fake, Fault};
-use super::{PART, Puller, check_store, finish};
+use super::{PART, Puller, check_store, finish, wish};
 use crate::support::TestServer;
 
 /// A blob of a few parts.
@@ -70,8 +71,9 @@ async fn wrong_bytes_of_a_mirror_do_not_spoil_what_the_next_sends() {
 async fn a_registry_without_tls_is_told_with_the_way_out() {
     let fake = Fake::start(model(1)).await;
     let puller = Puller::new();
-    let name = ModelName::parse(&fake.name()).unwrap();
-    let error = finish(puller.registry.pull(name, false)).await.unwrap_err();
+    let mut wish = wish(&fake.name(), Asker::Here);
+    wish.insecure = false;
+    let error = finish(puller.registry.pull(wish)).await.unwrap_err();
     assert!(error.contains("--insecure"), "{error}");
 }
 
@@ -102,7 +104,7 @@ async fn layers_that_a_new_version_does_not_have_go_unless_another_model_has_the
 async fn room_is_needed_for_the_whole_model_before_the_first_byte() {
     let fake = Fake::start(model(1)).await;
     let mut manifest = fake.manifest();
-    let huge = json!({"mediaType": "application/vnd.ollama.image.license",
+    let huge = json!({"mediaType": "application/vnd.ollama.image.projector",
         "digest": Digest::of(b"huge").to_string(), "size": 1_u64 << 60});
     manifest["layers"].as_array_mut().unwrap().push(huge);
     fake.set_manifest(&manifest);

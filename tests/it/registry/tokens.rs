@@ -117,7 +117,8 @@ fn token(front: &Front, request: &Request) -> Response {
         url.push_str("&via=proxy");
     }
     if let Err(reason) = verify(request.headers(), &url, &front.known.lock().unwrap()) {
-        return (StatusCode::UNAUTHORIZED, reason).into_response();
+        let body = json!({"errors": [{"code": "UNAUTHORIZED", "message": reason}]});
+        return (StatusCode::UNAUTHORIZED, axum::Json(body)).into_response();
     }
     let url = reqwest::Url::parse(&url).unwrap();
     let (mut access, mut n_fresh) = (Vec::new(), 0);

@@ -1,5 +1,6 @@
 //! A daemon of its own for one test.
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -87,15 +88,15 @@ impl Builder {
     }
 }
 
-/// The address in a line like `… listening on 127.0.0.1:40021 …`.
+/// The address in a line like `… Listening on 127.0.0.1:40021 …`; one that means all interfaces is
+/// reached by the loopback one.
 fn listening_address(line: &str) -> Option<String> {
-    let at = line.to_lowercase().find("listening")?;
-    let start = at + line[at..].find("127.0.0.1:")?;
-    let digits = line[start + 10..]
-        .chars()
-        .take_while(char::is_ascii_digit)
-        .count();
-    Some(line[start..start + 10 + digits].to_owned())
+    let (_, rest) = line.split_once("Listening on ")?;
+    let mut address: SocketAddr = rest.split(' ').next()?.parse().ok()?;
+    if address.ip().is_unspecified() {
+        address.set_ip(Ipv4Addr::LOCALHOST.into());
+    }
+    Some(address.to_string())
 }
 
 /// The program, bound by permissions as a service's user is: root gives up its right to pass them

@@ -1,0 +1,9 @@
+//! Hosts and addresses: how they are written, where they lie, what this machine is called.
+
+mod host;
+mod own;
+mod place;
+
+pub use host::{Domain, Host, Pattern};
+pub use own::Own;
+pub use place::{Place, is_ours};
