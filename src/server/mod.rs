@@ -22,6 +22,8 @@ mod supervisor;
 #[cfg(test)]
 mod tests;
 
+#[cfg(fuzzing)]
+pub use extract::decode_for_fuzzing;
 pub use lifecycle::serve;
 
 use crate::registry::RegistryError;

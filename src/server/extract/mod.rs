@@ -104,6 +104,12 @@ fn explain(error: &serde_json::Error) -> String {
     }
 }
 
+/// Decodes a body as routes do, for the fuzz targets; whether it is one.
+#[cfg(fuzzing)]
+pub fn decode_for_fuzzing<T: DeserializeOwned>(bytes: &[u8]) -> bool {
+    decode::<T>(bytes, "EOF").is_ok()
+}
+
 /// Who asks, as `ORIGIN/NAME`: clients of one origin share what the origin gets. The name is an API
 /// key or a user that a front end names, as anybody could make it up, else the address. Only for
 /// comparing: keys and names are hashed, so that they go no further than here.

@@ -1,0 +1,18 @@
+//! Any file is a model with numbers within bounds, or an error.
+#![no_main]
+
+use std::io::Cursor;
+
+use drover::model::gguf::{Hyperparameters, Metadata, check_projector, compat};
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|file: &[u8]| {
+    for read in [Metadata::read, Metadata::read_checked, Metadata::read_whole] {
+        let Ok(header) = read(&mut Cursor::new(file)) else {
+            continue;
+        };
+        let _ = Hyperparameters::read(&header);
+        let _ = check_projector(&header);
+        let _ = compat::refusal(&header);
+    }
+});

@@ -1,0 +1,17 @@
+//! Any body is a request of each kind, or an error.
+#![no_main]
+
+use drover::api::{ollama, openai};
+use drover::server::decode_for_fuzzing as decode;
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|body: &[u8]| {
+    decode::<ollama::GenerateRequest>(body);
+    decode::<ollama::ChatRequest>(body);
+    decode::<ollama::CreateRequest>(body);
+    decode::<ollama::EmbedRequest>(body);
+    decode::<ollama::ShowRequest>(body);
+    decode::<openai::ChatRequest>(body);
+    decode::<openai::CompletionRequest>(body);
+    decode::<openai::EmbeddingRequest>(body);
+});
