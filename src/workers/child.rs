@@ -96,6 +96,9 @@ fn serve(channel: &UnixStream) -> io::Result<()> {
     result
 }
 
+/// An order, or why it cannot be read: a client may nest values a little deeper than JSON is read.
+type Received = Result<Order<'static>, serde_json::Error>;
+
 /// Ends the process with its thread.
 struct Leaves;
 
@@ -109,7 +112,7 @@ impl Drop for Leaves {
 /// taken, and that before it is read.
 fn read(
     mut channel: &UnixStream,
-    orders: &SyncSender<Order<'static>>,
+    orders: &SyncSender<Received>,
     memory: &Memory,
 ) -> io::Result<()> {
     let mut subject_len = 0;
@@ -131,13 +134,14 @@ fn read(
         memory.allow(length.max(subject_len))?;
         let mut payload = vec![0; length];
         channel.read_exact(&mut payload)?;
-        let order: Order<'static> = serde_json::from_slice(&payload)?;
+        let received: Received = serde_json::from_slice(&payload);
         drop(payload);
-        if matches!(order, Order::Subject(_)) {
+        // What cannot be read is a subject: all else is the daemon's own.
+        if matches!(received, Ok(Order::Subject(_)) | Err(_)) {
             subject_len = length;
             memory.allow(subject_len)?;
         }
-        if orders.send(order).is_err() {
+        if orders.send(received).is_err() {
             return Ok(());
         }
     }
@@ -171,6 +175,8 @@ enum Task {
         suffix: String,
         think: Option<Think>,
     },
+    /// It cannot be read: why.
+    Unreadable(String),
 }
 
 impl Default for Task {
@@ -220,8 +226,15 @@ struct Renderer {
 }
 
 impl Renderer {
-    fn work(mut self, inbox: &Receiver<Order<'static>>) {
-        while let Ok(order) = inbox.recv() {
+    fn work(mut self, inbox: &Receiver<Received>) {
+        while let Ok(received) = inbox.recv() {
+            let order = match received {
+                Ok(order) => order,
+                Err(error) => {
+                    self.subject = Task::Unreadable(error.to_string());
+                    continue;
+                }
+            };
             match order {
                 Order::Template {
                     place,
@@ -311,6 +324,7 @@ impl Task {
                 now: None,
             }),
             Self::Parts { .. } => Err(RenderError("there is none with a suffix".to_owned())),
+            Self::Unreadable(reason) => Err(unreadable(reason)),
         }
     }
 
@@ -336,6 +350,11 @@ impl Task {
                 think: *think,
                 ..PromptParts::default()
             }),
+            Self::Unreadable(reason) => Err(unreadable(reason)),
         }
     }
+}
+
+fn unreadable(reason: &str) -> RenderError {
+    RenderError(format!("the conversation cannot be read: {reason}"))
 }

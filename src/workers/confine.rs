@@ -20,7 +20,7 @@ const FACTOR: u64 = 8;
 const MAX_ALLOWANCE: u64 = 2 << 30;
 
 /// What a worker may keep between two jobs, more than it began with.
-const MAX_RESIDENT: u64 = 128 << 20;
+const MAX_RESIDENT: u64 = 64 << 20;
 
 /// File descriptors: the three, the channel twice, the memory's file, what the clock reads.
 const MAX_FILES: u64 = 16;

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use reqwest::Method;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
@@ -28,6 +29,11 @@ impl TestServer {
     async fn model_with(&self, name: &str, template: &str) {
         let file = models::fake().value("tokenizer.chat_template", template);
         self.create(name, file.build(), json!({})).await.ok();
+    }
+
+    /// Fails unless a model answers, whatever it says.
+    async fn answers_something(&self, model: &str) {
+        self.post("/api/chat", &chat(model)).await.ok();
     }
 
     /// Fails unless a model answers at once.
@@ -90,6 +96,35 @@ async fn a_template_that_cannot_be_run_costs_its_own_request() {
         );
     }
     server.answers("good").await;
+}
+
+/// Around the depth at which JSON is no longer read, at whichever end, no worker is lost.
+#[tokio::test]
+async fn values_that_are_nested_deeply_are_read_or_refused() {
+    let server = TestServer::start().await;
+    server
+        .model_with("m", "{{ tools|tojson }}{{ messages|tojson }}")
+        .await;
+    server.answers_something("m").await;
+    let workers = server.renderers();
+    for depth in 100..135 {
+        let deep = format!("{}1{}", "{\"a\":".repeat(depth), "}".repeat(depth));
+        let call = format!(r#"[{{"function": {{"name": "f", "arguments": {deep}}}}}]"#);
+        let body = format!(
+            r#"{{"model": "m", "stream": false, "messages": [
+                {{"role": "assistant", "content": "", "tool_calls": {call}}},
+                {{"role": "user", "content": "hi"}}]}}"#
+        );
+        let answer = server
+            .request(Method::POST, "/api/chat", body.into_bytes())
+            .await;
+        assert!(
+            matches!(answer.status, 200 | 400 | 500) && !answer.text.contains("has ended"),
+            "{depth}: {}",
+            answer.text
+        );
+    }
+    assert_eq!(server.renderers(), workers);
 }
 
 #[tokio::test]
