@@ -114,7 +114,7 @@ pub(super) fn of_model(model: &str, failure: WorkError) -> InferenceError {
         | WorkError::TooSlow(_)
         | WorkError::TooDeep
         | WorkError::TooLarge
-        | WorkError::Ended(_) => internal(format!("model '{model}': {failure}; {hint}")),
+        | WorkError::Ended => internal(format!("model '{model}': {failure}; {hint}")),
         failure => error(failure),
     }
 }

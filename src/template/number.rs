@@ -92,16 +92,30 @@ pub(super) fn scientific(value: f64, precision: usize) -> String {
     if let Some(text) = special(value) {
         return text.to_owned();
     }
+    let (precision, zeros) = within_digits(precision);
     let text = format!("{value:.precision$e}");
     let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
     let exponent: i32 = exponent.parse().unwrap_or(0);
     let sign = if exponent < 0 { '-' } else { '+' };
-    format!("{mantissa}e{sign}{:02}", exponent.abs())
+    format!("{mantissa}{zeros}e{sign}{:02}", exponent.abs())
 }
 
 /// Go's `%f`.
 pub(super) fn fixed(value: f64, precision: usize) -> String {
-    special(value).map_or_else(|| format!("{value:.precision$}"), str::to_owned)
+    if let Some(text) = special(value) {
+        return text.to_owned();
+    }
+    let (precision, zeros) = within_digits(precision);
+    format!("{value:.precision$}{zeros}")
+}
+
+/// A precision that has all digits of any number, and the zeros that follow them: Rust's own limit is
+/// lower than Go's.
+fn within_digits(precision: usize) -> (usize, String) {
+    /// The smallest number has as many behind the point.
+    const DIGITS: usize = 1074;
+    let zeros = "0".repeat(precision.saturating_sub(DIGITS));
+    (precision.min(DIGITS), zeros)
 }
 
 /// The form of JSON: an exponent below 1e-6 and from 1e+21 on; nothing for what JSON cannot hold.

@@ -341,6 +341,27 @@ fn printing() {
 }
 
 #[test]
+fn a_precision_may_go_beyond_all_digits() {
+    for precision in [1100, 70_000, 1_000_000] {
+        let print = |verb: &str| render(&format!("{{{{ printf \"%.{precision}{verb}\" 0.1 }}}}"));
+        let fixed = print("f");
+        assert!(fixed.starts_with("0.1000000000000000055511151231257827"));
+        assert!(
+            fixed.len() == 2 + precision && fixed.ends_with("000"),
+            "{}",
+            fixed.len()
+        );
+        let scientific = print("e");
+        assert!(scientific.starts_with("1.000000000000000055511151231257827"));
+        assert!(scientific.ends_with("00e-01") && scientific.len() == 6 + precision);
+        assert_eq!(
+            print("g"),
+            "0.1000000000000000055511151231257827021181583404541015625"
+        );
+    }
+}
+
+#[test]
 fn escapes() {
     check(&[
         (

@@ -162,7 +162,7 @@ impl Workers {
         let frame = framing::encode(&Order::Subject(content));
         Ok(Subject {
             id: next_id(),
-            frame: frame.map_err(|error| WorkError::Ended(error.to_string()))?,
+            frame: frame.map_err(|_| WorkError::Ended)?,
             pool: std::sync::Arc::downgrade(&self.pool),
         })
     }

@@ -90,13 +90,14 @@ pub enum WorkError {
     TooDeep,
     #[error("the template takes too much memory")]
     TooLarge,
-    /// With its last words.
-    #[error("the process that runs the template has ended ({0})")]
-    Ended(String),
+    /// Why stands in the log.
+    #[error("the process that ran the template has ended unexpectedly")]
+    Ended,
     #[error("too many requests wait for their prompts, try again later")]
     TooMany,
-    #[error("the process that runs templates could not be started: {0}")]
-    Start(String),
+    /// Why stands in the log.
+    #[error("the process that runs templates could not be started")]
+    Start,
     #[error("the server is stopping")]
     Stopping,
 }
@@ -190,7 +191,6 @@ impl Pool {
         let mut worker = match self.worker_for(&job).await {
             Ok(worker) => worker,
             Err(error) => {
-                tracing::error!(%error, "no renderer");
                 // The client may have left meanwhile.
                 let _ = reply.send(Err(error));
                 return self.pause(pass).await;
@@ -296,6 +296,6 @@ fn into_prompt(answer: Answer) -> Result<String, WorkError> {
         Answer::Prompt(prompt) => Ok(prompt),
         Answer::Unparsable(text) => Err(WorkError::Unparsable(RenderError(text))),
         Answer::Failed(text) => Err(WorkError::Failed(RenderError(text))),
-        Answer::Ready(_) => Err(WorkError::Ended("it said what it should not".to_owned())),
+        Answer::Ready(_) => Err(WorkError::Ended),
     }
 }

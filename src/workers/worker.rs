@@ -56,15 +56,22 @@ pub(super) struct Lost;
 impl Worker {
     /// Starts `<exe> renderer` and waits until it is ready.
     pub(super) async fn start(exe: &Path) -> Result<Self, WorkError> {
-        let mut worker = Self::spawn(exe).map_err(|error| WorkError::Start(error.to_string()))?;
-        let ready = tokio::time::timeout(START, worker.receive()).await;
-        match ready {
+        match Self::try_start(exe).await {
+            Ok(worker) => Ok(worker),
+            Err(reason) => {
+                tracing::error!(reason, "no renderer could be started");
+                Err(WorkError::Start)
+            }
+        }
+    }
+
+    async fn try_start(exe: &Path) -> Result<Self, String> {
+        let mut worker = Self::spawn(exe).map_err(|error| error.to_string())?;
+        match tokio::time::timeout(START, worker.receive()).await {
             Ok(Ok((Answer::Ready(version), _))) if version == VERSION => Ok(worker),
-            Ok(Ok(_)) => Err(WorkError::Start(
-                "the drover executable was replaced; restart the daemon".to_owned(),
-            )),
-            Ok(Err(Lost)) => Err(WorkError::Start(worker.last_words().await)),
-            Err(_) => Err(WorkError::Start(format!("no answer in {START:?}"))),
+            Ok(Ok(_)) => Err("the drover executable was replaced; restart the daemon".to_owned()),
+            Ok(Err(Lost)) => Err(worker.last_words().await),
+            Err(_) => Err(format!("no answer in {START:?}")),
         }
     }
 
@@ -176,7 +183,9 @@ impl Worker {
         } else if words.contains("memory allocation of") {
             WorkError::TooLarge
         } else {
-            WorkError::Ended(words)
+            // Not for clients: it may say where this was built.
+            tracing::error!(words, "a renderer has ended unexpectedly");
+            WorkError::Ended
         }
     }
 
