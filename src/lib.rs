@@ -7,6 +7,7 @@
 pub mod json;
 pub mod metrics;
 pub mod net;
+pub mod plain;
 pub mod units;
 // Level 1: settings, the native conversation types, Go's template language.
 pub mod chat;

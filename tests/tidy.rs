@@ -14,6 +14,7 @@ const LEVELS: &[(&str, u32)] = &[
     ("paths", 0),
     ("metrics", 0),
     ("net", 0),
+    ("plain", 0),
     ("config", 1),
     ("chat", 1),
     ("template", 1),

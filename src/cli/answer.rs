@@ -45,7 +45,7 @@ impl AnswerView {
         }
         self.spinner = None;
         if self.thinking.is_none() {
-            self.ui.out(opening(self.ui.colors_stdout()))?;
+            self.ui.draw(opening(self.ui.colors_stdout()))?;
         }
         self.thinking = Some(text.ends_with('\n'));
         self.wrapped(text)
@@ -74,7 +74,7 @@ impl AnswerView {
     pub(super) fn finish(mut self) -> io::Result<()> {
         self.spinner = None;
         if self.thinking.is_some() && self.ui.colors_stdout() {
-            self.ui.out(RESET)?;
+            self.ui.draw(RESET)?;
         }
         self.ui.out("\n\n")
     }
@@ -84,8 +84,8 @@ impl AnswerView {
         if self.word_wrap {
             self.wrapper.set_width(self.ui.stdout_width());
         }
-        let wrapped = self.wrapper.push(text);
-        self.ui.out(&wrapped)
+        let wrapped = self.wrapper.push(&self.ui.shown(text));
+        self.ui.draw(&wrapped)
     }
 
     fn end_thinking(&mut self) -> io::Result<()> {
@@ -97,7 +97,7 @@ impl AnswerView {
         if !ends_line {
             self.ui.out("\n")?;
         }
-        self.ui.out(&closing(self.ui.colors_stdout()))
+        self.ui.draw(&closing(self.ui.colors_stdout()))
     }
 }
 

@@ -10,7 +10,7 @@ mod variables;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-pub use inherited::inherited;
+pub use inherited::{inherited, is_secret};
 pub use variables::{VARIABLES, Variable};
 
 use bytesize::ByteSize;
@@ -128,7 +128,9 @@ impl Reader<'_> {
             && port.parse::<u16>().is_err()
             && !text.ends_with("::1")
         {
-            self.warn("OLLAMA_HOST", &text, &host.port.to_string());
+            // What stands before the host is a password.
+            let shown = text.rsplit('@').next().unwrap_or_default();
+            self.warn("OLLAMA_HOST", shown, &host.port.to_string());
         }
         host
     }

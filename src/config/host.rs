@@ -24,10 +24,14 @@ impl HostSpec {
             (true, "http") => 80,
             _ => DEFAULT_PORT,
         };
+        // A password may have a slash in it.
+        let at = rest.rfind('@').map_or(0, |at| at + 1);
+        let (login, rest) = rest.split_at(at);
         let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
         let (host, port) = split_port(authority);
         Self {
             scheme: scheme.to_owned(),
+            login: login.to_owned(),
             host: host.unwrap_or(DEFAULT_HOST).to_owned(),
             port: port.map_or(default_port, |port| port.parse().unwrap_or(default_port)),
             path: clean_path(path),
@@ -39,9 +43,13 @@ impl HostSpec {
     pub fn base_url(&self) -> String {
         let host = self.client_host();
         let Self {
-            scheme, port, path, ..
+            scheme,
+            login,
+            port,
+            path,
+            ..
         } = self;
-        format!("{scheme}://{host}:{port}{path}")
+        format!("{scheme}://{login}{host}:{port}{path}")
     }
 
     /// Whether a client reaches this host without leaving the machine.
@@ -63,7 +71,14 @@ impl HostSpec {
     }
 }
 
-/// Prints `scheme://host:port/path` as the server's log and the table of settings show it.
+impl std::fmt::Debug for HostSpec {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        std::fmt::Display::fmt(self, f)
+    }
+}
+
+/// Prints `scheme://host:port/path` as the server's log and the table of settings show it: without
+/// a user and a password.
 impl std::fmt::Display for HostSpec {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self {
@@ -71,6 +86,7 @@ impl std::fmt::Display for HostSpec {
             host,
             port,
             path,
+            ..
         } = self;
         if host.contains(':') {
             write!(f, "{scheme}://[{host}]:{port}{path}")
@@ -156,6 +172,15 @@ mod tests {
         ] {
             assert_eq!(HostSpec::parse(text).base_url(), expected, "{text:?}");
         }
+    }
+
+    #[test]
+    fn a_login_is_used_and_not_shown() {
+        let host = HostSpec::parse("https://me:p/w@example.com/x");
+        assert_eq!(host.base_url(), "https://me:p/w@example.com:443/x");
+        let shown = [host.to_string(), format!("{host:?}")];
+        assert_eq!(shown, ["https://example.com:443/x"; 2]);
+        assert!(HostSpec::parse("me:pw@localhost").is_loopback());
     }
 
     #[test]

@@ -21,10 +21,12 @@ pub enum KeepAlive {
 }
 
 /// Where to listen or connect (`OLLAMA_HOST`).
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct HostSpec {
     /// `http` or `https`; only clients look at it.
     pub scheme: String,
+    /// User and password for clients, with the `@`; empty = none. It is never shown.
+    pub login: String,
     /// Host without brackets; empty = all interfaces.
     pub host: String,
     pub port: u16,

@@ -2,6 +2,8 @@
 
 use serde::Serialize;
 
+use crate::plain;
+
 /// How bad it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -27,7 +29,7 @@ impl Finding {
         Self {
             check,
             level: Level::Ok,
-            text: text.into(),
+            text: shown(text),
             fix: None,
         }
     }
@@ -41,8 +43,13 @@ impl Finding {
         Self {
             check,
             level,
-            text: text.into(),
+            text: shown(text),
             fix: Some(fix.to_owned()),
         }
     }
+}
+
+/// Settings may hold passwords.
+fn shown(text: impl Into<String>) -> String {
+    plain::redacted(&text.into()).into_owned()
 }

@@ -8,7 +8,8 @@ use uzers::os::unix::UserExt as _;
 
 use super::systemd::Service;
 use super::{DeployError, refused};
-use crate::config::HostSpec;
+use crate::config::{HostSpec, env};
+use crate::plain;
 
 /// How drover will run.
 #[derive(Debug, Clone)]
@@ -100,7 +101,8 @@ impl Plan {
             self.host
         );
         for (name, value) in &self.environment {
-            let _ = write!(text, "\n  {name}={value}");
+            let value = if env::is_secret(name) { "***" } else { value };
+            let _ = write!(text, "\n  {name}={}", plain::redacted(value));
         }
         for file in &self.environment_files {
             let _ = write!(text, "\n  settings of {}", file.trim_start_matches('-'));

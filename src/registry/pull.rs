@@ -11,6 +11,7 @@ use super::retry::Retry;
 use super::session::Session;
 use super::{Inner, RegistryError, Teller, Wish, progress_ticks};
 use crate::model::Digest;
+use crate::plain;
 use crate::store::Leftover;
 
 /// Fetches a model and puts it in the place of an old one of its name.
@@ -46,6 +47,8 @@ pub(super) async fn run(
         teller.step("removing unused layers").await;
     }
     if let Leftover::Kept(error) = leftover {
+        let error = error.to_string();
+        let error = plain::without_paths(&error);
         let status = format!("couldn't remove unused layers: {error}");
         teller.step(&status).await;
     }

@@ -15,6 +15,7 @@ use super::stream::to_bytes;
 use crate::api::ollama::ErrorBody;
 use crate::create::CreateError;
 use crate::inference::{InferenceError, InferenceErrorKind};
+use crate::plain;
 use crate::registry::RegistryError;
 use crate::store::StoreError;
 
@@ -28,7 +29,7 @@ const CLIENT_CLOSED_REQUEST: u16 = 499;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ApiError {
     pub(crate) status: StatusCode,
-    /// What the client reads.
+    /// In full, for the log; the client reads it without paths.
     pub(crate) message: String,
 }
 
@@ -72,6 +73,16 @@ impl ApiError {
             StatusCode::SERVICE_UNAVAILABLE,
             "the server is shutting down",
         )
+    }
+
+    /// What the client reads: of a failure of ours not where things are on this machine.
+    fn shown(&self) -> String {
+        let message = plain::redacted(&self.message);
+        if self.status.is_server_error() {
+            plain::without_paths(&message).into_owned()
+        } else {
+            message.into_owned()
+        }
     }
 
     fn log(&self) {
@@ -156,7 +167,7 @@ impl IntoResponse for OllamaError {
 /// the line's end.
 pub(crate) fn ollama_line(error: &ApiError) -> Bytes {
     to_bytes(&ErrorBody {
-        error: error.message.clone(),
+        error: error.shown(),
     })
 }
 
@@ -183,7 +194,7 @@ pub(crate) fn openai_body(error: &ApiError) -> Value {
         StatusCode::NOT_FOUND => "not_found_error",
         _ => "api_error",
     };
-    json!({"error": {"message": error.message, "type": kind, "param": null, "code": null}})
+    json!({"error": {"message": error.shown(), "type": kind, "param": null, "code": null}})
 }
 
 /// Logs an error that ends a stream.
@@ -250,6 +261,20 @@ mod tests {
             );
             assert_eq!((got, body), (status, expected));
         }
+    }
+
+    #[tokio::test]
+    async fn a_failure_of_ours_does_not_say_where_things_are() {
+        let message = "cannot read `/srv/my models/blobs/sha256-12`, asked https://me:pw@host/v2";
+        let expected = "cannot read `sha256-12`, asked https://***@host/v2";
+        let (_, _, body) = text(OllamaError(ApiError::internal(message)).into_response()).await;
+        assert!(body.contains(expected), "{body}");
+        let (_, _, body) = text(OpenAiError(ApiError::internal(message)).into_response()).await;
+        assert!(body.contains(expected), "{body}");
+        // What the client said itself is repeated as it is.
+        let error = ApiError::invalid("invalid model name: /srv/x");
+        let (_, _, body) = text(OllamaError(error).into_response()).await;
+        assert!(body.contains("/srv/x"), "{body}");
     }
 
     #[test]

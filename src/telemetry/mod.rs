@@ -1,5 +1,7 @@
 //! The log: to standard error, in a form that a terminal or the journal shows well.
 
+mod lines;
+
 use std::io::{self, IsTerminal as _};
 
 use tracing::level_filters::LevelFilter;
@@ -8,12 +10,13 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::config::Warning;
+use lines::Lines;
 
 /// Installs the log once; a second call changes nothing. `debug_level` is `OLLAMA_DEBUG`'s,
 /// `journal` the value of `JOURNAL_STREAM`.
 pub fn init(debug_level: u8, journal: Option<&str>) {
     let layer = tracing_subscriber::fmt::layer()
-        .with_writer(io::stderr)
+        .with_writer(|| Lines(io::stderr()))
         .with_ansi(io::stderr().is_terminal())
         .with_target(debug_level > 0);
     let registry = tracing_subscriber::registry().with(filter(debug_level));

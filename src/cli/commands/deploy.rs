@@ -26,7 +26,7 @@ pub(crate) fn rollback(ui: Ui) -> anyhow::Result<ExitCode> {
 pub(crate) fn doctor(ui: Ui, config: &ClientConfig, json: bool) -> anyhow::Result<ExitCode> {
     let findings = deploy::doctor(&config.host, env::executable()?);
     if json {
-        ui.out_line(&serde_json::to_string_pretty(&findings)?)?;
+        ui.out_json(&findings)?;
     } else {
         for finding in &findings {
             let mark = match finding.level {

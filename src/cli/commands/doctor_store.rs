@@ -28,7 +28,7 @@ pub(crate) fn run(ui: Ui, args: &DoctorArgs) -> anyhow::Result<ExitCode> {
     let store = Store::at(&root);
     let checkup = look(ui, &store, !args.quick)?;
     if args.json {
-        ui.out_line(&serde_json::to_string_pretty(&checkup)?)?;
+        ui.out_json(&checkup)?;
     } else {
         ui.out(&text(&checkup))?;
     }

@@ -13,10 +13,7 @@ pub(crate) async fn run(context: &Context, args: &ListArgs) -> anyhow::Result<()
     let prefix = args.args.first().map_or("", String::as_str);
     let models = filter(context.client.list().await?, prefix);
     if args.json {
-        context
-            .ui
-            .out_line(&serde_json::to_string_pretty(&models)?)?;
-        return Ok(());
+        return context.ui.out_json(&models);
     }
     context.ui.out(&text(&models, Timestamp::now()))?;
     Ok(())

@@ -15,10 +15,7 @@ pub(crate) async fn run(context: &Context, args: &ListArgs) -> anyhow::Result<()
     let mut loaded = context.client.ps().await?;
     loaded.models.retain(|model| model.name.starts_with(prefix));
     if args.json {
-        context
-            .ui
-            .out_line(&serde_json::to_string_pretty(&loaded)?)?;
-        return Ok(());
+        return context.ui.out_json(&loaded);
     }
     context.ui.out(&text(&loaded, Timestamp::now()))?;
     Ok(())

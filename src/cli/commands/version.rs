@@ -6,6 +6,7 @@ use crate::cli::context::Context;
 use crate::cli::ui::Ui;
 use crate::client::OLLAMA_VERSION;
 use crate::config::ClientConfig;
+use crate::plain;
 
 /// Prints the versions; succeeds also when no daemon answers.
 pub(crate) async fn run(ui: Ui, config: &ClientConfig) -> anyhow::Result<ExitCode> {
@@ -17,7 +18,7 @@ pub(crate) async fn run(ui: Ui, config: &ClientConfig) -> anyhow::Result<ExitCod
 
 fn text(server: Option<&str>) -> String {
     let mut text = match server {
-        Some(version) => format!("ollama version is {version}\n"),
+        Some(version) => format!("ollama version is {}\n", plain::message(version)),
         None => "Warning: could not connect to a running Ollama instance\n".to_owned(),
     };
     if server != Some(OLLAMA_VERSION) {

@@ -49,7 +49,7 @@ pub(super) async fn run(context: &Context, session: Session) -> anyhow::Result<(
                 initial = repl.reader.take_back().unwrap_or_default();
                 context
                     .ui
-                    .out(&editor::erase(&initial, context.ui.stdout_width()))?;
+                    .draw(&editor::erase(&initial, context.ui.stdout_width()))?;
                 Next::Continue
             }
             Typed::End => Next::Leave,

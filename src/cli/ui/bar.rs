@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
+use super::status_line;
 use crate::units;
 
 const TEMPLATE: &str = "{msg} {percent:>3}% ▕{wide_bar}▏ {tail}";
@@ -13,7 +14,7 @@ const TEMPLATE: &str = "{msg} {percent:>3}% ▕{wide_bar}▏ {tail}";
 pub(super) fn new_bar(message: &str, total: u64) -> ProgressBar {
     let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::hidden());
     bar.set_style(style());
-    bar.set_message(message.to_owned());
+    bar.set_message(status_line(message));
     bar
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::Ui;
+use super::{Ui, status_line};
 
 const TICK: Duration = Duration::from_millis(100);
 const TEMPLATE: &str = "{msg} ▕{wide_bar}▏ {pos}/{len} {elapsed}";
@@ -15,7 +15,7 @@ pub(crate) struct Counter(ProgressBar);
 
 impl Counter {
     /// Starts at 0 of `total`.
-    pub(crate) fn start(ui: Ui, message: String, total: u64) -> Self {
+    pub(crate) fn start(ui: Ui, message: &str, total: u64) -> Self {
         let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::hidden());
         let style = ProgressStyle::with_template(TEMPLATE);
         bar.set_style(
@@ -23,7 +23,7 @@ impl Counter {
                 .unwrap_or_else(|_| ProgressStyle::default_bar())
                 .progress_chars("█ "),
         );
-        bar.set_message(message);
+        bar.set_message(status_line(message));
         if ui.stderr_is_terminal {
             bar.set_draw_target(ProgressDrawTarget::stderr());
             bar.enable_steady_tick(TICK);

@@ -1,7 +1,10 @@
 //! The terminal: data goes to stdout, talk goes to stderr, and all of it goes through [`Ui`].
 //!
-//! *Invariant:* nothing but data is written to stdout, so that it can be piped; errors of stderr
+//! *Invariants:* nothing but data is written to stdout, so that it can be piped; errors of stderr
 //! are ignored, errors of stdout are reported (a broken pipe is success, which `main` decides).
+//! No terminal gets control characters that came from elsewhere: what is shown is cleaned here, and
+//! our own go through [`Ui::draw`]. As with `ls`, a pipe or a file gets the text of a model as it is;
+//! tables, which are for eyes and columns, and messages are always clean.
 
 mod bar;
 mod counter;
@@ -13,7 +16,17 @@ pub(crate) mod wrap;
 pub(crate) use counter::Counter;
 pub(crate) use spinner::Spinner;
 
+use std::borrow::Cow;
 use std::io::{self, IsTerminal as _, Write as _};
+
+use serde::Serialize;
+
+use crate::plain;
+
+/// A status as a bar or a spinner shows it.
+fn status_line(text: &str) -> String {
+    plain::message(&plain::redacted(text)).replace('\n', " ")
+}
 
 /// What is known about the three standard streams.
 #[derive(Debug, Clone, Copy)]
@@ -35,8 +48,22 @@ impl Ui {
         }
     }
 
-    /// Writes data as it is, at once.
+    /// Writes data, at once: to a pipe or a file as it is.
     pub(crate) fn out(self, text: &str) -> io::Result<()> {
+        self.draw(&self.shown(text))
+    }
+
+    /// Text as stdout may show it.
+    pub(crate) fn shown(self, text: &str) -> Cow<'_, str> {
+        if self.stdout_is_terminal {
+            plain::text(text)
+        } else {
+            Cow::Borrowed(text)
+        }
+    }
+
+    /// Writes escape sequences of our own, with text that was cleaned.
+    pub(crate) fn draw(self, text: &str) -> io::Result<()> {
         let mut stdout = io::stdout().lock();
         stdout.write_all(text.as_bytes())?;
         stdout.flush()
@@ -47,13 +74,22 @@ impl Ui {
         self.out(&format!("{text}\n"))
     }
 
+    /// Writes a value as JSON, on several lines.
+    pub(crate) fn out_json(self, value: &impl Serialize) -> anyhow::Result<()> {
+        let json = serde_json::to_string_pretty(value)?;
+        self.out_line(&plain::json(&json))?;
+        Ok(())
+    }
+
     /// Writes a line for the user's eyes.
     pub(crate) fn talk(self, text: &str) {
         self.talk_raw(&format!("{text}\n"));
     }
 
-    /// Writes text for the user's eyes as it is.
+    /// Writes text for the user's eyes without a line end.
     pub(crate) fn talk_raw(self, text: &str) {
+        let text = plain::redacted(text);
+        let text = plain::message(&text);
         let mut stderr = io::stderr().lock();
         // Nobody is left to be told.
         let _ = stderr

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget};
 
-use super::Ui;
 use super::bar::new_bar;
 use super::spinner::new_spinner;
+use super::{Ui, status_line};
 use crate::api::ollama::Progress;
 use crate::units;
 
@@ -98,7 +98,7 @@ impl ProgressView {
     /// Replaces the text of the spinner on a terminal; plain output is not repeated.
     pub(crate) fn detail(&mut self, text: &str) {
         if let Some((_, bar)) = &self.spinner {
-            bar.set_message(text.to_owned());
+            bar.set_message(status_line(text));
         }
     }
 

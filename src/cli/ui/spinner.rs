@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::Ui;
+use super::{Ui, status_line};
 
 const TICK: Duration = Duration::from_millis(100);
 /// The last one is shown when the work is done.
@@ -41,7 +41,7 @@ impl Drop for Spinner {
 pub(super) fn new_spinner(status: &str) -> ProgressBar {
     let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden());
     bar.set_style(style());
-    bar.set_message(status.to_owned());
+    bar.set_message(status_line(status));
     bar
 }
 

@@ -2,6 +2,8 @@
 
 use unicode_width::UnicodeWidthStr as _;
 
+use crate::plain;
+
 const GAP: &str = "    ";
 /// Cells with blanks are wrapped beyond this.
 pub(crate) const CELL_WIDTH: usize = 30;
@@ -81,6 +83,7 @@ fn wrap_row(cells: &[String], limit: usize) -> Vec<Vec<String>> {
 
 /// Breaks a cell at blanks so that the lines are evenly filled; a word is never cut.
 fn wrap_cell(cell: &str, limit: usize) -> Vec<String> {
+    let cell = plain::message(cell);
     let words: Vec<&str> = cell.split_whitespace().collect();
     let widths: Vec<usize> = words.iter().map(|word| word.width()).collect();
     let widest = widths.iter().copied().max().unwrap_or(0);
@@ -164,6 +167,12 @@ model2    sha256:def45    2.0 KB    2 days ago······
             &[row(&["日本", "1"]), row(&["abcde", "2"])],
         );
         assert_eq!(table, "NAME     ID \n日本     1     \nabcde    2     \n");
+    }
+
+    #[test]
+    fn a_cell_is_text_and_nothing_else() {
+        let name = "a\x1b]52;c;aGk=\x07\r\u{9b}2J\u{202e}b";
+        assert_eq!(wrap_cell(name, 30), ["a]52;c;aGk=2Jb"]);
     }
 
     #[test]

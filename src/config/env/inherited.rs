@@ -99,8 +99,12 @@ pub fn inherited() -> impl Iterator<Item = (OsString, OsString)> {
 
 fn is_inherited(name: &str) -> bool {
     let is_member = PREFIXES.iter().any(|prefix| name.starts_with(prefix));
-    let is_secret = || name.split('_').any(|word| SECRETS.contains(&word));
-    NAMES.contains(&name) || is_member && !is_secret()
+    NAMES.contains(&name) || is_member && !is_secret(name)
+}
+
+/// Whether a variable's name says that its value is nobody's business.
+pub fn is_secret(name: &str) -> bool {
+    name.split('_').any(|word| SECRETS.contains(&word))
 }
 
 #[cfg(test)]

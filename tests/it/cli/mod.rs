@@ -4,6 +4,7 @@ mod bench;
 mod completion;
 mod create;
 mod doctor;
+mod hostile;
 mod json;
 mod models;
 mod names;

@@ -10,6 +10,7 @@ mod clients;
 mod concurrency;
 mod context;
 mod crowd;
+mod discreet;
 mod draft;
 mod faults;
 mod headers;

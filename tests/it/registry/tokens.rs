@@ -223,10 +223,7 @@ async fn a_registry_with_tokens_takes_and_gives_models_to_known_keys_alone() {
     let reason = "pull model manifest: 401: this key is not registered (asked with the key ";
     let refused = refused.error();
     assert!(refused.starts_with(reason), "{refused}");
-    assert!(
-        refused.ends_with("/home/.ollama/id_ed25519.pub)"),
-        "{refused}"
-    );
+    assert!(refused.ends_with(" id_ed25519.pub)"), "{refused}");
 }
 
 #[tokio::test]

@@ -21,6 +21,7 @@ use crate::cli::interrupt;
 use crate::cli::ui::{Counter, Ui};
 use crate::client::Client;
 use crate::config::{ClientConfig, HostSpec};
+use crate::plain;
 use measure::{Level, Measured, Workload};
 use prompts::Prompts;
 use report::{LevelReport, Report};
@@ -74,7 +75,9 @@ async fn measure_all(
         };
         let outcome = outcome.await;
         if !pairs.is_empty() {
-            let urls = targets.iter().map(|target| target.url.clone());
+            let urls = targets
+                .iter()
+                .map(|target| plain::redacted(&target.url).into_owned());
             levels.push(LevelReport::new(concurrency, urls.collect(), pairs));
         }
         outcome?;
@@ -112,7 +115,7 @@ async fn measure_one(
 ) -> anyhow::Result<Measured> {
     let url = &target.url;
     let message = format!("{url}, {} at once", level.concurrency);
-    let bar = Counter::start(ui, message, u64::from(workload.n_conversations));
+    let bar = Counter::start(ui, &message, u64::from(workload.n_conversations));
     let warm = workload.warm_up(target).await;
     warm.map_err(|error| anyhow::anyhow!("{url}: {error}"))?;
     Ok(workload.measure(target, level, &bar).await)

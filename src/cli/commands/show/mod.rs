@@ -36,7 +36,7 @@ pub(crate) async fn run(context: &Context, args: &ShowArgs) -> anyhow::Result<()
     let shown = context.client.show(&request).await?;
     let output = match section(args, &shown) {
         Some(section) => section,
-        None if args.json => format!("{}\n", serde_json::to_string_pretty(&shown)?),
+        None if args.json => return context.ui.out_json(&shown),
         None => text(&shown, args.verbose),
     };
     context.ui.out(&output)?;

@@ -1,0 +1,137 @@
+//! One event, one line: the place where everything that is logged passes.
+//!
+//! Names of models, errors of registries, lines of runners and paths of requests come from strangers.
+//! Nothing in them begins a line of its own, moves a cursor or opens a door.
+
+use std::io::{self, Write};
+
+use crate::plain;
+
+/// Bytes of a line; the rest of what somebody sent is no news.
+const LONGEST: usize = 32 << 10;
+
+/// What the log's own colours are made of. Others may use these, too: they do no harm.
+const STYLES: [&str; 9] = [
+    "\x1b[0m", "\x1b[1m", "\x1b[2m", "\x1b[3m", "\x1b[31m", "\x1b[32m", "\x1b[33m", "\x1b[34m",
+    "\x1b[35m",
+];
+
+/// Writes events, each of which comes in one piece, as lines.
+#[derive(Debug)]
+pub(super) struct Lines<W>(pub(super) W);
+
+impl<W: Write> Write for Lines<W> {
+    fn write(&mut self, event: &[u8]) -> io::Result<usize> {
+        let text = String::from_utf8_lossy(event);
+        let text = text.strip_suffix('\n').unwrap_or(&text);
+        let shown = &text[..text.floor_char_boundary(LONGEST)];
+        let mut line = styled(&plain::redacted(shown));
+        if shown.len() < text.len() {
+            line.push('…');
+        }
+        line.push('\n');
+        self.0.write_all(line.as_bytes())?;
+        Ok(event.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
+/// A line in which only our own escape sequences are ones.
+fn styled(text: &str) -> String {
+    let mut line = String::with_capacity(text.len() + 2);
+    let mut rest = text;
+    while let Some(at) = rest.find('\x1b') {
+        let (before, sequence) = rest.split_at(at);
+        line.push_str(&plain::line(before));
+        let style = STYLES.iter().find(|style| sequence.starts_with(**style));
+        let (begin, behind) = sequence.split_at(style.map_or(1, |style| style.len()));
+        match style {
+            Some(style) => line.push_str(style),
+            None => line.push_str(&plain::line(begin)),
+        }
+        rest = behind;
+    }
+    line.push_str(&plain::line(rest));
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use tracing_subscriber::layer::SubscriberExt as _;
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Page(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Page {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// What is in the log after this was logged.
+    fn logged(is_terminal: bool, log: impl FnOnce()) -> String {
+        let page = Page::default();
+        let writer = page.clone();
+        let layer = tracing_subscriber::fmt::layer()
+            .with_writer(move || Lines(writer.clone()))
+            .with_ansi(is_terminal)
+            .without_time();
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), log);
+        let bytes = page.0.lock().unwrap().clone();
+        String::from_utf8(bytes).unwrap()
+    }
+
+    #[test]
+    fn a_stranger_writes_no_line_and_no_command() {
+        let name = "x\n INFO forged\r\u{1b}[2J\u{1b}]52;c;aGk=\u{7}\u{9b}31m\u{202e}\0";
+        for is_terminal in [true, false] {
+            let text = logged(is_terminal, || {
+                let span = tracing::info_span!("request", name);
+                let _entered = span.enter();
+                let error = io::Error::other(name);
+                tracing::warn!(%name, other = name, ?error, "about {name}");
+            });
+            let mut inside = text.strip_suffix('\n').unwrap().to_owned();
+            for style in STYLES {
+                inside = inside.replace(style, "");
+            }
+            let is_odd = |c: char| c.is_control() || c == '\u{202e}';
+            assert!(!inside.contains(is_odd), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn colours_are_ours() {
+        for (level, colour) in [("ERROR", 31), ("WARN", 33), ("INFO", 32)] {
+            let text = logged(true, || match level {
+                "ERROR" => tracing::error!(a = 1, "hello"),
+                "WARN" => tracing::warn!(a = 1, "hello"),
+                _ => tracing::info!(a = 1, "hello"),
+            });
+            assert!(text.contains(&format!("\x1b[{colour}m")), "{text:?}");
+            assert!(!text.contains("u{1b}"), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn passwords_stay_out_and_lines_end() {
+        let long = "x".repeat(2 * LONGEST);
+        let text = logged(false, || tracing::info!("{long}"));
+        assert!(text.ends_with("…\n") && text.len() < LONGEST + 10);
+        let text = logged(false, || {
+            tracing::info!(mirror = "https://me:pw@host/v2", "asked");
+        });
+        assert!(text.contains("https://***@host/v2"), "{text}");
+    }
+}
