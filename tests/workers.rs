@@ -257,7 +257,7 @@ const GO: &[&str] = &[
 fn text_of(pieces: &'static [&'static str]) -> impl Strategy<Value = String> {
     let piece = prop_oneof![
         9 => select(pieces).prop_map(str::to_owned),
-        1 => (select(pieces), 1..3000_usize).prop_map(|(piece, n)| piece.repeat(n)),
+        1 => (select(pieces), 1..3000_usize).prop_map(|(piece, n)| format!("{piece}\n").repeat(n)),
     ];
     prop::collection::vec(piece, 0..40).prop_map(|pieces| pieces.concat())
 }
@@ -306,14 +306,13 @@ impl Bench {
         let template = Arc::new(template);
         for subject in &self.subjects {
             let rendered = self.workers.render(&template, subject, 1);
-            let known = match self.runtime.block_on(rendered) {
-                Ok(_) => true,
-                Err(error) => !matches!(
+            if let Err(error) = self.runtime.block_on(rendered) {
+                let is_unknown = matches!(
                     error,
                     WorkError::Ended | WorkError::Start | WorkError::Stopping | WorkError::TooMany
-                ),
-            };
-            prop_assert!(known);
+                );
+                prop_assert!(!is_unknown, "{error:?}");
+            }
         }
         Ok(())
     }

@@ -22,6 +22,9 @@ use crate::chat::{Message, Think};
 /// messages needs well under a million.
 const FUEL: u64 = 4_000_000;
 
+/// Lines, and bytes of a line: minijinja counts both in 16 bits, up to the end and one beyond it.
+const MAX_LINES: usize = 65_000;
+
 /// A parsed template with the texts of the vocabulary's special tokens.
 #[derive(Debug)]
 pub struct ChatTemplate {
@@ -38,6 +41,10 @@ impl ChatTemplate {
     /// # Errors
     /// Names the line and what is wrong with it.
     pub fn parse(source: &str, bos_token: &str, eos_token: &str) -> Result<Self, RenderError> {
+        if source.lines().count() > MAX_LINES || source.lines().any(|line| line.len() > MAX_LINES) {
+            let message = format!("more than {MAX_LINES} lines or bytes of a line");
+            return Err(RenderError(message));
+        }
         let mut environment = Environment::new();
         let syntax = SyntaxConfig::builder()
             .trim_blocks(true)

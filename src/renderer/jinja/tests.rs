@@ -45,6 +45,15 @@ fn unparsable_template_names_the_line() {
 }
 
 #[test]
+fn lines_and_columns_that_cannot_be_counted_are_refused() {
+    for piece in ["x", "{# #}", "\n", "é"] {
+        let error = ChatTemplate::parse(&piece.repeat(70_000), "", "").unwrap_err();
+        assert!(error.0.contains("lines or bytes of a line"), "{error}");
+    }
+    ChatTemplate::parse(&"x".repeat(60_000), "", "").unwrap();
+}
+
+#[test]
 fn python_methods_and_python_json_work() {
     let source =
         "{{ messages[0].content.strip().split(',')[1] }} {{ {'a': [1, 2], 'b': '<é>'} | tojson }}";

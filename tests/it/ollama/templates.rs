@@ -52,13 +52,14 @@ async fn a_template_that_cannot_be_run_costs_its_own_request() {
         .start()
         .await;
     server.fake_model("good").await;
-    let repeated =
-        |before: &str, piece: &str| format!("{{{{ {before}{} }}}}", piece.repeat(50_000));
+    // In lines: longer ones are refused for their length.
+    let many = |piece: &str| format!("{}\n", piece.repeat(1000)).repeat(50);
+    let repeated = |before: &str, piece: &str| format!("{{{{ {before}{} }}}}", many(piece));
     let cases = [
         ("signs", repeated("1 ", "-"), "unexpected"),
         (
             "minus",
-            format!("{{{{ {}1 }}}}", "-".repeat(250_000)),
+            format!("{{{{ {}1 }}}}", many("-----")),
             "nested too deeply",
         ),
         ("attributes", repeated("x", ".a.a"), "nested too deeply"),
@@ -68,6 +69,7 @@ async fn a_template_that_cannot_be_run_costs_its_own_request() {
         ("values", DEEP.to_owned(), "nested too deeply"),
         ("memory", LARGE.to_owned(), "too much memory"),
         ("length", "x".repeat(300_000), "300000 bytes are too long"),
+        ("line", "x".repeat(70_000), "bytes of a line"),
         ("syntax", "{% for %}".to_owned(), "unexpected end of block"),
         (
             "words",
