@@ -16,6 +16,7 @@ use drover::create::detect;
 use drover::dialect::ollama::keep_alive;
 use drover::inference::truncate::{self, Search};
 use drover::inference::voice;
+use drover::protocol::cut;
 use drover::renderer::{GoTemplate, RenderInput, builtin, images, keep_from};
 use recorded::{run, same, same_text};
 use serde_json::Value;
@@ -88,7 +89,7 @@ fn history() {
 #[test]
 fn long_prompts() {
     run("runner_and_api/context_shift_prompt_limit.json", |case| {
-        let limit = truncate::prompt_limit(number(case, "num_ctx"), number(case, "num_keep"));
+        let limit = cut::prompt_limit(number(case, "num_ctx"), number(case, "num_keep"));
         same(&limit, &number(case, "expected"))
     });
 }

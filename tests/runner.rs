@@ -17,7 +17,7 @@ use drover::protocol::{
 };
 use drover::runner::{
     Generation, GenerationEvent, RunnerError, RunnerHandle, StartError, StartParams, Started,
-    probe, start,
+    Tokenize, probe, start,
 };
 use tokio_util::task::TaskTracker;
 
@@ -67,6 +67,14 @@ fn params(path: &Path) -> StartParams {
     }
 }
 
+fn texts<const N: usize>(texts: [String; N], add_special: bool) -> Tokenize {
+    Tokenize {
+        texts: texts.into(),
+        add_special,
+        ..Tokenize::default()
+    }
+}
+
 async fn started(tasks: &TaskTracker) -> Started {
     let file = model(&[]);
     start(params(file.path()), tasks).await.unwrap()
@@ -77,6 +85,7 @@ async fn ask(runner: &RunnerHandle, prompt: &str) -> Generation {
         prompt: vec![PromptPart::Text(prompt.to_owned())],
         add_special: true,
         n_ctx: 1024,
+        cut: false,
         n_predict: None,
         sampling: SamplingParams::default(),
         stop: Vec::new(),
@@ -161,8 +170,8 @@ async fn a_prompt_gets_one_bos() {
         let [prompt, rest] = ["prompt", "expected"].map(|key| text(key).replace(bos, "<|bos|>"));
         let adds_bos = case["adds_bos"].as_bool().unwrap();
         let runner = &runners[usize::from(adds_bos)].handle;
-        let tokens = runner.tokenize(vec![prompt], true).await.unwrap();
-        let mut expected = runner.tokenize(vec![rest], false).await.unwrap();
+        let tokens = runner.tokenize(texts([prompt], true)).await.unwrap();
+        let mut expected = runner.tokenize(texts([rest], false)).await.unwrap();
         if adds_bos {
             expected[0].insert(0, 256);
         }
@@ -179,15 +188,14 @@ async fn a_runner_loads_answers_and_stops() {
     assert_eq!((runner.info().n_ctx_pool, runner.info().n_slots), (1024, 1));
     let (text, error) = answer(&mut ask(&runner, "hello there").await).await;
     assert_eq!((text.as_str(), error.is_none()), ("hello there", true));
-    let tokens = runner
-        .tokenize(vec!["abc".to_owned(), String::new()], false)
-        .await
-        .unwrap();
+    let question = texts(["abc".to_owned(), String::new()], false);
+    let tokens = runner.tokenize(question).await.unwrap();
     assert_eq!((tokens.len(), tokens[1].len()), (2, 0));
-    assert_eq!(runner.detokenize(tokens[0].clone()).await.unwrap(), "abc");
+    let detokenize = |tokens| runner.detokenize(tokens, String::new());
+    assert_eq!(detokenize(tokens[0].clone()).await.unwrap(), "abc");
     runner.stop().await;
     end(&mut started).await;
-    let error = runner.detokenize(Vec::new()).await.unwrap_err();
+    let error = detokenize(Vec::new()).await.unwrap_err();
     assert!(matches!(error, RunnerError::Gone(_)), "{error}");
     tasks.close();
     tokio::time::timeout(PATIENCE, tasks.wait()).await.unwrap();

@@ -39,8 +39,12 @@ trait Line<T> {
     /// Takes the first one; whose turn it was goes to the end.
     fn pop(&mut self) -> Option<T>;
     fn front(&self) -> Option<&T>;
+    /// The same for the first of those in front that fits.
+    fn pop_where(&mut self, fits: &impl Fn(&T) -> bool) -> Option<T>;
     /// Takes out the first one that fits.
     fn remove(&mut self, fits: &impl Fn(&T) -> bool) -> Option<T>;
+    /// Takes out all that do not fit.
+    fn retain(&mut self, fits: &impl Fn(&T) -> bool);
     fn len(&self) -> usize;
     fn is_empty(&self) -> bool;
 }
@@ -54,9 +58,17 @@ impl<T> Line<T> for VecDeque<T> {
         self.front()
     }
 
+    fn pop_where(&mut self, fits: &impl Fn(&T) -> bool) -> Option<T> {
+        self.pop_front_if(|item| fits(item))
+    }
+
     fn remove(&mut self, fits: &impl Fn(&T) -> bool) -> Option<T> {
         let at = self.iter().position(fits)?;
         self.remove(at)
+    }
+
+    fn retain(&mut self, fits: &impl Fn(&T) -> bool) {
+        self.retain(fits);
     }
 
     fn len(&self) -> usize {
@@ -100,6 +112,14 @@ impl<T, L: Line<T>> Line<T> for Turns<L> {
         self.0.front().and_then(|(_, line)| line.front())
     }
 
+    fn pop_where(&mut self, fits: &impl Fn(&T) -> bool) -> Option<T> {
+        let mut lines = self.0.iter_mut().enumerate();
+        let (at, item) = lines.find_map(|(at, (_, line))| Some((at, line.pop_where(fits)?)))?;
+        let line = self.0.remove(at);
+        self.0.extend(line.filter(|(_, line)| !line.is_empty()));
+        Some(item)
+    }
+
     fn remove(&mut self, fits: &impl Fn(&T) -> bool) -> Option<T> {
         let mut lines = self.0.iter_mut().enumerate();
         let (at, item) = lines.find_map(|(at, (_, line))| Some((at, line.remove(fits)?)))?;
@@ -107,6 +127,13 @@ impl<T, L: Line<T>> Line<T> for Turns<L> {
             self.0.remove(at);
         }
         Some(item)
+    }
+
+    fn retain(&mut self, fits: &impl Fn(&T) -> bool) {
+        self.0.retain_mut(|(_, line)| {
+            line.retain(fits);
+            !line.is_empty()
+        });
     }
 
     fn len(&self) -> usize {
@@ -168,10 +195,22 @@ impl<T> Admission<T> {
         Some(item)
     }
 
+    /// Takes the first request of a client, in their turn, that fits; interactive ones first.
+    pub(super) fn pop_where(&mut self, fits: impl Fn(&T) -> bool) -> Option<T> {
+        let found = self.interactive.pop_where(&fits);
+        found.or_else(|| self.batch.pop_where(&fits))
+    }
+
     /// Takes out the first request that fits.
     pub(super) fn remove(&mut self, fits: impl Fn(&T) -> bool) -> Option<T> {
         let found = self.interactive.remove(&fits);
         found.or_else(|| self.batch.remove(&fits))
+    }
+
+    /// Takes out all requests that do not fit.
+    pub(super) fn retain(&mut self, fits: impl Fn(&T) -> bool) {
+        self.interactive.retain(&fits);
+        self.batch.retain(&fits);
     }
 
     /// Whether an interactive request waits.
@@ -221,9 +260,18 @@ impl<T> Class<T> {
         self.returned.pop_front().or_else(|| self.origins.pop())
     }
 
+    fn pop_where(&mut self, fits: impl Fn(&T) -> bool) -> Option<T> {
+        self.origins.pop_where(&fits)
+    }
+
     fn remove(&mut self, fits: impl Fn(&T) -> bool) -> Option<T> {
         let returned = Line::remove(&mut self.returned, &fits);
         returned.or_else(|| self.origins.remove(&fits))
+    }
+
+    fn retain(&mut self, fits: impl Fn(&T) -> bool) {
+        Line::retain(&mut self.returned, &fits);
+        self.origins.retain(&fits);
     }
 
     fn is_empty(&self) -> bool {
@@ -268,6 +316,19 @@ mod tests {
         let order = drain(&mut queue);
         assert_eq!(order[..7], [0, 1000, 1, 1002, 2, 1001, 3]);
         assert_eq!(order.len(), 103);
+    }
+
+    #[test]
+    fn who_cannot_go_now_lets_others_pass_and_keeps_its_place() {
+        let mut queue = Admission::default();
+        for (client, item) in [("a/x", 1), ("a/x", 2), ("b/y", 10), ("b/y", 11)] {
+            queue.push(Priority::Interactive, client, item);
+        }
+        assert_eq!(queue.pop_where(|&item| item >= 10), Some(10));
+        assert_eq!(queue.pop_where(|_| true), Some(1));
+        queue.retain(|&item| item != 2);
+        assert_eq!(queue.pop_where(|&item| item < 10), None);
+        assert_eq!(drain(&mut queue), [11]);
     }
 
     #[test]

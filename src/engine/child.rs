@@ -1,16 +1,16 @@
-//! The runner's threads: a reader, the engine, a writer.
+//! The runner's threads: a reader, the engine, a writer; and those of the desk.
 //!
 //! The engine has the calling thread, so that a panic there ends the process with its words. The
-//! reader turns frames into commands; when the daemon's end of the channel is gone it ends the
-//! process, even in the middle of a decode call. The writer encodes and sends events; when the
-//! daemon does not take them the engine waits for it, because no event may be lost.
+//! reader turns frames into commands and brings them to the desk, where they are prepared; it never
+//! waits for anybody, so that a cancellation is heard at once. When the daemon's end of the channel is
+//! gone it ends the process, even in the middle of a decode call. The writer encodes and sends events;
+//! when the daemon does not take them the engine waits for it, because no event may be lost.
 
 use std::io::{self, BufReader, BufWriter, Read, Write};
-use std::ops::ControlFlow;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
-use std::sync::mpsc::{Receiver, RecvError, SyncSender, TryRecvError, sync_channel};
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -18,21 +18,15 @@ use rustix::event::{PollFd, PollFlags, poll};
 
 use super::backend::{Backend, BackendError};
 use super::core::Engine;
+use super::door::{Door, First, Rooms};
 use super::draft_model::{self, DraftModel};
+use super::inbox::{End, Inbox};
 use super::log;
-use super::reading::{Message, ReadingRoom};
+use super::outbox::{Events, Gone, Outbox, outbox};
+use super::prepare::Desk;
 use super::spill::Spill;
-use crate::protocol::{Command, DeviceInfo, Event, LoadParams, QuantizeParams, VERSION, framing};
-
-/// Commands that may wait while a step runs; beyond that the daemon's own queue holds them.
-const INBOX: usize = 4096;
-
-/// Frames that may wait for the daemon to read.
-const OUTBOX: usize = 1024;
-
-/// Longest time for taking commands while sequences run: tokenizing a flood of new requests must
-/// not stop those that are being answered.
-const INTAKE: Duration = Duration::from_millis(20);
+use crate::protocol::framing::{self, Incoming};
+use crate::protocol::{Command, DeviceInfo, Event, LoadParams, QuantizeParams, VERSION};
 
 /// Time for writing to disk what is in the cache, before the process ends. The daemon waits a little
 /// longer than that.
@@ -72,27 +66,23 @@ pub(super) fn serve(
     on_gone: impl FnOnce() + Send + 'static,
 ) -> io::Result<()> {
     let (reader, writer) = (channel.try_clone()?, channel.try_clone()?);
-    let (messages, inbox) = sync_channel(INBOX);
-    let commands = messages.clone();
-    let (outbox, events) = sync_channel(OUTBOX);
+    let door = Arc::new(Door::default());
+    let entrance = Arc::clone(&door);
+    let (outbox, events) = outbox();
     let hello = Event::Hello {
         version: VERSION,
         pid: std::process::id(),
     };
     thread::Builder::new()
         .name("reader".to_owned())
-        .spawn(move || read(&reader, &commands, on_gone))?;
+        .spawn(move || read(&reader, &entrance, on_gone))?;
     let writing = thread::Builder::new()
         .name("writer".to_owned())
-        .spawn(move || write(&writer, &events))?;
-    let child = Child {
-        inbox,
-        messages,
-        outbox,
-    };
+        .spawn(move || write(&writer, events))?;
+    let child = Child { door, outbox };
     // An error means that the channel is gone, and then nobody is there to hear of it.
     let _ = child.send(hello).and_then(|()| child.start());
-    drop(child);
+    child.outbox.close();
     // What was said last must reach the daemon.
     let _ = writing.join();
     Ok(())
@@ -114,14 +104,14 @@ impl Read for Patient<'_> {
     }
 }
 
-fn read(channel: &UnixStream, commands: &SyncSender<Message>, on_gone: impl FnOnce()) {
+fn read(channel: &UnixStream, door: &Door, on_gone: impl FnOnce()) {
     let mut reader = BufReader::new(Patient(channel));
     loop {
         match framing::read_frame(&mut reader) {
-            Ok(Some(command)) => {
-                if commands.send(Message::Command(command)).is_err() {
-                    return;
-                }
+            Ok(Some(Incoming::Message(command))) => door.enter(command),
+            // Whatever it was, the others are not to suffer from it.
+            Ok(Some(Incoming::Unreadable(error))) => {
+                tracing::error!("a command could not be read: {error}");
             }
             Ok(None) => break,
             // The daemon died with our events unread, or in the middle of a frame.
@@ -134,19 +124,19 @@ fn read(channel: &UnixStream, commands: &SyncSender<Message>, on_gone: impl FnOn
                 break;
             }
             Err(error) => {
-                tracing::error!("a command could not be read: {error}");
+                tracing::error!("the channel could not be read: {error}");
                 break;
             }
         }
     }
     on_gone();
-    // Whoever is still there hears it from here: others can send into the inbox, too.
-    let _ = commands.send(Message::Gone);
+    // Whoever is still there hears it from here.
+    door.close();
 }
 
-fn write(channel: &UnixStream, events: &Receiver<Event>) {
+fn write(channel: &UnixStream, events: Events) {
     let mut writer = BufWriter::new(channel);
-    while let Ok(event) = events.recv() {
+    for event in events {
         if framing::write_frame(&mut writer, &event).is_err() {
             // The reader sees the same end and leaves.
             return;
@@ -155,43 +145,30 @@ fn write(channel: &UnixStream, events: &Receiver<Event>) {
     let _ = writer.flush();
 }
 
-/// The other end is gone.
-struct Gone;
-
-impl From<RecvError> for Gone {
-    fn from(_: RecvError) -> Self {
-        Self
-    }
-}
-
 /// The engine's ends of the channels.
 struct Child {
-    inbox: Receiver<Message>,
-    /// The way into it, for those whom this thread starts.
-    messages: SyncSender<Message>,
-    outbox: SyncSender<Event>,
+    door: Arc<Door>,
+    outbox: Outbox,
 }
 
 impl Child {
     fn send(&self, event: Event) -> Result<(), Gone> {
-        self.outbox.send(event).map_err(|_| Gone)
+        self.outbox.tell(event)
     }
 
     /// Waits for the first task.
     fn start(&self) -> Result<(), Gone> {
         loop {
-            let command = match self.inbox.recv()? {
-                Message::Command(command) => command,
-                Message::Read(_) => continue,
-                Message::Gone => return Err(Gone),
-            };
-            match command {
-                Command::Load(params) => return self.load(&params),
-                Command::Quantize(params) => return self.quantize(&params),
-                Command::Probe => self.send(Event::Devices { devices: devices() })?,
-                Command::Shutdown => return Ok(()),
+            match self.door.first() {
+                First::Command(Command::Load(params)) => return self.load(&params),
+                First::Command(Command::Quantize(params)) => return self.quantize(&params),
+                First::Command(Command::Probe) => {
+                    self.send(Event::Devices { devices: devices() })?;
+                }
+                First::Command(Command::Shutdown) => return Ok(()),
                 // Nothing is loaded that could do it; the daemon does not ask.
-                _ => {}
+                First::Command(_) => {}
+                First::Closed => return Err(Gone),
             }
         }
     }
@@ -201,8 +178,7 @@ impl Child {
         let outcome = {
             let outbox = self.outbox.clone();
             super::backend::llama::quantize(params, move |fraction| {
-                // Where the daemon does not keep up, the next word will do.
-                let _ = outbox.try_send(Event::LoadProgress { fraction });
+                outbox.mention(Event::LoadProgress { fraction });
             })
         };
         #[cfg(not(feature = "llama"))]
@@ -253,14 +229,7 @@ impl Child {
             }
         };
         let mut info = backend.info().clone();
-        let room = ReadingRoom::open(backend.take_reader(), &info, self.messages.clone());
-        let room = match room {
-            Ok(room) => room,
-            Err(error) => {
-                let message = format!("the thread that reads images did not start: {error}");
-                return self.send(Event::LoadFailed { message });
-            }
-        };
+        let eyes = backend.take_reader();
         let spill = Spill::open(params, !backend.is_windowed());
         let mut engine = Engine::new(backend, params.embedding, params.speculation);
         engine.spill_to(spill);
@@ -284,9 +253,23 @@ impl Child {
                 ),
             }
         }
+        let inbox = Arc::new(Inbox::default());
+        let outbox = self.outbox.clone();
+        let desk = match Desk::open(engine.terms(), eyes, Arc::clone(&inbox), outbox) {
+            Ok(desk) => desk,
+            Err(error) => {
+                let message = format!("the threads that prepare requests did not start: {error}");
+                return self.send(Event::LoadFailed { message });
+            }
+        };
+        let rooms = Rooms {
+            desk,
+            inbox: Arc::clone(&inbox),
+        };
+        self.door.open(Box::new(rooms));
         info.load_ms = started.elapsed().as_secs_f64() * 1000.0;
         self.send(Event::Loaded(Box::new(info)))?;
-        self.work(engine, room)
+        self.work(engine, &inbox)
     }
 
     /// Tells how far the load of a file is.
@@ -306,23 +289,28 @@ impl Child {
         events.try_for_each(|event| self.send(event))
     }
 
-    /// The loop: take commands, compute, tell.
-    fn work<B: Backend>(&self, mut engine: Engine<B>, room: ReadingRoom) -> Result<(), Gone> {
-        'work: loop {
-            if !engine.has_work() && take(self.inbox.recv()?, &mut engine, &room)?.is_break() {
-                break;
+    /// The loop: take in what has come, compute, tell.
+    fn work<B: Backend>(
+        &self,
+        mut engine: Engine<B>,
+        inbox: &Inbox<B::Sampler>,
+    ) -> Result<(), Gone> {
+        loop {
+            if !engine.has_work() {
+                inbox.wait();
             }
-            let deadline = Instant::now() + INTAKE;
-            while !engine.is_running() || Instant::now() < deadline {
-                match self.inbox.try_recv() {
-                    Ok(message) => {
-                        if take(message, &mut engine, &room)?.is_break() {
-                            break 'work;
-                        }
-                    }
-                    Err(TryRecvError::Empty) => break,
-                    Err(TryRecvError::Disconnected) => return Err(Gone),
-                }
+            let mail = inbox.take();
+            match mail.end {
+                Some(End::Gone) => return Err(Gone),
+                Some(End::Shutdown) => break,
+                None => {}
+            }
+            engine.cancel(&mail.cancelled);
+            for id in mail.pings {
+                engine.pong(id);
+            }
+            for (_, prepared) in mail.prepared {
+                engine.enter(prepared);
             }
             // Nobody should wait for a step to hear that a request was accepted.
             self.tell(&mut engine)?;
@@ -334,29 +322,6 @@ impl Child {
         engine.close(Instant::now() + CLOSING);
         Ok(())
     }
-}
-
-/// Hands a message to whom it is for; breaks at the end of all work.
-fn take<B: Backend>(
-    message: Message,
-    engine: &mut Engine<B>,
-    room: &ReadingRoom,
-) -> Result<ControlFlow<()>, Gone> {
-    match message {
-        Message::Gone => return Err(Gone),
-        Message::Command(Command::Shutdown) => return Ok(ControlFlow::Break(())),
-        Message::Command(command) => match room.take_in(command) {
-            Ok(Some(command)) => engine.handle(command),
-            Ok(None) => {}
-            Err((id, failure)) => engine.fail(id, failure),
-        },
-        Message::Read(reading) => {
-            if room.leaves(&reading) {
-                engine.generate_read(reading.id, *reading.params, reading.outcome);
-            }
-        }
-    }
-    Ok(ControlFlow::Continue(()))
 }
 
 fn devices() -> Vec<DeviceInfo> {

@@ -1,28 +1,24 @@
 //! The engine: owns the model's context and everything that is going on in it.
 //!
-//! [`Engine::handle`] takes commands, [`Engine::step`] computes once, [`Engine::take_events`]
-//! gives out what is to be told. No channel, no thread: given its commands and the times that its
+//! [`Engine::enter`] takes requests that are prepared, [`Engine::step`] computes once,
+//! [`Engine::take_events`] gives out what is to be told. No channel, no thread: given its requests and the times that its
 //! steps took, it decides the same.
 
-use std::time::Instant;
+use std::collections::HashSet;
+use std::sync::Arc;
 
 use super::admission::Admission;
-use super::backend::{Backend, SamplerSpec};
+use super::backend::Backend;
 use super::batcher::Budget;
 use super::embed::EmbedJob;
-use super::media::Piece;
-use super::output::Output;
-use super::prompt::{self, Prompt};
-use super::sequence::{Clock, Sequence};
+use super::prepare::{Prepared, Terms};
+use super::sequence::Sequence;
 use super::slot::Slots;
 use super::speculate::{Guesser, PromptLookup};
 use super::spill::Spill;
 use super::step_times::StepTimes;
 use super::to_u32;
-use crate::protocol::{
-    Command, EmbedParams, Event, Failure, FailureKind, GenerateParams, RequestId, Speculation,
-    Token, Update,
-};
+use crate::protocol::{Event, Failure, RequestId, Speculation, Update};
 
 /// Counts for the daemon's metrics.
 #[derive(Debug, Default)]
@@ -102,162 +98,55 @@ impl<B: Backend> Engine<B> {
         std::mem::take(&mut self.events)
     }
 
-    /// Takes a command; `Load`, `Probe` and `Shutdown` are not the engine's.
-    pub(super) fn handle(&mut self, command: Command) {
-        let answer = match command {
-            Command::Generate { id, params } => {
-                self.generate(id, *params);
-                Ok(None)
-            }
-            Command::Embed { id, params } => {
-                self.embed(id, params);
-                Ok(None)
-            }
-            Command::Tokenize {
-                id,
-                texts,
-                add_special,
-                parse_special,
-            } => {
-                let tokenize = |text: &String| {
-                    if add_special && parse_special {
-                        prompt::with_special(&self.backend, text)
-                    } else {
-                        self.backend.tokenize(text, add_special, parse_special)
-                    }
-                };
-                let tokens: Result<_, _> = texts.iter().map(tokenize).collect();
-                tokens
-                    .map(|tokens| Some(Event::Tokenized { id, tokens }))
-                    .map_err(|error| (id, prompt::refused(&error)))
-            }
-            Command::Detokenize { id, tokens } => self
-                .detokenize(&tokens)
-                .map(|text| Some(Event::Detokenized { id, text }))
-                .map_err(|failure| (id, failure)),
-            Command::Ping { id } => Ok(Some(Event::Pong { id })),
-            Command::Cancel { id } => {
-                self.cancel(id);
-                Ok(None)
-            }
-            Command::Load(_) | Command::Quantize(_) | Command::Probe | Command::Shutdown => {
-                Ok(None)
-            }
-        };
-        match answer {
-            Ok(event) => self.events.extend(event),
-            Err((id, failure)) => self.fail(id, failure),
+    /// What requests are prepared with.
+    pub(super) fn terms(&self) -> Terms<B::Preparer> {
+        Terms {
+            preparer: Arc::clone(self.backend.preparer()),
+            n_batch: self.largest_batch(),
+            is_embedding: self.is_embedding,
         }
     }
 
-    fn generate(&mut self, id: RequestId, mut params: GenerateParams) {
-        let parts = std::mem::take(&mut params.prompt);
-        let prompt = prompt::tokenize(&self.backend, &parts, params.add_special);
-        self.enter(id, params, prompt);
-    }
-
-    /// Takes a request whose prompt was read.
-    pub(super) fn generate_read(
-        &mut self,
-        id: RequestId,
-        params: GenerateParams,
-        pieces: Result<Vec<Piece>, Failure>,
-    ) {
-        let has_bos = params.add_special && self.backend.info().add_bos;
-        let prompt = pieces.and_then(|pieces| Prompt::join(pieces, has_bos));
-        self.enter(id, params, prompt);
-    }
-
-    fn enter(&mut self, id: RequestId, params: GenerateParams, prompt: Result<Prompt, Failure>) {
-        let sequence = match prompt.and_then(|prompt| self.accept(id, params, prompt)) {
-            Ok(sequence) => sequence,
-            Err(failure) => return self.fail(id, failure),
-        };
-        let n_prompt = to_u32(sequence.n_prompt);
-        self.events.push(Event::Started { id, n_prompt });
-        let client = sequence.params.client.clone();
-        self.waiting.push(sequence.priority(), &client, sequence);
-    }
-
-    fn accept(
-        &mut self,
-        id: RequestId,
-        params: GenerateParams,
-        prompt: Prompt,
-    ) -> Result<Sequence<B::Sampler>, Failure> {
-        let arrived = Instant::now();
-        if self.is_embedding {
-            return Err(prompt::failure(
-                FailureKind::Unsupported,
-                "this model computes embeddings and cannot generate text",
-            ));
+    /// Takes a request in.
+    pub(super) fn enter(&mut self, prepared: Prepared<B::Sampler>) {
+        match prepared {
+            Prepared::Generation(mut sequence) => {
+                self.n_arrived += 1;
+                sequence.order = self.n_arrived;
+                self.events.push(Event::Started {
+                    id: sequence.id,
+                    n_prompt: to_u32(sequence.n_prompt),
+                    is_cut: sequence.is_cut,
+                });
+                let client = sequence.params.client.clone();
+                self.waiting.push(sequence.priority(), &client, *sequence);
+            }
+            Prepared::Embedding(job) => {
+                let client = job.client().to_owned();
+                self.embeds.push(job.priority(), &client, job);
+            }
         }
-        let n_pool = self.backend.info().n_ctx_pool;
-        let n_ctx = match params.n_ctx {
-            0 => n_pool,
-            n_ctx => n_ctx.min(n_pool),
-        };
-        prompt::check_length(prompt.tokens.len(), n_ctx as usize)?;
-        let spec = SamplerSpec {
-            params: &params.sampling,
-            constraint: params.constraint.as_ref(),
-            exempt: &params.exempt,
-            prompt: &prompt.text(),
-            n_ctx,
-        };
-        let sampler = self
-            .backend
-            .sampler(&spec)
-            .map_err(|error| prompt::refused(&error))?;
-        self.n_arrived += 1;
-        Ok(Sequence {
-            id,
-            n_ctx: n_ctx as usize,
-            n_prompt: prompt.tokens.len(),
-            tokens: prompt.tokens,
-            gallery: prompt.gallery,
-            n_generated: 0,
-            n_drafted: 0,
-            n_accepted: 0,
-            sampler,
-            output: Output::new(&params.stop),
-            preserved: prompt::preserved(&self.backend, &params.preserved),
-            params,
-            order: self.n_arrived,
-            is_protected: false,
-            follows: None,
-            boundaries: Vec::new(),
-            clock: Clock::new(arrived),
-        })
     }
 
-    fn embed(&mut self, id: RequestId, params: EmbedParams) {
-        let (priority, client) = (params.priority, params.client.clone());
-        self.embeds
-            .push(priority, &client, EmbedJob::new(id, params));
+    /// Gives a sign of life.
+    pub(super) fn pong(&mut self, id: RequestId) {
+        self.events.push(Event::Pong { id });
     }
 
-    fn detokenize(&self, tokens: &[Token]) -> Result<String, Failure> {
-        prompt::check(&self.backend, tokens)?;
-        let mut bytes = Vec::new();
-        for &token in tokens {
-            self.backend.append_piece(token, true, &mut bytes);
-        }
-        Ok(String::from_utf8_lossy(&bytes).into_owned())
-    }
-
-    /// Ends a request without a word. What it has in the cache stays for the next one.
-    fn cancel(&mut self, id: RequestId) {
-        let is_it = |running: &Option<Sequence<B::Sampler>>| {
-            running.as_ref().is_some_and(|sequence| sequence.id == id)
-        };
-        if let Some(slot) = self.running.iter().position(is_it) {
-            self.release(slot);
+    /// Ends requests without a word. What they have in the cache stays for the next ones.
+    pub(super) fn cancel(&mut self, ids: &[RequestId]) {
+        if ids.is_empty() {
             return;
         }
-        if self.waiting.remove(|sequence| sequence.id == id).is_none() {
-            self.embeds.remove(|job| job.id == id);
+        let ids: HashSet<RequestId> = ids.iter().copied().collect();
+        for slot in self.busy() {
+            let id = self.running[slot].as_ref().map(|sequence| sequence.id);
+            if id.is_some_and(|id| ids.contains(&id)) {
+                self.release(slot);
+            }
         }
+        self.waiting.retain(|sequence| !ids.contains(&sequence.id));
+        self.embeds.retain(|job| !ids.contains(&job.id));
     }
 
     /// Takes the sequence out of a slot, which becomes idle.

@@ -7,13 +7,18 @@ use super::backend::{Backend, Decoded, Row};
 use super::core::Engine;
 use super::slot::seq;
 use super::{prompt, to_u32};
-use crate::protocol::{EmbedParams, EmbedResult, Event, Failure, FailureKind, RequestId, Token};
+use crate::protocol::{
+    EmbedParams, EmbedResult, Event, Failure, FailureKind, Priority, RequestId, Token,
+};
 
 /// An embedding request at work.
 #[derive(Debug)]
 pub(super) struct EmbedJob {
     pub(super) id: RequestId,
+    /// The inputs' texts are gone; they are in `inputs`.
     params: EmbedParams,
+    /// Each fits into a batch.
+    inputs: Vec<Vec<Token>>,
     /// Finished ones; the next input is the one behind them.
     vectors: Vec<Vec<f32>>,
     n_tokens: usize,
@@ -28,17 +33,31 @@ struct Input {
 }
 
 impl EmbedJob {
-    pub(super) fn new(id: RequestId, params: EmbedParams) -> Self {
+    pub(super) fn new(id: RequestId, params: EmbedParams, inputs: Vec<Vec<Token>>) -> Self {
         Self {
             id,
             params,
+            inputs,
             vectors: Vec::new(),
             n_tokens: 0,
         }
     }
 
+    pub(super) fn client(&self) -> &str {
+        &self.params.client
+    }
+
+    pub(super) fn priority(&self) -> Priority {
+        self.params.priority
+    }
+
     fn is_done(&self) -> bool {
-        self.vectors.len() >= self.params.inputs.len()
+        self.vectors.len() >= self.inputs.len()
+    }
+
+    /// The `next`-th input behind the finished ones.
+    fn next(&self, next: usize) -> Option<&Vec<Token>> {
+        self.inputs.get(self.vectors.len() + next)
     }
 
     /// Takes the next input's vector.
@@ -91,7 +110,7 @@ impl<B: Backend> Engine<B> {
         n_rows
     }
 
-    /// Fills a batch from the jobs whose turn it is. A job that cannot be served is ended here.
+    /// Fills a batch from the jobs whose turn it is.
     fn next_inputs(&mut self) -> (Vec<Option<EmbedJob>>, Vec<Input>) {
         let mut idle = self.idle().into_iter();
         let short = self.budget.n_prefill(self.is_somebody_reading());
@@ -103,15 +122,7 @@ impl<B: Backend> Engine<B> {
             let index = jobs.len();
             jobs.push(Some(job));
             let mut next = 0;
-            while let Some((text, params)) = next_text(&jobs[index], next) {
-                let tokens = match self.tokenize_input(text, params) {
-                    Ok(tokens) => tokens,
-                    Err(failure) => {
-                        self.end(&mut jobs, index, failure);
-                        inputs.retain(|input| input.job != index);
-                        break;
-                    }
-                };
+            while let Some(tokens) = jobs[index].as_ref().and_then(|job| job.next(next)) {
                 let fits = inputs.is_empty() || tokens.len() <= room;
                 let Some(slot) = fits.then(|| idle.next()).flatten() else {
                     break 'jobs;
@@ -121,7 +132,7 @@ impl<B: Backend> Engine<B> {
                 inputs.push(Input {
                     job: index,
                     slot,
-                    tokens,
+                    tokens: tokens.clone(),
                 });
             }
         }
@@ -189,49 +200,9 @@ impl<B: Backend> Engine<B> {
     }
 
     /// Most rows of a batch of inputs.
-    fn largest_batch(&self) -> usize {
+    pub(super) fn largest_batch(&self) -> usize {
         let n_pool = self.backend.info().n_ctx_pool.max(1) as usize;
         self.backend.n_batch().clamp(1, n_pool)
-    }
-
-    /// Tokenizes an input and fits it into the context and into one batch.
-    fn tokenize_input(&self, text: &str, params: &EmbedParams) -> Result<Vec<Token>, Failure> {
-        let refused = |error| prompt::refused(&error);
-        let mut tokens = self.backend.tokenize(text, true, false).map_err(refused)?;
-        if tokens.is_empty() {
-            let message = "an input without tokens has no embedding";
-            return Err(prompt::failure(FailureKind::Invalid, message));
-        }
-        let info = self.backend.info();
-        let trained = match info.n_ctx_train {
-            0 => u32::MAX,
-            n_ctx_train => n_ctx_train,
-        };
-        let n_ctx = params.n_ctx.min(trained).max(1) as usize;
-        let n_batch = self.largest_batch();
-        if tokens.len() <= n_ctx.min(n_batch) {
-            return Ok(tokens);
-        }
-        if !params.truncate {
-            let message = if tokens.len() > n_ctx {
-                "the input length exceeds the context length".to_owned()
-            } else {
-                format!(
-                    "input ({} tokens) is too large to process. increase the physical batch size (current batch size: {n_batch})",
-                    tokens.len()
-                )
-            };
-            return Err(prompt::failure(FailureKind::ContextExceeded, &message));
-        }
-        // What the vocabulary puts behind every text stays behind the shortened one.
-        let bare = self.backend.tokenize("", true, false).map_err(refused)?;
-        let has_end = bare.len() > usize::from(info.add_bos);
-        let end = tokens.last().copied().filter(|_| has_end);
-        tokens.truncate(n_ctx.min(n_batch));
-        if let (Some(end), Some(last)) = (end, tokens.last_mut()) {
-            *last = end;
-        }
-        Ok(tokens)
     }
 
     fn end(&mut self, jobs: &mut [Option<EmbedJob>], index: usize, failure: Failure) {
@@ -253,13 +224,6 @@ impl<B: Backend> Engine<B> {
             self.embeds.push(priority, &client, job);
         }
     }
-}
-
-/// The `next`-th text behind a job's finished ones.
-fn next_text(job: &Option<EmbedJob>, next: usize) -> Option<(&str, &EmbedParams)> {
-    let job = job.as_ref()?;
-    let text = job.params.inputs.get(job.vectors.len() + next)?;
-    Some((text, &job.params))
 }
 
 /// Scales a vector to length 1; one of zeros stays.

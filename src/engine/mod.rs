@@ -1,13 +1,13 @@
 //! The runner's side: one loaded model, many requests at once (continuous batching).
 //!
-//! In reading order: [`child`] has the threads and the channel, [`core`] the state and the
-//! commands, [`step`] the loop's one turn (admit → plan → decode → sample → emit), [`admit`] and
+//! In reading order: [`child`] has the threads and the channel, [`prepare`] makes sequences of
+//! requests, [`core`] has the state, [`step`] the loop's one turn (admit → plan → decode → sample → emit), [`admit`] and
 //! [`pressure`] who gets in and who must wait when memory is short. The decisions are pure:
 //! [`admission`], [`batcher`], [`prefix_cache`], [`speculate`].
-//! [`spill`] keeps what lost its cells. Images are read by a thread of their own ([`reading`]) and
-//! evaluated between the steps ([`see`]).
+//! [`spill`] keeps what lost its cells. Images are evaluated between the steps ([`see`]).
 //!
-//! *Invariant:* one thread owns the backend and everything that changes. Nothing here knows of
+//! *Invariants:* one thread owns the backend and everything that changes. It only decodes and samples:
+//! what else a request takes is done beside it. Nothing here knows of
 //! HTTP, templates or files but for `backend`.
 
 #![cfg_attr(
@@ -29,18 +29,21 @@ pub mod bench;
 mod child;
 mod core;
 mod detokenizer;
+mod door;
 mod draft;
 mod draft_model;
 mod embed;
+mod inbox;
 mod log;
 mod logprobs;
 mod media;
+mod outbox;
 mod output;
 mod park;
 mod prefix_cache;
+mod prepare;
 mod pressure;
 mod prompt;
-mod reading;
 mod see;
 mod sequence;
 mod slot;

@@ -1,10 +1,10 @@
-//! From the parts of a prompt to tokens, and the refusals on the way.
+//! A prompt as the model gets it, and the refusals on the way there.
 
 use std::collections::HashSet;
 
-use super::backend::{Backend, BackendError};
+use super::backend::{BackendError, Preparer};
 use super::media::{Gallery, Piece};
-use crate::protocol::{Failure, FailureKind, PromptPart, Token};
+use crate::protocol::{Failure, FailureKind, LoadedInfo, Token};
 
 /// A prompt as the model gets it.
 #[derive(Debug, Default)]
@@ -51,68 +51,16 @@ impl Prompt {
     }
 }
 
-/// Tokenizes a prompt of text. Special tokens are added to the first part only, and BOS not to a text that
-/// begins with it already.
-pub(super) fn tokenize<B: Backend>(
-    backend: &B,
-    parts: &[PromptPart],
-    add_special: bool,
-) -> Result<Prompt, Failure> {
-    let mut tokens = Vec::new();
-    for (index, part) in parts.iter().enumerate() {
-        match part {
-            PromptPart::Text(text) => {
-                let first = add_special && index == 0;
-                let piece = if first {
-                    with_special(backend, text)
-                } else {
-                    backend.tokenize(text, false, true)
-                };
-                tokens.append(&mut piece.map_err(|error| refused(&error))?);
-            }
-            PromptPart::Tokens(piece) => {
-                check(backend, piece)?;
-                tokens.extend_from_slice(piece);
-            }
-            PromptPart::Media(_) => {
-                return Err(failure(
-                    FailureKind::Unsupported,
-                    "this model cannot see images",
-                ));
-            }
-        }
-    }
-    if tokens.is_empty() {
-        return Err(failure(FailureKind::Invalid, "the prompt is empty"));
-    }
-    Ok(Prompt {
-        tokens,
-        gallery: Gallery::default(),
-    })
-}
-
-/// Tokenizes a text with special tokens added, but no second BOS where it has one.
-pub(super) fn with_special<B: Backend>(
-    backend: &B,
-    text: &str,
-) -> Result<Vec<Token>, BackendError> {
-    let mut tokens = backend.tokenize(text, true, true)?;
-    if backend.info().add_bos {
-        drop_second_bos(&mut tokens);
-    }
-    Ok(tokens)
-}
-
 /// Takes a BOS away that was put in front of a text with one of its own, as templates write it.
-fn drop_second_bos(tokens: &mut Vec<Token>) {
+pub(super) fn drop_second_bos(tokens: &mut Vec<Token>) {
     if tokens.len() > 1 && tokens[0] == tokens[1] {
         tokens.remove(0);
     }
 }
 
 /// Refuses numbers that are no tokens of this model.
-pub(super) fn check<B: Backend>(backend: &B, tokens: &[Token]) -> Result<(), Failure> {
-    let n_vocab = backend.info().n_vocab;
+pub(super) fn check(info: &LoadedInfo, tokens: &[Token]) -> Result<(), Failure> {
+    let n_vocab = info.n_vocab;
     let is_token = |&token: &Token| u32::try_from(token).is_ok_and(|token| token < n_vocab);
     match tokens.iter().find(|token| !is_token(token)) {
         None => Ok(()),
@@ -124,8 +72,8 @@ pub(super) fn check<B: Backend>(backend: &B, tokens: &[Token]) -> Result<(), Fai
 }
 
 /// The tokens of texts that are one special token each; other texts have none.
-pub(super) fn preserved<B: Backend>(backend: &B, texts: &[String]) -> HashSet<Token> {
-    let token = |text: &String| match backend.tokenize(text, false, true).as_deref() {
+pub(super) fn preserved<P: Preparer>(preparer: &P, texts: &[String]) -> HashSet<Token> {
+    let token = |text: &String| match preparer.tokenize(text, true).as_deref() {
         Ok(&[token]) => Some(token),
         _ => None,
     };
@@ -137,12 +85,17 @@ pub(super) fn check_length(n_tokens: usize, n_ctx: usize) -> Result<(), Failure>
     if n_tokens < n_ctx {
         return Ok(());
     }
-    Err(failure(
+    Err(too_long(&n_tokens.to_string(), n_ctx))
+}
+
+/// A prompt of so many tokens does not fit its context.
+pub(super) fn too_long(n_tokens: &str, n_ctx: usize) -> Failure {
+    failure(
         FailureKind::ContextExceeded,
         &format!(
             "request ({n_tokens} tokens) exceeds the available context size ({n_ctx} tokens), try increasing it"
         ),
-    ))
+    )
 }
 
 pub(super) fn failure(kind: FailureKind, message: &str) -> Failure {

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use super::media::Gallery;
 use super::output::Output;
+use super::prompt::Prompt;
 use super::to_u32;
 use crate::protocol::{FinishReason, Finished, GenerateParams, Priority, RequestId, Token};
 
@@ -23,6 +24,8 @@ pub(super) struct Sequence<S> {
     pub(super) n_ctx: usize,
     /// Tokens of the prompt as it came.
     pub(super) n_prompt: usize,
+    /// It came without its middle.
+    pub(super) is_cut: bool,
     pub(super) n_generated: u32,
     /// Guesses that were checked, and those of them that came true.
     pub(super) n_drafted: u32,
@@ -31,7 +34,7 @@ pub(super) struct Sequence<S> {
     pub(super) output: Output,
     /// Special tokens whose text is output.
     pub(super) preserved: HashSet<Token>,
-    /// Age: the smallest came first.
+    /// Age: the smallest came first. The engine's to set.
     pub(super) order: u64,
     /// A batch job that got its turn before interactive requests, and keeps it.
     pub(super) is_protected: bool,
@@ -40,6 +43,43 @@ pub(super) struct Sequence<S> {
     /// Numbers of tokens at which its evaluation stops for a moment, ascending.
     pub(super) boundaries: Vec<usize>,
     pub(super) clock: Clock,
+}
+
+/// What a sequence is made of.
+pub(super) struct Made<S> {
+    pub(super) params: GenerateParams,
+    pub(super) n_ctx: u32,
+    pub(super) prompt: Prompt,
+    pub(super) is_cut: bool,
+    pub(super) sampler: S,
+    pub(super) output: Output,
+    pub(super) preserved: HashSet<Token>,
+}
+
+impl<S> Made<S> {
+    /// A sequence that has not begun.
+    pub(super) fn sequence(self, id: RequestId, arrived: Instant) -> Sequence<S> {
+        Sequence {
+            id,
+            n_ctx: self.n_ctx as usize,
+            n_prompt: self.prompt.tokens.len(),
+            is_cut: self.is_cut,
+            tokens: self.prompt.tokens,
+            gallery: self.prompt.gallery,
+            n_generated: 0,
+            n_drafted: 0,
+            n_accepted: 0,
+            sampler: self.sampler,
+            output: self.output,
+            preserved: self.preserved,
+            params: self.params,
+            order: 0,
+            is_protected: false,
+            follows: None,
+            boundaries: Vec::new(),
+            clock: Clock::new(arrived),
+        }
+    }
 }
 
 /// A beginning that another sequence is evaluating.

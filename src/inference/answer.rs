@@ -14,7 +14,7 @@ use crate::protocol::{
     Constraint, Exempt, FailureKind, FinishReason, Finished, GenerateParams, PromptPart,
     TokenLogprob,
 };
-use crate::runner::{Generation, GenerationEvent, RunnerError};
+use crate::runner::{Generation, GenerationEvent, RunnerError, Tokenize};
 use crate::scheduler::Lease;
 
 /// What one answer needs besides the engine's parameters.
@@ -26,10 +26,21 @@ pub(super) struct AnswerSpec {
     pub(super) names_calls: bool,
     /// Text of the prompt, if the final object carries the `context` tokens.
     pub(super) context_of: Option<String>,
-    /// Something of the prompt was left out to make it fit.
+    /// Messages were left out to make the prompt fit.
     pub(super) truncated: bool,
+    /// What a client is told whose prompt does not fit, in place of the engine's words.
+    pub(super) too_long: Option<&'static str>,
     /// When the request came in.
     pub(super) received: Instant,
+}
+
+/// Ollama's words for a prompt that could be cut, but must not be.
+const TOO_LONG: &str = "the prompt is longer than the context length currently available to the model; shorten the prompt, adjust the context length in settings, or use a model with a longer context length";
+
+/// Those words, where a request asks for them.
+pub(super) fn too_long(common: &RequestOptions, has_images: bool) -> Option<&'static str> {
+    let may_cut = common.truncate != Some(false) && !has_images;
+    (may_cut && common.shift == Some(false)).then_some(TOO_LONG)
 }
 
 /// Tokens that an answer may have: as many as asked for, at most ten contexts. `None` = no limit,
@@ -51,10 +62,12 @@ pub(super) fn params(
     prompt: Vec<PromptPart>,
     constraint: Option<Constraint>,
 ) -> GenerateParams {
+    let shift = common.shift.unwrap_or(true);
     GenerateParams {
         prompt,
         add_special: true,
         n_ctx,
+        cut: common.truncate != Some(false) && shift,
         n_predict: bounded_n_predict(options.num_predict, n_ctx),
         sampling: sampling(options),
         stop: options
@@ -68,7 +81,7 @@ pub(super) fn params(
         exempt: Exempt::default(),
         logprobs: common.logprobs.then_some(common.top_logprobs),
         n_keep: options.num_keep,
-        shift: common.shift.unwrap_or(true),
+        shift,
         priority: common.priority,
         client: common.client.clone(),
     }
@@ -77,19 +90,31 @@ pub(super) fn params(
 /// Submits a generation and waits until the engine has accepted its prompt.
 pub(super) async fn start(loaded: Loaded, spec: AnswerSpec) -> Result<ChunkStream, Refusal> {
     let Loaded { lease, load } = loaded;
+    let (n_ctx, client) = (spec.params.n_ctx, spec.params.client.clone());
     let mut generation = lease.runner().generate(spec.params).await?;
-    match generation.next().await {
-        Some(Ok(GenerationEvent::Started { .. })) => {}
-        Some(Err(error)) => return Err(error.into()),
+    let is_cut = match generation.next().await {
+        Some(Ok(GenerationEvent::Started { n_prompt, is_cut })) => {
+            if is_cut {
+                tracing::warn!(n_prompt, n_ctx, "the prompt was cut to fit the context");
+            }
+            is_cut
+        }
+        Some(Err(error)) => {
+            let words = spec
+                .too_long
+                .filter(|_| error.kind() == FailureKind::ContextExceeded);
+            return Err(words.map_or_else(|| error.into(), |words| invalid(words).into()));
+        }
         Some(Ok(_)) | None => return Err(internal("the runner did not accept the prompt").into()),
-    }
+    };
     let answer = Answer {
         generation,
         lease,
         parser: spec.parser,
         names_calls: spec.names_calls,
         context_of: spec.context_of,
-        truncated: spec.truncated,
+        client,
+        truncated: spec.truncated || is_cut,
         raw: String::new(),
         load,
         received: spec.received,
@@ -108,6 +133,7 @@ struct Answer {
     parser: Box<dyn Parser>,
     names_calls: bool,
     context_of: Option<String>,
+    client: String,
     truncated: bool,
     /// Everything the model wrote, if the `context` tokens are wanted.
     raw: String,
@@ -187,7 +213,12 @@ impl Answer {
             None => None,
             Some(prompt) => {
                 let text = prompt + &self.raw;
-                let tokens = self.lease.runner().tokenize(vec![text], false).await;
+                let question = Tokenize {
+                    texts: vec![text],
+                    client: std::mem::take(&mut self.client),
+                    ..Tokenize::default()
+                };
+                let tokens = self.lease.runner().tokenize(question).await;
                 tokens.map_err(|error| broken(&error))?.into_iter().next()
             }
         };
@@ -288,6 +319,7 @@ pub(super) fn engine_error(error: &RunnerError) -> InferenceError {
     match error.kind() {
         FailureKind::Invalid | FailureKind::ContextExceeded => invalid(error.to_string()),
         FailureKind::Unsupported => InferenceError::new(Kind::Unsupported, error.to_string()),
+        FailureKind::Overloaded => InferenceError::new(Kind::Overloaded, error.to_string()),
         FailureKind::Internal => internal(error.to_string()),
     }
 }

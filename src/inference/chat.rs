@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::answer::{AnswerSpec, Refusal, params, single, start};
+use super::answer::{AnswerSpec, Refusal, params, single, start, too_long};
 use super::images::{self, Placeless};
 use super::prepare::{self, Prepared, Route, check_capabilities, merge_options};
 use super::render::RenderRequest;
-use super::truncate::{Fitted, History, fit_history, fit_text};
+use super::truncate::{History, fit_history};
 use super::types::{ChatRequest, DoneReason};
 use super::{ChunkStream, Inference, InferenceError, forced, format, history};
 use crate::chat::{Think, ThinkLevel};
@@ -134,6 +134,7 @@ impl Conversation {
             voice,
             request: &self.request,
             workers: &inference.workers,
+            client: &self.common.client,
         };
         let (prompt, n_dropped) = if let Some(prompt) = &self.rendered {
             (prompt.clone(), 0)
@@ -167,23 +168,15 @@ impl Conversation {
         };
         let context_of = (!self.is_chat).then(|| prompt.clone());
         let shown = images::of(kept(&self.request.messages, n_dropped));
-        let fitted = if !shown.is_empty() {
-            Fitted::parts(images::place(prompt, shown, Placeless::Refused).await?)
-        } else if self.common.truncate == Some(false) {
-            Fitted::whole(prompt)
-        } else {
-            let keep = (&self.options, self.common.shift);
-            fit_text(prompt, &loaded.lease, n_ctx, keep).await?
-        };
-        let truncated = n_dropped > 0 || fitted.truncated;
+        let too_long = too_long(&self.common, !shown.is_empty());
+        let parts = images::place(prompt, shown, Placeless::Refused).await?;
         let mut params = params(
             &self.common,
             &self.options,
             n_ctx,
-            fitted.parts,
+            parts,
             self.constraint.clone(),
         );
-        params.add_special = !fitted.truncated;
         params.exempt = exempt;
         params.preserved = voice.preserved(!self.request.tools.is_empty());
         start(
@@ -193,7 +186,8 @@ impl Conversation {
                 parser,
                 names_calls: self.is_chat,
                 context_of,
-                truncated,
+                truncated: n_dropped > 0,
+                too_long,
                 received: self.received,
             },
         )
@@ -205,7 +199,8 @@ impl Conversation {
         if self.context.is_empty() {
             return Ok(prompt);
         }
-        Ok(lease.runner().detokenize(self.context.clone()).await? + &prompt)
+        let (tokens, client) = (self.context.clone(), self.common.client.clone());
+        Ok(lease.runner().detokenize(tokens, client).await? + &prompt)
     }
 }
 

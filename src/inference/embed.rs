@@ -2,11 +2,14 @@
 
 use std::time::Instant;
 
+use futures_util::stream::{self, StreamExt as _};
+
 use super::answer::engine_error;
-use super::prepare::{self, Route, merge_options};
+use super::prepare::{self, Route, invalid, merge_options};
 use super::types::{EmbedRequest, EmbedResponse};
 use super::{Inference, InferenceError, InferenceErrorKind};
 use crate::protocol::EmbedParams;
+use crate::runner::RunnerError;
 
 /// Runs an embedding request.
 pub(super) async fn run(
@@ -25,33 +28,86 @@ pub(super) async fn run(
     if request.inputs.is_empty() {
         return Ok(EmbedResponse::default());
     }
+    let lease = &loaded.lease;
+    let n_values = request.inputs.len() * lease.info().n_embd as usize;
+    if n_values > MOST_VALUES {
+        let most = MOST_VALUES / lease.info().n_embd.max(1) as usize;
+        return Err(invalid(format!(
+            "input has {} texts; this model takes at most {most} in one request",
+            request.inputs.len()
+        )));
+    }
     let params = EmbedParams {
-        inputs: request.inputs,
-        n_ctx: loaded.lease.n_ctx(options.num_ctx),
+        inputs: Vec::new(),
+        n_ctx: lease.n_ctx(options.num_ctx),
         truncate: !request.legacy && request.common.truncate.unwrap_or(true),
         normalize: !request.legacy,
         priority: request.common.priority,
         client: request.common.client,
     };
-    let result = loaded.lease.runner().embed(params).await.map_err(|error| {
-        let mut error = engine_error(&error);
-        if request.legacy {
-            error.kind = InferenceErrorKind::Internal;
+    let portions = stream::iter(portions(request.inputs)).map(|inputs| {
+        let params = EmbedParams {
+            inputs,
+            ..params.clone()
+        };
+        lease.runner().embed(params)
+    });
+    let mut portions = portions.buffered(PORTIONS_AT_ONCE);
+    let mut response = EmbedResponse {
+        load: loaded.load,
+        ..EmbedResponse::default()
+    };
+    while let Some(result) = portions.next().await {
+        let mut result = result.map_err(|error| failed(&error, request.legacy))?;
+        if request.dimensions > 0 {
+            for vector in &mut result.vectors {
+                shorten(vector, request.dimensions);
+            }
         }
-        error
-    })?;
-    let mut vectors = result.vectors;
-    if request.dimensions > 0 {
-        for vector in &mut vectors {
-            shorten(vector, request.dimensions);
+        response.vectors.append(&mut result.vectors);
+        response.n_prompt = response.n_prompt.saturating_add(result.n_tokens);
+    }
+    response.total = received.elapsed();
+    Ok(response)
+}
+
+/// Numbers in an answer: 32,000 vectors of a large model. Written out they take some 400 MB.
+const MOST_VALUES: usize = 32 << 20;
+
+/// Texts that go to the runner together, and their bytes: enough for it to fill its batches.
+const PORTION: usize = 256;
+const PORTION_BYTES: usize = 1 << 20;
+
+/// Portions of a request in the runner: one is prepared while another one is computed.
+const PORTIONS_AT_ONCE: usize = 2;
+
+/// Cuts a list of texts into portions.
+pub(super) fn portions(inputs: Vec<String>) -> Vec<Vec<String>> {
+    let mut portions = vec![Vec::new()];
+    let mut n_bytes = 0;
+    for input in inputs {
+        let is_full = portions.last().is_some_and(|portion: &Vec<String>| {
+            let fits = portion.len() < PORTION && n_bytes + input.len() <= PORTION_BYTES;
+            !portion.is_empty() && !fits
+        });
+        if is_full {
+            portions.push(Vec::new());
+            n_bytes = 0;
+        }
+        n_bytes += input.len();
+        if let Some(portion) = portions.last_mut() {
+            portion.push(input);
         }
     }
-    Ok(EmbedResponse {
-        vectors,
-        n_prompt: result.n_tokens,
-        total: received.elapsed(),
-        load: loaded.load,
-    })
+    portions
+}
+
+fn failed(error: &RunnerError, is_legacy: bool) -> InferenceError {
+    let mut error = engine_error(error);
+    if is_legacy && error.kind != InferenceErrorKind::Overloaded {
+        error.kind = InferenceErrorKind::Internal;
+    }
+    error
 }
 
 /// Cuts a vector to its first values and gives it length 1 again.

@@ -3,12 +3,11 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::answer::{AnswerSpec, Refusal, params, single, start};
+use super::answer::{AnswerSpec, Refusal, params, single, start, too_long};
 use super::chat::{Conversation, UNLOAD, think};
 use super::images::{self, Placeless};
 use super::prepare::{self, Prepared, Route, check_capabilities, internal, invalid, merge_options};
 use super::render::{self, RenderRequest};
-use super::truncate::{Fitted, fit_text};
 use super::types::{DoneReason, GenerateRequest};
 use super::voice::Voice;
 use super::{ChunkStream, Inference, InferenceError, format};
@@ -215,27 +214,17 @@ impl Raw<'_> {
             return Ok(single(DoneReason::Debug, Some((text, n_images))));
         }
         let shown = self.request.images.clone();
-        let fitted = if !shown.is_empty() {
-            Fitted::parts(images::place(text, shown, Placeless::InFront).await?)
-        } else if common.truncate == Some(false) {
-            Fitted::whole(text)
-        } else {
-            fit_text(text, &loaded.lease, n_ctx, (options, common.shift)).await?
-        };
-        let mut params = params(
-            common,
-            options,
-            n_ctx,
-            fitted.parts,
-            self.checked.constraint.clone(),
-        );
-        params.add_special = !fitted.truncated;
+        let too_long = too_long(common, !shown.is_empty());
+        let parts = images::place(text, shown, Placeless::InFront).await?;
+        let constraint = self.checked.constraint.clone();
+        let params = params(common, options, n_ctx, parts, constraint);
         let spec = AnswerSpec {
             params,
             parser: Box::new(Passthrough),
             names_calls: false,
             context_of: None,
-            truncated: fitted.truncated,
+            truncated: false,
+            too_long,
             received: self.checked.received,
         };
         start(loaded, spec).await

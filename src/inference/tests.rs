@@ -2,7 +2,6 @@
 
 use serde_json::json;
 
-use super::truncate::cut_tokens;
 use super::{InferenceErrorKind, embed, format};
 use crate::chat::Message;
 use crate::protocol::Constraint;
@@ -76,27 +75,19 @@ fn dropping_messages_keeps_the_system_text() {
 }
 
 #[test]
-fn long_prompt_keeps_head_and_tail() {
-    let tokens: Vec<i32> = (0..100).collect();
-    // (16 - 4) / 2 = 6 free places, 10 tokens stay: 4 of the head, 6 of the tail.
-    let cut = cut_tokens(&tokens, 16, 4).unwrap();
-    assert_eq!(cut, [0, 1, 2, 3, 94, 95, 96, 97, 98, 99]);
-    assert_eq!(cut_tokens(&tokens, 101, 4), None);
-}
-
-#[test]
-fn cutting_survives_hostile_numbers() {
-    let tokens: Vec<i32> = (0..8).collect();
-    for n_ctx in 1..10 {
-        for n_keep in [-1, 0, 1, 7, i32::MAX] {
-            if let Some(cut) = cut_tokens(&tokens, n_ctx, n_keep) {
-                assert!(
-                    cut.len() <= n_ctx as usize,
-                    "n_ctx {n_ctx}, n_keep {n_keep}"
-                );
-            }
-        }
-    }
+fn many_texts_go_in_portions_and_in_order() {
+    let texts: Vec<String> = (0..1000).map(|n: usize| n.to_string()).collect();
+    let portions = embed::portions(texts.clone());
+    assert!(
+        portions
+            .iter()
+            .all(|portion| (1..=256).contains(&portion.len()))
+    );
+    assert_eq!(portions.concat(), texts);
+    let long = "x".repeat(700_000);
+    let lengths = embed::portions(vec![long.clone(), "a".to_owned(), long.clone(), long]);
+    assert_eq!(lengths.iter().map(Vec::len).collect::<Vec<_>>(), [2, 1, 1]);
+    assert_eq!(embed::portions(vec!["a".to_owned()]), [["a"]]);
 }
 
 #[test]

@@ -36,9 +36,16 @@ pub enum Command {
         add_special: bool,
         /// Read the texts of special tokens as those tokens.
         parse_special: bool,
+        /// Stop in a text that has more tokens than this.
+        limit: Option<u32>,
+        client: String,
     },
     /// Turns tokens into text, special tokens printed. Answered by `Detokenized` or `Failed`.
-    Detokenize { id: RequestId, tokens: Vec<Token> },
+    Detokenize {
+        id: RequestId,
+        tokens: Vec<Token>,
+        client: String,
+    },
     /// Ends a request within one step. Not answered; an unknown id is ignored.
     Cancel { id: RequestId },
     /// Asks for a sign of life from the engine thread. Answered by `Pong`.
@@ -198,6 +205,9 @@ pub struct GenerateParams {
     pub add_special: bool,
     /// Context of this request in tokens, prompt included; at most the pool.
     pub n_ctx: u32,
+    /// A prompt that fills the context loses its middle, instead of failing with `ContextExceeded`.
+    /// Not one with images.
+    pub cut: bool,
     /// Most tokens to generate; `None` = until the context ends.
     pub n_predict: Option<u32>,
     pub sampling: SamplingParams,
@@ -307,7 +317,7 @@ impl Default for SamplingParams {
 }
 
 /// What the output must look like.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Constraint {
     /// Any JSON object.
     JsonObject,

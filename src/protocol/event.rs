@@ -29,6 +29,9 @@ pub enum Event {
     Started {
         id: RequestId,
         n_prompt: u32,
+        /// It was cut to fit the context.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        is_cut: bool,
     },
     /// Everything that one step of the engine produced.
     Step {
@@ -184,6 +187,8 @@ pub enum FailureKind {
     ContextExceeded,
     /// The model cannot do that (HTTP 501: embeddings of a chat model and the like).
     Unsupported,
+    /// There is too much to do (HTTP 503).
+    Overloaded,
     /// The engine failed (HTTP 500).
     Internal,
 }

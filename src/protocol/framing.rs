@@ -48,11 +48,19 @@ pub fn write_frame<T: Serialize>(writer: &mut impl Write, message: &T) -> io::Re
     writer.flush()
 }
 
+/// A frame that has come in.
+#[derive(Debug)]
+pub enum Incoming<T> {
+    Message(T),
+    /// It holds something else; the frames behind it are not affected.
+    Unreadable(serde_json::Error),
+}
+
 /// Reads one frame; `None` when the other end closed the channel between frames.
 ///
 /// # Errors
-/// Fails on a torn or oversized frame and on JSON of another shape.
-pub fn read_frame<T: DeserializeOwned>(reader: &mut impl Read) -> io::Result<Option<T>> {
+/// Fails on a torn or oversized frame.
+pub fn read_frame<T: DeserializeOwned>(reader: &mut impl Read) -> io::Result<Option<Incoming<T>>> {
     let mut prefix = [0; 4];
     match reader.read_exact(&mut prefix) {
         Ok(()) => {}
@@ -65,7 +73,10 @@ pub fn read_frame<T: DeserializeOwned>(reader: &mut impl Read) -> io::Result<Opt
     }
     let mut payload = vec![0; length];
     reader.read_exact(&mut payload)?;
-    Ok(Some(serde_json::from_slice(&payload)?))
+    Ok(Some(match serde_json::from_slice(&payload) {
+        Ok(message) => Incoming::Message(message),
+        Err(error) => Incoming::Unreadable(error),
+    }))
 }
 
 #[cfg(test)]
@@ -81,10 +92,23 @@ mod tests {
             write_frame(&mut wire, command).unwrap();
         }
         let mut reader = wire.as_slice();
-        let first: Command = read_frame(&mut reader).unwrap().unwrap();
-        let second: Command = read_frame(&mut reader).unwrap().unwrap();
-        assert_eq!([first, second], sent);
+        for expected in sent {
+            let frame = read_frame::<Command>(&mut reader).unwrap().unwrap();
+            assert!(matches!(frame, Incoming::Message(command) if command == expected));
+        }
         assert!(read_frame::<Command>(&mut reader).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_frame_of_another_shape_does_not_hurt_the_next_one() {
+        let mut wire = Vec::new();
+        write_frame(&mut wire, &"nonsense").unwrap();
+        write_frame(&mut wire, &Command::Shutdown).unwrap();
+        let mut reader = wire.as_slice();
+        let first = read_frame::<Command>(&mut reader).unwrap().unwrap();
+        assert!(matches!(first, Incoming::Unreadable(_)));
+        let second = read_frame(&mut reader).unwrap().unwrap();
+        assert!(matches!(second, Incoming::Message(Command::Shutdown)));
     }
 
     #[test]

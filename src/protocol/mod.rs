@@ -5,6 +5,7 @@
 //! [`Event::Hello`] only guards against a binary that was replaced under a running daemon.
 
 pub mod command;
+pub mod cut;
 pub mod event;
 pub mod framing;
 
@@ -29,4 +30,4 @@ pub type Token = i32;
 pub const MAX_CELLS: u32 = 1 << 30;
 
 /// What both ends must agree on; raised with every change of a frame's shape.
-pub const VERSION: u32 = 9;
+pub const VERSION: u32 = 10;

@@ -6,10 +6,10 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::Notify;
 
 use super::RunnerError;
-use super::process::Request;
+use super::cancels::Cancels;
 use crate::protocol::{
     Failure, FailureKind, Finished, RequestId, TokenLogprob, TopLogprob, Update,
 };
@@ -22,7 +22,11 @@ const MAX_UNREAD: usize = 8 << 20;
 #[derive(Debug, Clone, PartialEq)]
 pub enum GenerationEvent {
     /// The prompt was accepted.
-    Started { n_prompt: u32 },
+    Started {
+        n_prompt: u32,
+        /// It was cut to fit the context.
+        is_cut: bool,
+    },
     Text {
         text: String,
         logprobs: Vec<TokenLogprob>,
@@ -36,20 +40,16 @@ pub enum GenerationEvent {
 pub struct Generation {
     id: RequestId,
     mailbox: Arc<Mailbox>,
-    requests: mpsc::Sender<Request>,
+    cancels: Cancels,
     ended: bool,
 }
 
 impl Generation {
-    pub(super) fn new(
-        id: RequestId,
-        mailbox: Arc<Mailbox>,
-        requests: mpsc::Sender<Request>,
-    ) -> Self {
+    pub(super) fn new(id: RequestId, mailbox: Arc<Mailbox>, cancels: Cancels) -> Self {
         Self {
             id,
             mailbox,
-            requests,
+            cancels,
             ended: false,
         }
     }
@@ -76,8 +76,7 @@ impl Drop for Generation {
     fn drop(&mut self) {
         if !self.ended {
             self.mailbox.lock().abandoned = true;
-            // Where the channel is full, the process task notices at the next update.
-            let _ = self.requests.try_send(Request::Cancel(self.id));
+            self.cancels.write(self.id);
         }
     }
 }
@@ -91,7 +90,8 @@ pub(super) struct Mailbox {
 
 #[derive(Debug, Default)]
 struct Mail {
-    started: Option<u32>,
+    /// Tokens of the prompt, and whether it was cut.
+    started: Option<(u32, bool)>,
     text: String,
     logprobs: Vec<TokenLogprob>,
     /// What the log-probabilities take, roughly.
@@ -108,8 +108,8 @@ impl Mailbox {
 
     fn take(&self) -> Option<Result<GenerationEvent, RunnerError>> {
         let mut mail = self.lock();
-        if let Some(n_prompt) = mail.started.take() {
-            return Some(Ok(GenerationEvent::Started { n_prompt }));
+        if let Some((n_prompt, is_cut)) = mail.started.take() {
+            return Some(Ok(GenerationEvent::Started { n_prompt, is_cut }));
         }
         if !mail.text.is_empty() || !mail.logprobs.is_empty() {
             let text = std::mem::take(&mut mail.text);
@@ -122,9 +122,14 @@ impl Mailbox {
             .map(|end| end.map(GenerationEvent::Finished))
     }
 
+    /// Whether nobody will read any more.
+    pub(super) fn is_abandoned(&self) -> bool {
+        self.lock().abandoned
+    }
+
     /// The prompt was accepted.
-    pub(super) fn start(&self, n_prompt: u32) {
-        self.lock().started = Some(n_prompt);
+    pub(super) fn start(&self, n_prompt: u32, is_cut: bool) {
+        self.lock().started = Some((n_prompt, is_cut));
         self.ready.notify_one();
     }
 

@@ -3,9 +3,11 @@
 //! *Invariant:* only the process task starts and stops the child; dropping the last handle, or
 //! the end of the task, leaves no process behind.
 
+mod cancels;
 mod limits;
 mod log;
 mod mailbox;
+mod outgoing;
 mod process;
 mod quantize;
 mod spawn;
@@ -27,6 +29,7 @@ pub use mailbox::{Generation, GenerationEvent};
 pub use quantize::quantize;
 pub use start::{StartError, StartParams, Started, probe, start};
 
+use cancels::Cancels;
 use mailbox::Mailbox;
 use process::{Request, Waiter};
 
@@ -41,7 +44,20 @@ struct Inner {
     info: LoadedInfo,
     pid: u32,
     requests: mpsc::Sender<Request>,
+    cancels: Cancels,
     next_id: AtomicU64,
+}
+
+/// Texts of which the tokens are wanted.
+#[derive(Debug, Default)]
+pub struct Tokenize {
+    pub texts: Vec<String>,
+    /// Add BOS/EOS as the vocabulary says.
+    pub add_special: bool,
+    /// Stop in a text that has more tokens than this.
+    pub limit: Option<u32>,
+    /// Who asks (for fair share).
+    pub client: String,
 }
 
 /// Why a request to a runner failed.
@@ -96,7 +112,7 @@ impl RunnerHandle {
         };
         self.submit(id, &command, Waiter::Generation(Arc::clone(&mailbox)))
             .await?;
-        Ok(Generation::new(id, mailbox, self.inner.requests.clone()))
+        Ok(Generation::new(id, mailbox, self.inner.cancels.clone()))
     }
 
     /// Computes embeddings.
@@ -112,16 +128,14 @@ impl RunnerHandle {
     ///
     /// # Errors
     /// What the engine reports, or `Gone`.
-    pub async fn tokenize(
-        &self,
-        texts: Vec<String>,
-        add_special: bool,
-    ) -> Result<Vec<Vec<Token>>, RunnerError> {
+    pub async fn tokenize(&self, question: Tokenize) -> Result<Vec<Vec<Token>>, RunnerError> {
         let command = |id| Command::Tokenize {
             id,
-            texts,
-            add_special,
+            texts: question.texts,
+            add_special: question.add_special,
             parse_special: true,
+            limit: question.limit,
+            client: question.client,
         };
         self.ask(command, Waiter::Tokenize).await
     }
@@ -130,9 +144,13 @@ impl RunnerHandle {
     ///
     /// # Errors
     /// What the engine reports, or `Gone`.
-    pub async fn detokenize(&self, tokens: Vec<Token>) -> Result<String, RunnerError> {
-        self.ask(|id| Command::Detokenize { id, tokens }, Waiter::Detokenize)
-            .await
+    pub async fn detokenize(
+        &self,
+        tokens: Vec<Token>,
+        client: String,
+    ) -> Result<String, RunnerError> {
+        let command = |id| Command::Detokenize { id, tokens, client };
+        self.ask(command, Waiter::Detokenize).await
     }
 
     /// Ends the process: politely first, then by force. Requests in flight fail.
@@ -152,10 +170,10 @@ impl RunnerHandle {
         self.submit(id, &command(id), waiter(sender)).await?;
         let mut guard = CancelOnDrop {
             id,
-            requests: Some(&self.inner.requests),
+            cancels: Some(&self.inner.cancels),
         };
         let answer = receiver.await.unwrap_or_else(|_| Err(gone()));
-        guard.requests = None;
+        guard.cancels = None;
         answer
     }
 
@@ -188,14 +206,13 @@ fn gone() -> RunnerError {
 /// Cancels a request whose caller went away.
 struct CancelOnDrop<'a> {
     id: RequestId,
-    requests: Option<&'a mpsc::Sender<Request>>,
+    cancels: Option<&'a Cancels>,
 }
 
 impl Drop for CancelOnDrop<'_> {
     fn drop(&mut self) {
-        if let Some(requests) = self.requests {
-            // A full or closed channel: the answer will find nobody and be dropped.
-            let _ = requests.try_send(Request::Cancel(self.id));
+        if let Some(cancels) = self.cancels {
+            cancels.write(self.id);
         }
     }
 }

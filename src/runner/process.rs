@@ -5,14 +5,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use futures_util::stream::{SplitSink, SplitStream};
-use futures_util::{FutureExt, SinkExt, StreamExt};
+use futures_util::stream::SplitStream;
+use futures_util::{FutureExt, StreamExt};
 use tokio::net::UnixStream;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::codec::{Framed, LengthDelimitedCodec};
 
+use super::cancels::Cancels;
 use super::mailbox::Mailbox;
+use super::outgoing::Outgoing;
 use super::spawn::Spawned;
 use super::{RunnerError, gone};
 use crate::metrics::{ModelMetrics, Step};
@@ -32,8 +34,13 @@ pub(super) enum Request {
         frame: Bytes,
         waiter: Waiter,
     },
-    Cancel(RequestId),
     Stop,
+}
+
+/// What the task hears of its handles.
+pub(super) struct Ears {
+    pub(super) inbox: mpsc::Receiver<Request>,
+    pub(super) cancels: Cancels,
 }
 
 /// Who waits for the answers to a request.
@@ -46,6 +53,16 @@ pub(super) enum Waiter {
 }
 
 impl Waiter {
+    /// Whether the caller has gone away.
+    fn is_gone(&self) -> bool {
+        match self {
+            Self::Generation(mailbox) => mailbox.is_abandoned(),
+            Self::Embed(sender) => sender.is_closed(),
+            Self::Tokenize(sender) => sender.is_closed(),
+            Self::Detokenize(sender) => sender.is_closed(),
+        }
+    }
+
     fn fail(self, error: RunnerError) {
         // A caller that has gone away needs no answer.
         match self {
@@ -57,13 +74,12 @@ impl Waiter {
     }
 }
 
-type Sink = SplitSink<Framed<UnixStream, LengthDelimitedCodec>, Bytes>;
 type Stream = SplitStream<Framed<UnixStream, LengthDelimitedCodec>>;
 
 /// Runs until the child has ended and is reaped; then every waiting request has failed.
 pub(super) async fn run(
     spawned: Spawned,
-    mut inbox: mpsc::Receiver<Request>,
+    mut ears: Ears,
     silence_timeout: Duration,
     metrics: ModelMetrics,
     ended: oneshot::Sender<()>,
@@ -75,31 +91,22 @@ pub(super) async fn run(
         ..
     } = spawned;
     let (sink, mut stream) = channel.split();
-    // Frames wait here while the child's reader is busy; a full queue means that it hangs.
-    let (frames, outbox) = mpsc::channel(1024);
     let mut connection = Connection {
-        frames,
+        outgoing: Outgoing::new(sink),
         requests: HashMap::new(),
         last_sign: Instant::now(),
         pinged: None,
         silence_timeout,
         metrics,
     };
-    let writing = write_frames(sink, outbox);
-    tokio::pin!(writing);
-    let stopped = tokio::select! {
-        stopped = connection.serve(&mut inbox, &mut stream) => stopped,
-        () = &mut writing => false,
-    };
+    let stopped = connection.serve(&mut ears, &mut stream).await;
     // What the child said before it ended still counts.
     while let Some(Some(Ok(frame))) = stream.next().now_or_never() {
         connection.receive(&frame);
     }
     if stopped {
-        // The writer still has to send the `Shutdown`.
-        drop(connection.frames);
         let _ = tokio::time::timeout(STOP_TIMEOUT, async {
-            writing.await;
+            connection.outgoing.finish().await;
             child.wait().await
         })
         .await;
@@ -124,8 +131,8 @@ pub(super) async fn run(
         format!(": {cause}")
     };
     // No new requests, then an answer for all that are there.
-    inbox.close();
-    while let Some(request) = inbox.recv().await {
+    ears.inbox.close();
+    while let Some(request) = ears.inbox.recv().await {
         if let Request::Submit { waiter, .. } = request {
             waiter.fail(RunnerError::Gone(words.clone()));
         }
@@ -136,26 +143,9 @@ pub(super) async fn run(
     let _ = ended.send(());
 }
 
-/// Writes frames until the queue or the channel is closed.
-async fn write_frames(mut sink: Sink, mut outbox: mpsc::Receiver<Bytes>) {
-    while let Some(frame) = outbox.recv().await {
-        if sink.feed(frame).await.is_err() {
-            return;
-        }
-        while let Ok(frame) = outbox.try_recv() {
-            if sink.feed(frame).await.is_err() {
-                return;
-            }
-        }
-        if sink.flush().await.is_err() {
-            return;
-        }
-    }
-}
-
 /// The requests in flight on one channel.
 struct Connection {
-    frames: mpsc::Sender<Bytes>,
+    outgoing: Outgoing,
     requests: HashMap<RequestId, Waiter>,
     /// When the engine was last known to be alive.
     last_sign: Instant,
@@ -166,24 +156,24 @@ struct Connection {
 
 impl Connection {
     /// Serves until the channel closes, the child hangs (false) or a stop is asked for (true).
-    async fn serve(&mut self, inbox: &mut mpsc::Receiver<Request>, stream: &mut Stream) -> bool {
+    async fn serve(&mut self, ears: &mut Ears, stream: &mut Stream) -> bool {
         let mut watchdog = tokio::time::interval(PING_EVERY.min(self.silence_timeout));
         watchdog.set_missed_tick_behavior(MissedTickBehavior::Delay);
         watchdog.reset();
         loop {
             tokio::select! {
-                request = inbox.recv() => match request {
-                    Some(Request::Submit { id, frame, waiter }) => {
-                        self.requests.insert(id, waiter);
-                        if !self.send(frame) {
-                            return false;
-                        }
-                    }
-                    Some(Request::Cancel(id)) => self.cancel(id),
+                request = ears.inbox.recv() => match request {
+                    Some(Request::Submit { id, frame, waiter }) => self.submit(id, frame, waiter),
                     Some(Request::Stop) | None => {
                         self.command(&Command::Shutdown);
                         return true;
                     }
+                },
+                ids = ears.cancels.read() => for id in ids {
+                    self.cancel(id);
+                },
+                written = self.outgoing.write() => if !written {
+                    return false;
                 },
                 frame = stream.next() => match frame {
                     Some(Ok(frame)) => self.receive(&frame),
@@ -197,6 +187,14 @@ impl Connection {
                     return false;
                 },
             }
+        }
+    }
+
+    /// Sends a request, unless its caller has gone away before.
+    fn submit(&mut self, id: RequestId, frame: Bytes, waiter: Waiter) {
+        if !waiter.is_gone() {
+            self.requests.insert(id, waiter);
+            self.outgoing.request(id, frame);
         }
     }
 
@@ -215,29 +213,28 @@ impl Connection {
             }
             _ => {
                 self.pinged = Some(Instant::now());
-                self.command(&Command::Ping { id: 0 })
+                self.command(&Command::Ping { id: 0 });
+                true
             }
         }
     }
 
-    fn command(&self, command: &Command) -> bool {
-        framing::encode(command).is_ok_and(|frame| self.send(frame))
-    }
-
-    fn send(&self, frame: Bytes) -> bool {
-        let sent = self.frames.try_send(frame).is_ok();
-        if !sent {
-            tracing::error!("the runner takes no more commands");
+    fn command(&mut self, command: &Command) {
+        match framing::encode(command) {
+            Ok(frame) => self.outgoing.command(frame),
+            Err(error) => tracing::error!(%error, "a command cannot be sent"),
         }
-        sent
     }
 
     fn cancel(&mut self, id: RequestId) {
-        if self.requests.remove(&id).is_some() {
+        if self.requests.remove(&id).is_none() {
+            return;
+        }
+        if !self.outgoing.withdraw(id) {
             self.command(&Command::Cancel { id });
-            if self.requests.is_empty() {
-                self.metrics.idle();
-            }
+        }
+        if self.requests.is_empty() {
+            self.metrics.idle();
         }
     }
 
@@ -258,9 +255,13 @@ impl Connection {
                     self.update(update);
                 }
             }
-            Event::Started { id, n_prompt } => {
+            Event::Started {
+                id,
+                n_prompt,
+                is_cut,
+            } => {
                 if let Some(Waiter::Generation(mailbox)) = self.requests.get(&id) {
-                    mailbox.start(n_prompt);
+                    mailbox.start(n_prompt, is_cut);
                 }
             }
             Event::Failed { id, failure } => {

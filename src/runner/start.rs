@@ -10,6 +10,8 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
+use super::cancels::Cancels;
+use super::process::Ears;
 use super::spawn::{Spawned, spawn};
 use super::{Inner, RunnerHandle, limits, process};
 use crate::metrics::ModelMetrics;
@@ -79,12 +81,18 @@ pub async fn start(params: StartParams, tasks: &TaskTracker) -> Result<Started, 
     let (ended, end) = oneshot::channel();
     let span = tracing::info_span!("runner", model = %params.model, pid);
     let metrics = ModelMetrics::new(&params.model);
-    let task = process::run(spawned, inbox, params.silence_timeout, metrics, ended);
+    let cancels = Cancels::default();
+    let ears = Ears {
+        inbox,
+        cancels: cancels.clone(),
+    };
+    let task = process::run(spawned, ears, params.silence_timeout, metrics, ended);
     tasks.spawn(task.instrument(span));
     let inner = Inner {
         info,
         pid,
         requests,
+        cancels,
         next_id: AtomicU64::new(1),
     };
     Ok(Started {

@@ -1,6 +1,8 @@
 //! What needs no child: its output, and the events of a generation. The rest is in
 //! `tests/runner.rs`, with real processes.
 
+use futures_util::FutureExt as _;
+
 use super::log::{LastLines, follow};
 use super::*;
 use crate::protocol::{FinishReason, Finished, Update};
@@ -55,20 +57,17 @@ fn update(text: &str, finished: bool) -> Update {
 }
 
 /// A generation and the process task's side of it.
-fn generation() -> (Generation, Arc<Mailbox>, mpsc::Receiver<Request>) {
+fn generation() -> (Generation, Arc<Mailbox>, Cancels) {
     let mailbox = Arc::new(Mailbox::default());
-    let (requests, inbox) = mpsc::channel(8);
-    (
-        Generation::new(1, Arc::clone(&mailbox), requests),
-        mailbox,
-        inbox,
-    )
+    let cancels = Cancels::default();
+    let generation = Generation::new(1, Arc::clone(&mailbox), cancels.clone());
+    (generation, mailbox, cancels)
 }
 
 #[tokio::test]
 async fn a_slow_reader_gets_larger_pieces_in_order() {
-    let (mut generation, mailbox, mut inbox) = generation();
-    mailbox.start(3);
+    let (mut generation, mailbox, cancels) = generation();
+    mailbox.start(3, false);
     for text in ["a", "", "b"] {
         assert!(mailbox.update(update(text, false)));
     }
@@ -82,16 +81,21 @@ async fn a_slow_reader_gets_larger_pieces_in_order() {
         logprobs: Vec::new(),
     };
     assert_eq!(events.len(), 3);
-    assert_eq!(events[0], GenerationEvent::Started { n_prompt: 3 });
+    let accepted = GenerationEvent::Started {
+        n_prompt: 3,
+        is_cut: false,
+    };
+    assert_eq!(events[0], accepted);
     assert_eq!(events[1], text("abc"));
     assert!(matches!(events[2], GenerationEvent::Finished(_)));
     drop(generation);
-    assert!(inbox.try_recv().is_err(), "nothing to cancel after the end");
+    let cancelled = cancels.read().now_or_never();
+    assert_eq!(cancelled, None, "nothing to cancel after the end");
 }
 
 #[tokio::test]
 async fn text_before_a_failure_is_not_lost() {
-    let (mut generation, mailbox, _inbox) = generation();
+    let (mut generation, mailbox, _cancels) = generation();
     mailbox.update(update("so far", false));
     mailbox.fail(RunnerError::Gone(": killed".to_owned()));
     assert!(matches!(
@@ -108,8 +112,10 @@ async fn text_before_a_failure_is_not_lost() {
 
 #[tokio::test]
 async fn dropping_a_generation_cancels_it() {
-    let (generation, mailbox, mut inbox) = generation();
+    let (generation, mailbox, cancels) = generation();
+    assert!(!mailbox.is_abandoned());
     drop(generation);
-    assert!(matches!(inbox.try_recv(), Ok(Request::Cancel(1))));
+    assert_eq!(cancels.read().now_or_never(), Some(vec![1]));
+    assert!(mailbox.is_abandoned());
     assert!(!mailbox.update(update("x", false)), "nobody reads any more");
 }

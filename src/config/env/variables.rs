@@ -41,7 +41,7 @@ pub const VARIABLES: &[Variable] = &[
     row(
         "OLLAMA_MAX_QUEUE",
         "512",
-        "Requests that may wait for a model to load",
+        "Requests that may wait for a model to load, or for a free slot of a loaded one",
     ),
     row(
         "OLLAMA_FLASH_ATTENTION",

@@ -1,7 +1,8 @@
 //! What the engine asks of an inference library: the seam between scheduling and computing.
 //!
 //! `llama` is the real one (the only user of `llama-cpp-2`), `fake` a deterministic stand-in for
-//! tests. Everything here is called by the engine thread.
+//! tests. A [`Backend`] belongs to the engine thread; its [`Preparer`] is what other threads prepare
+//! requests with meanwhile.
 
 #[cfg(any(test, feature = "fake"))]
 pub(crate) mod fake;
@@ -9,6 +10,9 @@ pub(crate) mod fake;
 pub(crate) mod llama;
 #[cfg(any(feature = "llama", feature = "bench"))]
 pub(super) mod shortlist;
+
+use std::ops::Range;
+use std::sync::Arc;
 
 use super::media::{Media, Piece};
 use crate::protocol::{Constraint, Exempt, Failure, LoadedInfo, PromptPart, SamplingParams, Token};
@@ -44,7 +48,6 @@ pub(crate) struct BackendError(pub(crate) String);
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct SamplerSpec<'a> {
     pub(crate) params: &'a SamplingParams,
-    pub(crate) constraint: Option<&'a Constraint>,
     /// What comes before the constraint holds.
     #[cfg_attr(
         not(feature = "llama"),
@@ -64,7 +67,7 @@ pub(crate) struct Pick<'a, S> {
     pub(crate) sampler: &'a mut S,
 }
 
-/// Reads prompts with images, on a thread of its own.
+/// Reads the images of prompts, on a thread of its own.
 pub(crate) trait MediaReader: Send {
     /// Looks over the images of a prompt, without decoding any of them.
     ///
@@ -72,20 +75,95 @@ pub(crate) trait MediaReader: Send {
     /// One of them is no image, or they are too large, each or together.
     fn check(&self, parts: &[PromptPart]) -> Result<(), Failure>;
 
-    /// Turns a part of a prompt into tokens and encoded images.
+    /// Encodes an image (base64 of its file), with the model's own marks around it.
     ///
     /// # Errors
     /// It is no image that the model can see.
-    fn read(&mut self, part: &PromptPart) -> Result<Vec<Piece>, Failure>;
+    fn read(&mut self, image: &str) -> Result<Vec<Piece>, Failure>;
+}
 
-    /// The tokens that stand before and behind every prompt.
-    fn ends(&self) -> [Vec<Token>; 2];
+/// A part of a text that is tokenized by itself: the tokens of all parts, one after the other, are
+/// those of the text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Part {
+    /// What is a token already: the text of a special one.
+    Token(Token),
+    /// Bytes of the text, without special tokens.
+    Text(Range<usize>),
+}
+
+/// The tokens that the vocabulary puts around every text.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Ends {
+    pub(crate) before: Vec<Token>,
+    pub(crate) behind: Vec<Token>,
+}
+
+/// What requests are prepared with, by several threads at once: it is only read.
+///
+/// *Invariant:* no call takes long, whatever a client has sent, but for [`Self::compile`]. Texts of
+/// any length come in parts of a bounded one.
+pub(crate) trait Preparer: Send + Sync + 'static {
+    /// State of one sequence's sampling: random generator, penalties, constraint.
+    type Sampler: Send + 'static;
+
+    /// A compiled constraint at its beginning.
+    type Grammar: Send + 'static;
+
+    /// What became of the load.
+    fn info(&self) -> &LoadedInfo;
+
+    /// Cuts a text into parts. With `parse_special` the texts of all special tokens become those
+    /// tokens, else only of those that the vocabulary takes for text.
+    fn cut(&self, text: &str, parse_special: bool) -> Result<Vec<Part>, BackendError>;
+
+    /// Tokenizes a part of a text.
+    fn tokenize_part(&self, part: &str) -> Vec<Token>;
+
+    /// The tokens around every text.
+    fn ends(&self) -> &Ends;
+
+    /// Appends a token's bytes; those of special tokens only if `special` is set.
+    fn append_piece(&self, token: Token, special: bool, out: &mut Vec<u8>);
+
+    /// Whether a token ends the generation.
+    fn is_end(&self, token: Token) -> bool;
+
+    /// A constraint that was compiled lately.
+    fn recall(&self, constraint: &Constraint) -> Option<Self::Grammar>;
+
+    /// Compiles a constraint, which can take seconds and a large stack.
+    fn compile(&self, constraint: &Constraint) -> Result<Self::Grammar, BackendError>;
+
+    /// Makes a sampler.
+    fn sampler(
+        &self,
+        spec: &SamplerSpec<'_>,
+        grammar: Option<Self::Grammar>,
+    ) -> Result<Self::Sampler, BackendError>;
+
+    /// Tokenizes a text that is known to be short.
+    fn tokenize(&self, text: &str, parse_special: bool) -> Result<Vec<Token>, BackendError> {
+        let mut tokens = Vec::new();
+        for part in self.cut(text, parse_special)? {
+            match part {
+                Part::Token(token) => tokens.push(token),
+                Part::Text(range) => tokens.append(&mut self.tokenize_part(&text[range])),
+            }
+        }
+        Ok(tokens)
+    }
 }
 
 /// A loaded model with its context. Dropping it frees everything.
 pub(crate) trait Backend {
-    /// State of one sequence's sampling: random generator, penalties, constraint.
-    type Sampler: Send;
+    /// State of one sequence's sampling, as the preparer makes it.
+    type Sampler: Send + 'static;
+
+    type Preparer: Preparer<Sampler = Self::Sampler>;
+
+    /// What requests for this model are prepared with.
+    fn preparer(&self) -> &Arc<Self::Preparer>;
 
     /// What became of the load.
     fn info(&self) -> &LoadedInfo;
@@ -96,23 +174,15 @@ pub(crate) trait Backend {
     /// Most rows of one decode call whose output may be asked for.
     fn n_outputs(&self) -> usize;
 
-    /// Text → tokens.
-    #[expect(
-        clippy::fn_params_excessive_bools,
-        reason = "llama.cpp's own two switches, passed through under their names"
-    )]
-    fn tokenize(
-        &self,
-        text: &str,
-        add_special: bool,
-        parse_special: bool,
-    ) -> Result<Vec<Token>, BackendError>;
-
     /// Appends a token's bytes; those of special tokens only if `special` is set.
-    fn append_piece(&self, token: Token, special: bool, out: &mut Vec<u8>);
+    fn append_piece(&self, token: Token, special: bool, out: &mut Vec<u8>) {
+        self.preparer().append_piece(token, special, out);
+    }
 
     /// Whether a token ends the generation.
-    fn is_end(&self, token: Token) -> bool;
+    fn is_end(&self, token: Token) -> bool {
+        self.preparer().is_end(token)
+    }
 
     /// Evaluates rows. Rows of one sequence come in order and continue what it holds.
     fn decode(&mut self, rows: &[Row]) -> Result<Decoded, BackendError>;
@@ -133,9 +203,6 @@ pub(crate) trait Backend {
         position: u32,
         media: &Media,
     ) -> Result<Decoded, BackendError>;
-
-    /// Makes a sampler.
-    fn sampler(&self, spec: &SamplerSpec<'_>) -> Result<Self::Sampler, BackendError>;
 
     /// Picks a token for each of these rows and tells their samplers of it, in parallel where that
     /// pays. Rows whose output was not asked for are an error.

@@ -3,12 +3,12 @@
 use std::os::unix::net::UnixStream;
 use std::sync::mpsc;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::*;
 use crate::engine::child::serve;
-use crate::protocol::DraftParams;
-use crate::protocol::framing::{read_frame, write_frame};
+use crate::protocol::framing::{Incoming, read_frame, write_frame};
+use crate::protocol::{Constraint, DraftParams};
 
 pub(super) struct Child {
     channel: UnixStream,
@@ -40,9 +40,10 @@ impl Child {
     }
 
     pub(super) fn event(&mut self) -> Event {
-        read_frame(&mut self.channel)
-            .unwrap()
-            .expect("the channel is open")
+        match read_frame(&mut self.channel).unwrap() {
+            Some(Incoming::Message(event)) => event,
+            other => panic!("the channel is open: {other:?}"),
+        }
     }
 
     fn load(&mut self, path: &std::path::Path) -> Event {
@@ -73,7 +74,14 @@ fn a_runner_loads_answers_and_shuts_down() {
         params: Box::new(params("hello")),
     };
     child.send(&generate);
-    assert_eq!(child.event(), Event::Started { id: 5, n_prompt: 6 });
+    assert!(matches!(
+        child.event(),
+        Event::Started {
+            id: 5,
+            n_prompt: 6,
+            ..
+        }
+    ));
     let mut text = String::new();
     'answer: loop {
         let Event::Step { updates, .. } = child.event() else {
@@ -143,4 +151,96 @@ fn a_vanished_daemon_is_noticed_while_a_step_hangs() {
     assert!(matches!(child.event(), Event::Started { .. }));
     drop(child.channel);
     child.gone.recv_timeout(Duration::from_secs(30)).unwrap();
+}
+
+/// A runner with room for a book.
+fn child_with_room() -> Child {
+    let mut child = start();
+    let file = model(&[]);
+    let loaded = child.load_with(load_params(file.path(), 1 << 20, 4));
+    assert!(matches!(loaded, Event::Loaded(_)));
+    child
+}
+
+impl Child {
+    fn ask(&mut self, id: RequestId, params: GenerateParams) {
+        let params = Box::new(params);
+        self.send(&Command::Generate { id, params });
+    }
+
+    /// Waits until a request has started, and tells which.
+    fn started(&mut self) -> RequestId {
+        loop {
+            match self.event() {
+                Event::Started { id, .. } => return id,
+                Event::Failed { failure, .. } => panic!("{failure:?}"),
+                _ => {}
+            }
+        }
+    }
+}
+
+/// A text of so many parts, each of which takes a tenth of a second to read.
+fn book(n_parts: usize) -> GenerateParams {
+    let part = format!("[[read 100]]{}", " ".repeat(1012));
+    GenerateParams {
+        client: "writer".to_owned(),
+        ..params(&part.repeat(n_parts))
+    }
+}
+
+#[test]
+fn a_question_does_not_wait_for_books_to_be_read() {
+    let mut child = child_with_room();
+    for id in 1..=4 {
+        child.ask(id, book(50));
+    }
+    let begun = Instant::now();
+    child.ask(5, params("hello"));
+    assert_eq!(child.started(), 5);
+    // The books take ten seconds.
+    assert!(begun.elapsed() < Duration::from_secs(3));
+}
+
+#[test]
+fn requests_that_nobody_waits_for_are_gone_at_once() {
+    let mut child = child_with_room();
+    // Ten minutes, all in all.
+    for id in 1..=600 {
+        child.ask(id, book(20));
+    }
+    for id in 1..=600 {
+        child.send(&Command::Cancel { id });
+    }
+    let begun = Instant::now();
+    child.ask(601, book(1));
+    assert_eq!(child.started(), 601);
+    assert!(begun.elapsed() < Duration::from_secs(3));
+}
+
+#[test]
+fn a_constraint_is_compiled_beside_everything_else() {
+    let mut child = child_with_room();
+    let constrained = |client: &str, ms: u32| GenerateParams {
+        constraint: Some(Constraint::Regex(format!("[[compile {ms}]]"))),
+        client: client.to_owned(),
+        ..params("hello")
+    };
+    for id in 1..=3 {
+        child.ask(id, constrained("hostile", 20_000));
+    }
+    let begun = Instant::now();
+    child.ask(4, params("hello"));
+    assert_eq!(child.started(), 4);
+    child.ask(5, constrained("honest", 10));
+    assert_eq!(child.started(), 5);
+    assert!(begun.elapsed() < Duration::from_secs(5));
+}
+
+#[test]
+fn a_command_that_makes_no_sense_hurts_nobody() {
+    let mut child = child_with_room();
+    write_frame(&mut child.channel, &serde_json::json!({"Dance": {}})).unwrap();
+    child.ask(1, params("hello"));
+    assert_eq!(child.started(), 1);
 }

@@ -149,15 +149,16 @@ fn texts_become_tokens_and_texts_again() {
         texts: vec!["<|bos|>a<|eos|>".to_owned(), String::new()],
         add_special: true,
         parse_special: true,
+        limit: None,
+        client: String::new(),
     });
-    harness.command(Command::Detokenize {
-        id: 8,
-        tokens: vec![97, 257],
-    });
-    harness.command(Command::Detokenize {
-        id: 9,
-        tokens: vec![5000],
-    });
+    for (id, tokens) in [(8, vec![97, 257]), (9, vec![5000])] {
+        harness.command(Command::Detokenize {
+            id,
+            tokens,
+            client: String::new(),
+        });
+    }
     let tokens = vec![vec![256, 97, 257], vec![256]];
     assert_eq!(harness.others[0], Event::Tokenized { id: 7, tokens });
     let text = "a<|eos|>".to_owned();

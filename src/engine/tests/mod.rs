@@ -19,8 +19,7 @@ use std::io::Write;
 use super::backend::fake::Fake;
 use super::backend::{Backend, MediaReader};
 use super::core::Engine;
-use super::media::Piece;
-use super::reading::Job;
+use super::prepare::{self, Outcome as Fate};
 use crate::protocol::{
     Command, Event, Exempt, Failure, Finished, GenerateParams, KvCacheType, LoadParams, Priority,
     PromptPart, RequestId, SamplingParams, Speculation, SpillParams, StepStats, TokenLogprob,
@@ -30,7 +29,7 @@ use crate::protocol::{
 const MANY: usize = 20_000;
 
 /// A model file with these keys.
-fn model(keys: &[(&str, u32)]) -> tempfile::NamedTempFile {
+pub(super) fn model(keys: &[(&str, u32)]) -> tempfile::NamedTempFile {
     let mut file = tempfile::NamedTempFile::new().unwrap();
     file.write_all(b"GGUF general.architecture drover-fake ")
         .unwrap();
@@ -64,11 +63,12 @@ pub(super) fn load_params(path: &std::path::Path, n_ctx_pool: u32, n_slots: u32)
     }
 }
 
-fn params(prompt: &str) -> GenerateParams {
+pub(super) fn params(prompt: &str) -> GenerateParams {
     GenerateParams {
         prompt: vec![PromptPart::Text(prompt.to_owned())],
         add_special: true,
         n_ctx: 0,
+        cut: false,
         n_predict: None,
         sampling: SamplingParams::default(),
         stop: Vec::new(),
@@ -102,20 +102,6 @@ impl Outcome {
         self.finished
             .as_ref()
             .unwrap_or_else(|| panic!("not finished: {self:?}"))
-    }
-}
-
-/// Reads a prompt as the runner's thread does, but at once.
-fn read_whole(
-    reader: &mut dyn MediaReader,
-    params: &mut GenerateParams,
-    n_ctx_pool: u32,
-) -> Result<Vec<Piece>, Failure> {
-    let mut job = Job::begin(params, reader, n_ctx_pool)?;
-    loop {
-        if let Some(pieces) = job.read(reader)? {
-            return Ok(pieces);
-        }
     }
 }
 
@@ -182,20 +168,10 @@ impl<B: Backend> Harness<B> {
         }
     }
 
-    fn submit(&mut self, mut params: GenerateParams) -> RequestId {
+    fn submit(&mut self, params: GenerateParams) -> RequestId {
         let id = self.next_id;
         self.next_id += 1;
         self.outcomes.insert(id, Outcome::default());
-        let is_media = |part: &PromptPart| matches!(part, PromptPart::Media(_));
-        if let Some(reader) = &mut self.reader
-            && params.prompt.iter().any(is_media)
-        {
-            let n_ctx_pool = self.engine.backend.info().n_ctx_pool;
-            let pieces = read_whole(reader.as_mut(), &mut params, n_ctx_pool);
-            self.engine.generate_read(id, params, pieces);
-            self.listen();
-            return id;
-        }
         self.command(Command::Generate {
             id,
             params: Box::new(params),
@@ -204,7 +180,15 @@ impl<B: Backend> Harness<B> {
     }
 
     fn command(&mut self, command: Command) {
-        self.engine.handle(command);
+        match command {
+            Command::Cancel { id } => self.engine.cancel(&[id]),
+            Command::Ping { id } => self.engine.pong(id),
+            request => match prepare::now(request, &self.engine.terms(), self.reader.as_mut()) {
+                Ok(Fate::Prepared(prepared)) => self.engine.enter(prepared),
+                Ok(Fate::Answer(event)) => self.engine.events.push(event),
+                Err((id, failure)) => self.engine.fail(id, failure),
+            },
+        }
         self.listen();
     }
 
@@ -226,7 +210,7 @@ impl<B: Backend> Harness<B> {
     fn listen(&mut self) {
         for event in self.engine.take_events() {
             match event {
-                Event::Started { id, n_prompt } => {
+                Event::Started { id, n_prompt, .. } => {
                     self.outcomes.get_mut(&id).unwrap().n_prompt = Some(n_prompt);
                 }
                 Event::Failed { id, failure } => {

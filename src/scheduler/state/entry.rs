@@ -159,6 +159,15 @@ impl Entry {
         }
     }
 
+    /// Whether as many requests wait for a slot as may.
+    pub(super) fn is_full(&self, max_queue: usize) -> bool {
+        let (Phase::Ready(info) | Phase::Draining(info)) = &self.phase else {
+            return false;
+        };
+        let most = max_queue.max(1).saturating_add(info.n_slots as usize);
+        self.n_active >= most
+    }
+
     pub(super) fn grant(&mut self, waiter: &Waiter, effects: &mut Vec<Effect>) {
         if let Some(keep_alive) = waiter.keep_alive {
             self.keep_alive = keep_alive;

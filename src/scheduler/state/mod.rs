@@ -132,7 +132,14 @@ impl State {
             && entry.is_ready()
             && !entry.needs_reload(&waiter.spec)
         {
-            entry.grant(&waiter, effects);
+            if entry.is_full(self.limits.max_queue) {
+                effects.push(Effect::Refuse {
+                    waiter: waiter.id,
+                    error: AcquireError::Overloaded,
+                });
+            } else {
+                entry.grant(&waiter, effects);
+            }
             return;
         }
         let waiting: usize = self.entries.iter().map(|entry| entry.waiters.len()).sum();

@@ -296,9 +296,13 @@ fn the_queue_has_a_limit() {
     assert_eq!(bench.canceled(101), ["abort 1"]);
     assert_eq!(bench.acquire(&spec("a", 1)), ["spawn 2"]);
     assert_eq!(bench.loaded(2), ["grant 103 2"]);
-    // A loaded model has no queue here.
-    assert_eq!(bench.acquire(&spec("a", 1)), ["grant 104 2"]);
+    // A loaded model's waiters are with its runner: beside its slots (here none) as many.
     assert_eq!(bench.acquire(&spec("b", 1)), ["spawn 3"]);
+    assert_eq!(
+        bench.acquire(&spec("a", 1)),
+        ["refuse 105: server busy, please try again.  maximum pending requests exceeded"]
+    );
+    assert_eq!(bench.released(2), NONE);
     assert_eq!(bench.acquire(&spec("a", 1)), ["grant 106 2"]);
 }
 

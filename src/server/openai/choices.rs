@@ -1,7 +1,7 @@
 //! Several answers to one request, side by side.
 //!
-//! *Invariant:* all of them are read at the same time, so that a choice that still waits for a
-//! slot does not hold up those that have one. The first error ends them all.
+//! *Invariant:* those that are under way are read at the same time, so that a choice that still waits for
+//! a slot does not hold up those that have one. The first error ends them all.
 
 use bytes::Bytes;
 use futures_util::future::{BoxFuture, Either};
@@ -25,15 +25,21 @@ pub(super) trait Spell {
 /// A choice that is about to start.
 pub(super) type Opening = BoxFuture<'static, Result<ChunkStream, InferenceError>>;
 
+/// Choices of a request that are under way at the same time: more than a model has slots, and few
+/// enough that the requests of others find a place beside them.
+const AT_ONCE: usize = 16;
+
 /// Merges the chunks of all choices as they come.
-pub(super) fn merge(openings: impl Iterator<Item = Opening>) -> Chunks {
+pub(super) fn merge(openings: impl Iterator<Item = Opening> + Send + 'static) -> Chunks {
     let choices = openings.enumerate().map(|(index, opening)| {
         stream::once(opening)
             .try_flatten()
             .map_ok(move |chunk| (index, chunk))
             .boxed()
     });
-    stream::select_all(choices).boxed()
+    stream::iter(choices)
+        .flatten_unordered(Some(AT_ONCE))
+        .boxed()
 }
 
 /// Spells a stream into events.
@@ -71,6 +77,9 @@ pub(super) async fn collect(
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use super::*;
     use crate::inference::InferenceErrorKind;
 
@@ -130,6 +139,25 @@ mod tests {
         let events = spelled(vec![Ok(words(&[Ok("a"), Err(()), Ok("b")]))]).await;
         assert_eq!(events, ["0a", "error: boom"]);
         assert_eq!(spelled(vec![Err(broken())]).await, ["error: boom"]);
+    }
+
+    #[tokio::test]
+    async fn many_choices_do_not_begin_all_at_once() {
+        let begun = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&begun);
+        let openings = (0..100).map(move |_| -> Opening {
+            let count = Arc::clone(&count);
+            Box::pin(async move {
+                count.fetch_add(1, Ordering::Relaxed);
+                Ok(stream::once(async { Ok(Chunk::default()) }).boxed())
+            })
+        });
+        let mut chunks = merge(openings);
+        chunks.next().await.unwrap().unwrap();
+        assert!(begun.load(Ordering::Relaxed) <= AT_ONCE);
+        let mut seen: Vec<usize> = chunks.map(|chunk| chunk.unwrap().0).collect().await;
+        seen.sort_unstable();
+        assert_eq!(seen.len(), 99);
     }
 
     #[tokio::test]

@@ -11,35 +11,23 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use super::vocab;
 use crate::engine::backend::MediaReader;
 use crate::engine::media::{self, Media, Piece, Rows};
-use crate::protocol::{Failure, FailureKind, PromptPart, Token};
+use crate::protocol::{Failure, FailureKind, PromptPart};
 
 const SLOW: Duration = Duration::from_millis(20);
 
-/// Reads prompts.
+/// Sees them.
 #[derive(Debug)]
-pub(super) struct Reader {
-    pub(super) add_bos: bool,
-}
+pub(super) struct Reader;
 
 impl MediaReader for Reader {
     fn check(&self, _parts: &[PromptPart]) -> Result<(), Failure> {
         Ok(())
     }
 
-    fn read(&mut self, part: &PromptPart) -> Result<Vec<Piece>, Failure> {
-        Ok(vec![match part {
-            PromptPart::Text(text) => Piece::Tokens(vocab::tokenize(text, true)),
-            PromptPart::Tokens(tokens) => Piece::Tokens(tokens.clone()),
-            PromptPart::Media(text) => Piece::Media(image(text)?.into()),
-        }])
-    }
-
-    fn ends(&self) -> [Vec<Token>; 2] {
-        let bos = self.add_bos.then_some(vocab::BOS);
-        [bos.into_iter().collect(), Vec::new()]
+    fn read(&mut self, file: &str) -> Result<Vec<Piece>, Failure> {
+        Ok(vec![Piece::Media(image(file)?.into())])
     }
 }
 

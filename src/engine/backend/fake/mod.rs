@@ -16,24 +16,28 @@
 //! | `drover-fake.load_fault` | 1: loading fails; 2: it aborts the process |
 //!
 //! Tokens are bytes, and a few special ones ([`vocab`]). It answers the last `user` turn of a
-//! `ChatML` prompt (or the whole prompt) with the same text; marks in it change that ([`script`]).
+//! `ChatML` prompt (or the whole prompt) with the same text; marks in it change that ([`script`]), and
+//! others how long it takes to prepare a request ([`preparer`]).
 //! With a projector it sees images, too ([`eyes`]).
 //! The cache is real accounting ([`pool`]): cells run out, sharing counts, and a sequence whose
 //! cells do not hold what was said fails, so that mistakes in prefix reuse show.
 
 mod eyes;
 mod pool;
+mod preparer;
 mod script;
 mod vocab;
 
 use std::io::Read;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Backend, BackendError, Decoded, MediaReader, Pick, Row, SamplerSpec, SeqId};
+use super::{Backend, BackendError, Decoded, MediaReader, Pick, Row, SeqId};
 use crate::engine::media::{self, Media};
 use crate::protocol::{LoadParams, LoadedInfo, Token};
 use pool::Pool;
+pub(crate) use preparer::FakePreparer;
 pub(crate) use script::FakeSampler;
 
 /// The start of a file in which its keys are looked for.
@@ -48,6 +52,7 @@ const SURE: f32 = 0.9;
 /// The loaded stand-in.
 pub(crate) struct Fake {
     info: LoadedInfo,
+    preparer: Arc<FakePreparer>,
     n_batch: usize,
     pool: Pool,
     can_see: bool,
@@ -102,7 +107,9 @@ impl Fake {
             size_bytes: fs_err::metadata(&params.model_path).map_or(0, |file| file.len()),
             ..LoadedInfo::default()
         };
+        let answer = text(&head, "drover-fake.answer");
         Ok(Self {
+            preparer: Arc::new(FakePreparer::new(info.clone(), answer.clone())),
             pool: Pool::new(
                 params.n_ctx_pool as usize,
                 params.n_slots as usize,
@@ -114,7 +121,7 @@ impl Fake {
             vocabulary: key("drover-fake.vocabulary"),
             step_us: u64::from(key("drover-fake.step_us").unwrap_or(0)),
             row_us: u64::from(key("drover-fake.row_us").unwrap_or(0)),
-            answer: text(&head, "drover-fake.answer"),
+            answer,
             rows: Vec::new(),
             logits: Vec::new(),
         })
@@ -166,6 +173,11 @@ impl Fake {
 
 impl Backend for Fake {
     type Sampler = FakeSampler;
+    type Preparer = FakePreparer;
+
+    fn preparer(&self) -> &Arc<FakePreparer> {
+        &self.preparer
+    }
 
     fn info(&self) -> &LoadedInfo {
         &self.info
@@ -177,29 +189,6 @@ impl Backend for Fake {
 
     fn n_outputs(&self) -> usize {
         self.n_batch.min(N_OUTPUTS)
-    }
-
-    fn tokenize(
-        &self,
-        text: &str,
-        add_special: bool,
-        parse_special: bool,
-    ) -> Result<Vec<Token>, BackendError> {
-        let mut tokens = if add_special && self.info.add_bos {
-            vec![vocab::BOS]
-        } else {
-            Vec::new()
-        };
-        tokens.append(&mut vocab::tokenize(text, parse_special));
-        Ok(tokens)
-    }
-
-    fn append_piece(&self, token: Token, special: bool, out: &mut Vec<u8>) {
-        vocab::append_piece(token, special, out);
-    }
-
-    fn is_end(&self, token: Token) -> bool {
-        vocab::is_end(token)
     }
 
     fn decode(&mut self, rows: &[Row]) -> Result<Decoded, BackendError> {
@@ -215,8 +204,7 @@ impl Backend for Fake {
     }
 
     fn take_reader(&mut self) -> Option<Box<dyn MediaReader>> {
-        let add_bos = self.info.add_bos;
-        let reader = self.can_see.then(|| Box::new(eyes::Reader { add_bos }));
+        let reader = self.can_see.then(|| Box::new(eyes::Reader));
         reader.map(|reader| reader as Box<dyn MediaReader>)
     }
 
@@ -232,10 +220,6 @@ impl Backend for Fake {
         } else {
             Decoded::NoSpace
         })
-    }
-
-    fn sampler(&self, spec: &SamplerSpec<'_>) -> Result<FakeSampler, BackendError> {
-        FakeSampler::new(spec, self.answer.clone())
     }
 
     fn sample(&mut self, picks: &mut [Pick<'_, FakeSampler>]) -> Vec<Result<Token, BackendError>> {

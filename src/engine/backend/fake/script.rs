@@ -14,7 +14,7 @@
 
 use super::vocab;
 use crate::engine::backend::{BackendError, SamplerSpec};
-use crate::protocol::{Constraint, Token};
+use crate::protocol::Token;
 
 /// Knows the answer to one prompt, and how much of it was given.
 #[derive(Debug)]
@@ -38,11 +38,11 @@ struct Marks {
 
 impl FakeSampler {
     /// `fixed` is the answer to everything.
-    pub(super) fn new(spec: &SamplerSpec<'_>, fixed: Option<String>) -> Result<Self, BackendError> {
-        if let Some(Constraint::JsonSchema(schema)) = spec.constraint {
-            serde_json::from_str::<serde_json::Value>(schema)
-                .map_err(|error| BackendError(format!("invalid schema: {error}")))?;
-        }
+    pub(super) fn new(
+        spec: &SamplerSpec<'_>,
+        is_constrained: bool,
+        fixed: Option<String>,
+    ) -> Result<Self, BackendError> {
         if !spec.params.temperature.is_finite() || spec.prompt.len() >= spec.n_ctx as usize {
             return Err(BackendError(
                 "these sampling parameters make no sense".to_owned(),
@@ -58,7 +58,7 @@ impl FakeSampler {
         if let Some(times) = marks.repeat {
             answer = vec![answer; times].join(" ");
         }
-        if spec.constraint.is_some() && !is_scripted {
+        if is_constrained && !is_scripted {
             answer = serde_json::json!({ "answer": answer }).to_string();
         }
         let mut answer = vocab::tokenize(&answer, true);

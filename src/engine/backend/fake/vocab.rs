@@ -1,5 +1,6 @@
 //! The stand-in's vocabulary: 256 bytes, then special tokens.
 
+use crate::engine::backend::Part;
 use crate::protocol::Token;
 
 /// Special tokens in order, from 256 on.
@@ -20,28 +21,51 @@ pub(super) const END: Token = 257;
 pub(super) const TURN_START: Token = 258;
 pub(super) const TURN_END: Token = 259;
 
-/// Text → tokens, without BOS.
-pub(super) fn tokenize(text: &str, parse_special: bool) -> Vec<Token> {
-    let mut tokens = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((&byte, tail)) = rest.split_first() {
+/// Bytes of a part of a text.
+const PART: usize = 1024;
+
+/// Cuts a text at its special tokens, and where it is long.
+pub(super) fn cut(text: &str, parse_special: bool) -> Vec<Part> {
+    let mut parts = Vec::new();
+    let mut begin = 0;
+    let mut at = 0;
+    while at < text.len() {
+        let rest = &text[at..];
         let special = SPECIAL
             .iter()
             .zip(BOS..)
-            .filter(|_| parse_special && byte == b'<')
-            .find_map(|(name, token)| Some((token, rest.strip_prefix(name.as_bytes())?)));
-        match special {
-            Some((token, tail)) => {
-                tokens.push(token);
-                rest = tail;
-            }
-            None => {
-                tokens.push(Token::from(byte));
-                rest = tail;
-            }
+            .find(|(name, _)| parse_special && rest.starts_with(**name));
+        let n_bytes = rest.chars().next().map_or(1, char::len_utf8);
+        let next = at + special.map_or(n_bytes, |(name, _)| name.len());
+        if begin < at && (special.is_some() || at - begin >= PART) {
+            parts.push(Part::Text(begin..at));
+            begin = at;
         }
+        if let Some((_, token)) = special {
+            parts.push(Part::Token(token));
+            begin = next;
+        }
+        at = next;
     }
-    tokens
+    if begin < text.len() {
+        parts.push(Part::Text(begin..text.len()));
+    }
+    parts
+}
+
+/// Text without special tokens → tokens.
+pub(super) fn bytes(text: &str) -> Vec<Token> {
+    text.bytes().map(Token::from).collect()
+}
+
+/// Text → tokens, without BOS.
+pub(super) fn tokenize(text: &str, parse_special: bool) -> Vec<Token> {
+    let parts = cut(text, parse_special).into_iter();
+    let tokens = parts.flat_map(|part| match part {
+        Part::Token(token) => vec![token],
+        Part::Text(range) => bytes(&text[range]),
+    });
+    tokens.collect()
 }
 
 pub(super) fn append_piece(token: Token, special: bool, out: &mut Vec<u8>) {

@@ -1,19 +1,18 @@
 //! The samplers between logits and a token: llama-server's, in its order.
 //!
-//! Biases, penalties, DRY, top-k, typical-p, top-p, min-p, XTC, temperature, chance; or, with
-//! Mirostat, biases, temperature and Mirostat. A switched-off sampler changes nothing and is left
-//! out, and at temperature 0 so is everything that only takes candidates away.
+//! Penalties, DRY, top-k, typical-p, top-p, min-p, XTC, temperature, chance; or, with Mirostat,
+//! temperature and Mirostat; [`biases`](super::biases) come before all of them. A switched-off sampler
+//! changes nothing and is left out, and at temperature 0 so is everything that only takes candidates
+//! away.
 
 use std::sync::{Mutex, PoisonError};
 
 use llama_cpp_2::model::LlamaModel;
 use llama_cpp_2::sampling::LlamaSampler;
-use llama_cpp_2::token::LlamaToken;
-use llama_cpp_2::token::logit_bias::LlamaLogitBias;
 
 use crate::engine::backend::shortlist::Shortlist;
 use crate::engine::backend::{BackendError, SamplerSpec};
-use crate::protocol::{Dry, Mirostat, SamplingParams};
+use crate::protocol::{Dry, Mirostat, SamplingParams, Token};
 
 /// llama-server's `min_keep`: a filter may leave a single candidate.
 const MIN_KEEP: usize = 0;
@@ -24,6 +23,9 @@ const MIROSTAT_M: i32 = 100;
 /// More would take long: the vocabulary is looked through for each.
 const MOST_BREAKERS: usize = 16;
 
+/// Bytes of one; llama.cpp looks at the first forty.
+const LONGEST_BREAKER: usize = 256;
+
 /// Refuses what llama.cpp's samplers cannot compute with.
 pub(super) fn check(params: &SamplingParams) -> Result<(), BackendError> {
     let repeat = params.repeat_penalty;
@@ -31,8 +33,8 @@ pub(super) fn check(params: &SamplingParams) -> Result<(), BackendError> {
         "repeat_penalty must be finite and greater than 0"
     } else if !params.frequency_penalty.is_finite() || !params.presence_penalty.is_finite() {
         "frequency_penalty and presence_penalty must be finite"
-    } else if params.temperature.is_nan() {
-        "temperature must be a number"
+    } else if !params.temperature.is_finite() {
+        "temperature must be finite"
     } else if let Some(reason) = params.dry.as_ref().and_then(wrong_dry) {
         reason
     } else if let Some(reason) = params.mirostat.as_ref().and_then(wrong_mirostat) {
@@ -49,11 +51,15 @@ fn wrong_dry(dry: &Dry) -> Option<&'static str> {
         Some("dry_multiplier must be finite, and dry_base at least 1")
     } else if dry.allowed_length < 0 {
         Some("dry_allowed_length must not be negative")
-    } else if breakers.len() > MOST_BREAKERS || breakers.iter().any(|text| text.contains('\0')) {
-        Some("dry_sequence_breakers must be at most 16 texts without a zero byte")
+    } else if breakers.len() > MOST_BREAKERS || !breakers.iter().all(|text| is_breaker(text)) {
+        Some("dry_sequence_breakers must be at most 16 texts of 256 bytes, without a zero byte")
     } else {
         None
     }
+}
+
+fn is_breaker(text: &str) -> bool {
+    text.len() <= LONGEST_BREAKER && !text.contains('\0')
 }
 
 fn wrong_mirostat(mirostat: &Mirostat) -> Option<&'static str> {
@@ -73,8 +79,8 @@ pub(super) struct LastDry(Mutex<Option<(Dry, usize, LlamaSampler)>>);
 
 impl LastDry {
     fn get(&self, model: &LlamaModel, dry: &Dry, window: usize) -> LlamaSampler {
-        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((of, of_window, sampler)) = &*last
+        let last = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((of, of_window, sampler)) = &*last()
             && of == dry
             && *of_window == window
         {
@@ -88,7 +94,7 @@ impl LastDry {
             to_i32(window),
             &dry.sequence_breakers,
         );
-        *last = Some((dry.clone(), window, sampler.clone()));
+        *last() = Some((dry.clone(), window, sampler.clone()));
         sampler
     }
 }
@@ -96,36 +102,23 @@ impl LastDry {
 /// The chain of a request; the last of it picks.
 pub(super) fn samplers(
     model: &LlamaModel,
-    biases: &[LlamaLogitBias],
     spec: &SamplerSpec<'_>,
     last_dry: &LastDry,
 ) -> Vec<LlamaSampler> {
     let dry = spec.params.dry.as_ref();
     let dry = dry.map(|dry| last_dry.get(model, dry, dry_window(dry, spec)));
-    chain(model.n_vocab(), biases, spec, dry)
+    chain(model.n_vocab(), spec, dry)
 }
 
 /// The chain without DRY, which is the only one that asks the model.
 #[cfg(test)]
-pub(super) fn without_model(
-    n_vocab: i32,
-    biases: &[LlamaLogitBias],
-    spec: &SamplerSpec<'_>,
-) -> Vec<LlamaSampler> {
-    chain(n_vocab, biases, spec, None)
+pub(super) fn without_model(n_vocab: i32, spec: &SamplerSpec<'_>) -> Vec<LlamaSampler> {
+    chain(n_vocab, spec, None)
 }
 
-fn chain(
-    n_vocab: i32,
-    biases: &[LlamaLogitBias],
-    spec: &SamplerSpec<'_>,
-    dry: Option<LlamaSampler>,
-) -> Vec<LlamaSampler> {
+fn chain(n_vocab: i32, spec: &SamplerSpec<'_>, dry: Option<LlamaSampler>) -> Vec<LlamaSampler> {
     let params = spec.params;
     let mut samplers = Vec::new();
-    if !biases.is_empty() {
-        samplers.push(LlamaSampler::logit_bias(n_vocab, biases));
-    }
     let seed = params.seed.unwrap_or_else(|| fastrand::u32(..));
     if let Some(mirostat) = mirostat(params) {
         samplers.push(LlamaSampler::temp(params.temperature));
@@ -175,7 +168,10 @@ fn chain(
 ///
 /// DRY and Mirostat have none: the first changes the logits of tokens that only it knows, the
 /// second wants to see all.
-pub(super) fn shortlist(biases: &[LlamaLogitBias], spec: &SamplerSpec<'_>) -> Option<Shortlist> {
+pub(super) fn shortlist(
+    biased: impl Iterator<Item = Token>,
+    spec: &SamplerSpec<'_>,
+) -> Option<Shortlist> {
     let params = spec.params;
     let top_k = usize::try_from(params.top_k)
         .ok()
@@ -183,19 +179,8 @@ pub(super) fn shortlist(biases: &[LlamaLogitBias], spec: &SamplerSpec<'_>) -> Op
     if params.temperature <= 0.0 || params.dry.is_some() || params.mirostat.is_some() {
         return None;
     }
-    let biased = biases.iter().map(|bias| bias.token().0).collect();
     let n_recent = if penalizes(params) { window(spec) } else { 0 };
-    Some(Shortlist::new(top_k, biased, n_recent))
-}
-
-/// The request's biases, and the model's own list of tokens that are never output.
-pub(super) fn biases(model: &LlamaModel, params: &SamplingParams) -> Vec<LlamaLogitBias> {
-    let asked = params.logit_bias.iter();
-    let asked = asked.map(|(token, bias)| LlamaLogitBias::new(LlamaToken(*token), *bias));
-    let vocab = model.vocab();
-    let never = vocab.suppress_tokens().iter();
-    let never = never.map(|token| LlamaLogitBias::new(*token, f32::NEG_INFINITY));
-    asked.chain(never).collect()
+    Some(Shortlist::new(top_k, biased.collect(), n_recent))
 }
 
 /// Tokens of the prompt's end that the chain looks back on.
@@ -206,17 +191,18 @@ pub(super) fn n_seen(spec: &SamplerSpec<'_>) -> usize {
 
 /// Tokens that the penalties look back on.
 fn window(spec: &SamplerSpec<'_>) -> usize {
-    or_context(spec.params.repeat_last_n, spec)
+    within_context(spec.params.repeat_last_n, spec)
 }
 
 fn dry_window(dry: &Dry, spec: &SamplerSpec<'_>) -> usize {
-    // Kept by the sampler from the start, so no longer than anything can be.
-    or_context(dry.penalty_last_n, spec).min(or_context(-1, spec))
+    within_context(dry.penalty_last_n, spec)
 }
 
-fn or_context(n_tokens: i32, spec: &SamplerSpec<'_>) -> usize {
-    let n_ctx = || usize::try_from(spec.n_ctx).unwrap_or(usize::MAX);
-    usize::try_from(n_tokens).unwrap_or_else(|_| n_ctx())
+/// So many tokens, or the whole context if negative. Samplers take the memory for them from the start,
+/// so no more than there can be.
+fn within_context(n_tokens: i32, spec: &SamplerSpec<'_>) -> usize {
+    let n_ctx = usize::try_from(spec.n_ctx).unwrap_or(usize::MAX);
+    usize::try_from(n_tokens).map_or(n_ctx, |n_tokens| n_tokens.min(n_ctx))
 }
 
 fn mirostat(params: &SamplingParams) -> Option<&Mirostat> {

@@ -3,6 +3,7 @@
 //! - `load`: a model and its context from the daemon's parameters
 //! - `context`: the C calls, `batch` for their arrays · `log`: llama.cpp's log · `devices`: what it can compute on
 //! - `quantize`: other types for the tensors of a file
+//! - `preparer`: what requests are prepared with · `tokenizer`, `special`: texts to tokens
 //! - `sampling`: how a token is picked · `chain`: by what samplers · `grammar`: constraints
 //! - `vocabulary`: whether two models have the same one
 //! - `projector`: images, with `picture` and `webp` for their files and `recall` for those seen lately
@@ -13,6 +14,7 @@
 //! never stopped.
 
 mod batch;
+mod biases;
 mod chain;
 mod context;
 mod devices;
@@ -21,13 +23,16 @@ mod grammar;
 mod load;
 mod log;
 mod picture;
+mod preparer;
 mod projector;
 mod quantize;
 mod recall;
 mod sampling;
 mod schema;
+mod special;
 #[cfg(test)]
 mod tests;
+mod tokenizer;
 mod vocabulary;
 mod webp;
 
@@ -35,22 +40,18 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use llama_cpp_2::model::LlamaModel;
-use llama_cpp_2::token::LlamaToken;
 use rayon::iter::{
     IndexedParallelIterator, IntoParallelIterator, IntoParallelRefMutIterator, ParallelIterator,
 };
 
 use self::batch::{places, signed};
-use self::chain::LastDry;
 use self::context::{Context, Vectors};
 pub(crate) use self::devices::devices;
-use self::grammar::Grammars;
+use self::preparer::Preparer;
 use self::projector::Projector;
 pub(crate) use self::quantize::quantize;
 pub(crate) use self::sampling::Sampler;
-use super::{
-    Backend, BackendError, Decoded, MediaReader, Pick, Row, SamplerSpec, SeqId, shortlist,
-};
+use super::{Backend, BackendError, Decoded, MediaReader, Pick, Row, SeqId, shortlist};
 use crate::engine::media::Media;
 use crate::protocol::{LoadParams, LoadedInfo, Token};
 
@@ -62,8 +63,7 @@ const PARALLEL_FROM: usize = 3;
 pub(crate) struct Llama {
     context: Context,
     model: Arc<LlamaModel>,
-    grammars: Grammars,
-    last_dry: LastDry,
+    preparer: Arc<Preparer>,
     projector: Option<Projector>,
     info: LoadedInfo,
     n_outputs_max: usize,
@@ -85,8 +85,7 @@ impl Llama {
         let loaded = load::load(params, on_progress)?;
         Ok(Self {
             context: loaded.context,
-            grammars: Grammars::new(Arc::clone(&loaded.model)),
-            last_dry: LastDry::default(),
+            preparer: Arc::new(Preparer::new(&loaded.model, loaded.info.clone())),
             model: loaded.model,
             projector: loaded.projector,
             info: loaded.info,
@@ -154,6 +153,11 @@ impl Llama {
 
 impl Backend for Llama {
     type Sampler = Sampler;
+    type Preparer = Preparer;
+
+    fn preparer(&self) -> &Arc<Preparer> {
+        &self.preparer
+    }
 
     fn info(&self) -> &LoadedInfo {
         &self.info
@@ -165,31 +169,6 @@ impl Backend for Llama {
 
     fn n_outputs(&self) -> usize {
         self.n_outputs_max.min(self.n_batch())
-    }
-
-    fn tokenize(
-        &self,
-        text: &str,
-        add_special: bool,
-        parse_special: bool,
-    ) -> Result<Vec<Token>, BackendError> {
-        if i32::try_from(text.len()).is_err() {
-            return Err(BackendError("the text is too long".to_owned()));
-        }
-        let vocab = self.model.vocab();
-        let tokens = vocab.tokenize(text.as_bytes(), add_special, parse_special);
-        Ok(tokens.into_iter().map(|token| token.0).collect())
-    }
-
-    fn append_piece(&self, token: Token, special: bool, out: &mut Vec<u8>) {
-        if self.is_token(token) {
-            let vocab = self.model.vocab();
-            vocab.token_to_piece_into(LlamaToken(token), out, special, None);
-        }
-    }
-
-    fn is_end(&self, token: Token) -> bool {
-        self.is_token(token) && self.model.vocab().is_eog(LlamaToken(token))
     }
 
     fn decode(&mut self, rows: &[Row]) -> Result<Decoded, BackendError> {
@@ -277,18 +256,6 @@ impl Backend for Llama {
             }
         }
         Ok(Decoded::Done)
-    }
-
-    fn sampler(&self, spec: &SamplerSpec<'_>) -> Result<Sampler, BackendError> {
-        let grammar = spec
-            .constraint
-            .map(|constraint| self.grammars.compile(constraint));
-        Sampler::new(
-            Arc::clone(&self.model),
-            spec,
-            grammar.transpose()?,
-            &self.last_dry,
-        )
     }
 
     fn sample(&mut self, picks: &mut [Pick<'_, Sampler>]) -> Vec<Result<Token, BackendError>> {

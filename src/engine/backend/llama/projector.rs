@@ -25,7 +25,7 @@ use super::picture::{self, Picture};
 use super::recall::Recall;
 use crate::engine::backend::{BackendError, MediaReader};
 use crate::engine::media::{self, Media, Piece, Rows};
-use crate::protocol::{Failure, FailureKind, PromptPart, Token};
+use crate::protocol::{Failure, FailureKind, PromptPart};
 
 /// Models that need more detail than their files ask for, and the least rows of an image (as in Ollama).
 const DETAILED: [&str; 4] = ["qwen2vl", "qwen25vl", "qwen3vl", "qwen3vlmoe"];
@@ -47,7 +47,7 @@ pub(super) struct Projector {
     n_embd: usize,
     recall: Recall,
     /// Last, so that it goes after the context (`Drop` below).
-    model: Arc<LlamaModel>,
+    _model: Arc<LlamaModel>,
 }
 
 // SAFETY: the context is not bound to a thread, and the struct owns it.
@@ -80,7 +80,7 @@ impl Projector {
             n_batch: settings.n_batch,
             n_embd: usize::try_from(n_embd).ok()?,
             recall: Recall::default(),
-            model,
+            _model: model,
         })
     }
 
@@ -88,20 +88,6 @@ impl Projector {
     pub(super) fn can_see(&self) -> bool {
         // SAFETY: the context is valid.
         unsafe { sys::mtmd_support_vision(self.ptr.as_ptr()) }
-    }
-
-    /// Tokenizes a text.
-    fn text(&self, text: &str) -> Result<Chunks, Failure> {
-        let text = sys::mtmd_input_text {
-            text: text.as_ptr().cast(),
-            text_len: text.len(),
-            add_special: false,
-            parse_special: true,
-        };
-        self.chunks(&sys::mtmd_input_part {
-            text: &raw const text,
-            bitmap: std::ptr::null(),
-        })
     }
 
     /// Prepares an image: in pieces where it is large, with the model's own marks around them.
@@ -237,29 +223,8 @@ impl MediaReader for Projector {
         Ok(())
     }
 
-    fn read(&mut self, part: &PromptPart) -> Result<Vec<Piece>, Failure> {
-        match part {
-            PromptPart::Media(text) => self.see(&file(text)?),
-            PromptPart::Text(text) => {
-                let chunks = self.text(text)?;
-                let tokens = chunks.iter().filter_map(Chunk::text);
-                Ok(tokens
-                    .map(|tokens| Piece::Tokens(tokens.to_vec()))
-                    .collect())
-            }
-            // Nobody sends them beside images.
-            PromptPart::Tokens(_) => Err(invalid("tokens cannot stand beside images")),
-        }
-    }
-
-    fn ends(&self) -> [Vec<Token>; 2] {
-        // SAFETY: the model is valid, and its vocabulary lives as long as it.
-        unsafe {
-            let vocab = sys::llama_model_get_vocab(model_ptr(&self.model));
-            let bos = sys::llama_vocab_get_add_bos(vocab).then(|| sys::llama_vocab_bos(vocab));
-            let eos = sys::llama_vocab_get_add_eos(vocab).then(|| sys::llama_vocab_eos(vocab));
-            [bos, eos].map(|token| token.into_iter().collect())
-        }
+    fn read(&mut self, image: &str) -> Result<Vec<Piece>, Failure> {
+        self.see(&file(image)?)
     }
 }
 

@@ -11,6 +11,7 @@ use llama_cpp_2::token::LlamaToken;
 use llama_cpp_2::token::data::LlamaTokenData;
 use llama_cpp_2::token::data_array::LlamaTokenDataArray;
 
+use super::biases::Biases;
 use super::chain::{self, LastDry};
 use super::gate::Gate;
 use super::grammar::Grammar;
@@ -21,6 +22,7 @@ use crate::protocol::Token;
 /// One sequence's way of picking tokens.
 pub(crate) struct Sampler {
     kind: Kind,
+    biases: Biases,
     constraint: Option<Constraint>,
 }
 
@@ -52,17 +54,18 @@ impl Sampler {
         last_dry: &LastDry,
     ) -> Result<Self, BackendError> {
         chain::check(spec.params)?;
-        let biases = chain::biases(&model, spec.params);
-        let samplers = chain::samplers(&model, &biases, spec, last_dry);
+        let biases = Biases::of(&model, spec.params);
+        let samplers = chain::samplers(&model, spec, last_dry);
         // An end-to-end greedy chain is its last sampler, which is what `Best` does.
-        let kind = if spec.params.temperature <= 0.0 && samplers.len() == 1 && grammar.is_none() {
+        let is_greedy = spec.params.temperature <= 0.0 && samplers.len() == 1;
+        let kind = if is_greedy && biases.is_empty() && grammar.is_none() {
             Kind::Best
         } else {
             let mut chain = LlamaSampler::chain(samplers, true);
             let seen = chain::n_seen(spec).min(spec.prompt.len());
             let seen = &spec.prompt[spec.prompt.len() - seen..];
             chain.accept_many(seen.iter().map(|token| LlamaToken(*token)));
-            let mut shortlist = chain::shortlist(&biases, spec);
+            let mut shortlist = chain::shortlist(biases.tokens(), spec);
             if let Some(shortlist) = &mut shortlist {
                 seen.iter().for_each(|token| shortlist.accept(*token));
             }
@@ -77,7 +80,11 @@ impl Sampler {
             gate: Gate::new(spec.exempt),
             model,
         });
-        Ok(Self { kind, constraint })
+        Ok(Self {
+            kind,
+            biases,
+            constraint,
+        })
     }
 
     /// Whether picking takes so long that another thread is worth waking.
@@ -88,7 +95,7 @@ impl Sampler {
     /// Picks a token and goes on by it.
     pub(super) fn pick(&mut self, logits: &[f32]) -> Result<Token, BackendError> {
         let Some(constraint) = &mut self.constraint else {
-            let token = self.kind.choose(logits, None)?;
+            let token = self.kind.choose(logits, &self.biases, None)?;
             self.kind.accept(token);
             return Ok(token);
         };
@@ -97,13 +104,14 @@ impl Sampler {
             .as_ref()
             .is_some_and(|gate| !gate.is_passed())
         {
-            let token = self.kind.choose(logits, None)?;
+            let token = self.kind.choose(logits, &self.biases, None)?;
             if constraint.leaves_alone(token) {
                 self.kind.accept(token);
                 return Ok(token);
             }
         }
-        let token = self.kind.choose(logits, Some(&mut constraint.grammar))?;
+        let grammar = Some(&mut constraint.grammar);
+        let token = self.kind.choose(logits, &self.biases, grammar)?;
         self.kind.accept(token);
         constraint.grammar.accept(token)?;
         Ok(token)
@@ -124,6 +132,7 @@ impl Kind {
     fn choose(
         &mut self,
         logits: &[f32],
+        biases: &Biases,
         grammar: Option<&mut Grammar>,
     ) -> Result<Token, BackendError> {
         let token = match self {
@@ -134,6 +143,7 @@ impl Kind {
                 candidates,
             } => {
                 fill(candidates, logits, shortlist.as_mut(), grammar)?;
+                biases.apply(&mut candidates.data);
                 chain.apply(candidates);
                 candidates.selected_token().map(|token| token.0)
             }
@@ -155,6 +165,7 @@ impl Kind {
     }
 }
 
+/// Makes candidates of the logits, in ascending order of their tokens.
 fn fill(
     candidates: &mut LlamaTokenDataArray,
     logits: &[f32],
@@ -189,22 +200,16 @@ fn fill(
 
 #[cfg(test)]
 mod tests {
-    use llama_cpp_2::token::logit_bias::LlamaLogitBias;
-
     use super::*;
     use crate::protocol::{SamplingParams, Xtc};
 
     const N_VOCAB: i32 = 50_000;
 
     /// A chain as requests get it by default, over a made-up vocabulary.
-    fn chain(spec: &SamplerSpec<'_>, with_shortlist: bool) -> Kind {
-        let biases = [
-            LlamaLogitBias::new(LlamaToken(7), 30.0),
-            LlamaLogitBias::new(LlamaToken(8), f32::NEG_INFINITY),
-        ];
+    fn chain(spec: &SamplerSpec<'_>, biases: Option<&Biases>) -> Kind {
         Kind::Chain {
-            chain: LlamaSampler::chain(chain::without_model(N_VOCAB, &biases, spec), true),
-            shortlist: with_shortlist.then(|| chain::shortlist(&biases, spec).unwrap()),
+            chain: LlamaSampler::chain(chain::without_model(N_VOCAB, spec), true),
+            shortlist: biases.map(|biases| chain::shortlist(biases.tokens(), spec).unwrap()),
             candidates: LlamaTokenDataArray::new(Vec::new(), false),
         }
     }
@@ -241,17 +246,18 @@ mod tests {
             let exempt = crate::protocol::Exempt::default();
             let spec = SamplerSpec {
                 params: &params,
-                constraint: None,
                 exempt: &exempt,
                 prompt: &[],
                 n_ctx: 1000,
             };
-            let (mut short, mut whole) = (chain(&spec, true), chain(&spec, false));
+            let biases = Biases::new(vec![(7, 30.0), (8, f32::NEG_INFINITY)]);
+            let (mut short, mut whole) = (chain(&spec, Some(&biases)), chain(&spec, None));
             let mut n_different = std::collections::HashSet::new();
             for _ in 0..200 {
                 random.shuffle(&mut logits);
-                let token = short.choose(&logits, None).unwrap();
-                assert_eq!(token, whole.choose(&logits, None).unwrap(), "top_k {top_k}");
+                let token = short.choose(&logits, &biases, None).unwrap();
+                let expected = whole.choose(&logits, &biases, None).unwrap();
+                assert_eq!(token, expected, "top_k {top_k}");
                 let Kind::Chain { candidates, .. } = &short else {
                     unreachable!()
                 };

@@ -5,7 +5,7 @@ use super::*;
 /// A model, and a text in its tokens.
 fn story(name: &str) -> Option<(Llama, Vec<Token>)> {
     let llama = load(&params(model(name)?));
-    let tokens = llama.tokenize(STORY, true, true).unwrap();
+    let tokens = tokens(&llama, STORY);
     Some((llama, tokens))
 }
 
@@ -35,7 +35,7 @@ fn a_sliding_window_is_cut_back_only_while_it_is_whole() {
     short.n_slots = 1;
     let mut llama = load(&short);
     assert!(!llama.info().can_shift);
-    let word = llama.tokenize(" and", false, false).unwrap()[0];
+    let word = llama.preparer().tokenize(" and", false).unwrap()[0];
     feed(&mut llama, 0, 0, &[word; 100]);
     assert!(llama.remove(0, 40, None));
     feed(&mut llama, 0, 40, &[word; 860]);
@@ -73,7 +73,7 @@ fn a_full_pool_says_so_and_changes_nothing() {
     let mut small = params(path);
     small.n_ctx_pool = 256;
     let mut llama = load(&small);
-    let word = llama.tokenize(" and", false, false).unwrap()[0];
+    let word = llama.preparer().tokenize(" and", false).unwrap()[0];
     feed(&mut llama, 0, 0, &[word; 256]);
     assert_eq!(llama.decode(&[row(1, 0, word, true)]), Ok(Decoded::NoSpace));
     assert!(llama.logits(0).is_none());

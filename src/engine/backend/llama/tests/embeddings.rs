@@ -16,7 +16,7 @@ fn a_chat_model_gives_embeddings_and_goes_on_generating() {
     let mut rows = Vec::new();
     let mut last = Vec::new();
     for (seq, text) in (0..).zip(texts) {
-        let tokens = llama.tokenize(text, true, false).unwrap();
+        let tokens = with_ends(&llama, text, false);
         let end = tokens.len() - 1;
         rows.extend(
             (0..)
@@ -50,9 +50,7 @@ fn a_context_for_embeddings_gives_the_same_vectors() {
         let mut params = params(path.clone());
         params.embedding = embedding;
         let mut llama = load(&params);
-        let tokens = llama
-            .tokenize("The cat sleeps on the sofa", true, false)
-            .unwrap();
+        let tokens = with_ends(&llama, "The cat sleeps on the sofa", false);
         let end = tokens.len() - 1;
         let rows = (0..)
             .zip(tokens)

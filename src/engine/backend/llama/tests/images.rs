@@ -12,8 +12,9 @@ use llama_cpp_2::mtmd::{
 };
 
 use super::*;
+use crate::engine::backend::Ends;
 use crate::engine::media::Piece;
-use crate::protocol::{FailureKind, PromptPart};
+use crate::protocol::{Failure, FailureKind, PromptPart};
 
 /// The families, and what is special about them: an image that is seen at once and layers with a
 /// window; one row after the other; positions in three dimensions.
@@ -67,10 +68,16 @@ fn text(text: &str) -> PromptPart {
 }
 
 /// Reads a prompt, part by part.
-fn read(reader: &mut dyn MediaReader, prompt: &[PromptPart]) -> Vec<Piece> {
+fn read(llama: &Llama, reader: &mut dyn MediaReader, prompt: &[PromptPart]) -> Vec<Piece> {
     reader.check(prompt).unwrap();
-    let [before, behind] = reader.ends().map(Piece::Tokens);
-    let parts = prompt.iter().flat_map(|part| reader.read(part).unwrap());
+    let preparer = llama.preparer();
+    let Ends { before, behind } = preparer.ends().clone();
+    let [before, behind] = [before, behind].map(Piece::Tokens);
+    let parts = prompt.iter().flat_map(|part| match part {
+        PromptPart::Media(image) => reader.read(image).unwrap(),
+        PromptPart::Text(text) => vec![Piece::Tokens(preparer.tokenize(text, true).unwrap())],
+        PromptPart::Tokens(tokens) => vec![Piece::Tokens(tokens.clone())],
+    });
     let mut pieces: Vec<Piece> = vec![before];
     for piece in parts.chain([behind]) {
         match (pieces.last_mut(), piece) {
@@ -79,6 +86,14 @@ fn read(reader: &mut dyn MediaReader, prompt: &[PromptPart]) -> Vec<Piece> {
         }
     }
     pieces
+}
+
+/// Reads an image.
+fn see(reader: &mut dyn MediaReader, image: &PromptPart) -> Result<Vec<Piece>, Failure> {
+    let PromptPart::Media(image) = image else {
+        panic!("no image")
+    };
+    reader.read(image)
 }
 
 /// Evaluates a prompt's pieces from their beginning; returns the logits at the end.
@@ -151,7 +166,7 @@ fn what_is_seen_is_what_libmtmd_sees() {
         let mut reader = llama.take_reader().unwrap();
         let image = stripes(3, 70, 50);
         let prompt = [text("a b"), part(&image), text(" b a")];
-        let pieces = read(reader.as_mut(), &prompt);
+        let pieces = read(&llama, reader.as_mut(), &prompt);
         let ours = evaluate(&mut llama, 0, &pieces);
         let theirs = reference(family, "a b", &image, " b a");
         let differs = difference(&ours, &theirs);
@@ -159,7 +174,7 @@ fn what_is_seen_is_what_libmtmd_sees() {
         // The picture matters, right behind it: further on the tiny window has passed it.
         let other = [text("a b"), part(&stripes(90, 70, 50)), text(" b a")];
         let mut both = [&prompt, &other].map(|prompt| {
-            let mut pieces = read(reader.as_mut(), prompt);
+            let mut pieces = read(&llama, reader.as_mut(), prompt);
             if let Some(Piece::Tokens(tokens)) = pieces.last_mut() {
                 tokens.truncate(1);
             }
@@ -187,7 +202,7 @@ fn an_image_comes_back_from_a_state_and_is_shared_with_a_copy() {
         };
         let mut reader = llama.take_reader().unwrap();
         let prompt = [text("a b"), part(&stripes(3, 70, 50)), text(" b a")];
-        let pieces = read(reader.as_mut(), &prompt);
+        let pieces = read(&llama, reader.as_mut(), &prompt);
         evaluate(&mut llama, 0, &pieces);
         let end = llama.context.positions(0).unwrap().1 + 1;
         let state = llama.save(0).unwrap();
@@ -212,7 +227,7 @@ fn an_image_that_is_shown_again_is_not_encoded_again() {
     let mut reader = llama.take_reader().unwrap();
     let image = part(&stripes(3, 64, 64));
     let mut show = |image: &PromptPart| {
-        let pieces = read(reader.as_mut(), &[image.clone(), text("a")]);
+        let pieces = read(&llama, reader.as_mut(), &[image.clone(), text("a")]);
         let media = pieces.into_iter().find_map(|piece| match piece {
             Piece::Media(media) => Some(media),
             Piece::Tokens(_) => None,
@@ -237,12 +252,12 @@ fn images_of_odd_shapes_are_seen_or_refused() {
         let mut reader = llama.take_reader().unwrap();
         for (width, height) in [(1, 1), (1, 200), (200, 1), (3, 500), (1999, 10), (2, 1)] {
             let image = part(&RgbImage::new(width, height));
-            let seen = reader.read(&image);
+            let seen = see(reader.as_mut(), &image);
             if let Err(failure) = seen {
                 assert_eq!(failure.kind, FailureKind::Invalid, "{width}x{height}");
             }
         }
-        let again = reader.read(&part(&stripes(3, 70, 50))).unwrap();
+        let again = see(reader.as_mut(), &part(&stripes(3, 70, 50))).unwrap();
         assert!(again.iter().any(|piece| matches!(piece, Piece::Media(_))));
     }
 }
@@ -284,7 +299,11 @@ fn an_image_is_whole_in_the_cache_or_not_at_all() {
             ..params(model)
         });
         let mut reader = llama.take_reader().unwrap();
-        let pieces = read(reader.as_mut(), &[part(&stripes(3, 32, 32)), text("a")]);
+        let pieces = read(
+            &llama,
+            reader.as_mut(),
+            &[part(&stripes(3, 32, 32)), text("a")],
+        );
         let Some(Piece::Media(media)) =
             pieces.iter().find(|piece| matches!(piece, Piece::Media(_)))
         else {
@@ -315,7 +334,7 @@ fn a_projector_of_another_model_costs_the_eyes_only() {
         ..params(model)
     });
     assert!(llama.take_reader().is_none());
-    let tokens = llama.tokenize("a b", true, true).unwrap();
+    let tokens = tokens(&llama, "a b");
     let last = feed(&mut llama, 0, 0, &tokens);
     assert!(llama.logits(last).is_some());
 }

@@ -44,7 +44,7 @@ fn adapted(path: &Path, adapters: &[(&Path, f32)]) -> Result<Llama, BackendError
 
 /// The logits behind a text.
 fn behind(llama: &mut Llama, text: &str) -> Vec<f32> {
-    let tokens = llama.tokenize(text, true, true).unwrap();
+    let tokens = tokens(llama, text);
     let row = feed(llama, 0, 0, &tokens);
     llama.logits(row).unwrap().to_vec()
 }

@@ -8,6 +8,7 @@ mod images;
 mod loading;
 mod options;
 mod sampling;
+mod tokenizer;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -16,9 +17,11 @@ use llama_cpp_2::context::params::LlamaContextParams;
 use llama_cpp_2::llama_batch::LlamaBatch;
 use llama_cpp_2::model::params::LlamaModelParams;
 use llama_cpp_2::sampling::LlamaSampler;
+use llama_cpp_2::token::LlamaToken;
 use serde_json::Value;
 
 use super::*;
+use crate::engine::backend::{Preparer as _, SamplerSpec};
 use crate::protocol::{
     Constraint, Exempt, KvCacheType, SamplingParams, Speculation, SpillParams, ThinkingTags,
 };
@@ -100,9 +103,23 @@ fn feed(llama: &mut Llama, seq: SeqId, begin: usize, tokens: &[Token]) -> usize 
     last
 }
 
+/// A text's tokens, with what the vocabulary puts around it.
+fn with_ends(llama: &Llama, text: &str, parse_special: bool) -> Vec<Token> {
+    let ends = llama.preparer().ends();
+    let tokens = llama.preparer().tokenize(text, parse_special).unwrap();
+    [&ends.before, &tokens, &ends.behind]
+        .map(Vec::as_slice)
+        .concat()
+}
+
+/// A prompt's tokens.
+fn tokens(llama: &Llama, prompt: &str) -> Vec<Token> {
+    with_ends(llama, prompt, true)
+}
+
 /// Generates until the end token or `n` tokens; the end token is not returned.
 fn generate(llama: &mut Llama, seq: SeqId, prompt: &str, spec: &Spec, n: usize) -> Vec<Token> {
-    let prompt = llama.tokenize(prompt, true, true).unwrap();
+    let prompt = tokens(llama, prompt);
     let mut sampler = spec.sampler(llama, &prompt).unwrap();
     let mut row = feed(llama, seq, 0, &prompt);
     let mut out = Vec::new();
@@ -157,13 +174,16 @@ impl Spec {
     }
 
     fn sampler(&self, llama: &Llama, prompt: &[Token]) -> Result<Sampler, BackendError> {
-        llama.sampler(&SamplerSpec {
+        let preparer = llama.preparer();
+        let constraint = self.constraint.as_ref();
+        let grammar = constraint.map(|constraint| preparer.compile(constraint));
+        let spec = SamplerSpec {
             params: &self.params,
-            constraint: self.constraint.as_ref(),
             exempt: &self.exempt,
             prompt,
             n_ctx: 2048,
-        })
+        };
+        preparer.sampler(&spec, grammar.transpose()?)
     }
 }
 
@@ -253,15 +273,22 @@ fn special_tokens_are_read_and_added_only_if_asked() {
     let _one = one_at_a_time();
     let Some(path) = model(SMOLLM2) else { return };
     let llama = load(&params(path));
-    let special = llama.tokenize("<|im_end|>", false, true).unwrap();
+    let special = llama.preparer().tokenize("<|im_end|>", true).unwrap();
     assert_eq!(special.len(), 1);
     assert!(llama.is_end(special[0]));
-    assert!(llama.tokenize("<|im_end|>", false, false).unwrap().len() > 1);
+    assert!(
+        llama
+            .preparer()
+            .tokenize("<|im_end|>", false)
+            .unwrap()
+            .len()
+            > 1
+    );
     assert_eq!(text(&llama, &special), "");
     let mut bytes = Vec::new();
     llama.append_piece(special[0], true, &mut bytes);
     assert_eq!(bytes, b"<|im_end|>");
-    assert!(llama.tokenize("", false, false).unwrap().is_empty());
+    assert!(llama.preparer().tokenize("", false).unwrap().is_empty());
     // Neither of these is in the vocabulary.
     llama.append_piece(-1, true, &mut bytes);
     assert!(!llama.is_end(i32::MAX));
@@ -269,8 +296,11 @@ fn special_tokens_are_read_and_added_only_if_asked() {
     let Some(path) = model(GEMMA3) else { return };
     let llama = load(&params(path));
     assert!(llama.info().add_bos);
-    let with = llama.tokenize("Hello", true, false).unwrap();
-    assert_eq!(with[1..], llama.tokenize("Hello", false, false).unwrap());
+    let with = with_ends(&llama, "Hello", false);
+    assert_eq!(
+        with[1..],
+        llama.preparer().tokenize("Hello", false).unwrap()
+    );
 }
 
 #[test]
@@ -293,7 +323,7 @@ fn eight_sequences_share_a_batch() {
     let mut rows = Vec::new();
     let mut tokens: Vec<_> = prompts
         .iter()
-        .map(|prompt| llama.tokenize(prompt, true, true).unwrap())
+        .map(|prompt| tokens(&llama, prompt))
         .collect();
     let n_prompt: Vec<_> = tokens.iter().map(Vec::len).collect();
     let mut samplers: Vec<_> = tokens

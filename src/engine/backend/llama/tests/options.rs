@@ -144,7 +144,7 @@ fn dry_picks_what_llama_cpps_sampler_picks_and_stops_repetitions() {
     let _one = one_at_a_time();
     let Some(path) = model(SMOLLM2) else { return };
     let llama = load(&params(path));
-    let prompt = llama.tokenize(STORY, true, true).unwrap();
+    let prompt = tokens(&llama, STORY);
     let repeated = prompt.repeat(2);
     let sampler = |dry: &Dry, n| {
         LlamaSampler::dry(

@@ -53,7 +53,7 @@ fn penalties_see_the_prompt_and_options_out_of_range_are_refused() {
     let mut spec = Spec::greedy();
     spec.params.presence_penalty = 100.0;
     spec.params.repeat_last_n = -1;
-    let prompt = llama.tokenize(STORY, true, true).unwrap();
+    let prompt = tokens(&llama, STORY);
     let row = feed(&mut llama, 0, 0, &prompt);
     let pick = |llama: &mut Llama, seen: &[Token], spec: &Spec| {
         let mut sampler = spec.sampler(llama, seen).unwrap();

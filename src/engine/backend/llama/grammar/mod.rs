@@ -4,8 +4,16 @@
 //! The vocabulary's trie is built with the first constraint of a model (some hundred milliseconds
 //! for the largest vocabularies) and shared by all later ones. End tokens are allowed exactly where
 //! the text is complete.
+//!
+//! A constraint is a program that a client sends. [`limits`] says how large it may be, [`pace`] how
+//! long it may compute between two tokens; [`recent`] keeps those that come again.
 
-use std::sync::{Arc, OnceLock};
+mod limits;
+mod pace;
+mod recent;
+
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use llama_cpp_2::model::LlamaModel;
 use llama_cpp_2::sampling::LlamaSampler;
@@ -14,6 +22,8 @@ use llguidance::toktrie::SimpleVob;
 use llguidance::{JsonCompileOptions, Matcher, ParserFactory};
 use serde_json::{Value, json};
 
+use self::pace::{Budget, Clock, Watched};
+use self::recent::{Compiled, Recent};
 use crate::engine::backend::BackendError;
 use crate::protocol::{Constraint, Token};
 
@@ -21,25 +31,52 @@ use crate::protocol::{Constraint, Token};
 /// that may write as much of it as it likes sometimes writes nothing else.
 const WHITESPACE: &str = r"( |\n{1,2}[ \t]{0,20})";
 
+/// States of the automaton that reads a constraint's text, at one to two kilobytes each. Schemas and
+/// grammars of people and agents need some hundreds.
+const STATES: usize = 50_000;
+
 /// Makes constraints for one model.
 pub(super) struct Grammars {
     model: Arc<LlamaModel>,
     factory: OnceLock<Result<ParserFactory, String>>,
+    recent: Mutex<Recent>,
+    clock: Clock,
 }
 
 /// The state of one sequence's constraint.
-pub(super) struct Grammar(Matcher);
+pub(crate) struct Grammar {
+    compiled: Compiled,
+    watched: Option<Arc<Watched>>,
+    budget: Budget,
+}
 
 impl Grammars {
     pub(super) fn new(model: Arc<LlamaModel>) -> Self {
         Self {
             model,
             factory: OnceLock::new(),
+            recent: Mutex::default(),
+            clock: Clock::default(),
         }
+    }
+
+    /// A constraint that was compiled lately.
+    pub(super) fn recall(&self, constraint: &Constraint) -> Option<Grammar> {
+        let compiled = self.recent().find(constraint)?;
+        Some(self.start(compiled))
     }
 
     /// Compiles a constraint; the error says what is wrong with it.
     pub(super) fn compile(&self, constraint: &Constraint) -> Result<Grammar, BackendError> {
+        if let Some(known) = self.recall(constraint) {
+            return Ok(known);
+        }
+        let unread = |error: &str| match constraint {
+            Constraint::JsonObject | Constraint::JsonSchema(_) => unusable(error),
+            Constraint::Regex(_) => BackendError(format!("failed to read the regex: {error}")),
+            Constraint::Lark(_) => BackendError(format!("failed to read the grammar: {error}")),
+        };
+        limits::check_bytes(constraint).map_err(|error| unread(&error))?;
         let grammar = match constraint {
             Constraint::JsonObject | Constraint::JsonSchema(_) => {
                 TopLevelGrammar::from_json_schema(schema(constraint)?)
@@ -52,14 +89,25 @@ impl Grammars {
             .as_ref()
             .map_err(|error| BackendError(error.clone()))?;
         let parser = factory.create_parser(grammar);
-        let matcher = Matcher::new(parser);
-        match matcher.get_error() {
-            None => Ok(Grammar(matcher)),
-            Some(error) => Err(match constraint {
-                Constraint::JsonObject | Constraint::JsonSchema(_) => unusable(&error),
-                Constraint::Regex(_) => BackendError(format!("failed to read the regex: {error}")),
-                Constraint::Lark(_) => BackendError(format!("failed to read the grammar: {error}")),
-            }),
+        let matcher = Matcher::new(parser).into_cancellable();
+        if let Some(error) = matcher.get_error() {
+            return Err(unread(&error));
+        }
+        let compiled = Compiled::new(matcher);
+        self.recent().keep(constraint, compiled.clone());
+        Ok(self.start(compiled))
+    }
+
+    fn recent(&self) -> std::sync::MutexGuard<'_, Recent> {
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn start(&self, compiled: Compiled) -> Grammar {
+        let handle = compiled.matcher.cancellation_handle();
+        Grammar {
+            watched: handle.map(|handle| self.clock.watch(handle)),
+            compiled,
+            budget: Budget::default(),
         }
     }
 
@@ -68,7 +116,9 @@ impl Grammars {
         let mut factory =
             ParserFactory::new_simple(&vocabulary).map_err(|error| error.to_string())?;
         factory.quiet();
-        factory.limits_mut().verbose_errors = false;
+        let limits = factory.limits_mut();
+        limits.verbose_errors = false;
+        limits.max_lexer_states = STATES;
         Ok(factory)
     }
 }
@@ -76,21 +126,42 @@ impl Grammars {
 impl Grammar {
     /// The tokens that may come next.
     pub(super) fn allowed(&mut self) -> Result<SimpleVob, BackendError> {
-        self.0
-            .compute_mask_or_eos()
-            .map_err(|error| broken(&error.to_string()))
+        self.budget.earn();
+        self.compute(Matcher::compute_mask_or_eos)
     }
 
     /// Goes on by a token.
     pub(super) fn accept(&mut self, token: Token) -> Result<(), BackendError> {
         // Nothing follows a complete text but the end token, which it need not be told.
-        if self.0.is_stopped() {
+        if self.compiled.matcher.is_stopped() {
             return Ok(());
         }
         let token = u32::try_from(token).map_err(|_| broken("not a token"))?;
-        self.0
-            .consume_token(token)
-            .map_err(|error| broken(&error.to_string()))
+        self.compute(|matcher| matcher.consume_token(token))
+    }
+
+    /// Computes within the limits of time.
+    fn compute<T, E: std::fmt::Display>(
+        &mut self,
+        compute: impl FnOnce(&mut Matcher) -> Result<T, E>,
+    ) -> Result<T, BackendError> {
+        let matcher = &mut self.compiled.matcher;
+        let begun = pace::processor_time();
+        let result = match &self.watched {
+            Some(watched) => watched.run(|| compute(matcher)),
+            None => compute(matcher),
+        };
+        let spent = pace::processor_time().saturating_sub(begun);
+        if !self.budget.spend(spent) || matcher.is_cancelled() {
+            return Err(BackendError(
+                "the constraint takes too long to compute for each token: make it simpler"
+                    .to_owned(),
+            ));
+        }
+        result.map_err(|error| {
+            self.compiled.spoilt.store(true, Ordering::Relaxed);
+            broken(&error.to_string())
+        })
     }
 }
 
@@ -104,6 +175,7 @@ fn schema(constraint: &Constraint) -> Result<Value, BackendError> {
     if !schema.is_object() {
         return Err(unusable("not an object"));
     }
+    limits::check_schema(&schema).map_err(|error| unusable(&error))?;
     schema = super::schema::prepare(schema).map_err(|error| unusable(&error))?;
     set_options(&mut schema);
     Ok(schema)

@@ -1,0 +1,88 @@
+//! What requests are prepared with: the vocabulary, constraints and samplers of a loaded model.
+//!
+//! llama.cpp's vocabulary is only read once it is loaded, so several threads may.
+
+use std::sync::Arc;
+
+use llama_cpp_2::model::LlamaModel;
+use llama_cpp_2::token::LlamaToken;
+
+use super::chain::LastDry;
+use super::grammar::{Grammar, Grammars};
+use super::sampling::Sampler;
+use super::tokenizer::Tokenizer;
+use crate::engine::backend::{self, BackendError, Ends, Part, SamplerSpec};
+use crate::protocol::{Constraint, LoadedInfo, Token};
+
+/// The real one.
+pub(crate) struct Preparer {
+    info: LoadedInfo,
+    model: Arc<LlamaModel>,
+    tokenizer: Tokenizer,
+    grammars: Grammars,
+    last_dry: LastDry,
+}
+
+impl Preparer {
+    pub(super) fn new(model: &Arc<LlamaModel>, info: LoadedInfo) -> Self {
+        Self {
+            info,
+            tokenizer: Tokenizer::new(Arc::clone(model)),
+            grammars: Grammars::new(Arc::clone(model)),
+            last_dry: LastDry::default(),
+            model: Arc::clone(model),
+        }
+    }
+
+    fn is_token(&self, token: Token) -> bool {
+        u32::try_from(token).is_ok_and(|token| token < self.info.n_vocab)
+    }
+}
+
+impl backend::Preparer for Preparer {
+    type Sampler = Sampler;
+    type Grammar = Grammar;
+
+    fn info(&self) -> &LoadedInfo {
+        &self.info
+    }
+
+    fn cut(&self, text: &str, parse_special: bool) -> Result<Vec<Part>, BackendError> {
+        self.tokenizer.cut(text, parse_special)
+    }
+
+    fn tokenize_part(&self, part: &str) -> Vec<Token> {
+        self.tokenizer.tokenize(part)
+    }
+
+    fn ends(&self) -> &Ends {
+        self.tokenizer.ends()
+    }
+
+    fn append_piece(&self, token: Token, special: bool, out: &mut Vec<u8>) {
+        if self.is_token(token) {
+            let vocab = self.model.vocab();
+            vocab.token_to_piece_into(LlamaToken(token), out, special, None);
+        }
+    }
+
+    fn is_end(&self, token: Token) -> bool {
+        self.is_token(token) && self.model.vocab().is_eog(LlamaToken(token))
+    }
+
+    fn recall(&self, constraint: &Constraint) -> Option<Grammar> {
+        self.grammars.recall(constraint)
+    }
+
+    fn compile(&self, constraint: &Constraint) -> Result<Grammar, BackendError> {
+        self.grammars.compile(constraint)
+    }
+
+    fn sampler(
+        &self,
+        spec: &SamplerSpec<'_>,
+        grammar: Option<Grammar>,
+    ) -> Result<Sampler, BackendError> {
+        Sampler::new(Arc::clone(&self.model), spec, grammar, &self.last_dry)
+    }
+}

@@ -1,0 +1,119 @@
+//! Where the reader brings commands: to whoever starts, and once a model is loaded to the desk and the
+//! engine. Nobody is waited for there.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+use super::backend::Preparer;
+use super::inbox::{End, Inbox};
+use super::prepare::Desk;
+use crate::protocol::Command;
+
+/// The reader's side of it all.
+#[derive(Default)]
+pub(super) struct Door {
+    state: Mutex<State>,
+    arrived: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    /// Commands before a model is loaded: one, where the daemon is sane.
+    first: VecDeque<Command>,
+    rooms: Option<Box<dyn Reception>>,
+    is_closed: bool,
+}
+
+/// Commands that may come before a model is loaded; others are dropped.
+const FIRST: usize = 64;
+
+/// The first task of a runner.
+pub(super) enum First {
+    Command(Command),
+    /// The daemon is gone.
+    Closed,
+}
+
+/// Who takes commands for a loaded model.
+pub(super) trait Reception: Send {
+    fn take(&self, command: Command);
+
+    /// The daemon is gone.
+    fn close(&self);
+}
+
+impl Door {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Brings a command.
+    pub(super) fn enter(&self, command: Command) {
+        let mut state = self.lock();
+        match &state.rooms {
+            Some(rooms) => rooms.take(command),
+            None if state.first.len() < FIRST => {
+                state.first.push_back(command);
+                self.arrived.notify_one();
+            }
+            None => {}
+        }
+    }
+
+    /// The daemon is gone.
+    pub(super) fn close(&self) {
+        let mut state = self.lock();
+        state.is_closed = true;
+        if let Some(rooms) = &state.rooms {
+            rooms.close();
+        }
+        self.arrived.notify_one();
+    }
+
+    /// Waits for a command, before a model is loaded.
+    pub(super) fn first(&self) -> First {
+        let state = self.lock();
+        let waited = self
+            .arrived
+            .wait_while(state, |state| state.first.is_empty() && !state.is_closed);
+        let mut state = waited.unwrap_or_else(PoisonError::into_inner);
+        match state.first.pop_front() {
+            Some(command) if !state.is_closed => First::Command(command),
+            _ => First::Closed,
+        }
+    }
+
+    /// From now on commands go there.
+    pub(super) fn open(&self, rooms: Box<dyn Reception>) {
+        let mut state = self.lock();
+        for command in std::mem::take(&mut state.first) {
+            rooms.take(command);
+        }
+        if state.is_closed {
+            rooms.close();
+        }
+        state.rooms = Some(rooms);
+    }
+}
+
+/// The rooms of a loaded model.
+pub(super) struct Rooms<P: Preparer> {
+    pub(super) desk: Desk<P>,
+    pub(super) inbox: Arc<Inbox<P::Sampler>>,
+}
+
+impl<P: Preparer> Reception for Rooms<P> {
+    fn take(&self, command: Command) {
+        match command {
+            Command::Cancel { id } => self.desk.cancel(id),
+            Command::Ping { id } => self.inbox.ping(id),
+            Command::Shutdown => self.inbox.end(End::Shutdown),
+            Command::Load(_) | Command::Quantize(_) | Command::Probe => {}
+            request => self.desk.submit(request),
+        }
+    }
+
+    fn close(&self) {
+        self.inbox.end(End::Gone);
+    }
+}

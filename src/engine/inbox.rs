@@ -1,0 +1,112 @@
+//! What the engine's thread has to hear.
+//!
+//! Cancellations, and questions whether it is alive, are in lists of their own, which it looks at before
+//! anything else: they never wait behind requests. What can pile up is bounded by the number of requests
+//! in flight, which the desk limits.
+
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+
+use super::prepare::Prepared;
+use crate::protocol::RequestId;
+
+/// The way to the engine's thread.
+#[derive(Debug)]
+pub(super) struct Inbox<S> {
+    mail: Mutex<Mail<S>>,
+    arrived: Condvar,
+}
+
+/// What has come since the engine looked last.
+#[derive(Debug)]
+pub(super) struct Mail<S> {
+    pub(super) cancelled: Vec<RequestId>,
+    pub(super) pings: Vec<RequestId>,
+    pub(super) prepared: Vec<(RequestId, Prepared<S>)>,
+    /// How it all ends.
+    pub(super) end: Option<End>,
+}
+
+/// Why the engine stops.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum End {
+    /// The daemon asked for it.
+    Shutdown,
+    /// The daemon is gone.
+    Gone,
+}
+
+impl<S> Default for Mail<S> {
+    fn default() -> Self {
+        Self {
+            cancelled: Vec::new(),
+            pings: Vec::new(),
+            prepared: Vec::new(),
+            end: None,
+        }
+    }
+}
+
+impl<S> Mail<S> {
+    fn is_empty(&self) -> bool {
+        let is_quiet = self.cancelled.is_empty() && self.pings.is_empty();
+        is_quiet && self.prepared.is_empty() && self.end.is_none()
+    }
+}
+
+impl<S> Default for Inbox<S> {
+    fn default() -> Self {
+        Self {
+            mail: Mutex::default(),
+            arrived: Condvar::new(),
+        }
+    }
+}
+
+impl<S> Inbox<S> {
+    fn lock(&self) -> MutexGuard<'_, Mail<S>> {
+        self.mail.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn tell(&self, write: impl FnOnce(&mut Mail<S>)) {
+        write(&mut self.lock());
+        self.arrived.notify_one();
+    }
+
+    /// A request is ready.
+    pub(super) fn put(&self, id: RequestId, prepared: Prepared<S>) {
+        self.tell(|mail| mail.prepared.push((id, prepared)));
+    }
+
+    /// A request is not wanted any more: one that the engine has not seen goes at once.
+    pub(super) fn cancel(&self, id: RequestId) {
+        self.tell(|mail| {
+            let n_prepared = mail.prepared.len();
+            mail.prepared.retain(|(prepared, _)| *prepared != id);
+            if mail.prepared.len() == n_prepared {
+                mail.cancelled.push(id);
+            }
+        });
+    }
+
+    /// A sign of life is asked for.
+    pub(super) fn ping(&self, id: RequestId) {
+        self.tell(|mail| mail.pings.push(id));
+    }
+
+    /// There is nothing more to come.
+    pub(super) fn end(&self, end: End) {
+        self.tell(|mail| mail.end = Some(end));
+    }
+
+    /// Takes what has come.
+    pub(super) fn take(&self) -> Mail<S> {
+        std::mem::take(&mut self.lock())
+    }
+
+    /// Waits until something has come.
+    pub(super) fn wait(&self) {
+        let mail = self.lock();
+        let waited = self.arrived.wait_while(mail, |mail| mail.is_empty());
+        drop(waited);
+    }
+}

@@ -1,0 +1,360 @@
+//! The threads that prepare requests, and the way to them.
+//!
+//! *Invariants:* a request is in one place at a time: in a queue, with a thread, or handed over to the
+//! engine. It goes from one to the next under one lock, so that a cancellation always finds it. Nothing
+//! is computed under that lock, and nobody waited for.
+
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::generation::Need;
+use super::job::{self, Failed, Job};
+use super::state::{Queue, State};
+use super::{Outcome, Terms};
+use crate::engine::backend::{MediaReader, Preparer};
+use crate::engine::inbox::Inbox;
+use crate::engine::outbox::Outbox;
+use crate::engine::prompt;
+use crate::protocol::{Command, Constraint, Event, Failure, FailureKind, RequestId};
+
+/// Threads that read texts and build samplers. One would do for fairness; the second is there when the
+/// first one is held up by something that cannot be cut.
+const READERS: usize = 2;
+
+/// Stack of such a thread: llama.cpp's way of splitting texts by regular expressions goes deep where a
+/// word is long. Only what is used takes memory.
+const READER_STACK: usize = 64 << 20;
+
+/// How long a request is worked on before the next one has its turn.
+const TURN: Duration = Duration::from_millis(5);
+
+/// Stack of a compilation: it goes as deep as what it compiles refers to itself. Only what is used takes
+/// memory.
+const COMPILER_STACK: usize = 256 << 20;
+
+/// Longest time until a constraint is compiled, waiting included. A compilation cannot be ended; its
+/// request is, and the thread keeps its place until it is done.
+const LONGEST_COMPILATION: Duration = Duration::from_secs(30);
+
+/// How often that is looked at, while something is compiled.
+const PERIOD: Duration = Duration::from_secs(1);
+
+/// Where requests come in; the threads end with it.
+pub(in crate::engine) struct Desk<P: Preparer>(Arc<Shared<P>>);
+
+struct Shared<P: Preparer> {
+    terms: Terms<P>,
+    state: Mutex<State<P>>,
+    /// There is a text to read.
+    texts: Condvar,
+    /// There is an image to look at.
+    images: Condvar,
+    inbox: Arc<Inbox<P::Sampler>>,
+    outbox: Outbox,
+}
+
+/// What a thread has done with a request.
+enum Done {
+    Need(Need),
+    Failed(Failure),
+}
+
+impl<P: Preparer> Desk<P> {
+    /// Starts the threads. What is prepared comes to `inbox`, what is answered at once to `outbox`.
+    pub(in crate::engine) fn open(
+        terms: Terms<P>,
+        eyes: Option<Box<dyn MediaReader>>,
+        inbox: Arc<Inbox<P::Sampler>>,
+        outbox: Outbox,
+    ) -> io::Result<Self> {
+        let desk = Self(Arc::new(Shared {
+            terms,
+            state: Mutex::new(State::new(eyes.is_some())),
+            texts: Condvar::new(),
+            images: Condvar::new(),
+            inbox,
+            outbox,
+        }));
+        for _ in 0..READERS {
+            let shared = Arc::clone(&desk.0);
+            let texts = thread::Builder::new().name("texts".to_owned());
+            let texts = texts.stack_size(READER_STACK);
+            texts.spawn(move || while shared.read_text() {})?;
+        }
+        if let Some(mut eyes) = eyes {
+            let shared = Arc::clone(&desk.0);
+            let images = thread::Builder::new().name("images".to_owned());
+            let images = images.stack_size(READER_STACK);
+            images.spawn(move || while shared.see(&mut *eyes) {})?;
+        }
+        Ok(desk)
+    }
+
+    /// Takes a request in.
+    pub(in crate::engine) fn submit(&self, command: Command) {
+        let job = match Job::new(command, &self.0.terms) {
+            Some(Ok(job)) => job,
+            Some(Err(failed)) => return self.0.fail(failed),
+            None => return,
+        };
+        let id = job.id;
+        let mut state = self.0.lock();
+        if state.has_room(&job) && state.push(Queue::Texts, job) {
+            self.0.texts.notify_one();
+        } else {
+            drop(state);
+            self.0.fail((id, busy()));
+        }
+    }
+
+    /// Takes a request out wherever it is.
+    pub(in crate::engine) fn cancel(&self, id: RequestId) {
+        let mut state = self.0.lock();
+        if !state.cancel(id) {
+            self.0.inbox.cancel(id);
+        }
+    }
+}
+
+impl<P: Preparer> Drop for Desk<P> {
+    fn drop(&mut self) {
+        self.0.lock().is_closed = true;
+        self.0.texts.notify_all();
+        self.0.images.notify_all();
+    }
+}
+
+impl<P: Preparer> Shared<P> {
+    fn lock(&self) -> MutexGuard<'_, State<P>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until it is a request's turn; `None` at the end of all work.
+    fn next(&self, queue: Queue, arrived: &Condvar) -> Option<Job<P>> {
+        let mut state = self.lock();
+        loop {
+            if state.is_closed {
+                return None;
+            }
+            if let Some(job) = state.pop(queue) {
+                return Some(job);
+            }
+            state = if state.is_compiling() {
+                let waited = arrived.wait_timeout(state, PERIOD);
+                drop(waited.unwrap_or_else(PoisonError::into_inner));
+                self.end_overdue();
+                self.lock()
+            } else {
+                let waited = arrived.wait(state);
+                waited.unwrap_or_else(PoisonError::into_inner)
+            };
+        }
+    }
+
+    /// Works on a text for one turn; false at the end of all work.
+    fn read_text(self: &Arc<Self>) -> bool {
+        let Some(mut job) = self.next(Queue::Texts, &self.texts) else {
+            return false;
+        };
+        let begun = Instant::now();
+        let work = || loop {
+            match job.advance(&self.terms) {
+                Ok(Need::Time) if begun.elapsed() < TURN => {}
+                Ok(need) => return Done::Need(need),
+                Err(failure) => return Done::Failed(failure),
+            }
+        };
+        let done = unless_it_panics(work, "the prompt could not be prepared");
+        self.put_back(job, done);
+        true
+    }
+
+    /// Looks at the images of a request; false at the end of all work.
+    fn see(self: &Arc<Self>, eyes: &mut dyn MediaReader) -> bool {
+        let Some(mut job) = self.next(Queue::Images, &self.images) else {
+            return false;
+        };
+        let work = || match job.see(eyes) {
+            Ok(()) => Done::Need(Need::Time),
+            Err(failure) => Done::Failed(failure),
+        };
+        // A file that its decoder stumbles over costs its own request, not those behind it.
+        let done = unless_it_panics(work, "an image of this prompt could not be read");
+        self.put_back(job, done);
+        true
+    }
+
+    /// Passes a request on from a thread that has done its part.
+    fn put_back(self: &Arc<Self>, job: Job<P>, done: Done) {
+        let id = job.id;
+        let need = match done {
+            Done::Need(need) => need,
+            Done::Failed(failure) => {
+                if self.lock().take_back(id) {
+                    self.fail((id, failure));
+                }
+                return;
+            }
+        };
+        if need == Need::Nothing {
+            return self.finish(job);
+        }
+        let (queue, arrived) = match need {
+            Need::Eyes => (Queue::Images, Some(&self.images)),
+            Need::Compiler => (Queue::Constraints, None),
+            Need::Time | Need::Nothing => (Queue::Texts, Some(&self.texts)),
+        };
+        let mut state = self.lock();
+        if !state.take_back(id) {
+            return;
+        }
+        if !state.push(queue, job) {
+            drop(state);
+            return self.fail((id, job::blind()));
+        }
+        drop(state);
+        match arrived {
+            Some(arrived) => arrived.notify_one(),
+            None => self.compile(),
+        }
+    }
+
+    /// Makes what the engine takes of a request that has all it needs.
+    fn finish(&self, job: Job<P>) {
+        let id = job.id;
+        let work = AssertUnwindSafe(|| job.finish(&self.terms));
+        let outcome = catch_unwind(work).unwrap_or_else(|_| {
+            let message = "the request could not be prepared";
+            Err(prompt::failure(FailureKind::Internal, message))
+        });
+        let mut state = self.lock();
+        if !state.take_back(id) {
+            return;
+        }
+        match outcome {
+            // Under the lock: who cancels from now on tells the engine.
+            Ok(Outcome::Prepared(prepared)) => self.inbox.put(id, prepared),
+            Ok(Outcome::Answer(event)) => {
+                drop(state);
+                self.tell(event);
+            }
+            Err(failure) => {
+                drop(state);
+                self.fail((id, failure));
+            }
+        }
+    }
+
+    /// Starts as many compilations as may run.
+    fn compile(self: &Arc<Self>) {
+        loop {
+            let mut state = self.lock();
+            let next = state.start_compilation();
+            let Some((id, constraint)) =
+                next.and_then(|job| Some((job.id, job.constraint()?.clone())))
+            else {
+                return;
+            };
+            drop(state);
+            let shared = Arc::clone(self);
+            let thread = thread::Builder::new().name("constraint".to_owned());
+            let thread = thread.stack_size(COMPILER_STACK);
+            if let Err(error) = thread.spawn(move || shared.compile_one(id, &constraint)) {
+                let message = format!("no thread to compile the constraint: {error}");
+                self.end_compilation(id, Err(prompt::failure(FailureKind::Internal, &message)));
+            }
+        }
+    }
+
+    fn compile_one(self: &Arc<Self>, id: RequestId, constraint: &Constraint) {
+        step_back();
+        let work = AssertUnwindSafe(|| self.terms.preparer.compile(constraint));
+        let compiled = match catch_unwind(work) {
+            Ok(compiled) => compiled.map_err(|error| prompt::refused(&error)),
+            Err(_) => {
+                let message = "the constraint could not be compiled";
+                Err(prompt::failure(FailureKind::Invalid, message))
+            }
+        };
+        self.end_compilation(id, compiled);
+        self.compile();
+    }
+
+    fn end_compilation(&self, id: RequestId, compiled: Result<P::Grammar, Failure>) {
+        let mut state = self.lock();
+        let Some(mut job) = state.end_compilation(id) else {
+            return;
+        };
+        match compiled {
+            Ok(grammar) => {
+                job.set_grammar(grammar);
+                if state.push(Queue::Texts, job) {
+                    self.texts.notify_one();
+                }
+            }
+            Err(failure) => {
+                drop(state);
+                self.fail((id, failure));
+            }
+        }
+    }
+
+    /// Gives up on constraints that take too long.
+    fn end_overdue(&self) {
+        loop {
+            let overdue = self.lock().overdue(LONGEST_COMPILATION);
+            let failure = match overdue {
+                Some((_, true)) => prompt::failure(
+                    FailureKind::Invalid,
+                    "the constraint takes too long to compile: make it simpler",
+                ),
+                Some((_, false)) => busy(),
+                None => return,
+            };
+            if let Some((id, _)) = overdue {
+                self.fail((id, failure));
+            }
+        }
+    }
+
+    fn fail(&self, (id, failure): Failed) {
+        self.tell(Event::Failed { id, failure });
+    }
+
+    fn tell(&self, event: Event) {
+        // A vanished daemon is noticed by the reader.
+        let _ = self.outbox.tell(event);
+    }
+}
+
+/// A panic costs the request that it was about.
+fn unless_it_panics(work: impl FnOnce() -> Done, message: &str) -> Done {
+    catch_unwind(AssertUnwindSafe(work))
+        .unwrap_or_else(|_| Done::Failed(prompt::failure(FailureKind::Invalid, message)))
+}
+
+/// Ollama's words for a server that has too much to do.
+fn busy() -> Failure {
+    prompt::failure(
+        FailureKind::Overloaded,
+        "server busy, please try again.  maximum pending requests exceeded",
+    )
+}
+
+/// Lets other threads go first: those that generate, above all.
+#[cfg(target_os = "linux")]
+fn step_back() {
+    let thread = rustix::thread::gettid();
+    // A wish; the work is the same.
+    let _ = rustix::process::setpriority_process(Some(thread), NICE);
+}
+
+#[cfg(not(target_os = "linux"))]
+fn step_back() {}
+
+/// As `nice` without an argument.
+#[cfg(target_os = "linux")]
+const NICE: i32 = 10;

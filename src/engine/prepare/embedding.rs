@@ -1,0 +1,135 @@
+//! From an embedding request's inputs to tokens that fit into one batch each.
+
+use std::collections::VecDeque;
+
+use super::reading::Reading;
+use super::{Prepared, Terms, limits};
+use crate::engine::backend::{Ends, Preparer};
+use crate::engine::embed::EmbedJob;
+use crate::engine::prompt;
+use crate::protocol::{EmbedParams, Failure, FailureKind, RequestId, Token};
+
+/// Bytes of an input that are looked at first, for each token that it may have, and at least.
+const BYTES_PER_TOKEN: usize = 32;
+const LEAST_BYTES: usize = 64 << 10;
+
+/// An embedding request on its way.
+pub(super) struct Embedding {
+    params: EmbedParams,
+    texts: VecDeque<String>,
+    /// The first of the texts, or its beginning.
+    reading: Option<Reading>,
+    /// Bytes of it that are read.
+    n_bytes: usize,
+    inputs: Vec<Vec<Token>>,
+}
+
+impl Embedding {
+    pub(super) fn new(mut params: EmbedParams) -> Result<Self, Failure> {
+        limits::check_embedding(&params)?;
+        let texts = std::mem::take(&mut params.inputs);
+        Ok(Self {
+            texts: texts.into(),
+            params,
+            reading: None,
+            n_bytes: 0,
+            inputs: Vec::new(),
+        })
+    }
+
+    /// Does a slice of the work; false at the end.
+    pub(super) fn advance<P: Preparer>(&mut self, terms: &Terms<P>) -> Result<bool, Failure> {
+        let limit = Limit::of(&self.params, terms);
+        let Some(text) = self.texts.front() else {
+            return Ok(false);
+        };
+        let Some(reading) = &mut self.reading else {
+            let least = LEAST_BYTES.max(limit.n_tokens().saturating_mul(BYTES_PER_TOKEN));
+            self.n_bytes = self.n_bytes.max(least);
+            let beginning = &text[..text.floor_char_boundary(self.n_bytes)];
+            let reading = Reading::new(&*terms.preparer, beginning.to_owned(), false);
+            self.reading = Some(reading.map_err(|error| prompt::refused(&error))?);
+            return Ok(true);
+        };
+        let more = reading.advance(&*terms.preparer);
+        // What a text is cut off at is in its last part.
+        let is_enough = more && reading.len() > limit.longest_told();
+        if more && !is_enough {
+            return Ok(true);
+        }
+        if !is_enough && text.floor_char_boundary(self.n_bytes) < text.len() {
+            self.n_bytes = self.n_bytes.saturating_mul(8);
+            self.reading = None;
+            return Ok(true);
+        }
+        let tokens = self.reading.take().map(Reading::into_tokens);
+        let ends = terms.preparer.ends();
+        let input = limit.fit(tokens.unwrap_or_default(), ends, self.params.truncate)?;
+        self.inputs.push(input);
+        self.texts.pop_front();
+        self.n_bytes = 0;
+        Ok(!self.texts.is_empty())
+    }
+
+    pub(super) fn finish<S>(self, id: RequestId) -> Prepared<S> {
+        Prepared::Embedding(EmbedJob::new(id, self.params, self.inputs))
+    }
+}
+
+/// Tokens that an input may have.
+struct Limit {
+    n_ctx: usize,
+    n_batch: usize,
+}
+
+impl Limit {
+    fn of<P: Preparer>(params: &EmbedParams, terms: &Terms<P>) -> Self {
+        let trained = match terms.preparer.info().n_ctx_train {
+            0 => u32::MAX,
+            n_ctx_train => n_ctx_train,
+        };
+        Self {
+            n_ctx: params.n_ctx.min(trained).max(1) as usize,
+            n_batch: terms.n_batch,
+        }
+    }
+
+    fn n_tokens(&self) -> usize {
+        self.n_ctx.min(self.n_batch)
+    }
+
+    /// Beyond it nothing depends on how many there are.
+    fn longest_told(&self) -> usize {
+        self.n_ctx.max(self.n_batch)
+    }
+
+    fn fit(&self, text: Vec<Token>, ends: &Ends, truncate: bool) -> Result<Vec<Token>, Failure> {
+        let parts = [&ends.before, &text, &ends.behind];
+        let mut tokens = parts.map(Vec::as_slice).concat();
+        if tokens.is_empty() {
+            let message = "an input without tokens has no embedding";
+            return Err(prompt::failure(FailureKind::Invalid, message));
+        }
+        if tokens.len() <= self.n_tokens() {
+            return Ok(tokens);
+        }
+        if !truncate {
+            let message = if tokens.len() > self.n_ctx {
+                "the input length exceeds the context length".to_owned()
+            } else {
+                format!(
+                    "input ({} tokens) is too large to process. increase the physical batch size (current batch size: {})",
+                    tokens.len(),
+                    self.n_batch
+                )
+            };
+            return Err(prompt::failure(FailureKind::ContextExceeded, &message));
+        }
+        tokens.truncate(self.n_tokens());
+        // What the vocabulary puts behind every text stays behind the shortened one.
+        if let (Some(end), Some(last)) = (ends.behind.last(), tokens.last_mut()) {
+            *last = *end;
+        }
+        Ok(tokens)
+    }
+}

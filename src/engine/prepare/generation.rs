@@ -1,0 +1,236 @@
+//! From a generation's parameters to a sequence that can run.
+
+use std::collections::VecDeque;
+use std::time::Instant;
+
+use super::reading::Reading;
+use super::{Prepared, Terms, limits};
+use crate::engine::backend::{MediaReader, Preparer, SamplerSpec};
+use crate::engine::media::Piece;
+use crate::engine::output::Output;
+use crate::engine::prompt::{self, Prompt};
+use crate::engine::sequence::Made;
+use crate::protocol::cut::cut_middle;
+use crate::protocol::{
+    Constraint, Failure, FailureKind, GenerateParams, PromptPart, RequestId, Token,
+};
+
+/// Tokens up to which a prompt is counted that is too long, so that the client hears how much.
+const COUNTED: usize = 256 << 10;
+
+/// A generation on its way.
+pub(super) struct Generation<P: Preparer> {
+    params: GenerateParams,
+    n_ctx: u32,
+    /// What is still to be read.
+    parts: VecDeque<PromptPart>,
+    /// The text that is being read.
+    reading: Option<Reading>,
+    has_images: bool,
+    /// The images' headers were looked at.
+    is_checked: bool,
+    /// The vocabulary puts something around it.
+    adds_ends: bool,
+    pieces: Vec<Piece>,
+    /// Tokens and rows of the pieces.
+    n_tokens: usize,
+    /// When all was read.
+    prompt: Option<Prompt>,
+    is_cut: bool,
+    grammar: Option<P::Grammar>,
+}
+
+/// What a generation needs next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Need {
+    /// Another slice of time.
+    Time,
+    /// Somebody with eyes.
+    Eyes,
+    /// Its constraint compiled.
+    Compiler,
+    /// Nothing more.
+    Nothing,
+}
+
+impl<P: Preparer> Generation<P> {
+    pub(super) fn new(mut params: GenerateParams, terms: &Terms<P>) -> Result<Self, Failure> {
+        if terms.is_embedding {
+            return Err(prompt::failure(
+                FailureKind::Unsupported,
+                "this model computes embeddings and cannot generate text",
+            ));
+        }
+        limits::check_generation(&mut params)?;
+        let n_pool = terms.n_ctx_pool();
+        let n_ctx = match params.n_ctx {
+            0 => n_pool,
+            n_ctx => n_ctx.min(n_pool),
+        };
+        let parts: VecDeque<PromptPart> = std::mem::take(&mut params.prompt).into();
+        let is_media = |part: &PromptPart| matches!(part, PromptPart::Media(_));
+        let begins_with_tokens = matches!(parts.front(), None | Some(PromptPart::Tokens(_)));
+        let mut generation = Self {
+            n_ctx,
+            reading: None,
+            has_images: parts.iter().any(is_media),
+            is_checked: false,
+            adds_ends: params.add_special && !begins_with_tokens,
+            pieces: Vec::new(),
+            n_tokens: 0,
+            prompt: None,
+            is_cut: false,
+            grammar: None,
+            parts,
+            params,
+        };
+        if generation.adds_ends {
+            generation.push(Piece::Tokens(terms.preparer.ends().before.clone()));
+        }
+        Ok(generation)
+    }
+
+    pub(super) fn constraint(&self) -> Option<&Constraint> {
+        self.params.constraint.as_ref()
+    }
+
+    pub(super) fn set_grammar(&mut self, grammar: P::Grammar) {
+        self.grammar = Some(grammar);
+    }
+
+    /// Does a slice of the work, and tells what is to be done next.
+    pub(super) fn advance(&mut self, terms: &Terms<P>) -> Result<Need, Failure> {
+        if self.has_images && !self.is_checked {
+            return Ok(Need::Eyes);
+        }
+        if let Some(reading) = &mut self.reading {
+            let more = reading.advance(&*terms.preparer);
+            let n_tokens = self.n_tokens + reading.len();
+            if more && !self.params.cut && n_tokens >= COUNTED.max(self.n_ctx as usize) {
+                let many = format!("more than {n_tokens}");
+                return Err(prompt::too_long(&many, self.n_ctx as usize));
+            }
+            if !more {
+                let tokens = self.reading.take().map(Reading::into_tokens);
+                self.push(Piece::Tokens(tokens.unwrap_or_default()));
+            }
+            return Ok(Need::Time);
+        }
+        match self.parts.pop_front() {
+            Some(PromptPart::Text(text)) => {
+                let reading = Reading::new(&*terms.preparer, text, true);
+                self.reading = Some(reading.map_err(|error| prompt::refused(&error))?);
+                return Ok(Need::Time);
+            }
+            Some(PromptPart::Tokens(tokens)) => {
+                prompt::check(terms.preparer.info(), &tokens)?;
+                self.push(Piece::Tokens(tokens));
+                return Ok(Need::Time);
+            }
+            Some(image @ PromptPart::Media(_)) => {
+                self.parts.push_front(image);
+                return Ok(Need::Eyes);
+            }
+            None => {}
+        }
+        if self.prompt.is_none() {
+            self.prompt = Some(self.join(terms)?);
+        }
+        if let (Some(constraint), None) = (&self.params.constraint, &self.grammar) {
+            self.grammar = terms.preparer.recall(constraint);
+            if self.grammar.is_none() {
+                return Ok(Need::Compiler);
+            }
+        }
+        Ok(Need::Nothing)
+    }
+
+    /// Checks all images, and then looks at one.
+    pub(super) fn see(&mut self, eyes: &mut dyn MediaReader) -> Result<(), Failure> {
+        if !self.is_checked {
+            self.is_checked = true;
+            return eyes.check(self.parts.make_contiguous());
+        }
+        if let Some(PromptPart::Media(image)) = self.parts.front() {
+            for piece in eyes.read(image)? {
+                self.push(piece);
+            }
+            self.parts.pop_front();
+            prompt::check_length(self.n_tokens, self.n_ctx as usize)?;
+        }
+        Ok(())
+    }
+
+    /// Tokens go to those before them.
+    fn push(&mut self, piece: Piece) {
+        match piece {
+            Piece::Media(media) => {
+                self.n_tokens += media.tokens.len();
+                self.pieces.push(Piece::Media(media));
+            }
+            Piece::Tokens(mut tokens) => {
+                self.n_tokens += tokens.len();
+                match self.pieces.last_mut() {
+                    Some(Piece::Tokens(before)) if !before.is_empty() => before.append(&mut tokens),
+                    Some(Piece::Tokens(before)) => *before = tokens,
+                    _ => self.pieces.push(Piece::Tokens(tokens)),
+                }
+            }
+        }
+    }
+
+    /// Puts the pieces of the prompt together.
+    fn join(&mut self, terms: &Terms<P>) -> Result<Prompt, Failure> {
+        if self.adds_ends {
+            self.push(Piece::Tokens(terms.preparer.ends().behind.clone()));
+        }
+        let has_bos = self.adds_ends && terms.preparer.info().add_bos;
+        let mut prompt = Prompt::join(std::mem::take(&mut self.pieces), has_bos)?;
+        if self.params.cut && !self.has_images {
+            let cut = self.cut(&prompt.tokens, terms);
+            self.is_cut = cut.is_some();
+            prompt.tokens = cut.unwrap_or(prompt.tokens);
+        }
+        prompt::check_length(prompt.tokens.len(), self.n_ctx as usize)?;
+        Ok(prompt)
+    }
+
+    /// What is left of a prompt that is too long.
+    fn cut(&self, tokens: &[Token], terms: &Terms<P>) -> Option<Vec<Token>> {
+        let n_bos = i32::from(terms.preparer.info().add_bos);
+        let n_keep = match self.params.n_keep {
+            all if all < 0 => all,
+            n_keep => n_keep.saturating_add(n_bos),
+        };
+        cut_middle(tokens, self.n_ctx, n_keep)
+    }
+
+    /// Makes the sequence.
+    pub(super) fn finish(
+        self,
+        id: RequestId,
+        arrived: Instant,
+        terms: &Terms<P>,
+    ) -> Result<Prepared<P::Sampler>, Failure> {
+        let preparer = &*terms.preparer;
+        let prompt = self.prompt.unwrap_or_default();
+        let spec = SamplerSpec {
+            params: &self.params.sampling,
+            exempt: &self.params.exempt,
+            prompt: &prompt.text(),
+            n_ctx: self.n_ctx,
+        };
+        let sampler = preparer.sampler(&spec, self.grammar);
+        let sampler = sampler.map_err(|error| prompt::refused(&error))?;
+        let made = Made {
+            n_ctx: self.n_ctx,
+            prompt,
+            is_cut: self.is_cut,
+            sampler,
+            output: Output::new(&self.params.stop),
+            preserved: prompt::preserved(preparer, &self.params.preserved),
+            params: self.params,
+        };
+        Ok(Prepared::Generation(Box::new(made.sequence(id, arrived))))
+    }
+}

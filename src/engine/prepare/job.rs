@@ -1,0 +1,272 @@
+//! A request on its way to the engine.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use super::embedding::Embedding;
+use super::generation::{Generation, Need};
+use super::reading::Reading;
+use super::{Outcome, Terms, limits};
+use crate::engine::backend::{MediaReader, Preparer};
+use crate::engine::prompt;
+use crate::protocol::{
+    Command, Constraint, Event, Failure, FailureKind, Priority, PromptPart, RequestId, Token,
+};
+
+/// Tokens that are turned into text in one slice.
+const SLICE_TOKENS: usize = 16 << 10;
+
+/// A request, and how far it is.
+pub(super) struct Job<P: Preparer> {
+    pub(super) id: RequestId,
+    pub(super) client: String,
+    pub(super) priority: Priority,
+    /// Bytes of what was sent.
+    pub(super) n_bytes: usize,
+    arrived: Instant,
+    task: Task<P>,
+}
+
+enum Task<P: Preparer> {
+    Generate(Box<Generation<P>>),
+    Embed(Embedding),
+    Tokenize(Tokenization),
+    Detokenize {
+        tokens: Vec<Token>,
+        n_done: usize,
+        bytes: Vec<u8>,
+    },
+}
+
+/// Texts that become tokens, and no more.
+struct Tokenization {
+    texts: VecDeque<String>,
+    add_special: bool,
+    parse_special: bool,
+    /// A text is read until it has more tokens.
+    limit: usize,
+    reading: Option<Reading>,
+    tokens: Vec<Vec<Token>>,
+}
+
+impl<P: Preparer> Job<P> {
+    /// Takes a command; `None` where it is none to prepare.
+    pub(super) fn new(command: Command, terms: &Terms<P>) -> Option<Result<Self, Failed>> {
+        let n_bytes = n_bytes(&command);
+        let (id, client, priority, task) = match command {
+            Command::Generate { id, params } => {
+                let (client, priority) = (params.client.clone(), params.priority);
+                let task = Generation::new(*params, terms);
+                (
+                    id,
+                    client,
+                    priority,
+                    task.map(|task| Task::Generate(Box::new(task))),
+                )
+            }
+            Command::Embed { id, params } => {
+                let (client, priority) = (params.client.clone(), params.priority);
+                (
+                    id,
+                    client,
+                    priority,
+                    Embedding::new(params).map(Task::Embed),
+                )
+            }
+            Command::Tokenize {
+                id,
+                texts,
+                add_special,
+                parse_special,
+                limit,
+                client,
+            } => {
+                let task = limits::check_texts(&texts).map(|()| {
+                    Task::Tokenize(Tokenization {
+                        texts: texts.into(),
+                        add_special,
+                        parse_special,
+                        limit: limit.map_or(usize::MAX, |limit| limit as usize),
+                        reading: None,
+                        tokens: Vec::new(),
+                    })
+                });
+                (id, client, Priority::Interactive, task)
+            }
+            Command::Detokenize { id, tokens, client } => {
+                let task = check_tokens(&tokens, terms).map(|()| Task::Detokenize {
+                    tokens,
+                    n_done: 0,
+                    bytes: Vec::new(),
+                });
+                (id, client, Priority::Interactive, task)
+            }
+            _ => return None,
+        };
+        Some(match task {
+            Ok(task) => Ok(Self {
+                id,
+                client,
+                priority,
+                n_bytes,
+                arrived: Instant::now(),
+                task,
+            }),
+            Err(failure) => Err((id, failure)),
+        })
+    }
+
+    /// How long ago it came in.
+    pub(super) fn age(&self) -> Duration {
+        self.arrived.elapsed()
+    }
+
+    /// Does a slice of the work, and tells what is to be done next.
+    pub(super) fn advance(&mut self, terms: &Terms<P>) -> Result<Need, Failure> {
+        let more = match &mut self.task {
+            Task::Generate(generation) => return generation.advance(terms),
+            Task::Embed(embedding) => embedding.advance(terms)?,
+            Task::Tokenize(tokenization) => tokenization.advance(terms)?,
+            Task::Detokenize {
+                tokens,
+                n_done,
+                bytes,
+            } => {
+                for &token in tokens.iter().skip(*n_done).take(SLICE_TOKENS) {
+                    terms.preparer.append_piece(token, true, bytes);
+                }
+                *n_done += SLICE_TOKENS;
+                *n_done < tokens.len()
+            }
+        };
+        Ok(if more { Need::Time } else { Need::Nothing })
+    }
+
+    /// The constraint that is to be compiled.
+    pub(super) fn constraint(&self) -> Option<&Constraint> {
+        match &self.task {
+            Task::Generate(generation) => generation.constraint(),
+            _ => None,
+        }
+    }
+
+    pub(super) fn set_grammar(&mut self, grammar: P::Grammar) {
+        if let Task::Generate(generation) = &mut self.task {
+            generation.set_grammar(grammar);
+        }
+    }
+
+    /// Looks at one image.
+    pub(super) fn see(&mut self, eyes: &mut dyn MediaReader) -> Result<(), Failure> {
+        match &mut self.task {
+            Task::Generate(generation) => generation.see(eyes),
+            _ => Ok(()),
+        }
+    }
+
+    /// What has become of it.
+    pub(super) fn finish(self, terms: &Terms<P>) -> Result<Outcome<P::Sampler>, Failure> {
+        let id = self.id;
+        Ok(match self.task {
+            Task::Generate(generation) => {
+                Outcome::Prepared(generation.finish(id, self.arrived, terms)?)
+            }
+            Task::Embed(embedding) => Outcome::Prepared(embedding.finish(id)),
+            Task::Tokenize(Tokenization { tokens, .. }) => {
+                Outcome::Answer(Event::Tokenized { id, tokens })
+            }
+            Task::Detokenize { bytes, .. } => Outcome::Answer(Event::Detokenized {
+                id,
+                text: String::from_utf8_lossy(&bytes).into_owned(),
+            }),
+        })
+    }
+}
+
+/// Bytes of a command, near enough.
+fn n_bytes(command: &Command) -> usize {
+    match command {
+        Command::Generate { params, .. } => {
+            let parts = params.prompt.iter().map(|part| match part {
+                PromptPart::Text(text) | PromptPart::Media(text) => text.len(),
+                PromptPart::Tokens(tokens) => size_of_val(tokens.as_slice()),
+            });
+            parts.sum()
+        }
+        Command::Embed { params, .. } => params.inputs.iter().map(String::len).sum(),
+        Command::Tokenize { texts, .. } => texts.iter().map(String::len).sum(),
+        Command::Detokenize { tokens, .. } => size_of_val(tokens.as_slice()),
+        _ => 0,
+    }
+}
+
+/// A request that failed.
+pub(super) type Failed = (RequestId, Failure);
+
+fn check_tokens<P: Preparer>(tokens: &[Token], terms: &Terms<P>) -> Result<(), Failure> {
+    limits::check_tokens(tokens.len())?;
+    prompt::check(terms.preparer.info(), tokens)
+}
+
+impl Tokenization {
+    /// Reads a slice of the first text; false when no text is left.
+    fn advance<P: Preparer>(&mut self, terms: &Terms<P>) -> Result<bool, Failure> {
+        let preparer = &*terms.preparer;
+        if let Some(reading) = &mut self.reading {
+            if reading.advance(preparer) && reading.len() <= self.limit {
+                return Ok(true);
+            }
+            let tokens = self.reading.take().map(Reading::into_tokens);
+            let mut tokens = tokens.unwrap_or_default();
+            if self.add_special {
+                let ends = preparer.ends();
+                let parts = [&ends.before, &tokens, &ends.behind];
+                tokens = parts.map(Vec::as_slice).concat();
+                if self.parse_special && preparer.info().add_bos {
+                    prompt::drop_second_bos(&mut tokens);
+                }
+            }
+            self.tokens.push(tokens);
+        }
+        let Some(text) = self.texts.pop_front() else {
+            return Ok(false);
+        };
+        let next = Reading::new(preparer, text, self.parse_special);
+        self.reading = Some(next.map_err(|error| prompt::refused(&error))?);
+        Ok(true)
+    }
+}
+
+/// Prepares a request from its beginning to its end.
+#[cfg(test)]
+pub(in crate::engine) fn now<P: Preparer>(
+    command: Command,
+    terms: &Terms<P>,
+    mut reader: Option<&mut Box<dyn MediaReader>>,
+) -> Result<Outcome<P::Sampler>, Failed> {
+    let mut job = Job::new(command, terms).expect("a command to prepare")?;
+    let id = job.id;
+    loop {
+        let done = match job.advance(terms) {
+            Ok(Need::Time) => Ok(()),
+            Ok(Need::Eyes) => match &mut reader {
+                Some(reader) => job.see(&mut ***reader),
+                None => Err(blind()),
+            },
+            Ok(Need::Compiler) => {
+                let constraint = job.constraint().expect("it has one").clone();
+                let grammar = terms.preparer.compile(&constraint);
+                let grammar = grammar.map_err(|error| prompt::refused(&error));
+                grammar.map(|grammar| job.set_grammar(grammar))
+            }
+            Ok(Need::Nothing) => return job.finish(terms).map_err(|failure| (id, failure)),
+            Err(failure) => Err(failure),
+        };
+        done.map_err(|failure| (id, failure))?;
+    }
+}
+
+/// The answer of a model without a projector.
+pub(super) fn blind() -> Failure {
+    prompt::failure(FailureKind::Unsupported, "this model cannot see images")
+}

@@ -1,0 +1,81 @@
+//! What no honest request asks for, and what the engine's thread would have to pay for at every token.
+//! The daemon knows the model and the client better, and has its own words for most of this; here is the
+//! second net.
+
+use crate::engine::prompt;
+use crate::protocol::{EmbedParams, Failure, FailureKind, GenerateParams, PromptPart};
+
+/// Bytes of a prompt's text: twenty books. More does not fit the longest contexts there are.
+const PROMPT_BYTES: usize = 32 << 20;
+
+/// Numbers in a list of tokens, for the same reason.
+const TOKENS: usize = 8 << 20;
+
+/// Stop texts, and bytes of all of them: each is looked for at every token.
+const STOPS: usize = 256;
+const STOP_BYTES: usize = 16 << 10;
+
+/// Special tokens that are output.
+const PRESERVED: usize = 1024;
+
+/// Alternatives to a token that are told.
+const LOGPROBS: u32 = 128;
+
+/// Inputs of one command; the daemon makes several of more.
+const INPUTS: usize = 4096;
+
+pub(super) fn check_generation(params: &mut GenerateParams) -> Result<(), Failure> {
+    let n_bytes = params.prompt.iter().map(|part| match part {
+        PromptPart::Text(text) => text.len(),
+        PromptPart::Tokens(_) | PromptPart::Media(_) => 0,
+    });
+    check_bytes(n_bytes.sum())?;
+    let n_tokens = params.prompt.iter().map(|part| match part {
+        PromptPart::Tokens(tokens) => tokens.len(),
+        PromptPart::Text(_) | PromptPart::Media(_) => 0,
+    });
+    check_tokens(n_tokens.sum())?;
+    let n_bytes: usize = params.stop.iter().map(String::len).sum();
+    if params.stop.len() > STOPS || n_bytes > STOP_BYTES {
+        return Err(too_many(&format!(
+            "more than {STOPS} stop texts, or more than {STOP_BYTES} bytes of them"
+        )));
+    }
+    if params.preserved.len() > PRESERVED {
+        return Err(too_many(&format!("more than {PRESERVED} preserved tokens")));
+    }
+    params.logprobs = params.logprobs.map(|n| n.min(LOGPROBS));
+    Ok(())
+}
+
+pub(super) fn check_embedding(params: &EmbedParams) -> Result<(), Failure> {
+    if params.inputs.len() > INPUTS {
+        return Err(too_many(&format!("more than {INPUTS} inputs")));
+    }
+    Ok(())
+}
+
+pub(super) fn check_texts(texts: &[String]) -> Result<(), Failure> {
+    check_bytes(texts.iter().map(String::len).sum())
+}
+
+pub(super) fn check_tokens(n_tokens: usize) -> Result<(), Failure> {
+    if n_tokens > TOKENS {
+        return Err(too_many(&format!("more than {TOKENS} tokens")));
+    }
+    Ok(())
+}
+
+fn check_bytes(n_bytes: usize) -> Result<(), Failure> {
+    if n_bytes > PROMPT_BYTES {
+        return Err(prompt::failure(
+            FailureKind::ContextExceeded,
+            &format!("the prompt has {n_bytes} bytes of text, more than {PROMPT_BYTES}"),
+        ));
+    }
+    Ok(())
+}
+
+fn too_many(what: &str) -> Failure {
+    prompt::failure(FailureKind::Invalid, &format!("too much at once: {what}"))
+}

@@ -1,0 +1,61 @@
+//! What is computed for a request before the engine can take it, and beside it: tokens, images,
+//! constraints, samplers.
+//!
+//! - [`desk`]: the threads · [`state`]: who waits for them
+//! - [`job`]: a request on its way · [`generation`], [`embedding`]: what the two kinds need
+//! - [`reading`]: text to tokens, in slices · [`limits`]: what is refused at once
+//!
+//! Requests are worked on in slices of some milliseconds, clients in turn, so that a short question is
+//! not behind another one's book. What cannot be cut has threads of its own: images one, because there
+//! is one projector, constraints a few. A cancellation takes effect at once wherever a request is.
+
+mod desk;
+mod embedding;
+mod generation;
+mod job;
+mod limits;
+mod reading;
+mod state;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+pub(super) use desk::Desk;
+#[cfg(test)]
+pub(super) use job::now;
+
+use super::backend::Preparer;
+use super::embed::EmbedJob;
+use super::sequence::Sequence;
+use crate::protocol::Event;
+
+/// What a request is prepared with and for.
+pub(super) struct Terms<P> {
+    pub(super) preparer: Arc<P>,
+    /// Rows of a batch of inputs, at most.
+    pub(super) n_batch: usize,
+    /// The context is made for embeddings and has no logits.
+    pub(super) is_embedding: bool,
+}
+
+/// A request that the engine can take.
+#[derive(Debug)]
+pub(super) enum Prepared<S> {
+    Generation(Box<Sequence<S>>),
+    Embedding(EmbedJob),
+}
+
+/// What becomes of a request.
+#[derive(Debug)]
+pub(super) enum Outcome<S> {
+    Prepared(Prepared<S>),
+    /// There is nothing to do for the engine.
+    Answer(Event),
+}
+
+impl<P: Preparer> Terms<P> {
+    fn n_ctx_pool(&self) -> u32 {
+        self.preparer.info().n_ctx_pool
+    }
+}
