@@ -1,12 +1,15 @@
 //! Raw bytes of an image (or sound) that travel as base64 in JSON.
 
 use std::borrow::Cow;
+use std::fmt;
 
 use base64::Engine as _;
 use base64::alphabet;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD};
 use bytes::Bytes;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+use crate::json::BASE64;
 
 /// The undecoded file: PNG, JPEG, WebP, …; its kind is sniffed where it is used. Copies share it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,8 +55,26 @@ impl Serialize for Image {
 
 impl<'de> Deserialize<'de> for Image {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = Cow::<str>::deserialize(deserializer)?;
-        Self::from_base64(&text).map_err(de::Error::custom)
+        deserializer.deserialize_newtype_struct(BASE64, Base64)
+    }
+}
+
+/// Decodes the text where it lies.
+struct Base64;
+
+impl<'de> de::Visitor<'de> for Base64 {
+    type Value = Image;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a base64 text")
+    }
+
+    fn visit_newtype_struct<D: Deserializer<'de>>(self, text: D) -> Result<Image, D::Error> {
+        text.deserialize_str(self)
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Image, E> {
+        Image::from_base64(text).map_err(E::custom)
     }
 }
 

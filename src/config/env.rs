@@ -103,6 +103,7 @@ impl Reader<'_> {
                 .is_some_and(|text| values::boolean(&text)),
             debug_level: self.debug_level(),
             max_body_bytes: self.own_bytes("DROVER_MAX_BODY", 256 << 20),
+            body_memory: self.body_memory(),
             max_connections: self.own_number("DROVER_MAX_CONNECTIONS"),
             client_timeout: self.client_timeout(),
             shutdown_grace: self.own_duration("DROVER_GRACE", Duration::from_secs(10)),
@@ -349,6 +350,14 @@ impl Reader<'_> {
 
     fn spill_memory(&mut self) -> Option<u64> {
         const NAME: &str = "DROVER_SPILL_MEMORY";
+        if self.text(NAME).is_some_and(|text| text == "auto") {
+            return None;
+        }
+        self.own_size(NAME)
+    }
+
+    fn body_memory(&mut self) -> Option<u64> {
+        const NAME: &str = "DROVER_BODY_MEMORY";
         if self.text(NAME).is_some_and(|text| text == "auto") {
             return None;
         }

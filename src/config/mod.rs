@@ -83,6 +83,8 @@ pub struct Config {
     pub debug_level: u8,
     /// Largest JSON request body in bytes (`DROVER_MAX_BODY`).
     pub max_body_bytes: usize,
+    /// Bytes that all requests in flight may hold; `None` = by the machine (`DROVER_BODY_MEMORY`).
+    pub body_memory: Option<u64>,
     /// Connections at once; 0 = automatic (`DROVER_MAX_CONNECTIONS`).
     pub max_connections: usize,
     /// How long a client may neither send its request on nor take its answer

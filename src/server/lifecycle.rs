@@ -20,6 +20,7 @@ use tokio_util::task::TaskTracker;
 use super::accept::Accepting;
 use super::bind::{bind, inherited};
 use super::connection::Connections;
+use super::extract::Memory;
 use super::gate::Gates;
 use super::limits::{Limits, raise_n_files};
 use super::state::{App, AppState};
@@ -109,6 +110,7 @@ async fn assemble(config: Config, exe: PathBuf) -> Result<App, ServeError> {
         workers,
         config.go_template,
     );
+    let memory = Memory::new(config.body_memory);
     Ok(Arc::new(AppState {
         inference,
         store,
@@ -117,6 +119,7 @@ async fn assemble(config: Config, exe: PathBuf) -> Result<App, ServeError> {
         config,
         exe,
         gates: Gates::default(),
+        memory,
         tasks,
         cut_off: CancellationToken::new(),
     }))

@@ -5,6 +5,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use axum::extract::{ConnectInfo, FromRequestParts};
+use axum::http::Extensions;
 use axum::http::request::Parts;
 
 /// The bits of an IPv6 address that tell networks apart; whoever has one address has all others of
@@ -40,6 +41,12 @@ impl Origin {
         }
     }
 
+    /// Where a request comes from.
+    pub(super) fn of_request(extensions: &Extensions) -> Self {
+        let peer = extensions.get::<ConnectInfo<Peer>>();
+        peer.map_or(Self::LOCAL, |peer| peer.0.origin())
+    }
+
     pub(super) fn is_local(self) -> bool {
         self == Self::LOCAL
     }
@@ -55,8 +62,7 @@ impl<S: Sync> FromRequestParts<S> for Origin {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Infallible> {
-        let peer = parts.extensions.get::<ConnectInfo<Peer>>();
-        Ok(peer.map_or(Self::LOCAL, |peer| peer.0.origin()))
+        Ok(Self::of_request(&parts.extensions))
     }
 }
 

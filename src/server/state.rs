@@ -7,6 +7,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::extract::Memory;
 use super::gate::Gates;
 use crate::config::Config;
 use crate::inference::Inference;
@@ -28,6 +29,8 @@ pub(crate) struct AppState {
     /// Our own executable, for child processes.
     pub(crate) exe: PathBuf,
     pub(crate) gates: Gates,
+    /// Of all requests in flight.
+    pub(crate) memory: Memory,
     /// Owner of every task and blocking job that a handler starts.
     pub(crate) tasks: TaskTracker,
     /// Cancelled when the daemon stops and the grace is over: what still runs ends with an error.

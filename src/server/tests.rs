@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
 
+use super::extract::Memory;
 use super::gate::Gates;
 use super::middleware;
 use super::router;
@@ -84,6 +85,7 @@ impl Fixture {
             store,
             registry,
             scheduler,
+            memory: Memory::new(config.body_memory),
             config,
             exe: "/bin/false".into(),
             gates: Gates::default(),

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{FinishReason, Guided, Logprobs, StreamOptions, Usage};
+use super::{Arguments, Content, FinishReason, Guided, Logprobs, StreamOptions, Usage};
 use crate::api::ollama::DebugInfo;
 use crate::chat::{ToolDefinition, null_is_default};
 
@@ -46,11 +46,31 @@ pub struct ChatRequest {
     pub logprobs: bool,
     #[serde(deserialize_with = "null_is_default")]
     pub top_logprobs: i64,
-    /// Constraints as other servers' clients spell them.
-    #[serde(flatten)]
-    pub guided: Guided,
+    /// Constraints as other servers' clients spell them ([`super::Guided`]).
+    pub structured_outputs: Value,
+    pub guided_json: Value,
+    pub guided_regex: Value,
+    pub guided_choice: Value,
+    pub guided_grammar: Value,
+    pub grammar: Value,
+    pub json_schema: Value,
     #[serde(rename = "_debug_render_only", deserialize_with = "null_is_default")]
     pub debug_render_only: bool,
+}
+
+impl ChatRequest {
+    /// Takes the constraints out.
+    pub fn take_guided(&mut self) -> Guided {
+        Guided {
+            structured_outputs: std::mem::take(&mut self.structured_outputs),
+            guided_json: std::mem::take(&mut self.guided_json),
+            guided_regex: std::mem::take(&mut self.guided_regex),
+            guided_choice: std::mem::take(&mut self.guided_choice),
+            guided_grammar: std::mem::take(&mut self.guided_grammar),
+            grammar: std::mem::take(&mut self.grammar),
+            json_schema: std::mem::take(&mut self.json_schema),
+        }
+    }
 }
 
 /// One message of a request.
@@ -59,8 +79,7 @@ pub struct ChatRequest {
 pub struct Message {
     #[serde(deserialize_with = "null_is_default")]
     pub role: String,
-    /// A string, an array of parts, or `null`.
-    pub content: Value,
+    pub content: Content,
     #[serde(deserialize_with = "null_is_default")]
     pub reasoning: String,
     /// Another spelling of `reasoning` that many clients send.
@@ -81,7 +100,17 @@ pub struct Message {
 pub struct ToolCall {
     #[serde(deserialize_with = "null_is_default")]
     pub id: String,
-    pub function: ToolCallFunction,
+    pub function: CalledFunction,
+}
+
+/// The function that was called earlier.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct CalledFunction {
+    #[serde(deserialize_with = "null_is_default")]
+    pub name: String,
+    #[serde(deserialize_with = "null_is_default")]
+    pub arguments: Arguments,
 }
 
 /// The called function; `arguments` is JSON in a string.

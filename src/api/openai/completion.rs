@@ -32,11 +32,31 @@ pub struct CompletionRequest {
     pub stream_options: Option<StreamOptions>,
     /// Number of alternatives; 0 = only the chosen tokens.
     pub logprobs: Option<i64>,
-    /// Constraints as other servers' clients spell them.
-    #[serde(flatten)]
-    pub guided: Guided,
+    /// Constraints as other servers' clients spell them ([`super::Guided`]).
+    pub structured_outputs: Value,
+    pub guided_json: Value,
+    pub guided_regex: Value,
+    pub guided_choice: Value,
+    pub guided_grammar: Value,
+    pub grammar: Value,
+    pub json_schema: Value,
     #[serde(rename = "_debug_render_only", deserialize_with = "null_is_default")]
     pub debug_render_only: bool,
+}
+
+impl CompletionRequest {
+    /// Takes the constraints out.
+    pub fn take_guided(&mut self) -> Guided {
+        Guided {
+            structured_outputs: std::mem::take(&mut self.structured_outputs),
+            guided_json: std::mem::take(&mut self.guided_json),
+            guided_regex: std::mem::take(&mut self.guided_regex),
+            guided_choice: std::mem::take(&mut self.guided_choice),
+            guided_grammar: std::mem::take(&mut self.guided_grammar),
+            grammar: std::mem::take(&mut self.grammar),
+            json_schema: std::mem::take(&mut self.json_schema),
+        }
+    }
 }
 
 /// The whole answer.

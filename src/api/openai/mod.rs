@@ -5,20 +5,25 @@
 //! mistakes have a text of Ollama's (`content`, `stop`, `input`, …) stay JSON; the dialect reads
 //! them. Keys are emitted in Ollama's order.
 
+mod arguments;
 mod chat;
 mod completion;
+mod content;
 mod embedding;
 mod error;
 mod models;
 mod shared;
 
+pub use arguments::Arguments;
 pub use chat::{
-    AnswerMessage, AnswerToolCall, ChatChoice, ChatChunk, ChatCompletion, ChatRequest, ChunkChoice,
-    Delta, JsonSchemaFormat, Message, Reasoning, ResponseFormat, ToolCall, ToolCallFunction,
+    AnswerMessage, AnswerToolCall, CalledFunction, ChatChoice, ChatChunk, ChatCompletion,
+    ChatRequest, ChunkChoice, Delta, JsonSchemaFormat, Message, Reasoning, ResponseFormat,
+    ToolCall, ToolCallFunction,
 };
 pub use completion::{
     Completion, CompletionChoice, CompletionChunk, CompletionLogprobs, CompletionRequest,
 };
+pub use content::{Content, File, Part};
 pub use embedding::{
     Embedding, EmbeddingItem, EmbeddingRequest, EmbeddingResponse, EmbeddingUsage,
 };

@@ -64,9 +64,9 @@ pub struct TopLogprob {
     pub bytes: Vec<u8>,
 }
 
-/// Constraints beyond OpenAI's `response_format`: vLLM's and llama-server's fields.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default)]
+/// Constraints beyond OpenAI's `response_format`: vLLM's and llama-server's fields. Requests have them
+/// as fields of their own: flattened, all that is unknown would be kept until it is known to be.
+#[derive(Debug, Clone, Default)]
 pub struct Guided {
     /// vLLM: an object with one of `json`, `json_object`, `regex`, `choice`, `grammar`.
     pub structured_outputs: Value,

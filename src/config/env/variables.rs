@@ -96,6 +96,11 @@ pub const VARIABLES: &[Variable] = &[
         "Largest request body in bytes",
     ),
     row(
+        "DROVER_BODY_MEMORY",
+        "auto",
+        "Memory for all requests in flight: 2GiB, auto = an eighth of the machine's, at most 1GiB",
+    ),
+    row(
         "DROVER_MAX_CONNECTIONS",
         "0",
         "Connections at once, an eighth of them for one address (0 = 2048, or what the limit of open files allows)",

@@ -11,6 +11,9 @@ use crate::model::gguf::{Metadata, Value};
 /// Keys that are shown elsewhere, or nowhere.
 const HIDDEN: [&str; 2] = ["general.name", "tokenizer.chat_template"];
 
+/// Bytes of JSON that a byte of a header may become: `\u0000`.
+const SPELLED: usize = 6;
+
 /// The keys of a header, written without a copy of their values.
 #[derive(Debug, Clone, Default)]
 pub struct KeyValues {
@@ -27,6 +30,13 @@ impl KeyValues {
             in_order,
             basename: None,
         }
+    }
+
+    /// Bytes of memory that it takes beside what is remembered anyway, and that its text takes, at most.
+    pub fn bytes(&self) -> usize {
+        let header = self.header.as_ref().filter(|_| self.in_order);
+        let bytes = header.map_or(0, |header| header.weight());
+        usize::try_from(bytes).map_or(usize::MAX, |bytes| bytes.saturating_mul(1 + SPELLED))
     }
 
     /// Gives the model another name than its file has.

@@ -5,6 +5,10 @@ use serde_json::{Value, json};
 use super::invalid;
 use crate::api::openai::Guided;
 use crate::inference::InferenceError;
+use crate::json::scan::tree_bytes;
+
+/// Bytes that a schema which comes as a text may take as a tree.
+const MAX_SCHEMA: usize = 16 << 20;
 
 /// The native `format` of a request, `None` where it asks for nothing.
 ///
@@ -46,6 +50,9 @@ fn read(name: &str, value: Value) -> Result<Value, InferenceError> {
     match (name, value) {
         ("json_object", Value::Bool(true)) => Ok("json".into()),
         ("json", schema @ Value::Object(_)) => Ok(schema),
+        ("json", Value::String(text)) if tree_bytes(&text) > MAX_SCHEMA => {
+            Err(invalid("the JSON schema is too large"))
+        }
         ("json", Value::String(text)) => serde_json::from_str(&text)
             .map_err(|error| invalid(format!("the JSON schema cannot be read: {error}"))),
         ("regex", pattern @ Value::String(_)) => Ok(json!({"type": "regex", "pattern": pattern})),
@@ -68,9 +75,11 @@ fn read(name: &str, value: Value) -> Result<Value, InferenceError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::openai::ChatRequest;
 
     fn of(body: Value) -> Result<Option<Value>, InferenceError> {
-        format(serde_json::from_value(body).unwrap())
+        let mut request: ChatRequest = serde_json::from_value(body).unwrap();
+        format(request.take_guided())
     }
 
     #[test]

@@ -1,31 +1,52 @@
 //! What handlers take from a request: a JSON body read as Ollama reads it, and who asks.
 //!
 //! The content type is not looked at, only the first JSON value counts, keys match whatever their
-//! case, `null` is "not given". Bodies above the limit are refused before they fill the memory.
+//! case, `null` is "not given". *Invariant:* what a request holds in memory (its bytes as they come,
+//! what they are decoded into) is bounded for each and over all, before it is there.
 
-mod fields;
+mod allowance;
+mod body;
+mod held;
+mod lenient;
+mod memory;
 mod surrogates;
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use axum::body::{Body, HttpBody as _};
+use axum::body::{Body as HttpBody, HttpBody as _};
 use axum::extract::{ConnectInfo, FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
-use bytes::Bytes;
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
-use serde::Deserialize as _;
-use serde::de::DeserializeOwned;
-use serde_json::value::RawValue;
+use http_body_util::BodyExt as _;
+use serde::de::{Deserialize as _, IgnoredAny};
 
 use super::error::{ApiError, OllamaError, OpenAiError};
 use super::origin::{Origin, Peer};
 use super::state::App;
+use crate::json::scan;
 use crate::model::Digest;
-use fields::{Budget, Lenient};
+use allowance::{Allowance, MOST, Most};
+use lenient::Reader;
+
+pub(crate) use body::{Body, Ignored};
+pub(crate) use held::{Held, hold};
+pub(crate) use memory::{Memory, Share};
 
 /// Larger bodies (images, long histories) are decoded away from the runtime.
 const LARGE_BODY_BYTES: usize = 32 * 1024;
+
+/// Bytes for which room is made on the word of a client.
+const BELIEVED: usize = 1 << 20;
+
+/// Bodies with bytes that are no UTF-8 are repaired as in Go, which makes them up to three times as
+/// long; images have none.
+const REPAIRED: usize = 8 << 20;
+
+/// Levels of lists and objects within each other, as in Go.
+const MAX_DEPTH: usize = 10_000;
+
+/// Characters of a message that may repeat what the client sent.
+const MAX_MESSAGE: usize = 400;
 
 /// A body of one of Ollama's routes.
 #[derive(Debug)]
@@ -35,79 +56,133 @@ pub(crate) struct OllamaJson<T>(pub(crate) T);
 #[derive(Debug)]
 pub(crate) struct OpenAiJson<T>(pub(crate) T);
 
-impl<T: DeserializeOwned + Send + 'static> FromRequest<App> for OllamaJson<T> {
+impl<T: Body> FromRequest<App> for OllamaJson<T> {
     type Rejection = OllamaError;
 
     async fn from_request(request: Request, app: &App) -> Result<Self, OllamaError> {
-        let value = read(request.into_body(), app, "missing request body").await?;
-        Ok(Self(value))
+        Ok(Self(read(request, app, "missing request body").await?))
     }
 }
 
-impl<T: DeserializeOwned + Send + 'static> FromRequest<App> for OpenAiJson<T> {
+impl<T: Body> FromRequest<App> for OpenAiJson<T> {
     type Rejection = OpenAiError;
 
     async fn from_request(request: Request, app: &App) -> Result<Self, OpenAiError> {
-        let value = read(request.into_body(), app, "EOF").await?;
-        Ok(Self(value))
+        Ok(Self(read(request, app, "EOF").await?))
     }
 }
 
 /// Reads and decodes a body; `missing` is the message for an empty one.
-async fn read<T: DeserializeOwned + Send + 'static>(
-    body: Body,
-    app: &App,
-    missing: &'static str,
-) -> Result<T, ApiError> {
-    let bytes = collect(body, app.config.max_body_bytes).await?;
+async fn read<T: Body>(request: Request, app: &App, missing: &'static str) -> Result<T, ApiError> {
+    let held = Held::of(request.extensions());
+    let origin = Origin::of_request(request.extensions());
+    let most = app.config.max_body_bytes;
+    let limit = T::LIMIT.map_or(most, |limit| limit.min(most));
+    let mut share = app.memory.share(origin);
+    let bytes = collect(request.into_body(), limit, &mut share).await?;
     if bytes.len() < LARGE_BODY_BYTES {
-        return decode(&bytes, missing);
+        let value = decode(&bytes, missing, &mut share, MOST)?;
+        held.keep(share);
+        return Ok(value);
     }
-    app.block(move || decode(&bytes, missing)).await?
+    // What it is decoded into is hardly ever larger.
+    share.grow(2 * bytes.len()).await?;
+    let decoded = app.block(move || {
+        let value = decode(&bytes, missing, &mut share, MOST)?;
+        Ok::<_, ApiError>((value, share))
+    });
+    let (value, share) = decoded.await??;
+    held.keep(share);
+    Ok(value)
 }
 
-async fn collect(body: Body, limit: usize) -> Result<Bytes, ApiError> {
+/// Takes a body in. It holds what has come, not what is announced.
+async fn collect(mut body: HttpBody, limit: usize, share: &mut Share) -> Result<Vec<u8>, ApiError> {
     let too_large = || {
         let message = format!("request body too large (the limit is {limit} bytes)");
         ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, message)
     };
-    let announced = body.size_hint().lower();
-    if usize::try_from(announced).is_ok_and(|bytes| bytes <= limit) {
-        match Limited::new(body, limit).collect().await {
-            Ok(collected) => Ok(collected.to_bytes()),
-            Err(error) if error.is::<LengthLimitError>() => Err(too_large()),
-            Err(error) => Err(ApiError::body(&*error)),
-        }
-    } else {
-        Err(too_large())
+    let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
+    if announced > limit {
+        return Err(too_large());
     }
+    let mut bytes = Vec::with_capacity(announced.min(BELIEVED));
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| ApiError::body(&error))?;
+        let Some(data) = frame.data_ref() else {
+            continue;
+        };
+        let length = bytes.len() + data.len();
+        if length > limit {
+            return Err(too_large());
+        }
+        share.grow(length).await?;
+        bytes.extend_from_slice(data);
+    }
+    Ok(bytes)
 }
 
-/// Decodes the first JSON value of a body.
-fn decode<T: DeserializeOwned>(bytes: &[u8], missing: &str) -> Result<T, ApiError> {
+/// Decodes the first JSON value of a body. Afterwards `share` holds what it was decoded into.
+fn decode<T: Body>(
+    bytes: &[u8],
+    missing: &str,
+    share: &mut Share,
+    most: Most,
+) -> Result<T, ApiError> {
     if bytes.trim_ascii().is_empty() {
         return Err(ApiError::invalid(missing));
     }
-    let text = surrogates::mended(String::from_utf8_lossy(bytes));
-    let value = <&RawValue>::deserialize(&mut serde_json::Deserializer::from_str(&text))
-        .map_err(|error| ApiError::invalid(explain(&error)))?;
-    let budget = Budget::new();
-    T::deserialize(Lenient::new(value, &budget))
-        .map_err(|error| ApiError::invalid(fields::explain(&error)))
+    let text = match std::str::from_utf8(bytes) {
+        Ok(text) => text.into(),
+        Err(_) if bytes.len() <= REPAIRED => String::from_utf8_lossy(bytes),
+        Err(error) => return Err(ApiError::invalid(error.to_string())),
+    };
+    let text = surrogates::mended(text);
+    let text = first_value(&text)?;
+    let allowance = Allowance::new(share, bytes.len(), most);
+    let decoded = T::deserialize(&mut Reader::new(text, &allowance));
+    let refused = |()| allowance.refusal().map(ApiError::from);
+    let value = decoded.map_err(|error| {
+        refused(()).unwrap_or_else(|| ApiError::invalid(shortened(error.to_string())))
+    })?;
+    let n_more = value.n_copies().saturating_sub(1);
+    allowance.copies(n_more).map_err(ApiError::from)?;
+    let kept = allowance.kept();
+    share.shrink(kept);
+    Ok(value)
 }
 
-fn explain(error: &serde_json::Error) -> String {
-    if error.is_eof() {
-        "unexpected EOF".to_owned()
-    } else {
-        error.to_string()
+/// The text of the first value. It is looked over before anything is made of it, as in Go.
+fn first_value(text: &str) -> Result<&str, ApiError> {
+    let text = text.trim_ascii_start();
+    if scan::is_deeper(text, MAX_DEPTH) {
+        return Err(ApiError::invalid("exceeded max depth"));
     }
+    IgnoredAny::deserialize(&mut serde_json::Deserializer::from_str(text)).map_err(|error| {
+        let message = if error.is_eof() {
+            "unexpected EOF".to_owned()
+        } else {
+            shortened(error.to_string())
+        };
+        ApiError::invalid(message)
+    })?;
+    let value = text.split_at_checked(scan::value_len(text));
+    Ok(value.map_or(text, |(value, _)| value))
+}
+
+fn shortened(mut message: String) -> String {
+    if let Some((end, _)) = message.char_indices().nth(MAX_MESSAGE) {
+        message.truncate(end);
+        message.push('…');
+    }
+    message
 }
 
 /// Decodes a body as routes do, for the fuzz targets; whether it is one.
 #[cfg(fuzzing)]
-pub fn decode_for_fuzzing<T: DeserializeOwned>(bytes: &[u8]) -> bool {
-    decode::<T>(bytes, "EOF").is_ok()
+pub fn decode_for_fuzzing<T: Body>(bytes: &[u8]) -> bool {
+    let mut share = Memory::new(Some(1 << 30)).share(Origin::LOCAL);
+    decode::<T>(bytes, "EOF", &mut share, MOST).is_ok()
 }
 
 /// Who asks, as `ORIGIN/NAME`: clients of one origin share what the origin gets. The name is an API
@@ -143,14 +218,139 @@ impl Client {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::api::ollama::{ChatRequest, CreateRequest, GenerateRequest, StringOrList};
+    use bytes::Bytes;
+    use serde_json::json;
 
-    fn read<T: DeserializeOwned>(text: &str) -> Result<T, String> {
-        decode(text.as_bytes(), "missing request body").map_err(|error| {
+    use super::*;
+    use crate::api::ollama::{
+        ChatRequest, CreateRequest, EmbedRequest, GenerateRequest, StringOrList,
+    };
+    use crate::api::openai;
+
+    fn share() -> Share {
+        Memory::new(Some(1 << 30)).share(Origin::LOCAL)
+    }
+
+    fn read<T: Body>(text: &str) -> Result<T, String> {
+        decode(text.as_bytes(), "missing request body", &mut share(), MOST).map_err(|error| {
             assert_eq!(error.status, StatusCode::BAD_REQUEST);
             error.message
         })
+    }
+
+    const SMALL: Most = Most {
+        text: 1 << 16,
+        structure: 1 << 17,
+    };
+
+    /// So many times the same text between two others.
+    fn many(begin: &str, element: &str, n: usize, end: &str) -> String {
+        format!("{begin}{}{end}", vec![element; n].join(","))
+    }
+
+    #[track_caller]
+    fn check_too_large<T: Body>(text: &str) {
+        let refused = decode::<T>(text.as_bytes(), "", &mut share(), SMALL);
+        let refused = refused.err().unwrap();
+        assert_eq!(refused.status, StatusCode::PAYLOAD_TOO_LARGE, "{refused:?}");
+    }
+
+    #[test]
+    fn strings_may_be_cut_within_a_character() {
+        let request: GenerateRequest = read(r#"{"prompt":"a \ud83d b"}"#).unwrap();
+        assert_eq!(request.prompt, "a \u{fffd} b");
+    }
+
+    #[test]
+    fn what_is_made_of_a_body_is_bounded_whatever_it_holds() {
+        let n = 3000;
+        let part = r#"{"type":"text","text":""}"#;
+        check_too_large::<ChatRequest>(&many(r#"{"messages":["#, "{}", n, "]}"));
+        check_too_large::<ChatRequest>(&many(r#"{"tools":["#, "{}", n, "]}"));
+        check_too_large::<ChatRequest>(&many(r#"{"format":["#, "[]", n, "]}"));
+        check_too_large::<ChatRequest>(&many(r#"{"options":{"x":["#, "1", n, "]}}"));
+        check_too_large::<GenerateRequest>(&many(r#"{"context":["#, "1", 10 * n, "]}"));
+        check_too_large::<GenerateRequest>(&many(r#"{"images":["#, "\"\"", n, "]}"));
+        check_too_large::<EmbedRequest>(&many(r#"{"input":["#, "\"\"", n, "]}"));
+        check_too_large::<openai::ChatRequest>(&many(r#"{"stop":["#, "\"\"", n, "]}"));
+        let parts = many(r#"{"messages":[{"content":["#, part, n, "]}]}");
+        check_too_large::<openai::ChatRequest>(&parts);
+        let arguments = many("{\"a\":[", "[]", n, "]}");
+        let call = json!({"function": {"name": "f", "arguments": arguments}});
+        let body = json!({"messages": [{"role": "assistant", "tool_calls": [call]}]});
+        check_too_large::<openai::ChatRequest>(&body.to_string());
+        let text = "a".repeat(SMALL.text + 1);
+        check_too_large::<ChatRequest>(&json!({"messages": [{"content": text}]}).to_string());
+        let text = "a".repeat(1 << 10);
+        let copies = json!({"n": 128, "messages": [{"role": "user", "content": text}]});
+        check_too_large::<openai::ChatRequest>(&copies.to_string());
+    }
+
+    #[test]
+    fn what_is_not_used_costs_nothing_and_images_are_no_text() {
+        let mut held = share();
+        let text = many(r#"{"model":"m","x":["#, "[]", 100_000, "],\"\":{}}");
+        let request: ChatRequest = decode(text.as_bytes(), "", &mut held, SMALL).unwrap();
+        assert_eq!(request.model, "m");
+        assert!(held.is_empty());
+        let image = "AAAA".repeat(SMALL.text);
+        let text = json!({"messages": [{"images": [image]}]}).to_string();
+        held.try_grow(2 * text.len()).unwrap();
+        let request: ChatRequest = decode(text.as_bytes(), "", &mut held, SMALL).unwrap();
+        assert_eq!(request.messages[0].images[0].0.len(), 3 * SMALL.text);
+        assert!(!held.is_empty());
+        let url = format!("data:image/png;base64,{image}");
+        let part = json!({"type": "image_url", "image_url": {"url": url}});
+        let text = json!({"messages": [{"role": "user", "content": [part]}]}).to_string();
+        decode::<openai::ChatRequest>(text.as_bytes(), "", &mut share(), SMALL).unwrap();
+    }
+
+    /// A hundredth of what is meant, with a hundredth of what is allowed.
+    #[test]
+    fn long_chats_and_thousands_of_tools_pass() {
+        let hundredth = Most {
+            text: MOST.text / 100,
+            structure: MOST.structure / 100,
+        };
+        let check = |body: &serde_json::Value| {
+            let text = body.to_string();
+            decode::<ChatRequest>(text.as_bytes(), "", &mut share(), hundredth).unwrap()
+        };
+        let message = json!({"role": "user", "content": "lorem \"ipsum\" dolor\n".repeat(50)});
+        let request = check(&json!({"messages": vec![message; 100]}));
+        assert_eq!(request.messages.len(), 100);
+        let properties = (0..20).map(|n| {
+            let property = json!({"type": "string", "description": "what it is"});
+            (format!("p{n}"), property)
+        });
+        let properties: serde_json::Map<_, _> = properties.collect();
+        let parameters = json!({"type": "object", "properties": properties});
+        let tool = json!({"type": "function", "function": {"name": "f", "parameters": parameters}});
+        assert_eq!(check(&json!({"tools": vec![tool; 20]})).tools.len(), 20);
+    }
+
+    #[test]
+    fn messages_do_not_repeat_what_was_sent() {
+        let long = "?".repeat(100_000);
+        for body in [
+            json!({"top_logprobs": long}),
+            json!({"stream": long}),
+            json!({"context": [long]}),
+            json!({"images": [long]}),
+        ] {
+            let error = read::<GenerateRequest>(&body.to_string()).unwrap_err();
+            assert!(error.len() < 1000, "{error}");
+        }
+    }
+
+    #[test]
+    fn keys_match_in_any_case_on_all_routes() {
+        let text =
+            r#"{"MODEL":"m","Guided_Regex":"a+","messages":[{"ROLE":"user","Content":"x"}]}"#;
+        let mut request: openai::ChatRequest = read(text).unwrap();
+        assert_eq!(request.model, "m");
+        assert_eq!(request.messages[0].role, "user");
+        assert_eq!(request.take_guided().guided_regex, "a+");
     }
 
     #[test]
@@ -227,76 +427,46 @@ mod tests {
     }
 
     #[test]
-    fn errors_name_the_field() {
-        let error = read::<GenerateRequest>(r#"{"options":{}, "model":1}"#).unwrap_err();
-        assert_eq!(error, "model: invalid type: integer `1`, expected a string");
-        let text = r#"{"messages":[{"role":"user"},{"content":true}]}"#;
-        let error = read::<ChatRequest>(text).unwrap_err();
-        assert!(
-            error.starts_with("messages.content: invalid type: boolean"),
-            "{error}"
-        );
-        let error = read::<GenerateRequest>("{\"model\": \"x\",}").unwrap_err();
-        assert!(error.ends_with(" at line 1 column 15"), "{error}");
-    }
-
-    #[test]
-    fn depth_and_number_of_values_are_bounded() {
-        let nested = |depth: usize| {
-            let (open, close) = ("[".repeat(depth), "]".repeat(depth));
-            format!("{{\"format\":{{\"x\":{open}{close}}}}}")
-        };
-        assert!(read::<GenerateRequest>(&nested(200)).is_ok());
-        for text in [
-            nested(100_000),
-            nested(300),
-            format!("{{\"format\":{}", "[".repeat(100_000)),
-        ] {
-            assert!(read::<GenerateRequest>(&text).is_err(), "{text:.40}");
-        }
-        // What no field asks for costs nothing.
-        let many = |field: &str, piece: &str| {
-            let count = if piece == "{}" { 130_000 } else { 1_100_000 };
-            let list = vec![piece; count].join(",");
-            read::<ChatRequest>(&format!("{{\"model\":\"m\",\"{field}\":[{list}]}}"))
-        };
-        assert_eq!(many("unknown", "[]").unwrap().model, "m");
-        for (field, piece) in [
-            ("messages", "{}"),
-            ("tools", "{}"),
-            ("format", "[]"),
-            ("format", "{}"),
-        ] {
-            let error = many(field, piece).unwrap_err();
-            assert_eq!(error, "the request has too many values", "{field}");
-        }
-        let keys: Vec<String> = (0..300_000).map(|key| format!("\"{key}\":0")).collect();
-        let error = read::<ChatRequest>(&format!("{{\"options\":{{{}}}}}", keys.join(",")));
-        assert_eq!(error.unwrap_err(), "the request has too many values");
-        // As many numbers as the longest contexts have.
-        let context = vec!["1"; 300_000].join(",");
-        let request = read::<GenerateRequest>(&format!("{{\"context\":[{context}]}}"));
-        assert_eq!(request.unwrap().context.len(), 300_000);
-    }
-
-    #[test]
-    fn strings_may_be_cut_within_a_character() {
-        let request: GenerateRequest = read(r#"{"prompt":"a \ud83d b"}"#).unwrap();
-        assert_eq!(request.prompt, "a \u{fffd} b");
+    fn deep_nesting_is_an_error() {
+        let deep = format!("{{\"format\":{}", "[".repeat(100_000));
+        assert!(read::<GenerateRequest>(&deep).is_err());
     }
 
     #[tokio::test]
     async fn large_bodies_are_refused_announced_or_not() {
-        for body in [Body::from(vec![b' '; 11]), unannounced()] {
-            let error = collect(body, 10).await.unwrap_err();
+        for body in [HttpBody::from(vec![b' '; 11]), unannounced()] {
+            let error = collect(body, 10, &mut share()).await.unwrap_err();
             assert_eq!(error.status, StatusCode::PAYLOAD_TOO_LARGE);
         }
-        assert_eq!(collect(unannounced(), 12).await.unwrap().len(), 12);
+        let collected = collect(unannounced(), 12, &mut share()).await;
+        assert_eq!(collected.unwrap(), b"abcdefghijkl");
     }
 
-    fn unannounced() -> Body {
+    #[tokio::test(start_paused = true)]
+    async fn bodies_hold_what_they_have_sent_and_wait_for_each_other() {
+        let memory = Memory::new(Some(16 << 20));
+        let piece = Bytes::from(vec![b' '; 1 << 20]);
+        let sending = |n_mib: usize| {
+            let pieces = vec![piece.clone(); n_mib].into_iter();
+            let pieces = pieces.map(Ok::<_, std::io::Error>);
+            HttpBody::from_stream(futures_util::stream::iter(pieces))
+        };
+        let mut first = memory.share(Origin::LOCAL);
+        collect(sending(8), 1 << 30, &mut first).await.unwrap();
+        let mut second = memory.share(Origin::LOCAL);
+        let busy = collect(sending(8), 1 << 30, &mut second).await.unwrap_err();
+        assert_eq!(busy.status, StatusCode::SERVICE_UNAVAILABLE);
+        drop(second);
+        let mut usual = memory.share(Origin::LOCAL);
+        collect(sending(4), 1 << 30, &mut usual).await.unwrap();
+        drop((first, usual));
+        let mut second = memory.share(Origin::LOCAL);
+        collect(sending(8), 1 << 30, &mut second).await.unwrap();
+    }
+
+    fn unannounced() -> HttpBody {
         let pieces = [Ok::<_, std::io::Error>("abcdef"), Ok("ghijkl")];
-        Body::from_stream(futures_util::stream::iter(pieces))
+        HttpBody::from_stream(futures_util::stream::iter(pieces))
     }
 
     #[test]

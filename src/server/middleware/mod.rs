@@ -1,5 +1,5 @@
 //! What happens to every request, outside in: log and identification, origins, hosts, the end of
-//! the daemon, panics.
+//! the daemon, panics, the memory that it holds.
 
 mod access;
 mod cors;
@@ -17,6 +17,7 @@ use axum::response::{IntoResponse, Response};
 use tower_http::catch_panic::CatchPanicLayer;
 
 use super::error::{ApiError, OllamaError, OpenAiError};
+use super::extract::hold;
 use super::state::App;
 use cors::Origins;
 use hosts::Hosts;
@@ -27,6 +28,7 @@ pub(super) fn wrap(routes: Router<App>, app: &App, address: SocketAddr) -> Route
     let hosts = Arc::new(Hosts::new(app, Arc::clone(&origins), address));
     // The last one added is the first to see a request.
     routes
+        .layer(from_fn(hold))
         .layer(CatchPanicLayer::custom(panicked))
         .layer(from_fn_with_state(app.clone(), cut_off::end_when_stopped))
         .layer(from_fn_with_state(hosts, hosts::check))

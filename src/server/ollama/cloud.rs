@@ -3,10 +3,10 @@
 
 use axum::http::StatusCode;
 use axum::response::Response;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::server::error::{ApiError, OllamaError};
-use crate::server::extract::OllamaJson;
+use crate::server::extract::{Ignored, OllamaJson};
 use crate::server::stream;
 
 pub(super) async fn status() -> Response {
@@ -25,14 +25,14 @@ pub(super) async fn sign_out() -> OllamaError {
     refuse(StatusCode::UNAUTHORIZED, "you are not currently signed in")
 }
 
-pub(super) async fn web_search(OllamaJson(_): OllamaJson<Value>) -> OllamaError {
+pub(super) async fn web_search(OllamaJson(_): OllamaJson<Ignored>) -> OllamaError {
     refuse(
         StatusCode::FORBIDDEN,
         "ollama cloud is disabled: web search is unavailable",
     )
 }
 
-pub(super) async fn web_fetch(OllamaJson(_): OllamaJson<Value>) -> OllamaError {
+pub(super) async fn web_fetch(OllamaJson(_): OllamaJson<Ignored>) -> OllamaError {
     refuse(
         StatusCode::FORBIDDEN,
         "ollama cloud is disabled: web fetch is unavailable",

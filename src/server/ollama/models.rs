@@ -16,7 +16,8 @@ use crate::model::gguf::{GgufError, Metadata};
 use crate::model::name::Source;
 use crate::renderer::GoTemplate;
 use crate::server::error::{ApiError, OllamaError};
-use crate::server::extract::OllamaJson;
+use crate::server::extract::{Held, OllamaJson};
+use crate::server::origin::Origin;
 use crate::server::state::App;
 use crate::server::stream::{json, json_aside};
 use crate::store::{Store, StoreError};
@@ -105,6 +106,8 @@ fn config_of(
 pub(super) async fn show(
     State(app): State<App>,
     headers: HeaderMap,
+    origin: Origin,
+    held: Held,
     OllamaJson(mut request): OllamaJson<ShowRequest>,
 ) -> Result<Response, OllamaError> {
     let requested = wanted(
@@ -133,6 +136,11 @@ pub(super) async fn show(
     if agent.is_some_and(|agent| agent.starts_with(COPILOT)) {
         answer.model_info.set_basename(requested);
     }
+    let mut share = app.memory.share(origin);
+    let infos = [&answer.model_info, &answer.projector_info];
+    let n_bytes = infos.into_iter().map(KeyValues::bytes);
+    share.grow(n_bytes.sum()).await?;
+    held.keep(share);
     Ok(json_aside(&app, answer).await?)
 }
 

@@ -6,11 +6,12 @@ use futures_util::{StreamExt as _, stream};
 use serde::Deserialize;
 
 use super::{invalid_name, progress, wanted};
+use crate::api::ollama::ModelRequest;
 use crate::chat::null_is_default;
 use crate::model::ModelName;
 use crate::registry::{Asker, Steps, Wish};
 use crate::server::error::{ApiError, OllamaError};
-use crate::server::extract::OllamaJson;
+use crate::server::extract::{Body, OllamaJson};
 use crate::server::gate::Pass;
 use crate::server::origin::Origin;
 use crate::server::state::App;
@@ -27,6 +28,10 @@ pub(super) struct TransferRequest {
     #[serde(deserialize_with = "null_is_default")]
     insecure: bool,
     stream: Option<bool>,
+}
+
+impl Body for TransferRequest {
+    const LIMIT: Option<usize> = ModelRequest::LIMIT;
 }
 
 pub(super) async fn pull(

@@ -19,6 +19,7 @@ mod images;
 mod killed;
 mod language;
 mod loading;
+mod memory;
 mod metrics;
 mod models;
 #[cfg(feature = "llama")]

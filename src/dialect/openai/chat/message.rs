@@ -3,22 +3,10 @@
 //! Unlike Ollama, the parts of one message stay one message: split, their tool results lose
 //! their names and templates see several turns.
 
-use serde_json::Value;
-
 use super::super::invalid;
-use super::super::values::go_type;
-use crate::api::openai::{Message as Wire, ToolCall as WireCall};
+use crate::api::openai::{Content, File, Message as Wire, Part, ToolCall as WireCall};
 use crate::chat::{Image, Message, ToolCall, ToolCallFunction};
 use crate::inference::InferenceError;
-
-/// Media types of data addresses that are images.
-const IMAGE_PREFIXES: [&str; 5] = [
-    "data:image/jpeg;base64,",
-    "data:image/jpg;base64,",
-    "data:image/png;base64,",
-    "data:image/webp;base64,",
-    "data:;base64,",
-];
 
 /// Converts a conversation.
 pub(super) fn natives(messages: Vec<Wire>) -> Result<Vec<Message>, InferenceError> {
@@ -42,20 +30,19 @@ fn native(message: Wire, earlier: &[Message]) -> Result<Message, InferenceError>
         tool_calls: calls(message.tool_calls.unwrap_or_default())?,
         ..Message::default()
     };
+    let wrong_type = |kind: &str| Err(invalid(format!("invalid message content type: {kind}")));
     match message.content {
-        Value::String(text) => native.content = text,
-        Value::Array(parts) => {
+        Content::Text(text) => native.content = text,
+        Content::Parts(parts) => {
             for part in parts {
-                add_part(&mut native, &part)?;
+                add_part(&mut native, part)?;
             }
         }
-        Value::Null if has_calls => {}
-        other => {
-            return Err(invalid(format!(
-                "invalid message content type: {}",
-                go_type(&other)
-            )));
-        }
+        Content::Absent if has_calls => {}
+        Content::Absent => return wrong_type("<nil>"),
+        Content::Bool => return wrong_type("bool"),
+        Content::Number => return wrong_type("float64"),
+        Content::Object => return wrong_type("map[string]interface {}"),
     }
     if native.role == "tool" {
         native.tool_name = if message.name.is_empty() {
@@ -79,13 +66,8 @@ fn role(role: &str) -> String {
 fn calls(calls: Vec<WireCall>) -> Result<Vec<ToolCall>, InferenceError> {
     let mut natives = Vec::with_capacity(calls.len());
     for (call, index) in calls.into_iter().zip(0..) {
-        let arguments = call.function.arguments;
-        // Clients send a call without arguments as an empty text, too.
-        let arguments = if arguments.is_empty() {
-            serde_json::Map::new()
-        } else {
-            serde_json::from_str(&arguments).map_err(|_| invalid("invalid tool call arguments"))?
-        };
+        let arguments = call.function.arguments.0;
+        let arguments = arguments.ok_or_else(|| invalid("invalid tool call arguments"))?;
         natives.push(ToolCall {
             id: call.id,
             function: ToolCallFunction {
@@ -109,45 +91,37 @@ fn name_of_call(id: &str, earlier: &[Message]) -> String {
         .unwrap_or_default()
 }
 
-fn add_part(native: &mut Message, part: &Value) -> Result<(), InferenceError> {
-    match part["type"].as_str() {
-        Some("text") => {
-            let text = part["text"].as_str();
-            let text = text.ok_or_else(|| invalid("invalid message format"))?;
+fn add_part(native: &mut Message, part: Part) -> Result<(), InferenceError> {
+    match part {
+        Part::Text(text) => {
             if !native.content.is_empty() {
                 native.content.push('\n');
             }
-            native.content.push_str(text);
+            native.content.push_str(&text);
         }
-        Some("image_url") => native.images.push(image(&part["image_url"])?),
-        Some("input_audio") => native.images.push(audio(&part["input_audio"])?),
-        _ => return Err(invalid("invalid message format")),
+        Part::Image(file) => native.images.push(image(file)?),
+        Part::Audio(file) => native.images.push(audio(file)?),
+        Part::Bad => return Err(invalid("invalid message format")),
     }
     Ok(())
 }
 
-/// An image is an address in an object, or the address itself.
-fn image(value: &Value) -> Result<Image, InferenceError> {
-    let url = value.as_str().or_else(|| value["url"].as_str());
-    let url = url.ok_or_else(|| invalid("invalid message format"))?;
-    if url.starts_with("http://") || url.starts_with("https://") {
-        return Err(invalid(
+fn image(file: File) -> Result<Image, InferenceError> {
+    match file {
+        File::Data(image) => Ok(image),
+        File::Remote => Err(invalid(
             "image URLs are not currently supported, please use base64 encoded data instead",
-        ));
+        )),
+        File::Bad(_) => Err(invalid("invalid image input")),
+        File::Missing | File::Misplaced => Err(invalid("invalid message format")),
     }
-    IMAGE_PREFIXES
-        .iter()
-        .find_map(|prefix| url.strip_prefix(prefix))
-        .and_then(|data| Image::from_base64(data).ok())
-        .ok_or_else(|| invalid("invalid image input"))
 }
 
-fn audio(value: &Value) -> Result<Image, InferenceError> {
-    if !value.is_object() {
-        return Err(invalid("invalid input_audio format"));
+fn audio(file: File) -> Result<Image, InferenceError> {
+    match file {
+        File::Data(audio) => Ok(audio),
+        File::Bad(error) => Err(invalid(format!("invalid input_audio base64 data: {error}"))),
+        File::Missing => Err(invalid("invalid input_audio format: missing data")),
+        File::Remote | File::Misplaced => Err(invalid("invalid input_audio format")),
     }
-    let data = value["data"].as_str().filter(|data| !data.is_empty());
-    let data = data.ok_or_else(|| invalid("invalid input_audio format: missing data"))?;
-    Image::from_base64(data)
-        .map_err(|error| invalid(format!("invalid input_audio base64 data: {error}")))
 }

@@ -20,12 +20,13 @@ use crate::inference::{ChatRequest, InferenceError, RequestOptions};
 ///
 /// # Errors
 /// Refuses what the reference refuses, in its words and its order.
-pub fn requests(request: openai::ChatRequest) -> Result<Vec<ChatRequest>, InferenceError> {
+pub fn requests(mut request: openai::ChatRequest) -> Result<Vec<ChatRequest>, InferenceError> {
     if request.messages.is_empty() {
         return Err(invalid("[] is too short - 'messages'"));
     }
     let n = n_choices(request.n)?;
     let seed = request.seed;
+    let guided = request.take_guided();
     let options = OptionMap::default()
         .set("stop", stop(&request.stop))
         .set(
@@ -44,7 +45,7 @@ pub fn requests(request: openai::ChatRequest) -> Result<Vec<ChatRequest>, Infere
         common: RequestOptions {
             model: request.model,
             options: options.into_map(),
-            format: match guided::format(request.guided)? {
+            format: match guided::format(guided)? {
                 Some(format) => format,
                 None => format(request.response_format),
             },

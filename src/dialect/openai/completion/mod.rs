@@ -27,7 +27,8 @@ pub struct Requests {
 ///
 /// # Errors
 /// Refuses what the reference refuses, in its words and its order.
-pub fn requests(request: CompletionRequest) -> Result<Requests, InferenceError> {
+pub fn requests(mut request: CompletionRequest) -> Result<Requests, InferenceError> {
+    let guided = request.take_guided();
     let prompts = prompts(request.prompt)?;
     let n = n_choices(request.n)?;
     if prompts.len().saturating_mul(n) > MAX_CHOICES {
@@ -55,7 +56,7 @@ pub fn requests(request: CompletionRequest) -> Result<Requests, InferenceError> 
         common: RequestOptions {
             model: request.model,
             options: options.into_map(),
-            format: guided::format(request.guided)?.unwrap_or_default(),
+            format: guided::format(guided)?.unwrap_or_default(),
             logprobs: request.logprobs.is_some(),
             top_logprobs: top_logprobs(request.logprobs)?,
             debug_render_only: request.debug_render_only,

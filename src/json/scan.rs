@@ -1,0 +1,158 @@
+//! JSON text looked over without being decoded: where a value ends, how deep and how large it is.
+//!
+//! Made for text that is known to be JSON; on other text the answers mean nothing, and nothing panics.
+
+use std::ops::ControlFlow;
+
+use memchr::memchr2;
+
+/// Bytes of memory that a value of a tree takes beside its text: itself, twice where a list grows,
+/// and its key's place.
+const NODE: usize = 2 * size_of::<serde_json::Value>() + 64;
+
+/// Length of the value with which a text begins.
+pub fn value_len(text: &str) -> usize {
+    let bytes = text.as_bytes();
+    match bytes.first() {
+        None => 0,
+        Some(b'"') => string_len(bytes),
+        Some(b'{' | b'[') => {
+            let mut depth = 0_usize;
+            let end = outside_strings(bytes, |at, byte| {
+                match byte {
+                    b'{' | b'[' => depth += 1,
+                    b'}' | b']' => depth = depth.saturating_sub(1),
+                    _ => return ControlFlow::Continue(()),
+                }
+                if depth == 0 {
+                    ControlFlow::Break(at + 1)
+                } else {
+                    ControlFlow::Continue(())
+                }
+            });
+            end.unwrap_or(bytes.len())
+        }
+        Some(_) => {
+            let ends = |byte: &u8| {
+                matches!(
+                    byte,
+                    b',' | b':' | b']' | b'}' | b' ' | b'\t' | b'\n' | b'\r'
+                )
+            };
+            bytes.iter().position(ends).unwrap_or(bytes.len())
+        }
+    }
+}
+
+/// Whether lists and objects lie within each other more than so many levels deep.
+pub fn is_deeper(text: &str, most: usize) -> bool {
+    let mut depth = 0_usize;
+    let found = outside_strings(text.as_bytes(), |_, byte| {
+        match byte {
+            b'{' | b'[' => depth += 1,
+            b'}' | b']' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        if depth > most {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        }
+    });
+    found.is_some()
+}
+
+/// Bytes of memory that a text takes as a tree of values, at most.
+pub fn tree_bytes(text: &str) -> usize {
+    let mut n_values = 1_usize;
+    let _: Option<()> = outside_strings(text.as_bytes(), |_, byte| {
+        // Each value but the first stands behind one of these.
+        n_values += usize::from(matches!(byte, b',' | b'[' | b'{'));
+        ControlFlow::Continue(())
+    });
+    n_values.saturating_mul(NODE).saturating_add(text.len())
+}
+
+/// Length of the string with which the bytes begin.
+fn string_len(bytes: &[u8]) -> usize {
+    let mut at = 1;
+    while let Some(rest) = bytes.get(at..) {
+        let Some(found) = memchr2(b'"', b'\\', rest) else {
+            break;
+        };
+        if rest[found] == b'"' {
+            return at + found + 1;
+        }
+        // The character behind a backslash ends nothing.
+        at += found + 2;
+    }
+    bytes.len()
+}
+
+fn outside_strings<T>(
+    bytes: &[u8],
+    mut each: impl FnMut(usize, u8) -> ControlFlow<T>,
+) -> Option<T> {
+    let mut at = 0;
+    while let Some(&byte) = bytes.get(at) {
+        if byte == b'"' {
+            at += string_len(&bytes[at..]);
+            continue;
+        }
+        if let ControlFlow::Break(found) = each(at, byte) {
+            return Some(found);
+        }
+        at += 1;
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    #[test]
+    fn values_end_where_they_end() {
+        for (text, length) in [
+            ("", 0),
+            ("12,3", 2),
+            ("true}", 4),
+            ("\"a,\\\"]\" , 1", 7),
+            ("\"\\\\\",", 4),
+            ("[1,[\"]\"],{\"}\":2}] rest", 17),
+            ("{}x", 2),
+            ("\"open", 5),
+            ("[[", 2),
+        ] {
+            assert_eq!(value_len(text), length, "{text}");
+        }
+    }
+
+    #[test]
+    fn depth_and_size_are_those_outside_strings() {
+        let text = r#"{"a":[[1,"[[[[,,,,"]]}"#;
+        assert!(is_deeper(text, 2) && !is_deeper(text, 3));
+        assert_eq!(tree_bytes("1"), NODE + 1);
+        assert_eq!(tree_bytes(text), 5 * NODE + text.len());
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_has_an_end(text in "\\PC*", strings in "[\\[\\]{}\",:\\\\ 1n]*") {
+            for text in [text, strings] {
+                prop_assert!(value_len(&text) <= text.len());
+                let _ = (is_deeper(&text, 3), tree_bytes(&text));
+            }
+        }
+
+        #[test]
+        fn the_end_is_the_decoders(texts in prop::collection::vec("[\\PC\"\\\\]*", 0..5)) {
+            let value: Value = json!({"a": texts, "b": [texts, {}, 1.5, null]});
+            let text = format!("{value},[]");
+            prop_assert_eq!(value_len(&text), text.len() - 3);
+        }
+    }
+}

@@ -1,0 +1,436 @@
+//! JSON decoded straight into a type, as Go's decoder does it: fields match in any case, the last one of
+//! a name wins, `null` is as good as absent. Maps with keys of the client's own (options, schemas, file
+//! names) keep them as they are.
+//!
+//! Works on text that is known to be JSON. Fields that no type has are passed over; of an object only
+//! the places of its fields are noted. *Invariant:* what grows with the text is counted before it is
+//! made ([`Allowance`]).
+
+use serde::de::value::StrDeserializer;
+use serde::de::{
+    DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Unexpected, Visitor,
+};
+use serde_json::Error;
+
+use super::allowance::{Allowance, Refusal};
+use crate::json::scan::{tree_bytes, value_len};
+use crate::json::{BASE64, NESTED};
+
+/// Levels of a tree of values, as in `serde_json`: what walks through one calls itself.
+const MAX_LEVELS: usize = 128;
+
+/// Strings up to this length are named in messages.
+const SHOWN: usize = 64;
+
+type Plain<'de> = serde_json::Deserializer<serde_json::de::StrRead<'de>>;
+
+/// Reads values from the front of a text.
+#[derive(Clone, Copy)]
+pub(super) struct Reader<'de, 'a> {
+    rest: &'de str,
+    allowance: &'a Allowance<'a>,
+    n_levels: usize,
+}
+
+impl<'de, 'a> Reader<'de, 'a> {
+    pub(super) fn new(text: &'de str, allowance: &'a Allowance<'a>) -> Self {
+        Self {
+            rest: text,
+            allowance,
+            n_levels: 0,
+        }
+    }
+
+    /// The first byte of what comes next.
+    fn peek(&mut self) -> Option<u8> {
+        self.rest = self.rest.trim_ascii_start();
+        self.rest.bytes().next()
+    }
+
+    /// Passes over a byte, if it is the next one.
+    fn pass(&mut self, byte: char) -> bool {
+        self.peek();
+        let rest = self.rest.strip_prefix(byte);
+        self.rest = rest.unwrap_or(self.rest);
+        rest.is_some()
+    }
+
+    /// The text of the next value.
+    fn take(&mut self) -> &'de str {
+        self.peek();
+        let text = self.rest.split_at_checked(value_len(self.rest));
+        let (text, rest) = text.unwrap_or((self.rest, ""));
+        self.rest = rest;
+        text
+    }
+
+    /// A reader of what lies in a list or an object.
+    fn inside(self) -> Result<Self, Error> {
+        let n_levels = self.n_levels + 1;
+        if n_levels > MAX_LEVELS {
+            return Err(Error::custom("recursion limit exceeded"));
+        }
+        Ok(Self { n_levels, ..self })
+    }
+
+    /// The text of the next value, which must be neither text, list nor object.
+    fn scalar<V: Visitor<'de>>(&mut self, visitor: &V) -> Result<&'de str, Error> {
+        let text = self.take();
+        let kind = match text.bytes().next() {
+            Some(b'"') if text.len() > SHOWN => Unexpected::Other("string"),
+            Some(b'"') => {
+                let shown: String = serde_json::from_str(text).map_err(plain)?;
+                return Err(Error::invalid_type(Unexpected::Str(&shown), visitor));
+            }
+            Some(b'{') => Unexpected::Map,
+            Some(b'[') => Unexpected::Seq,
+            _ => return Ok(text),
+        };
+        Err(Error::invalid_type(kind, visitor))
+    }
+
+    /// The text of the next value, which must be a text.
+    fn string<V: Visitor<'de>>(&mut self, visitor: &V) -> Result<&'de str, Error> {
+        let text = self.take();
+        let kind = match text.bytes().next() {
+            Some(b'"') => return Ok(text),
+            Some(b'{') => Unexpected::Map,
+            Some(b'[') => Unexpected::Seq,
+            Some(b'n') => Unexpected::Unit,
+            Some(b't') => Unexpected::Bool(true),
+            Some(b'f') => Unexpected::Bool(false),
+            _ => Unexpected::Other("number"),
+        };
+        Err(Error::invalid_type(kind, visitor))
+    }
+
+    fn list<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value, Error> {
+        let mut elements = Elements(self.inside()?);
+        elements.0.pass('[');
+        let value = visitor.visit_seq(&mut elements)?;
+        // A visitor may leave before the end.
+        while elements.0.has_more(b']') {
+            elements.0.take();
+            elements.0.pass(',');
+        }
+        elements.0.pass(']');
+        self.rest = elements.0.rest;
+        Ok(value)
+    }
+
+    fn object<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value, Error> {
+        let mut entries = Entries(self.inside()?);
+        entries.0.pass('{');
+        let value = visitor.visit_map(&mut entries)?;
+        while entries.0.has_more(b'}') {
+            entries.0.take();
+            entries.0.pass(':');
+            entries.0.take();
+            entries.0.pass(',');
+        }
+        entries.0.pass('}');
+        self.rest = entries.0.rest;
+        Ok(value)
+    }
+
+    /// What comes of a value that is neither list nor object where one of them is wanted.
+    fn other<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value, Error> {
+        let text = self.scalar(&visitor)?;
+        Plain::from_str(text)
+            .deserialize_any(visitor)
+            .map_err(plain)
+    }
+
+    /// Counts one more `T` in a list that grows: it may be twice as long as it is full.
+    fn grown<T>(&self) -> Result<(), Error> {
+        let n_bytes = 2 * size_of::<T>();
+        self.allowance.structure(n_bytes).map_err(refused)
+    }
+
+    /// Whether something comes before the end of a list or an object.
+    fn has_more(&mut self, end: u8) -> bool {
+        self.peek().is_some_and(|next| next != end)
+    }
+
+    /// The values of an object's fields, found in one go.
+    fn fields(&mut self, names: &'static [&'static str]) -> Vec<(&'static str, Self)> {
+        let mut found: Vec<(&'static str, Self)> = Vec::with_capacity(names.len());
+        self.pass('{');
+        while self.peek() == Some(b'"') {
+            let field = field(self.take(), names);
+            self.pass(':');
+            let text = self.take();
+            self.pass(',');
+            let Some(name) = field.filter(|_| text != "null") else {
+                continue;
+            };
+            let value = Self {
+                rest: text,
+                ..*self
+            };
+            match found.iter_mut().find(|(known, _)| *known == name) {
+                Some(entry) => entry.1 = value,
+                None => found.push((name, value)),
+            }
+        }
+        self.pass('}');
+        found
+    }
+}
+
+/// The field that a key (in quotes) means.
+fn field(key: &str, names: &'static [&'static str]) -> Option<&'static str> {
+    let find = |key: &str| {
+        let mut names = names.iter();
+        names.find(|name| name.eq_ignore_ascii_case(key)).copied()
+    };
+    let bare = key.get(1..key.len().checked_sub(1)?)?;
+    if !bare.contains('\\') {
+        return find(bare);
+    }
+    // Written with escapes, a character takes six bytes.
+    let longest = names
+        .iter()
+        .map(|name| name.len())
+        .max()
+        .unwrap_or_default();
+    if bare.len() > 6 * longest {
+        return None;
+    }
+    find(&serde_json::from_str::<String>(key).ok()?)
+}
+
+fn refused(_: Refusal) -> Error {
+    Error::custom("the request is too large")
+}
+
+/// An error without a place: it would be that within a part of the text.
+fn plain(error: Error) -> Error {
+    let text = error.to_string();
+    match text.rsplit_once(" at line ") {
+        Some((text, _)) => Error::custom(text),
+        None => error,
+    }
+}
+
+macro_rules! scalars {
+    ($($method:ident)*) => {
+        $(fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+            let text = self.scalar(&visitor)?;
+            Plain::from_str(text).$method(visitor).map_err(plain)
+        })*
+    };
+}
+
+impl<'de> Deserializer<'de> for &mut Reader<'de, '_> {
+    type Error = Error;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        match self.peek() {
+            Some(b'{') => self.object(visitor),
+            Some(b'[') => self.list(visitor),
+            Some(b'"') => self.deserialize_str(visitor),
+            _ => Plain::from_str(self.take())
+                .deserialize_any(visitor)
+                .map_err(plain),
+        }
+    }
+
+    scalars! {
+        deserialize_bool deserialize_i8 deserialize_i16 deserialize_i32 deserialize_i64
+        deserialize_i128 deserialize_u8 deserialize_u16 deserialize_u32 deserialize_u64
+        deserialize_u128 deserialize_f32 deserialize_f64 deserialize_unit
+    }
+
+    fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        let text = self.string(&visitor)?;
+        self.allowance.text(text.len()).map_err(refused)?;
+        Plain::from_str(text)
+            .deserialize_str(visitor)
+            .map_err(plain)
+    }
+
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _name: &'static str,
+        fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Error> {
+        let fields = match self.peek() {
+            Some(b'{') => self.fields(fields),
+            _ => {
+                let kind = match self.take().bytes().next() {
+                    Some(b'n') | None => None,
+                    Some(b'"') => Some(Unexpected::Other("string")),
+                    Some(b'[') => Some(Unexpected::Seq),
+                    Some(b't') => Some(Unexpected::Bool(true)),
+                    Some(b'f') => Some(Unexpected::Bool(false)),
+                    Some(_) => Some(Unexpected::Other("number")),
+                };
+                match kind {
+                    Some(kind) => return Err(Error::invalid_type(kind, &"an object")),
+                    None => Vec::new(),
+                }
+            }
+        };
+        visitor.visit_map(Fields {
+            fields: fields.into_iter(),
+            value: None,
+        })
+    }
+
+    fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        match self.peek() {
+            Some(b'{') => self.object(visitor),
+            _ => self.other(visitor),
+        }
+    }
+
+    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        match self.peek() {
+            Some(b'[') => self.list(visitor),
+            _ => self.other(visitor),
+        }
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        if self.peek() == Some(b'n') {
+            self.take();
+            visitor.visit_none()
+        } else {
+            visitor.visit_some(self)
+        }
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, Error> {
+        if self.peek() != Some(b'"') || ![BASE64, NESTED].contains(&name) {
+            return visitor.visit_newtype_struct(self);
+        }
+        let text = self.take();
+        if name == BASE64 {
+            self.allowance.file(text.len() / 4 * 3).map_err(refused)?;
+            let mut plain_text = Plain::from_str(text);
+            return visitor.visit_newtype_struct(&mut plain_text).map_err(plain);
+        }
+        self.allowance.text(text.len()).map_err(refused)?;
+        let inner: String = serde_json::from_str(text).map_err(plain)?;
+        self.allowance
+            .structure(tree_bytes(&inner))
+            .map_err(refused)?;
+        visitor.visit_newtype_struct(StrDeserializer::new(&inner))
+    }
+
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        variants: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Error> {
+        let text = self.take();
+        self.allowance
+            .structure(tree_bytes(text))
+            .map_err(refused)?;
+        let mut plain_text = Plain::from_str(text);
+        plain_text
+            .deserialize_enum(name, variants, visitor)
+            .map_err(plain)
+    }
+
+    fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        self.take();
+        visitor.visit_unit()
+    }
+
+    fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        self.deserialize_str(visitor)
+    }
+
+    serde::forward_to_deserialize_any! {
+        char bytes byte_buf unit_struct tuple tuple_struct identifier
+    }
+}
+
+/// The fields of an object that a type has.
+struct Fields<'de, 'a> {
+    fields: std::vec::IntoIter<(&'static str, Reader<'de, 'a>)>,
+    value: Option<Reader<'de, 'a>>,
+}
+
+impl<'de> MapAccess<'de> for Fields<'de, '_> {
+    type Error = Error;
+
+    fn next_key_seed<K: DeserializeSeed<'de>>(
+        &mut self,
+        seed: K,
+    ) -> Result<Option<K::Value>, Error> {
+        let Some((name, value)) = self.fields.next() else {
+            return Ok(None);
+        };
+        self.value = Some(value);
+        seed.deserialize(StrDeserializer::new(name)).map(Some)
+    }
+
+    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Error> {
+        match &mut self.value {
+            Some(value) => seed.deserialize(value),
+            None => Err(Error::custom("a value without a key")),
+        }
+    }
+}
+
+/// The elements of a list.
+struct Elements<'de, 'a>(Reader<'de, 'a>);
+
+impl<'de> SeqAccess<'de> for Elements<'de, '_> {
+    type Error = Error;
+
+    fn next_element_seed<T: DeserializeSeed<'de>>(
+        &mut self,
+        seed: T,
+    ) -> Result<Option<T::Value>, Error> {
+        let reader = &mut self.0;
+        if !reader.has_more(b']') {
+            return Ok(None);
+        }
+        reader.grown::<T::Value>()?;
+        let value = seed.deserialize(&mut *reader)?;
+        reader.pass(',');
+        Ok(Some(value))
+    }
+}
+
+/// The entries of an object with keys of its own.
+struct Entries<'de, 'a>(Reader<'de, 'a>);
+
+impl<'de> MapAccess<'de> for Entries<'de, '_> {
+    type Error = Error;
+
+    fn next_key_seed<K: DeserializeSeed<'de>>(
+        &mut self,
+        seed: K,
+    ) -> Result<Option<K::Value>, Error> {
+        let reader = &mut self.0;
+        if !reader.has_more(b'}') {
+            return Ok(None);
+        }
+        reader.grown::<(K::Value, usize)>()?;
+        let key = seed.deserialize(&mut *reader)?;
+        reader.pass(':');
+        Ok(Some(key))
+    }
+
+    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Error> {
+        let reader = &mut self.0;
+        reader.grown::<V::Value>()?;
+        let value = seed.deserialize(&mut *reader)?;
+        reader.pass(',');
+        Ok(value)
+    }
+}
+
+#[cfg(test)]
+mod tests;
