@@ -30,6 +30,8 @@ use crate::scheduler::SchedulerHandle;
 use crate::store::Store;
 use crate::workers::Workers;
 pub use answer::bounded_n_predict;
+#[cfg(any(test, fuzzing))]
+pub use spec::place_header;
 pub use types::{
     ChatRequest, Chunk, Done, DoneReason, EmbedRequest, EmbedResponse, GenerateRequest,
     InferenceError, InferenceErrorKind, Logprob, MustCall, RequestOptions, Timings, TopLogprob,

@@ -46,7 +46,7 @@ pub(super) struct Header {
 }
 
 impl Header {
-    fn new(metadata: Arc<gguf::Metadata>) -> Result<Self, gguf::GgufError> {
+    pub(super) fn new(metadata: Arc<gguf::Metadata>) -> Result<Self, gguf::GgufError> {
         let numbers = gguf::Hyperparameters::read(&metadata)?;
         Ok(Self { metadata, numbers })
     }

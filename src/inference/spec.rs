@@ -1,8 +1,15 @@
 //! From a stored model to what the scheduler loads.
 
+#[cfg(any(test, fuzzing))]
+use std::path::PathBuf;
+#[cfg(any(test, fuzzing))]
+use std::sync::Arc;
+
 use super::prepare::{Header, Prepared};
 use crate::model::Options;
 use crate::model::capability::Capability;
+#[cfg(any(test, fuzzing))]
+use crate::model::{ModelName, gguf};
 use crate::protocol::Adapter;
 use crate::scheduler::{DraftSpec, ModelDims, ModelSpec};
 
@@ -58,4 +65,31 @@ fn dims(header: &Header, other_bytes: u64) -> ModelDims {
         n_ctx_train: numbers.n_ctx_train,
         sliding_window: numbers.sliding_window,
     }
+}
+
+/// Goes the way from a file's header to places for its model, for the fuzz targets; returns the
+/// cells of the pools.
+///
+/// # Errors
+/// Its numbers are none of a model.
+#[cfg(any(test, fuzzing))]
+pub fn place_header(metadata: gguf::Metadata) -> Result<Vec<u32>, gguf::GgufError> {
+    let header = Header::new(Arc::new(metadata))?;
+    let spec = ModelSpec {
+        name: ModelName {
+            host: String::new(),
+            namespace: String::new(),
+            model: String::new(),
+            tag: String::new(),
+        },
+        digest: String::new(),
+        weights: PathBuf::new(),
+        projectors: Vec::new(),
+        adapters: Vec::new(),
+        embedding: false,
+        options: load_options(&Options::default(), &header),
+        dims: dims(&header, 1 << 30),
+        draft: None,
+    };
+    Ok(crate::scheduler::place_everywhere(&spec))
 }

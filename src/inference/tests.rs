@@ -2,8 +2,9 @@
 
 use serde_json::json;
 
-use super::{InferenceErrorKind, embed, format};
+use super::{InferenceErrorKind, embed, format, place_header};
 use crate::chat::Message;
+use crate::model::gguf::Metadata;
 use crate::protocol::Constraint;
 use crate::renderer::keep_from;
 
@@ -97,4 +98,20 @@ fn shortened_vectors_have_length_one() {
     assert_eq!(vector, [0.6, 0.8]);
     embed::shorten(&mut vector, 5);
     assert_eq!(vector.len(), 2);
+}
+
+#[test]
+fn kept_headers_of_the_fuzz_target_have_a_place_or_are_refused() {
+    const KEPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fuzz/corpus/gguf");
+    let (mut n_placed, mut n_refused) = (0, 0);
+    for entry in fs_err::read_dir(KEPT).unwrap() {
+        let file = fs_err::read(entry.unwrap().path()).unwrap();
+        for read in [Metadata::read, Metadata::read_checked, Metadata::read_whole] {
+            match read(&mut std::io::Cursor::new(&file)).and_then(place_header) {
+                Ok(cells) => n_placed += usize::from(!cells.is_empty()),
+                Err(_) => n_refused += 1,
+            }
+        }
+    }
+    assert!(n_placed > 0 && n_refused > 0, "{n_placed} {n_refused}");
 }

@@ -50,6 +50,12 @@ pub struct ModelSpec {
     pub draft: Option<DraftSpec>,
 }
 
+/// Places a model on machines of several kinds, for the fuzz targets; returns the cells of the pools.
+#[cfg(any(test, fuzzing))]
+pub fn place_everywhere(spec: &ModelSpec) -> Vec<u32> {
+    placement::place_everywhere(spec)
+}
+
 /// Tokens that a draft model guesses ahead where nothing else is asked for, as in Ollama; and the most
 /// that may be asked for: hardly any guess is right so far ahead.
 const N_DRAFT: u32 = 4;

@@ -144,6 +144,51 @@ pub(super) fn plan(request: &Request<'_>, free: &Snapshot) -> Option<LoadPlan> {
     }
 }
 
+/// Places a model on a machine without GPUs, on one with a card, and in a pinch on either, for the
+/// fuzz targets. Returns the cells of the pools.
+#[cfg(any(test, fuzzing))]
+pub(super) fn place_everywhere(spec: &ModelSpec) -> Vec<u32> {
+    let policy = Policy {
+        num_parallel: 0,
+        context_length: 0,
+        kv_cache_type: KvCacheType::F16,
+        gpu_overhead: 0,
+        speculation: Speculation::Auto,
+        spill: SpillParams::default(),
+    };
+    let card = DeviceInfo {
+        index: 0,
+        name: "CUDA0".to_owned(),
+        description: String::new(),
+        backend: "CUDA".to_owned(),
+        is_gpu: true,
+        is_integrated: false,
+        total_bytes: 16 << 30,
+        free_bytes: 15 << 30,
+    };
+    let mut cells = Vec::new();
+    for (gpus, must) in [
+        (vec![], false),
+        (vec![], true),
+        (vec![card.clone()], false),
+        (vec![card], true),
+    ] {
+        let request = Request {
+            spec,
+            policy: &policy,
+            reserved_bytes: least_bytes(spec, &policy).min(1 << 30),
+            must,
+        };
+        let free = Snapshot {
+            system_total_bytes: 32 << 30,
+            system_available_bytes: 20 << 30,
+            gpus,
+        };
+        cells.extend(plan(&request, &free).map(|plan| plan.n_ctx_pool));
+    }
+    cells
+}
+
 /// What a model needs at least to be of use.
 pub(super) fn least_bytes(spec: &ModelSpec, policy: &Policy) -> u64 {
     let pool = Pool::new(spec, policy);

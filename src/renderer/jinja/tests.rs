@@ -102,3 +102,19 @@ fn thinking_and_tools_are_variables() {
     let template = ChatTemplate::parse(source, "", "").unwrap();
     assert_eq!(template.render(&input).unwrap(), "False g {\"x\": 1}");
 }
+
+/// What the fuzz target starts with, on a stack such as workers have.
+#[test]
+fn kept_inputs_of_the_fuzz_target_are_rendered_or_refused() {
+    const KEPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fuzz/corpus/jinja");
+    let work = || {
+        let mut n_rendered = 0;
+        for entry in fs_err::read_dir(KEPT).unwrap() {
+            let source = fs_err::read_to_string(entry.unwrap().path()).unwrap();
+            n_rendered += usize::from(render(&source, &[Message::text("user", "a")]).is_ok());
+        }
+        assert!(n_rendered > 10, "{n_rendered}");
+    };
+    let worker = std::thread::Builder::new().stack_size(64 << 20);
+    worker.spawn(work).unwrap().join().unwrap();
+}

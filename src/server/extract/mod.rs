@@ -491,4 +491,17 @@ mod tests {
         headers.insert("x-openwebui-user-id", "u1".parse().unwrap());
         assert_ne!(client(&headers, "10.0.0.1"), key);
     }
+
+    #[test]
+    fn kept_inputs_of_the_fuzz_target_are_requests_or_refused() {
+        const KEPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fuzz/corpus/json");
+        let mut n_read = 0;
+        for entry in fs_err::read_dir(KEPT).unwrap() {
+            let body = fs_err::read(entry.unwrap().path()).unwrap();
+            n_read += usize::from(decode::<GenerateRequest>(&body, "").is_ok());
+            n_read += usize::from(decode::<ChatRequest>(&body, "").is_ok());
+            n_read += usize::from(decode::<CreateRequest>(&body, "").is_ok());
+        }
+        assert!(n_read > 10, "{n_read}");
+    }
 }

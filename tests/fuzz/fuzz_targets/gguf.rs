@@ -1,8 +1,9 @@
-//! Any file is a model with numbers within bounds, or an error.
+//! Any file is a model with numbers within bounds, for which there is a place or none, or an error.
 #![no_main]
 
 use std::io::Cursor;
 
+use drover::inference::place_header;
 use drover::model::gguf::{Hyperparameters, Metadata, check_projector, compat};
 use libfuzzer_sys::fuzz_target;
 
@@ -14,5 +15,6 @@ fuzz_target!(|file: &[u8]| {
         let _ = Hyperparameters::read(&header);
         let _ = check_projector(&header);
         let _ = compat::refusal(&header);
+        let _ = place_header(header);
     }
 });

@@ -175,3 +175,14 @@ fn the_images_of_a_request_are_counted_together() {
     let n_taken = (0..100).take_while(|_| sum.add((4_000, 3_000)).is_ok());
     assert_eq!(n_taken.count(), 22);
 }
+
+#[test]
+fn kept_inputs_of_the_fuzz_target_are_decoded_or_refused() {
+    const KEPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fuzz/corpus/image");
+    let mut n_decoded = 0;
+    for entry in fs_err::read_dir(KEPT).unwrap() {
+        let file = fs_err::read(entry.unwrap().path()).unwrap();
+        n_decoded += usize::from(Picture::decode(&file).is_ok());
+    }
+    assert!(n_decoded > 3, "{n_decoded}");
+}
