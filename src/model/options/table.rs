@@ -97,7 +97,7 @@ const TABLE: [Row; 31] = [
     row("use_mmap", Setter::Boolean(|o, on| o.use_mmap = Some(on))),
     row(
         "num_thread",
-        Setter::Integer(|o, n| o.num_thread = count(n)),
+        Setter::Integer(|o, n| o.num_thread = count(n).min(MOST_THREADS)),
     ),
     row(
         "draft_num_predict",
@@ -182,12 +182,17 @@ fn integer(value: &Value) -> Option<i64> {
         .or_else(|| value.as_f64().map(|number| number as i64))
 }
 
+/// Threads that can be asked for: as many as llama.cpp can have.
+const MOST_THREADS: u32 = 512;
+
+/// Saturates, too: infinity is no number in JSON, by which the runner is told.
 #[expect(
     clippy::cast_possible_truncation,
     reason = "options are single precision"
 )]
 fn float(value: &Value) -> Option<f32> {
-    value.as_f64().map(|number| number as f32)
+    let number = value.as_f64()? as f32;
+    Some(number.clamp(f32::MIN, f32::MAX))
 }
 
 /// Saturates at the ends of the narrower type.

@@ -211,12 +211,13 @@ fn settings(params: &LoadParams) -> Settings {
     }
 }
 
-/// The threads asked for, else one per physical core that this process may use.
+/// The threads asked for, at most one per processor that this process may use: more would only wait for
+/// each other. By default one per physical core of these.
 fn n_threads(asked: u32) -> i32 {
+    let usable = thread::available_parallelism().map_or(1, NonZero::get);
     let n = match usize::try_from(asked) {
-        Ok(asked) if asked > 0 => asked,
+        Ok(asked) if asked > 0 => asked.min(usable),
         _ => {
-            let usable = thread::available_parallelism().map_or(1, NonZero::get);
             let cores = sysinfo::System::physical_core_count();
             cores.unwrap_or(usable).min(usable)
         }
