@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{RenderError, RenderInput};
+use super::{RenderError, RenderInput, images};
 
 /// Renders a prompt that ends where the assistant's answer begins, or, when the last message is the
 /// assistant's, where that message can be continued.
@@ -11,7 +11,8 @@ use super::{RenderError, RenderInput};
 /// Never; the signature is that of all renderers.
 pub fn render(input: &RenderInput<'_>) -> Result<String, RenderError> {
     let mut prompt = String::new();
-    let (messages, prefill) = super::prefill(input.messages);
+    let shown = images::behind(input.messages);
+    let (messages, prefill) = super::prefill(&shown);
     for message in messages {
         let role = match message.role.as_str() {
             "developer" => "system",

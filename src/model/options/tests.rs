@@ -69,8 +69,10 @@ fn wrong_types() {
 
 #[test]
 fn numbers_saturate() {
-    let hostile = map(json!({"num_ctx": -1, "top_k": 1e30, "seed": -1.9, "temperature": 1e300,
-        "min_p": -1e300, "num_thread": 1_000_000}));
+    let hostile = map(
+        json!({"num_ctx": -1, "top_k": 1e30, "seed": -1.9, "temperature": 1e300,
+        "min_p": -1e300, "num_thread": 1_000_000}),
+    );
     let (options, _) = Options::merge(&[&hostile]).unwrap();
     assert_eq!(
         (options.num_ctx, options.top_k, options.seed),
