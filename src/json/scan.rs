@@ -77,7 +77,7 @@ pub fn tree_bytes(text: &str) -> usize {
 fn string_len(bytes: &[u8]) -> usize {
     let mut at = 1;
     while let Some(rest) = bytes.get(at..) {
-        let Some(found) = memchr2(b'"', b'\\', rest) else {
+        let Some(found) = quote_or_backslash(rest) else {
             break;
         };
         if rest[found] == b'"' {
@@ -87,6 +87,29 @@ fn string_len(bytes: &[u8]) -> usize {
         at += found + 2;
     }
     bytes.len()
+}
+
+/// Bytes over which a few instructions find more than a call of `memchr`: in prose and code something is
+/// escaped every other line.
+const NEAR: usize = 128;
+
+fn quote_or_backslash(bytes: &[u8]) -> Option<usize> {
+    const ONES: u64 = u64::from_ne_bytes([1; 8]);
+    const HIGHS: u64 = u64::from_ne_bytes([0x80; 8]);
+    // The lowest of the high bits that are set belongs to the first byte that is zero.
+    let zeros = |word: u64| word.wrapping_sub(ONES) & !word & HIGHS;
+    let near = &bytes[..bytes.len().min(NEAR)];
+    let (words, _) = near.as_chunks();
+    for (index, word) in words.iter().enumerate() {
+        let word = u64::from_le_bytes(*word);
+        let quotes = zeros(word ^ (ONES * u64::from(b'"')));
+        let found = quotes | zeros(word ^ (ONES * u64::from(b'\\')));
+        if found != 0 {
+            return Some(8 * index + found.trailing_zeros() as usize / 8);
+        }
+    }
+    let seen = 8 * words.len();
+    memchr2(b'"', b'\\', &bytes[seen..]).map(|found| seen + found)
 }
 
 fn outside_strings<T>(

@@ -28,6 +28,8 @@ type Plain<'de> = serde_json::Deserializer<serde_json::de::StrRead<'de>>;
 #[derive(Clone, Copy)]
 pub(super) struct Reader<'de, 'a> {
     rest: &'de str,
+    /// There is one value and nothing else.
+    is_whole: bool,
     allowance: &'a Allowance<'a>,
     n_levels: usize,
 }
@@ -36,6 +38,7 @@ impl<'de, 'a> Reader<'de, 'a> {
     pub(super) fn new(text: &'de str, allowance: &'a Allowance<'a>) -> Self {
         Self {
             rest: text,
+            is_whole: false,
             allowance,
             n_levels: 0,
         }
@@ -57,6 +60,9 @@ impl<'de, 'a> Reader<'de, 'a> {
 
     /// The text of the next value.
     fn take(&mut self) -> &'de str {
+        if self.is_whole {
+            return std::mem::take(&mut self.rest);
+        }
         self.peek();
         let text = self.rest.split_at_checked(value_len(self.rest));
         let (text, rest) = text.unwrap_or((self.rest, ""));
@@ -70,7 +76,11 @@ impl<'de, 'a> Reader<'de, 'a> {
         if n_levels > MAX_LEVELS {
             return Err(Error::custom("recursion limit exceeded"));
         }
-        Ok(Self { n_levels, ..self })
+        Ok(Self {
+            n_levels,
+            is_whole: false,
+            ..self
+        })
     }
 
     /// The text of the next value, which must be neither text, list nor object.
@@ -155,6 +165,7 @@ impl<'de, 'a> Reader<'de, 'a> {
     /// The values of an object's fields, found in one go.
     fn fields(&mut self, names: &'static [&'static str]) -> Vec<(&'static str, Self)> {
         let mut found: Vec<(&'static str, Self)> = Vec::with_capacity(names.len());
+        self.is_whole = false;
         self.pass('{');
         while self.peek() == Some(b'"') {
             let field = field(self.take(), names);
@@ -166,6 +177,7 @@ impl<'de, 'a> Reader<'de, 'a> {
             };
             let value = Self {
                 rest: text,
+                is_whole: true,
                 ..*self
             };
             match found.iter_mut().find(|(known, _)| *known == name) {

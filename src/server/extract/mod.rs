@@ -42,8 +42,10 @@ const BELIEVED: usize = 1 << 20;
 /// long; images have none.
 const REPAIRED: usize = 8 << 20;
 
-/// Levels of lists and objects within each other, as in Go.
+/// Levels of lists and objects within each other, as in Go; and the bytes of a text in which they do not
+/// matter.
 const MAX_DEPTH: usize = 10_000;
+const SHALLOW: usize = 4 << 20;
 
 /// Characters of a message that may repeat what the client sent.
 const MAX_MESSAGE: usize = 400;
@@ -138,7 +140,7 @@ fn decode<T: Body>(
         Err(error) => return Err(ApiError::invalid(error.to_string())),
     };
     let text = surrogates::mended(text);
-    let text = first_value(&text)?;
+    let text = checked(&text)?;
     let allowance = Allowance::new(share, bytes.len(), most);
     let decoded = T::deserialize(&mut Reader::new(text, &allowance));
     let refused = |()| allowance.refusal().map(ApiError::from);
@@ -152,22 +154,19 @@ fn decode<T: Body>(
     Ok(value)
 }
 
-/// The text of the first value. It is looked over before anything is made of it, as in Go.
-fn first_value(text: &str) -> Result<&str, ApiError> {
+/// The text from its first value on, which is looked over before anything is made of it, as in Go.
+fn checked(text: &str) -> Result<&str, ApiError> {
     let text = text.trim_ascii_start();
-    if scan::is_deeper(text, MAX_DEPTH) {
+    // Looking it over takes a byte for each level.
+    if text.len() > SHALLOW && scan::is_deeper(text, MAX_DEPTH) {
         return Err(ApiError::invalid("exceeded max depth"));
     }
-    IgnoredAny::deserialize(&mut serde_json::Deserializer::from_str(text)).map_err(|error| {
-        let message = if error.is_eof() {
-            "unexpected EOF".to_owned()
-        } else {
-            shortened(error.to_string())
-        };
-        ApiError::invalid(message)
-    })?;
-    let value = text.split_at_checked(scan::value_len(text));
-    Ok(value.map_or(text, |(value, _)| value))
+    let looked = IgnoredAny::deserialize(&mut serde_json::Deserializer::from_str(text));
+    match looked {
+        Ok(_) => Ok(text),
+        Err(error) if error.is_eof() => Err(ApiError::invalid("unexpected EOF")),
+        Err(error) => Err(ApiError::invalid(shortened(error.to_string()))),
+    }
 }
 
 fn shortened(mut message: String) -> String {

@@ -4,46 +4,42 @@
 
 use std::borrow::Cow;
 
-/// Replaces the escapes of lone surrogates in a JSON text by `\ufffd`.
+use memchr::memchr;
+
+/// Replaces the escapes of lone surrogates in a JSON text by `\ufffd`, in one copy of it at most.
 pub(super) fn mended(text: Cow<'_, str>) -> Cow<'_, str> {
     if !text.contains("\\ud") && !text.contains("\\uD") {
         return text;
     }
-    let places = lone(text.as_bytes());
-    if places.is_empty() {
+    let Some(mut place) = lone(text.as_bytes(), 0) else {
         return text;
+    };
+    let mut bytes = text.into_owned().into_bytes();
+    loop {
+        bytes[place..place + 4].copy_from_slice(b"fffd");
+        match lone(&bytes, place + 4) {
+            Some(next) => place = next,
+            // ASCII digits took the place of others.
+            None => return String::from_utf8(bytes).unwrap_or_default().into(),
+        }
     }
-    let mut text = text.into_owned();
-    for place in places {
-        // Four ASCII digits, as `lone` has seen.
-        text.replace_range(place..place + 4, "fffd");
-    }
-    Cow::Owned(text)
 }
 
-/// Where the four digits of lone surrogates stand.
-fn lone(text: &[u8]) -> Vec<usize> {
-    let mut places = Vec::new();
-    let mut at = 0;
-    while let Some(&byte) = text.get(at) {
-        if byte != b'\\' {
-            at += 1;
-            continue;
-        }
+/// Where the four digits of the next lone surrogate stand; `at` is not within an escape.
+fn lone(text: &[u8], mut at: usize) -> Option<usize> {
+    while let Some(found) = memchr(b'\\', text.get(at..)?) {
+        at += found;
         match unit(text, at) {
             Some(0xd800..=0xdbff) if matches!(unit(text, at + 6), Some(0xdc00..=0xdfff)) => {
                 at += 12;
             }
-            Some(0xd800..=0xdfff) => {
-                places.push(at + 2);
-                at += 6;
-            }
+            Some(0xd800..=0xdfff) => return Some(at + 2),
             Some(_) => at += 6,
             // The next character is what is escaped, be it a backslash.
             None => at += 2,
         }
     }
-    places
+    None
 }
 
 /// The UTF-16 unit of an escape that begins there.
