@@ -200,28 +200,6 @@ async fn a_file_that_llama_cpp_refuses_is_an_error_and_not_the_end() {
     assert_eq!(server.runners().len(), 1);
 }
 
-#[tokio::test]
-async fn a_file_that_makes_llama_cpp_abort_ends_one_load_only() {
-    let Some(server) = with_model("smollm2-135m").await else {
-        return;
-    };
-    // More experts at work than there are: an assertion fails, which ends the process.
-    let file = drover::model::gguf::builder::GgufBuilder::model("llama")
-        .value("llama.expert_count", 8)
-        .value("llama.expert_used_count", 9)
-        .build();
-    let created = server.create("poison", file, json!({})).await;
-    assert_eq!(created.status, 200, "{}", created.text);
-    let body = json!({"model": "poison", "prompt": "x", "stream": false});
-    let answer = server.post("/api/generate", &body).await;
-    assert_eq!(answer.status, 500, "{}", answer.text);
-    assert!(answer.error().contains("signal: 6"), "{}", answer.text);
-    let mut body = question("smollm2-135m", "Name a colour.");
-    body["stream"] = false.into();
-    server.post("/api/chat", &body).await.ok();
-    assert_eq!(server.runners().len(), 1);
-}
-
 /// A template that knows tools, for a model whose own does not.
 const TOOLS_TEMPLATE: &str = "{{ if .Tools }}<|im_start|>system\nCall one of these functions: \
     {{ range .Tools }}{{ . }}{{ end }}<|im_end|>\n{{ end }}{{ range .Messages }}\
