@@ -47,10 +47,8 @@ const DRAIN_TIME: Duration = Duration::from_secs(2);
 /// long; images have none.
 const REPAIRED: usize = 8 << 20;
 
-/// Levels of lists and objects within each other, as in Go; and the bytes of a text in which they do not
-/// matter.
+/// Levels of lists and objects within each other, as in Go.
 const MAX_DEPTH: usize = 10_000;
-const SHALLOW: usize = 4 << 20;
 
 /// Characters of a message that may repeat what the client sent.
 const MAX_MESSAGE: usize = 400;
@@ -181,8 +179,8 @@ fn decode<T: Body>(
 /// The text from its first value on, which is looked over before anything is made of it, as in Go.
 fn checked(text: &str) -> Result<&str, ApiError> {
     let text = text.trim_ascii_start();
-    // Looking it over takes a byte for each level.
-    if text.len() > SHALLOW && scan::is_deeper(text, MAX_DEPTH) {
+    // A shorter text has no room for so many.
+    if text.len() > MAX_DEPTH && scan::is_deeper(text, MAX_DEPTH) {
         return Err(ApiError::invalid("exceeded max depth"));
     }
     let looked = IgnoredAny::deserialize(&mut serde_json::Deserializer::from_str(text));
