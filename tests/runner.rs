@@ -205,11 +205,13 @@ async fn a_runner_loads_answers_and_stops() {
 async fn a_killed_runner_ends_its_requests_with_an_error() {
     let tasks = TaskTracker::new();
     let mut started = started(&tasks).await;
-    let mut running = ask(&started.handle, "[[repeat 100]] [[slow 20]] word").await;
-    let mut waiting = ask(&started.handle, "other").await;
+    let long = "[[repeat 100]] [[slow 20]] word";
+    let mut running = ask(&started.handle, long).await;
     first_text(&mut running).await;
+    // Prepared at the most, and far from its end.
+    let mut second = ask(&started.handle, long).await;
     kill(started.handle.pid(), rustix::process::Signal::KILL);
-    for generation in [&mut running, &mut waiting] {
+    for generation in [&mut running, &mut second] {
         let (_, error) = answer(generation).await;
         let text = error.unwrap().to_string();
         assert!(
