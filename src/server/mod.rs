@@ -23,7 +23,7 @@ mod supervisor;
 mod tests;
 
 #[cfg(fuzzing)]
-pub use extract::{Body, decode_for_fuzzing};
+pub use extract::decode_for_fuzzing;
 pub use lifecycle::serve;
 
 use crate::registry::RegistryError;

@@ -4,9 +4,12 @@
 //! bounded by fuel; loops over hostile histories end with an error instead of a hang.
 
 mod functions;
+mod generation;
 mod messages;
 #[cfg(test)]
 mod tests;
+
+use std::borrow::Cow;
 
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::Serde;
@@ -56,7 +59,7 @@ impl ChatTemplate {
             .set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
         functions::install(&mut environment);
         environment
-            .add_template_owned("chat", without_generation_tags(source))
+            .add_template_owned("chat", generation::without_tags(&with_newlines(source)))
             .map_err(|error| describe(&error))?;
         Ok(Self {
             environment,
@@ -129,27 +132,13 @@ impl ChatTemplate {
     }
 }
 
-/// Turns `{% generation %}` and its end into nothing: they only mark training targets.
-fn without_generation_tags(source: &str) -> String {
-    let mut text = String::with_capacity(source.len());
-    let mut rest = source;
-    while let Some(start) = rest.find("{%") {
-        let Some(length) = rest[start..].find("%}") else {
-            break;
-        };
-        let end = start + length + 2;
-        let word = rest[start + 2..end - 2].trim_matches(|c: char| c == '-' || c.is_whitespace());
-        text.push_str(&rest[..start]);
-        if word == "generation" || word == "endgeneration" {
-            // A comment keeps the white-space control of the tag.
-            text.push_str(&rest[start..end].replace("{%", "{#").replace("%}", "#}"));
-        } else {
-            text.push_str(&rest[start..end]);
-        }
-        rest = &rest[end..];
+/// Jinja reads CRLF and CR as a newline.
+fn with_newlines(source: &str) -> Cow<'_, str> {
+    if source.contains('\r') {
+        Cow::Owned(source.replace("\r\n", "\n").replace('\r', "\n"))
+    } else {
+        Cow::Borrowed(source)
     }
-    text.push_str(rest);
-    text
 }
 
 fn describe(error: &minijinja::Error) -> RenderError {

@@ -70,6 +70,52 @@ fn generation_tags_vanish() {
     assert_eq!(render(source, &[]).unwrap(), "abc");
 }
 
+/// Comments of TRL's templates speak of the tag.
+#[test]
+fn generation_in_a_comment_a_string_or_raw_is_no_tag() {
+    for (source, expected) in [
+        ("a{# needs {% generation %} here #}b", "ab"),
+        ("{{ '{% generation %}' }}", "{% generation %}"),
+        (r#"{{ "\"{% generation %}" }}"#, "\"{% generation %}"),
+        (
+            "{% set a = '%}{% generation %}' %}{{ a }}",
+            "%}{% generation %}",
+        ),
+        ("{% raw %}{% generation %}{%- endraw %}", "{% generation %}"),
+        (
+            "{%- raw -%} {% x %}{{ {% generation %} {% endraw %}a{% generation %}b",
+            "{% x %}{{ {% generation %} ab",
+        ),
+        (
+            "{{ {'a': {'b': 1}}['a']['b'] }}{% generation %}x{% endgeneration %}",
+            "1x",
+        ),
+        ("{ {% generation %}x{%endgeneration%}", "{ x"),
+        ("{% generation %}\n  x\n{% endgeneration %}\ny", "  x\ny"),
+    ] {
+        assert_eq!(render(source, &[]).unwrap(), expected, "{source}");
+    }
+    for broken in [
+        "{% generation",
+        "{{ '",
+        "{{ '\\",
+        "{# ",
+        "{% raw %}{% endraw",
+        "{%}",
+        "{%-%}",
+        "{",
+        "{{ )) }} {% generation %}",
+    ] {
+        let _ = render(broken, &[]);
+    }
+}
+
+#[test]
+fn every_line_end_is_a_newline() {
+    let source = "a\r\n{% if true %}\r\nb\rc{% endif %}\r\n";
+    assert_eq!(render(source, &[]).unwrap(), "a\nb\nc");
+}
+
 #[test]
 fn endless_template_runs_out_of_fuel() {
     let source = "{% for a in range(100000) %}{% for b in range(100000) %}{{ b * a }}{% endfor %}{% endfor %}";
