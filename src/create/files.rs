@@ -190,7 +190,7 @@ fn is_gguf(store: &Store, digest: &Digest) -> Result<bool, CreateError> {
     }
     let read = || -> std::io::Result<[u8; 4]> {
         let mut start = [0; 4];
-        fs_err::File::open(store.blob_path(digest))?.read_exact(&mut start)?;
+        store.open_blob(digest)?.read_exact(&mut start)?;
         Ok(start)
     };
     match read() {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, UTIME_NOW, utimensat};
 use sha2::{Digest as _, Sha256};
 
-use super::layout::{explain, sync_folder};
+use super::layout::{explain, open, sync_folder};
 use super::{Store, StoreError};
 use crate::model::{Digest, Layer};
 
@@ -97,6 +97,14 @@ impl Store {
         self.blob_path(digest).is_file()
     }
 
+    /// Opens a blob for reading.
+    ///
+    /// # Errors
+    /// It is not there, or no file.
+    pub fn open_blob(&self, digest: &Digest) -> io::Result<fs_err::File> {
+        open(&self.blob_path(digest))
+    }
+
     /// Whether the blob's file is there, of this size.
     pub fn has_blob_of_size(&self, digest: &Digest, size: u64) -> bool {
         is_file_of_size(&self.blob_path(digest), size)
@@ -151,7 +159,8 @@ impl Store {
     /// `BlobNotFound`
     pub fn existing_layer(&self, media_type: &str, digest: &Digest) -> Result<Layer, StoreError> {
         let metadata = match fs_err::metadata(self.blob_path(digest)) {
-            Ok(metadata) => metadata,
+            Ok(metadata) if metadata.is_file() => metadata,
+            Ok(_) => return Err(StoreError::BlobNotFound(*digest)),
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 return Err(StoreError::BlobNotFound(*digest));
             }

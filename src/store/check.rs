@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::layout::{explain, names_in};
+use super::layout::{explain, names_in, open};
 use super::{Store, StoreError};
 use crate::model::{Digest, Layer};
 
@@ -189,11 +189,7 @@ impl Store {
         for (digest, mention) in mentions {
             let (digest_text, models) = (digest.to_string(), mention.models.clone());
             match self.blob_path(digest).metadata() {
-                Err(_) => checkup.problems.push(Problem::MissingBlob {
-                    digest: digest_text,
-                    models,
-                }),
-                Ok(found) if found.len() != mention.size => {
+                Ok(found) if found.is_file() && found.len() != mention.size => {
                     checkup.problems.push(Problem::WrongSize {
                         digest: digest_text,
                         models,
@@ -201,7 +197,11 @@ impl Store {
                         expected: mention.size,
                     });
                 }
-                Ok(_) => {}
+                Ok(found) if found.is_file() => {}
+                _ => checkup.problems.push(Problem::MissingBlob {
+                    digest: digest_text,
+                    models,
+                }),
             }
         }
     }
@@ -218,7 +218,7 @@ impl Store {
         let Ok(metadata) = path.metadata() else {
             return Ok(());
         };
-        if metadata.is_dir() {
+        if !metadata.is_file() {
             return Ok(());
         }
         let size = metadata.len();
@@ -249,7 +249,7 @@ impl Store {
         }
         let has_right_size = mention.is_none_or(|mention| mention.size == size);
         if let Some(progress) = verify.filter(|_| has_right_size) {
-            let found = fs_err::File::open(&path)
+            let found = open(&path)
                 .and_then(|mut file| Digest::of_reader(&mut file, progress))
                 .map_err(|error| explain(&path, error))?;
             if found != digest {

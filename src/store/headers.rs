@@ -4,7 +4,7 @@
 //! of them instead of reading it, too.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
 use quick_cache::Weighter;
@@ -12,6 +12,7 @@ use quick_cache::sync::Cache;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::Store;
+use super::layout::open;
 use crate::model::gguf::{GgufError, Metadata};
 
 /// Bytes of all headers in memory: several hundred usual ones.
@@ -41,6 +42,8 @@ struct FileState {
 #[derive(Debug, Clone)]
 struct Known {
     header: Result<Arc<Metadata>, String>,
+    /// Whether llama.cpp can take its vocabulary; empty = nobody has looked yet.
+    vocabulary: Arc<OnceLock<Result<(), String>>>,
     weight: u64,
 }
 
@@ -76,28 +79,57 @@ impl Store {
     /// # Errors
     /// Fails when the file is not a readable GGUF file.
     pub fn gguf(&self, path: &Path) -> Result<Arc<Metadata>, GgufError> {
-        let mut file = fs_err::File::open(path)?;
+        self.known(path)?.header.map_err(GgufError::Invalid)
+    }
+
+    /// The same of a file that is to be loaded: llama.cpp would end its process over a token that is
+    /// there twice. Looked at once, too.
+    ///
+    /// # Errors
+    /// As [`Self::gguf`], and on such a vocabulary.
+    pub fn gguf_to_load(&self, path: &Path) -> Result<Arc<Metadata>, GgufError> {
+        let known = self.known(path)?;
+        let header = known.header.map_err(GgufError::Invalid)?;
+        let looked_at = match known.vocabulary.get() {
+            Some(looked_at) => looked_at.clone(),
+            None => match self.gguf_checked(path) {
+                Ok(_) => known.vocabulary.get_or_init(|| Ok(())).clone(),
+                Err(GgufError::Invalid(reason)) => {
+                    known.vocabulary.get_or_init(|| Err(reason)).clone()
+                }
+                Err(error) => return Err(error),
+            },
+        };
+        looked_at.map(|()| header).map_err(GgufError::Invalid)
+    }
+
+    fn known(&self, path: &Path) -> Result<Known, GgufError> {
+        let mut file = open(path)?;
         let found = file.metadata()?;
         let state = FileState {
             path: path.to_owned(),
             size: found.len(),
             modified: found.modified().ok(),
         };
-        let known = self.inner.headers.known.get_or_insert_with(&state, || {
-            match Metadata::read(&mut file) {
-                Ok(header) => Ok(Known {
-                    weight: header.weight(),
-                    header: Ok(Arc::new(header)),
-                }),
+        self.inner.headers.known.get_or_insert_with(&state, || {
+            let (header, weight) = match Metadata::read(&mut file) {
+                Ok(header) => {
+                    let weight = header.weight();
+                    (Ok(Arc::new(header)), weight)
+                }
                 // It stays so until the file changes.
-                Err(GgufError::Invalid(reason)) => Ok(Known {
-                    weight: reason.len() as u64,
-                    header: Err(reason),
-                }),
-                Err(error) => Err(error),
-            }
-        })?;
-        known.header.map_err(GgufError::Invalid)
+                Err(GgufError::Invalid(reason)) => {
+                    let weight = reason.len() as u64;
+                    (Err(reason), weight)
+                }
+                Err(error) => return Err(error),
+            };
+            Ok(Known {
+                header,
+                vocabulary: Arc::default(),
+                weight,
+            })
+        })
     }
 
     /// Reads a GGUF header with its vocabulary and all other arrays; not remembered.
@@ -105,7 +137,7 @@ impl Store {
     /// # Errors
     /// As [`Self::gguf`].
     pub fn gguf_whole(&self, path: &Path) -> Result<Metadata, GgufError> {
-        Metadata::read_whole(&mut fs_err::File::open(path)?)
+        Metadata::read_whole(&mut open(path)?)
     }
 
     /// Reads a GGUF header and looks at each token of its vocabulary; not remembered.
@@ -113,7 +145,7 @@ impl Store {
     /// # Errors
     /// As [`Self::gguf`], and on tokens that are there twice.
     pub fn gguf_checked(&self, path: &Path) -> Result<Metadata, GgufError> {
-        Metadata::read_checked(&mut fs_err::File::open(path)?)
+        Metadata::read_checked(&mut open(path)?)
     }
 
     /// Bytes of all headers that are remembered.

@@ -94,10 +94,20 @@ pub(super) fn names_in(folder: &Path) -> Result<Vec<String>, StoreError> {
     Ok(names)
 }
 
+/// Opens a file, or what a link leads to, for reading. A FIFO in its place would keep who opens it
+/// waiting for ever, a device has no end.
+pub(super) fn open(path: &Path) -> io::Result<fs_err::File> {
+    if !fs_err::metadata(path)?.is_file() {
+        let message = format!("`{}` is no regular file", path.display());
+        return Err(io::Error::new(ErrorKind::InvalidInput, message));
+    }
+    fs_err::File::open(path)
+}
+
 /// Reads a file that is to be kept in memory. One that is longer than that is none of ours: whoever
 /// made the model decides what its manifest names.
 pub(super) fn read_at_most(path: &Path, most: u64) -> io::Result<Vec<u8>> {
-    let file = fs_err::File::open(path)?;
+    let file = open(path)?;
     let mut bytes = Vec::new();
     file.take(most.saturating_add(1)).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > most {

@@ -65,6 +65,10 @@ impl Metadata {
         self.get(key)?.as_str()
     }
 
+    pub fn boolean(&self, key: &str) -> Option<bool> {
+        self.get(key)?.as_bool()
+    }
+
     /// Tokens of the vocabulary.
     pub fn n_tokens(&self) -> Option<u64> {
         self.get(TOKENS)?.n_elements()

@@ -217,7 +217,7 @@ impl<R: Read + Seek> Header<R> {
         let (first, n_kept) = (self.position, self.n_kept);
         let mut seen = Seen::default();
         let (mut bytes, mut ends) = (Vec::new(), Vec::new());
-        for _ in 0..count {
+        for index in 0..count {
             let length = self.string_length(MAX_STRING)?;
             keep = keep && self.keep(length + size_of::<u32>() as u64).is_ok();
             if !keep {
@@ -231,7 +231,7 @@ impl<R: Read + Seek> Header<R> {
             }
             let text = self.bytes_of(length)?;
             if is_checked {
-                seen.check(&text)?;
+                seen.check(index, &text)?;
             }
             if keep {
                 bytes.extend(text);
@@ -414,9 +414,14 @@ struct Seen {
 }
 
 impl Seen {
-    /// llama.cpp ends its process over a token that is there twice; empty ones it renames.
-    fn check(&mut self, token: &[u8]) -> Result<(), GgufError> {
-        if token.is_empty() || self.hashes.insert(self.hasher.hash_one(token)) {
+    /// llama.cpp ends its process over a token that is there twice. It reads tokens up to a zero byte
+    /// and gives empty ones names.
+    fn check(&mut self, index: u64, token: &[u8]) -> Result<(), GgufError> {
+        let end = token.iter().position(|byte| *byte == 0);
+        let token = &token[..end.unwrap_or(token.len())];
+        let name = token.is_empty().then(|| format!("[EMPTY_{index}]"));
+        let token = name.as_ref().map_or(token, String::as_bytes);
+        if self.hashes.insert(self.hasher.hash_one(token)) {
             return Ok(());
         }
         let token = String::from_utf8_lossy(token);

@@ -216,8 +216,16 @@ fn a_token_that_is_there_twice_is_found_in_a_vocabulary_of_any_length() {
         let file = sample().value("tokenizer.ggml.tokens", tokens).build();
         Metadata::read_checked(&mut Cursor::new(file)).map(drop)
     };
-    // llama.cpp gives empty ones names.
-    check(vec!["a", "", "", "b"]).unwrap();
+    // llama.cpp gives empty ones names, which nobody else may have.
+    check(vec!["a", "", "", "b", "\0", "[EMPTY_6]"]).unwrap();
+    for (tokens, name) in [
+        (vec!["a", "", "", "[EMPTY_2]"], "[EMPTY_2]"),
+        (vec!["[EMPTY_1]", ""], "[EMPTY_1]"),
+        (vec!["a", "b\0c", "b"], "b"),
+    ] {
+        let error = check(tokens).unwrap_err().to_string();
+        assert!(error.contains(&format!("token {name:?} is in")), "{error}");
+    }
     for count in [2, 3000] {
         let error = check(vec!["a"; count]).unwrap_err().to_string();
         assert!(

@@ -142,9 +142,9 @@ impl Upload<'_> {
         let digest: Digest = self.layer.digest.parse().map_err(|_| {
             RegistryError::Malformed(format!("invalid digest {:?}", self.layer.digest))
         })?;
-        let path = self.store.blob_path(&digest);
+        let store = self.store.clone();
         let opened = tokio::task::spawn_blocking(move || {
-            let file = fs_err::File::open(path)?;
+            let file = store.open_blob(&digest)?;
             let size = file.metadata()?.len();
             Ok::<_, std::io::Error>((Arc::new(file.into_parts().0), size))
         });
