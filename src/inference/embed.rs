@@ -8,8 +8,10 @@ use super::answer::engine_error;
 use super::prepare::{self, Route, invalid, merge_options};
 use super::types::{EmbedRequest, EmbedResponse};
 use super::{Inference, InferenceError, InferenceErrorKind};
+use crate::model::gguf::Metadata;
 use crate::protocol::EmbedParams;
 use crate::runner::RunnerError;
+use crate::scheduler::Lease;
 
 /// Runs an embedding request.
 pub(super) async fn run(
@@ -39,9 +41,9 @@ pub(super) async fn run(
     }
     let params = EmbedParams {
         inputs: Vec::new(),
-        n_ctx: lease.n_ctx(options.num_ctx),
+        n_ctx: n_ctx(lease, options.num_ctx, request.legacy),
         truncate: !request.legacy && request.common.truncate.unwrap_or(true),
-        normalize: !request.legacy,
+        normalize: !(request.legacy && is_raw(&prepared.header.metadata)),
         priority: request.common.priority,
         client: request.common.client,
     };
@@ -69,6 +71,33 @@ pub(super) async fn run(
     }
     response.total = received.elapsed();
     Ok(response)
+}
+
+/// Tokens that an input may have. As in Ollama, `/api/embed` goes by the very number that is asked for,
+/// also where it is less than any context has, and 0 is as much as the model was trained for.
+fn n_ctx(lease: &Lease, num_ctx: Option<u32>, is_legacy: bool) -> u32 {
+    match num_ctx {
+        Some(0) if !is_legacy => lease.n_ctx(Some(u32::MAX)),
+        Some(few) if !is_legacy => lease.n_ctx(Some(few)).min(few),
+        num_ctx => lease.n_ctx(num_ctx),
+    }
+}
+
+/// Whether the legacy route gives a model's vectors as they are, as Ollama does for what it did so in
+/// earlier versions.
+pub(super) fn is_raw(metadata: &Metadata) -> bool {
+    let pooled = metadata.number(".pooling_type").is_some();
+    let said = metadata.boolean(".normalize_embeddings");
+    let normalizes = |default| said.unwrap_or(default);
+    pooled
+        && match metadata.architecture() {
+            "bert" => {
+                let tokenizer = metadata.string("tokenizer.ggml.model");
+                tokenizer.is_some_and(|model| model != "bert") || !normalizes(true)
+            }
+            "nomic-bert" | "nomic-bert-moe" => !normalizes(false),
+            _ => false,
+        }
 }
 
 /// Numbers in an answer: 32,000 vectors of a large model. Written out they take some 400 MB.

@@ -5,6 +5,7 @@ use serde_json::json;
 use super::{InferenceErrorKind, embed, format, place_header};
 use crate::chat::Message;
 use crate::model::gguf::Metadata;
+use crate::model::gguf::builder::GgufBuilder;
 use crate::protocol::Constraint;
 use crate::renderer::keep_from;
 
@@ -114,4 +115,34 @@ fn kept_headers_of_the_fuzz_target_have_a_place_or_are_refused() {
         }
     }
     assert!(n_placed > 0 && n_refused > 0, "{n_placed} {n_refused}");
+}
+
+#[test]
+fn the_legacy_route_leaves_raw_what_was_raw() {
+    let is_raw = |file: GgufBuilder| {
+        let header = Metadata::read(&mut std::io::Cursor::new(file.build())).unwrap();
+        embed::is_raw(&header)
+    };
+    let pooled = |architecture: &str| {
+        let key = format!("{architecture}.pooling_type");
+        GgufBuilder::model(architecture).value(&key, 1)
+    };
+    let model = "tokenizer.ggml.model";
+    let normalize = |architecture: &str, on: bool| {
+        let key = format!("{architecture}.normalize_embeddings");
+        pooled(architecture).value(&key, on)
+    };
+    assert!(!is_raw(pooled("bert")));
+    assert!(!is_raw(pooled("bert").value(model, "bert")));
+    assert!(is_raw(pooled("bert").value(model, "t5")));
+    assert!(is_raw(normalize("bert", false)));
+    assert!(!is_raw(normalize("bert", true)));
+    for architecture in ["nomic-bert", "nomic-bert-moe"] {
+        assert!(is_raw(pooled(architecture)));
+        assert!(!is_raw(normalize(architecture, true)));
+    }
+    assert!(!is_raw(GgufBuilder::model("nomic-bert")));
+    for architecture in ["gemma3", "gemma-embedding", "qwen3", "llama"] {
+        assert!(!is_raw(normalize(architecture, false)));
+    }
 }

@@ -66,7 +66,7 @@ pub struct EmbedRequest {
     pub inputs: Vec<String>,
     /// Cut to the first n values and normalise again; 0 = all.
     pub dimensions: usize,
-    /// The legacy endpoint: not re-normalised, no truncation.
+    /// The legacy endpoint: of some models not normalised, no truncation.
     pub legacy: bool,
 }
 

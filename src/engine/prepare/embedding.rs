@@ -107,8 +107,16 @@ impl Limit {
         let parts = [&ends.before, &text, &ends.behind];
         let mut tokens = parts.map(Vec::as_slice).concat();
         if tokens.is_empty() {
-            let message = "an input without tokens has no embedding";
+            let message = "Input content cannot be empty";
             return Err(prompt::failure(FailureKind::Invalid, message));
+        }
+        // Of an empty text there is nothing to cut, whatever the limit.
+        if text.is_empty() && tokens.len() <= self.n_batch {
+            return Ok(tokens);
+        }
+        if tokens.len() - text.len() >= self.n_ctx {
+            let message = "input after truncation exceeds maximum context length";
+            return Err(prompt::failure(FailureKind::ContextExceeded, message));
         }
         if tokens.len() <= self.n_tokens() {
             return Ok(tokens);
