@@ -233,6 +233,12 @@ impl Connection {
         if !self.outgoing.withdraw(id) {
             self.command(&Command::Cancel { id });
         }
+        self.rest();
+    }
+
+    /// Where nobody waits for anything, nothing runs, whatever the engine said of the step before it heard
+    /// that its last client has left.
+    fn rest(&self) {
         if self.requests.is_empty() {
             self.metrics.idle();
         }
@@ -284,6 +290,7 @@ impl Connection {
             // Signs of life, or leftovers of the load.
             _ => {}
         }
+        self.rest();
     }
 
     fn update(&mut self, update: crate::protocol::Update) {
@@ -326,5 +333,50 @@ fn step(stats: &StepStats) -> Step {
         n_running: stats.n_running,
         n_waiting: stats.n_waiting,
         time: Duration::try_from_secs_f32(stats.step_ms / 1000.0).unwrap_or_default(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn gauges(model: &str) -> [f64; 2] {
+        let text = crate::metrics::text().unwrap();
+        ["running", "waiting"].map(|name| {
+            let line = format!("drover_sequences_{name}{{model=\"{model}\"}} ");
+            let mut values = text.lines().filter_map(|known| known.strip_prefix(&line));
+            values.next().unwrap().parse().unwrap()
+        })
+    }
+
+    #[tokio::test]
+    async fn a_step_that_is_told_late_raises_no_gauge() {
+        let (ours, _theirs) = UnixStream::pair().unwrap();
+        let (sink, _) = Framed::new(ours, LengthDelimitedCodec::new()).split();
+        let mut connection = Connection {
+            outgoing: Outgoing::new(sink),
+            requests: HashMap::new(),
+            last_sign: Instant::now(),
+            pinged: None,
+            silence_timeout: Duration::from_secs(60),
+            metrics: ModelMetrics::new("late"),
+        };
+        let step = Event::Step {
+            updates: Vec::new(),
+            stats: StepStats {
+                n_running: 1,
+                n_waiting: 2,
+                ..StepStats::default()
+            },
+        };
+        let step = BytesMut::from(&*framing::encode(&step).unwrap());
+        let waiter = Waiter::Generation(Arc::new(Mailbox::default()));
+        connection.requests.insert(1, waiter);
+        connection.receive(&step);
+        assert_eq!(gauges("late"), [1.0, 2.0]);
+        connection.cancel(1);
+        assert_eq!(gauges("late"), [0.0, 0.0]);
+        connection.receive(&step);
+        assert_eq!(gauges("late"), [0.0, 0.0]);
     }
 }
