@@ -1,7 +1,8 @@
-//! What happens to every request, outside in: log and identification, origins, hosts, the end of
-//! the daemon, panics, the memory that it holds.
+//! What happens to every request, outside in: log and identification, origins, hosts, paths, the end
+//! of the daemon, panics, the memory that it holds.
 
 mod access;
+mod clean;
 mod cors;
 mod cut_off;
 mod hosts;
@@ -31,6 +32,7 @@ pub(super) fn wrap(routes: Router<App>, app: &App, address: SocketAddr) -> Route
         .layer(from_fn(hold))
         .layer(CatchPanicLayer::custom(panicked))
         .layer(from_fn_with_state(app.clone(), cut_off::end_when_stopped))
+        .layer(from_fn(clean::redirect))
         .layer(from_fn_with_state(hosts, hosts::check))
         .layer(from_fn_with_state(origins, cors::check))
         .layer(from_fn(access::record))
