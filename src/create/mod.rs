@@ -51,6 +51,10 @@ pub struct CreateRequest {
 /// What stands for the digest of a file that is not there yet.
 const NO_DIGEST: &str = "0000000000000000000";
 
+/// What is told of a model without a template: it is most often one that was not made for chats.
+pub const UNTAUGHT: &str = "no chat template: prompts go to the model as they are, chats in ChatML; a \
+                            TEMPLATE in the Modelfile says otherwise";
+
 /// Progress texts, exactly Ollama's; the last one is `success`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Status {
@@ -126,6 +130,9 @@ pub fn create(
     quantize::apply(&mut parts, &request.quantize, quantizer)?;
     text::apply(&mut parts, request, &base)?;
     let config = config::build(request, &base, &parts)?;
+    if text::is_untaught(&parts, &config) {
+        parts.report(UNTAUGHT);
+    }
     let config = parts.write_json(media::MEDIA_CONFIG, &config)?;
     let (layers, pins) = parts.finish();
     let mut step = |status: &str| {

@@ -120,6 +120,12 @@ impl<'a> Parts<'a> {
         Ok((self.store.write_layer(media_type, content)?, is_new))
     }
 
+    /// Whether there is a layer of this type.
+    pub(super) fn has(&self, media_type: &str) -> bool {
+        let mut parts = self.list.iter();
+        parts.any(|part| part.layer.media_type == media_type)
+    }
+
     /// The headers of all weights, in order.
     pub(super) fn weights(&self) -> impl Iterator<Item = (&Layer, &Metadata)> {
         self.list

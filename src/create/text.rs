@@ -6,7 +6,7 @@ use super::parts::{Parts, to_json};
 use super::source::Base;
 use super::{CreateError, CreateRequest};
 use crate::json::go as go_json;
-use crate::model::{Options, manifest as media};
+use crate::model::{ImageConfig, Options, manifest as media};
 use crate::template::Template;
 
 /// What Gemma 4's built-in renderer ends a turn with.
@@ -41,6 +41,19 @@ pub(super) fn apply(
         parts.append(media::MEDIA_MESSAGES, &to_json(&request.messages)?)?;
     }
     Ok(())
+}
+
+/// Whether nothing says how the model is to be talked to: no TEMPLATE, no renderer or parser, no chat
+/// template in its file. (Who embeds is not talked to.)
+pub(super) fn is_untaught(parts: &Parts<'_>, config: &ImageConfig) -> bool {
+    let is_named = !config.renderer.is_empty() || !config.parser.is_empty();
+    let has_template = parts.has(media::MEDIA_TEMPLATE) || parts.has(media::MEDIA_PROMPT);
+    let Some((_, header)) = parts.weights().last() else {
+        return false;
+    };
+    let jinja = header.string("tokenizer.chat_template").unwrap_or_default();
+    let embeds = header.number(".pooling_type").is_some();
+    !is_named && !has_template && jinja.is_empty() && !embeds
 }
 
 /// One layer with the inherited parameters under the given ones.

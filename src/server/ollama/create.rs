@@ -1,8 +1,8 @@
-//! `POST /api/create`
+//! `POST /api/create`: makes a model; one that it is made from and that is not there is pulled first.
 
 use axum::extract::State;
 use axum::response::Response;
-use futures_util::stream;
+use futures_util::{StreamExt as _, stream};
 use tokio::sync::mpsc;
 
 use super::{invalid_name, progress, wanted};
@@ -10,20 +10,27 @@ use crate::api::ollama::{CreateRequest, Progress};
 use crate::create::{self, quantize::Job};
 use crate::dialect::ollama;
 use crate::model::ModelName;
+use crate::model::name::Source;
 use crate::protocol::QuantizeParams;
+use crate::registry::{Asker, Steps, Wish};
 use crate::runner;
 use crate::server::error::{ApiError, OllamaError};
 use crate::server::extract::OllamaJson;
 use crate::server::gate::Pass;
 use crate::server::origin::Origin;
 use crate::server::state::App;
+use crate::store::StoreError;
 
 /// Steps that may wait for a slow client.
 const QUEUE: usize = 16;
 
+/// The last step of a pull.
+const SUCCESS: &str = "success";
+
 pub(super) async fn create(
     State(app): State<App>,
     origin: Origin,
+    asker: Asker,
     OllamaJson(mut request): OllamaJson<CreateRequest>,
 ) -> Result<Response, OllamaError> {
     let requested = wanted(
@@ -39,12 +46,86 @@ pub(super) async fn create(
     }
     let name = ModelName::parse(&requested).map_err(|_| invalid_name())?;
     let pass = app.gates.creations.enter(origin).await?;
-    let steps = start(&app, name, request, pass);
-    let steps = stream::unfold(steps, |mut steps| async move {
-        let step = steps.recv().await?;
-        Some((step, steps))
-    });
+    let missing = missing(&app, request.from.as_deref().unwrap_or_default()).await?;
+    let creation = Creation {
+        app: App::clone(&app),
+        name,
+        request,
+        pass,
+    };
+    let stage = match missing {
+        None => creation.start(),
+        Some(name) => {
+            let pass = app.gates.transfers.enter(origin).await?;
+            let steps = app.registry.pull(Wish {
+                name,
+                insecure: false,
+                asker,
+            });
+            Stage::Pull(steps, pass, creation)
+        }
+    };
+    let steps = stream::unfold(stage, Stage::next);
     Ok(progress::answer(&app, stream, Box::pin(steps)).await?)
+}
+
+/// The model that another one is to be made from, if it is not there. (What is no name of a model is
+/// refused later, in other words.)
+async fn missing(app: &App, from: &str) -> Result<Option<ModelName>, ApiError> {
+    let Ok((from, Source::Local | Source::Unspecified)) = ModelName::split_source(from) else {
+        return Ok(None);
+    };
+    let Ok(name) = ModelName::parse(&from) else {
+        return Ok(None);
+    };
+    let store = app.store.clone();
+    let looked = app.block(move || match store.model(&name) {
+        Err(StoreError::NotFound(_)) => Some(name),
+        _ => None,
+    });
+    Ok(looked.await?)
+}
+
+/// A model that is to be made.
+struct Creation {
+    app: App,
+    name: ModelName,
+    request: create::CreateRequest,
+    pass: Pass,
+}
+
+impl Creation {
+    fn start(self) -> Stage {
+        Stage::Create(start(&self.app, self.name, self.request, self.pass))
+    }
+}
+
+/// What is being done, and what comes then.
+enum Stage {
+    Pull(Steps, Pass, Creation),
+    Create(mpsc::Receiver<Result<Progress, ApiError>>),
+    Failed,
+}
+
+impl Stage {
+    async fn next(mut self) -> Option<(Result<Progress, ApiError>, Self)> {
+        loop {
+            self = match self {
+                Self::Pull(mut steps, pass, creation) => match steps.next().await {
+                    // Of the pull; the model is not made yet.
+                    Some(Ok(step)) if step.status == SUCCESS => Self::Pull(steps, pass, creation),
+                    Some(Ok(step)) => return Some((Ok(step), Self::Pull(steps, pass, creation))),
+                    Some(Err(error)) => return Some((Err(error.into()), Self::Failed)),
+                    None => creation.start(),
+                },
+                Self::Create(mut steps) => {
+                    let step = steps.recv().await?;
+                    return Some((step, Self::Create(steps)));
+                }
+                Self::Failed => return None,
+            };
+        }
+    }
 }
 
 /// Makes the model on the blocking pool. It goes on when the client leaves: its blobs are there.

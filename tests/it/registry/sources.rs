@@ -169,3 +169,42 @@ async fn serve_makes_the_key_and_does_without_where_it_cannot() {
         })
         .await;
 }
+
+#[tokio::test]
+async fn what_a_model_is_made_from_is_pulled_if_it_is_not_there() {
+    let file = crate::support::models::fake().build();
+    let fake = Fake::start(file).await;
+    let server = TestServer::builder()
+        .env("DROVER_REGISTRY_MIRRORS", &fake.url())
+        .start()
+        .await;
+    let create = json!({"model": "derived", "from": "m", "system": "S"});
+    let told = server.stream("/api/create", &create).await.rest().await;
+    let told: Vec<&str> = told
+        .iter()
+        .map(|line| line["status"].as_str().unwrap_or_default())
+        .collect();
+    assert_eq!(told.first(), Some(&"pulling manifest"), "{told:?}");
+    let ends = told.iter().filter(|status| **status == "success");
+    assert_eq!(
+        (ends.count(), told.last()),
+        (1, Some(&"success")),
+        "{told:?}"
+    );
+    let shown = server.post("/api/show", &json!({"model": "derived"})).await;
+    let shown = shown.ok().json();
+    assert_eq!(shown["details"]["parent_model"], "m:latest");
+    server.post("/api/show", &json!({"model": "m"})).await.ok();
+    // The second time it is there.
+    fake.rule(|_| Fault::Status(500));
+    let again = json!({"model": "again", "from": "m", "stream": false});
+    server.post("/api/create", &again).await.ok();
+
+    // What cannot be pulled is told as by a pull.
+    let create = json!({"model": "x", "from": fake.name(), "stream": false});
+    let refused = server.post("/api/create", &create).await;
+    let pull = json!({"model": fake.name(), "stream": false});
+    let pulled = server.post("/api/pull", &pull).await;
+    assert_eq!(refused.status, pulled.status);
+    assert_eq!(refused.error(), pulled.error());
+}
