@@ -54,11 +54,12 @@ fn run(
 ) -> anyhow::Result<ExitCode> {
     let args = usage::fold_switches(args).map_err(anyhow::Error::msg)?;
     let words = std::iter::once(OsString::from(program)).chain(args);
+    let words: Vec<OsString> = words.collect();
     let mut command = help::command(program);
-    let cli = match command.try_get_matches_from_mut(words) {
+    let cli = match command.try_get_matches_from_mut(&words) {
         Ok(matches) => Cli::from_arg_matches(&matches)?,
         Err(error) => {
-            if let Some(message) = usage::message(&error, program) {
+            if let Some(message) = usage::message(&error, program, &words) {
                 anyhow::bail!(message);
             }
             error.print()?;

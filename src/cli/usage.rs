@@ -72,8 +72,13 @@ pub(super) fn integer(text: &str) -> Result<i64, String> {
         .map_err(|_| format!("strconv.ParseInt: parsing \"{text}\": invalid syntax"))
 }
 
-/// Returns the message for a mistake that the parser found; `None` for help, which is none.
-pub(super) fn message(error: &clap::Error, program: &'static str) -> Option<String> {
+/// Returns the message for a mistake that the parser found in the words of a command line; `None` for
+/// help, which is none.
+pub(super) fn message(
+    error: &clap::Error,
+    program: &'static str,
+    words: &[OsString],
+) -> Option<String> {
     let invalid_arg = || text_of(error, ContextKind::InvalidArg).unwrap_or_default();
     match error.kind() {
         ErrorKind::DisplayHelp
@@ -86,6 +91,7 @@ pub(super) fn message(error: &clap::Error, program: &'static str) -> Option<Stri
             let flag = flag_name(&arg);
             let value = text_of(error, ContextKind::InvalidValue).unwrap_or_default();
             if value.is_empty() && error.source().is_none() {
+                let flag = shorthand(words).unwrap_or_else(|| flag.to_owned());
                 return Some(format!("flag needs an argument: {flag}"));
             }
             let reason = error.source().map(ToString::to_string).unwrap_or_default();
@@ -135,6 +141,15 @@ fn unknown_flag(arg: &str) -> String {
     format!("unknown shorthand flag: '{letter}' in {arg}")
 }
 
+/// A flag of one letter that is the last word, as Ollama's parser names it.
+fn shorthand(words: &[OsString]) -> Option<String> {
+    let last = words.last()?.to_str()?;
+    let letter = last
+        .strip_prefix('-')
+        .filter(|rest| !rest.starts_with('-'))?;
+    Some(format!("'{letter}' in {last}"))
+}
+
 /// `--dimensions <N>` and `--dimensions=5` → `--dimensions`.
 fn flag_name(arg: &str) -> &str {
     arg.split([' ', '=', '[']).next().unwrap_or(arg)
@@ -157,9 +172,10 @@ mod tests {
         let args = line.split(' ').map(OsString::from);
         let args = fold_switches(args).unwrap();
         let error = help::command("ollama")
-            .try_get_matches_from(args)
+            .try_get_matches_from(&args)
             .unwrap_err();
-        assert_eq!(message(&error, "ollama").unwrap(), expected, "{line}");
+        let said = message(&error, "ollama", &args).unwrap();
+        assert_eq!(said, expected, "{line}");
     }
 
     #[test]
@@ -175,7 +191,9 @@ mod tests {
         check("ollama list --nope", "unknown flag: --nope");
         check("ollama list --nope=1", "unknown flag: --nope");
         check("ollama list -x", "unknown shorthand flag: 'x' in -x");
-        check("ollama create m -f", "flag needs an argument: --file");
+        check("ollama create m --file", "flag needs an argument: --file");
+        check("ollama create m -f", "flag needs an argument: 'f' in -f");
+        check("ollama create m -q", "flag needs an argument: 'q' in -q");
         check(
             "ollama run m --dimensions x",
             "invalid argument \"x\" for \"--dimensions\" flag: strconv.ParseInt: parsing \"x\": invalid syntax",

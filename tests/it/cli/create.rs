@@ -28,10 +28,50 @@ async fn mistakes_are_told_with_their_line() {
         let said = drover.run(&["create", "m"]).await.failed();
         assert!(said.starts_with(&format!("Error: {error}")), "{said}");
     }
+    // A FROM that can only be a file.
+    for (from, missing) in [
+        ("./none.gguf", "./none.gguf"),
+        ("none.gguf", "./none.gguf"),
+        ("/none/at/all", "/none/at/all"),
+        ("~/none.gguf", "/none.gguf"),
+    ] {
+        fs_err::write(drover.folder().join("Modelfile"), format!("\nFROM {from}")).unwrap();
+        let said = drover.run(&["create", "m"]).await.failed();
+        let expected = format!("Error: (line 2): no file {from}: ");
+        assert!(said.starts_with(&expected), "{said}");
+        assert!(said.contains(&format!("{missing} is not there")), "{said}");
+    }
     // Without a Modelfile there is no line.
     fs_err::remove_file(drover.folder().join("Modelfile")).unwrap();
     let said = drover.run(&["create", "m"]).await.failed();
     assert_eq!(said, "Error: no Modelfile or safetensors files found\n");
+}
+
+#[tokio::test]
+async fn a_modelfile_is_read_from_everywhere_and_need_not_be() {
+    let server = TestServer::start().await;
+    let drover = Drover::of(&server);
+    fs_err::write(drover.folder().join("tiny.gguf"), models::fake().build()).unwrap();
+    let modelfile = "FROM ./tiny.gguf\nSYSTEM told\n";
+    // A pipe has no folder of its own: paths are relative to where the command runs.
+    for file in ["-", "/dev/stdin", "/dev/fd/0"] {
+        let create = ["create", "m", "-f", file];
+        drover.run_with(&create, modelfile).await.ok();
+        let system = drover.run(&["show", "--system", "m"]).await.ok();
+        assert_eq!(system.trim(), "told", "{file}");
+        drover.run(&["rm", "m"]).await.ok();
+    }
+    let script = "drover create m -f <(echo FROM ./tiny.gguf)";
+    let output = drover.shell("bash", script).await;
+    assert_eq!(output.code, Some(0), "{output:?}");
+    // Without one the folder is the model.
+    for create in [vec!["create", "folder"], vec!["create", "folder", "-f", ""]] {
+        let output = drover.run(&create).await;
+        assert!(output.stderr.ends_with("success\n"), "{output:?}");
+        output.ok();
+    }
+    let said = drover.run(&["create", "m", "-f", "none"]).await.failed();
+    assert_eq!(said, "Error: specified Modelfile wasn't found\n");
 }
 
 #[tokio::test]

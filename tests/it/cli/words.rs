@@ -19,7 +19,7 @@ async fn mistakes_are_told_without_a_daemon() {
         ("--frob", "unknown flag: --frob"),
         ("list --frob", "unknown flag: --frob"),
         ("list -x", "unknown shorthand flag: 'x' in -x"),
-        ("create m -f", "flag needs an argument: --file"),
+        ("create m -f", "flag needs an argument: 'f' in -f"),
         ("serve x", "accepts 0 arg(s), received 1"),
         ("start x", "accepts 0 arg(s), received 1"),
         ("show", "accepts 1 arg(s), received 0"),

@@ -59,8 +59,10 @@ pub(super) fn collect(path: &Path) -> anyhow::Result<Option<Files>> {
     };
     if metadata.is_dir() {
         folder_files(path).map(Some)
-    } else {
+    } else if metadata.is_file() {
         Ok(Some(file_and_parts(path)))
+    } else {
+        anyhow::bail!("{}: no regular file", path.display())
     }
 }
 
@@ -101,26 +103,36 @@ fn folder_files(folder: &Path) -> anyhow::Result<Files> {
     Ok(files)
 }
 
-/// The files of a folder and of its folders, with `/`-separated relative names.
+/// The files of a folder and of its folders, with `/`-separated relative names. What lies in folders that
+/// are not ours to read (`lost+found`) is none of the model's, and neither are devices and FIFOs.
 fn two_levels(folder: &Path) -> anyhow::Result<Vec<(String, PathBuf)>> {
     let mut found = Vec::new();
-    for entry in fs_err::read_dir(folder)? {
-        let entry = entry?;
-        let name = entry.file_name().to_string_lossy().into_owned();
-        if !entry.path().is_dir() {
-            found.push((name, entry.path()));
+    for (name, path) in entries(folder)? {
+        if !path.is_dir() {
+            found.push((name, path));
             continue;
         }
-        for inner in fs_err::read_dir(entry.path())? {
-            let inner = inner?;
-            if !inner.path().is_dir() {
-                let inner_name = inner.file_name().to_string_lossy().into_owned();
-                found.push((format!("{name}/{inner_name}"), inner.path()));
-            }
-        }
+        let inner = match entries(&path) {
+            Ok(inner) => inner,
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => continue,
+            Err(error) => return Err(error.into()),
+        };
+        let files = inner.into_iter().filter(|(_, path)| !path.is_dir());
+        found.extend(files.map(|(inner, path)| (format!("{name}/{inner}"), path)));
     }
+    // A link that leads nowhere is told of where its name says that it is wanted.
+    found.retain(|(_, path)| path.metadata().is_ok_and(|file| file.is_file()) || path.is_symlink());
     found.sort();
     Ok(found)
+}
+
+fn entries(folder: &Path) -> std::io::Result<Vec<(String, PathBuf)>> {
+    let entries = fs_err::read_dir(folder)?.map(|entry| {
+        let entry = entry?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        Ok((name, entry.path()))
+    });
+    entries.collect()
 }
 
 /// Matches a name against a pattern whose `*` stands for anything but `/`.
@@ -228,6 +240,34 @@ mod tests {
             assert_eq!(names(&files), parts);
             assert_eq!(files[part], folder.path().join(part));
         }
+    }
+
+    #[test]
+    fn what_is_no_file_or_not_ours_is_passed_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        fs_err::write(path("a.gguf"), "GGUF").unwrap();
+        let mode = rustix::fs::Mode::from_raw_mode(0o600);
+        for name in ["b.gguf", "config.json"] {
+            let kind = rustix::fs::FileType::Fifo;
+            rustix::fs::mknodat(rustix::fs::CWD, path(name), kind, mode, 0).unwrap();
+        }
+        let closed = path("lost+found");
+        fs_err::create_dir(&closed).unwrap();
+        fs_err::write(closed.join("config.json"), "{}").unwrap();
+        let nobody = std::os::unix::fs::PermissionsExt::from_mode(0);
+        fs_err::set_permissions(&closed, nobody).unwrap();
+        let files = collect(folder.path()).unwrap().unwrap();
+        // The superuser may read everything.
+        let n_read = usize::from(fs_err::read_dir(&closed).is_ok());
+        assert_eq!(names(&files)[..1], ["a.gguf"]);
+        assert_eq!(files.len(), 1 + n_read, "{files:?}");
+        let error = collect(&path("b.gguf")).unwrap_err().to_string();
+        assert!(error.ends_with("b.gguf: no regular file"), "{error}");
+        fs_err::remove_file(path("a.gguf")).unwrap();
+        std::os::unix::fs::symlink("nowhere", path("a.gguf")).unwrap();
+        let error = collect(folder.path()).unwrap_err().to_string();
+        assert!(error.contains("a.gguf"), "{error}");
     }
 
     #[test]

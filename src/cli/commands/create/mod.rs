@@ -23,7 +23,8 @@ pub(crate) async fn run(context: &Context, args: &CreateArgs) -> anyhow::Result<
     if args.experimental {
         anyhow::bail!("--experimental is not supported: import safetensors without it");
     }
-    let (modelfile, folder) = read_modelfile(args.file.as_deref())?;
+    let file = args.file.as_deref().filter(|file| !file.is_empty());
+    let (modelfile, folder) = read_modelfile(file)?;
     let mut plan = request::plan(&modelfile, &folder, context.config.home.as_deref())?;
     for warning in &plan.warnings {
         context.ui.out_line(warning)?;
@@ -61,9 +62,11 @@ fn read_modelfile(file: Option<&str>) -> anyhow::Result<(Modelfile, PathBuf)> {
         Err(_) if file.is_some() => anyhow::bail!("specified Modelfile wasn't found"),
         Err(_) => return Ok((current_folder(), PathBuf::from("."))),
     };
+    // `/dev/stdin`, `<(…)`: no models lie beside a pipe.
+    let is_file = path.is_file();
     let folder = path
         .parent()
-        .filter(|folder| !folder.as_os_str().is_empty());
+        .filter(|folder| is_file && !folder.as_os_str().is_empty());
     let folder = folder.unwrap_or(Path::new(".")).to_owned();
     Ok((parse(&bytes)?, folder))
 }

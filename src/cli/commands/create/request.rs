@@ -8,6 +8,7 @@ use super::files::{self, Files};
 use crate::api::ollama::{CreateRequest, StringOrList};
 use crate::chat::Message;
 use crate::cli::parameter;
+use crate::model::ModelName;
 use crate::model::modelfile::{Command, Modelfile};
 
 /// What to upload and then to ask for.
@@ -76,6 +77,10 @@ impl Plan {
                 self.files.extend(found);
                 self.from_paths.push(path);
             }
+            None if is_path(value) => anyhow::bail!(
+                "no file {value}: {} is not there; FROM takes a GGUF file, a folder or the name of a model",
+                path.display()
+            ),
             None => value.clone_into(&mut self.request.from),
         }
         Ok(())
@@ -90,6 +95,19 @@ impl Plan {
         self.draft_files.extend(local_files(value, folder, home)?);
         Ok(())
     }
+}
+
+/// Whether a text can be nothing but a path: a model's name neither begins so nor ends so.
+fn is_path(value: &str) -> bool {
+    let begins = ["/", "./", "../", "~"];
+    let ends = [".gguf", ".bin", ".safetensors", ".pth"];
+    let is_plain = !value.contains(':');
+    matches!(value, "." | "..")
+        || begins.iter().any(|begin| value.starts_with(begin))
+        || is_plain && ends.iter().any(|end| value.ends_with(end))
+        || ModelName::parse(value).is_err()
+            && ModelName::split_source(value)
+                .is_ok_and(|(rest, _)| ModelName::parse(&rest).is_err())
 }
 
 fn local_files(value: &str, folder: &Path, home: Option<&Path>) -> anyhow::Result<Files> {
@@ -178,6 +196,34 @@ mod tests {
         let expected = json!({"stop": ["x", "y"], "temperature": 1.0});
         assert_eq!(Value::Object(plan.request.parameters), expected);
         assert_eq!(plan.warnings, ["warning: parameter mirostat is deprecated"]);
+    }
+
+    #[test]
+    fn a_from_that_can_only_be_a_file_must_be_there() {
+        for from in [
+            "./m.gguf",
+            "../m",
+            "/models/m",
+            "m.gguf",
+            "models/m.gguf",
+            "m.safetensors",
+            "a b",
+        ] {
+            let error = planned(&[command("from", "", from)]).unwrap_err();
+            let said = format!("(line 7): no file {from}: /");
+            assert!(error.to_string().starts_with(&said), "{error}");
+        }
+        for from in [
+            "m",
+            "m:8b",
+            "user/m",
+            "hf.co/user/repo:m.gguf",
+            "localhost:5000/a/b",
+            "m:cloud",
+        ] {
+            let plan = planned(&[command("from", "", from)]).unwrap();
+            assert_eq!(plan.request.from, from);
+        }
     }
 
     #[test]

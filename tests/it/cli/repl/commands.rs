@@ -99,9 +99,9 @@ async fn every_form_of_show() {
         ),
         (
             "/show template",
-            "{% for message in messages %}<|im_start|>{{ message.role }}
-{{ message.content }}<|im_end|>
-{% endfor %}<|im_start|>assistant
+            "{{- range .Messages }}<|im_start|>{{ .Role }}
+{{ .Content }}<|im_end|>
+{{ end }}<|im_start|>assistant
 
 ",
         ),
