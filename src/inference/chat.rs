@@ -43,11 +43,12 @@ pub(super) async fn run(
     };
     check_capabilities(&prepared, &request.common, Route::Chat, wants)?;
     let mut messages = request.messages.iter();
-    images::check(
-        &prepared,
-        messages.any(|message| !message.images.is_empty()),
-    )?;
-    let options = merge_options(&prepared, &request.common)?;
+    let has_images = messages.any(|message| !message.images.is_empty());
+    images::check(&prepared, &request.common, has_images)?;
+    let mut options = merge_options(&prepared, &request.common)?;
+    if prepared.voice.path.is_rendered() {
+        options.lift_zero_limit();
+    }
     let must_call = request.must_call.filter(|_| !request.tools.is_empty());
     let constraint = match must_call {
         Some(must_call) => Some(forced::constraint(&request.tools, must_call)),
@@ -65,7 +66,7 @@ pub(super) async fn run(
         return Ok(single(DoneReason::Load, None));
     }
     // A call is forced from the first token on.
-    let wanted = if must_call {
+    let wanted = if must_call && prepared.has(Capability::Thinking) {
         Some(Think::Off)
     } else {
         request.common.think
@@ -150,11 +151,11 @@ impl Conversation {
                 "the oldest messages were left out to fit the context"
             );
         }
+        let prompt = self.with_context(prompt, &loaded.lease).await?;
         if self.common.debug_render_only {
             let n_images = images::of(&self.request.messages).len();
             return Ok(single(DoneReason::Debug, Some((prompt, n_images))));
         }
-        let prompt = self.with_context(prompt, &loaded.lease).await?;
         let thinks = self.request.think.is_some_and(Think::is_on);
         let parser = if self.must_call {
             Box::new(ForcedCall::default())
@@ -178,6 +179,10 @@ impl Conversation {
             self.constraint.clone(),
         );
         params.exempt = exempt;
+        if self.is_chat {
+            let stops = voice.stops().iter();
+            params.stop.extend(stops.map(|&text| text.to_owned()));
+        }
         params.preserved = voice.preserved(!self.request.tools.is_empty());
         start(
             loaded,
@@ -204,15 +209,16 @@ impl Conversation {
     }
 }
 
-/// What the template is told about thinking. Where it is not known where thinking ends, a constraint
-/// holds from the first token and switches thinking off, unless the client asked for it.
+/// What the template is told about thinking: of a model that does not think, no more than that it shall
+/// not. Where it is not known where thinking ends, a constraint holds from the first token and switches
+/// thinking off, unless the client asked for it.
 pub(super) fn think(
     prepared: &Prepared,
     requested: Option<Think>,
     constraint: Option<&Constraint>,
 ) -> Option<Think> {
     if !prepared.has(Capability::Thinking) {
-        return None;
+        return requested.filter(|think| !think.is_on());
     }
     let default = if constraint.is_some() && !prepared.voice.shows_where_thinking_ends() {
         Think::Off

@@ -34,10 +34,7 @@ pub(super) async fn run(
     }
     check(&prepared, &request)?;
     let mut options = merge_options(&prepared, &request.common)?;
-    if options.num_predict == 0 {
-        // As in Ollama's rendered path: zero means no limit here.
-        options.num_predict = -1;
-    }
+    options.lift_zero_limit();
     let constraint = format::parse(&request.common.format)?;
     if request.prompt.is_empty() {
         prepare::load(inference, &prepared, &options, request.common.keep_alive).await?;
@@ -85,7 +82,7 @@ fn check(prepared: &Prepared, request: &GenerateRequest) -> Result<(), Inference
         &[Capability::Insert]
     };
     check_capabilities(prepared, &request.common, Route::Generate, wants)?;
-    images::check(prepared, !request.images.is_empty())
+    images::check(prepared, &request.common, !request.images.is_empty())
 }
 
 /// The prompt as a short chat: system text, the model's own messages, one user message. A template
@@ -120,7 +117,9 @@ async fn rendered(
         prompt: request.prompt,
         suffix: request.suffix,
     };
-    let to_render = Arc::new(RenderRequest::new(messages, Vec::new(), think));
+    let mut to_render = RenderRequest::new(messages, Vec::new(), think);
+    to_render.is_chat = false;
+    let to_render = Arc::new(to_render);
     let rendered = direct.render(&inference.workers, &prepared.voice, &to_render);
     let conversation = Conversation {
         rendered: rendered.await?,

@@ -5,7 +5,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use super::prepare::{Prepared, internal, invalid};
-use super::{InferenceError, InferenceErrorKind as Kind};
+use super::{InferenceError, InferenceErrorKind as Kind, RequestOptions};
 use crate::chat::{Image, Message};
 use crate::model::capability::Capability;
 use crate::protocol::PromptPart;
@@ -19,9 +19,13 @@ pub(super) enum Placeless {
     InFront,
 }
 
-/// Images are never dropped without a word.
-pub(super) fn check(prepared: &Prepared, has_images: bool) -> Result<(), InferenceError> {
-    if !has_images || !prepared.model.projectors.is_empty() {
+/// Images are never dropped without a word. Where only the prompt is to be shown, nobody looks at them.
+pub(super) fn check(
+    prepared: &Prepared,
+    common: &RequestOptions,
+    has_images: bool,
+) -> Result<(), InferenceError> {
+    if !has_images || common.debug_render_only || !prepared.model.projectors.is_empty() {
         return Ok(());
     }
     let name = &prepared.model.name;

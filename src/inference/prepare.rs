@@ -137,7 +137,7 @@ struct Found {
 fn look_up(store: &Store, voices: &VoiceCache, name: &ModelName) -> Result<Found, StoreError> {
     let model = store.model(name)?;
     let weights = model.weights.as_ref().map(|path| {
-        let header = store.gguf(path)?;
+        let header = store.gguf_to_load(path)?;
         let voice = voices.get(&model, &header);
         Ok((header, voice))
     });
@@ -153,7 +153,7 @@ fn look_up(store: &Store, voices: &VoiceCache, name: &ModelName) -> Result<Found
 /// The draft model of a model. Without it answers only come slower, so that a broken one is left out.
 fn draft(store: &Store, model: &Model) -> Option<(PathBuf, Header)> {
     let path = model.draft.as_ref()?;
-    match store.gguf(path).and_then(Header::new) {
+    match store.gguf_to_load(path).and_then(Header::new) {
         Ok(header) => Some((path.clone(), header)),
         Err(error) => {
             let name = model.name.short();

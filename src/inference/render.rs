@@ -7,7 +7,7 @@ use tokio::sync::OnceCell;
 use super::prepare::internal;
 use super::{InferenceError, InferenceErrorKind};
 use crate::chat::{Message, Think, ToolDefinition};
-use crate::renderer::{RenderInput, builtin, chatml, keep_from};
+use crate::renderer::{RenderInput, builtin, chatml, go, keep_from};
 use crate::workers::{Conversation, Subject, Template, WorkError, Workers};
 
 /// A conversation that is to be rendered.
@@ -16,6 +16,8 @@ pub(super) struct RenderRequest {
     pub(super) messages: Vec<Message>,
     pub(super) tools: Vec<ToolDefinition>,
     pub(super) think: Option<Think>,
+    /// Else it is one prompt, of generate.
+    pub(super) is_chat: bool,
     /// The same for workers, encoded once for all that is tried to make it fit.
     subject: OnceCell<Arc<Subject>>,
 }
@@ -30,6 +32,7 @@ impl RenderRequest {
             messages,
             tools,
             think,
+            is_chat: true,
             subject: OnceCell::new(),
         }
     }
@@ -62,8 +65,8 @@ impl RenderRequest {
 #[derive(Debug)]
 pub(super) enum Maker {
     Builtin(&'static builtin::Entry),
-    /// For a model without a template.
-    ChatMl,
+    /// The model has no template: its chats are in ChatML, a prompt goes to it as it is.
+    Untaught,
     /// The model's own template.
     Template(Arc<Template>),
     /// There is one, but it cannot be used: the text says why.
@@ -82,7 +85,8 @@ impl Maker {
     ) -> Result<String, InferenceError> {
         let render = match self {
             Self::Builtin(entry) => entry.render,
-            Self::ChatMl => chatml::render,
+            Self::Untaught if request.is_chat => chatml::render,
+            Self::Untaught => go::prompt_alone,
             Self::Broken(reason) => return Err(internal(reason.clone())),
             Self::Template(template) => {
                 let subject = request.subject(workers).await?;

@@ -12,7 +12,7 @@ const MOST_XTC_THRESHOLD: f32 = 0.5;
 pub(super) fn sampling(options: &Options) -> SamplingParams {
     let biases = options.logit_bias.iter();
     SamplingParams {
-        seed: u32::try_from(options.seed).ok(),
+        seed: seed(options.seed),
         temperature: options.temperature,
         top_k: options.top_k,
         top_p: options.top_p,
@@ -29,6 +29,21 @@ pub(super) fn sampling(options: &Options) -> SamplingParams {
         xtc: xtc(options),
         mirostat: mirostat(options),
     }
+}
+
+/// What llama.cpp reads as "a random seed".
+const RANDOM: u32 = u32::MAX;
+
+/// Only −1 is random. Other numbers that llama.cpp has no room for are folded into what it has, as
+/// Ollama's engine does, and none of them becomes "random" on the way.
+fn seed(seed: i64) -> Option<u32> {
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "the lower half is what is meant"
+    )]
+    let folded = seed as u32;
+    (seed != -1).then(|| folded.min(RANDOM - 1))
 }
 
 fn dry(options: &Options) -> Option<Dry> {
@@ -68,6 +83,25 @@ mod tests {
         let (options, unknown) = Options::merge(&[options.as_object().unwrap()]).unwrap();
         assert!(unknown.is_empty());
         sampling(&options)
+    }
+
+    #[test]
+    fn only_a_seed_of_minus_one_is_random() {
+        for (given, seed) in [
+            (json!(-1), None),
+            (json!(null), None),
+            (json!(0), Some(0)),
+            (json!(42), Some(42)),
+            (json!(-2), Some(u32::MAX - 1)),
+            (json!(i64::MIN), Some(0)),
+            (json!(u32::MAX), Some(u32::MAX - 1)),
+            (json!(1_u64 << 32), Some(0)),
+            (json!((1_u64 << 32) + 7), Some(7)),
+            (json!(i64::MAX), Some(u32::MAX - 1)),
+            (json!(1e30), Some(u32::MAX - 1)),
+        ] {
+            assert_eq!(read(&json!({ "seed": given })).seed, seed, "{given}");
+        }
     }
 
     #[test]

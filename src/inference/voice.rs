@@ -11,7 +11,7 @@ use crate::model::gguf::Metadata;
 use crate::parser::{Parser, Passthrough, Start, Then, Thinking, ToolCalls, family, overlap};
 use crate::protocol::{Exempt, ThinkingTags};
 use crate::renderer::select::{Offer, Path, of_template};
-use crate::renderer::{GoTemplate, builtin};
+use crate::renderer::{GoTemplate, builtin, chatml};
 use crate::store::Model;
 use crate::workers::{Template, Workers};
 
@@ -178,6 +178,14 @@ impl Voice {
         self.maker.render(workers, &self.name, request, from).await
     }
 
+    /// Texts that end an answer in a chat, beside those that model and request name.
+    pub(super) fn stops(&self) -> &'static [&'static str] {
+        match self.maker {
+            Maker::Untaught => &chatml::MARKS,
+            _ => &[],
+        }
+    }
+
     /// The texts around thinking, where no built-in parser knows them.
     fn thinking_tags(&self) -> Option<(&str, &str)> {
         match self.path {
@@ -315,8 +323,8 @@ fn renderer(model: &Model) -> Maker {
 
 fn chat_template(name: &str, jinja: &str, metadata: &Metadata) -> Maker {
     if jinja.is_empty() {
-        tracing::warn!(model = %name, "the model has no chat template, ChatML is used");
-        return Maker::ChatMl;
+        tracing::warn!(model = %name, "the model has no chat template, ChatML is used for chats");
+        return Maker::Untaught;
     }
     let bos = special(metadata, "tokenizer.ggml.bos_token_id");
     let eos = special(metadata, "tokenizer.ggml.eos_token_id");

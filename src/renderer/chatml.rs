@@ -4,6 +4,10 @@ use std::fmt::Write as _;
 
 use super::{RenderError, RenderInput, images};
 
+/// The marks of its turns. To a model that was not trained with them they are text, and it may go on with
+/// a turn of the user's: they end an answer.
+pub const MARKS: [&str; 2] = ["<|im_end|>", "<|im_start|>"];
+
 /// Renders a prompt that ends where the assistant's answer begins, or, when the last message is the
 /// assistant's, where that message can be continued.
 ///

@@ -1,6 +1,6 @@
 //! From stored and loaded models to the answers of `tags`, `show` and `ps`.
 
-use std::path::{Path, PathBuf};
+use std::path::{self, PathBuf};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -8,13 +8,15 @@ use serde_json::{Map, Value};
 
 use super::info::KeyValues;
 use crate::api::ollama as api;
-use crate::model::ImageConfig;
 use crate::model::capability::{self, Sources};
 use crate::model::gguf::Metadata;
+use crate::model::manifest::MEDIA_MODEL;
 use crate::model::modelfile::{Shown, parameters_text};
+use crate::model::{ImageConfig, Manifest};
 use crate::parser::family;
 use crate::renderer::GoTemplate;
-use crate::renderer::select::Offer;
+use crate::renderer::go::PROMPT_ALONE;
+use crate::renderer::select::{Offer, Path};
 use crate::scheduler::LoadedModel;
 use crate::store::{ListedModel, Model};
 use crate::units::{format_count, rfc3339_local};
@@ -51,6 +53,7 @@ pub fn listed(model: &ListedModel, files: &Files<'_>) -> api::ListedModel {
         details: api::ModelDetails {
             context_length: number(".context_length").or(config.context_length),
             embedding_length: number(".embedding_length").or(config.embedding_length),
+            parent_model: parent(&model.manifest),
             ..details(config, files.weights)
         },
         capabilities: capabilities(config, files),
@@ -95,11 +98,11 @@ pub fn show(
     } else {
         request.system.clone()
     };
-    let jinja = files
-        .weights
-        .and_then(|weights| weights.string("tokenizer.chat_template"))
-        .filter(|text| !text.is_empty());
-    let template = jinja.or(model.template.as_deref()).unwrap_or_default();
+    // What is in force: clients read from it what the model can do.
+    let template = match offer(&model.config, files).path() {
+        Path::Jinja => jinja(files),
+        _ => model.template.as_deref().unwrap_or(PROMPT_ALONE),
+    };
     let info = |header: Option<&Arc<Metadata>>| KeyValues::new(header.cloned(), request.verbose);
     api::ShowResponse {
         license: model.licenses.join("\n"),
@@ -110,7 +113,7 @@ pub fn show(
         renderer: model.config.renderer.clone(),
         parser: model.config.parser.clone(),
         details: api::ModelDetails {
-            parent_model: parent(model),
+            parent_model: parent(&model.manifest),
             ..details(&model.config, files.weights)
         },
         messages: model.messages.clone(),
@@ -146,18 +149,25 @@ fn details(config: &ImageConfig, weights: Option<&Arc<Metadata>>) -> api::ModelD
     }
 }
 
-fn capabilities(config: &ImageConfig, files: &Files<'_>) -> Vec<String> {
-    let jinja = files
-        .weights
-        .and_then(|weights| weights.string("tokenizer.chat_template"));
-    let offer = Offer {
+/// The GGUF's chat template, empty = none.
+fn jinja<'a>(files: &Files<'a>) -> &'a str {
+    let text = |weights: &'a Arc<Metadata>| weights.string("tokenizer.chat_template");
+    files.weights.and_then(text).unwrap_or_default()
+}
+
+fn offer<'a>(config: &'a ImageConfig, files: &Files<'a>) -> Offer<'a> {
+    Offer {
         template: files.template,
-        jinja: jinja.unwrap_or_default(),
+        jinja: jinja(files),
         renderer: &config.renderer,
         parser: &config.parser,
         family: &config.model_family,
         wants_template: files.wants_template,
-    };
+    }
+}
+
+fn capabilities(config: &ImageConfig, files: &Files<'_>) -> Vec<String> {
+    let offer = offer(config, files);
     let parser = family::find(&config.parser).map_or(Vec::new(), family::Entry::capabilities);
     let found = capability::detect(&Sources {
         config: &config.capabilities,
@@ -176,10 +186,10 @@ fn capabilities(config: &ImageConfig, files: &Files<'_>) -> Vec<String> {
 }
 
 /// The name of the model that this one was made of.
-fn parent(model: &Model) -> String {
-    let mut layers = model.manifest.layers.iter();
+fn parent(manifest: &Manifest) -> String {
+    let mut layers = manifest.layers.iter();
     layers
-        .find(|layer| layer.media_type == crate::model::manifest::MEDIA_MODEL)
+        .find(|layer| layer.media_type == MEDIA_MODEL)
         .map(|layer| layer.from.clone())
         .unwrap_or_default()
 }
@@ -189,8 +199,8 @@ fn modelfile(model: &Model, system: &str, options: &Map<String, Value>) -> Strin
     let texts = |paths: &[PathBuf]| paths.iter().map(text).collect::<Vec<_>>();
     let mut parameters = model.params.clone();
     parameters.extend(options.clone());
-    let weights = model.weights.as_deref().map(Path::to_string_lossy);
-    let draft = model.draft.as_deref().map(Path::to_string_lossy);
+    let weights = model.weights.as_deref().map(path::Path::to_string_lossy);
+    let draft = model.draft.as_deref().map(path::Path::to_string_lossy);
     let shown = Shown {
         name: &model.name.short(),
         weights: weights.as_deref(),

@@ -47,7 +47,14 @@ pub(super) fn n_choices(n: Option<i64>) -> Result<usize, InferenceError> {
 /// The seed of a choice: a fixed one is varied, else all choices would be the same text.
 pub(super) fn seed_of(seed: Option<i64>, choice: usize) -> Option<i64> {
     let choice = i64::try_from(choice).unwrap_or_default();
-    seed.map(|seed| seed.wrapping_add(choice))
+    // Random stays random.
+    seed.map(|seed| {
+        if seed == -1 {
+            seed
+        } else {
+            seed.wrapping_add(choice)
+        }
+    })
 }
 
 /// Go's name of a JSON value's type, as Ollama's messages have it.

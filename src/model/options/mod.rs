@@ -15,7 +15,7 @@ pub struct Options {
     pub num_keep: i32,
     /// -1 = random.
     pub seed: i64,
-    /// Most new tokens; negative = until the context ends. See §15 for 0.
+    /// Most new tokens; negative = until the context ends. See [`Self::lift_zero_limit`] for 0.
     pub num_predict: i64,
     pub top_k: i32,
     pub top_p: f32,
@@ -78,6 +78,14 @@ impl Options {
             }
         }
         Ok((options, unknown))
+    }
+
+    /// Takes a `num_predict` of 0 for no limit, as Ollama does where it makes the prompt itself: it
+    /// leaves the zero out of what it passes on.
+    pub fn lift_zero_limit(&mut self) {
+        if self.num_predict == 0 {
+            self.num_predict = -1;
+        }
     }
 }
 

@@ -10,11 +10,25 @@ mod values;
 
 use std::collections::BTreeSet;
 
-use super::{RenderError, RenderInput};
+use super::{RenderError, RenderInput, images};
 use crate::chat::{Message, Think, ThinkLevel};
 use crate::template::{ExecError, Template, Value};
 
 pub use collate::collate;
+
+/// The TEMPLATE of a model that has none of any kind: a prompt goes to it as it is.
+pub const PROMPT_ALONE: &str = "{{ .Prompt }}";
+
+/// Renders a prompt for a model without a template.
+///
+/// # Errors
+/// None that is known; the signature is that of all renderers.
+pub fn prompt_alone(input: &RenderInput<'_>) -> Result<String, RenderError> {
+    GoTemplate::parse(PROMPT_ALONE)?.render(&RenderInput {
+        messages: &images::tagged(input.messages),
+        ..*input
+    })
+}
 
 /// A parsed TEMPLATE with all that is known of it.
 #[derive(Debug, Clone)]

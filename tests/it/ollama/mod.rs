@@ -12,6 +12,7 @@ mod context;
 mod crowd;
 mod discreet;
 mod draft;
+mod embeddings;
 mod faults;
 mod headers;
 mod hosts;
@@ -22,8 +23,10 @@ mod loading;
 mod memory;
 mod metrics;
 mod models;
+mod odd_blobs;
 #[cfg(feature = "llama")]
 mod options;
+mod paths;
 #[cfg(feature = "llama")]
 mod real;
 #[cfg(feature = "llama")]
@@ -32,3 +35,4 @@ mod recorded;
 mod spill;
 mod stop;
 mod templates;
+mod untaught;

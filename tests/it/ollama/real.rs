@@ -89,6 +89,37 @@ async fn gemma3_continues_a_text() {
     assert!(text.starts_with(" 8 9 10"), "{answer}");
 }
 
+/// Gemma's file has no chat template: it was not made for chats.
+#[tokio::test]
+async fn a_base_model_goes_on_with_a_text_and_says_no_marks() {
+    let Some(server) = with_model("gemma3-270m").await else {
+        return;
+    };
+    let ask = json!({"model": "gemma3-270m", "prompt": "1 2 3 4 5 6 7", "stream": false,
+                     "options": {"temperature": 0, "num_predict": 8}});
+    let answer = server.post("/api/generate", &ask).await.ok().json();
+    assert!(
+        answer["response"].as_str().unwrap().starts_with(" 8 9 10"),
+        "{answer}"
+    );
+    let ask = json!({"model": "gemma3-270m", "prompt": "1 2 3 4 5 6 7", "max_tokens": 8,
+                     "temperature": 0});
+    let answer = server.post("/v1/completions", &ask).await.ok().json();
+    let text = answer["choices"][0]["text"].as_str().unwrap();
+    assert!(text.starts_with(" 8 9 10"), "{answer}");
+
+    // In ChatML it says whatever comes to it, up to one of the marks, which are text to it.
+    for mark in ["<\\|im_end\\|>", "<\\|im_start\\|>"] {
+        let body = json!({"model": "gemma3-270m", "stream": false,
+            "messages": [{"role": "user", "content": "hi"}],
+            "format": {"type": "regex", "pattern": format!("One\\.{mark}more")},
+            "options": {"stop": ["never"]}});
+        let answer = server.post("/api/chat", &body).await.ok().json();
+        assert_eq!(answer["message"]["content"], "One.", "{mark}");
+        assert_eq!(answer["done_reason"], "stop");
+    }
+}
+
 /// One streamed answer, read as it came.
 struct Answer {
     text: String,

@@ -1,7 +1,8 @@
 //! Messages of a request → native messages.
 //!
-//! Unlike Ollama, the parts of one message stay one message: split, their tool results lose
-//! their names and templates see several turns.
+//! Unlike in Ollama, the parts of one message stay one message: split, their tool results lose
+//! their names and templates see several turns. Its texts are joined as a TEMPLATE there joins those
+//! turns, by an empty line.
 
 use super::super::invalid;
 use crate::api::openai::{Content, File, Message as Wire, Part, ToolCall as WireCall};
@@ -95,7 +96,7 @@ fn add_part(native: &mut Message, part: Part) -> Result<(), InferenceError> {
     match part {
         Part::Text(text) => {
             if !native.content.is_empty() {
-                native.content.push('\n');
+                native.content.push_str("\n\n");
             }
             native.content.push_str(&text);
         }
