@@ -62,7 +62,7 @@ pub(super) async fn create(
                 insecure: false,
                 asker,
             });
-            Stage::Pull(steps, pass, creation)
+            Stage::Pull(steps, pass, Box::new(creation))
         }
     };
     let steps = stream::unfold(stage, Stage::next);
@@ -102,7 +102,7 @@ impl Creation {
 
 /// What is being done, and what comes then.
 enum Stage {
-    Pull(Steps, Pass, Creation),
+    Pull(Steps, Pass, Box<Creation>),
     Create(mpsc::Receiver<Result<Progress, ApiError>>),
     Failed,
 }

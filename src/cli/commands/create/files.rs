@@ -255,7 +255,7 @@ mod tests {
         let closed = path("lost+found");
         fs_err::create_dir(&closed).unwrap();
         fs_err::write(closed.join("config.json"), "{}").unwrap();
-        let nobody = std::os::unix::fs::PermissionsExt::from_mode(0);
+        let nobody = std::os::unix::fs::PermissionsExt::from_mode(0o000);
         fs_err::set_permissions(&closed, nobody).unwrap();
         let files = collect(folder.path()).unwrap().unwrap();
         // The superuser may read everything.
