@@ -9,8 +9,11 @@ use crate::protocol::TokenLogprob;
 pub(super) struct Output {
     detokenizer: Detokenizer,
     stop: StopFinder,
-    /// Entries of tokens whose text is not out yet.
-    waiting: Vec<TokenLogprob>,
+    /// Entries of tokens whose text is not out yet, and where it begins.
+    waiting: Vec<(usize, TokenLogprob)>,
+    /// Bytes of text so far, and of what is out of it.
+    n_bytes: usize,
+    n_out: usize,
 }
 
 /// What one token brought to light.
@@ -28,18 +31,38 @@ impl Output {
             detokenizer: Detokenizer::default(),
             stop: StopFinder::new(stops),
             waiting: Vec::new(),
+            n_bytes: 0,
+            n_out: 0,
         }
     }
 
-    /// Takes a token's bytes. Entries wait until the text of their token is known to the client,
-    /// so that none is lost where a stop string or half a character is held back.
-    pub(super) fn push(&mut self, bytes: &[u8], logprob: Option<TokenLogprob>) -> Piece {
-        self.waiting.extend(logprob);
-        let released = self.stop.push(&self.detokenizer.push(bytes));
+    /// Takes a token's bytes; where it `may_stop`, stop strings are looked for. Entries wait until the
+    /// text of their token is known to the client, so that none is lost where a stop string or half a
+    /// character is held back. Those of a stop string are dropped with it.
+    pub(super) fn push(
+        &mut self,
+        bytes: &[u8],
+        logprob: Option<TokenLogprob>,
+        may_stop: bool,
+    ) -> Piece {
+        self.waiting
+            .extend(logprob.map(|entry| (self.n_bytes, entry)));
+        let text = self.detokenizer.push(bytes);
+        self.n_bytes += text.len();
+        let released = if may_stop {
+            self.stop.push(&text)
+        } else {
+            self.stop.pass(text)
+        };
+        self.n_out += released.text.len();
+        if released.stopped {
+            let n_out = self.n_out;
+            self.waiting.retain(|(begin, _)| *begin < n_out);
+        }
         let logprobs = if released.text.is_empty() && !released.stopped {
             Vec::new()
         } else {
-            std::mem::take(&mut self.waiting)
+            self.entries()
         };
         Piece {
             text: released.text,
@@ -52,9 +75,13 @@ impl Output {
     pub(super) fn finish(&mut self) -> Piece {
         Piece {
             text: self.stop.finish(),
-            logprobs: std::mem::take(&mut self.waiting),
+            logprobs: self.entries(),
             stopped: false,
         }
+    }
+
+    fn entries(&mut self) -> Vec<TokenLogprob> {
+        self.waiting.drain(..).map(|(_, entry)| entry).collect()
     }
 }
 
@@ -74,12 +101,46 @@ mod tests {
     #[test]
     fn every_token_keeps_its_entry_when_text_is_held_back() {
         let mut output = Output::new(&["###".to_owned()]);
-        assert!(output.push(b"#", Some(entry(1))).logprobs.is_empty());
-        let piece = output.push(b"a", Some(entry(2)));
+        assert!(output.push(b"#", Some(entry(1)), true).logprobs.is_empty());
+        let piece = output.push(b"a", Some(entry(2)), true);
         assert_eq!(piece.text, "#a");
         assert_eq!(piece.logprobs.len(), 2);
-        assert!(output.push(b"\xc3", Some(entry(3))).logprobs.is_empty());
+        assert!(
+            output
+                .push(b"\xc3", Some(entry(3)), true)
+                .logprobs
+                .is_empty()
+        );
         let piece = output.finish();
         assert_eq!((piece.text.as_str(), piece.logprobs.len()), ("", 1));
+    }
+
+    #[test]
+    fn entries_of_a_stop_string_go_with_it() {
+        let tokens = |pieces: &[&[u8]]| {
+            let mut output = Output::new(&["##".to_owned(), "é".to_owned()]);
+            let mut tokens = Vec::new();
+            for (bytes, token) in pieces.iter().zip(1..) {
+                let piece = output.push(bytes, Some(entry(token)), true);
+                tokens.extend(piece.logprobs.iter().map(|entry| entry.token));
+                if piece.stopped {
+                    break;
+                }
+            }
+            tokens
+        };
+        assert_eq!(tokens(&[b"a", b"#", b"#"]), [1]);
+        // Part of its text is out.
+        assert_eq!(tokens(&[b"a", b"b#", b"#"]), [1, 2]);
+        assert_eq!(tokens(&[b"a", b"#", b"b", b"##"]), [1, 2, 3]);
+        assert_eq!(tokens(&[b"a", b"\xc3", b"\xa9"]), [1]);
+        assert_eq!(tokens(&[b"", b"##"]), [0; 0]);
+    }
+
+    #[test]
+    fn a_stop_string_is_not_looked_for_before_it_may_stop() {
+        let mut output = Output::new(&["##".to_owned()]);
+        assert_eq!(output.push(b"a##", None, false).text, "a##");
+        assert!(output.push(b"b##", None, true).stopped);
     }
 }

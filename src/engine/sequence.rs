@@ -27,6 +27,8 @@ pub(super) struct Sequence<S> {
     /// It came without its middle.
     pub(super) is_cut: bool,
     pub(super) n_generated: u32,
+    /// Those of them of which an update has told.
+    pub(super) n_told: u32,
     /// Guesses that were checked, and those of them that came true.
     pub(super) n_drafted: u32,
     pub(super) n_accepted: u32,
@@ -67,6 +69,7 @@ impl<S> Made<S> {
             tokens: self.prompt.tokens,
             gallery: self.prompt.gallery,
             n_generated: 0,
+            n_told: 0,
             n_drafted: 0,
             n_accepted: 0,
             sampler: self.sampler,
@@ -150,6 +153,12 @@ impl<S> Sequence<S> {
     pub(super) fn n_left(&self) -> usize {
         let limit = self.params.n_predict.unwrap_or(u32::MAX);
         limit.saturating_sub(self.n_generated) as usize
+    }
+
+    /// Tokens of which no update has told yet; they are told now.
+    pub(super) fn n_untold(&mut self) -> u32 {
+        let n_told = std::mem::replace(&mut self.n_told, self.n_generated);
+        self.n_generated - n_told
     }
 
     /// Cells that it is going to take beyond those it holds.

@@ -264,7 +264,8 @@ impl<B: Backend> Engine<B> {
         let mut bytes = Vec::new();
         let special = sequence.preserved.contains(&token);
         self.backend.append_piece(token, special, &mut bytes);
-        let piece = sequence.output.push(&bytes, logprob);
+        let may_stop = sequence.n_generated > sequence.params.sampling.min_tokens;
+        let piece = sequence.output.push(&bytes, logprob, may_stop);
         if is_end || piece.stopped {
             self.finish(slot, FinishReason::Stop, piece);
             return;
@@ -285,13 +286,14 @@ impl<B: Backend> Engine<B> {
     }
 
     fn update(&mut self, slot: usize, piece: Piece) {
-        let Some(sequence) = self.running[slot].as_ref() else {
+        let Some(sequence) = self.running[slot].as_mut() else {
             return;
         };
         if !piece.text.is_empty() || !piece.logprobs.is_empty() {
             self.updates.push(Update {
                 id: sequence.id,
                 text: piece.text,
+                n_tokens: sequence.n_untold(),
                 logprobs: piece.logprobs,
                 finished: None,
             });
@@ -316,6 +318,7 @@ impl<B: Backend> Engine<B> {
         self.updates.push(Update {
             id: sequence.id,
             text,
+            n_tokens: sequence.n_untold(),
             logprobs,
             finished: Some(sequence.finished(reason, Instant::now())),
         });

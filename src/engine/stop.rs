@@ -46,6 +46,17 @@ impl StopFinder {
         }
     }
 
+    /// Takes the next piece without looking for anything in it.
+    pub(super) fn pass(&mut self, mut piece: String) -> Released {
+        if !self.held.is_empty() {
+            piece.insert_str(0, &std::mem::take(&mut self.held));
+        }
+        Released {
+            text: piece,
+            stopped: false,
+        }
+    }
+
     /// Gives out what was held back; nothing more will come.
     pub(super) fn finish(&mut self) -> String {
         std::mem::take(&mut self.held)

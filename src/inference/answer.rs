@@ -22,8 +22,7 @@ use crate::scheduler::Lease;
 pub(super) struct AnswerSpec {
     pub(super) params: GenerateParams,
     pub(super) parser: Box<dyn Parser>,
-    /// Tool calls get an id each.
-    pub(super) names_calls: bool,
+    pub(super) calls: Calls,
     /// Text of the prompt, if the final object carries the `context` tokens.
     pub(super) context_of: Option<String>,
     /// Messages were left out to make the prompt fit.
@@ -111,7 +110,10 @@ pub(super) async fn start(loaded: Loaded, spec: AnswerSpec) -> Result<ChunkStrea
         generation,
         lease,
         parser: spec.parser,
-        names_calls: spec.names_calls,
+        calls: spec.calls,
+        n_thinking: 0,
+        n_undecided: 0,
+        answers: false,
         context_of: spec.context_of,
         client,
         truncated: spec.truncated || is_cut,
@@ -131,7 +133,13 @@ struct Answer {
     generation: Generation,
     lease: Lease,
     parser: Box<dyn Parser>,
-    names_calls: bool,
+    calls: Calls,
+    /// Tokens before the answer that were thinking.
+    n_thinking: u32,
+    /// Tokens of which it is not known yet.
+    n_undecided: u32,
+    /// Something else than thinking has come.
+    answers: bool,
     context_of: Option<String>,
     client: String,
     truncated: bool,
@@ -150,8 +158,12 @@ impl Answer {
         loop {
             match self.generation.next().await {
                 Some(Ok(GenerationEvent::Started { .. })) => {}
-                Some(Ok(GenerationEvent::Text { text, logprobs })) => {
-                    if let Some(chunk) = self.text(&text, logprobs).transpose() {
+                Some(Ok(GenerationEvent::Text {
+                    text,
+                    n_tokens,
+                    logprobs,
+                })) => {
+                    if let Some(chunk) = self.text(&text, n_tokens, logprobs).transpose() {
                         // A parser that gave up has nothing more to say.
                         self.ended = chunk.is_err();
                         return Some(chunk);
@@ -177,13 +189,15 @@ impl Answer {
     fn text(
         &mut self,
         text: &str,
+        n_tokens: u32,
         logprobs: Vec<TokenLogprob>,
     ) -> Result<Option<Chunk>, InferenceError> {
         if self.context_of.is_some() {
             self.raw.push_str(text);
         }
         let piece = self.parser.push(text).map_err(unreadable)?;
-        let piece = self.named(piece);
+        self.count(&piece, n_tokens, text.len());
+        let piece = self.calls.told(piece);
         if piece.is_empty() && logprobs.is_empty() {
             return Ok(None);
         }
@@ -196,19 +210,30 @@ impl Answer {
         }))
     }
 
-    /// Gives tool calls their ids.
-    fn named(&self, mut piece: Piece) -> Piece {
-        if self.names_calls {
-            for call in &mut piece.tool_calls {
-                call.id = call_id();
-            }
+    /// Counts the tokens of thinking: those before anything else was said. Where both came at once they
+    /// are divided by their lengths.
+    fn count(&mut self, piece: &Piece, n_tokens: u32, n_bytes: usize) {
+        let is_answer = !piece.content.is_empty() || !piece.tool_calls.is_empty();
+        if !piece.thinking.is_empty() {
+            let share = if is_answer {
+                let n_thought = u64::from(n_tokens) * piece.thinking.len() as u64;
+                let n_thought = n_thought / n_bytes.max(1) as u64;
+                u32::try_from(n_thought).map_or(n_tokens, |n_thought| n_thought.min(n_tokens))
+            } else {
+                n_tokens
+            };
+            let n_undecided = std::mem::take(&mut self.n_undecided);
+            self.n_thinking = self.n_thinking.saturating_add(n_undecided + share);
+        } else if !self.answers && !is_answer {
+            // A tag, or what may become one.
+            self.n_undecided += n_tokens;
         }
-        piece
+        self.answers |= is_answer;
     }
 
     async fn finish(&mut self, finished: &Finished) -> Result<Chunk, InferenceError> {
         let piece = self.parser.finish().map_err(unreadable)?;
-        let piece = self.named(piece);
+        let piece = self.calls.told(piece);
         let context = match self.context_of.take() {
             None => None,
             Some(prompt) => {
@@ -239,6 +264,7 @@ impl Answer {
                     n_cached: finished.n_cached,
                     prompt: millis(finished.prompt_ms),
                     n_generated: finished.n_generated,
+                    n_thinking: self.n_thinking.min(finished.n_generated),
                     generate: millis(finished.generate_ms),
                 }),
                 context,
@@ -246,6 +272,37 @@ impl Answer {
                 prompt_truncated: self.truncated,
             }),
         })
+    }
+}
+
+/// What becomes of the tool calls that a parser finds.
+#[derive(Debug, Default)]
+pub(super) struct Calls {
+    /// Each gets an id.
+    are_named: bool,
+    /// How many more are told; `None` = all.
+    n_left: Option<usize>,
+}
+
+impl Calls {
+    pub(super) fn new(are_named: bool, one: bool) -> Self {
+        Self {
+            are_named,
+            n_left: one.then_some(1),
+        }
+    }
+
+    fn told(&mut self, mut piece: Piece) -> Piece {
+        if let Some(n_left) = &mut self.n_left {
+            piece.tool_calls.truncate(*n_left);
+            *n_left -= piece.tool_calls.len();
+        }
+        if self.are_named {
+            for call in &mut piece.tool_calls {
+                call.id = call_id();
+            }
+        }
+        piece
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::answer::{AnswerSpec, Refusal, params, single, start, too_long};
+use super::answer::{AnswerSpec, Calls, Refusal, params, single, start, too_long};
 use super::images::{self, Placeless};
 use super::prepare::{self, Prepared, Route, check_capabilities, merge_options};
 use super::render::RenderRequest;
@@ -86,6 +86,7 @@ pub(super) async fn run(
         context: Vec::new(),
         is_chat: true,
         must_call,
+        one_call: request.one_call,
     };
     conversation.answer(inference, &prepared).await
 }
@@ -105,6 +106,8 @@ pub(super) struct Conversation {
     pub(super) is_chat: bool,
     /// The constraint is that of a tool call.
     pub(super) must_call: bool,
+    /// Of several calls only the first one is told.
+    pub(super) one_call: bool,
 }
 
 impl Conversation {
@@ -189,7 +192,7 @@ impl Conversation {
             AnswerSpec {
                 params,
                 parser,
-                names_calls: self.is_chat,
+                calls: Calls::new(self.is_chat, self.one_call),
                 context_of,
                 truncated: n_dropped > 0,
                 too_long,

@@ -9,7 +9,7 @@ use super::prepare::{self, Route, invalid, merge_options};
 use super::types::{EmbedRequest, EmbedResponse};
 use super::{Inference, InferenceError, InferenceErrorKind};
 use crate::model::gguf::Metadata;
-use crate::protocol::EmbedParams;
+use crate::protocol::{EmbedInput, EmbedParams};
 use crate::runner::RunnerError;
 use crate::scheduler::Lease;
 
@@ -111,19 +111,19 @@ const PORTION_BYTES: usize = 1 << 20;
 const PORTIONS_AT_ONCE: usize = 2;
 
 /// Cuts a list of texts into portions.
-pub(super) fn portions(inputs: Vec<String>) -> Vec<Vec<String>> {
+pub(super) fn portions(inputs: Vec<EmbedInput>) -> Vec<Vec<EmbedInput>> {
     let mut portions = vec![Vec::new()];
     let mut n_bytes = 0;
     for input in inputs {
-        let is_full = portions.last().is_some_and(|portion: &Vec<String>| {
-            let fits = portion.len() < PORTION && n_bytes + input.len() <= PORTION_BYTES;
+        let is_full = portions.last().is_some_and(|portion: &Vec<EmbedInput>| {
+            let fits = portion.len() < PORTION && n_bytes + input.n_bytes() <= PORTION_BYTES;
             !portion.is_empty() && !fits
         });
         if is_full {
             portions.push(Vec::new());
             n_bytes = 0;
         }
-        n_bytes += input.len();
+        n_bytes += input.n_bytes();
         if let Some(portion) = portions.last_mut() {
             portion.push(input);
         }

@@ -4,7 +4,7 @@
 use serde_json::Value;
 
 use super::InferenceError;
-use super::prepare::{internal, invalid};
+use super::prepare::{invalid, mistaken};
 use crate::protocol::Constraint;
 
 /// Reads `format` (API specification §3.3).
@@ -32,7 +32,7 @@ pub(super) fn parse(format: &Value) -> Result<Option<Constraint>, InferenceError
             Ok(Some(Constraint::Lark(grammar)))
         }
         Value::Object(_) => Ok(Some(Constraint::JsonSchema(format.to_string()))),
-        other => Err(internal(format!(
+        other => Err(mistaken(format!(
             "invalid format: {:?}; expected \"json\" or a valid JSON Schema object",
             other.to_string()
         ))),

@@ -3,19 +3,21 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::answer::{AnswerSpec, Refusal, params, single, start, too_long};
+use futures_util::stream::{self, StreamExt as _};
+
+use super::answer::{AnswerSpec, Calls, Refusal, params, single, start, too_long};
 use super::chat::{Conversation, UNLOAD, think};
 use super::images::{self, Placeless};
 use super::prepare::{self, Prepared, Route, check_capabilities, internal, invalid, merge_options};
 use super::render::{self, RenderRequest};
-use super::types::{DoneReason, GenerateRequest};
+use super::types::{Chunk, DoneReason, GenerateRequest};
 use super::voice::Voice;
 use super::{ChunkStream, Inference, InferenceError, format};
 use crate::chat::Message;
 use crate::model::Options;
 use crate::model::capability::Capability;
 use crate::parser::Passthrough;
-use crate::protocol::Constraint;
+use crate::protocol::{Constraint, PromptPart};
 use crate::workers::{Template, Workers};
 
 /// Runs a generate request.
@@ -34,9 +36,11 @@ pub(super) async fn run(
     }
     check(&prepared, &request)?;
     let mut options = merge_options(&prepared, &request.common)?;
-    options.lift_zero_limit();
+    if !request.may_be_empty {
+        options.lift_zero_limit();
+    }
     let constraint = format::parse(&request.common.format)?;
-    if request.prompt.is_empty() {
+    if request.prompt.is_empty() && request.tokens.is_empty() {
         prepare::load(inference, &prepared, &options, request.common.keep_alive).await?;
         return Ok(single(DoneReason::Load, None));
     }
@@ -45,7 +49,7 @@ pub(super) async fn run(
         constraint,
         received,
     };
-    if request.raw {
+    if request.raw || !request.tokens.is_empty() {
         return Raw {
             request: &request,
             checked,
@@ -53,7 +57,19 @@ pub(super) async fn run(
         .answer(inference, &prepared)
         .await;
     }
-    rendered(inference, &prepared, request, checked).await
+    let echo = request.echo.then(|| request.prompt.clone());
+    let stream = rendered(inference, &prepared, request, checked).await?;
+    Ok(echoed(echo, stream))
+}
+
+/// A prompt in front of its answer.
+fn echoed(prompt: Option<String>, stream: ChunkStream) -> ChunkStream {
+    let Some(prompt) = prompt else { return stream };
+    let chunk = Chunk {
+        content: prompt,
+        ..Chunk::default()
+    };
+    stream::once(async { Ok(chunk) }).chain(stream).boxed()
 }
 
 /// What the checks of a request left behind.
@@ -131,6 +147,7 @@ async fn rendered(
         context: request.context,
         is_chat: false,
         must_call: false,
+        one_call: false,
     };
     conversation.answer(inference, prepared).await
 }
@@ -207,25 +224,36 @@ impl Raw<'_> {
         let options = &self.checked.options;
         let loaded = prepare::load(inference, prepared, options, common.keep_alive).await?;
         let n_ctx = loaded.lease.n_ctx(options.num_ctx);
-        let text = self.request.prompt.clone();
+        let tokens = &self.request.tokens;
+        let text = if !tokens.is_empty() && self.request.echo {
+            let (tokens, client) = (tokens.clone(), common.client.clone());
+            loaded.lease.runner().detokenize(tokens, client).await?
+        } else {
+            self.request.prompt.clone()
+        };
+        let echo = self.request.echo.then(|| text.clone());
         if common.debug_render_only {
             let n_images = self.request.images.len();
             return Ok(single(DoneReason::Debug, Some((text, n_images))));
         }
         let shown = self.request.images.clone();
         let too_long = too_long(common, !shown.is_empty());
-        let parts = images::place(text, shown, Placeless::InFront).await?;
+        let parts = if tokens.is_empty() {
+            images::place(text, shown, Placeless::InFront).await?
+        } else {
+            vec![PromptPart::Tokens(tokens.clone())]
+        };
         let constraint = self.checked.constraint.clone();
         let params = params(common, options, n_ctx, parts, constraint);
         let spec = AnswerSpec {
             params,
             parser: Box::new(Passthrough),
-            names_calls: false,
+            calls: Calls::default(),
             context_of: None,
             truncated: false,
             too_long,
             received: self.checked.received,
         };
-        start(loaded, spec).await
+        Ok(echoed(echo, start(loaded, spec).await?))
     }
 }

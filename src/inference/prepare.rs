@@ -166,9 +166,12 @@ fn draft(store: &Store, model: &Model) -> Option<(PathBuf, Header)> {
 fn parse_name(requested: &str, route: Route) -> Result<ModelName, InferenceError> {
     if requested.is_empty() {
         return Err(match route {
-            Route::Chat | Route::LegacyEmbeddings => invalid("model is required"),
+            Route::Chat | Route::LegacyEmbeddings => {
+                invalid("model is required").about("model", "missing_required_parameter")
+            }
             Route::Generate | Route::Embed => {
                 InferenceError::new(Kind::NotFound, "model '' not found")
+                    .about("model", "model_not_found")
             }
         });
     }
@@ -176,7 +179,8 @@ fn parse_name(requested: &str, route: Route) -> Result<ModelName, InferenceError
     if source == Source::Cloud {
         return Err(cloud());
     }
-    ModelName::parse(&rest).map_err(|error| invalid(error.to_string()))
+    ModelName::parse(&rest)
+        .map_err(|error| invalid(error.to_string()).about("model", "invalid_value"))
 }
 
 fn store_error(error: &StoreError, requested: &str, route: Route) -> InferenceError {
@@ -189,7 +193,8 @@ fn store_error(error: &StoreError, requested: &str, route: Route) -> InferenceEr
                     format!("model \"{requested}\" not found, try pulling it first")
                 }
             },
-        ),
+        )
+        .about("model", "model_not_found"),
         other => internal(other.to_string()),
     }
 }
@@ -240,7 +245,7 @@ pub(super) fn merge_options(
     common: &RequestOptions,
 ) -> Result<Options, InferenceError> {
     let (mut options, unknown) =
-        Options::merge(&[&prepared.model.params, &common.options]).map_err(internal)?;
+        Options::merge(&[&prepared.model.params, &common.options]).map_err(mistaken)?;
     if !unknown.is_empty() {
         tracing::warn!(model = %prepared.model.name.short(), options = ?unknown, "invalid option provided");
     }
@@ -288,6 +293,11 @@ fn acquire_error(error: AcquireError) -> InferenceError {
 
 pub(super) fn invalid(message: impl Into<String>) -> InferenceError {
     InferenceError::new(Kind::Invalid, message)
+}
+
+/// A mistake of the client for which Ollama says 500.
+pub(super) fn mistaken(message: impl Into<String>) -> InferenceError {
+    InferenceError::new(Kind::Mistaken, message)
 }
 
 pub(super) fn internal(message: impl Into<String>) -> InferenceError {

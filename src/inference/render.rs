@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::OnceCell;
 
-use super::prepare::internal;
+use super::prepare::{internal, mistaken};
 use super::{InferenceError, InferenceErrorKind};
 use crate::chat::{Message, Think, ToolDefinition};
 use crate::renderer::{RenderInput, builtin, chatml, go, keep_from};
@@ -106,7 +106,7 @@ impl Maker {
         rendered
             .await
             .map_err(|error| internal(error.to_string()))?
-            .map_err(|error| internal(error.to_string()))
+            .map_err(|error| mistaken(error.to_string()))
     }
 }
 
@@ -118,7 +118,13 @@ pub(super) fn of_model(model: &str, failure: WorkError) -> InferenceError {
         | WorkError::TooSlow(_)
         | WorkError::TooDeep
         | WorkError::TooLarge
-        | WorkError::Ended => internal(format!("model '{model}': {failure}; {hint}")),
+        | WorkError::Ended => {
+            let message = format!("model '{model}': {failure}; {hint}");
+            InferenceError {
+                message,
+                ..error(failure)
+            }
+        }
         failure => error(failure),
     }
 }
@@ -127,7 +133,13 @@ pub(super) fn of_model(model: &str, failure: WorkError) -> InferenceError {
 pub(super) fn error(failure: WorkError) -> InferenceError {
     let kind = match &failure {
         WorkError::TooMany | WorkError::Stopping => InferenceErrorKind::Overloaded,
-        _ => InferenceErrorKind::Internal,
+        // The template refuses the conversation, or it is more than a prompt can be made of.
+        WorkError::Failed(_) | WorkError::TooSlow(_) | WorkError::TooDeep | WorkError::TooLarge => {
+            InferenceErrorKind::Mistaken
+        }
+        WorkError::Unparsable(_) | WorkError::Ended | WorkError::Start => {
+            InferenceErrorKind::Internal
+        }
     };
     InferenceError::new(kind, failure.to_string())
 }

@@ -28,6 +28,8 @@ pub(super) fn sampling(options: &Options) -> SamplingParams {
         dry: dry(options),
         xtc: xtc(options),
         mirostat: mirostat(options),
+        min_tokens: options.min_tokens,
+        ignore_eos: options.ignore_eos,
     }
 }
 

@@ -7,6 +7,7 @@ use crate::chat::Message;
 use crate::model::gguf::Metadata;
 use crate::model::gguf::builder::GgufBuilder;
 use crate::protocol::Constraint;
+use crate::protocol::EmbedInput;
 use crate::renderer::keep_from;
 
 #[test]
@@ -53,7 +54,7 @@ fn format_takes_a_regex_or_a_grammar() {
 #[test]
 fn other_formats_are_refused_in_ollamas_words() {
     let error = format::parse(&json!("xml")).unwrap_err();
-    assert_eq!(error.kind, InferenceErrorKind::Internal);
+    assert_eq!(error.kind, InferenceErrorKind::Mistaken);
     assert_eq!(
         error.message,
         r#"invalid format: "\"xml\""; expected "json" or a valid JSON Schema object"#
@@ -78,7 +79,8 @@ fn dropping_messages_keeps_the_system_text() {
 
 #[test]
 fn many_texts_go_in_portions_and_in_order() {
-    let texts: Vec<String> = (0..1000).map(|n: usize| n.to_string()).collect();
+    let text = |text: &str| EmbedInput::Text(text.to_owned());
+    let texts: Vec<_> = (0..1000).map(|n: usize| text(&n.to_string())).collect();
     let portions = embed::portions(texts.clone());
     assert!(
         portions
@@ -86,10 +88,12 @@ fn many_texts_go_in_portions_and_in_order() {
             .all(|portion| (1..=256).contains(&portion.len()))
     );
     assert_eq!(portions.concat(), texts);
-    let long = "x".repeat(700_000);
-    let lengths = embed::portions(vec![long.clone(), "a".to_owned(), long.clone(), long]);
+    let long = text(&"x".repeat(700_000));
+    let lengths = embed::portions(vec![long.clone(), text("a"), long.clone(), long]);
     assert_eq!(lengths.iter().map(Vec::len).collect::<Vec<_>>(), [2, 1, 1]);
-    assert_eq!(embed::portions(vec!["a".to_owned()]), [["a"]]);
+    assert_eq!(embed::portions(vec![text("a")]), [[text("a")]]);
+    let tokens = || EmbedInput::Tokens(vec![1; 200_000]);
+    assert_eq!(embed::portions(vec![tokens(), tokens()]).len(), 2);
 }
 
 #[test]

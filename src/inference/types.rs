@@ -1,12 +1,13 @@
 //! Requests, chunks and errors of the use cases.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use serde_json::{Map, Value};
 
 use crate::chat::{Image, Message, Think, ToolCall, ToolDefinition};
 use crate::config::KeepAlive;
-use crate::protocol::{Priority, Token};
+use crate::protocol::{EmbedInput, Priority, Token};
 
 /// What chat and generate have in common.
 #[derive(Debug, Clone, Default)]
@@ -37,6 +38,8 @@ pub struct ChatRequest {
     pub tools: Vec<ToolDefinition>,
     /// The answer must be calls of the tools.
     pub must_call: Option<MustCall>,
+    /// Of several calls only the first one is in the answer.
+    pub one_call: bool,
 }
 
 /// How many tools an answer that may not be text calls.
@@ -51,6 +54,12 @@ pub enum MustCall {
 pub struct GenerateRequest {
     pub common: RequestOptions,
     pub prompt: String,
+    /// The prompt in tokens, which go to the model as they are; in place of a text.
+    pub tokens: Vec<Token>,
+    /// The prompt comes before the answer.
+    pub echo: bool,
+    /// No answer is wanted where `num_predict` is 0.
+    pub may_be_empty: bool,
     pub suffix: String,
     pub system: Option<String>,
     pub template: Option<String>,
@@ -63,7 +72,7 @@ pub struct GenerateRequest {
 pub struct EmbedRequest {
     /// `options`, `keep_alive`, `truncate`, `model`, `client` are looked at.
     pub common: RequestOptions,
-    pub inputs: Vec<String>,
+    pub inputs: Vec<EmbedInput>,
     /// Cut to the first n values and normalise again; 0 = all.
     pub dimensions: usize,
     /// The legacy endpoint: of some models not normalised, no truncation.
@@ -122,6 +131,8 @@ pub struct Timings {
     pub n_cached: u32,
     pub prompt: Duration,
     pub n_generated: u32,
+    /// The part of `n_generated` that was thinking.
+    pub n_thinking: u32,
     pub generate: Duration,
 }
 
@@ -147,12 +158,19 @@ pub struct TopLogprob {
 pub struct InferenceError {
     pub kind: InferenceErrorKind,
     pub message: String,
+    /// The field of the request that is to blame, for routes that say so.
+    pub param: Option<Cow<'static, str>>,
+    /// What is wrong with it, for programs.
+    pub code: Option<&'static str>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum InferenceErrorKind {
     /// 400
     Invalid,
+    /// 500 on Ollama's routes, as there, though the request is to blame; 400 on others, whose clients
+    /// would send it again.
+    Mistaken,
     /// 403
     Forbidden,
     /// 404
@@ -172,6 +190,16 @@ impl InferenceError {
         Self {
             kind,
             message: message.into(),
+            param: None,
+            code: None,
         }
+    }
+
+    /// Says which field is to blame, and why.
+    #[must_use]
+    pub fn about(mut self, param: impl Into<Cow<'static, str>>, code: &'static str) -> Self {
+        self.param = Some(param.into());
+        self.code = Some(code);
+        self
     }
 }

@@ -263,6 +263,20 @@ pub struct SamplingParams {
     pub xtc: Option<Xtc>,
     /// In place of all but the temperature and the biases.
     pub mirostat: Option<Mirostat>,
+    /// Tokens before which neither an end token is picked nor a stop text looked for.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub min_tokens: u32,
+    /// No end token is ever picked. Under a constraint neither this nor `min_tokens` counts.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub ignore_eos: bool,
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "the signature that serde wants"
+)]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 /// "Don't repeat yourself": punishes a token that would go on with a repetition of `n` tokens by
@@ -312,6 +326,8 @@ impl Default for SamplingParams {
             dry: None,
             xtc: None,
             mirostat: None,
+            min_tokens: 0,
+            ignore_eos: false,
         }
     }
 }
@@ -356,10 +372,29 @@ pub enum Priority {
     Batch,
 }
 
+/// What is to be embedded.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum EmbedInput {
+    Text(String),
+    /// Tokens of a text, without those that the vocabulary puts around it.
+    Tokens(Vec<Token>),
+}
+
+impl EmbedInput {
+    /// About how many bytes it takes.
+    pub fn n_bytes(&self) -> usize {
+        match self {
+            Self::Text(text) => text.len(),
+            Self::Tokens(tokens) => size_of_val(tokens.as_slice()),
+        }
+    }
+}
+
 /// One embedding request.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct EmbedParams {
-    pub inputs: Vec<String>,
+    pub inputs: Vec<EmbedInput>,
     /// Most tokens of one input, special ones included.
     pub n_ctx: u32,
     /// Cut longer inputs at the end instead of failing with `ContextExceeded`.

@@ -107,12 +107,27 @@ pub struct Update {
     pub id: RequestId,
     /// Whole UTF-8 text; may be empty.
     pub text: String,
+    /// Tokens that were picked since the last update.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub n_tokens: u32,
     /// Entries of the tokens whose text is now known.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub logprobs: Vec<TokenLogprob>,
     /// Set in the sequence's last update.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub finished: Option<Finished>,
+}
+
+fn one() -> u32 {
+    1
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "the signature that serde wants"
+)]
+fn is_one(number: &u32) -> bool {
+    *number == 1
 }
 
 /// The end of a generation.

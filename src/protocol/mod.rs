@@ -10,9 +10,9 @@ pub mod event;
 pub mod framing;
 
 pub use command::{
-    Adapter, Command, Constraint, DraftParams, Dry, EmbedParams, Exempt, GenerateParams,
-    KvCacheType, LoadParams, Mirostat, Priority, PromptPart, QuantizeParams, SamplingParams,
-    Speculation, SpillFiles, SpillParams, TensorType, ThinkingTags, Xtc,
+    Adapter, Command, Constraint, DraftParams, Dry, EmbedInput, EmbedParams, Exempt,
+    GenerateParams, KvCacheType, LoadParams, Mirostat, Priority, PromptPart, QuantizeParams,
+    SamplingParams, Speculation, SpillFiles, SpillParams, TensorType, ThinkingTags, Xtc,
 };
 pub use event::{
     DeviceInfo, EmbedResult, Event, Failure, FailureKind, FinishReason, Finished, LoadedInfo,

@@ -29,6 +29,8 @@ pub enum GenerationEvent {
     },
     Text {
         text: String,
+        /// Tokens that were picked for it.
+        n_tokens: u32,
         logprobs: Vec<TokenLogprob>,
     },
     /// Always the last event of a generation that did not fail.
@@ -93,6 +95,7 @@ struct Mail {
     /// Tokens of the prompt, and whether it was cut.
     started: Option<(u32, bool)>,
     text: String,
+    n_tokens: u32,
     logprobs: Vec<TokenLogprob>,
     /// What the log-probabilities take, roughly.
     n_logprob_bytes: usize,
@@ -113,9 +116,14 @@ impl Mailbox {
         }
         if !mail.text.is_empty() || !mail.logprobs.is_empty() {
             let text = std::mem::take(&mut mail.text);
+            let n_tokens = std::mem::take(&mut mail.n_tokens);
             let logprobs = std::mem::take(&mut mail.logprobs);
             mail.n_logprob_bytes = 0;
-            return Some(Ok(GenerationEvent::Text { text, logprobs }));
+            return Some(Ok(GenerationEvent::Text {
+                text,
+                n_tokens,
+                logprobs,
+            }));
         }
         mail.end
             .take()
@@ -141,6 +149,7 @@ impl Mailbox {
         } else {
             mail.text.push_str(&update.text);
         }
+        mail.n_tokens = mail.n_tokens.saturating_add(update.n_tokens);
         mail.n_logprob_bytes += update.logprobs.iter().map(n_bytes).sum::<usize>();
         mail.logprobs.extend(update.logprobs);
         mail.end = update.finished.map(Ok);
@@ -186,6 +195,7 @@ mod tests {
         Update {
             id: 1,
             text: "x".repeat(n_bytes),
+            n_tokens: 1,
             logprobs,
             finished: None,
         }

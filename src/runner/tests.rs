@@ -41,6 +41,7 @@ fn update(text: &str, finished: bool) -> Update {
     Update {
         id: 1,
         text: text.to_owned(),
+        n_tokens: 1,
         logprobs: Vec::new(),
         finished: finished.then_some(Finished {
             reason: FinishReason::Stop,
@@ -78,6 +79,7 @@ async fn a_slow_reader_gets_larger_pieces_in_order() {
     }
     let text = |text: &str| GenerationEvent::Text {
         text: text.to_owned(),
+        n_tokens: 4,
         logprobs: Vec::new(),
     };
     assert_eq!(events.len(), 3);

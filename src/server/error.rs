@@ -3,6 +3,7 @@
 //! *Invariant:* a failure of ours (status 500 and above) is logged here, once, whether it becomes
 //! a status or the last line of a stream.
 
+use std::borrow::Cow;
 use std::error::Error;
 
 use axum::http::{HeaderValue, StatusCode, header};
@@ -31,6 +32,12 @@ pub(crate) struct ApiError {
     pub(crate) status: StatusCode,
     /// In full, for the log; the client reads it without paths.
     pub(crate) message: String,
+    /// The field of the request that is to blame.
+    param: Option<Cow<'static, str>>,
+    /// What is wrong with it, for programs.
+    code: Option<&'static str>,
+    /// The client's mistake, whatever status Ollama's routes have for it.
+    is_mistake: bool,
 }
 
 impl ApiError {
@@ -38,12 +45,30 @@ impl ApiError {
         Self {
             status,
             message: message.into(),
+            param: None,
+            code: None,
+            is_mistake: false,
         }
+    }
+
+    /// Says which field of the request is to blame, and why.
+    #[must_use]
+    pub(crate) fn about(mut self, param: impl Into<Cow<'static, str>>, code: &'static str) -> Self {
+        self.param = Some(param.into());
+        self.code = Some(code);
+        self
     }
 
     /// 400
     pub(crate) fn invalid(message: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, message)
+    }
+
+    /// Says for programs what is wrong, where no field of the request is.
+    #[must_use]
+    pub(crate) fn coded(mut self, code: &'static str) -> Self {
+        self.code = Some(code);
+        self
     }
 
     /// 408 when a request's body did not arrive in time, else 400.
@@ -100,11 +125,18 @@ impl From<InferenceError> for ApiError {
             InferenceErrorKind::NotFound => StatusCode::NOT_FOUND,
             InferenceErrorKind::Canceled => StatusCode::from_u16(CLIENT_CLOSED_REQUEST)
                 .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
-            InferenceErrorKind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+            InferenceErrorKind::Internal | InferenceErrorKind::Mistaken => {
+                StatusCode::INTERNAL_SERVER_ERROR
+            }
             InferenceErrorKind::Unsupported => StatusCode::NOT_IMPLEMENTED,
             InferenceErrorKind::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
         };
-        Self::new(status, error.message)
+        Self {
+            param: error.param,
+            code: error.code,
+            is_mistake: error.kind == InferenceErrorKind::Mistaken,
+            ..Self::new(status, error.message)
+        }
     }
 }
 
@@ -177,7 +209,12 @@ pub(crate) struct OpenAiError(pub(crate) ApiError);
 
 impl<E: Into<ApiError>> From<E> for OpenAiError {
     fn from(error: E) -> Self {
-        Self(error.into())
+        let mut error = error.into();
+        // Its clients send again what ends with 500.
+        if error.is_mistake {
+            error.status = StatusCode::BAD_REQUEST;
+        }
+        Self(error)
     }
 }
 
@@ -190,12 +227,26 @@ impl IntoResponse for OpenAiError {
 /// The object that the OpenAI clients know, also as the last event of a stream that failed.
 pub(crate) fn openai_body(error: &ApiError) -> Value {
     let kind = match error.status {
-        StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE => "invalid_request_error",
+        _ if error.is_mistake => INVALID,
+        StatusCode::BAD_REQUEST
+        | StatusCode::PAYLOAD_TOO_LARGE
+        | StatusCode::METHOD_NOT_ALLOWED => INVALID,
+        StatusCode::NOT_FOUND if error.code == Some(UNKNOWN_URL) => INVALID,
         StatusCode::NOT_FOUND => "not_found_error",
         _ => "api_error",
     };
-    json!({"error": {"message": error.shown(), "type": kind, "param": null, "code": null}})
+    json!({"error": {
+        "message": error.shown(),
+        "type": kind,
+        "param": error.param,
+        "code": error.code,
+    }})
 }
+
+const INVALID: &str = "invalid_request_error";
+
+/// `code` of a path that is none, for which OpenAI has another type than for a model that is none.
+pub(crate) const UNKNOWN_URL: &str = "unknown_url";
 
 /// Logs an error that ends a stream.
 pub(crate) fn log_broken_stream(error: &ApiError) {
@@ -264,6 +315,19 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_clients_mistake_is_400_where_ollama_does_not_say_otherwise() {
+        let error = InferenceError::new(InferenceErrorKind::Mistaken, "no");
+        let error = error.about("format", "invalid_type");
+        let (status, _, body) = text(OpenAiError::from(error.clone()).into_response()).await;
+        assert_eq!(status, 400);
+        let expected = r#"{"error":{"message":"no","type":"invalid_request_error","param":"format","code":"invalid_type"}}"#;
+        assert_eq!(body, expected);
+        assert_eq!(openai_body(&error.clone().into())["error"]["type"], INVALID);
+        let (status, ..) = text(OllamaError::from(error).into_response()).await;
+        assert_eq!(status, 500);
+    }
+
+    #[tokio::test]
     async fn a_failure_of_ours_does_not_say_where_things_are() {
         let message = "cannot read `/srv/my models/blobs/sha256-12`, asked https://me:pw@host/v2";
         let expected = "cannot read `sha256-12`, asked https://***@host/v2";
@@ -285,6 +349,7 @@ mod tests {
             (InferenceErrorKind::NotFound, 404),
             (InferenceErrorKind::Canceled, 499),
             (InferenceErrorKind::Internal, 500),
+            (InferenceErrorKind::Mistaken, 500),
             (InferenceErrorKind::Unsupported, 501),
             (InferenceErrorKind::Overloaded, 503),
         ];

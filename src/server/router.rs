@@ -10,6 +10,7 @@ use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, any, get};
 
+use super::error::{ApiError, OpenAiError, UNKNOWN_URL};
 use super::state::App;
 use super::stream::json;
 use super::{ollama, openai};
@@ -26,7 +27,7 @@ pub(super) fn routes() -> Router<App> {
         .merge(route("/metrics", "HEAD, GET", get(metrics)))
         .merge(ollama::routes())
         .merge(openai::routes())
-        .fallback(not_found)
+        .fallback(|method: Method, uri: Uri| async move { not_found(&method, &uri) })
 }
 
 /// One line of the table. `/v1` routes are made with it too.
@@ -43,7 +44,7 @@ pub(super) fn route(
         if allows(methods, &method) {
             without_slash(&method, &uri)
         } else {
-            not_found().await
+            not_found(&method, &uri)
         }
     };
     router.route(&format!("{path}/"), any(slashed))
@@ -59,7 +60,7 @@ pub(super) fn wildcard(
         if allows(methods, request.method()) {
             next.run(request).await
         } else {
-            method_not_allowed(methods)
+            method_not_allowed(methods, request.method(), request.uri())
         }
     };
     Router::new().route(path, handler.layer(from_fn(known)))
@@ -69,7 +70,18 @@ fn allows(methods: &str, method: &Method) -> bool {
     methods.split(", ").any(|known| known == method.as_str())
 }
 
-fn method_not_allowed(methods: &'static str) -> Response {
+/// OpenAI's clients look for an object in whatever is no success.
+fn is_openai(uri: &Uri) -> bool {
+    uri.path() == "/v1" || uri.path().starts_with("/v1/")
+}
+
+fn method_not_allowed(methods: &'static str, method: &Method, uri: &Uri) -> Response {
+    if is_openai(uri) {
+        let message = format!("Not allowed to {method} on {}", uri.path());
+        let error = ApiError::new(StatusCode::METHOD_NOT_ALLOWED, message);
+        let error = OpenAiError(error.coded("method_not_supported"));
+        return ([(header::ALLOW, methods)], error).into_response();
+    }
     let headers = [(header::CONTENT_TYPE, TEXT), (header::ALLOW, methods)];
     (
         StatusCode::METHOD_NOT_ALLOWED,
@@ -96,7 +108,12 @@ fn without_slash(method: &Method, uri: &Uri) -> Response {
     (status, [(header::LOCATION, target)]).into_response()
 }
 
-async fn not_found() -> Response {
+fn not_found(method: &Method, uri: &Uri) -> Response {
+    if is_openai(uri) {
+        let message = format!("Invalid URL ({method} {})", uri.path());
+        let error = ApiError::not_found(message).coded(UNKNOWN_URL);
+        return OpenAiError(error).into_response();
+    }
     let headers = [(header::CONTENT_TYPE, TEXT)];
     (StatusCode::NOT_FOUND, headers, "404 page not found").into_response()
 }

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::{Arguments, Content, FinishReason, Guided, Logprobs, StreamOptions, Usage};
 use crate::api::ollama::DebugInfo;
-use crate::chat::{ToolDefinition, null_is_default};
+use crate::chat::{ToolDefinition, ToolFunction, null_is_default};
 
 /// Body of `POST /v1/chat/completions`.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -39,6 +39,19 @@ pub struct ChatRequest {
     pub tool_choice: Value,
     /// `None` = true.
     pub parallel_tool_calls: Option<bool>,
+    /// What `tools` was before there were other ones than functions.
+    #[serde(deserialize_with = "null_is_default")]
+    pub functions: Vec<ToolFunction>,
+    /// A word or an object.
+    pub function_call: Value,
+    /// What the answer may be; this daemon writes texts.
+    pub modalities: Value,
+    pub audio: Value,
+    /// vLLM's and llama-server's: the answer does not end by itself.
+    #[serde(deserialize_with = "null_is_default")]
+    pub ignore_eos: bool,
+    /// vLLM's: it does not end before.
+    pub min_tokens: Option<i64>,
     pub reasoning: Option<Reasoning>,
     #[serde(deserialize_with = "null_is_default")]
     pub reasoning_effort: String,
@@ -87,6 +100,8 @@ pub struct Message {
     pub reasoning_content: String,
     /// `None` = no such key, which makes an absent `content` a mistake.
     pub tool_calls: Option<Vec<ToolCall>>,
+    /// The one call, as it was before there could be several.
+    pub function_call: Option<CalledFunction>,
     /// For role `tool`: the function that answered.
     #[serde(deserialize_with = "null_is_default")]
     pub name: String,
@@ -168,7 +183,7 @@ pub struct ChatChoice {
     pub index: usize,
     pub message: AnswerMessage,
     pub finish_reason: Option<FinishReason>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// Typed clients want the key.
     pub logprobs: Option<Logprobs>,
 }
 
@@ -178,10 +193,15 @@ pub struct AnswerMessage {
     /// `assistant`
     pub role: &'static str,
     pub content: String,
+    /// Always `null`: typed clients want the key.
+    pub refusal: Option<String>,
     #[serde(skip_serializing_if = "String::is_empty")]
     pub reasoning: String,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub tool_calls: Vec<AnswerToolCall>,
+    /// In place of `tool_calls`, for a request with `functions`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub function_call: Option<ToolCallFunction>,
 }
 
 /// A whole call: its pieces are never sent one by one.
@@ -205,8 +225,9 @@ pub struct ChatChunk<'a> {
     pub model: &'a str,
     pub system_fingerprint: &'static str,
     pub choices: Vec<ChunkChoice>,
+    /// `null` before the last event; no such key where the counters were not asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub usage: Option<Usage>,
+    pub usage: Option<Option<Usage>>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
@@ -230,4 +251,7 @@ pub struct Delta {
     pub reasoning: String,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub tool_calls: Vec<AnswerToolCall>,
+    /// In place of `tool_calls`, for a request with `functions`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub function_call: Option<ToolCallFunction>,
 }

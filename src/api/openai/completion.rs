@@ -12,12 +12,22 @@ use crate::chat::null_is_default;
 pub struct CompletionRequest {
     #[serde(deserialize_with = "null_is_default")]
     pub model: String,
-    /// A string or an array of strings.
+    /// A string, tokens, or an array of either.
     pub prompt: Value,
     #[serde(deserialize_with = "null_is_default")]
     pub suffix: String,
     pub max_tokens: Option<i64>,
     pub n: Option<i64>,
+    /// Answers of which the likeliest `n` are returned.
+    pub best_of: Option<i64>,
+    /// The prompt comes before the answer.
+    #[serde(deserialize_with = "null_is_default")]
+    pub echo: bool,
+    /// vLLM's and llama-server's: the answer does not end by itself.
+    #[serde(deserialize_with = "null_is_default")]
+    pub ignore_eos: bool,
+    /// vLLM's: it does not end before.
+    pub min_tokens: Option<i64>,
     pub temperature: Option<f64>,
     pub top_p: Option<f64>,
     pub frequency_penalty: Option<f64>,
@@ -93,7 +103,7 @@ pub struct CompletionChoice {
     pub text: String,
     pub index: usize,
     pub finish_reason: Option<FinishReason>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// Typed clients want the key.
     pub logprobs: Option<CompletionLogprobs>,
 }
 

@@ -11,7 +11,7 @@ use crate::chat::null_is_default;
 pub struct EmbeddingRequest {
     #[serde(deserialize_with = "null_is_default")]
     pub model: String,
-    /// A string or an array of strings.
+    /// A string, tokens, or an array of either.
     pub input: Value,
     /// `float` or `base64`.
     #[serde(deserialize_with = "null_is_default")]

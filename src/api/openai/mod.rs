@@ -30,6 +30,6 @@ pub use embedding::{
 pub use error::{ErrorBody, ErrorDetail};
 pub use models::{Model, ModelList};
 pub use shared::{
-    FinishReason, Guided, Logprobs, PromptTokensDetails, StreamOptions, TokenLogprob, TopLogprob,
-    Usage,
+    CompletionTokensDetails, FinishReason, Guided, Logprobs, PromptTokensDetails, StreamOptions,
+    TokenLogprob, TopLogprob, Usage,
 };

@@ -22,6 +22,8 @@ pub struct Usage {
     pub total_tokens: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prompt_tokens_details: Option<PromptTokensDetails>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub completion_tokens_details: Option<CompletionTokensDetails>,
 }
 
 /// Not in Ollama; clients show it where it is there.
@@ -31,6 +33,13 @@ pub struct PromptTokensDetails {
     pub cached_tokens: u64,
 }
 
+/// Not in Ollama, either.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct CompletionTokensDetails {
+    /// The part of the answer that was thinking.
+    pub reasoning_tokens: u64,
+}
+
 /// Why a choice ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -38,12 +47,16 @@ pub enum FinishReason {
     Stop,
     Length,
     ToolCalls,
+    /// A call for a request with `functions`.
+    FunctionCall,
 }
 
 /// `choices[].logprobs` of chat.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Logprobs {
     pub content: Vec<TokenLogprob>,
+    /// Always `null`: typed clients want the key.
+    pub refusal: Option<Vec<TokenLogprob>>,
 }
 
 /// Log-probability of one token. Unlike Ollama, `top_logprobs` is always there: typed clients

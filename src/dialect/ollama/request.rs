@@ -11,6 +11,7 @@ use crate::create;
 use crate::inference::{
     ChatRequest, EmbedRequest, GenerateRequest, InferenceError, InferenceErrorKind, RequestOptions,
 };
+use crate::protocol::EmbedInput;
 use crate::units::parse_go_duration;
 
 /// Longer times are as good as forever, and no clock overflows.
@@ -44,6 +45,7 @@ pub fn chat(request: api::ChatRequest, client: String) -> Result<ChatRequest, In
         messages: request.messages,
         tools: request.tools,
         must_call: None,
+        one_call: false,
     })
 }
 
@@ -81,6 +83,7 @@ pub fn generate(
         context: request.context,
         raw: request.raw,
         images: request.images,
+        ..GenerateRequest::default()
     })
 }
 
@@ -100,7 +103,7 @@ pub fn embed(request: api::EmbedRequest, client: String) -> Result<EmbedRequest,
             client,
             ..RequestOptions::default()
         },
-        inputs,
+        inputs: inputs.into_iter().map(EmbedInput::Text).collect(),
         dimensions: usize::try_from(request.dimensions).unwrap_or_default(),
         legacy: false,
     })
@@ -124,7 +127,7 @@ pub fn embeddings(
             client,
             ..RequestOptions::default()
         },
-        inputs: given.into_iter().collect(),
+        inputs: given.into_iter().map(EmbedInput::Text).collect(),
         dimensions: 0,
         legacy: true,
     })

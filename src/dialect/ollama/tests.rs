@@ -12,6 +12,7 @@ use crate::config::KeepAlive;
 use crate::inference::{
     Chunk, Done, DoneReason, EmbedResponse, InferenceErrorKind, Logprob, Timings, TopLogprob,
 };
+use crate::protocol::EmbedInput;
 
 fn seconds(count: u64) -> Option<KeepAlive> {
     Some(KeepAlive::For(Duration::from_secs(count)))
@@ -97,7 +98,11 @@ fn inputs_of_embed() {
         };
         let request = embed(request, String::new()).map_err(|error| error.message)?;
         assert_eq!(request.dimensions, 0);
-        Ok::<_, String>(request.inputs)
+        let texts = request.inputs.into_iter().map(|input| match input {
+            EmbedInput::Text(text) => text,
+            EmbedInput::Tokens(_) => panic!("tokens"),
+        });
+        Ok::<_, String>(texts.collect::<Vec<_>>())
     };
     for nothing in [json!(null), json!(""), json!([])] {
         assert_eq!(inputs(nothing).unwrap(), Vec::<String>::new());
@@ -153,6 +158,7 @@ fn finished() -> Done {
             n_cached: 1,
             prompt: Duration::from_nanos(3),
             n_generated: 2,
+            n_thinking: 0,
             generate: Duration::from_nanos(1),
         }),
         ..done(DoneReason::Stop)

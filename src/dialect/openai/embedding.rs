@@ -5,10 +5,12 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
 use super::invalid;
+use super::values::Prompt;
 use crate::api::openai::{
     Embedding, EmbeddingItem, EmbeddingRequest, EmbeddingResponse, EmbeddingUsage,
 };
 use crate::inference::{EmbedRequest, EmbedResponse, InferenceError, RequestOptions};
+use crate::protocol::EmbedInput;
 
 /// How vectors are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,17 +22,17 @@ pub enum Encoding {
 /// Reads a request.
 ///
 /// # Errors
-/// Refuses an unknown encoding and inputs that are not texts, in Ollama's words. Token numbers
-/// are among them: they would be those of another model's vocabulary.
+/// Refuses an unknown encoding and inputs that are neither texts nor tokens, in Ollama's words.
 pub fn request(request: EmbeddingRequest) -> Result<(EmbedRequest, Encoding), InferenceError> {
     let encoding = match request.encoding_format.to_lowercase().as_str() {
         "" | "float" => Encoding::Float,
         "base64" => Encoding::Base64,
         _ => {
-            return Err(invalid(format!(
+            let message = format!(
                 "Invalid value for 'encoding_format' = {}. Supported values: ['float', 'base64'].",
                 request.encoding_format
-            )));
+            );
+            return Err(invalid(message).about("encoding_format", "invalid_value"));
         }
     };
     let native = EmbedRequest {
@@ -45,20 +47,20 @@ pub fn request(request: EmbeddingRequest) -> Result<(EmbedRequest, Encoding), In
     Ok((native, encoding))
 }
 
-fn inputs(input: Value) -> Result<Vec<String>, InferenceError> {
-    match input {
-        Value::String(text) => Ok(vec![text]),
-        Value::Null => Err(invalid("invalid input")),
-        Value::Array(items) if items.is_empty() => Err(invalid("invalid input")),
-        Value::Array(items) => items
-            .into_iter()
-            .map(|item| match item {
-                Value::String(text) => Ok(text),
-                _ => Err(invalid("invalid input type")),
-            })
-            .collect(),
-        _ => Err(invalid("invalid input type")),
+fn inputs(input: Value) -> Result<Vec<EmbedInput>, InferenceError> {
+    let wrong = |message: &str, code| Err(invalid(message).about("input", code));
+    let is_empty = input.as_array().is_some_and(Vec::is_empty);
+    if input.is_null() || is_empty {
+        return wrong("invalid input", "missing_required_parameter");
     }
+    let Some(inputs) = Prompt::all_of(input) else {
+        return wrong("invalid input type", "invalid_type");
+    };
+    let inputs = inputs.into_iter().map(|input| match input {
+        Prompt::Text(text) => EmbedInput::Text(text),
+        Prompt::Tokens(tokens) => EmbedInput::Tokens(tokens),
+    });
+    Ok(inputs.collect())
 }
 
 /// Spells an answer to a request for `model`.
@@ -112,7 +114,22 @@ mod tests {
             (json!(["a", ""]), vec!["a", ""]),
         ] {
             let (native, _) = read(json!({"model": "m", "input": input})).unwrap();
-            assert_eq!(native.inputs, texts);
+            let texts = texts
+                .into_iter()
+                .map(|text| EmbedInput::Text(text.to_owned()));
+            assert_eq!(native.inputs, texts.collect::<Vec<_>>());
+        }
+        let tokens = |tokens: &[i32]| EmbedInput::Tokens(tokens.to_vec());
+        for (input, inputs) in [
+            (json!([1, 2]), vec![tokens(&[1, 2])]),
+            (json!([[1, 2], [3]]), vec![tokens(&[1, 2]), tokens(&[3])]),
+            (
+                json!(["a", [3]]),
+                vec![EmbedInput::Text("a".to_owned()), tokens(&[3])],
+            ),
+        ] {
+            let (native, _) = read(json!({"model": "m", "input": input})).unwrap();
+            assert_eq!(native.inputs, inputs);
         }
     }
 
@@ -122,8 +139,10 @@ mod tests {
             (json!({}), "invalid input"),
             (json!({"input": null}), "invalid input"),
             (json!({"input": []}), "invalid input"),
-            (json!({"input": [1, 2]}), "invalid input type"),
-            (json!({"input": [[1, 2], [3]]}), "invalid input type"),
+            (json!({"input": [1, "a"]}), "invalid input type"),
+            (json!({"input": [1.5]}), "invalid input type"),
+            (json!({"input": [[1], []]}), "invalid input type"),
+            (json!({"input": [4_294_967_296_i64]}), "invalid input type"),
             (json!({"input": 7}), "invalid input type"),
             (
                 json!({"input": "a", "encoding_format": "hex"}),

@@ -31,7 +31,10 @@ pub(super) fn format(guided: Guided) -> Result<Option<Value>, InferenceError> {
                 asked.push((name, value));
             }
         }
-        _ => return Err(invalid("structured_outputs must be an object")),
+        _ => {
+            let error = invalid("structured_outputs must be an object");
+            return Err(error.about("structured_outputs", "invalid_type"));
+        }
     }
     asked.retain(|(_, value)| !value.is_null() && *value != json!(false));
     match asked.len() {
@@ -68,7 +71,10 @@ fn read(name: &str, value: Value) -> Result<Value, InferenceError> {
             let choices = choices.ok_or_else(|| invalid("choice must be a list of texts"))?;
             Ok(json!({"type": "regex", "pattern": choices.join("|")}))
         }
-        (name, _) => Err(invalid(format!("{name} has the wrong type"))),
+        (name, _) => {
+            Err(invalid(format!("{name} has the wrong type"))
+                .about(name.to_owned(), "invalid_type"))
+        }
     }
 }
 

@@ -5,6 +5,7 @@
 //! (`…Stream`) or whole (`…Fold`).
 
 pub mod chat;
+mod check;
 pub mod completion;
 pub mod embedding;
 mod guided;

@@ -1,6 +1,6 @@
 //! Token counters of an answer, summed over its choices.
 
-use crate::api::openai::{PromptTokensDetails, Usage};
+use crate::api::openai::{CompletionTokensDetails, PromptTokensDetails, Usage};
 use crate::inference::Timings;
 
 /// Sums up choices; a prompt that several choices share counts once.
@@ -9,6 +9,7 @@ pub(super) struct Tally {
     n_prompt: u64,
     n_cached: u64,
     n_generated: u64,
+    n_thinking: u64,
 }
 
 impl Tally {
@@ -16,6 +17,7 @@ impl Tally {
     pub(super) fn add(&mut self, timings: Option<&Timings>, shares_prompt: bool) {
         let Some(timings) = timings else { return };
         self.n_generated += u64::from(timings.n_generated);
+        self.n_thinking += u64::from(timings.n_thinking);
         if !shares_prompt {
             self.n_prompt += u64::from(timings.n_prompt);
             self.n_cached += u64::from(timings.n_cached);
@@ -29,6 +31,9 @@ impl Tally {
             total_tokens: self.n_prompt + self.n_generated,
             prompt_tokens_details: Some(PromptTokensDetails {
                 cached_tokens: self.n_cached,
+            }),
+            completion_tokens_details: Some(CompletionTokensDetails {
+                reasoning_tokens: self.n_thinking,
             }),
         }
     }

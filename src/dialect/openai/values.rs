@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 use super::{MAX_CHOICES, invalid};
 use crate::api::openai::{FinishReason, TokenLogprob, TopLogprob};
 use crate::inference::{DoneReason, InferenceError, Logprob};
+use crate::protocol::Token;
 
 /// The least number that is written as a log-probability: JSON has no infinity.
 const LEAST_LOGPROB: f32 = -9999.0;
@@ -27,6 +28,44 @@ impl OptionMap {
     }
 }
 
+/// A prompt, or what is to be embedded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Prompt {
+    Text(String),
+    Tokens(Vec<Token>),
+}
+
+impl Prompt {
+    /// A text, tokens, or a list of either; `None` = something else, or nothing.
+    pub(super) fn all_of(value: Value) -> Option<Vec<Self>> {
+        match value {
+            Value::String(text) => Some(vec![Self::Text(text)]),
+            Value::Array(items) if items.first().is_some_and(Value::is_number) => {
+                Some(vec![Self::Tokens(tokens(&items)?)])
+            }
+            Value::Array(items) if !items.is_empty() => {
+                let prompts = items.into_iter().map(|item| match item {
+                    Value::String(text) => Some(Self::Text(text)),
+                    Value::Array(items) => Some(Self::Tokens(tokens(&items)?)),
+                    _ => None,
+                });
+                prompts.collect()
+            }
+            _ => None,
+        }
+    }
+}
+
+fn tokens(items: &[Value]) -> Option<Vec<Token>> {
+    if items.is_empty() {
+        return None;
+    }
+    let tokens = items
+        .iter()
+        .map(|item| Token::try_from(item.as_i64()?).ok());
+    tokens.collect()
+}
+
 /// A value that is not `null`.
 pub(super) fn given(value: Value) -> Option<Value> {
     (!value.is_null()).then_some(value)
@@ -41,7 +80,10 @@ pub(super) fn n_choices(n: Option<i64>) -> Result<usize, InferenceError> {
     usize::try_from(n)
         .ok()
         .filter(|n| (1..=MAX_CHOICES).contains(n))
-        .ok_or_else(|| invalid(format!("n must be between 1 and {MAX_CHOICES}")))
+        .ok_or_else(|| {
+            let message = format!("n must be between 1 and {MAX_CHOICES}");
+            invalid(message).about("n", "invalid_value")
+        })
 }
 
 /// The seed of a choice: a fixed one is varied, else all choices would be the same text.
@@ -70,8 +112,13 @@ pub(super) fn go_type(value: &Value) -> &'static str {
 }
 
 /// Why a choice ended; a load or an unload reads as `stop`, since typed clients know no other.
-pub(super) fn finish_reason(reason: DoneReason, has_calls: bool) -> Option<FinishReason> {
+pub(super) fn finish_reason(
+    reason: DoneReason,
+    has_calls: bool,
+    has_functions: bool,
+) -> Option<FinishReason> {
     match reason {
+        DoneReason::Stop if has_calls && has_functions => Some(FinishReason::FunctionCall),
         DoneReason::Stop if has_calls => Some(FinishReason::ToolCalls),
         DoneReason::Stop | DoneReason::Load | DoneReason::Unload => Some(FinishReason::Stop),
         DoneReason::Length => Some(FinishReason::Length),

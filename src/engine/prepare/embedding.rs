@@ -7,7 +7,7 @@ use super::{Prepared, Terms, limits};
 use crate::engine::backend::{Ends, Preparer};
 use crate::engine::embed::EmbedJob;
 use crate::engine::prompt;
-use crate::protocol::{EmbedParams, Failure, FailureKind, RequestId, Token};
+use crate::protocol::{EmbedInput, EmbedParams, Failure, FailureKind, RequestId, Token};
 
 /// Bytes of an input that are looked at first, for each token that it may have, and at least.
 const BYTES_PER_TOKEN: usize = 32;
@@ -16,8 +16,8 @@ const LEAST_BYTES: usize = 64 << 10;
 /// An embedding request on its way.
 pub(super) struct Embedding {
     params: EmbedParams,
-    texts: VecDeque<String>,
-    /// The first of the texts, or its beginning.
+    waiting: VecDeque<EmbedInput>,
+    /// The first of them, or its beginning.
     reading: Option<Reading>,
     /// Bytes of it that are read.
     n_bytes: usize,
@@ -27,9 +27,9 @@ pub(super) struct Embedding {
 impl Embedding {
     pub(super) fn new(mut params: EmbedParams) -> Result<Self, Failure> {
         limits::check_embedding(&params)?;
-        let texts = std::mem::take(&mut params.inputs);
+        let inputs = std::mem::take(&mut params.inputs);
         Ok(Self {
-            texts: texts.into(),
+            waiting: inputs.into(),
             params,
             reading: None,
             n_bytes: 0,
@@ -40,8 +40,14 @@ impl Embedding {
     /// Does a slice of the work; false at the end.
     pub(super) fn advance<P: Preparer>(&mut self, terms: &Terms<P>) -> Result<bool, Failure> {
         let limit = Limit::of(&self.params, terms);
-        let Some(text) = self.texts.front() else {
-            return Ok(false);
+        let text = match self.waiting.front_mut() {
+            None => return Ok(false),
+            Some(EmbedInput::Text(text)) => text,
+            Some(EmbedInput::Tokens(tokens)) => {
+                let tokens = std::mem::take(tokens);
+                prompt::check(terms.preparer.info(), &tokens)?;
+                return self.add(&limit, tokens, terms);
+            }
         };
         let Some(reading) = &mut self.reading else {
             let least = LEAST_BYTES.max(limit.n_tokens().saturating_mul(BYTES_PER_TOKEN));
@@ -63,12 +69,21 @@ impl Embedding {
             return Ok(true);
         }
         let tokens = self.reading.take().map(Reading::into_tokens);
-        let ends = terms.preparer.ends();
-        let input = limit.fit(tokens.unwrap_or_default(), ends, self.params.truncate)?;
+        self.add(&limit, tokens.unwrap_or_default(), terms)
+    }
+
+    /// The first of the inputs is read; false if it was the last one, too.
+    fn add<P: Preparer>(
+        &mut self,
+        limit: &Limit,
+        tokens: Vec<Token>,
+        terms: &Terms<P>,
+    ) -> Result<bool, Failure> {
+        let input = limit.fit(tokens, terms.preparer.ends(), self.params.truncate)?;
         self.inputs.push(input);
-        self.texts.pop_front();
+        self.waiting.pop_front();
         self.n_bytes = 0;
-        Ok(!self.texts.is_empty())
+        Ok(!self.waiting.is_empty())
     }
 
     pub(super) fn finish<S>(self, id: RequestId) -> Prepared<S> {

@@ -10,7 +10,8 @@ use super::{Outcome, Terms, limits};
 use crate::engine::backend::{MediaReader, Preparer};
 use crate::engine::prompt;
 use crate::protocol::{
-    Command, Constraint, Event, Failure, FailureKind, Priority, PromptPart, RequestId, Token,
+    Command, Constraint, EmbedInput, Event, Failure, FailureKind, Priority, PromptPart, RequestId,
+    Token,
 };
 
 /// Tokens that are turned into text in one slice.
@@ -193,7 +194,7 @@ fn n_bytes(command: &Command) -> usize {
             });
             parts.sum()
         }
-        Command::Embed { params, .. } => params.inputs.iter().map(String::len).sum(),
+        Command::Embed { params, .. } => params.inputs.iter().map(EmbedInput::n_bytes).sum(),
         Command::Tokenize { texts, .. } => texts.iter().map(String::len).sum(),
         Command::Detokenize { tokens, .. } => size_of_val(tokens.as_slice()),
         _ => 0,

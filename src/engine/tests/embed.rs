@@ -1,7 +1,7 @@
 //! Embeddings: order, limits, refusals, turns.
 
 use super::*;
-use crate::protocol::{EmbedParams, EmbedResult, FailureKind};
+use crate::protocol::{EmbedInput, EmbedParams, EmbedResult, FailureKind};
 
 fn embedder(n_slots: u32) -> Harness {
     let file = model(&[]);
@@ -12,7 +12,10 @@ fn embedder(n_slots: u32) -> Harness {
 
 pub(super) fn inputs(texts: &[&str]) -> EmbedParams {
     EmbedParams {
-        inputs: texts.iter().map(|&text| text.to_owned()).collect(),
+        inputs: texts
+            .iter()
+            .map(|&text| EmbedInput::Text(text.to_owned()))
+            .collect(),
         n_ctx: 32,
         truncate: true,
         normalize: true,

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::protocol::{EmbedParams, FailureKind, FinishReason};
+use crate::protocol::{EmbedInput, EmbedParams, FailureKind, FinishReason};
 
 #[test]
 fn idle_caches_make_way() {
@@ -183,7 +183,7 @@ proptest! {
                 Act::Embed(n_inputs) => {
                     n_embeds += 1;
                     let params = EmbedParams {
-                        inputs: vec!["some text".to_owned(); n_inputs],
+                        inputs: vec![EmbedInput::Text("some text".to_owned()); n_inputs],
                         n_ctx: 32,
                         truncate: true,
                         normalize: true,

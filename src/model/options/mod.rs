@@ -46,6 +46,10 @@ pub struct Options {
     /// Added to the logits of single tokens, by their numbers; -∞ = never.
     pub logit_bias: Vec<(i32, f32)>,
     pub stop: Vec<String>,
+    /// Tokens before which an answer does not end.
+    pub min_tokens: u32,
+    /// An answer does not end by itself.
+    pub ignore_eos: bool,
     /// Load options; `None` = not set by model or request.
     pub num_ctx: Option<u32>,
     pub num_batch: Option<u32>,
@@ -117,6 +121,8 @@ impl Default for Options {
             mirostat_eta: 0.1,
             logit_bias: Vec::new(),
             stop: Vec::new(),
+            min_tokens: 0,
+            ignore_eos: false,
             num_ctx: None,
             num_batch: None,
             num_gpu: -1,

@@ -37,7 +37,7 @@ enum Setter {
     Biases(fn(&mut Options, Vec<(i32, f32)>)),
 }
 
-const TABLE: [Row; 31] = [
+const TABLE: [Row; 33] = [
     row("num_keep", Setter::Integer(|o, n| o.num_keep = narrow(n))),
     row("seed", Setter::Integer(|o, n| o.seed = n)),
     row("num_predict", Setter::Integer(|o, n| o.num_predict = n)),
@@ -80,6 +80,12 @@ const TABLE: [Row; 31] = [
     row("mirostat_tau", Setter::Float(|o| &mut o.mirostat_tau)),
     row("mirostat_eta", Setter::Float(|o| &mut o.mirostat_eta)),
     row("logit_bias", Setter::Biases(|o, list| o.logit_bias = list)),
+    // vLLM's.
+    row(
+        "min_tokens",
+        Setter::Integer(|o, n| o.min_tokens = count(n)),
+    ),
+    row("ignore_eos", Setter::Boolean(|o, on| o.ignore_eos = on)),
     row("stop", Setter::Strings(|o, stop| o.stop = stop)),
     row(
         "num_ctx",

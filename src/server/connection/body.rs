@@ -2,12 +2,14 @@
 //! the request's.
 
 use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::body::{Body, HttpBody};
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
+use http_body_util::BodyExt as _;
 use tokio::time::{Instant, Sleep};
 
 use super::activity::Running;
@@ -109,6 +111,98 @@ where
     }
 }
 
+/// Most bytes of a body that are read without need, and the most time for it.
+const DRAINED: usize = 32 << 20;
+const DRAIN_TIME: Duration = Duration::from_secs(2);
+
+/// What is left of a request's body when its answer is known. It is read for a while without keeping
+/// anything: many clients look for an answer only when they have sent all, and see a broken connection
+/// otherwise.
+#[derive(Debug)]
+pub(super) struct Rest<B>(Arc<Mutex<Option<B>>>);
+
+impl<B> Default for Rest<B> {
+    fn default() -> Self {
+        Self(Arc::default())
+    }
+}
+
+impl<B: HttpBody<Data = Bytes> + Unpin> Rest<B> {
+    /// The body for the handler: what it does not read comes back, if that comes by itself: a client
+    /// that `waits` sends nothing before the first of it is wanted.
+    pub(super) fn of(&self, body: B, waits: bool) -> Returning<B> {
+        Returning {
+            body: Some(body),
+            waits,
+            rest: Arc::clone(&self.0),
+        }
+    }
+
+    /// Reads what came back.
+    pub(super) async fn read(self) {
+        let rest = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(mut body) = rest else { return };
+        let reading = async {
+            let mut n_read = 0;
+            while let Some(Ok(frame)) = body.frame().await {
+                n_read += frame.data_ref().map_or(0, Bytes::len);
+                if n_read > DRAINED {
+                    return;
+                }
+            }
+        };
+        // Who takes longer than that has been answered by then.
+        let _ = tokio::time::timeout(DRAIN_TIME, reading).await;
+    }
+}
+
+/// A request's body that goes back where it came from when its reader has enough.
+#[derive(Debug)]
+pub(super) struct Returning<B: HttpBody> {
+    /// `None` = it has failed.
+    body: Option<B>,
+    waits: bool,
+    rest: Arc<Mutex<Option<B>>>,
+}
+
+impl<B: HttpBody<Data = Bytes> + Unpin> HttpBody for Returning<B> {
+    type Data = Bytes;
+    type Error = B::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        self.waits = false;
+        let Some(body) = &mut self.body else {
+            return Poll::Ready(None);
+        };
+        let frame = Pin::new(body).poll_frame(context);
+        if matches!(frame, Poll::Ready(None | Some(Err(_)))) {
+            self.body = None;
+        }
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.as_ref().is_none_or(HttpBody::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let hint = self.body.as_ref().map(HttpBody::size_hint);
+        hint.unwrap_or_else(|| SizeHint::with_exact(0))
+    }
+}
+
+impl<B: HttpBody> Drop for Returning<B> {
+    fn drop(&mut self) {
+        let is_coming = |body: &B| !self.waits && !body.is_end_stream();
+        if let Some(body) = self.body.take().filter(is_coming) {
+            *self.rest.lock().unwrap_or_else(PoisonError::into_inner) = Some(body);
+        }
+    }
+}
+
 /// An answer's body. The request counts as running until it is dropped.
 #[derive(Debug)]
 pub(super) struct Leaving {
@@ -154,7 +248,7 @@ impl HttpBody for Leaving {
 #[cfg(test)]
 mod tests {
     use futures_util::{Stream, StreamExt as _, stream};
-    use http_body_util::{BodyExt as _, StreamBody};
+    use http_body_util::StreamBody;
 
     use super::*;
 
@@ -210,5 +304,38 @@ mod tests {
             body.frame().await.unwrap().unwrap();
             tokio::time::sleep(LIMIT).await;
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_a_handler_leaves_is_read_within_a_bound() {
+        let n_read = |n: usize, size: usize, pause: u64| async move {
+            let count = Arc::new(Mutex::new(0));
+            let counted = Arc::clone(&count);
+            let body = pieces(size, pause).take(n);
+            let body = body.inspect(move |_| *counted.lock().unwrap() += 1);
+            let rest = Rest::default();
+            let mut returning = rest.of(StreamBody::new(Box::pin(body)), true);
+            returning.frame().await.unwrap().unwrap();
+            drop(returning);
+            let started = Instant::now();
+            rest.read().await;
+            let n_read = *count.lock().unwrap();
+            (n_read, started.elapsed())
+        };
+        assert_eq!(n_read(5, 1 << 20, 0).await, (5, Duration::ZERO));
+        assert_eq!(n_read(1000, 1 << 20, 0).await.0, 34);
+        assert_eq!(n_read(1000, 1, 3).await, (1, DRAIN_TIME));
+        // Nothing comes back from a body that was read to its end.
+        let rest = Rest::default();
+        let mut returning = rest.of(StreamBody::new(Box::pin(pieces(1, 0).take(1))), false);
+        while returning.frame().await.is_some() {}
+        drop(returning);
+        rest.read().await;
+        // A client that waits sends nothing.
+        let rest = Rest::default();
+        drop(rest.of(StreamBody::new(Box::pin(pieces(1, 1))), true));
+        let started = Instant::now();
+        rest.read().await;
+        assert_eq!(started.elapsed(), Duration::ZERO);
     }
 }

@@ -23,7 +23,7 @@ use std::task::{Context, Poll, ready};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{ConnectInfo, Request};
-use axum::http::{Response, StatusCode, Version};
+use axum::http::{Response, StatusCode, Version, header};
 use axum::response::IntoResponse as _;
 use http_body::Body as _;
 use hyper::body::Incoming;
@@ -39,7 +39,7 @@ use super::error::{ApiError, OllamaError, OpenAiError};
 use super::limits::Limits;
 use super::origin::Peer;
 use activity::{Activity, End};
-use body::{Arriving, Leaving};
+use body::{Arriving, Leaving, Rest};
 use table::{Place, Table};
 
 pub(crate) use body::Stalled;
@@ -187,14 +187,17 @@ fn respond(
     async move {
         let response = if counted.is_some() {
             request.extensions_mut().insert(ConnectInfo(peer));
+            // Who waits for leave to send does not without it.
+            let waits = request.headers().contains_key(header::EXPECT);
+            let rest = Rest::default();
             let request = request.map(|body| {
                 if body.is_end_stream() {
-                    Body::empty()
-                } else {
-                    Body::new(Arriving::new(body, stall))
+                    return Body::empty();
                 }
+                Body::new(rest.of(Arriving::new(body, stall), waits))
             });
             let Ok(response) = router.oneshot(request).await;
+            rest.read().await;
             response
         } else {
             too_many(request.uri().path())

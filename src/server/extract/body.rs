@@ -54,7 +54,7 @@ impl Body for openai::CompletionRequest {
     const LIMIT: Option<usize> = Some(TEXTS);
 
     fn n_copies(&self) -> usize {
-        choices(self.n)
+        choices(self.best_of).max(choices(self.n))
     }
 }
 

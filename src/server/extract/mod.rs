@@ -12,7 +12,6 @@ mod memory;
 mod surrogates;
 
 use std::net::{IpAddr, Ipv4Addr};
-use std::time::Duration;
 
 use axum::body::{Body as HttpBody, HttpBody as _};
 use axum::extract::{ConnectInfo, FromRequest, FromRequestParts, Request};
@@ -38,10 +37,6 @@ const LARGE_BODY_BYTES: usize = 32 * 1024;
 
 /// Bytes for which room is made on the word of a client.
 const BELIEVED: usize = 1 << 20;
-
-/// Most bytes of a body that are read without need, and the most time for it.
-const DRAINED: usize = 32 << 20;
-const DRAIN_TIME: Duration = Duration::from_secs(2);
 
 /// Bodies with bytes that are no UTF-8 are repaired as in Go, which makes them up to three times as
 /// long; images have none.
@@ -109,7 +104,6 @@ async fn collect(mut body: HttpBody, limit: usize, share: &mut Share) -> Result<
     };
     let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
     if announced > limit {
-        drain(&mut body).await;
         return Err(too_large());
     }
     let mut bytes = Vec::with_capacity(announced.min(BELIEVED));
@@ -120,30 +114,12 @@ async fn collect(mut body: HttpBody, limit: usize, share: &mut Share) -> Result<
         };
         let length = bytes.len() + data.len();
         if length > limit {
-            drop(bytes);
-            drain(&mut body).await;
             return Err(too_large());
         }
         share.grow(length).await?;
         bytes.extend_from_slice(data);
     }
     Ok(bytes)
-}
-
-/// Reads on for a while without keeping anything: many clients look for an answer only when they have
-/// sent all, and see a broken connection otherwise.
-async fn drain(body: &mut HttpBody) {
-    let reading = async {
-        let mut n_read = 0;
-        while let Some(Ok(frame)) = body.frame().await {
-            n_read += frame.data_ref().map_or(0, bytes::Bytes::len);
-            if n_read > DRAINED {
-                return;
-            }
-        }
-    };
-    // Who takes longer than that has been answered by then.
-    let _ = tokio::time::timeout(DRAIN_TIME, reading).await;
 }
 
 /// Decodes the first JSON value of a body. Afterwards `share` holds what it was decoded into.

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::choices::{self, Opening, Spell};
 use super::{answer, head};
 use crate::api::openai::ChatRequest;
-use crate::dialect::openai::chat::{self, ChatFold, ChatStream};
+use crate::dialect::openai::chat::{self, ChatFold, ChatStream, Style};
 use crate::inference::{self, Chunk, Inference};
 use crate::server::error::OpenAiError;
 use crate::server::extract::{Client, OpenAiJson};
@@ -21,7 +21,10 @@ pub(super) async fn chat(
 ) -> Result<Response, OpenAiError> {
     let head = head("chatcmpl-", &request.model);
     let is_stream = request.stream;
-    let include_usage = request.stream_options.unwrap_or_default().include_usage;
+    let style = Style {
+        include_usage: request.stream_options.unwrap_or_default().include_usage,
+        has_functions: !request.functions.is_empty(),
+    };
     // Images are decoded here.
     let reading = app.tasks.spawn_blocking(move || chat::requests(request));
     let natives = reading.await??;
@@ -34,10 +37,10 @@ pub(super) async fn chat(
     let chunks = choices::merge(openings);
     if is_stream {
         let chunks = open(async { Ok(chunks) }).await?;
-        let frames = choices::frames(chunks, ChatStream::new(head, n, include_usage));
+        let frames = choices::frames(chunks, ChatStream::new(head, n, style));
         return Ok(streamed(SSE, frames, &app.cut_off));
     }
-    let mut fold = ChatFold::new(head, n);
+    let mut fold = ChatFold::new(head, n, style);
     choices::collect(chunks, |index, chunk| fold.push(index, chunk)).await?;
     Ok(answer(to_bytes(&fold.end())))
 }

@@ -23,7 +23,7 @@ pub(super) async fn completion(
     let is_stream = request.stream;
     let include_usage = request.stream_options.unwrap_or_default().include_usage;
     let requests = completion::requests(request)?;
-    let (n, n_per_prompt) = (requests.natives.len(), requests.n_per_prompt);
+    let (n, kept) = (requests.natives.len(), requests.kept);
     let inference = app.inference.clone();
     let openings = requests.natives.into_iter().map(move |mut native| {
         native.common.client.clone_from(&client.0);
@@ -32,11 +32,11 @@ pub(super) async fn completion(
     let chunks = choices::merge(openings);
     if is_stream {
         let chunks = open(async { Ok(chunks) }).await?;
-        let spell = CompletionStream::new(head, n, n_per_prompt, include_usage);
+        let spell = CompletionStream::new(head, n, kept.n_made, include_usage);
         let frames = choices::frames(chunks, spell);
         return Ok(streamed(SSE, frames, &app.cut_off));
     }
-    let mut fold = CompletionFold::new(head, n, n_per_prompt);
+    let mut fold = CompletionFold::new(head, n, kept);
     choices::collect(chunks, |index, chunk| fold.push(index, chunk)).await?;
     Ok(answer(to_bytes(&fold.end())))
 }

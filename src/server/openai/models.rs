@@ -30,6 +30,7 @@ pub(super) async fn retrieve(
     let found = finding.await?.map_err(|error| match error {
         StoreError::NotFound(_) => {
             ApiError::not_found(format!("model '{}' not found", name.short()))
+                .about("model", "model_not_found")
         }
         other => other.into(),
     })?;

@@ -17,6 +17,13 @@ fn envelope(message: &str, kind: &str) -> Value {
     json!({"error": {"message": message, "type": kind, "param": null, "code": null}})
 }
 
+/// The same, of a field.
+fn about(mut envelope: Value, param: &str, code: &str) -> Value {
+    envelope["error"]["param"] = param.into();
+    envelope["error"]["code"] = code.into();
+    envelope
+}
+
 fn chat(model: &str) -> Value {
     json!({"model": model, "messages": [{"role": "user", "content": "hi"}]})
 }
@@ -49,11 +56,13 @@ async fn an_unknown_model_is_not_found() {
             "model \"nope\" not found, try pulling it first",
         ),
     ] {
-        let expected = (404, envelope(message, "not_found_error"));
+        let expected = envelope(message, "not_found_error");
+        let expected = (404, about(expected, "model", "model_not_found"));
         let answer = fixture.post(path, body).await;
         assert_eq!(object(&answer), expected, "{path}");
     }
     let expected = envelope("model 'nope:latest' not found", "not_found_error");
+    let expected = about(expected, "model", "model_not_found");
     let answer = fixture.call("GET /v1/models/nope", "").await;
     assert_eq!(object(&answer), (404, expected));
 }
@@ -68,25 +77,68 @@ async fn mistakes_are_400_in_the_envelope() {
         ("/v1/embeddings", "{\"model\"", "unexpected EOF"),
         (
             "/v1/chat/completions",
-            r#"{"model":"m"}"#,
-            "[] is too short - 'messages'",
-        ),
-        (
-            "/v1/chat/completions",
-            r#"{"messages":[{"role":"user","content":"x"}]}"#,
-            "model is required",
-        ),
-        (
-            "/v1/chat/completions",
             r#"{"model":"m","reasoning_effort":"low","messages":[{"role":"user","content":"x"}]}"#,
             "\"m\" does not support thinking",
         ),
-        ("/v1/embeddings", r#"{"model":"m"}"#, "invalid input"),
     ] {
         let answer = fixture.call(&format!("POST {path}"), body).await;
         let expected = (400, envelope(message, "invalid_request_error"));
         assert_eq!(object(&answer), expected, "{path} {body}");
     }
+    for (path, body, message, param, code) in [
+        (
+            "/v1/chat/completions",
+            r#"{"model":"m"}"#,
+            "[] is too short - 'messages'",
+            "messages",
+            "empty_array",
+        ),
+        (
+            "/v1/chat/completions",
+            r#"{"messages":[{"role":"user","content":"x"}]}"#,
+            "model is required",
+            "model",
+            "missing_required_parameter",
+        ),
+        (
+            "/v1/embeddings",
+            r#"{"model":"m"}"#,
+            "invalid input",
+            "input",
+            "missing_required_parameter",
+        ),
+        (
+            "/v1/chat/completions",
+            r#"{"model":"m","messages":[{"role":"user","content":7}]}"#,
+            "invalid message content type: float64",
+            "messages[0]",
+            "invalid_value",
+        ),
+    ] {
+        let answer = fixture.call(&format!("POST {path}"), body).await;
+        let expected = envelope(message, "invalid_request_error");
+        assert_eq!(
+            object(&answer),
+            (400, about(expected, param, code)),
+            "{path} {body}"
+        );
+    }
+}
+
+/// On Ollama's routes they are 500, as there.
+#[tokio::test]
+async fn mistakes_that_only_show_with_the_model_are_400_too() {
+    let fixture = Fixture::new();
+    let template = "{{ raise_exception('only one turn') }}";
+    let gguf = GgufBuilder::model("llama").value("tokenizer.chat_template", template);
+    fixture.add("m", &json!({}), gguf);
+    let mut body = chat("m");
+    body["guided_regex"] = json!(5);
+    let answer = fixture.post("/v1/chat/completions", body).await;
+    assert_eq!(answer.status, 400);
+    assert_eq!(answer.json()["error"]["param"], "regex");
+    let body = json!({"model": "m", "format": 5, "messages": chat("m")["messages"]});
+    assert_eq!(fixture.post("/api/chat", body).await.status, 500);
 }
 
 #[tokio::test]
@@ -114,18 +166,38 @@ async fn a_body_over_the_limit_is_413() {
 }
 
 #[tokio::test]
-async fn other_methods_and_paths_are_told_in_plain_text() {
+async fn other_methods_and_paths_are_told_in_the_envelope() {
     let fixture = Fixture::new();
     for (line, allow) in [
         ("GET /v1/chat/completions", "POST"),
-        ("HEAD /v1/models", "GET"),
         ("DELETE /v1/models/a/b", "GET"),
     ] {
         let answer = fixture.call(line, "").await;
         assert_eq!((answer.status, answer.header("allow")), (405, allow));
-        assert_eq!(answer.header("content-type"), "text/plain", "{line}");
+        let (method, path) = line.split_once(' ').unwrap();
+        let error = &object(&answer).1["error"];
+        assert_eq!(
+            error["message"],
+            format!("Not allowed to {method} on {path}")
+        );
+        assert_eq!(error["code"], "method_not_supported");
     }
-    let answer = fixture.call("POST /v1/nothing", "").await;
+    for path in [
+        "/v1/nothing",
+        "/v1/images/generations",
+        "/v1",
+        "/v1/",
+        "/v1/chat/completions/x",
+    ] {
+        let answer = fixture.call(&format!("POST {path}"), "{}").await;
+        let (status, body) = object(&answer);
+        assert_eq!(status, 404);
+        let error = &body["error"];
+        assert_eq!(error["message"], format!("Invalid URL (POST {path})"));
+        assert_eq!(error["type"], "invalid_request_error");
+        assert_eq!(error["code"], "unknown_url");
+    }
+    let answer = fixture.call("POST /api/nothing", "").await;
     let expected = (404, "404 page not found");
     assert_eq!((answer.status, answer.body.as_str()), expected);
 }

@@ -104,6 +104,50 @@ async fn openais_clients_get_calls_in_their_shape() {
 }
 
 #[tokio::test]
+async fn a_client_that_takes_one_call_gets_one() {
+    let server = server(json!({"template": TEMPLATE})).await;
+    let call = |city: &str| {
+        format!(
+            r#"<tool_call>{{"name": "weather", "arguments": {{"city": "{city}"}}}}</tool_call>"#
+        )
+    };
+    let said = call("Ulm") + &call("Aalen");
+    let messages = question(&format!("[[say {said}]]"));
+    let mut body = json!({"messages": messages, "tools": tools()});
+    for (parallel, n_calls) in [(json!(false), 1), (json!(true), 2), (json!(null), 2)] {
+        body["parallel_tool_calls"] = parallel;
+        let [streamed, whole] = both(&server, "/v1/chat/completions", &body).await;
+        for (pieces, place) in [(&streamed, "delta"), (&whole, "message")] {
+            let calls = listed(pieces, &format!("/choices/0/{place}/tool_calls"));
+            assert_eq!(calls.len(), n_calls, "{pieces:?}");
+            assert_eq!(calls[0]["function"]["arguments"], r#"{"city":"Ulm"}"#);
+            assert_eq!(joined(pieces, "/choices/0/finish_reason"), "tool_calls");
+        }
+    }
+}
+
+#[tokio::test]
+async fn thinking_is_counted() {
+    let server = server(json!({"template": TEMPLATE})).await;
+    let mut body = json!({"messages": question("[[say <think>abc</think>defgh]]")});
+    let counted = |pieces: &[Value]| {
+        let usage = pieces.iter().find_map(|piece| piece["usage"].as_object());
+        usage.unwrap()["completion_tokens_details"]["reasoning_tokens"].clone()
+    };
+    body["stream_options"] = json!({"include_usage": true});
+    let path = "/v1/chat/completions";
+    // A token of the stand-in is a byte: the thinking with its tags, without the answer.
+    for pieces in both(&server, path, &body).await {
+        let n_thinking = counted(&pieces).as_u64().unwrap();
+        assert!((3..=18).contains(&n_thinking), "{n_thinking}");
+    }
+    body["messages"] = question("[[say defgh]]");
+    for pieces in both(&server, path, &body).await {
+        assert_eq!(counted(&pieces), 0);
+    }
+}
+
+#[tokio::test]
 async fn a_required_call_is_taken_from_json_without_any_tags() {
     let server = server(json!({"template": TEMPLATE})).await;
     let call = r#"{"name": "weather", "arguments": {"city": "Ulm"}}"#;

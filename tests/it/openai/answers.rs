@@ -72,8 +72,8 @@ async fn completions_have_a_choice_for_each_prompt() {
     let whole = server.post("/v1/completions", &body).await.ok().json();
     assert_eq!(
         whole["choices"],
-        json!([{"text": "ab", "index": 0, "finish_reason": "stop"},
-            {"text": "cd", "index": 1, "finish_reason": "stop"}])
+        json!([{"text": "ab", "index": 0, "finish_reason": "stop", "logprobs": null},
+            {"text": "cd", "index": 1, "finish_reason": "stop", "logprobs": null}])
     );
     body["stream"] = json!(true);
     let events = server.post("/v1/completions", &body).await.ok().events();

@@ -1,3 +1,4 @@
 //! OpenAI's routes with a model that answers.
 
 mod answers;
+mod fields;

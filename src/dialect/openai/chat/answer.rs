@@ -13,13 +13,22 @@ use crate::inference::{Chunk, Done, Logprob};
 
 const ASSISTANT: &str = "assistant";
 
+/// How a request wants its answer spelled.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Style {
+    /// A stream ends with the counters.
+    pub include_usage: bool,
+    /// The call is one of a function, as before there were tools.
+    pub has_functions: bool,
+}
+
 /// Spells a stream.
 #[derive(Debug)]
 pub struct ChatStream {
     head: Head,
     choices: Vec<Progress>,
     tally: Tally,
-    include_usage: bool,
+    style: Style,
 }
 
 /// How far a choice has come.
@@ -31,12 +40,12 @@ struct Progress {
 
 impl ChatStream {
     /// Starts a stream of `n` choices.
-    pub fn new(head: Head, n: usize, include_usage: bool) -> Self {
+    pub fn new(head: Head, n: usize, style: Style) -> Self {
         Self {
             head,
             choices: vec![Progress::default(); n],
             tally: Tally::default(),
-            include_usage,
+            style,
         }
     }
 
@@ -48,18 +57,21 @@ impl ChatStream {
         if let Some(done) = &chunk.done {
             self.tally.add(done.timings.as_ref(), index > 0);
         }
-        let pieces = progress.pieces(index, chunk);
-        let head = &self.head;
+        let pieces = progress.pieces(index, chunk, self.style);
+        let (head, usage) = (&self.head, self.style.include_usage.then_some(None));
         pieces
             .into_iter()
-            .map(|piece| event(head, vec![piece]))
+            .map(|piece| ChatChunk {
+                usage,
+                ..event(head, vec![piece])
+            })
             .collect()
     }
 
     /// The event after the last choice has ended: the counters, if they were asked for.
     pub fn end(&self) -> Option<ChatChunk<'_>> {
-        self.include_usage.then(|| ChatChunk {
-            usage: Some(self.tally.usage()),
+        self.style.include_usage.then(|| ChatChunk {
+            usage: Some(Some(self.tally.usage())),
             ..event(&self.head, Vec::new())
         })
     }
@@ -78,7 +90,7 @@ fn event(head: &Head, choices: Vec<ChunkChoice>) -> ChatChunk<'_> {
 }
 
 impl Progress {
-    fn pieces(&mut self, index: usize, chunk: Chunk) -> Vec<ChunkChoice> {
+    fn pieces(&mut self, index: usize, chunk: Chunk, style: Style) -> Vec<ChunkChoice> {
         let mut pieces = Vec::new();
         let mut content = Delta {
             content: Some(chunk.content),
@@ -92,6 +104,10 @@ impl Progress {
             .as_ref()
             .is_some_and(|text| !text.is_empty())
             || !content.tool_calls.is_empty();
+        if style.has_functions {
+            let calls = std::mem::take(&mut content.tool_calls);
+            content.function_call = calls.into_iter().next().map(|call| call.function);
+        }
         if has_content && !chunk.thinking.is_empty() {
             let reasoning = Delta {
                 reasoning: chunk.thinking,
@@ -107,7 +123,7 @@ impl Progress {
         if let Some(done) = chunk.done {
             pieces.push(ChunkChoice {
                 index,
-                finish_reason: finish_reason(done.reason, self.has_calls),
+                finish_reason: finish_reason(done.reason, self.has_calls, style.has_functions),
                 ..ChunkChoice::default()
             });
         }
@@ -133,13 +149,14 @@ impl Progress {
 pub struct ChatFold {
     head: Head,
     choices: Vec<ChatChoice>,
+    style: Style,
     tally: Tally,
     debug: Option<DebugInfo>,
 }
 
 impl ChatFold {
     /// Starts an answer of `n` choices.
-    pub fn new(head: Head, n: usize) -> Self {
+    pub fn new(head: Head, n: usize, style: Style) -> Self {
         let choices = (0..n).map(|index| ChatChoice {
             index,
             message: AnswerMessage {
@@ -152,6 +169,7 @@ impl ChatFold {
         Self {
             head,
             choices: choices.collect(),
+            style,
             tally: Tally::default(),
             debug: None,
         }
@@ -176,7 +194,12 @@ impl ChatFold {
         }
         if let Some(done) = chunk.done {
             let has_calls = !message.tool_calls.is_empty();
-            choice.finish_reason = finish_reason(done.reason, has_calls);
+            let has_functions = self.style.has_functions;
+            choice.finish_reason = finish_reason(done.reason, has_calls, has_functions);
+            if has_functions {
+                let calls = std::mem::take(&mut message.tool_calls);
+                message.function_call = calls.into_iter().next().map(|call| call.function);
+            }
             self.finish_choice(index, done);
         }
     }
@@ -222,5 +245,6 @@ fn tool_call(call: ToolCall) -> AnswerToolCall {
 fn logprobs(native: Vec<Logprob>) -> Option<Logprobs> {
     (!native.is_empty()).then(|| Logprobs {
         content: native.into_iter().map(logprob).collect(),
+        refusal: None,
     })
 }

@@ -12,15 +12,24 @@ use crate::inference::InferenceError;
 /// Converts a conversation.
 pub(super) fn natives(messages: Vec<Wire>) -> Result<Vec<Message>, InferenceError> {
     let mut natives: Vec<Message> = Vec::with_capacity(messages.len());
-    for message in messages {
-        let native = native(message, &natives)?;
+    for (message, index) in messages.into_iter().zip(0..) {
+        let native = native(message, &natives);
+        let native = native.map_err(|error| match error.param {
+            Some(_) => error,
+            None => error.about(format!("messages[{index}]"), "invalid_value"),
+        })?;
         natives.push(native);
     }
     Ok(natives)
 }
 
 fn native(message: Wire, earlier: &[Message]) -> Result<Message, InferenceError> {
-    let has_calls = message.tool_calls.is_some();
+    let has_calls = message.tool_calls.is_some() || message.function_call.is_some();
+    let mut calls = message.tool_calls.unwrap_or_default();
+    calls.extend(message.function_call.map(|function| WireCall {
+        id: String::new(),
+        function,
+    }));
     let mut native = Message {
         role: role(&message.role),
         thinking: if message.reasoning.is_empty() {
@@ -28,7 +37,7 @@ fn native(message: Wire, earlier: &[Message]) -> Result<Message, InferenceError>
         } else {
             message.reasoning
         },
-        tool_calls: calls(message.tool_calls.unwrap_or_default())?,
+        tool_calls: natives_of(calls)?,
         ..Message::default()
     };
     let wrong_type = |kind: &str| Err(invalid(format!("invalid message content type: {kind}")));
@@ -56,15 +65,17 @@ fn native(message: Wire, earlier: &[Message]) -> Result<Message, InferenceError>
     Ok(native)
 }
 
-/// `developer` is OpenAI's newer word for `system`; few templates know it.
+/// `developer` is OpenAI's newer word for `system`, `function` the older one for `tool`; few templates
+/// know them.
 fn role(role: &str) -> String {
     match role.to_lowercase().as_str() {
         "developer" => "system".to_owned(),
+        "function" => "tool".to_owned(),
         role => role.to_owned(),
     }
 }
 
-fn calls(calls: Vec<WireCall>) -> Result<Vec<ToolCall>, InferenceError> {
+fn natives_of(calls: Vec<WireCall>) -> Result<Vec<ToolCall>, InferenceError> {
     let mut natives = Vec::with_capacity(calls.len());
     for (call, index) in calls.into_iter().zip(0..) {
         let arguments = call.function.arguments.0;

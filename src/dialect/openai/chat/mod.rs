@@ -6,15 +6,20 @@ mod message;
 mod tests;
 mod tools;
 
-pub use answer::{ChatFold, ChatStream};
+pub use answer::{ChatFold, ChatStream, Style};
 
 use serde_json::Value;
 
+use super::check::{Options, unknown, wrong_type};
 use super::values::{OptionMap, given, n_choices, seed_of};
 use super::{guided, invalid};
 use crate::api::openai;
 use crate::chat::{Think, ThinkLevel};
 use crate::inference::{ChatRequest, InferenceError, RequestOptions};
+use tools::{Asked, Offer};
+
+/// Alternatives to a token, at most.
+const MOST_TOP_LOGPROBS: i64 = 20;
 
 /// Reads a request: one native request for each choice.
 ///
@@ -22,8 +27,10 @@ use crate::inference::{ChatRequest, InferenceError, RequestOptions};
 /// Refuses what the reference refuses, in its words and its order.
 pub fn requests(mut request: openai::ChatRequest) -> Result<Vec<ChatRequest>, InferenceError> {
     if request.messages.is_empty() {
-        return Err(invalid("[] is too short - 'messages'"));
+        let error = invalid("[] is too short - 'messages'");
+        return Err(error.about("messages", "empty_array"));
     }
+    check(&request)?;
     let n = n_choices(request.n)?;
     let seed = request.seed;
     let guided = request.take_guided();
@@ -37,21 +44,38 @@ pub fn requests(mut request: openai::ChatRequest) -> Result<Vec<ChatRequest>, In
         .set("top_p", Some(request.top_p.unwrap_or(1.0)))
         .set("frequency_penalty", request.frequency_penalty)
         .set("presence_penalty", request.presence_penalty)
-        .set("logit_bias", given(request.logit_bias));
+        .set("logit_bias", given(request.logit_bias))
+        .set("min_tokens", request.min_tokens)
+        .set("ignore_eos", request.ignore_eos.then_some(true));
+    let asked = if request.functions.is_empty() {
+        Asked {
+            tools: request.tools,
+            choice: request.tool_choice,
+            parallel: request.parallel_tool_calls,
+        }
+    } else {
+        Asked::of_functions(request.functions, &request.function_call)?
+    };
+    let Offer {
+        tools,
+        must_call,
+        one_call,
+    } = asked.offer()?;
     let native = ChatRequest {
         messages: message::natives(request.messages)?,
-        tools: tools::offered(request.tools, &request.tool_choice)?,
-        must_call: tools::must_call(&request.tool_choice, request.parallel_tool_calls),
+        tools,
+        must_call,
+        one_call,
         common: RequestOptions {
             model: request.model,
             options: options.into_map(),
             format: match guided::format(guided)? {
                 Some(format) => format,
-                None => format(request.response_format),
+                None => format(request.response_format)?,
             },
             think: think(request.reasoning, request.reasoning_effort)?,
             logprobs: request.logprobs,
-            top_logprobs: top_logprobs(request.top_logprobs)?,
+            top_logprobs: u32::try_from(request.top_logprobs).unwrap_or_default(),
             debug_render_only: request.debug_render_only,
             ..RequestOptions::default()
         },
@@ -68,6 +92,44 @@ pub fn requests(mut request: openai::ChatRequest) -> Result<Vec<ChatRequest>, In
         .collect())
 }
 
+/// What can be said without looking at the rest.
+fn check(request: &openai::ChatRequest) -> Result<(), InferenceError> {
+    let options = Options {
+        temperature: request.temperature,
+        top_p: request.top_p,
+        frequency_penalty: request.frequency_penalty,
+        presence_penalty: request.presence_penalty,
+        min_tokens: request.min_tokens,
+        logit_bias: &request.logit_bias,
+    };
+    options.check()?;
+    if !(0..=MOST_TOP_LOGPROBS).contains(&request.top_logprobs) {
+        let error = invalid("top_logprobs must be between 0 and 20");
+        return Err(error.about("top_logprobs", "invalid_value"));
+    }
+    if request.top_logprobs > 0 && !request.logprobs {
+        let error = invalid("'top_logprobs' is only allowed when 'logprobs' is true");
+        return Err(error.about("top_logprobs", "invalid_value"));
+    }
+    let sounds = |value: &Value| {
+        value
+            .as_array()
+            .is_some_and(|all| all.iter().any(|kind| kind == "audio"))
+    };
+    if sounds(&request.modalities) {
+        return Err(unknown("modalities", "audio", "'text'"));
+    }
+    if !request.audio.is_null() {
+        let error = invalid("this server does not answer with sound");
+        return Err(error.about("audio", "unsupported_value"));
+    }
+    if !request.functions.is_empty() && !request.tools.is_empty() {
+        let error = invalid("'functions' and 'tools' cannot both be given");
+        return Err(error.about("functions", "invalid_value"));
+    }
+    Ok(())
+}
+
 /// Chat skips what is not text; completions refuse it. An empty list leaves the model's own.
 fn stop(stop: &Value) -> Option<Vec<Value>> {
     let items = match stop {
@@ -82,14 +144,21 @@ fn stop(stop: &Value) -> Option<Vec<Value>> {
     (!texts.is_empty()).then_some(texts)
 }
 
-fn format(format: Option<openai::ResponseFormat>) -> Value {
+fn format(format: Option<openai::ResponseFormat>) -> Result<Value, InferenceError> {
     let Some(format) = format else {
-        return Value::Null;
+        return Ok(Value::Null);
     };
     match format.kind.to_lowercase().as_str() {
-        "json_object" => Value::from("json"),
-        "json_schema" => format.json_schema.unwrap_or_default().schema,
-        _ => Value::Null,
+        "json_object" => Ok(Value::from("json")),
+        "json_schema" => match format.json_schema.unwrap_or_default().schema {
+            schema @ (Value::Null | Value::Object(_)) => Ok(schema),
+            other => Err(wrong_type(
+                "response_format.json_schema.schema",
+                "an object",
+                &other,
+            )),
+        },
+        _ => Ok(Value::Null),
     }
 }
 
@@ -108,13 +177,7 @@ fn think(
         "xhigh" | "max" | "ultra" => Ok(Some(Think::Level(ThinkLevel::Max))),
         _ => Err(invalid(format!(
             "invalid reasoning value: \"{effort}\" (must be \"minimal\", \"low\", \"medium\", \"high\", \"xhigh\", \"ultra\", \"max\", or \"none\")"
-        ))),
+        ))
+        .about("reasoning_effort", "invalid_value")),
     }
-}
-
-fn top_logprobs(n: i64) -> Result<u32, InferenceError> {
-    u32::try_from(n)
-        .ok()
-        .filter(|n| *n <= 20)
-        .ok_or_else(|| invalid("top_logprobs must be between 0 and 20"))
 }

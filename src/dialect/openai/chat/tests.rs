@@ -6,7 +6,9 @@ use serde_json::json;
 use super::super::Head;
 use super::*;
 use crate::chat::{Image, Message, ToolCall, ToolCallFunction};
-use crate::inference::{Chunk, Done, DoneReason, Logprob, MustCall, Timings, TopLogprob};
+use crate::inference::{
+    Chunk, Done, DoneReason, InferenceErrorKind, Logprob, MustCall, Timings, TopLogprob,
+};
 
 fn read(mut body: Value) -> Result<Vec<ChatRequest>, InferenceError> {
     let object = body.as_object_mut().unwrap();
@@ -120,7 +122,8 @@ fn mistakes_are_told_in_ollamas_words() {
         (json!({"n": 0}), "n must be between 1 and 128"),
         (json!({"n": 129}), "n must be between 1 and 128"),
         (
-            json!({"tool_choice": {"type": "function", "function": {"name": "f"}}}),
+            json!({"tools": [{"function": {"name": "g"}}],
+                "tool_choice": {"type": "function", "function": {"name": "f"}}}),
             r#"tool_choice: function "f" is not in 'tools'"#,
         ),
     ] {
@@ -281,6 +284,236 @@ fn tool_choice_says_which_tools_are_shown_and_whether_one_must_be_called() {
     }
 }
 
+/// The field and the code of what a request is refused for.
+#[track_caller]
+fn check_refused(body: Value, param: &str, code: &str) {
+    let error = read(body.clone()).unwrap_err();
+    assert_eq!(error.kind, InferenceErrorKind::Invalid, "{body}");
+    let told = (error.param.as_deref(), error.code);
+    assert_eq!(told, (Some(param), Some(code)), "{body}");
+}
+
+#[test]
+fn tools_and_choices_that_make_no_sense_are_refused() {
+    let tool = json!({"type": "function", "function": {"name": "a"}});
+    let with = |choice: Value| json!({"tools": [tool], "tool_choice": choice});
+    for (body, param, code) in [
+        (
+            json!({"tool_choice": "auto"}),
+            "tool_choice",
+            "invalid_value",
+        ),
+        (
+            json!({"tool_choice": "required", "tools": []}),
+            "tool_choice",
+            "invalid_value",
+        ),
+        (json!({"tool_choice": tool}), "tool_choice", "invalid_value"),
+        (with(json!("any")), "tool_choice", "invalid_value"),
+        (with(json!(1)), "tool_choice", "invalid_type"),
+        (with(json!([tool])), "tool_choice", "invalid_type"),
+        (
+            with(json!({})),
+            "tool_choice.type",
+            "missing_required_parameter",
+        ),
+        (
+            with(json!({"type": "function", "name": "a"})),
+            "tool_choice.function.name",
+            "missing_required_parameter",
+        ),
+        (
+            with(json!({"type": "custom", "custom": {"name": "a"}})),
+            "tool_choice.type",
+            "invalid_value",
+        ),
+        (
+            with(
+                json!({"type": "allowed_tools", "allowed_tools": {"mode": "all", "tools": [tool]}}),
+            ),
+            "tool_choice.allowed_tools.mode",
+            "invalid_value",
+        ),
+        (
+            with(json!({"type": "allowed_tools", "allowed_tools": {"mode": "auto"}})),
+            "tool_choice.allowed_tools.tools",
+            "missing_required_parameter",
+        ),
+        (
+            json!({"tools": [tool, {"type": "custom", "custom": {"name": "c"}}]}),
+            "tools[1].type",
+            "invalid_value",
+        ),
+        (
+            json!({"tools": [{"type": "function", "function": {}}]}),
+            "tools[0].function.name",
+            "missing_required_parameter",
+        ),
+        (
+            json!({"functions": [{"name": "a"}], "tools": [tool]}),
+            "functions",
+            "invalid_value",
+        ),
+        (
+            json!({"functions": [{"name": "a"}], "function_call": {"name": "b"}}),
+            "function_call",
+            "invalid_value",
+        ),
+        (
+            json!({"functions": [{"name": "a"}], "function_call": "required"}),
+            "function_call",
+            "invalid_value",
+        ),
+        (
+            json!({"functions": [{}]}),
+            "functions[0].name",
+            "missing_required_parameter",
+        ),
+    ] {
+        check_refused(body, param, code);
+    }
+    // What changes nothing.
+    assert!(one(json!({"tool_choice": "none"})).tools.is_empty());
+}
+
+#[test]
+fn numbers_out_of_range_and_sound_are_refused() {
+    for (body, param, code) in [
+        (
+            json!({"temperature": 2.1}),
+            "temperature",
+            "decimal_above_max_value",
+        ),
+        (
+            json!({"temperature": -0.1}),
+            "temperature",
+            "decimal_below_min_value",
+        ),
+        (json!({"top_p": 1.5}), "top_p", "decimal_above_max_value"),
+        (
+            json!({"presence_penalty": -2.5}),
+            "presence_penalty",
+            "decimal_below_min_value",
+        ),
+        (
+            json!({"frequency_penalty": 3}),
+            "frequency_penalty",
+            "decimal_above_max_value",
+        ),
+        (
+            json!({"min_tokens": -1}),
+            "min_tokens",
+            "integer_below_min_value",
+        ),
+        (
+            json!({"logit_bias": {"5": 101}}),
+            "logit_bias",
+            "decimal_above_max_value",
+        ),
+        (
+            json!({"logit_bias": {"5": "1"}}),
+            "logit_bias",
+            "invalid_type",
+        ),
+        (
+            json!({"logit_bias": {"a": 1}}),
+            "logit_bias",
+            "invalid_type",
+        ),
+        (
+            json!({"logit_bias": [["a", 1]]}),
+            "logit_bias",
+            "invalid_type",
+        ),
+        (json!({"logit_bias": 5}), "logit_bias", "invalid_type"),
+        (json!({"top_logprobs": 3}), "top_logprobs", "invalid_value"),
+        (
+            json!({"modalities": ["text", "audio"]}),
+            "modalities",
+            "invalid_value",
+        ),
+        (
+            json!({"audio": {"voice": "x"}}),
+            "audio",
+            "unsupported_value",
+        ),
+        (
+            json!({"response_format": {"type": "json_schema", "json_schema": {"schema": 5}}}),
+            "response_format.json_schema.schema",
+            "invalid_type",
+        ),
+    ] {
+        check_refused(body, param, code);
+    }
+    let error = read(json!({"temperature": 3})).unwrap_err();
+    assert_eq!(
+        error.message,
+        "Invalid 'temperature': decimal above maximum value. Expected a value <= 2, but got 3 instead."
+    );
+    for fine in [
+        json!({"temperature": 2, "top_p": 1, "presence_penalty": -2, "frequency_penalty": 2}),
+        json!({"logit_bias": {"5": -100, "6": 100, "7": false}, "modalities": ["text"]}),
+        json!({"logit_bias": [[5, -100], [6, false]], "modalities": null, "audio": null}),
+    ] {
+        assert!(read(fine).is_ok());
+    }
+}
+
+#[test]
+fn functions_are_tools_of_which_one_is_called() {
+    let functions = json!([{"name": "a", "parameters": {"type": "object"}}, {"name": "b"}]);
+    for (choice, shown, must_call) in [
+        (json!(null), vec!["a", "b"], None),
+        (json!("auto"), vec!["a", "b"], None),
+        (json!("none"), vec![], None),
+        (json!({"name": "b"}), vec!["b"], Some(MustCall::One)),
+    ] {
+        let native = one(json!({"functions": functions, "function_call": choice}));
+        let names = native.tools.iter().map(|tool| tool.function.name.as_str());
+        let told = (names.collect::<Vec<_>>(), native.must_call, native.one_call);
+        assert_eq!(told, (shown, must_call, true), "{choice}");
+    }
+    let history = json!([
+        {"role": "assistant", "content": null,
+            "function_call": {"name": "a", "arguments": "{\"x\":1}"}},
+        {"role": "function", "name": "a", "content": "2"},
+    ]);
+    let natives = messages(history).unwrap();
+    assert_eq!(natives[0].tool_calls[0].function.name, "a");
+    assert_eq!(natives[0].tool_calls[0].function.arguments["x"], 1);
+    let answer = (natives[1].role.as_str(), natives[1].tool_name.as_str());
+    assert_eq!(answer, ("tool", "a"));
+}
+
+#[test]
+fn at_most_one_call_is_told_to_who_does_not_want_several() {
+    let tool = json!({"type": "function", "function": {"name": "a"}});
+    for (parallel, one_call) in [
+        (json!(false), true),
+        (json!(true), false),
+        (json!(null), false),
+    ] {
+        let native = one(json!({"tools": [tool], "parallel_tool_calls": parallel}));
+        assert_eq!(native.one_call, one_call);
+    }
+}
+
+#[test]
+fn an_answer_need_not_end_by_itself() {
+    let native = one(json!({"ignore_eos": true, "min_tokens": 7}));
+    let options = &native.common.options;
+    assert_eq!(
+        (&options["ignore_eos"], &options["min_tokens"]),
+        (&json!(true), &json!(7))
+    );
+    assert!(
+        !one(json!({"ignore_eos": false}))
+            .common
+            .options
+            .contains_key("ignore_eos")
+    );
+}
+
 #[test]
 fn several_calls_are_required_only_of_clients_that_ask_for_it() {
     let tool = |name: &str| json!({"type": "function", "function": {"name": name}});
@@ -310,6 +543,39 @@ fn choices_of_a_fixed_seed_differ() {
 }
 
 // Answers.
+
+#[test]
+fn a_call_of_a_function_is_spelled_as_one() {
+    let call = |name: &str| ToolCall {
+        id: "call_1".to_owned(),
+        function: ToolCallFunction {
+            name: name.to_owned(),
+            ..ToolCallFunction::default()
+        },
+    };
+    let style = Style {
+        include_usage: false,
+        has_functions: true,
+    };
+    let chunk = || Chunk {
+        tool_calls: vec![call("f")],
+        ..Chunk::default()
+    };
+    let mut fold = ChatFold::new(head(), 1, style);
+    fold.push(0, chunk());
+    fold.push(0, done(DoneReason::Stop));
+    let whole = serde_json::to_value(fold.end()).unwrap();
+    let choice = &whole["choices"][0];
+    let called = json!({"name": "f", "arguments": "{}"});
+    assert_eq!(choice["message"]["function_call"], called);
+    assert_eq!(choice["message"].get("tool_calls"), None);
+    assert_eq!(choice["finish_reason"], "function_call");
+    let mut stream = ChatStream::new(head(), 1, style);
+    let events = serde_json::to_value(stream.push(0, chunk())).unwrap();
+    assert_eq!(events[0]["choices"][0]["delta"]["function_call"], called);
+    let events = serde_json::to_value(stream.push(0, done(DoneReason::Stop))).unwrap();
+    assert_eq!(events[0]["choices"][0]["finish_reason"], "function_call");
+}
 
 fn head() -> Head {
     Head {
@@ -355,6 +621,7 @@ fn done(reason: DoneReason) -> Chunk {
                 n_prompt: 10,
                 n_cached: 4,
                 n_generated: 3,
+                n_thinking: 2,
                 ..Timings::default()
             }),
             context: None,
@@ -367,7 +634,7 @@ fn done(reason: DoneReason) -> Chunk {
 
 /// The choices of all events of a stream.
 fn streamed(chunks: Vec<Chunk>) -> Vec<Value> {
-    let mut stream = ChatStream::new(head(), 1, false);
+    let mut stream = ChatStream::new(head(), 1, Style::default());
     let mut events = Vec::new();
     for chunk in chunks {
         for event in stream.push(0, chunk) {
@@ -380,7 +647,7 @@ fn streamed(chunks: Vec<Chunk>) -> Vec<Value> {
 }
 
 fn folded(chunks: Vec<Chunk>) -> Value {
-    let mut fold = ChatFold::new(head(), 1);
+    let mut fold = ChatFold::new(head(), 1, Style::default());
     for chunk in chunks {
         fold.push(0, chunk);
     }
@@ -396,9 +663,11 @@ fn whole_answer() {
         concat!(
             r#"{"id":"chatcmpl-1","object":"chat.completion","created":12,"model":"m","#,
             r#""system_fingerprint":"fp_ollama","choices":[{"index":0,"#,
-            r#""message":{"role":"assistant","content":"Hello"},"finish_reason":"stop"}],"#,
+            r#""message":{"role":"assistant","content":"Hello","refusal":null},"#,
+            r#""finish_reason":"stop","logprobs":null}],"#,
             r#""usage":{"prompt_tokens":10,"completion_tokens":3,"total_tokens":13,"#,
-            r#""prompt_tokens_details":{"cached_tokens":4}}}"#
+            r#""prompt_tokens_details":{"cached_tokens":4},"#,
+            r#""completion_tokens_details":{"reasoning_tokens":2}}}"#
         )
     );
 }
@@ -408,8 +677,8 @@ fn whole_answer_with_reasoning_and_a_call() {
     let answer = folded(vec![thought("hm"), call(), done(DoneReason::Stop)]);
     assert_eq!(
         answer["choices"][0],
-        json!({"index": 0, "finish_reason": "tool_calls", "message": {
-            "role": "assistant", "content": "", "reasoning": "hm", "tool_calls": [
+        json!({"index": 0, "finish_reason": "tool_calls", "logprobs": null, "message": {
+            "role": "assistant", "content": "", "refusal": null, "reasoning": "hm", "tool_calls": [
                 {"id": "call_1", "index": 0, "type": "function",
                  "function": {"name": "f", "arguments": "{\"b\":1,\"a\":\"<\"}"}}]}})
     );
@@ -510,7 +779,7 @@ fn logprobs_are_where_they_were_asked_for() {
         ..text("a")
     };
     let expected = |logprob: f32| {
-        json!({"content": [{"token": "a", "logprob": logprob, "bytes": [97],
+        json!({"refusal": null, "content": [{"token": "a", "logprob": logprob, "bytes": [97],
             "top_logprobs": [{"token": "b", "logprob": -1.5, "bytes": [98]}]}]})
     };
     let events = streamed(vec![with(-0.5)]);
@@ -525,22 +794,31 @@ fn logprobs_are_where_they_were_asked_for() {
 
 #[test]
 fn usage_counts_a_shared_prompt_once() {
-    let mut stream = ChatStream::new(head(), 2, true);
+    let mut stream = ChatStream::new(
+        head(),
+        2,
+        Style {
+            include_usage: true,
+            has_functions: false,
+        },
+    );
     for index in [1, 0] {
-        stream.push(index, done(DoneReason::Stop));
+        let events = serde_json::to_value(stream.push(index, done(DoneReason::Stop))).unwrap();
+        assert_eq!(events[0].get("usage"), Some(&Value::Null));
     }
     assert_eq!(
         serde_json::to_value(stream.end()).unwrap(),
         json!({"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 12, "model": "m",
             "system_fingerprint": "fp_ollama", "choices": [],
             "usage": {"prompt_tokens": 10, "completion_tokens": 6, "total_tokens": 16,
-                "prompt_tokens_details": {"cached_tokens": 4}}})
+                "prompt_tokens_details": {"cached_tokens": 4},
+                "completion_tokens_details": {"reasoning_tokens": 4}}})
     );
 }
 
 #[test]
 fn each_choice_of_a_stream_has_its_own_role_and_finish() {
-    let mut stream = ChatStream::new(head(), 2, false);
+    let mut stream = ChatStream::new(head(), 2, Style::default());
     let mut seen = Vec::new();
     for (index, chunk) in [
         (0, text("a")),

@@ -4,50 +4,192 @@
 
 use serde_json::Value;
 
+use super::super::check::{missing, unknown, wrong_type};
 use super::super::invalid;
-use crate::chat::ToolDefinition;
+use crate::chat::{ToolDefinition, ToolFunction};
 use crate::inference::{InferenceError, MustCall};
 
-/// Applies `tool_choice`.
-///
-/// # Errors
-/// Refuses the name of a function that is not offered.
-pub(super) fn offered(
-    tools: Vec<ToolDefinition>,
-    choice: &Value,
-) -> Result<Vec<ToolDefinition>, InferenceError> {
-    if choice == "none" {
-        return Ok(Vec::new());
+const WORDS: &str = "'none', 'auto', and 'required'";
+
+/// What a request has of tools.
+#[derive(Debug, Default)]
+pub(super) struct Asked {
+    pub(super) tools: Vec<ToolDefinition>,
+    pub(super) choice: Value,
+    /// Several calls in one answer; `None` = the client does not say.
+    pub(super) parallel: Option<bool>,
+}
+
+/// What the model gets of it.
+#[derive(Debug, Default)]
+pub(super) struct Offer {
+    pub(super) tools: Vec<ToolDefinition>,
+    pub(super) must_call: Option<MustCall>,
+    pub(super) one_call: bool,
+}
+
+/// A choice that was read.
+enum Choice<'a> {
+    Free,
+    None,
+    /// At least one of the tools.
+    Required,
+    /// This one.
+    Function(&'a str),
+    Allowed {
+        names: Vec<&'a str>,
+        is_required: bool,
+    },
+}
+
+impl Asked {
+    /// What requests had before there were tools: functions, of which one is called.
+    ///
+    /// # Errors
+    /// Refuses a choice that is none.
+    pub(super) fn of_functions(
+        functions: Vec<ToolFunction>,
+        choice: &Value,
+    ) -> Result<Self, InferenceError> {
+        const PARAM: &str = "function_call";
+        let choice = match choice {
+            Value::Null => Value::Null,
+            Value::String(word) if word == "none" || word == "auto" => choice.clone(),
+            Value::String(word) => return Err(unknown(PARAM, word, "'none' and 'auto'")),
+            Value::Object(fields) => {
+                let name = fields.get("name").and_then(Value::as_str);
+                let name = name.ok_or_else(|| missing("function_call.name"))?;
+                if !functions.iter().any(|function| function.name == name) {
+                    return Err(not_offered(PARAM, name, "functions"));
+                }
+                serde_json::json!({"type": "function", "function": {"name": name}})
+            }
+            other => return Err(wrong_type(PARAM, "a string or an object", other)),
+        };
+        if let Some(index) = functions
+            .iter()
+            .position(|function| function.name.is_empty())
+        {
+            return Err(missing(format!("functions[{index}].name")));
+        }
+        let tools = functions.into_iter().map(|function| ToolDefinition {
+            kind: "function".to_owned(),
+            items: None,
+            function,
+        });
+        Ok(Self {
+            tools: tools.collect(),
+            choice,
+            parallel: Some(false),
+        })
     }
-    match choice["type"].as_str() {
-        Some("function") => {
-            let name = choice["function"]["name"].as_str().unwrap_or_default();
-            only(tools, &[name])
+
+    /// Applies the choice.
+    ///
+    /// # Errors
+    /// Refuses tools that are no functions or have no name, and a choice that is none or names a
+    /// function that is not offered.
+    pub(super) fn offer(self) -> Result<Offer, InferenceError> {
+        check(&self.tools)?;
+        let choice = read(&self.choice)?;
+        if self.tools.is_empty() && !self.choice.is_null() && !matches!(choice, Choice::None) {
+            let message = "Invalid value for 'tool_choice': 'tool_choice' is only allowed when 'tools' are specified.";
+            return Err(invalid(message).about("tool_choice", "invalid_value"));
         }
-        Some("allowed_tools") => {
-            let allowed = choice["allowed_tools"]["tools"].as_array();
-            let names: Vec<&str> = allowed
-                .into_iter()
-                .flatten()
-                .filter_map(|tool| tool["function"]["name"].as_str())
-                .collect();
-            only(tools, &names)
-        }
-        _ => Ok(tools),
+        let required = match self.parallel {
+            Some(true) => MustCall::Some,
+            // Several only if the client says that it takes them (OpenAI's default): small models
+            // that may go on often do not stop.
+            Some(false) | None => MustCall::One,
+        };
+        let (tools, must_call) = match choice {
+            Choice::None => (Vec::new(), None),
+            Choice::Free => (self.tools, None),
+            Choice::Required => (self.tools, Some(required)),
+            Choice::Function(name) => (only(self.tools, &[name])?, Some(MustCall::One)),
+            Choice::Allowed { names, is_required } => {
+                (only(self.tools, &names)?, is_required.then_some(required))
+            }
+        };
+        Ok(Offer {
+            tools,
+            must_call,
+            one_call: self.parallel == Some(false),
+        })
     }
 }
 
-/// Whether the choice leaves the model nothing but calls. Several only if the client says that it
-/// takes them (OpenAI's default): small models that may go on often do not stop.
-pub(super) fn must_call(choice: &Value, parallel: Option<bool>) -> Option<MustCall> {
-    if choice["type"] == "function" {
-        return Some(MustCall::One);
+fn check(tools: &[ToolDefinition]) -> Result<(), InferenceError> {
+    for (index, tool) in tools.iter().enumerate() {
+        // Ollama's clients may leave the type out.
+        if !["", "function"].contains(&tool.kind.as_str()) {
+            let param = format!("tools[{index}].type");
+            return Err(unknown(param, &tool.kind, "'function'"));
+        }
+        if tool.function.name.is_empty() {
+            return Err(missing(format!("tools[{index}].function.name")));
+        }
     }
-    let is_required = choice == "required" || choice["allowed_tools"]["mode"] == "required";
-    is_required.then_some(match parallel {
-        Some(true) => MustCall::Some,
-        Some(false) | None => MustCall::One,
-    })
+    Ok(())
+}
+
+fn read(choice: &Value) -> Result<Choice<'_>, InferenceError> {
+    const PARAM: &str = "tool_choice";
+    match choice {
+        Value::Null => return Ok(Choice::Free),
+        Value::String(word) => {
+            return match word.as_str() {
+                "none" => Ok(Choice::None),
+                "auto" => Ok(Choice::Free),
+                "required" => Ok(Choice::Required),
+                word => Err(unknown(PARAM, word, WORDS)),
+            };
+        }
+        Value::Object(_) => {}
+        other => return Err(wrong_type(PARAM, "a string or an object", other)),
+    }
+    match choice["type"].as_str() {
+        Some("function") => {
+            let name = choice["function"]["name"].as_str();
+            let name = name.ok_or_else(|| missing("tool_choice.function.name"))?;
+            Ok(Choice::Function(name))
+        }
+        Some("allowed_tools") => {
+            let allowed = &choice["allowed_tools"];
+            let is_required = match &allowed["mode"] {
+                Value::Null => false,
+                mode if mode == "auto" => false,
+                mode if mode == "required" => true,
+                mode => {
+                    let mode = mode.to_string();
+                    let param = "tool_choice.allowed_tools.mode";
+                    return Err(unknown(param, &mode, "'auto' and 'required'"));
+                }
+            };
+            let tools = allowed["tools"]
+                .as_array()
+                .filter(|tools| !tools.is_empty());
+            let tools = tools.ok_or_else(|| missing("tool_choice.allowed_tools.tools"))?;
+            let names = tools.iter().zip(0..).map(|(tool, index)| {
+                let name = tool["function"]["name"].as_str();
+                name.ok_or_else(|| {
+                    missing(format!(
+                        "tool_choice.allowed_tools.tools[{index}].function.name"
+                    ))
+                })
+            });
+            Ok(Choice::Allowed {
+                names: names.collect::<Result<_, _>>()?,
+                is_required,
+            })
+        }
+        Some(kind) => Err(unknown(
+            "tool_choice.type",
+            kind,
+            "'function' and 'allowed_tools'",
+        )),
+        None => Err(missing("tool_choice.type")),
+    }
 }
 
 fn only(
@@ -56,11 +198,14 @@ fn only(
 ) -> Result<Vec<ToolDefinition>, InferenceError> {
     for name in names {
         if !tools.iter().any(|tool| tool.function.name == *name) {
-            return Err(invalid(format!(
-                "tool_choice: function \"{name}\" is not in 'tools'"
-            )));
+            return Err(not_offered("tool_choice", name, "tools"));
         }
     }
     tools.retain(|tool| names.contains(&tool.function.name.as_str()));
     Ok(tools)
+}
+
+fn not_offered(param: &'static str, name: &str, place: &str) -> InferenceError {
+    let message = format!("{param}: function \"{name}\" is not in '{place}'");
+    invalid(message).about(param, "invalid_value")
 }

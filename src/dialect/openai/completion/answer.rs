@@ -5,6 +5,7 @@ use serde_json::Map;
 use super::super::head::{FINGERPRINT, Head};
 use super::super::tally::Tally;
 use super::super::values::{finish_reason, logprob};
+use super::Kept;
 use crate::api::openai::{
     Completion, CompletionChoice, CompletionChunk, CompletionLogprobs, Usage,
 };
@@ -50,7 +51,7 @@ impl CompletionStream {
             logprobs: logprobs(chunk.logprobs, offset),
             finish_reason: chunk
                 .done
-                .and_then(|done| finish_reason(done.reason, false)),
+                .and_then(|done| finish_reason(done.reason, false, false)),
             text: chunk.content,
         };
         // As Ollama does: the counters of all but the last event are zero.
@@ -84,22 +85,18 @@ pub struct CompletionFold {
     choices: Vec<CompletionChoice>,
     /// Where the next token of each choice begins, in characters.
     offsets: Vec<usize>,
-    n_per_prompt: usize,
+    kept: Kept,
     tally: Tally,
 }
 
 impl CompletionFold {
-    /// Starts an answer of `n` choices, of which `n_per_prompt` in a row share a prompt.
-    pub fn new(head: Head, n: usize, n_per_prompt: usize) -> Self {
-        let choices = (0..n).map(|index| CompletionChoice {
-            index,
-            ..CompletionChoice::default()
-        });
+    /// Starts an answer of which `n` choices are made.
+    pub fn new(head: Head, n: usize, kept: Kept) -> Self {
         Self {
             head,
-            choices: choices.collect(),
+            choices: vec![CompletionChoice::default(); n],
             offsets: vec![0; n],
-            n_per_prompt,
+            kept,
             tally: Tally::default(),
         }
     }
@@ -119,24 +116,59 @@ impl CompletionFold {
         }
         choice.text.push_str(&chunk.content);
         if let Some(done) = chunk.done {
-            choice.finish_reason = finish_reason(done.reason, false);
-            let shares_prompt = !index.is_multiple_of(self.n_per_prompt);
+            choice.finish_reason = finish_reason(done.reason, false, false);
+            let shares_prompt = !index.is_multiple_of(self.kept.n_made);
             self.tally.add(done.timings.as_ref(), shares_prompt);
         }
     }
 
+    /// The choices that are returned.
+    fn kept(&mut self) -> Vec<CompletionChoice> {
+        let Kept {
+            n_made,
+            n_kept,
+            logprobs,
+        } = self.kept;
+        let mut kept = Vec::new();
+        for made in self.choices.chunks_mut(n_made) {
+            if n_kept < n_made {
+                made.sort_by(|a, b| likelihood(b).total_cmp(&likelihood(a)));
+            }
+            kept.extend(made.iter_mut().take(n_kept).map(std::mem::take));
+        }
+        for (index, choice) in kept.iter_mut().enumerate() {
+            choice.index = index;
+            if !logprobs {
+                choice.logprobs = None;
+            }
+        }
+        kept
+    }
+
     /// The answer, once every choice has ended.
-    pub fn end(self) -> Completion {
+    pub fn end(mut self) -> Completion {
         Completion {
+            choices: self.kept(),
             id: self.head.id,
             object: OBJECT,
             created: self.head.created,
             model: self.head.model,
             system_fingerprint: FINGERPRINT,
-            choices: self.choices,
             usage: self.tally.usage(),
         }
     }
+}
+
+/// How likely an answer is: its tokens on average, so that a short one has no advantage.
+fn likelihood(choice: &CompletionChoice) -> f32 {
+    let logprobs = choice.logprobs.as_ref();
+    let logprobs = logprobs.map_or(&[][..], |logprobs| &logprobs.token_logprobs);
+    if logprobs.is_empty() {
+        return f32::NEG_INFINITY;
+    }
+    #[expect(clippy::cast_precision_loss, reason = "answers have few tokens")]
+    let n_tokens = logprobs.len() as f32;
+    logprobs.iter().sum::<f32>() / n_tokens
 }
 
 /// Spells log-probabilities as parallel lists and moves `offset` behind the last token.

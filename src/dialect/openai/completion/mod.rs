@@ -1,6 +1,6 @@
 //! Completions: a request into native ones, chunks into an answer.
 //!
-//! As in Ollama the prompt goes through the model's chat template; thinking is not returned.
+//! As in Ollama a prompt that is a text goes through the model's chat template; thinking is not returned.
 
 mod answer;
 #[cfg(test)]
@@ -10,17 +10,31 @@ pub use answer::{CompletionFold, CompletionStream};
 
 use serde_json::Value;
 
-use super::values::{OptionMap, given, go_type, n_choices, seed_of};
+use super::check::{Options, integer};
+use super::values::{OptionMap, Prompt, given, go_type, n_choices, seed_of};
 use super::{MAX_CHOICES, guided, invalid};
 use crate::api::openai::CompletionRequest;
 use crate::inference::{GenerateRequest, InferenceError, RequestOptions};
+
+/// The most answers of which the best are returned: OpenAI's limit.
+const MOST_BEST_OF: i64 = 20;
 
 /// The native requests of one request, prompt by prompt.
 #[derive(Debug, Clone)]
 pub struct Requests {
     pub natives: Vec<GenerateRequest>,
-    /// How many choices in a row share a prompt.
-    pub n_per_prompt: usize,
+    pub kept: Kept,
+}
+
+/// Which answers are returned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Kept {
+    /// How many in a row are made for a prompt.
+    pub n_made: usize,
+    /// How many of them are returned: the likeliest.
+    pub n_kept: usize,
+    /// Their log-probabilities, too.
+    pub logprobs: bool,
 }
 
 /// Reads a request: one native request for each choice of each prompt.
@@ -28,14 +42,21 @@ pub struct Requests {
 /// # Errors
 /// Refuses what the reference refuses, in its words and its order.
 pub fn requests(mut request: CompletionRequest) -> Result<Requests, InferenceError> {
+    check(&request)?;
     let guided = request.take_guided();
     let prompts = prompts(request.prompt)?;
-    let n = n_choices(request.n)?;
-    if prompts.len().saturating_mul(n) > MAX_CHOICES {
+    let n_kept = n_choices(request.n)?;
+    let n_made = n_made(request.best_of, n_kept, request.stream)?;
+    if prompts.len().saturating_mul(n_made) > MAX_CHOICES {
         return Err(invalid(format!(
             "prompts times n must be at most {MAX_CHOICES}"
         )));
     }
+    let kept = Kept {
+        n_made,
+        n_kept,
+        logprobs: request.logprobs.is_some(),
+    };
     let seed = request.seed;
     let options = OptionMap::default()
         .set("stop", stop(&request.stop)?)
@@ -50,25 +71,33 @@ pub fn requests(mut request: CompletionRequest) -> Result<Requests, InferenceErr
             "presence_penalty",
             Some(request.presence_penalty.unwrap_or(0.0)),
         )
-        .set("logit_bias", given(request.logit_bias));
+        .set("logit_bias", given(request.logit_bias))
+        .set("min_tokens", request.min_tokens)
+        .set("ignore_eos", request.ignore_eos.then_some(true));
     let native = GenerateRequest {
         suffix: request.suffix,
+        echo: request.echo,
+        may_be_empty: request.echo,
         common: RequestOptions {
             model: request.model,
             options: options.into_map(),
             format: guided::format(guided)?.unwrap_or_default(),
-            logprobs: request.logprobs.is_some(),
+            // By these the best are found.
+            logprobs: kept.logprobs || n_made > n_kept,
             top_logprobs: top_logprobs(request.logprobs)?,
             debug_render_only: request.debug_render_only,
             ..RequestOptions::default()
         },
         ..GenerateRequest::default()
     };
-    let mut natives = Vec::with_capacity(prompts.len() * n);
+    let mut natives = Vec::with_capacity(prompts.len() * n_made);
     for prompt in prompts {
-        for choice in 0..n {
+        for choice in 0..n_made {
             let mut native = native.clone();
-            native.prompt.clone_from(&prompt);
+            match &prompt {
+                Prompt::Text(text) => native.prompt.clone_from(text),
+                Prompt::Tokens(tokens) => native.tokens.clone_from(tokens),
+            }
             if let Some(seed) = seed_of(seed, choice) {
                 let options = &mut native.common.options;
                 options.insert("seed".to_owned(), seed.into());
@@ -76,26 +105,51 @@ pub fn requests(mut request: CompletionRequest) -> Result<Requests, InferenceErr
             natives.push(native);
         }
     }
-    Ok(Requests {
-        natives,
-        n_per_prompt: n,
-    })
+    Ok(Requests { natives, kept })
 }
 
-fn prompts(prompt: Value) -> Result<Vec<String>, InferenceError> {
-    let refused = || invalid("prompt must be a string or an array of strings");
-    match prompt {
-        Value::Null => Ok(vec![String::new()]),
-        Value::String(text) => Ok(vec![text]),
-        Value::Array(items) if !items.is_empty() => items
-            .into_iter()
-            .map(|item| match item {
-                Value::String(text) => Ok(text),
-                _ => Err(refused()),
-            })
-            .collect(),
-        _ => Err(refused()),
+/// What can be said without looking at the rest.
+fn check(request: &CompletionRequest) -> Result<(), InferenceError> {
+    let options = Options {
+        temperature: request.temperature,
+        top_p: request.top_p,
+        frequency_penalty: request.frequency_penalty,
+        presence_penalty: request.presence_penalty,
+        min_tokens: request.min_tokens,
+        logit_bias: &request.logit_bias,
+    };
+    options.check()?;
+    if request.echo && request.logprobs.is_some() {
+        let error = invalid("'echo' with 'logprobs' is not supported: the prompt has none");
+        return Err(error.about("echo", "unsupported_value"));
     }
+    Ok(())
+}
+
+/// How many answers are made for `n` that are returned.
+fn n_made(best_of: Option<i64>, n: usize, is_stream: bool) -> Result<usize, InferenceError> {
+    let Some(best_of) = best_of else { return Ok(n) };
+    integer("best_of", Some(best_of), 1..=MOST_BEST_OF)?;
+    let n_made = usize::try_from(best_of).unwrap_or_default();
+    let wrong = |message: &str| Err(invalid(message).about("best_of", "invalid_value"));
+    if n_made < n {
+        return wrong("'best_of' must be at least 'n'");
+    }
+    if n_made > n && is_stream {
+        return wrong("'best_of' above 'n' is not possible with 'stream'");
+    }
+    Ok(n_made)
+}
+
+fn prompts(prompt: Value) -> Result<Vec<Prompt>, InferenceError> {
+    if prompt.is_null() {
+        return Ok(vec![Prompt::Text(String::new())]);
+    }
+    let refused = || {
+        let message = "prompt must be a string, tokens, or an array of either";
+        invalid(message).about("prompt", "invalid_type")
+    };
+    Prompt::all_of(prompt).ok_or_else(refused)
 }
 
 /// Types other than text and array are skipped; within an array they are refused.
@@ -103,10 +157,10 @@ fn stop(stop: &Value) -> Result<Option<Vec<Value>>, InferenceError> {
     match stop {
         Value::String(_) => Ok(Some(vec![stop.clone()])),
         Value::Array(items) => match items.iter().find(|item| !item.is_string()) {
-            Some(item) => Err(invalid(format!(
-                "invalid type for 'stop' field: {}",
-                go_type(item)
-            ))),
+            Some(item) => {
+                let message = format!("invalid type for 'stop' field: {}", go_type(item));
+                Err(invalid(message).about("stop", "invalid_type"))
+            }
             None => Ok((!items.is_empty()).then(|| items.clone())),
         },
         _ => Ok(None),
@@ -122,5 +176,7 @@ fn top_logprobs(n: Option<i64>) -> Result<u32, InferenceError> {
     u32::try_from(n.unwrap_or_default())
         .ok()
         .filter(|n| *n <= 20)
-        .ok_or_else(|| invalid("logprobs must be between 0 and 20"))
+        .ok_or_else(|| {
+            invalid("logprobs must be between 0 and 20").about("logprobs", "invalid_value")
+        })
 }

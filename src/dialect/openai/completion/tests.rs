@@ -42,12 +42,12 @@ fn mistakes() {
             "invalid type for 'stop' field: <nil>",
         ),
         (
-            json!({"prompt": [1, 2]}),
-            "prompt must be a string or an array of strings",
+            json!({"prompt": [1, "a"]}),
+            "prompt must be a string, tokens, or an array of either",
         ),
         (
             json!({"prompt": {}}),
-            "prompt must be a string or an array of strings",
+            "prompt must be a string, tokens, or an array of either",
         ),
         (
             json!({"prompt": ["a", "b"], "n": 65}),
@@ -77,7 +77,7 @@ fn every_prompt_has_its_choices() {
         seen,
         [("a", "z", 5), ("a", "z", 6), ("b", "z", 5), ("b", "z", 6)]
     );
-    assert_eq!(requests.n_per_prompt, 2);
+    assert_eq!((requests.kept.n_made, requests.kept.n_kept), (2, 2));
 }
 
 #[test]
@@ -145,9 +145,103 @@ fn token(token: &str) -> Chunk {
     }
 }
 
+const KEPT: Kept = Kept {
+    n_made: 1,
+    n_kept: 1,
+    logprobs: true,
+};
+
+#[test]
+fn prompts_may_be_tokens() {
+    for (prompt, tokens) in [
+        (json!([1, 2]), vec![vec![1, 2]]),
+        (json!([[1, 2], [3]]), vec![vec![1, 2], vec![3]]),
+        (json!(["a", [3]]), vec![vec![], vec![3]]),
+    ] {
+        let natives = read(json!({"prompt": prompt})).unwrap().natives;
+        let read: Vec<_> = natives.into_iter().map(|native| native.tokens).collect();
+        assert_eq!(read, tokens);
+    }
+    for wrong in [json!([-1.5]), json!([[]]), json!([1, [2]]), json!([])] {
+        let error = read(json!({"prompt": wrong})).unwrap_err();
+        assert_eq!(
+            (error.param.as_deref(), error.code),
+            (Some("prompt"), Some("invalid_type"))
+        );
+    }
+}
+
+#[test]
+fn more_answers_are_made_than_are_returned() {
+    let requests = read(json!({"prompt": ["a", "b"], "n": 2, "best_of": 3})).unwrap();
+    assert_eq!(requests.natives.len(), 6);
+    assert!(requests.natives.iter().all(|native| native.common.logprobs));
+    let kept = requests.kept;
+    assert_eq!((kept.n_made, kept.n_kept, kept.logprobs), (3, 2, false));
+    let mut fold = CompletionFold::new(head(), 6, kept);
+    let mut said = |index: usize, content: &str, logprob: f32| {
+        let mut chunk = token(content);
+        chunk.logprobs[0].logprob = logprob;
+        fold.push(index, chunk);
+        fold.push(index, done(DoneReason::Stop));
+    };
+    said(0, "a0", -3.0);
+    said(1, "a1", -1.0);
+    said(2, "a2", -2.0);
+    said(3, "b0", -1.0);
+    said(4, "b1", -3.0);
+    said(5, "b2", -2.0);
+    let whole = serde_json::to_value(fold.end()).unwrap();
+    let choices = whole["choices"].as_array().unwrap().iter();
+    let choices: Vec<_> = choices
+        .map(|choice| {
+            (
+                choice["index"].as_u64(),
+                choice["text"].as_str(),
+                &choice["logprobs"],
+            )
+        })
+        .collect();
+    let text = |index, text| (Some(index), Some(text), &Value::Null);
+    assert_eq!(
+        choices,
+        [text(0, "a1"), text(1, "a2"), text(2, "b0"), text(3, "b2")]
+    );
+    // All of them were made.
+    assert_eq!(whole["usage"]["completion_tokens"], 18);
+    assert_eq!(whole["usage"]["prompt_tokens"], 20);
+    for wrong in [
+        json!({"best_of": 21}),
+        json!({"best_of": 0}),
+        json!({"best_of": 1, "n": 2}),
+        json!({"best_of": 2, "stream": true}),
+        json!({"best_of": 20, "prompt": vec!["a"; 7]}),
+    ] {
+        assert!(read(wrong.clone()).is_err(), "{wrong}");
+    }
+    assert_eq!(
+        read(json!({"best_of": 1, "stream": true}))
+            .unwrap()
+            .natives
+            .len(),
+        1
+    );
+}
+
+#[test]
+fn the_prompt_comes_before_the_answer_where_that_is_asked_for() {
+    let native = read(json!({"prompt": "a", "echo": true}))
+        .unwrap()
+        .natives
+        .remove(0);
+    assert!(native.echo && native.may_be_empty);
+    let error = read(json!({"prompt": "a", "echo": true, "logprobs": 1})).unwrap_err();
+    assert_eq!(error.param.as_deref(), Some("echo"));
+}
+
 #[test]
 fn whole_answer() {
-    let mut fold = CompletionFold::new(head(), 1, 1);
+    let mut fold = CompletionFold::new(head(), 1, KEPT);
     for chunk in [text("Hel"), text("lo"), done(DoneReason::Length)] {
         fold.push(0, chunk);
     }
@@ -156,8 +250,9 @@ fn whole_answer() {
         concat!(
             r#"{"id":"cmpl-1","object":"text_completion","created":12,"model":"m","#,
             r#""system_fingerprint":"fp_ollama","choices":[{"text":"Hello","index":0,"#,
-            r#""finish_reason":"length"}],"usage":{"prompt_tokens":10,"completion_tokens":3,"#,
-            r#""total_tokens":13,"prompt_tokens_details":{"cached_tokens":0}}}"#
+            r#""finish_reason":"length","logprobs":null}],"usage":{"prompt_tokens":10,"#,
+            r#""completion_tokens":3,"total_tokens":13,"prompt_tokens_details":{"cached_tokens":0},"#,
+            r#""completion_tokens_details":{"reasoning_tokens":0}}}"#
         )
     );
 }
@@ -175,12 +270,12 @@ fn streamed_answer() {
         first,
         json!({"id": "cmpl-1", "object": "text_completion", "created": 12, "model": "m",
             "system_fingerprint": "fp_ollama",
-            "choices": [{"text": "a", "index": 0, "finish_reason": null}]})
+            "choices": [{"text": "a", "index": 0, "finish_reason": null, "logprobs": null}]})
     );
     let last = serde_json::to_value(stream.push(0, done(DoneReason::Stop))).unwrap();
     assert_eq!(
         last["choices"],
-        json!([{"text": "", "index": 0, "finish_reason": "stop"}])
+        json!([{"text": "", "index": 0, "finish_reason": "stop", "logprobs": null}])
     );
     assert!(stream.end().is_none());
 }
@@ -208,7 +303,7 @@ fn logprobs_tell_where_each_token_begins() {
         chunk
     };
     let chunks = || [half(0xC3), half(0xA9), token("ab"), token("c")];
-    let mut fold = CompletionFold::new(head(), 1, 1);
+    let mut fold = CompletionFold::new(head(), 1, KEPT);
     for chunk in chunks() {
         fold.push(0, chunk);
     }

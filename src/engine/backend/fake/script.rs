@@ -10,6 +10,7 @@
 //! | `[[error N]]` | picking token N fails |
 //! | `[[nan]]` | the embedding of a text with this is not a number |
 //!
+//! Where no end may be picked, full stops follow the answer.
 //! Under a constraint the answer is the JSON object `{"answer": TEXT}`.
 
 use super::vocab;
@@ -23,6 +24,8 @@ pub(crate) struct FakeSampler {
     said: Vec<Token>,
     n_prompt: usize,
     answer: Vec<Token>,
+    /// Tokens before which no end is picked.
+    n_least: usize,
     marks: Marks,
 }
 
@@ -67,6 +70,11 @@ impl FakeSampler {
             said: spec.prompt.to_vec(),
             n_prompt: spec.prompt.len(),
             answer,
+            n_least: if spec.params.ignore_eos {
+                usize::MAX
+            } else {
+                spec.params.min_tokens as usize
+            },
             marks,
         })
     }
@@ -93,7 +101,10 @@ impl FakeSampler {
                 "the cache does not hold what was said".to_owned(),
             ));
         }
-        let token = self.answer.get(n_given).copied().unwrap_or(vocab::END);
+        let mut token = self.answer.get(n_given).copied().unwrap_or(vocab::END);
+        if token == vocab::END && n_given < self.n_least {
+            token = vocab::FILLER;
+        }
         self.said.push(token);
         Ok(token)
     }

@@ -21,6 +21,9 @@ pub(super) const END: Token = 257;
 pub(super) const TURN_START: Token = 258;
 pub(super) const TURN_END: Token = 259;
 
+/// A full stop.
+pub(super) const FILLER: Token = 46;
+
 /// Bytes of a part of a text.
 const PART: usize = 1024;
 

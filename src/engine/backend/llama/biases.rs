@@ -34,6 +34,12 @@ impl Biases {
         Self(biases)
     }
 
+    /// The same, but that these tokens are never picked.
+    pub(super) fn without(&self, tokens: impl Iterator<Item = Token>) -> Self {
+        let never = tokens.map(|token| (token, f32::NEG_INFINITY));
+        Self::new(self.0.iter().copied().chain(never).collect())
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

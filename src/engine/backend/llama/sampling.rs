@@ -23,6 +23,9 @@ use crate::protocol::Token;
 pub(crate) struct Sampler {
     kind: Kind,
     biases: Biases,
+    /// So many tokens are still picked with other biases, by which none is an end.
+    n_endless: u32,
+    endless: Biases,
     constraint: Option<Constraint>,
 }
 
@@ -55,17 +58,29 @@ impl Sampler {
     ) -> Result<Self, BackendError> {
         chain::check(spec.params)?;
         let biases = Biases::of(&model, spec.params);
+        // A constraint says itself where the text is complete.
+        let n_endless = match spec.params {
+            _ if grammar.is_some() => 0,
+            params if params.ignore_eos => u32::MAX,
+            params => params.min_tokens,
+        };
+        let endless = if n_endless > 0 {
+            biases.without(end_tokens(&model))
+        } else {
+            Biases::default()
+        };
         let samplers = chain::samplers(&model, spec, last_dry);
         // An end-to-end greedy chain is its last sampler, which is what `Best` does.
         let is_greedy = spec.params.temperature <= 0.0 && samplers.len() == 1;
-        let kind = if is_greedy && biases.is_empty() && grammar.is_none() {
+        let kind = if is_greedy && biases.is_empty() && endless.is_empty() && grammar.is_none() {
             Kind::Best
         } else {
             let mut chain = LlamaSampler::chain(samplers, true);
             let seen = chain::n_seen(spec).min(spec.prompt.len());
             let seen = &spec.prompt[spec.prompt.len() - seen..];
             chain.accept_many(seen.iter().map(|token| LlamaToken(*token)));
-            let mut shortlist = chain::shortlist(biases.tokens(), spec);
+            let biased = biases.tokens().chain(endless.tokens());
+            let mut shortlist = chain::shortlist(biased, spec);
             if let Some(shortlist) = &mut shortlist {
                 seen.iter().for_each(|token| shortlist.accept(*token));
             }
@@ -83,6 +98,8 @@ impl Sampler {
         Ok(Self {
             kind,
             biases,
+            n_endless,
+            endless,
             constraint,
         })
     }
@@ -95,8 +112,16 @@ impl Sampler {
     /// Picks a token and goes on by it.
     pub(super) fn pick(&mut self, logits: &[f32]) -> Result<Token, BackendError> {
         let Some(constraint) = &mut self.constraint else {
-            let token = self.kind.choose(logits, &self.biases, None)?;
+            let biases = if self.n_endless > 0 {
+                &self.endless
+            } else {
+                &self.biases
+            };
+            let token = self.kind.choose(logits, biases, None)?;
             self.kind.accept(token);
+            if self.n_endless < u32::MAX {
+                self.n_endless = self.n_endless.saturating_sub(1);
+            }
             return Ok(token);
         };
         if constraint
@@ -116,6 +141,12 @@ impl Sampler {
         constraint.grammar.accept(token)?;
         Ok(token)
     }
+}
+
+/// The tokens at which a text ends.
+fn end_tokens(model: &LlamaModel) -> impl Iterator<Item = Token> {
+    let vocab = model.vocab();
+    (0..model.n_vocab()).filter(move |token| vocab.is_eog(LlamaToken(*token)))
 }
 
 impl Constraint {

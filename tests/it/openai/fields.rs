@@ -1,0 +1,202 @@
+//! What clients say that Ollama does not hear: fields of OpenAI, vLLM and llama-server.
+
+use serde_json::{Value, json};
+
+use crate::support::real::{real, skip};
+use crate::support::{TestServer, models};
+
+async fn server() -> TestServer {
+    let server = TestServer::start().await;
+    server.fake_model("tiny").await;
+    server
+}
+
+async fn completion(server: &TestServer, mut body: Value) -> Value {
+    body["model"] = "tiny".into();
+    server.post("/v1/completions", &body).await.ok().json()
+}
+
+fn texts(answer: &Value) -> Vec<&str> {
+    let choices = answer["choices"].as_array().unwrap().iter();
+    choices
+        .map(|choice| choice["text"].as_str().unwrap())
+        .collect()
+}
+
+#[tokio::test]
+async fn a_prompt_of_tokens_goes_to_the_model_as_it_is() {
+    let server = server().await;
+    // A token of the stand-in is a byte.
+    let answer = completion(&server, json!({"prompt": [97, 98]})).await;
+    assert_eq!(texts(&answer), ["ab"]);
+    assert_eq!(answer["usage"]["prompt_tokens"], 2);
+    let answer = completion(&server, json!({"prompt": [[97], [98, 99]], "echo": true})).await;
+    assert_eq!(texts(&answer), ["aa", "bcbc"]);
+    let body = json!({"model": "tiny", "prompt": [97, 1_000_000]});
+    let answer = server.post("/v1/completions", &body).await;
+    assert_eq!(answer.status, 400, "{}", answer.text);
+    assert!(answer.text.contains("vocabulary"), "{}", answer.text);
+}
+
+#[tokio::test]
+async fn the_prompt_is_echoed_before_the_answer_or_alone() {
+    let server = server().await;
+    let answer = completion(&server, json!({"prompt": "One ", "echo": true})).await;
+    assert_eq!(texts(&answer), ["One One"]);
+    let body = json!({"prompt": "One", "echo": true, "max_tokens": 0});
+    let answer = completion(&server, body).await;
+    assert_eq!(texts(&answer), ["One"]);
+    assert_eq!(answer["usage"]["completion_tokens"], 0);
+    let body = json!({"model": "tiny", "prompt": "One", "echo": true, "stream": true});
+    let events = server.post("/v1/completions", &body).await.ok().events();
+    let text: String = events
+        .iter()
+        .filter_map(|event| event["choices"][0]["text"].as_str())
+        .collect();
+    assert_eq!(text, "OneOne");
+}
+
+#[tokio::test]
+async fn of_several_answers_the_likeliest_are_returned() {
+    let server = server().await;
+    let body = json!({"prompt": "abc", "best_of": 3, "n": 2});
+    let answer = completion(&server, body).await;
+    assert_eq!(texts(&answer), ["abc", "abc"]);
+    // Three were made, each with its end.
+    assert_eq!(answer["usage"]["completion_tokens"], 12);
+    assert_eq!(answer["choices"][1]["index"], 1);
+    assert_eq!(answer["choices"][1].get("logprobs"), Some(&Value::Null));
+}
+
+#[tokio::test]
+async fn a_stop_text_leaves_no_log_probabilities() {
+    let server = server().await;
+    let body = json!({"prompt": "abc##def", "stop": "##", "logprobs": 0});
+    let answer = completion(&server, body).await;
+    assert_eq!(texts(&answer), ["abc"]);
+    assert_eq!(
+        answer["choices"][0]["logprobs"]["tokens"],
+        json!(["a", "b", "c"])
+    );
+    let mut body = json!({"model": "tiny", "logprobs": true, "stop": ["##"],
+        "messages": [{"role": "user", "content": "abc##def"}]});
+    let path = "/v1/chat/completions";
+    let answer = server.post(path, &body).await.ok().json();
+    let n_tokens = |choice: &Value| choice["logprobs"]["content"].as_array().map_or(0, Vec::len);
+    assert_eq!(n_tokens(&answer["choices"][0]), 3);
+    body["stream"] = json!(true);
+    let events = server.post(path, &body).await.ok().events();
+    assert_eq!(
+        events
+            .iter()
+            .map(|event| n_tokens(&event["choices"][0]))
+            .sum::<usize>(),
+        3
+    );
+}
+
+#[tokio::test]
+async fn answers_go_on_as_long_as_benchmarks_want() {
+    let server = server().await;
+    let ended = |answer: &Value| {
+        let usage = answer["usage"]["completion_tokens"].as_u64().unwrap();
+        (answer["choices"][0]["finish_reason"].clone(), usage)
+    };
+    let body = json!({"prompt": "ab", "ignore_eos": true, "max_tokens": 9});
+    let answer = completion(&server, body).await;
+    assert_eq!(ended(&answer), (json!("length"), 9));
+    let answer = completion(&server, json!({"prompt": "ab", "min_tokens": 5})).await;
+    assert_eq!(ended(&answer), (json!("stop"), 6));
+    let body = json!({"prompt": "a#b#c", "min_tokens": 3, "stop": "#"});
+    assert_eq!(texts(&completion(&server, body).await), ["a#b"]);
+    let body = json!({"model": "tiny", "ignore_eos": true, "max_tokens": 9,
+        "messages": [{"role": "user", "content": "ab"}]});
+    let answer = server.post("/v1/chat/completions", &body).await.ok().json();
+    assert_eq!(ended(&answer), (json!("length"), 9));
+}
+
+#[tokio::test]
+async fn a_real_model_goes_on_too() {
+    let Some(file) = real("smollm2-135m") else {
+        return skip("no SmolLM2 in DROVER_TEST_MODELS");
+    };
+    let server = TestServer::start().await;
+    let file = fs_err::read(file).unwrap();
+    server.create("smollm2", file, json!({})).await.ok();
+    for temperature in [0.0, 0.8] {
+        let mut body = json!({"model": "smollm2", "temperature": temperature, "seed": 3,
+            "messages": [{"role": "user", "content": "Answer with one word: what do cows drink?"}],
+            "ignore_eos": true, "max_tokens": 200});
+        let path = "/v1/chat/completions";
+        let answer = server.post(path, &body).await.ok().json();
+        assert_eq!(answer["choices"][0]["finish_reason"], "length");
+        assert_eq!(answer["usage"]["completion_tokens"], 200);
+        body["ignore_eos"] = json!(false);
+        body["min_tokens"] = json!(60);
+        let answer = server.post(path, &body).await.ok().json();
+        let n_tokens = answer["usage"]["completion_tokens"].as_u64().unwrap();
+        assert!(n_tokens > 60, "{n_tokens}");
+    }
+}
+
+#[tokio::test]
+async fn embeddings_are_made_of_tokens_too() {
+    let server = TestServer::start().await;
+    let file = models::fake().value("drover-fake.pooling_type", 1).build();
+    server.create("embed", file, json!({})).await.ok();
+    let embed = async |input: Value| {
+        let body = json!({"model": "embed", "input": input});
+        server.post("/v1/embeddings", &body).await.ok().json()
+    };
+    let text = embed(json!(["ab", "c"])).await;
+    let tokens = embed(json!([[97, 98], [99]])).await;
+    assert_eq!(tokens, text);
+    assert_eq!(embed(json!([97, 98])).await["data"][0], text["data"][0]);
+    let body = json!({"model": "embed", "input": [97, 1_000_000]});
+    let answer = server.post("/v1/embeddings", &body).await;
+    assert_eq!(answer.status, 400, "{}", answer.text);
+}
+
+#[tokio::test]
+async fn a_model_that_refuses_a_request_is_not_asked_again() {
+    let server = TestServer::start().await;
+    let template = "{{ raise_exception('only one turn') }}";
+    let file = models::fake()
+        .value("tokenizer.chat_template", template)
+        .build();
+    server.create("strict", file, json!({})).await.ok();
+    let body = json!({"model": "strict", "messages": [{"role": "user", "content": "a"}]});
+    let answer = server.post("/v1/chat/completions", &body).await;
+    assert_eq!(answer.status, 400, "{}", answer.text);
+    let error = &answer.json()["error"];
+    assert_eq!(error["type"], "invalid_request_error");
+    assert!(error["message"].as_str().unwrap().contains("only one turn"));
+    // As Ollama.
+    assert_eq!(server.post("/api/chat", &body).await.status, 500);
+}
+
+/// A client that sends all before it looks for an answer gets one, and goes on with the connection.
+#[tokio::test]
+async fn an_early_answer_waits_for_the_rest_of_the_body() {
+    let server = server().await;
+    let body = vec![b' '; 8 << 20];
+    let head = |path: &str| {
+        let n_bytes = body.len();
+        format!("POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {n_bytes}\r\n\r\n")
+    };
+    let mut socket = server
+        .socket(head("/v1/images/generations").as_bytes())
+        .await;
+    socket.send(&body).await;
+    let answer = socket.read_until("unknown_url").await;
+    assert!(answer.starts_with("HTTP/1.1 404"), "{answer}");
+    socket.send(head("/api/nothing").as_bytes()).await;
+    socket.send(&body).await;
+    let answer = socket.read_until("page not found").await;
+    assert!(answer.contains("HTTP/1.1 404"), "{answer}");
+    // Who asks first is told at once.
+    let head = head("/v1/nothing").replace("\r\n\r\n", "\r\nExpect: 100-continue\r\n\r\n");
+    let mut socket = server.socket(head.as_bytes()).await;
+    let answer = socket.read_until("unknown_url").await;
+    assert!(answer.starts_with("HTTP/1.1 404"), "{answer}");
+}
