@@ -79,6 +79,56 @@ impl Setup {
     }
 }
 
+/// All that a limit leaves of an answer that begins like this; none where the family refuses it.
+fn cut(setup: &Setup, text: &str) -> Option<Piece> {
+    let mut parser = setup.parser();
+    let mut all = parser.push(text).ok()?;
+    add(&mut all, parser.cut());
+    Some(all)
+}
+
+/// An answer that a limit has cut off anywhere shows no more than the whole one: nothing of a call that
+/// has only begun. What it says of calls is said by the whole one, too.
+#[test]
+fn what_is_cut_off_shows_no_call() {
+    run_folder("parsers", |fixture, case| -> Verdict {
+        let setup = match Setup::new(fixture, case) {
+            Ok(setup) => setup,
+            Err(error) => return Verdict::Differs(error),
+        };
+        let steps = case["steps"].as_array().unwrap();
+        let whole: String = steps.iter().map(|step| text(step, "input")).collect();
+        match setup.total([whole.as_str()]) {
+            Ok(total) if !total.tool_calls.is_empty() => {
+                cut_anywhere(&setup, &whole, &total).into()
+            }
+            _ => Verdict::Same,
+        }
+    });
+}
+
+fn cut_anywhere(setup: &Setup, whole: &str, total: &Piece) -> Result<(), String> {
+    let names = |piece: &Piece| {
+        let calls = piece.tool_calls.iter();
+        let names: Vec<_> = calls.map(|call| call.function.name.clone()).collect();
+        names
+    };
+    for (at, _) in whole.char_indices() {
+        let begun = &whole[..at];
+        let Some(piece) = cut(setup, begun) else {
+            continue;
+        };
+        let (shown, all) = (piece.content.trim(), total.content.trim());
+        if !all.starts_with(shown) {
+            return Err(format!("{begun:?} shows {shown:?} of {all:?}"));
+        }
+        if !names(total).starts_with(&names(&piece)) {
+            return Err(format!("{begun:?} calls {:?}", names(&piece)));
+        }
+    }
+    Ok(())
+}
+
 fn add(all: &mut Piece, piece: Piece) {
     all.content += &piece.content;
     all.thinking += &piece.thinking;

@@ -10,6 +10,8 @@
 
 mod recorded;
 
+use std::time::Duration;
+
 use drover::chat::{Message, Think, ToolDefinition};
 use drover::config::KeepAlive;
 use drover::create::detect;
@@ -25,10 +27,41 @@ fn decoded<T: serde::de::DeserializeOwned + Default>(value: &Value) -> T {
     serde_json::from_value(value.clone()).unwrap_or_default()
 }
 
-fn number<T: TryFrom<i64>>(case: &Value, key: &str) -> T {
-    let number = case[key].as_i64().unwrap();
-    T::try_from(number).ok().unwrap()
+/// A number as the type that is expected; what is outside of it is the nearest one, as in requests.
+fn number<T: Bounded>(case: &Value, key: &str) -> T {
+    let number = case[key].as_f64().unwrap();
+    case[key].as_i64().map_or_else(|| T::nearest(number), T::of)
 }
+
+trait Bounded: TryFrom<i64> {
+    const LEAST: Self;
+    const MOST: Self;
+
+    fn of(number: i64) -> Self {
+        let nearest = if number < 0 { Self::LEAST } else { Self::MOST };
+        Self::try_from(number).unwrap_or(nearest)
+    }
+
+    /// For numbers beyond 64 bits.
+    fn nearest(number: f64) -> Self {
+        if number < 0.0 {
+            Self::LEAST
+        } else {
+            Self::MOST
+        }
+    }
+}
+
+macro_rules! bounded {
+    ($($kind:ty)*) => {
+        $(impl Bounded for $kind {
+            const LEAST: Self = <$kind>::MIN;
+            const MOST: Self = <$kind>::MAX;
+        })*
+    };
+}
+
+bounded!(i32 i64 u32 usize);
 
 /// What makes the prompt of a case.
 enum Voice {
@@ -73,6 +106,9 @@ fn history() {
                 now: None,
             })
         };
+        if case["truncate"] == false {
+            return same_text(&prompt(0), case["expected"].as_str().unwrap());
+        }
         let mut search = Search::new(&messages);
         while let Some(from) = search.next() {
             let n_image_tokens = match case["has_projector"].as_bool() {
@@ -99,10 +135,9 @@ fn lengths_of_answers() {
     run("runner_and_api/bounded_num_predict.json", |case| {
         let n_predict: i64 = number(case, "num_predict");
         let bounded = drover::inference::bounded_n_predict(n_predict, number(case, "num_ctx"));
-        same(
-            &bounded,
-            &u32::try_from(case["expected"].as_i64().unwrap()).ok(),
-        )
+        let expected: i64 = number(case, "expected");
+        // Negative = no limit.
+        same(&bounded, &(expected >= 0).then(|| u32::of(expected)))
     });
 }
 
@@ -143,8 +178,11 @@ fn keep_alives() {
             (Err(error), None) => Err(error.message),
             (Ok(_), Some(want)) => Err(format!("no error, want {want}")),
             (Ok(got), None) => {
-                let nanos: u64 = number(case, "nanoseconds");
-                let wanted = KeepAlive::For(std::time::Duration::from_nanos(nanos));
+                // The original's "for ever" is the largest number, or one that has overflown.
+                let wanted = match number::<i64>(case, "nanoseconds") {
+                    i64::MAX | ..0 => KeepAlive::Forever,
+                    nanos => KeepAlive::For(Duration::from_nanos(nanos.unsigned_abs())),
+                };
                 same(&got, &Some(wanted))
             }
         }

@@ -232,7 +232,10 @@ impl Answer {
     }
 
     async fn finish(&mut self, finished: &Finished) -> Result<Chunk, InferenceError> {
-        let piece = self.parser.finish().map_err(unreadable)?;
+        let piece = match finished.reason {
+            FinishReason::Stop => self.parser.finish().map_err(unreadable)?,
+            FinishReason::Length => self.parser.cut(),
+        };
         let piece = self.calls.told(piece);
         let context = match self.context_of.take() {
             None => None,
@@ -285,10 +288,11 @@ pub(super) struct Calls {
 }
 
 impl Calls {
-    pub(super) fn new(are_named: bool, one: bool) -> Self {
+    /// Each call gets an id; no more than `most` are told.
+    pub(super) fn named(most: Option<usize>) -> Self {
         Self {
-            are_named,
-            n_left: one.then_some(1),
+            are_named: true,
+            n_left: most,
         }
     }
 

@@ -192,7 +192,11 @@ impl Conversation {
             AnswerSpec {
                 params,
                 parser,
-                calls: Calls::new(self.is_chat, self.one_call),
+                calls: if self.is_chat {
+                    Calls::named(self.one_call.then_some(1))
+                } else {
+                    Calls::default()
+                },
                 context_of,
                 truncated: n_dropped > 0,
                 too_long,

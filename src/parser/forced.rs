@@ -6,8 +6,7 @@ use serde_json::{Map, Value};
 use super::{ParseError, Parser, Piece};
 use crate::chat::{ToolCall, ToolCallFunction};
 
-/// Reads `{"name": …, "arguments": {…}}` or a list of that. What is cut off by a limit is shown as
-/// it is.
+/// Reads `{"name": …, "arguments": {…}}` or a list of that. What is neither is shown as it is.
 #[derive(Debug, Default)]
 pub struct ForcedCall {
     text: String,
@@ -57,6 +56,14 @@ impl Parser for ForcedCall {
             ..Piece::default()
         })
     }
+
+    fn cut(&mut self) -> Piece {
+        let piece = self.finish().unwrap_or_default();
+        Piece {
+            content: String::new(),
+            ..piece
+        }
+    }
 }
 
 #[cfg(test)]
@@ -84,9 +91,19 @@ mod tests {
     }
 
     #[test]
-    fn a_call_that_was_cut_off_is_text() {
-        let cut = r#"{"name": "f", "argu"#;
-        let piece = joined(&mut ForcedCall::default(), [cut]).unwrap();
-        assert_eq!((piece.content.as_str(), piece.tool_calls.len()), (cut, 0));
+    fn a_call_that_was_cut_off_is_nothing() {
+        for (text, n_calls) in [
+            (r#"{"name": "f", "argu"#, 0),
+            (r#"[{"name": "f", "arguments": {}}, {"na"#, 0),
+            (r#"{"name": "f", "arguments": {}}"#, 1),
+        ] {
+            let mut parser = ForcedCall::default();
+            parser.push(text).unwrap();
+            let piece = parser.cut();
+            assert_eq!(
+                (piece.content.as_str(), piece.tool_calls.len()),
+                ("", n_calls)
+            );
+        }
     }
 }

@@ -54,6 +54,12 @@ pub trait Parser: std::fmt::Debug + Send {
     /// # Errors
     /// The output ended in the middle of something that cannot be shown as it is.
     fn finish(&mut self) -> Result<Piece, ParseError>;
+
+    /// Returns what was held back where a limit has cut the output off: calls that are whole, but
+    /// nothing of one that has only begun.
+    fn cut(&mut self) -> Piece {
+        self.finish().unwrap_or_default()
+    }
 }
 
 /// What a parser is told before the first piece.

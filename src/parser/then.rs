@@ -42,4 +42,14 @@ impl<A: Parser, B: Parser> Parser for Then<A, B> {
         piece.tool_calls.extend(rest.tool_calls);
         Ok(piece)
     }
+
+    fn cut(&mut self) -> Piece {
+        let last = self.first.cut();
+        let mut piece = self.pass(last).unwrap_or_default();
+        let rest = self.second.cut();
+        piece.content += &rest.content;
+        piece.thinking += &rest.thinking;
+        piece.tool_calls.extend(rest.tool_calls);
+        piece
+    }
 }

@@ -4,6 +4,7 @@
 //! name of a declared tool and a JSON object. It is looked for whenever an object may have ended,
 //! so that the way in which the text arrives does not matter.
 
+use serde::de::IgnoredAny;
 use serde_json::{Map, Value};
 
 use super::held::overlap;
@@ -101,7 +102,8 @@ impl ToolCalls {
         Some(call)
     }
 
-    /// Bare JSON has ended: what follows is content.
+    /// Bare JSON has ended: what follows is content. Braces around something else (code) are no end, as
+    /// a call may still come, for a while.
     fn is_balanced(&self) -> bool {
         let (open, close) = match self.tag.as_str() {
             "{" => ('{', '}'),
@@ -110,7 +112,7 @@ impl ToolCalls {
         };
         let mut depth = 0_i32;
         let mut scan = Scan::default();
-        self.buffer.chars().any(|c| {
+        let end = self.buffer.char_indices().find(|&(_, c)| {
             if !scan.is_outside(c) {
                 return false;
             }
@@ -121,7 +123,14 @@ impl ToolCalls {
                 return depth == 0;
             }
             false
-        })
+        });
+        let Some((end, _)) = end else { return false };
+        let is_json = |text: &str| serde_json::from_str::<IgnoredAny>(text).is_ok();
+        // A list of something is none of calls.
+        open == '['
+            || self.n_calls > 0
+            || self.buffer.len() > MAX_CODE
+            || is_json(&self.buffer[..=end])
     }
 
     /// What is shown of a call that never became one.
@@ -133,6 +142,23 @@ impl ToolCalls {
             _ => String::new(),
         }
     }
+}
+
+/// Bytes that may wait for a call behind something in braces that is no JSON.
+const MAX_CODE: usize = 16 << 10;
+
+/// Whether bare JSON that is not complete looks like a call.
+pub(super) fn begins_like_call(text: &str) -> bool {
+    let text = text.trim_start_matches(['[', '{', ' ', '\n', '\r', '\t']);
+    let keys = [
+        "\"name\"",
+        "\"arguments\"",
+        "\"parameters\"",
+        "\"function\"",
+        "\"type\"",
+    ];
+    let is_begun = |key: &&str| text.starts_with(*key) || key.starts_with(text);
+    keys.iter().any(is_begun)
 }
 
 impl Parser for ToolCalls {
@@ -149,6 +175,19 @@ impl Parser for ToolCalls {
             content: self.leftover(),
             ..Piece::default()
         })
+    }
+
+    fn cut(&mut self) -> Piece {
+        let is_call = match self.state {
+            // What is held may be the beginning of the tag.
+            State::LookingForTag => !self.is_bare(),
+            _ => begins_like_call(&self.buffer),
+        };
+        let content = self.leftover();
+        Piece {
+            content: if is_call { String::new() } else { content },
+            ..Piece::default()
+        }
     }
 }
 
@@ -305,6 +344,35 @@ mod tests {
             "{\"x\": 1} and more"
         );
         assert_eq!(parse("{", "{\"x\": ").content, "{\"x\": ");
+    }
+
+    #[test]
+    fn code_in_braces_does_not_hide_a_call() {
+        let call = r#"{"name": "get", "arguments": {"a": 1}}"#;
+        let piece = parse("{", &format!("{{ return x; }}\n{call}"));
+        assert_eq!(piece.tool_calls.len(), 1, "{piece:?}");
+        let code = "{ return x; }\nand more";
+        assert_eq!(parse("{", code).content, code);
+        let long = format!("{{ {} }}", "x".repeat(MAX_CODE));
+        let piece = parse("{", &(long.clone() + call));
+        assert_eq!((piece.content, piece.tool_calls.len()), (long + call, 0));
+    }
+
+    #[test]
+    fn a_call_that_was_cut_off_is_nothing() {
+        for (tag, text, content) in [
+            ("<call>", r#"Well. <call>{"name": "get", "argu"#, "Well. "),
+            ("<call>", "Well. <ca", "Well. "),
+            ("{", r#"{"name": "get", "argu"#, ""),
+            ("{", "{", ""),
+            ("[", r#"[{"na"#, ""),
+            ("{", r#"{"answer": "ye"#, r#"{"answer": "ye"#),
+            ("{", "Well. {", "Well. {"),
+        ] {
+            let mut parser = ToolCalls::new(tag, &tools());
+            let begun = parser.push(text).unwrap().content;
+            assert_eq!(begun + &parser.cut().content, content, "{tag} {text}");
+        }
     }
 
     #[test]

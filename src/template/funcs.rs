@@ -225,17 +225,17 @@ fn slice(arguments: Arguments<'_>) -> Result {
         return Err(format!("too many slice indexes: {}", indices.len()));
     }
     let item = arguments[0].plain();
-    let length = match item {
+    let (length, capacity) = match item {
         Value::String(_) if indices.len() == 3 => {
             return Err("cannot 3-index slice a string".to_owned());
         }
-        Value::String(bytes) => bytes.len(),
-        Value::List(list) => list.items().len(),
+        Value::String(bytes) => (bytes.len(), bytes.len()),
+        Value::List(list) => (list.items().len(), list.capacity()),
         other => return Err(format!("can't slice item of type {}", other.type_name())),
     };
-    let mut bounds = [0, length, length];
+    let mut bounds = [0, length, capacity];
     for (bound, index) in bounds.iter_mut().zip(indices) {
-        *bound = place(index, length)?;
+        *bound = place(index, capacity)?;
     }
     let [start, end, capacity] = bounds;
     let wrong = if start > end {

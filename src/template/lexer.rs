@@ -84,7 +84,7 @@ impl Token {
         if self.kind == Kind::Error {
             return self.text.clone();
         }
-        if KEYWORDS.iter().any(|(_, kind)| *kind == self.kind) {
+        if self.kind == Kind::Dot || KEYWORDS.iter().any(|(_, kind)| *kind == self.kind) {
             return format!("<{}>", self.text);
         }
         if self.text.len() > 10 {

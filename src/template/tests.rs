@@ -89,6 +89,13 @@ fn fields_and_what_is_missing() {
             "template: :1:5: executing \"\" at <.A.B>: can't evaluate field B in type interface {}",
         ),
         ("{{ .a-b }}", "template: :1: bad character U+002D '-'"),
+        ("{{ .. }}", "template: :1: unexpected <.> in operand"),
+        ("{{ .A..B }}", "template: :1: unexpected <.> in operand"),
+        ("{{ ..A }}", "template: :1: unexpected . after term \".\""),
+        (
+            "{{ . . }}",
+            "template: :1:3: executing \"\" at <.>: can't give argument to non-function .",
+        ),
     ]);
     assert_eq!(render_over("[{{ .A.B }}]", &Value::Nil), "[<no value>]");
 }
@@ -111,6 +118,39 @@ fn pipelines() {
         ("{{ len .S) }}", "template: :1: unexpected right paren"),
         ("\n{{ .A", "template: :2: unclosed action"),
         ("{{ .A\n", "template: :2: unclosed action started at :1"),
+    ]);
+}
+
+/// A list read from JSON has room for more than it holds, as in Go.
+#[test]
+fn slices_reach_as_far_as_in_go() {
+    check(&[
+        ("{{ slice .S 1 }}", "[b c]"),
+        (
+            "{{ slice .S 4 }}",
+            "template: :1:3: executing \"\" at <slice .S 4>: error calling slice: invalid slice index: 4 > 3",
+        ),
+        (
+            "{{ slice .S 5 }}",
+            "template: :1:3: executing \"\" at <slice .S 5>: error calling slice: index out of range: 5",
+        ),
+        ("{{ slice .S 1 4 }}", "[b c <nil>]"),
+        (
+            "{{ slice (slice .S 1) 0 4 }}",
+            "template: :1:3: executing \"\" at <slice (slice .S 1) 0 4>: error calling slice: index out of range: 4",
+        ),
+        (
+            "{{ slice .S 2 1 }}",
+            "template: :1:3: executing \"\" at <slice .S 2 1>: error calling slice: invalid slice index: 2 > 1",
+        ),
+        (
+            "{{ slice \"abc\" 4 }}",
+            "template: :1:3: executing \"\" at <slice \"abc\" 4>: error calling slice: index out of range: 4",
+        ),
+        (
+            "{{ slice .S -1 }}",
+            "template: :1:3: executing \"\" at <slice .S -1>: error calling slice: index out of range: -1",
+        ),
     ]);
 }
 

@@ -57,8 +57,26 @@ impl List {
         self.items.get(self.range.clone()).unwrap_or_default()
     }
 
-    /// The items from `start` to `end`, counted inside this part.
+    /// How long the list may become in a `slice`: Go's lists have room for more than they hold, as they
+    /// grow by doubling.
+    pub(super) fn capacity(&self) -> usize {
+        let whole = self.items.len();
+        let room = if whole == 0 {
+            0
+        } else {
+            whole.next_power_of_two()
+        };
+        room.saturating_sub(self.range.start)
+    }
+
+    /// The items from `start` to `end`, counted inside this part; behind the last one there are nils.
     pub(super) fn part(&self, start: usize, end: usize) -> Self {
+        let length = self.items().len();
+        if end > length {
+            let mut items = self.items()[start.min(length)..].to_vec();
+            items.resize(end.saturating_sub(start), Value::Nil);
+            return items.into();
+        }
         let offset = self.range.start;
         Self {
             items: Arc::clone(&self.items),

@@ -111,15 +111,13 @@ pub(super) fn go_type(value: &Value) -> &'static str {
     }
 }
 
-/// Why a choice ended; a load or an unload reads as `stop`, since typed clients know no other.
+/// Why a choice ended, `of_calls` if it has some; a load or an unload reads as `stop`, since typed clients know no other.
 pub(super) fn finish_reason(
     reason: DoneReason,
-    has_calls: bool,
-    has_functions: bool,
+    of_calls: Option<FinishReason>,
 ) -> Option<FinishReason> {
     match reason {
-        DoneReason::Stop if has_calls && has_functions => Some(FinishReason::FunctionCall),
-        DoneReason::Stop if has_calls => Some(FinishReason::ToolCalls),
+        DoneReason::Stop if of_calls.is_some() => of_calls,
         DoneReason::Stop | DoneReason::Load | DoneReason::Unload => Some(FinishReason::Stop),
         DoneReason::Length => Some(FinishReason::Length),
         DoneReason::Debug => None,

@@ -148,6 +148,13 @@ impl Parser for Cohere {
         }
         Ok(piece)
     }
+
+    fn cut(&mut self) -> Piece {
+        let is_text = self.state != State::Action;
+        let piece = self.finish().unwrap_or_default();
+        // What is held of a text may be the beginning of a tag.
+        if is_text { Piece::default() } else { piece }
+    }
 }
 
 #[derive(Debug, Deserialize)]

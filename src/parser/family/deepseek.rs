@@ -211,6 +211,12 @@ impl Parser for Blocks {
             _ => Piece::default(),
         })
     }
+
+    fn cut(&mut self) -> Piece {
+        // What is held of a text may be the beginning of a tag.
+        self.held.clear();
+        Piece::default()
+    }
 }
 
 /// `NAME<sep>{…}`

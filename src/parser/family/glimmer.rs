@@ -287,6 +287,16 @@ impl Parser for Glimmer {
         while self.step(true, &mut piece)? {}
         Ok(piece)
     }
+
+    fn cut(&mut self) -> Piece {
+        // A header or a call that has only begun is nothing to show.
+        let is_call = matches!(self.state, State::Header | State::Call(_)) || self.may_be_call();
+        if is_call {
+            self.held.clear();
+            return Piece::default();
+        }
+        self.finish().unwrap_or_default()
+    }
 }
 
 /// The declared tool of a name; `read.read` is `read`, whose namespace is its own name.

@@ -3,7 +3,7 @@
 use serde_json::Map;
 
 use super::call::{call, declared, typed_value, types};
-use super::tagged::{Begin, Rules, Tagged, begin, earliest, thinks_by_default};
+use super::tagged::{Begin, Rules, Tagged, begin, continues_content, earliest, thinks_by_default};
 use crate::chat::{ToolCall, ToolDefinition};
 use crate::parser::held::overlap;
 use crate::parser::{ParseError, Parser, Start};
@@ -38,7 +38,11 @@ static RULES: Rules = Rules {
 };
 
 pub(super) fn thinking(start: &Start<'_>) -> Box<dyn Parser> {
-    let begin = begin(start, thinks_by_default(start));
+    // One that does not think may still open thinking itself.
+    let begin = match begin(start, thinks_by_default(start)) {
+        Begin::Content if !continues_content(start) => Begin::Look,
+        begin => begin,
+    };
     Box::new(Tagged::new(&RULES, begin, start.tools))
 }
 
@@ -210,6 +214,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::chat::Think;
     use crate::parser::cut::{check_cuts, joined};
 
     fn tools() -> Vec<ToolDefinition> {
@@ -258,6 +263,19 @@ mod tests {
             let error = parse(&format!("</think><tool_call>{text}")).unwrap_err();
             assert!(error.0.starts_with("incomplete GLM tool call: "), "{error}");
         }
+    }
+
+    #[test]
+    fn a_model_that_is_not_to_think_may_open_thinking_itself() {
+        let start = Start {
+            think: Some(Think::Off),
+            ..Start::default()
+        };
+        let piece = joined(&mut *thinking(&start), ["\n<think>hm", "</think>Yes."]).unwrap();
+        let told = (piece.thinking.as_str(), piece.content.as_str());
+        assert_eq!(told, ("hm", "Yes."));
+        let piece = joined(&mut *thinking(&start), ["Yes <think>."]).unwrap();
+        assert_eq!(piece.content, "Yes <think>.");
     }
 
     #[test]

@@ -6,7 +6,6 @@
 use std::sync::LazyLock;
 
 use regex::Regex;
-use serde_json::Map;
 
 use crate::chat::{Message, ToolCall, ToolCallFunction};
 use crate::parser::held::overlap;
@@ -201,13 +200,14 @@ impl Harmony {
         else {
             return Ok(());
         };
-        let arguments = if raw.trim().is_empty() {
-            Map::new()
-        } else {
-            serde_json::from_str(&raw).map_err(|error| {
-                ParseError(format!("error parsing tool call: raw='{raw}', err={error}"))
-            })?
-        };
+        let arguments = serde_json::from_str(&raw).map_err(|error| {
+            let error = if error.is_eof() {
+                "unexpected end of JSON input".to_owned()
+            } else {
+                error.to_string()
+            };
+            ParseError(format!("error parsing tool call: raw='{raw}', err={error}"))
+        })?;
         let name = recipient.strip_prefix("functions.").unwrap_or(&recipient);
         piece.tool_calls.push(ToolCall {
             function: ToolCallFunction {
@@ -238,6 +238,14 @@ impl Parser for Harmony {
         }
         self.close(&mut piece)?;
         Ok(piece)
+    }
+
+    fn cut(&mut self) -> Piece {
+        let mut piece = Piece::default();
+        // What is held may be the beginning of a message's end.
+        let _ = self.messages.finish();
+        let _ = self.close(&mut piece);
+        piece
     }
 }
 
@@ -339,7 +347,7 @@ mod tests {
         let piece = parse(
             "<|channel|>analysis<|message|>hm<|end|><|start|>assistant<|channel|>commentary<|message|>wait<|end|>\
              <|start|>assistant to=functions.f<|channel|>commentary <|constrain|>json<|message|>{\"a\":1}<|end|>\
-             <|start|>assistant<|channel|>commentary to=functions.g<|constrain|>json<|message|>",
+             <|start|>assistant<|channel|>commentary to=functions.g<|constrain|>json<|message|>{}",
         )
         .unwrap();
         assert_eq!(
@@ -364,6 +372,9 @@ mod tests {
                 .starts_with("error parsing tool call: raw='{\"a\":'"),
             "{error}"
         );
+        let error = parse("<|channel|>commentary to=functions.f<|message|>").unwrap_err();
+        let expected = "error parsing tool call: raw='', err=unexpected end of JSON input";
+        assert_eq!(error.0, expected);
     }
 
     #[test]

@@ -7,6 +7,7 @@ use super::call::{Counter, call, declared, object, typed_value, types};
 use super::tagged::{earliest, find_from, thinks_if_asked};
 use crate::chat::{ToolCall, ToolDefinition};
 use crate::parser::held::take_decided;
+use crate::parser::tool_calls::begins_like_call;
 use crate::parser::{ParseError, Parser, Piece, Start};
 
 const THINK: &str = "<think>";
@@ -274,6 +275,21 @@ impl Parser for Laguna {
             }
         }
         Ok(piece)
+    }
+
+    fn cut(&mut self) -> Piece {
+        // What is held of a text may be the beginning of a tag, and a call without its end is none, unless
+        // it is complete JSON.
+        let (is_json, is_call) = (self.state == State::Json, begins_like_call(&self.held));
+        let piece = self.finish().unwrap_or_default();
+        match is_json {
+            true if is_call => Piece {
+                content: String::new(),
+                ..piece
+            },
+            true => piece,
+            false => Piece::default(),
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use super::call::{Counter, call};
 use super::python::{Strings, arguments, closing};
 use super::tagged::{continues_content, thinks_if_asked};
 use crate::chat::ToolCall;
-use crate::parser::held::take_decided;
+use crate::parser::held::{overlap_any, take_decided};
 use crate::parser::{ParseError, Parser, Piece, Start};
 
 const THINK: &str = "<think>";
@@ -172,6 +172,24 @@ impl Parser for Lfm2 {
             _ => {}
         }
         Ok(piece)
+    }
+
+    fn cut(&mut self) -> Piece {
+        let text = self.held.trim_start().trim_start_matches('[');
+        let begins =
+            |name: &String| text.starts_with(&format!("{name}(")) || name.starts_with(text);
+        let is_call = self.state == State::Content
+            && !self.has_content
+            && self.counter.is_zero()
+            && self.names.iter().any(begins);
+        let mut piece = self.finish().unwrap_or_default();
+        if is_call {
+            piece.content.clear();
+        }
+        let n_undecided = overlap_any(&piece.content, &[CALLS, THINK, THINK_END]);
+        let n_decided = piece.content.len() - n_undecided;
+        piece.content.truncate(n_decided);
+        piece
     }
 }
 

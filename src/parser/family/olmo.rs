@@ -76,6 +76,12 @@ impl Parser for Olmo {
             ..Piece::default()
         })
     }
+
+    fn cut(&mut self) -> Piece {
+        // What is held of a text may be the beginning of a tag.
+        self.held.clear();
+        Piece::default()
+    }
 }
 
 /// All lines are calls, or none counts.

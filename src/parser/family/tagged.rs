@@ -190,6 +190,20 @@ impl Parser for Tagged {
         }
         Ok(piece)
     }
+
+    fn cut(&mut self) -> Piece {
+        // What is held of a text may be the beginning of a tag.
+        let rest = std::mem::take(&mut self.held);
+        let read = self
+            .rules
+            .read_unfinished
+            .filter(|_| self.state == State::Call);
+        let calls = read.and_then(|read| read(&rest, &self.tools).ok());
+        Piece {
+            tool_calls: self.counter.number(calls.unwrap_or_default()),
+            ..Piece::default()
+        }
+    }
 }
 
 /// The tag that comes first, and where.

@@ -41,13 +41,10 @@ pub(super) fn render(input: &RenderInput<'_>) -> Result<String, RenderError> {
                     text += if shows { "<think>" } else { "</think>" };
                 }
                 let content = message.content.as_str();
-                let content = if after_tool {
-                    content
-                } else {
-                    content
-                        .split_once("</think>")
-                        .map_or(content, |(_, rest)| rest)
-                };
+                // Thinking that a client has sent back with the answer; what only mentions its end is text.
+                let is_raw = !after_tool && content.starts_with("<think>");
+                let answer = content.split_once("</think>").filter(|_| is_raw);
+                let content = answer.map_or(content, |(_, answer)| answer);
                 text += &format!("{content}<｜end▁of▁sentence｜>");
                 (asked, after_tool) = (false, false);
             }

@@ -89,3 +89,27 @@ fn gemma4_is_chosen_by_name_and_size() {
     assert_eq!(resolve("gemma4", "mine", "4.3B"), "gemma4-small");
     assert_eq!(resolve("qwen3.5", "mine", "4.3B"), "qwen3.5");
 }
+
+#[test]
+fn deepseek_keeps_text_before_an_end_of_thinking_that_it_has_not_begun() {
+    let entry = TABLE
+        .iter()
+        .find(|entry| entry.name == "deepseek3.1")
+        .unwrap();
+    let rendered = |content: &str| {
+        let messages = [
+            Message::text("user", "a"),
+            Message::text("assistant", content),
+            Message::text("user", "b"),
+        ];
+        let input = RenderInput {
+            messages: &messages,
+            ..RenderInput::default()
+        };
+        (entry.render)(&input).unwrap()
+    };
+    let text = "The tag </think> ends it.";
+    assert!(rendered(text).contains(text));
+    let raw = rendered("<think>hm</think>Yes.");
+    assert!(raw.contains("</think>Yes.") && !raw.contains("hm"), "{raw}");
+}

@@ -126,6 +126,56 @@ async fn a_client_that_takes_one_call_gets_one() {
     }
 }
 
+/// Nothing of a call that a limit cuts off is shown, and it is no error, whatever reads it.
+#[tokio::test]
+async fn a_call_that_the_limit_cuts_off_is_not_shown() {
+    let json_call = r#"{"name": "weather", "arguments": {"city": "Ulm"}}"#;
+    let in_tags = format!("Well.<tool_call>{json_call}</tool_call>");
+    let glm = "</think>Well.<tool_call>weather<arg_key>city</arg_key><arg_value>Ulm</arg_value></tool_call>";
+    let cases = [
+        (json!({"template": TEMPLATE}), in_tags.as_str(), 22, "Well."),
+        (json!({"template": TEMPLATE}), in_tags.as_str(), 50, "Well."),
+        (
+            json!({"renderer": "glm-4.7", "parser": "glm-4.7"}),
+            glm,
+            40,
+            "Well.",
+        ),
+        (
+            json!({"renderer": "glm-4.7", "parser": "glm-4.7"}),
+            glm,
+            70,
+            "Well.",
+        ),
+    ];
+    for (fields, said, limit, content) in cases {
+        let server = server(fields).await;
+        let messages = question(&format!("[[say {said}]]"));
+        let body = json!({"messages": messages, "tools": tools(), "max_tokens": limit});
+        for pieces in both(&server, "/v1/chat/completions", &body).await {
+            let text = joined(&pieces, "/choices/0/delta/content")
+                + &joined(&pieces, "/choices/0/message/content");
+            assert_eq!(text, content, "{said} {limit}");
+            assert_eq!(joined(&pieces, "/choices/0/finish_reason"), "length");
+        }
+        let body =
+            json!({"messages": messages, "tools": tools(), "options": {"num_predict": limit}});
+        for pieces in both(&server, "/api/chat", &body).await {
+            assert_eq!(joined(&pieces, "/message/content"), content);
+            assert_eq!(pieces.last().unwrap()["done_reason"], "length");
+        }
+    }
+    let server = server(json!({"template": TEMPLATE})).await;
+    let body = json!({"messages": question(&format!("[[say {json_call}]]")), "tools": tools(),
+        "tool_choice": "required", "max_tokens": 20});
+    for pieces in both(&server, "/v1/chat/completions", &body).await {
+        let text = joined(&pieces, "/choices/0/delta/content")
+            + &joined(&pieces, "/choices/0/message/content");
+        assert_eq!(text, "");
+        assert_eq!(joined(&pieces, "/choices/0/finish_reason"), "length");
+    }
+}
+
 #[tokio::test]
 async fn thinking_is_counted() {
     let server = server(json!({"template": TEMPLATE})).await;

@@ -6,7 +6,7 @@ use super::super::values::{finish_reason, logprob};
 use crate::api::ollama::DebugInfo;
 use crate::api::openai::{
     AnswerMessage, AnswerToolCall, ChatChoice, ChatChunk, ChatCompletion, ChunkChoice, Delta,
-    Logprobs, ToolCallFunction,
+    FinishReason, Logprobs, ToolCallFunction,
 };
 use crate::chat::ToolCall;
 use crate::inference::{Chunk, Done, Logprob};
@@ -20,6 +20,17 @@ pub struct Style {
     pub include_usage: bool,
     /// The call is one of a function, as before there were tools.
     pub has_functions: bool,
+}
+
+impl Style {
+    /// Why an answer with calls ended.
+    fn of_calls(self, has_calls: bool) -> Option<FinishReason> {
+        has_calls.then_some(if self.has_functions {
+            FinishReason::FunctionCall
+        } else {
+            FinishReason::ToolCalls
+        })
+    }
 }
 
 /// Spells a stream.
@@ -123,7 +134,7 @@ impl Progress {
         if let Some(done) = chunk.done {
             pieces.push(ChunkChoice {
                 index,
-                finish_reason: finish_reason(done.reason, self.has_calls, style.has_functions),
+                finish_reason: finish_reason(done.reason, style.of_calls(self.has_calls)),
                 ..ChunkChoice::default()
             });
         }
@@ -194,9 +205,8 @@ impl ChatFold {
         }
         if let Some(done) = chunk.done {
             let has_calls = !message.tool_calls.is_empty();
-            let has_functions = self.style.has_functions;
-            choice.finish_reason = finish_reason(done.reason, has_calls, has_functions);
-            if has_functions {
+            choice.finish_reason = finish_reason(done.reason, self.style.of_calls(has_calls));
+            if self.style.has_functions {
                 let calls = std::mem::take(&mut message.tool_calls);
                 message.function_call = calls.into_iter().next().map(|call| call.function);
             }

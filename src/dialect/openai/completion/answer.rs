@@ -49,9 +49,7 @@ impl CompletionStream {
         let choice = CompletionChoice {
             index,
             logprobs: logprobs(chunk.logprobs, offset),
-            finish_reason: chunk
-                .done
-                .and_then(|done| finish_reason(done.reason, false, false)),
+            finish_reason: chunk.done.and_then(|done| finish_reason(done.reason, None)),
             text: chunk.content,
         };
         // As Ollama does: the counters of all but the last event are zero.
@@ -116,7 +114,7 @@ impl CompletionFold {
         }
         choice.text.push_str(&chunk.content);
         if let Some(done) = chunk.done {
-            choice.finish_reason = finish_reason(done.reason, false, false);
+            choice.finish_reason = finish_reason(done.reason, None);
             let shares_prompt = !index.is_multiple_of(self.kept.n_made);
             self.tally.add(done.timings.as_ref(), shares_prompt);
         }

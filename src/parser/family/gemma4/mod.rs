@@ -188,6 +188,15 @@ impl Parser for Gemma4 {
         }
         Ok(piece)
     }
+
+    fn cut(&mut self) -> Piece {
+        // What is held of a text may be the beginning of a tag, and a call is mended only at its end.
+        let rest = self.finish().unwrap_or_default();
+        Piece {
+            thinking: rest.thinking,
+            ..Piece::default()
+        }
+    }
 }
 
 /// `call:NAME{…}`; arguments that cannot be read are mended, if that is possible without guessing.
