@@ -1,10 +1,11 @@
 //! Requests that wait for a slot: priority classes, and clients in turn within a class.
 //!
-//! A client is `ORIGIN/NAME`: first origins take turns, then the names of one origin, so that
-//! making up names gains nothing.
+//! A client is `ORIGIN/NAME/REQUEST`: first origins take turns, then the names of one origin, so
+//! that making up names gains nothing, then the requests of one name, each of which may want many
+//! choices or embeddings.
 //!
-//! *Promises:* a client's own requests keep their order; an origin with a hundred requests does
-//! not push another back by more than one turn; batch jobs get every twentieth turn however busy
+//! *Promises:* a client's requests keep their order; an origin with a hundred requests does not push
+//! another back by more than one turn, nor a request with a hundred choices its neighbours; batch jobs get every twentieth turn however busy
 //! the interactive class is.
 
 use std::collections::VecDeque;
@@ -27,7 +28,7 @@ pub(super) struct Admission<T> {
 struct Class<T> {
     /// Those that ran already and were put back: before all others.
     returned: VecDeque<T>,
-    origins: Turns<Turns<VecDeque<T>>>,
+    origins: Turns<Turns<Turns<VecDeque<T>>>>,
 }
 
 /// Lines that take turns, by name. The one whose turn it is comes first; none is empty.
@@ -167,9 +168,11 @@ impl<T> Default for Class<T> {
 impl<T> Admission<T> {
     /// Queues a request behind its client's others.
     pub(super) fn push(&mut self, priority: Priority, client: &str, item: T) {
-        let (origin, name) = client.split_once('/').unwrap_or((client, ""));
+        let mut parts = client.splitn(3, '/').chain(std::iter::repeat(""));
+        let mut line = || parts.next().unwrap_or_default();
         let origins = &mut self.class_mut(priority).origins;
-        origins.of(origin).of(name).push_back(item);
+        let requests = origins.of(line()).of(line());
+        requests.of(line()).push_back(item);
     }
 
     /// Queues a request that has run already, before all others of its class.
@@ -315,6 +318,24 @@ mod tests {
         }
         let order = drain(&mut queue);
         assert_eq!(order[..7], [0, 1000, 1, 1002, 2, 1001, 3]);
+        assert_eq!(order.len(), 103);
+    }
+
+    #[test]
+    fn requests_of_one_client_share_its_turns() {
+        let mut queue = Admission::default();
+        for choice in 0..100 {
+            queue.push(Priority::Interactive, "a/x/1", choice);
+        }
+        for request in 2..5 {
+            queue.push(
+                Priority::Interactive,
+                &format!("a/x/{request}"),
+                1000 + request,
+            );
+        }
+        let order = drain(&mut queue);
+        assert_eq!(order[..6], [0, 1002, 1003, 1004, 1, 2]);
         assert_eq!(order.len(), 103);
     }
 

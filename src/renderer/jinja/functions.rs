@@ -33,6 +33,14 @@ pub(super) fn strftime_now(now: Option<&ZonedDateTime>) -> Value {
     })
 }
 
+/// Adds today's date under the names and in the forms that llama.cpp gives: Llama 3.x reads
+/// `date_string`, firefunction-v2 `datetime`.
+pub(super) fn add_dates(variables: &mut serde_json::Value, now: Option<&ZonedDateTime>) {
+    let now = now.cloned().unwrap_or_else(ZonedDateTime::now);
+    variables["date_string"] = now.strftime("%d %b %Y").to_string().into();
+    variables["datetime"] = now.strftime("%b %d %Y").to_string().into();
+}
+
 /// `json.dumps` with `ensure_ascii=False`: `, ` and `: ` between, no HTML escapes.
 fn to_json(value: &Value, kwargs: Kwargs) -> Result<Value, Error> {
     let indent: Option<usize> = kwargs.get("indent")?;

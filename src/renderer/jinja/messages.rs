@@ -35,9 +35,8 @@ fn to_value(message: &Message, keeps_developer: bool) -> Value {
 
 fn call(call: &ToolCall) -> Value {
     let mut value = Map::new();
-    if !call.id.is_empty() {
-        value.insert("id".to_owned(), json!(call.id));
-    }
+    // Some templates add it to a text, which nothing at all would break.
+    value.insert("id".to_owned(), json!(call.id));
     value.insert("type".to_owned(), json!("function"));
     value.insert(
         "function".to_owned(),

@@ -96,9 +96,10 @@ impl ChatTemplate {
             "messages": messages::to_values(list, self.keeps_developer),
             "tools": if input.tools.is_empty() { Value::Null } else { json!(input.tools) },
             "add_generation_prompt": true,
+            "enable_thinking": input.think.is_none_or(Think::is_on),
         });
+        functions::add_dates(&mut variables, input.now);
         if let Some(think) = input.think {
-            variables["enable_thinking"] = json!(think.is_on());
             variables["thinking"] = json!(think.is_on());
             if let Think::Level(level) = think {
                 variables["reasoning_effort"] = json!(level.as_str());

@@ -117,6 +117,29 @@ fn every_line_end_is_a_newline() {
 }
 
 #[test]
+fn dates_and_thinking_are_there_without_being_asked_for() {
+    let source = "{{ date_string }}|{{ datetime }}|{{ strftime_now('%Y') }}|{{ enable_thinking }}";
+    let now = "2026-03-04T15:09:26+00:00[UTC]".parse().unwrap();
+    let input = RenderInput {
+        now: Some(&now),
+        ..RenderInput::default()
+    };
+    let template = ChatTemplate::parse(source, "", "").unwrap();
+    let prompt = template.render(&input).unwrap();
+    assert_eq!(prompt, "04 Mar 2026|Mar 04 2026|2026|True");
+}
+
+#[test]
+fn a_call_without_an_id_has_an_empty_one() {
+    let source = "{{ 'id:' + messages[0].tool_calls[0].id }}";
+    let messages = [Message {
+        tool_calls: vec![ToolCall::default()],
+        ..Message::text("assistant", "")
+    }];
+    assert_eq!(render(source, &messages).unwrap(), "id:");
+}
+
+#[test]
 fn endless_template_runs_out_of_fuel() {
     let source = "{% for a in range(100000) %}{% for b in range(100000) %}{{ b * a }}{% endfor %}{% endfor %}";
     assert!(render(source, &[]).is_err());

@@ -94,7 +94,8 @@ impl Entry {
     }
 
     /// Whether the loaded runner cannot serve a request as its options want it. An option that is
-    /// not set never asks for a reload.
+    /// not set never asks for a reload. What only changes the speed is no reason to make others wait:
+    /// it counts while nobody else uses the runner.
     pub(super) fn needs_reload(&self, spec: &ModelSpec) -> bool {
         let (have, want) = (&self.spec.options, &spec.options);
         let wants_layers = want.num_gpu >= 0 && want.num_gpu != have.num_gpu;
@@ -102,8 +103,8 @@ impl Entry {
         let wants_threads = want.num_thread > 0 && want.num_thread != have.num_thread;
         let wants_mmap = want.use_mmap.is_some() && want.use_mmap != have.use_mmap;
         let wants_draft = spec.wants_other_draft(&self.spec);
-        let wants_options = wants_layers || wants_gpu || wants_threads || wants_mmap;
-        wants_options || wants_draft || self.is_too_small(spec)
+        let wants_speed = self.is_idle() && (wants_threads || wants_mmap);
+        wants_layers || wants_gpu || wants_speed || wants_draft || self.is_too_small(spec)
     }
 
     /// A wish for more context than the pool has, which a reload could fulfil.

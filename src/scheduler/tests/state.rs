@@ -311,7 +311,7 @@ fn a_refused_request_unloads_nothing() {
     let mut bench = Bench::new(cpu_machine(), |limits| limits.max_queue = 1);
     bench.load_idle(&spec("a", 1), 1);
     bench.acquire(&spec("b", 1));
-    let other_options = with(spec("a", 1), |options| options.num_thread = 2);
+    let other_options = with(spec("a", 1), |options| options.num_gpu = 2);
     assert!(bench.acquire(&other_options)[0].starts_with("refuse"));
     assert_eq!(bench.acquire(&spec("a", 1)), ["grant 104 1"]);
 }
@@ -453,6 +453,17 @@ fn options_of_the_load_are_compared() {
     assert!(!reloads(|o| o.num_gpu = 7, |_| ()));
     assert!(!reloads(|o| o.num_thread = 3, |_| ()));
     assert!(!reloads(|_| (), |o| o.temperature = 0.0));
+}
+
+#[test]
+fn nobody_waits_for_another_number_of_threads() {
+    let mut bench = Bench::usual();
+    bench.acquire(&spec("a", 1));
+    bench.loaded(1);
+    for other in [3, 4] {
+        let wanted = with(spec("a", 1), |o| o.num_thread = other);
+        assert!(bench.acquire(&wanted)[0].starts_with("grant"));
+    }
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use rustix::net::sockopt;
+use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
@@ -16,6 +16,11 @@ use super::activity::Activity;
 /// How long a silent client may be gone before it is asked for a sign of life, and between such
 /// questions; as servers written in Go do.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
+
+/// Most bytes that the system holds before they go out. Its own limit grows to megabytes, which is
+/// minutes of an answer that nobody reads.
+#[cfg(target_os = "linux")]
+const UNSENT: u32 = 32 << 10;
 
 #[derive(Debug)]
 pub(super) struct Socket {
@@ -46,13 +51,13 @@ impl Socket {
 fn set_up(stream: &TcpStream, stall: Duration) -> io::Result<()> {
     // Small pieces of a stream go out at once.
     stream.set_nodelay(true)?;
-    sockopt::set_socket_keepalive(stream, true)?;
+    let socket = SockRef::from(stream);
+    let probes = TcpKeepalive::new().with_time(KEEP_ALIVE);
+    socket.set_tcp_keepalive(&probes.with_interval(KEEP_ALIVE))?;
     #[cfg(target_os = "linux")]
     {
-        sockopt::set_tcp_keepidle(stream, KEEP_ALIVE)?;
-        sockopt::set_tcp_keepintvl(stream, KEEP_ALIVE)?;
-        let millis = u32::try_from(stall.as_millis()).unwrap_or(u32::MAX);
-        sockopt::set_tcp_user_timeout(stream, millis)?;
+        socket.set_tcp_user_timeout(Some(stall))?;
+        socket.set_tcp_notsent_lowat(UNSENT)?;
     }
     Ok(())
 }

@@ -12,6 +12,7 @@ mod memory;
 mod surrogates;
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use axum::body::{Body as HttpBody, HttpBody as _};
 use axum::extract::{ConnectInfo, FromRequest, FromRequestParts, Request};
@@ -182,9 +183,10 @@ pub fn decode_for_fuzzing<T: Body>(bytes: &[u8]) -> bool {
     decode::<T>(bytes, "EOF", &mut share, MOST).is_ok()
 }
 
-/// Who asks, as `ORIGIN/NAME`: clients of one origin share what the origin gets. The name is an API
-/// key or a user that a front end names, as anybody could make it up, else the address. Only for
-/// comparing: keys and names are hashed, so that they go no further than here.
+/// Who asks, as `ORIGIN/NAME/REQUEST`: clients of one origin share what the origin gets, and the
+/// requests of a client what it gets. The name is an API key or a user that a front end names, as
+/// anybody could make it up, else the address; the request is a number. Only for comparing: keys and
+/// names are hashed, so that they go no further than here.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Client(pub(crate) String);
 
@@ -196,6 +198,9 @@ impl<S: Sync> FromRequestParts<S> for Client {
         Ok(Self::new(&parts.headers, peer.map(|peer| peer.0.0.ip())))
     }
 }
+
+/// Requests so far.
+static REQUESTS: AtomicU64 = AtomicU64::new(0);
 
 impl Client {
     fn new(headers: &HeaderMap, address: Option<IpAddr>) -> Self {
@@ -209,7 +214,8 @@ impl Client {
         .map(|name| Digest::of(name.as_bytes()).hex());
         let address = address.unwrap_or(Ipv4Addr::LOCALHOST.into());
         let name = named.unwrap_or_else(|| address.to_string());
-        Self(format!("{}/{name}", Origin::of(address)))
+        let request = REQUESTS.fetch_add(1, Ordering::Relaxed);
+        Self(format!("{}/{name}/{request}", Origin::of(address)))
     }
 }
 
@@ -470,9 +476,13 @@ mod tests {
     fn clients_are_told_apart_within_their_origin() {
         let client = |headers: &HeaderMap, address: &str| {
             let client = Client::new(headers, Some(address.parse().unwrap())).0;
-            let (origin, name) = client.split_once('/').unwrap();
+            let [origin, name, _request] = client.split('/').collect::<Vec<_>>()[..] else {
+                panic!("{client}");
+            };
             (origin.to_owned(), name.to_owned())
         };
+        let twice = [(); 2].map(|()| Client::new(&HeaderMap::new(), None));
+        assert_ne!(twice[0], twice[1]);
         let nobody = HeaderMap::new();
         let plain = client(&nobody, "10.0.0.1");
         assert_eq!(plain, ("10.0.0.1".to_owned(), "10.0.0.1".to_owned()));

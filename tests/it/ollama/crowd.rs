@@ -35,7 +35,7 @@ fn request(path: &str, n_bytes: usize, body: &str) -> Vec<u8> {
 
 /// A generation of 40 seconds and more.
 fn endless() -> String {
-    json!({"model": "tiny", "prompt": "[[slow 20]] [[repeat 2000]]"}).to_string()
+    json!({"model": "tiny", "prompt": "[[slow 20]] [[repeat 200000]]"}).to_string()
 }
 
 #[tokio::test]
