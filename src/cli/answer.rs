@@ -23,6 +23,8 @@ pub(super) struct AnswerView {
     wrapper: Wrapper,
     /// Thinking is being shown; true = its text so far ends with a newline.
     thinking: Option<bool>,
+    /// Something of the answer is on the screen.
+    has_begun: bool,
 }
 
 impl AnswerView {
@@ -35,6 +37,7 @@ impl AnswerView {
             spinner: Some(Spinner::start(ui, "")),
             wrapper: Wrapper::default(),
             thinking: None,
+            has_begun: false,
         }
     }
 
@@ -72,15 +75,30 @@ impl AnswerView {
 
     /// Ends the answer with an empty line; also when it was interrupted.
     pub(super) fn finish(mut self) -> io::Result<()> {
+        self.end()?;
+        self.ui.out("\n\n")
+    }
+
+    /// Ends an answer that broke off, so that what follows has a line of its own.
+    pub(super) fn fail(mut self) -> io::Result<()> {
+        self.end()?;
+        if self.has_begun {
+            self.ui.out("\n")?;
+        }
+        Ok(())
+    }
+
+    fn end(&mut self) -> io::Result<()> {
         self.spinner = None;
         if self.thinking.is_some() && self.ui.colors_stdout() {
             self.ui.draw(RESET)?;
         }
-        self.ui.out("\n\n")
+        Ok(())
     }
 
     /// Writes text, wrapped for the width that the terminal has by now.
     fn wrapped(&mut self, text: &str) -> io::Result<()> {
+        self.has_begun = true;
         if self.word_wrap {
             self.wrapper.set_width(self.ui.stdout_width());
         }

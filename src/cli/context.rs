@@ -1,20 +1,27 @@
 //! What every command that talks to the daemon gets.
 
+use crate::cli::program::Program;
 use crate::cli::ui::Ui;
 use crate::client::{Client, ClientError};
 use crate::config::ClientConfig;
 
-/// Terminal, daemon and settings.
+/// Terminal, daemon, settings and the program's name.
 #[derive(Debug, Clone)]
 pub(crate) struct Context {
     pub(crate) ui: Ui,
     pub(crate) client: Client,
     pub(crate) config: ClientConfig,
+    pub(crate) program: Program,
 }
 
 impl Context {
-    pub(crate) fn new(ui: Ui, config: ClientConfig) -> Result<Self, ClientError> {
+    pub(crate) fn new(ui: Ui, config: ClientConfig, program: Program) -> Result<Self, ClientError> {
         let client = Client::new(&config.host)?;
-        Ok(Self { ui, client, config })
+        Ok(Self {
+            ui,
+            client,
+            config,
+            program,
+        })
     }
 }

@@ -27,7 +27,7 @@ struct Row {
 
 const HOST: (&str, &str) = (
     "OLLAMA_HOST",
-    "IP Address for the ollama server (default 127.0.0.1:11434)",
+    "Where the server listens or is looked for (default 127.0.0.1:11434)",
 );
 
 const CLIENT: &[(&str, &str)] = &[HOST];

@@ -11,6 +11,7 @@ mod help;
 mod interrupt;
 mod media;
 mod parameter;
+mod program;
 mod repl;
 mod session;
 mod ui;
@@ -18,9 +19,8 @@ mod usage;
 
 pub use args::ServeArgs;
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::io;
-use std::path::Path;
 use std::process::ExitCode;
 
 use clap::FromArgMatches as _;
@@ -28,19 +28,20 @@ use clap::FromArgMatches as _;
 use crate::config::ClientConfig;
 use args::{Cli, Command};
 use context::Context;
+use program::Program;
 use ui::Ui;
 
 /// Runs the program: arguments in, exit code out.
 pub fn main() -> ExitCode {
     let mut args = std::env::args_os();
-    let program = program_name(args.next().as_deref());
+    let program = Program::of(args.next().as_deref());
     let config = ClientConfig::load();
     let ui = Ui::new(config.no_color);
     match run(ui, config, program, args) {
         Ok(code) => code,
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            ui.talk(&format!("Error: {error}"));
+            ui.talk(&format!("Error: {}", program.describe(&error)));
             ExitCode::FAILURE
         }
     }
@@ -49,17 +50,17 @@ pub fn main() -> ExitCode {
 fn run(
     ui: Ui,
     config: ClientConfig,
-    program: &'static str,
+    program: Program,
     args: impl Iterator<Item = OsString>,
 ) -> anyhow::Result<ExitCode> {
     let args = usage::fold_switches(args).map_err(anyhow::Error::msg)?;
-    let words = std::iter::once(OsString::from(program)).chain(args);
+    let words = std::iter::once(OsString::from(program.name())).chain(args);
     let words: Vec<OsString> = words.collect();
-    let mut command = help::command(program);
+    let mut command = help::command(program.name());
     let cli = match command.try_get_matches_from_mut(&words) {
         Ok(matches) => Cli::from_arg_matches(&matches)?,
         Err(error) => {
-            if let Some(message) = usage::message(&error, program, &words) {
+            if let Some(message) = usage::message(&error, program.name(), &words) {
                 anyhow::bail!(message);
             }
             error.print()?;
@@ -67,7 +68,7 @@ fn run(
         }
     };
     match cli.command {
-        _ if cli.version => block_on(commands::version::run(ui, &config)),
+        _ if cli.version => block_on(commands::version::run(ui, &config, program)),
         None => {
             ui.out(&command.render_help().to_string())?;
             Ok(ExitCode::SUCCESS)
@@ -84,7 +85,8 @@ fn run(
             None => commands::deploy::doctor(ui, &config, args.json),
             Some("store") => commands::doctor_store::run(ui, &args),
             Some(other) => anyhow::bail!(
-                "unknown check {other:?}; `{program} doctor store` looks the model directory over"
+                "unknown check {other:?}; `{} doctor store` looks the model directory over",
+                program.name()
             ),
         },
         Some(Command::Launch(_)) => commands::launch::run(ui, &config),
@@ -95,7 +97,7 @@ fn run(
         }
         Some(command) => {
             check_arity(&command)?;
-            block_on(dispatch(Context::new(ui, config)?, command))
+            block_on(dispatch(Context::new(ui, config, program)?, command))
         }
     }
 }
@@ -146,15 +148,6 @@ fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<
     // Nobody waits for a file that is still being read.
     runtime.shutdown_background();
     result
-}
-
-fn program_name(argv0: Option<&OsStr>) -> &'static str {
-    let stem = argv0.map(Path::new).and_then(Path::file_stem);
-    if stem.is_some_and(|stem| stem == "ollama") {
-        "ollama"
-    } else {
-        "drover"
-    }
 }
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {

@@ -6,58 +6,105 @@ use super::backend::Backend;
 use super::core::Engine;
 use super::prefix_cache::{self, View};
 use super::sequence::{Follows, Sequence};
+use super::slot::Slots;
 use super::spill::Restored;
 use crate::protocol::{Priority, Token};
+
+/// How many may pass the first one in the queue, for every slot, while it does not fit: so that a
+/// long prompt does not hold up short ones, and these it not for ever.
+const PASSES_PER_SLOT: usize = 4;
+
+/// What is left of slots and pool beside those that run.
+struct Room<'a> {
+    has_slot: bool,
+    n_taken: usize,
+    n_pool: usize,
+    /// The tokens of those that run; prompts share beginnings with them.
+    running: Vec<&'a [Token]>,
+}
+
+impl<'a> Room<'a> {
+    fn of<S>(running: &'a [Option<Sequence<S>>], slots: &Slots, n_pool: usize) -> Self {
+        let busy = || {
+            running
+                .iter()
+                .enumerate()
+                .filter_map(|(slot, s)| Some((slot, s.as_ref()?)))
+        };
+        let held: Vec<usize> = busy().map(|(slot, _)| slot).collect();
+        let missing = busy().map(|(slot, sequence)| sequence.n_missing(slots.len(slot)));
+        Self {
+            has_slot: held.len() < running.len(),
+            n_taken: slots.n_cells(&held) + missing.sum::<usize>(),
+            n_pool,
+            running: busy().map(|(_, sequence)| &sequence.tokens[..]).collect(),
+        }
+    }
+
+    /// Whether a slot is free and the pool has room for all that run, this one included, and for
+    /// some output. A sequence that is alone always fits: there is nothing to wait for.
+    fn fits<S>(&self, next: &Sequence<S>) -> bool {
+        if !self.has_slot || self.running.is_empty() {
+            return self.has_slot;
+        }
+        let running = self.running.iter();
+        let shared = running
+            .map(|tokens| prefix_cache::reusable(&next.tokens, tokens))
+            .max();
+        let output = next.n_left().min(self.n_pool / 8);
+        let wanted = (next.tokens.len() + output).min(next.n_ctx);
+        self.n_taken + wanted.saturating_sub(shared.unwrap_or(0)) <= self.n_pool
+    }
+}
 
 impl<B: Backend> Engine<B> {
     /// Gives slots to waiting sequences, in their order, while there is room.
     ///
-    /// The first one that does not fit holds up the others: it would wait for ever if smaller ones
-    /// went past it. Interactive ones take the place of batch jobs, which go on later.
+    /// The first one that does not fit is passed by some that do, and then holds them up.
+    /// Interactive ones take the place of batch jobs, which go on later.
     pub(super) fn admit(&mut self, now: Instant) {
         while let Some((priority, next)) = self.waiting.next() {
-            if !self.fits(next) {
+            if !self.room().fits(next) {
                 let victim = match priority {
                     Priority::Interactive => self.pausable_job(),
                     Priority::Batch => None,
                 };
-                let Some(slot) = victim else { break };
+                let Some(slot) = victim else {
+                    self.pass(now);
+                    break;
+                };
                 self.preempt(slot);
                 continue;
             }
             let Some(mut sequence) = self.waiting.pop() else {
                 break;
             };
+            self.n_passes = 0;
             let waits = self.waiting.has_interactive();
             sequence.is_protected |= priority == Priority::Batch && waits;
             self.place(sequence, now);
         }
     }
 
-    /// Whether a slot is free and the pool has room for all that run, this one included, and for
-    /// some output. A sequence that is alone always fits: there is nothing to wait for.
-    fn fits(&self, next: &Sequence<B::Sampler>) -> bool {
-        let busy = self.busy();
-        if busy.len() == self.running.len() {
-            return false;
-        }
-        if busy.is_empty() {
-            return true;
-        }
-        let running = || self.running.iter().enumerate();
-        let missing = running().filter_map(|(slot, sequence)| {
-            let sequence = sequence.as_ref()?;
-            Some(sequence.n_missing(self.slots.len(slot)))
-        });
-        let taken = self.slots.n_cells(&busy) + missing.sum::<usize>();
-        let shared = running()
-            .filter_map(|(_, sequence)| sequence.as_ref())
-            .map(|sequence| prefix_cache::reusable(&next.tokens, &sequence.tokens))
-            .max();
+    fn room(&self) -> Room<'_> {
         let n_pool = self.backend.info().n_ctx_pool as usize;
-        let output = next.n_left().min(n_pool / 8);
-        let wanted = (next.tokens.len() + output).min(next.n_ctx);
-        taken + wanted.saturating_sub(shared.unwrap_or(0)) <= n_pool
+        Room::of(&self.running, &self.slots, n_pool)
+    }
+
+    /// Starts some that fit although they are not the first.
+    fn pass(&mut self, now: Instant) {
+        let n_pool = self.backend.info().n_ctx_pool as usize;
+        while self.n_passes < PASSES_PER_SLOT * self.running.len() {
+            let room = Room::of(&self.running, &self.slots, n_pool);
+            if !room.has_slot {
+                return;
+            }
+            let Some(sequence) = self.waiting.pop_where(|next| room.fits(next)) else {
+                return;
+            };
+            self.n_passes += 1;
+            self.place(sequence, now);
+        }
     }
 
     /// The youngest batch job that may be paused for an interactive request.

@@ -127,7 +127,9 @@ impl Budget {
     /// Prompt tokens for the next step; `shared` = an interactive sequence is generating.
     pub(super) fn n_prefill(&self, shared: bool) -> usize {
         let (first_guess, least, time_ms) = if shared {
-            (FIRST_GUESS.0, LEAST.0, self.target_ms - self.decode_ms)
+            // Where decoding alone takes as long as a step may, prompts still move on.
+            let time_ms = (self.target_ms - self.decode_ms).max(self.decode_ms / 2.0);
+            (FIRST_GUESS.0, LEAST.0, time_ms)
         } else {
             (FIRST_GUESS.1, LEAST.1, ALONE_MS)
         };
@@ -249,6 +251,11 @@ mod tests {
             budget.observe(512, 50.0 + 512.0 * 400.0);
         }
         assert_eq!((budget.n_prefill(true), budget.n_prefill(false)), LEAST);
+        // Many generate, and each step takes long: half of its time again is for prompts.
+        let mut budget = Budget::new(512, false);
+        budget.observe(0, 400.0);
+        budget.observe(100, 600.0);
+        assert_eq!(budget.n_prefill(true), 100);
         assert_eq!(Budget::new(16, true).n_prefill(false), 16);
     }
 

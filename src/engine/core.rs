@@ -53,6 +53,8 @@ pub(super) struct Engine<B: Backend> {
     pub(super) updates: Vec<Update>,
     pub(super) events: Vec<Event>,
     n_arrived: u64,
+    /// Sequences that passed the first one in the queue since it is that.
+    pub(super) n_passes: usize,
     /// Decode calls, for the turn of sequences that do not generate together.
     pub(super) n_calls: usize,
     /// The context is made for embeddings and has no logits.
@@ -77,6 +79,7 @@ impl<B: Backend> Engine<B> {
             updates: Vec::new(),
             events: Vec::new(),
             n_arrived: 0,
+            n_passes: 0,
             n_calls: 0,
             is_embedding,
             backend,

@@ -30,18 +30,26 @@ impl LastLines {
         lines.push_back(line);
     }
 
-    /// The line that most likely says what went wrong, else the last one, else nothing.
+    /// The last line that tells of an error: llama.cpp's or our own with level `E`, or what a failed
+    /// assertion or a panic writes to stderr itself. Nothing where there is none; a harmless line
+    /// would only lead astray.
     pub(super) fn cause(&self) -> String {
         let lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let telling = |line: &&String| {
-            let line = line.to_ascii_lowercase();
-            ["error", "failed", "assert", "abort", "panic"]
-                .iter()
-                .any(|word| line.contains(word))
-        };
-        let line = lines.iter().rev().find(telling).or_else(|| lines.back());
-        line.map(|line| strip_level(line).1.to_owned())
-            .unwrap_or_default()
+        let errors = lines.iter().rev().find_map(|line| error(line));
+        errors.unwrap_or_default().to_owned()
+    }
+}
+
+/// What an error line says, without a source file's path.
+fn error(line: &str) -> Option<&str> {
+    const RAW: [&str; 4] = ["GGML_ASSERT", "terminate called", "panicked at", "error: "];
+    match line.strip_prefix("E ") {
+        Some(error) => Some(error),
+        None if line.starts_with(['W', 'I', 'D']) && line[1..].starts_with(' ') => None,
+        None => {
+            let start = RAW.iter().filter_map(|word| line.find(word)).min()?;
+            Some(&line[start..])
+        }
     }
 }
 

@@ -125,10 +125,10 @@ pub(super) async fn run(
             Err(error) => tracing::error!(%error, "runner was lost"),
         }
     }
-    let words = if cause.is_empty() || stopped {
-        String::new()
-    } else {
-        format!(": {cause}")
+    let words = match &status {
+        _ if stopped => String::new(),
+        Ok(status) if cause.is_empty() => format!(": {status}"),
+        _ => format!(": {cause}"),
     };
     // No new requests, then an answer for all that are there.
     ears.inbox.close();

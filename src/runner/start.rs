@@ -51,7 +51,7 @@ pub enum StartError {
     #[error("{0}")]
     Refused(String),
     /// The process ended while it was loading: how, and its last words.
-    #[error("llama-server process has terminated: {exit}: {cause}")]
+    #[error("llama-server process has terminated: {exit}{}{cause}", if cause.is_empty() { "" } else { ": " })]
     Died { exit: String, cause: String },
     #[error("{0}")]
     Timeout(String),

@@ -19,11 +19,17 @@ async fn the_telling_line_is_the_cause() {
         assert_eq!(cause_of(output.as_bytes()).await, cause, "{output:?}");
     };
     check("", "").await;
-    check("I one\nD two\n\n", "two").await;
+    // A warning or a line about buffers is no reason to die.
+    check("I one\nW sched_reserve: error of nothing\nD two\n\n", "").await;
     check("E failed to load\nI bye\n", "failed to load").await;
     check(
-        "GGML_ASSERT(x) failed\nat frame 1\nat frame 2",
+        "/home/me/build/ggml.c:1: GGML_ASSERT(x) failed\nat frame 1\nat frame 2",
         "GGML_ASSERT(x) failed",
+    )
+    .await;
+    check(
+        "terminate called after throwing\n  what(): x",
+        "terminate called after throwing",
     )
     .await;
 }

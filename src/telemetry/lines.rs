@@ -5,6 +5,9 @@
 
 use std::io::{self, Write};
 
+use tracing::{Level, Metadata};
+use tracing_subscriber::fmt::MakeWriter;
+
 use crate::plain;
 
 /// Bytes of a line; the rest of what somebody sent is no news.
@@ -16,26 +19,63 @@ const STYLES: [&str; 9] = [
     "\x1b[35m",
 ];
 
+/// Where lines go.
+#[derive(Debug)]
+pub(super) struct Log<F> {
+    pub(super) open: F,
+    /// The journal sorts lines by the priority in front of them (`sd-daemon(3)`).
+    pub(super) to_journal: bool,
+}
+
+impl<'a, W: Write, F: Fn() -> W> MakeWriter<'a> for Log<F> {
+    type Writer = Lines<W>;
+
+    fn make_writer(&'a self) -> Self::Writer {
+        Lines {
+            out: (self.open)(),
+            priority: "",
+        }
+    }
+
+    fn make_writer_for(&'a self, event: &Metadata<'_>) -> Self::Writer {
+        let priority = match *event.level() {
+            _ if !self.to_journal => "",
+            Level::ERROR => "<3>",
+            Level::WARN => "<4>",
+            Level::INFO => "<6>",
+            _ => "<7>",
+        };
+        Lines {
+            out: (self.open)(),
+            priority,
+        }
+    }
+}
+
 /// Writes events, each of which comes in one piece, as lines.
 #[derive(Debug)]
-pub(super) struct Lines<W>(pub(super) W);
+pub(super) struct Lines<W> {
+    out: W,
+    priority: &'static str,
+}
 
 impl<W: Write> Write for Lines<W> {
     fn write(&mut self, event: &[u8]) -> io::Result<usize> {
         let text = String::from_utf8_lossy(event);
         let text = text.strip_suffix('\n').unwrap_or(&text);
         let shown = &text[..text.floor_char_boundary(LONGEST)];
-        let mut line = styled(&plain::redacted(shown));
+        let mut line = self.priority.to_owned();
+        line.push_str(&styled(&plain::redacted(shown)));
         if shown.len() < text.len() {
             line.push('…');
         }
         line.push('\n');
-        self.0.write_all(line.as_bytes())?;
+        self.out.write_all(line.as_bytes())?;
         Ok(event.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.0.flush()
+        self.out.flush()
     }
 }
 
@@ -81,10 +121,17 @@ mod tests {
 
     /// What is in the log after this was logged.
     fn logged(is_terminal: bool, log: impl FnOnce()) -> String {
+        logged_to(false, is_terminal, log)
+    }
+
+    fn logged_to(to_journal: bool, is_terminal: bool, log: impl FnOnce()) -> String {
         let page = Page::default();
         let writer = page.clone();
         let layer = tracing_subscriber::fmt::layer()
-            .with_writer(move || Lines(writer.clone()))
+            .with_writer(Log {
+                open: move || writer.clone(),
+                to_journal,
+            })
             .with_ansi(is_terminal)
             .without_time();
         tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), log);
@@ -109,6 +156,19 @@ mod tests {
             let is_odd = |c: char| c.is_control() || c == '\u{202e}';
             assert!(!inside.contains(is_odd), "{text:?}");
         }
+    }
+
+    #[test]
+    fn the_journal_learns_the_priority() {
+        let text = logged_to(true, false, || {
+            tracing::error!("a");
+            tracing::warn!("b\n<0>c");
+            tracing::info!("d");
+            tracing::debug!("e");
+        });
+        let priorities: Vec<&str> = text.lines().map(|line| &line[..3]).collect();
+        assert_eq!(priorities, ["<3>", "<4>", "<6>", "<7>"], "{text}");
+        assert!(logged(false, || tracing::warn!("b")).starts_with(" WARN"));
     }
 
     #[test]

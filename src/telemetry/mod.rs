@@ -10,18 +10,22 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::config::Warning;
-use lines::Lines;
+use lines::Log;
 
 /// Installs the log once; a second call changes nothing. `debug_level` is `OLLAMA_DEBUG`'s,
 /// `journal` the value of `JOURNAL_STREAM`.
 pub fn init(debug_level: u8, journal: Option<&str>) {
+    let to_journal = journal.is_some_and(is_stderr);
     let layer = tracing_subscriber::fmt::layer()
-        .with_writer(|| Lines(io::stderr()))
+        .with_writer(Log {
+            open: io::stderr,
+            to_journal,
+        })
         .with_ansi(io::stderr().is_terminal())
         .with_target(debug_level > 0);
     let registry = tracing_subscriber::registry().with(filter(debug_level));
     // The only way to fail is that a log is installed already.
-    let _ = if journal.is_some_and(is_stderr) {
+    let _ = if to_journal {
         // The journal has its own clock.
         registry.with(layer.without_time()).try_init()
     } else {

@@ -1,18 +1,26 @@
-//! `--version`: the daemon's version as scripts parse it, then our own.
+//! `--version`: under Ollama's name the daemon's version as scripts parse it.
 
 use std::process::ExitCode;
 
 use crate::cli::context::Context;
+use crate::cli::program::Program;
 use crate::cli::ui::Ui;
 use crate::client::OLLAMA_VERSION;
 use crate::config::ClientConfig;
 use crate::plain;
 
 /// Prints the versions; succeeds also when no daemon answers.
-pub(crate) async fn run(ui: Ui, config: &ClientConfig) -> anyhow::Result<ExitCode> {
-    let context = Context::new(ui, config.clone())?;
+pub(crate) async fn run(
+    ui: Ui,
+    config: &ClientConfig,
+    program: Program,
+) -> anyhow::Result<ExitCode> {
+    let context = Context::new(ui, config.clone(), program)?;
     let server = context.client.version().await.ok();
-    ui.out(&text(server.as_deref()))?;
+    ui.out(&match program {
+        Program::Ollama => text(server.as_deref()),
+        Program::Drover => own_text(server.as_deref()),
+    })?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -28,9 +36,35 @@ fn text(server: Option<&str>) -> String {
     text
 }
 
+/// Under our own name: our version, then the version of Ollama whose API the daemon serves.
+fn own_text(server: Option<&str>) -> String {
+    let own = format!("drover version {}\n", env!("CARGO_PKG_VERSION"));
+    match server {
+        Some(version) => format!(
+            "{own}the server has Ollama's API {}\n",
+            plain::message(version)
+        ),
+        None => format!("{own}Warning: no daemon answers; `drover serve` starts it\n"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn our_own_version_comes_first() {
+        let own = format!("drover version {}\n", env!("CARGO_PKG_VERSION"));
+        assert_eq!(
+            own_text(Some("0.33.0")),
+            format!("{own}the server has Ollama's API 0.33.0\n")
+        );
+        let alone = own_text(None);
+        assert!(
+            alone.starts_with(&own) && alone.contains("Warning"),
+            "{alone}"
+        );
+    }
 
     #[test]
     fn versions_that_differ_are_told() {

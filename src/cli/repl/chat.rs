@@ -52,7 +52,7 @@ pub(super) async fn answer(
     let outcome = interrupt::or_else_none(work).await;
     let answered = match outcome {
         Some(Err(error)) => {
-            drop(view);
+            view.fail()?;
             session.messages.pop();
             return recover(context, error);
         }
@@ -90,14 +90,11 @@ async fn stream(
     Ok((answer, metrics))
 }
 
-/// A wish that the model cannot fulfil is told; anything else ends the conversation.
+/// What the daemon could not do is told, and the conversation goes on; it may be back the next time.
 fn recover(context: &Context, error: anyhow::Error) -> anyhow::Result<()> {
-    let text = error.to_string();
-    let about_thinking = error.downcast_ref::<ClientError>().is_some()
-        && (text.contains("does not support thinking") || text.contains("invalid think value"));
-    if !about_thinking {
+    if error.downcast_ref::<ClientError>().is_none() {
         return Err(error);
     }
-    context.ui.out_line(&format!("error: {text}"))?;
+    context.ui.out_line(&format!("error: {error}"))?;
     Ok(())
 }

@@ -53,7 +53,8 @@ pub(super) async fn load(
             ui.out_line(&format!("error: {error}"))?;
         }
         Some(Err(ClientError::Unreachable)) => {
-            ui.out_line("error: couldn't connect to ollama server")?;
+            let server = context.program.server();
+            ui.out_line(&format!("error: couldn't connect to {server}"))?;
             return Err(ClientError::Unreachable.into());
         }
         Some(Err(error)) => return Err(error.into()),

@@ -24,8 +24,8 @@ pub(super) async fn run(
         Ok(shown) => shown,
         Err(error) => {
             let what = match error {
-                ClientError::Unreachable => "connect to ollama server",
-                _ => "get model",
+                ClientError::Unreachable => format!("connect to {}", context.program.server()),
+                _ => "get model".to_owned(),
             };
             ui.out_line(&format!("error: couldn't {what}"))?;
             return Err(error.into());

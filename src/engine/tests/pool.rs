@@ -39,6 +39,29 @@ fn when_the_pool_is_full_the_youngest_waits_and_nobody_is_ended() {
 }
 
 #[test]
+fn a_long_prompt_that_does_not_fit_yet_is_passed_by_short_ones_and_not_for_ever() {
+    let mut harness = Harness::new(256, 4);
+    let first = harness.submit(params(&format!("{} [[repeat 4]]", "a".repeat(30))));
+    harness.step();
+    let long = harness.submit(params(&"b".repeat(200)));
+    let mut n_passed = 0;
+    while !harness.outcomes[&long].is_over() {
+        if harness.engine.waiting.len() < 3 {
+            harness.submit(params("c"));
+        }
+        harness.step();
+        let over = harness
+            .outcomes
+            .values()
+            .filter(|outcome| outcome.is_over());
+        n_passed = over.count();
+        assert!(n_passed < 40, "the long one starves");
+    }
+    assert!(n_passed > 2, "{n_passed}");
+    assert!(harness.outcomes[&first].is_over());
+}
+
+#[test]
 fn what_does_not_fit_even_alone_is_ended_alone() {
     let mut harness = Harness::new(128, 2);
     harness.engine.backend.shrink(64);

@@ -113,6 +113,6 @@ async fn without_a_daemon_the_error_says_how_to_start_one() {
         .local_addr()
         .unwrap();
     let error = Drover::at(&free.to_string()).run(&["list"]).await.failed();
-    assert!(error.starts_with("Error: could not connect to"), "{error}");
-    assert!(error.contains("serve"), "{error}");
+    assert!(error.starts_with("Error: no daemon answers"), "{error}");
+    assert!(error.contains("`drover serve`"), "{error}");
 }

@@ -50,9 +50,30 @@ async fn mistakes_are_told_without_a_daemon() {
     assert!(said.contains("http://127.0.0.1:1/v1"), "{said}");
     // The version is told without a daemon, too.
     let version = drover.run(&["-v"]).await.ok();
+    let mut lines = version.lines();
+    assert!(
+        lines.next().unwrap().starts_with("drover version "),
+        "{version}"
+    );
+    let warning = "Warning: no daemon answers; `drover serve` starts it";
+    assert_eq!(lines.next(), Some(warning));
+    assert!(
+        drover
+            .run(&["list"])
+            .await
+            .failed()
+            .contains("`drover serve`")
+    );
+    // Under Ollama's name the words are Ollama's.
+    let ollama = drover.named("ollama");
+    let version = ollama.run(&["-v"]).await.ok();
     assert!(
         version.starts_with("Warning: could not connect to a running Ollama instance\n"),
         "{version}"
+    );
+    assert_eq!(
+        ollama.run(&["list"]).await.failed(),
+        "Error: could not connect to ollama server, run 'ollama serve' to start it\n"
     );
 }
 
@@ -118,7 +139,7 @@ async fn flags_are_checked_and_obeyed() {
         ),
         (
             "run embed",
-            "embedding models require input text. Usage: ollama run embed \"your text here\"",
+            "embedding models require input text. Usage: drover run embed \"your text here\"",
         ),
         (
             "run embed hi --truncate=maybe",

@@ -73,7 +73,8 @@ pub(super) async fn embed(
 ) -> anyhow::Result<()> {
     if prompt.is_empty() {
         anyhow::bail!(
-            "embedding models require input text. Usage: ollama run {} \"your text here\"",
+            "embedding models require input text. Usage: {} run {} \"your text here\"",
+            context.program.name(),
             session.model
         );
     }

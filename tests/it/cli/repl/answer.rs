@@ -30,6 +30,20 @@ async fn ctrl_c_stops_the_answer_and_not_the_program() {
 }
 
 #[tokio::test]
+async fn an_answer_that_breaks_off_is_told_on_a_line_of_its_own() {
+    let (_server, drover) = with_model().await;
+    let mut terminal = drover.at_terminal(&["run", "tiny"], (40, 300));
+    terminal.shows(PROMPT).await;
+    terminal.line("hello", "hello\n\n").await;
+    terminal.press("[[abort 3]][[repeat 9]]word\r").await;
+    terminal.has("\nerror: ").await;
+    terminal.has(": the fake aborts as asked\n").await;
+    terminal.ends_with(PROMPT).await;
+    // The model is loaded again, and the conversation is still there.
+    terminal.line("again", "again\n\n").await;
+}
+
+#[tokio::test]
 async fn ctrl_c_stops_an_answer_that_has_not_begun() {
     let (_server, drover) = with_model().await;
     let mut terminal = talk(&drover).await;

@@ -258,7 +258,9 @@ async fn a_server_that_went_away_ends_the_conversation() {
     assert_eq!(terminal.exit_code().await, Some(1));
     let screen = terminal.screen();
     assert!(
-        screen.starts_with(">>> /show info\nerror: couldn't connect to ollama server\nError: "),
+        screen.starts_with(
+            ">>> /show info\nerror: couldn't connect to the daemon\nError: no daemon answers"
+        ),
         "{screen}"
     );
 }
