@@ -121,18 +121,30 @@ mod tests {
 
     /// What is in the log after this was logged.
     fn logged(is_terminal: bool, log: impl FnOnce()) -> String {
-        logged_to(false, is_terminal, log)
+        logged_to(
+            Where {
+                is_terminal,
+                ..Where::default()
+            },
+            log,
+        )
     }
 
-    fn logged_to(to_journal: bool, is_terminal: bool, log: impl FnOnce()) -> String {
+    #[derive(Default)]
+    struct Where {
+        is_terminal: bool,
+        to_journal: bool,
+    }
+
+    fn logged_to(place: Where, log: impl FnOnce()) -> String {
         let page = Page::default();
         let writer = page.clone();
         let layer = tracing_subscriber::fmt::layer()
             .with_writer(Log {
                 open: move || writer.clone(),
-                to_journal,
+                to_journal: place.to_journal,
             })
-            .with_ansi(is_terminal)
+            .with_ansi(place.is_terminal)
             .without_time();
         tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), log);
         let bytes = page.0.lock().unwrap().clone();
@@ -160,7 +172,11 @@ mod tests {
 
     #[test]
     fn the_journal_learns_the_priority() {
-        let text = logged_to(true, false, || {
+        let journal = Where {
+            to_journal: true,
+            ..Where::default()
+        };
+        let text = logged_to(journal, || {
             tracing::error!("a");
             tracing::warn!("b\n<0>c");
             tracing::info!("d");
