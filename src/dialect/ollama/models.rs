@@ -99,9 +99,11 @@ pub fn show(
         request.system.clone()
     };
     // What is in force: clients read from it what the model can do.
-    let template = match offer(&model.config, files).path() {
-        Path::Jinja => jinja(files),
-        _ => model.template.as_deref().unwrap_or(PROMPT_ALONE),
+    let jinja = jinja(files);
+    let template = match (offer(&model.config, files).path(), &model.template) {
+        (Path::Jinja, _) => jinja,
+        (Path::Parser, None) if !jinja.is_empty() => jinja,
+        (_, template) => template.as_deref().unwrap_or(PROMPT_ALONE),
     };
     let info = |header: Option<&Arc<Metadata>>| KeyValues::new(header.cloned(), request.verbose);
     api::ShowResponse {

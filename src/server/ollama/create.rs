@@ -45,16 +45,15 @@ pub(super) async fn create(
         return Err(ApiError::invalid("--draft-quantize requires a DRAFT model").into());
     }
     let name = ModelName::parse(&requested).map_err(|_| invalid_name())?;
-    let pass = app.gates.creations.enter(origin).await?;
     let missing = missing(&app, request.from.as_deref().unwrap_or_default()).await?;
     let creation = Creation {
         app: App::clone(&app),
+        origin,
         name,
         request,
-        pass,
     };
     let stage = match missing {
-        None => creation.start(),
+        None => creation.start().await?,
         Some(name) => {
             let pass = app.gates.transfers.enter(origin).await?;
             let steps = app.registry.pull(Wish {
@@ -89,14 +88,17 @@ async fn missing(app: &App, from: &str) -> Result<Option<ModelName>, ApiError> {
 /// A model that is to be made.
 struct Creation {
     app: App,
+    origin: Origin,
     name: ModelName,
     request: create::CreateRequest,
-    pass: Pass,
 }
 
 impl Creation {
-    fn start(self) -> Stage {
-        Stage::Create(start(&self.app, self.name, self.request, self.pass))
+    /// Starts when its turn comes.
+    async fn start(self) -> Result<Stage, ApiError> {
+        let pass = self.app.gates.creations.enter(self.origin).await?;
+        let steps = start(&self.app, self.name, self.request, pass);
+        Ok(Stage::Create(steps))
     }
 }
 
@@ -116,7 +118,10 @@ impl Stage {
                     Some(Ok(step)) if step.status == SUCCESS => Self::Pull(steps, pass, creation),
                     Some(Ok(step)) => return Some((Ok(step), Self::Pull(steps, pass, creation))),
                     Some(Err(error)) => return Some((Err(error.into()), Self::Failed)),
-                    None => creation.start(),
+                    None => match creation.start().await {
+                        Ok(stage) => stage,
+                        Err(error) => return Some((Err(error), Self::Failed)),
+                    },
                 },
                 Self::Create(mut steps) => {
                     let step = steps.recv().await?;

@@ -76,14 +76,18 @@ async fn the_template_that_is_shown_is_the_one_in_force() {
             (json!({}), "jinja"),
             (json!({ "template": GO }), with_both),
             (renderer, GO),
-            (json!({"parser": "qwen3-coder"}), "{{ .Prompt }}"),
+            (json!({"parser": "qwen3-coder"}), "jinja"),
         ] {
             server.create("m", file.build(), fields.clone()).await.ok();
             let template = server.shown_template("m").await;
             assert_eq!(template, shown, "{wanted:?} {fields}");
+            // The Jinja template makes every prompt the same.
+            let messages = json!([{"role": "user", "content": "hi"}]);
+            let prompt = server.prompt("/api/chat", json!({ "messages": messages }));
+            assert_eq!(prompt.await.0 == "jinja", shown == "jinja", "{fields}");
         }
         let said = Drover::of(&server).run(&["show", "--template", "m"]).await;
-        assert_eq!(said.ok().trim(), "{{ .Prompt }}");
+        assert_eq!(said.ok().trim(), "jinja");
     }
 }
 

@@ -1,6 +1,6 @@
 //! From a Modelfile's commands to a create request and the files to upload.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 
@@ -21,7 +21,7 @@ pub(super) struct Plan {
     pub(super) draft_files: Files,
     pub(super) warnings: Vec<String>,
     /// Paths of FROM, which DRAFT must not repeat.
-    from_paths: Vec<std::path::PathBuf>,
+    from_paths: Vec<PathBuf>,
     licenses: Vec<String>,
 }
 
@@ -79,7 +79,7 @@ impl Plan {
             }
             None if is_path(value) => anyhow::bail!(
                 "no file {value}: {} is not there; FROM takes a GGUF file, a folder or the name of a model",
-                path.display()
+                path.components().collect::<PathBuf>().display()
             ),
             None => value.clone_into(&mut self.request.from),
         }
