@@ -65,8 +65,9 @@ impl RenderRequest {
 #[derive(Debug)]
 pub(super) enum Maker {
     Builtin(&'static builtin::Entry),
-    /// The model has no template: its chats are in ChatML, a prompt goes to it as it is.
-    Untaught,
+    /// No template says how chats are made: they are in ChatML, and a prompt goes to the model as it is,
+    /// or as a TEMPLATE has it that is not wanted for chats.
+    Untaught(Option<Arc<Template>>),
     /// The model's own template.
     Template(Arc<Template>),
     /// There is one, but it cannot be used: the text says why.
@@ -85,10 +86,10 @@ impl Maker {
     ) -> Result<String, InferenceError> {
         let render = match self {
             Self::Builtin(entry) => entry.render,
-            Self::Untaught if request.is_chat => chatml::render,
-            Self::Untaught => go::prompt_alone,
+            Self::Untaught(_) if request.is_chat => chatml::render,
+            Self::Untaught(None) => go::prompt_alone,
             Self::Broken(reason) => return Err(internal(reason.clone())),
-            Self::Template(template) => {
+            Self::Template(template) | Self::Untaught(Some(template)) => {
                 let subject = request.subject(workers).await?;
                 let rendered = workers.render(template, &subject, from).await;
                 return rendered.map_err(|error| of_model(model, error));

@@ -121,10 +121,12 @@ impl Voice {
             (Path::Parser | Path::Harmony | Path::GoTemplate, Some(known)) => {
                 Maker::Template(Arc::clone(&known.template))
             }
-            _ => match broken.filter(|_| jinja.is_empty()) {
-                Some(broken) => broken,
-                None => chat_template(&name, jinja, metadata),
-            },
+            _ if !jinja.is_empty() => chat_template(&name, jinja, metadata),
+            _ => broken.unwrap_or_else(|| {
+                tracing::warn!(model = %name, "the model has no chat template, ChatML is used for chats");
+                let template = known.as_ref().map(|known| Arc::clone(&known.template));
+                Maker::Untaught(template)
+            }),
         };
         let parser = match path {
             Path::Harmony => family::find("harmony"),
@@ -181,7 +183,7 @@ impl Voice {
     /// Texts that end an answer in a chat, beside those that model and request name.
     pub(super) fn stops(&self) -> &'static [&'static str] {
         match self.maker {
-            Maker::Untaught => &chatml::MARKS,
+            Maker::Untaught(_) => &chatml::MARKS,
             _ => &[],
         }
     }
@@ -322,10 +324,6 @@ fn renderer(model: &Model) -> Maker {
 }
 
 fn chat_template(name: &str, jinja: &str, metadata: &Metadata) -> Maker {
-    if jinja.is_empty() {
-        tracing::warn!(model = %name, "the model has no chat template, ChatML is used for chats");
-        return Maker::Untaught;
-    }
     let bos = special(metadata, "tokenizer.ggml.bos_token_id");
     let eos = special(metadata, "tokenizer.ggml.eos_token_id");
     match Template::jinja(jinja, bos, eos) {

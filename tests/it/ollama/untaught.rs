@@ -62,6 +62,26 @@ async fn prompts_go_as_they_are_to_a_model_without_a_template() {
     assert!(run.stderr.contains(&counted), "{run:?}");
 }
 
+/// `OLLAMA_GO_TEMPLATE=0` takes chats from it.
+#[tokio::test]
+async fn a_template_that_is_not_wanted_for_chats_still_makes_prompts() {
+    let server = TestServer::builder()
+        .env("OLLAMA_GO_TEMPLATE", "0")
+        .start()
+        .await;
+    let fields = json!({"template": "Q: {{ .Prompt }} A:"});
+    server.create("m", untaught().build(), fields).await.ok();
+    assert_eq!(server.shown_template("m").await, "Q: {{ .Prompt }} A:");
+    let prompt = server.prompt("/api/generate", json!({"prompt": "a ="}));
+    assert_eq!(prompt.await.0, "Q: a = A:");
+    let messages = json!([{"role": "user", "content": "hi"}]);
+    let prompt = server.prompt("/api/chat", json!({ "messages": messages }));
+    assert_eq!(
+        prompt.await.0,
+        "<|im_start|>user\nhi<|im_end|>\n<|im_start|>assistant\n"
+    );
+}
+
 #[tokio::test]
 async fn the_template_that_is_shown_is_the_one_in_force() {
     const GO: &str = "{{ .Tools }}{{ .Prompt }}";
