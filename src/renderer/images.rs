@@ -4,6 +4,9 @@ use std::borrow::Cow;
 
 use crate::chat::Message;
 
+/// What a message's text has where an image of it belongs, in order.
+pub const PLACE: &str = "[img]";
+
 /// Numbers the images of a conversation.
 #[derive(Debug, Default)]
 pub(in crate::renderer) struct Images {
@@ -23,8 +26,8 @@ impl Images {
         let mut front = String::new();
         for number in first..self.n_seen {
             let tag = format!("[img-{number}]");
-            if content.contains("[img]") {
-                content = content.replacen("[img]", &tag, 1);
+            if content.contains(PLACE) {
+                content = content.replacen(PLACE, &tag, 1);
             } else {
                 front.push_str(&tag);
             }
@@ -37,8 +40,8 @@ impl Images {
     }
 }
 
-/// The messages as a GGUF file's own template gets them: the images stand behind the text, whatever
-/// order they had, as in Ollama.
+/// The messages as a GGUF file's own template gets them: each image stands at the next `[img]` of its
+/// message, or, as in Ollama, behind the text.
 pub fn behind(messages: &[Message]) -> Cow<'_, [Message]> {
     if messages.iter().all(|message| message.images.is_empty()) {
         return messages.into();
@@ -47,7 +50,12 @@ pub fn behind(messages: &[Message]) -> Cow<'_, [Message]> {
     let tag_all = |message: &Message| {
         let mut message = message.clone();
         for number in numbers.by_ref().take(message.images.len()) {
-            message.content += &format!("[img-{number}]");
+            let tag = format!("[img-{number}]");
+            if message.content.contains(PLACE) {
+                message.content = message.content.replacen(PLACE, &tag, 1);
+            } else {
+                message.content += &tag;
+            }
         }
         message
     };
@@ -67,8 +75,8 @@ pub fn tagged(messages: &[Message]) -> Cow<'_, [Message]> {
         for _ in 0..message.images.len() {
             let tag = format!("[img-{n_seen}]");
             n_seen += 1;
-            if message.content.contains("[img]") {
-                message.content = message.content.replacen("[img]", &tag, 1);
+            if message.content.contains(PLACE) {
+                message.content = message.content.replacen(PLACE, &tag, 1);
             } else {
                 front += &tag;
             }
@@ -77,4 +85,44 @@ pub fn tagged(messages: &[Message]) -> Cow<'_, [Message]> {
         message
     };
     messages.iter().map(tag_all).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::chat::Image;
+
+    fn message(text: &str, n_images: usize) -> Message {
+        Message {
+            images: vec![Image(bytes::Bytes::new()); n_images],
+            ..Message::text("user", text)
+        }
+    }
+
+    #[test]
+    fn images_stand_where_their_message_has_places_for_them() {
+        let messages = [
+            message("none [img]", 0),
+            message("one [img] two [img] three", 2),
+            message("a [img] b", 2),
+        ];
+        let texts = |messages: Cow<'_, [Message]>| -> Vec<String> {
+            messages
+                .iter()
+                .map(|message| message.content.clone())
+                .collect()
+        };
+        let placed = "one [img-0] two [img-1] three";
+        assert_eq!(
+            texts(behind(&messages)),
+            ["none [img]", placed, "a [img-2] b[img-3]"]
+        );
+        assert_eq!(
+            texts(tagged(&messages)),
+            ["none [img]", placed, "[img-3]a [img-2] b"]
+        );
+        let mut images = Images::default();
+        let tagged = messages.map(|message| images.tag(&message, &message.content));
+        assert_eq!(tagged, ["none [img]", placed, "[img-3] a [img-2] b"]);
+    }
 }

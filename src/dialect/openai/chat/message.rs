@@ -1,13 +1,14 @@
 //! Messages of a request → native messages.
 //!
 //! Unlike in Ollama, the parts of one message stay one message: split, their tool results lose
-//! their names and templates see several turns. Its texts are joined as a TEMPLATE there joins those
-//! turns, by an empty line.
+//! their names and templates see several turns. Its parts are joined as a TEMPLATE there joins those
+//! turns, by empty lines, and images keep their places among the texts.
 
 use super::super::invalid;
 use crate::api::openai::{Content, File, Message as Wire, Part, ToolCall as WireCall};
 use crate::chat::{Image, Message, ToolCall, ToolCallFunction};
 use crate::inference::InferenceError;
+use crate::renderer::images::PLACE;
 
 /// Converts a conversation.
 pub(super) fn natives(messages: Vec<Wire>) -> Result<Vec<Message>, InferenceError> {
@@ -43,11 +44,7 @@ fn native(message: Wire, earlier: &[Message]) -> Result<Message, InferenceError>
     let wrong_type = |kind: &str| Err(invalid(format!("invalid message content type: {kind}")));
     match message.content {
         Content::Text(text) => native.content = text,
-        Content::Parts(parts) => {
-            for part in parts {
-                add_part(&mut native, part)?;
-            }
-        }
+        Content::Parts(parts) => add_parts(&mut native, parts)?,
         Content::Absent if has_calls => {}
         Content::Absent => return wrong_type("<nil>"),
         Content::Bool => return wrong_type("bool"),
@@ -103,17 +100,26 @@ fn name_of_call(id: &str, earlier: &[Message]) -> String {
         .unwrap_or_default()
 }
 
-fn add_part(native: &mut Message, part: Part) -> Result<(), InferenceError> {
-    match part {
-        Part::Text(text) => {
-            if !native.content.is_empty() {
-                native.content.push_str("\n\n");
+fn add_parts(native: &mut Message, parts: Vec<Part>) -> Result<(), InferenceError> {
+    let mut pieces = Vec::new();
+    let mut has_text = false;
+    for part in parts {
+        let file = match part {
+            Part::Text(text) if text.is_empty() => continue,
+            Part::Text(text) => {
+                has_text = true;
+                pieces.push(text);
+                continue;
             }
-            native.content.push_str(&text);
-        }
-        Part::Image(file) => native.images.push(image(file)?),
-        Part::Audio(file) => native.images.push(audio(file)?),
-        Part::Bad => return Err(invalid("invalid message format")),
+            Part::Image(file) => image(file)?,
+            Part::Audio(file) => audio(file)?,
+            Part::Bad => return Err(invalid("invalid message format")),
+        };
+        native.images.push(file);
+        pieces.push(PLACE.to_owned());
+    }
+    if has_text {
+        native.content = pieces.join("\n\n");
     }
     Ok(())
 }

@@ -146,7 +146,7 @@ fn parts_of_a_message_stay_together() {
             images: ["iVBO", "AAAA", "UklG"]
                 .map(|data| Image::from_base64(data).unwrap())
                 .to_vec(),
-            ..Message::text("user", "look\n\nwhat is it?")
+            ..Message::text("user", "look\n\n[img]\n\n[img]\n\n[img]\n\nwhat is it?")
         }]
     );
 }
