@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::DeployError;
-use crate::model::gguf::{Hyperparameters, Metadata, compat};
+use crate::model::gguf::{Hyperparameters, compat};
 use crate::store::{ListedModel, Store};
 
 /// A model with the reason why it cannot be loaded, if there is one.
@@ -22,22 +22,62 @@ pub(super) fn verdicts(models: &Path) -> Result<Vec<Verdict>, DeployError> {
     }
     let store = Store::at(models);
     let list = store.list().map_err(|error| unreadable(&error))?;
-    Ok(list.iter().map(verdict).collect())
+    Ok(list.iter().map(|model| verdict(&store, model)).collect())
 }
 
-fn verdict(model: &ListedModel) -> Verdict {
+fn verdict(store: &Store, model: &ListedModel) -> Verdict {
     let refusal = match &model.weights {
         None => Some("it has no weights in GGUF form".to_owned()),
-        Some(path) => fs_err::File::open(path)
-            .map_err(|error| error.to_string())
-            .and_then(|mut file| Metadata::read(&mut file).map_err(|error| error.to_string()))
-            .map_or_else(Some, |metadata| {
+        Some(path) => match store.gguf_to_load(path) {
+            Err(error) => Some(error.to_string()),
+            Ok(metadata) => {
                 let numbers = || Hyperparameters::read(&metadata).err();
                 compat::refusal(&metadata).or_else(|| Some(numbers()?.to_string()))
-            }),
+            }
+        },
     };
     Verdict {
         name: model.name.short(),
         refusal,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
+
+    use super::*;
+    use crate::model::gguf::builder::GgufBuilder;
+    use crate::model::{Digest, Manifest, ModelName, manifest as media};
+
+    #[test]
+    fn what_cannot_be_loaded_is_known_without_a_load() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).unwrap();
+        let add = |name: &str, file: &[u8]| {
+            let weights = store.write_layer(media::MEDIA_MODEL, file).unwrap();
+            let config = store.write_layer(media::MEDIA_CONFIG, b"{}").unwrap();
+            let manifest = Manifest::new(config, vec![weights]);
+            let name = ModelName::parse(name).unwrap();
+            store.write_manifest(&name, &manifest).unwrap();
+        };
+        let file = GgufBuilder::model("llama");
+        add("good", &file.build());
+        let doubled = file.value("tokenizer.ggml.tokens", vec!["a", "a"]);
+        add("doubled", &doubled.build());
+        add("fifo", b"gone");
+        let blob = store.blob_path(&Digest::of(b"gone"));
+        fs_err::remove_file(&blob).unwrap();
+        let mode = Mode::from_raw_mode(0o600);
+        mknodat(CWD, &blob, FileType::Fifo, mode, 0).unwrap();
+        let verdicts = verdicts(folder.path()).unwrap();
+        let refusal = |name: &str| {
+            let mut known = verdicts.iter();
+            let verdict = known.find(|verdict| verdict.name == name).unwrap();
+            verdict.refusal.clone().unwrap_or_default()
+        };
+        assert_eq!(refusal("good:latest"), "");
+        assert!(refusal("doubled:latest").contains("twice"));
+        assert!(refusal("fifo:latest").contains("no regular file"));
     }
 }
