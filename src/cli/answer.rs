@@ -142,6 +142,10 @@ fn tool_call(call: &ToolCall) -> String {
     format!("  Model called a non-existent function '{name}()' with arguments: {arguments}\n")
 }
 
+/// What is said of a prompt that was cut.
+pub(super) const CUT: &str = "note: the conversation is longer than the context, its oldest part was left out \
+    (a larger num_ctx keeps more)";
+
 /// The statistics of `--verbose`; counters that are zero are left out.
 pub(super) fn statistics(metrics: &Metrics) -> String {
     let duration = |nanos: u64| {
@@ -209,6 +213,7 @@ mod tests {
             prompt_eval_duration: 115_200_000,
             eval_count: 298,
             eval_duration: 3_061_800_000,
+            prompt_truncated: false,
         };
         assert_eq!(
             statistics(&metrics),

@@ -33,6 +33,8 @@ pub(super) struct Session {
     pub(super) verbose: bool,
     pub(super) hide_thinking: bool,
     pub(super) save_history: bool,
+    /// It was said that a prompt was cut.
+    pub(super) told_of_cut: bool,
 }
 
 impl Session {

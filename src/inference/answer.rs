@@ -206,6 +206,7 @@ impl Answer {
             thinking: piece.thinking,
             tool_calls: piece.tool_calls,
             logprobs: logprobs.into_iter().map(logprob).collect(),
+            prompt_truncated: self.truncated,
             done: None,
         }))
     }
@@ -255,6 +256,7 @@ impl Answer {
             thinking: piece.thinking,
             tool_calls: piece.tool_calls,
             logprobs: Vec::new(),
+            prompt_truncated: self.truncated,
             done: Some(Done {
                 reason: match finished.reason {
                     FinishReason::Stop => DoneReason::Stop,

@@ -4,7 +4,11 @@ use serde_json::{Map, Value, json};
 
 use super::types::MustCall;
 use crate::chat::ToolDefinition;
+use crate::json::deep;
 use crate::protocol::Constraint;
+
+/// Levels of a schema's text, at most.
+const MOST_LEVELS: usize = 1000;
 
 /// Calls of one answer, at most.
 const MAX_CALLS: usize = 16;
@@ -34,7 +38,7 @@ pub(super) fn or_calls(form: Constraint, tools: &[ToolDefinition], is_list: bool
         // A call is an object already.
         return form;
     };
-    let Ok(Value::Object(mut answer)) = serde_json::from_str(text) else {
+    let Ok(Value::Object(mut answer)) = deep::parse(text, MOST_LEVELS) else {
         return form;
     };
     if refers_elsewhere(&answer.clone().into()) {
@@ -67,6 +71,7 @@ fn calls(tools: &[ToolDefinition], keys: &[&str], root: &mut Map<String, Value>)
     for tool in tools {
         let mut arguments = tool.function.parameters.clone();
         lift_definitions(&mut arguments, root);
+        close_empty(&mut arguments);
         // A schema without a type would allow a number.
         arguments.insert("type".to_owned(), "object".into());
         calls.extend(keys.iter().map(|key| {
@@ -79,6 +84,26 @@ fn calls(tools: &[ToolDefinition], keys: &[&str], root: &mut Map<String, Value>)
         }));
     }
     calls.into()
+}
+
+/// A function that declares no parameters gets none.
+fn close_empty(arguments: &mut Map<String, Value>) {
+    // What says nothing of properties.
+    const SILENT: [&str; 8] = [
+        "type",
+        "title",
+        "description",
+        "required",
+        "$schema",
+        "$id",
+        "$comment",
+        "default",
+    ];
+    if arguments.keys().all(|key| SILENT.contains(&key.as_str())) {
+        arguments.insert("properties".to_owned(), json!({}));
+        arguments.insert("additionalProperties".to_owned(), false.into());
+        arguments.remove("required");
+    }
 }
 
 fn lift_definitions(schema: &mut Map<String, Value>, root: &mut Map<String, Value>) {
@@ -134,6 +159,30 @@ mod tests {
     }
 
     #[test]
+    fn a_function_without_parameters_gets_none() {
+        for (parameters, is_closed) in [
+            (json!({}), true),
+            (json!(null), true),
+            (
+                json!({"type": "object", "required": [], "description": "d"}),
+                true,
+            ),
+            (
+                json!({"type": "object", "additionalProperties": {"type": "string"}}),
+                false,
+            ),
+            (json!({"anyOf": [{"properties": {"a": {}}}]}), false),
+        ] {
+            let tools = json!([{"function": {"name": "f", "parameters": parameters}}]);
+            let tools: Vec<ToolDefinition> = serde_json::from_value(tools).unwrap();
+            let schema = schema(&constraint(&tools, MustCall::One));
+            let arguments = &schema["anyOf"][0]["properties"]["arguments"];
+            let closed = arguments["additionalProperties"] == false;
+            assert_eq!(closed, is_closed, "{parameters}");
+        }
+    }
+
+    #[test]
     fn an_answer_may_be_of_its_form_or_a_call() {
         let form = r##"{"type": "array", "items": {"$ref": "#/$defs/t"}, "$defs": {"t": {}}}"##;
         let schema = schema(&or_calls(
@@ -173,7 +222,8 @@ mod tests {
         let schema = schema(&constraint(&tools, MustCall::One));
         assert_eq!(schema["$defs"], json!({"t": {"type": "string"}}));
         let arguments = |index: usize| &schema["anyOf"][index]["properties"]["arguments"];
-        assert_eq!(arguments(0), &json!({"type": "object"}));
+        let nothing = json!({"type": "object", "properties": {}, "additionalProperties": false});
+        assert_eq!(arguments(0), &nothing);
         let second = json!({"type": "object", "properties": {"x": {"$ref": "#/$defs/t"}}});
         assert_eq!(arguments(1), &second);
     }

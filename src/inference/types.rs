@@ -94,6 +94,8 @@ pub struct Chunk {
     pub thinking: String,
     pub tool_calls: Vec<ToolCall>,
     pub logprobs: Vec<Logprob>,
+    /// Part of the prompt was left out to make it fit the context.
+    pub prompt_truncated: bool,
     pub done: Option<Done>,
 }
 

@@ -1,6 +1,7 @@
 //! JSON in the spellings that prompts and files need byte by byte, and what can be said of it before it
 //! is decoded.
 
+pub mod deep;
 pub mod go;
 pub mod scan;
 mod spell;

@@ -8,11 +8,12 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::http::header;
+use axum::http::{HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
+use futures_util::FutureExt as _;
 use futures_util::future::Either;
-use futures_util::stream::{self, Stream, StreamExt as _};
+use futures_util::stream::{self, Peekable, Stream, StreamExt as _};
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
@@ -132,6 +133,25 @@ impl<E: Into<ApiError>> Writer<E> {
     }
 }
 
+/// The header of an answer whose prompt was cut to fit the context.
+const TRUNCATED: HeaderName = HeaderName::from_static("x-drover-prompt-truncated");
+
+/// Says in a header that the prompt was cut.
+pub(crate) fn told(mut response: Response, is_cut: bool) -> Response {
+    if is_cut {
+        let yes = HeaderValue::from_static("true");
+        response.headers_mut().insert(TRUNCATED, yes);
+    }
+    response
+}
+
+/// Whether the first piece of an answer is one of a cut prompt, as far as it has come: headers do not
+/// wait for it.
+pub(crate) fn is_cut<T, E>(items: &mut Peekable<Items<T, E>>, of: fn(&T) -> bool) -> bool {
+    let first = Pin::new(items).peek().now_or_never().flatten();
+    first.is_some_and(|first| first.as_ref().is_ok_and(of))
+}
+
 /// Joins the pieces of an answer into one.
 ///
 /// # Errors
@@ -144,6 +164,7 @@ pub(crate) async fn fold(mut chunks: ChunkStream) -> Result<Chunk, InferenceErro
         whole.thinking.push_str(&chunk.thinking);
         whole.tool_calls.extend(chunk.tool_calls);
         whole.logprobs.extend(chunk.logprobs);
+        whole.prompt_truncated |= chunk.prompt_truncated;
         if chunk.done.is_some() {
             whole.done = chunk.done;
             return Ok(whole);

@@ -194,6 +194,9 @@ pub struct Metrics {
     pub eval_count: u64,
     #[serde(skip_serializing_if = "is_zero")]
     pub eval_duration: u64,
+    /// Not in Ollama: the prompt was cut to fit the context. No such key where it was not.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub prompt_truncated: bool,
 }
 
 /// Answer to `_debug_render_only`.

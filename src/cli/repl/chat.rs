@@ -2,7 +2,7 @@
 
 use crate::api::ollama::Metrics;
 use crate::chat::Message;
-use crate::cli::answer::{AnswerView, statistics};
+use crate::cli::answer::{AnswerView, CUT, statistics};
 use crate::cli::context::Context;
 use crate::cli::session::Session;
 use crate::cli::{interrupt, media};
@@ -62,6 +62,10 @@ pub(super) async fn answer(
     view.finish()?;
     if let Some((message, metrics)) = answered {
         session.messages.push(message);
+        let is_cut = metrics.is_some_and(|metrics| metrics.prompt_truncated);
+        if is_cut && !std::mem::replace(&mut session.told_of_cut, true) {
+            context.ui.talk(CUT);
+        }
         if let Some(metrics) = metrics.filter(|_| session.verbose) {
             context.ui.talk_raw(&statistics(&metrics));
         }

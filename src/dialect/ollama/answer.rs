@@ -89,6 +89,7 @@ impl End {
         let Some(done) = done else {
             return Self::default();
         };
+        let prompt_truncated = done.prompt_truncated;
         Self {
             done: done.reason != DoneReason::Debug,
             reason: match done.reason {
@@ -105,7 +106,10 @@ impl End {
                     rendered_template,
                     image_count: images as u64,
                 }),
-            metrics: done.timings.map(metrics).unwrap_or_default(),
+            metrics: api::Metrics {
+                prompt_truncated,
+                ..done.timings.map(metrics).unwrap_or_default()
+            },
         }
     }
 }
@@ -118,6 +122,7 @@ fn metrics(timings: Timings) -> api::Metrics {
         prompt_eval_duration: nanos(timings.prompt),
         eval_count: timings.n_generated.into(),
         eval_duration: nanos(timings.generate),
+        prompt_truncated: false,
     }
 }
 

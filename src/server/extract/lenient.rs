@@ -13,11 +13,13 @@ use serde::de::{
 use serde_json::Error;
 
 use super::allowance::{Allowance, Refusal};
+use super::fault::Fault;
 use crate::json::scan::{tree_bytes, value_len};
-use crate::json::{BASE64, NESTED};
+use crate::json::{BASE64, NESTED, deep};
 
-/// Levels of a tree of values, as in `serde_json`: what walks through one calls itself.
-const MAX_LEVELS: usize = 128;
+/// Levels of a tree of values: what walks through one calls itself. Schemas of a hundred objects within
+/// each other have more than `serde_json` reads.
+const MAX_LEVELS: usize = 400;
 
 /// Strings up to this length are named in messages.
 const SHOWN: usize = 64;
@@ -31,15 +33,18 @@ pub(super) struct Reader<'de, 'a> {
     /// There is one value and nothing else.
     is_whole: bool,
     allowance: &'a Allowance<'a>,
+    /// Where it is said what is wrong.
+    fault: &'a Fault,
     n_levels: usize,
 }
 
 impl<'de, 'a> Reader<'de, 'a> {
-    pub(super) fn new(text: &'de str, allowance: &'a Allowance<'a>) -> Self {
+    pub(super) fn new(text: &'de str, allowance: &'a Allowance<'a>, fault: &'a Fault) -> Self {
         Self {
             rest: text,
             is_whole: false,
             allowance,
+            fault,
             n_levels: 0,
         }
     }
@@ -115,7 +120,7 @@ impl<'de, 'a> Reader<'de, 'a> {
     }
 
     fn list<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value, Error> {
-        let mut elements = Elements(self.inside()?);
+        let mut elements = Elements(self.inside()?, 0);
         elements.0.pass('[');
         let value = visitor.visit_seq(&mut elements)?;
         // A visitor may leave before the end.
@@ -242,6 +247,13 @@ impl<'de> Deserializer<'de> for &mut Reader<'de, '_> {
             Some(b'{') => self.object(visitor),
             Some(b'[') => self.list(visitor),
             Some(b'"') => self.deserialize_str(visitor),
+            Some(b'-' | b'0'..=b'9') => {
+                // In a tree, what is beyond all numbers is the largest one.
+                match deep::number(self.take()) {
+                    Some(number) => number.deserialize_any(visitor),
+                    None => Err(Error::custom("invalid number")),
+                }
+            }
             _ => Plain::from_str(self.take())
                 .deserialize_any(visitor)
                 .map_err(plain),
@@ -264,7 +276,7 @@ impl<'de> Deserializer<'de> for &mut Reader<'de, '_> {
 
     fn deserialize_struct<V: Visitor<'de>>(
         self,
-        _name: &'static str,
+        name: &'static str,
         fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Error> {
@@ -286,6 +298,8 @@ impl<'de> Deserializer<'de> for &mut Reader<'de, '_> {
             }
         };
         visitor.visit_map(Fields {
+            owner: name,
+            name: "",
             fields: fields.into_iter(),
             value: None,
         })
@@ -368,6 +382,10 @@ impl<'de> Deserializer<'de> for &mut Reader<'de, '_> {
 
 /// The fields of an object that a type has.
 struct Fields<'de, 'a> {
+    /// The type.
+    owner: &'static str,
+    /// The field that is being read.
+    name: &'static str,
     fields: std::vec::IntoIter<(&'static str, Reader<'de, 'a>)>,
     value: Option<Reader<'de, 'a>>,
 }
@@ -383,19 +401,27 @@ impl<'de> MapAccess<'de> for Fields<'de, '_> {
             return Ok(None);
         };
         self.value = Some(value);
+        self.name = name;
         seed.deserialize(StrDeserializer::new(name)).map(Some)
     }
 
     fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Error> {
         match &mut self.value {
-            Some(value) => seed.deserialize(value),
+            Some(value) => {
+                let (text, fault) = (value.rest, value.fault);
+                let decoded = seed.deserialize(value);
+                if decoded.is_err() {
+                    fault.in_field(self.owner, self.name, text);
+                }
+                decoded
+            }
             None => Err(Error::custom("a value without a key")),
         }
     }
 }
 
-/// The elements of a list.
-struct Elements<'de, 'a>(Reader<'de, 'a>);
+/// The elements of a list, and how many were read.
+struct Elements<'de, 'a>(Reader<'de, 'a>, usize);
 
 impl<'de> SeqAccess<'de> for Elements<'de, '_> {
     type Error = Error;
@@ -409,7 +435,11 @@ impl<'de> SeqAccess<'de> for Elements<'de, '_> {
             return Ok(None);
         }
         reader.grown::<T::Value>()?;
-        let value = seed.deserialize(&mut *reader)?;
+        let text = reader.rest;
+        let value = seed
+            .deserialize(&mut *reader)
+            .inspect_err(|_| reader.fault.in_item(self.1, text))?;
+        self.1 += 1;
         reader.pass(',');
         Ok(Some(value))
     }
@@ -438,7 +468,10 @@ impl<'de> MapAccess<'de> for Entries<'de, '_> {
     fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Error> {
         let reader = &mut self.0;
         reader.grown::<V::Value>()?;
-        let value = seed.deserialize(&mut *reader)?;
+        let text = reader.rest;
+        let value = seed
+            .deserialize(&mut *reader)
+            .inspect_err(|_| reader.fault.in_entry(text))?;
         reader.pass(',');
         Ok(value)
     }

@@ -6,6 +6,8 @@
 
 mod allowance;
 mod body;
+mod fault;
+mod go_types;
 mod held;
 mod lenient;
 mod memory;
@@ -27,6 +29,7 @@ use super::state::App;
 use crate::json::scan;
 use crate::model::Digest;
 use allowance::{Allowance, MOST, Most};
+use fault::Fault;
 use lenient::Reader;
 
 pub(crate) use body::{Body, Ignored};
@@ -61,7 +64,7 @@ impl<T: Body> FromRequest<App> for OllamaJson<T> {
     type Rejection = OllamaError;
 
     async fn from_request(request: Request, app: &App) -> Result<Self, OllamaError> {
-        Ok(Self(read(request, app, "missing request body").await?))
+        Ok(Self(read(request, app, OLLAMA).await?))
     }
 }
 
@@ -69,12 +72,34 @@ impl<T: Body> FromRequest<App> for OpenAiJson<T> {
     type Rejection = OpenAiError;
 
     async fn from_request(request: Request, app: &App) -> Result<Self, OpenAiError> {
-        Ok(Self(read(request, app, "EOF").await?))
+        Ok(Self(read(request, app, OPENAI).await?))
     }
 }
 
-/// Reads and decodes a body; `missing` is the message for an empty one.
-async fn read<T: Body>(request: Request, app: &App, missing: &'static str) -> Result<T, ApiError> {
+/// How a family of routes says what is wrong with a body.
+#[derive(Clone, Copy)]
+struct Words {
+    /// For an empty one.
+    missing: &'static str,
+    /// For one that is not of the type `root`, with its text and the decoder's words.
+    wrong: fn(&Fault, root: &str, text: &str, error: String) -> ApiError,
+}
+
+const OLLAMA: Words = Words {
+    missing: "missing request body",
+    wrong: |fault, root, text, error| {
+        let error = fault.in_go(root, text, &error).unwrap_or(error);
+        ApiError::invalid(error)
+    },
+};
+
+const OPENAI: Words = Words {
+    missing: "EOF",
+    wrong: |fault, _, _, error| fault.in_openai(&error),
+};
+
+/// Reads and decodes a body.
+async fn read<T: Body>(request: Request, app: &App, words: Words) -> Result<T, ApiError> {
     let held = Held::of(request.extensions());
     let origin = Origin::of_request(request.extensions());
     let most = app.config.max_body_bytes;
@@ -82,14 +107,14 @@ async fn read<T: Body>(request: Request, app: &App, missing: &'static str) -> Re
     let mut share = app.memory.share(origin);
     let bytes = collect(request.into_body(), limit, &mut share).await?;
     if bytes.len() < LARGE_BODY_BYTES {
-        let value = decode(&bytes, missing, &mut share, MOST)?;
+        let value = decode(&bytes, words, &mut share, MOST)?;
         held.keep(share);
         return Ok(value);
     }
     // What it is decoded into is hardly ever larger.
     share.grow(2 * bytes.len()).await?;
     let decoded = app.block(move || {
-        let value = decode(&bytes, missing, &mut share, MOST)?;
+        let value = decode(&bytes, words, &mut share, MOST)?;
         Ok::<_, ApiError>((value, share))
     });
     let (value, share) = decoded.await??;
@@ -126,12 +151,12 @@ async fn collect(mut body: HttpBody, limit: usize, share: &mut Share) -> Result<
 /// Decodes the first JSON value of a body. Afterwards `share` holds what it was decoded into.
 fn decode<T: Body>(
     bytes: &[u8],
-    missing: &str,
+    words: Words,
     share: &mut Share,
     most: Most,
 ) -> Result<T, ApiError> {
     if bytes.trim_ascii().is_empty() {
-        return Err(ApiError::invalid(missing));
+        return Err(ApiError::invalid(words.missing));
     }
     let text = match std::str::from_utf8(bytes) {
         Ok(text) => text.into(),
@@ -141,10 +166,13 @@ fn decode<T: Body>(
     let text = surrogates::mended(text);
     let text = checked(&text)?;
     let allowance = Allowance::new(share, bytes.len(), most);
-    let decoded = T::deserialize(&mut Reader::new(text, &allowance));
+    let fault = Fault::default();
+    let decoded = T::deserialize(&mut Reader::new(text, &allowance, &fault));
     let refused = |()| allowance.refusal().map(ApiError::from);
     let value = decoded.map_err(|error| {
-        refused(()).unwrap_or_else(|| ApiError::invalid(shortened(error.to_string())))
+        let root = std::any::type_name::<T>().rsplit("::").next();
+        let wrong = |error| (words.wrong)(&fault, root.unwrap_or_default(), text, error);
+        refused(()).unwrap_or_else(|| wrong(shortened(error.to_string())))
     })?;
     let n_more = value.n_copies().saturating_sub(1);
     allowance.copies(n_more).map_err(ApiError::from)?;
@@ -180,7 +208,7 @@ fn shortened(mut message: String) -> String {
 #[cfg(fuzzing)]
 pub fn decode_for_fuzzing<T: Body>(bytes: &[u8]) -> bool {
     let mut share = Memory::new(Some(1 << 30)).share(Origin::LOCAL);
-    decode::<T>(bytes, "EOF", &mut share, MOST).is_ok()
+    decode::<T>(bytes, OPENAI, &mut share, MOST).is_ok()
 }
 
 /// Who asks, as `ORIGIN/NAME/REQUEST`: clients of one origin share what the origin gets, and the
@@ -235,7 +263,7 @@ mod tests {
     }
 
     fn read<T: Body>(text: &str) -> Result<T, String> {
-        decode(text.as_bytes(), "missing request body", &mut share(), MOST).map_err(|error| {
+        decode(text.as_bytes(), OLLAMA, &mut share(), MOST).map_err(|error| {
             assert_eq!(error.status, StatusCode::BAD_REQUEST);
             error.message
         })
@@ -253,7 +281,7 @@ mod tests {
 
     #[track_caller]
     fn check_too_large<T: Body>(text: &str) {
-        let refused = decode::<T>(text.as_bytes(), "", &mut share(), SMALL);
+        let refused = decode::<T>(text.as_bytes(), OLLAMA, &mut share(), SMALL);
         let refused = refused.err().unwrap();
         assert_eq!(refused.status, StatusCode::PAYLOAD_TOO_LARGE, "{refused:?}");
     }
@@ -293,19 +321,19 @@ mod tests {
     fn what_is_not_used_costs_nothing_and_images_are_no_text() {
         let mut held = share();
         let text = many(r#"{"model":"m","x":["#, "[]", 100_000, "],\"\":{}}");
-        let request: ChatRequest = decode(text.as_bytes(), "", &mut held, SMALL).unwrap();
+        let request: ChatRequest = decode(text.as_bytes(), OLLAMA, &mut held, SMALL).unwrap();
         assert_eq!(request.model, "m");
         assert!(held.is_empty());
         let image = "AAAA".repeat(SMALL.text);
         let text = json!({"messages": [{"images": [image]}]}).to_string();
         held.try_grow(2 * text.len()).unwrap();
-        let request: ChatRequest = decode(text.as_bytes(), "", &mut held, SMALL).unwrap();
+        let request: ChatRequest = decode(text.as_bytes(), OLLAMA, &mut held, SMALL).unwrap();
         assert_eq!(request.messages[0].images[0].0.len(), 3 * SMALL.text);
         assert!(!held.is_empty());
         let url = format!("data:image/png;base64,{image}");
         let part = json!({"type": "image_url", "image_url": {"url": url}});
         let text = json!({"messages": [{"role": "user", "content": [part]}]}).to_string();
-        decode::<openai::ChatRequest>(text.as_bytes(), "", &mut share(), SMALL).unwrap();
+        decode::<openai::ChatRequest>(text.as_bytes(), OLLAMA, &mut share(), SMALL).unwrap();
     }
 
     /// A hundredth of what is meant, with a hundredth of what is allowed.
@@ -317,7 +345,7 @@ mod tests {
         };
         let check = |body: &serde_json::Value| {
             let text = body.to_string();
-            decode::<ChatRequest>(text.as_bytes(), "", &mut share(), hundredth).unwrap()
+            decode::<ChatRequest>(text.as_bytes(), OLLAMA, &mut share(), hundredth).unwrap()
         };
         let message = json!({"role": "user", "content": "lorem \"ipsum\" dolor\n".repeat(50)});
         let request = check(&json!({"messages": vec![message; 100]}));
@@ -430,6 +458,123 @@ mod tests {
     }
 
     #[test]
+    fn wrong_types_are_told_in_gos_words() {
+        for (body, value, place) in [
+            (
+                r#"{"messages":"hi"}"#,
+                "string",
+                "ChatRequest.messages of type []api.Message",
+            ),
+            (
+                r#"{"messages":["hi"]}"#,
+                "string",
+                "ChatRequest.messages of type api.Message",
+            ),
+            (
+                r#"{"messages":[{"role":"user","content":[]}]}"#,
+                "array",
+                "ChatRequest.messages.content of type string",
+            ),
+            (
+                r#"{"messages":[{"tool_calls":[{"function":{"name":1}}]}]}"#,
+                "number",
+                "ChatRequest.messages.tool_calls.function.name of type string",
+            ),
+            (
+                r#"{"model":1}"#,
+                "number",
+                "ChatRequest.model of type string",
+            ),
+            (
+                r#"{"stream":"yes"}"#,
+                "string",
+                "ChatRequest.stream of type bool",
+            ),
+            (
+                r#"{"options":[]}"#,
+                "array",
+                "ChatRequest.options of type map[string]interface {}",
+            ),
+            (
+                r#"{"top_logprobs":1.5}"#,
+                "number 1.5",
+                "ChatRequest.top_logprobs of type int",
+            ),
+            (
+                r#"{"tools":{}}"#,
+                "object",
+                "ChatRequest.tools of type api.Tools",
+            ),
+            (
+                r#"{"tools":[true]}"#,
+                "bool",
+                "ChatRequest.tools of type api.Tool",
+            ),
+            (
+                r#"{"tools":[{"function":{"name":[]}}]}"#,
+                "array",
+                "ToolFunction.tools.function.name of type string",
+            ),
+        ] {
+            let expected = format!("json: cannot unmarshal {value} into Go struct field {place}");
+            assert_eq!(read::<ChatRequest>(body).unwrap_err(), expected);
+        }
+        let expected = "json: cannot unmarshal string into Go struct field GenerateRequest.context of type int";
+        assert_eq!(
+            read::<GenerateRequest>(r#"{"context":["a"]}"#).unwrap_err(),
+            expected
+        );
+        let expected = "json: cannot unmarshal array into Go value of type api.GenerateRequest";
+        assert_eq!(read::<GenerateRequest>("[1]").unwrap_err(), expected);
+        let files = r#"{"files":{"a":1}}"#;
+        let expected =
+            "json: cannot unmarshal number into Go struct field CreateRequest.files of type string";
+        assert_eq!(read::<CreateRequest>(files).unwrap_err(), expected);
+    }
+
+    #[test]
+    fn wrong_types_are_told_with_their_place_on_openais_routes() {
+        let refused = |body: &str| {
+            let refused =
+                decode::<openai::ChatRequest>(body.as_bytes(), OPENAI, &mut share(), MOST);
+            let body = crate::server::error::openai_body(&refused.unwrap_err());
+            let error = &body["error"];
+            assert_eq!(error["type"], "invalid_request_error");
+            let text = |key: &str| error[key].as_str().unwrap_or_default().to_owned();
+            (text("param"), text("code"), text("message"))
+        };
+        for (body, param, message) in [
+            (
+                r#"{"messages":"hi"}"#,
+                "messages",
+                "Invalid type for 'messages': expected an array, but got a string instead.",
+            ),
+            (
+                r#"{"messages":[{},{"role":5}]}"#,
+                "messages[1].role",
+                "Invalid type for 'messages[1].role': expected a string, but got a number instead.",
+            ),
+            (
+                r#"{"temperature":"hot"}"#,
+                "temperature",
+                "Invalid type for 'temperature': expected a number, but got a string instead.",
+            ),
+            (
+                r#"{"max_tokens":1.5}"#,
+                "max_tokens",
+                "Invalid type for 'max_tokens': expected an integer, but got a number instead.",
+            ),
+        ] {
+            let expected = (
+                param.to_owned(),
+                "invalid_type".to_owned(),
+                message.to_owned(),
+            );
+            assert_eq!(refused(body), expected, "{body}");
+        }
+    }
+
+    #[test]
     fn deep_nesting_is_an_error() {
         let deep = format!("{{\"format\":{}", "[".repeat(100_000));
         assert!(read::<GenerateRequest>(&deep).is_err());
@@ -503,7 +648,7 @@ mod tests {
     fn kept_inputs_of_the_fuzz_target_are_requests_or_refused() {
         const KEPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fuzz/corpus/json");
         fn is<T: Body>(body: &[u8]) -> usize {
-            usize::from(decode::<T>(body, "", &mut share(), MOST).is_ok())
+            usize::from(decode::<T>(body, OLLAMA, &mut share(), MOST).is_ok())
         }
         let mut n_read = 0;
         for entry in fs_err::read_dir(KEPT).unwrap() {

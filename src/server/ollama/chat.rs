@@ -10,7 +10,7 @@ use crate::dialect::ollama;
 use crate::server::error::OllamaError;
 use crate::server::extract::{Client, OllamaJson};
 use crate::server::state::App;
-use crate::server::stream::{NDJSON, fold, json, open, streamed, to_bytes};
+use crate::server::stream::{NDJSON, fold, is_cut, json, open, streamed, to_bytes, told};
 
 pub(super) async fn chat(
     State(app): State<App>,
@@ -25,12 +25,16 @@ pub(super) async fn chat(
     let inference = app.inference.clone();
     if !streams {
         let whole = fold(inference.chat(request).await?).await?;
-        return Ok(json(&ollama::chat_chunk(&model, whole, Timestamp::now())));
+        let is_cut = whole.prompt_truncated;
+        let answer = ollama::chat_chunk(&model, whole, Timestamp::now());
+        return Ok(told(json(&answer), is_cut));
     }
     let chunks = open(async move { inference.chat(request).await }).await?;
+    let mut chunks = chunks.peekable();
+    let is_cut = is_cut(&mut chunks, |chunk| chunk.prompt_truncated);
     let lines = chunks.map(move |chunk| {
         let answer = ollama::chat_chunk(&model, chunk?, Timestamp::now());
         Ok::<_, crate::inference::InferenceError>(to_bytes(&answer))
     });
-    Ok(streamed(NDJSON, lines, &app.cut_off))
+    Ok(told(streamed(NDJSON, lines, &app.cut_off), is_cut))
 }

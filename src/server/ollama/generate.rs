@@ -10,7 +10,7 @@ use crate::dialect::ollama;
 use crate::server::error::OllamaError;
 use crate::server::extract::{Client, OllamaJson};
 use crate::server::state::App;
-use crate::server::stream::{NDJSON, fold, json, open, streamed, to_bytes};
+use crate::server::stream::{NDJSON, fold, is_cut, json, open, streamed, to_bytes, told};
 
 pub(super) async fn generate(
     State(app): State<App>,
@@ -25,13 +25,16 @@ pub(super) async fn generate(
     let inference = app.inference.clone();
     if !streams {
         let whole = fold(inference.generate(request).await?).await?;
+        let is_cut = whole.prompt_truncated;
         let answer = ollama::generate_chunk(&model, whole, Timestamp::now());
-        return Ok(json(&answer));
+        return Ok(told(json(&answer), is_cut));
     }
     let chunks = open(async move { inference.generate(request).await }).await?;
+    let mut chunks = chunks.peekable();
+    let is_cut = is_cut(&mut chunks, |chunk| chunk.prompt_truncated);
     let lines = chunks.map(move |chunk| {
         let answer = ollama::generate_chunk(&model, chunk?, Timestamp::now());
         Ok::<_, crate::inference::InferenceError>(to_bytes(&answer))
     });
-    Ok(streamed(NDJSON, lines, &app.cut_off))
+    Ok(told(streamed(NDJSON, lines, &app.cut_off), is_cut))
 }

@@ -3,6 +3,7 @@
 use axum::extract::State;
 use axum::response::Response;
 use bytes::Bytes;
+use futures_util::StreamExt as _;
 
 use super::choices::{self, Opening, Spell};
 use super::{answer, head};
@@ -12,7 +13,7 @@ use crate::inference::{self, Chunk, Inference};
 use crate::server::error::OpenAiError;
 use crate::server::extract::{Client, OpenAiJson};
 use crate::server::state::App;
-use crate::server::stream::{SSE, SSE_DONE, event, open, streamed, to_bytes};
+use crate::server::stream::{SSE, SSE_DONE, event, is_cut, open, streamed, to_bytes, told};
 
 pub(super) async fn chat(
     State(app): State<App>,
@@ -36,13 +37,20 @@ pub(super) async fn chat(
     });
     let chunks = choices::merge(openings);
     if is_stream {
-        let chunks = open(async { Ok(chunks) }).await?;
+        let mut chunks = open(async { Ok(chunks) }).await?.peekable();
+        let is_cut = is_cut(&mut chunks, |(_, chunk)| chunk.prompt_truncated);
+        let chunks = chunks.boxed();
         let frames = choices::frames(chunks, ChatStream::new(head, n, style));
-        return Ok(streamed(SSE, frames, &app.cut_off));
+        return Ok(told(streamed(SSE, frames, &app.cut_off), is_cut));
     }
     let mut fold = ChatFold::new(head, n, style);
-    choices::collect(chunks, |index, chunk| fold.push(index, chunk)).await?;
-    Ok(answer(to_bytes(&fold.end())))
+    let mut is_cut = false;
+    let each = |index, chunk: Chunk| {
+        is_cut |= chunk.prompt_truncated;
+        fold.push(index, chunk);
+    };
+    choices::collect(chunks, each).await?;
+    Ok(told(answer(to_bytes(&fold.end())), is_cut))
 }
 
 fn start(inference: Inference, native: inference::ChatRequest) -> Opening {

@@ -82,3 +82,25 @@ async fn under_ollamas_name_it_speaks_as_ollama() {
     assert_eq!(ollama.run(&["list"]).await.ok().lines().count(), 2);
     assert_ne!(ollama.run(&["run", "tiny", "hello"]).await.ok(), "");
 }
+
+#[tokio::test]
+async fn a_prompt_that_was_cut_is_told_beside_the_answer() {
+    let server = TestServer::start().await;
+    server.fake_model("tiny").await;
+    let small = serde_json::json!({"model": "small", "from": "tiny", "parameters": {"num_ctx": 96, "num_predict": 4},
+        "stream": false});
+    server.post("/api/create", &small).await.ok();
+    let drover = Drover::of(&server);
+    let long = "one two three four five ".repeat(40);
+    let output = drover.run(&["run", "small", &long]).await;
+    assert!(
+        output.stderr.contains("longer than the context"),
+        "{output:?}"
+    );
+    assert!(!output.ok().contains("longer than the context"));
+    let output = drover.run(&["run", "small", "short"]).await;
+    assert!(
+        !output.stderr.contains("longer than the context"),
+        "{output:?}"
+    );
+}

@@ -132,3 +132,52 @@ async fn real_models_shift_or_end() {
         assert!(!answer["response"].as_str().unwrap().is_empty());
     }
 }
+
+#[tokio::test]
+async fn a_prompt_that_was_cut_says_so() {
+    const HEADER: &str = "x-drover-prompt-truncated";
+    let server = tiny().await;
+    let long = "one two three four five ".repeat(40);
+    let messages = |text: &str| json!([{"role": "user", "content": text}]);
+    for (text, is_cut) in [("short", false), (long.as_str(), true)] {
+        for streams in [false, true] {
+            let options = json!({"num_ctx": 96, "num_predict": 4});
+            for (path, body) in [
+                ("/api/generate", json!({"prompt": text, "options": options})),
+                (
+                    "/api/chat",
+                    json!({"messages": messages(text), "options": options}),
+                ),
+            ] {
+                let mut body = body;
+                body["model"] = "tiny".into();
+                body["stream"] = streams.into();
+                let answer = server.post(path, &body).await.ok();
+                assert_eq!(
+                    answer.headers.contains_key(HEADER),
+                    is_cut,
+                    "{path} {streams}"
+                );
+                let last = answer.lines().pop().unwrap();
+                let told = last.get("prompt_truncated") == Some(&json!(true));
+                assert_eq!(told, is_cut, "{path} {last}");
+            }
+        }
+    }
+    let small =
+        json!({"model": "small", "from": "tiny", "parameters": {"num_ctx": 96}, "stream": false});
+    server.post("/api/create", &small).await.ok();
+    for streams in [false, true] {
+        for (path, body) in [
+            ("/v1/completions", json!({"prompt": long})),
+            ("/v1/chat/completions", json!({"messages": messages(&long)})),
+        ] {
+            let mut body = body;
+            body["model"] = "small".into();
+            body["stream"] = streams.into();
+            body["max_tokens"] = 4.into();
+            let answer = server.post(path, &body).await.ok();
+            assert!(answer.headers.contains_key(HEADER), "{path} {streams}");
+        }
+    }
+}

@@ -32,6 +32,8 @@ mod real;
 #[cfg(feature = "llama")]
 mod real_made;
 mod recorded;
+#[cfg(feature = "llama")]
+mod schemas;
 mod spill;
 mod stop;
 mod templates;

@@ -232,7 +232,7 @@ async fn a_file_that_llama_cpp_refuses_is_an_error_and_not_the_end() {
 }
 
 /// A template that knows tools, for a model whose own does not.
-const TOOLS_TEMPLATE: &str = "{{ if .Tools }}<|im_start|>system\nCall one of these functions: \
+pub(super) const TOOLS_TEMPLATE: &str = "{{ if .Tools }}<|im_start|>system\nCall one of these functions: \
     {{ range .Tools }}{{ . }}{{ end }}<|im_end|>\n{{ end }}{{ range .Messages }}\
     <|im_start|>{{ .Role }}\n{{ .Content }}{{ if .ToolCalls }}{{ range .ToolCalls }}\
     <tool_call>{{ .Function.Arguments }}</tool_call>{{ end }}{{ end }}<|im_end|>\n{{ end }}\

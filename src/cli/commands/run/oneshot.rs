@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::flags::Embedding;
 use crate::api::ollama::{EmbedRequest, GenerateResponse, Metrics};
 use crate::chat::Image;
-use crate::cli::answer::{AnswerView, statistics};
+use crate::cli::answer::{AnswerView, CUT, statistics};
 use crate::cli::context::Context;
 use crate::cli::session::Session;
 use crate::cli::{interrupt, media};
@@ -35,6 +35,9 @@ pub(super) async fn generate(
     };
     let metrics = answered?;
     view_end(view, prompt)?;
+    if metrics.is_some_and(|metrics| metrics.prompt_truncated) {
+        context.ui.talk(CUT);
+    }
     if let Some(metrics) = metrics.filter(|_| session.verbose) {
         context.ui.talk_raw(&statistics(&metrics));
     }

@@ -10,6 +10,8 @@
 
 use std::collections::BTreeSet;
 
+use llguidance::derivre::{RegexAst, RegexBuilder};
+use llguidance::regex_to_lark;
 use serde_json::{Map, Value, json};
 
 /// Values that inlining may copy: a few schemas can refer to each other so that their copies
@@ -116,6 +118,7 @@ fn tidy(schema: &mut Map<String, Value>) {
         }
     }
     tidy_items(schema);
+    tidy_patterns(schema);
     if !TYPED_OTHERWISE.iter().any(|key| schema.contains_key(*key)) {
         let implied = IMPLIED.iter().find(|(_, keys)| {
             let mut keys = keys.iter();
@@ -161,6 +164,41 @@ fn tidy_length(schema: &mut Map<String, Value>, key: &str) {
             schema.remove(key);
         }
     }
+}
+
+/// Patterns that no automaton reads (look-around, references to groups) limit nothing.
+fn tidy_patterns(schema: &mut Map<String, Value>) {
+    if let Some(Value::String(pattern)) = schema.get("pattern")
+        && !is_readable(pattern)
+    {
+        tracing::warn!(%pattern, "a schema's pattern cannot be enforced, any string is taken");
+        schema.remove("pattern");
+        schema.entry("type").or_insert_with(|| "string".into());
+    }
+    let Some(Value::Object(patterns)) = schema.get_mut("patternProperties") else {
+        return;
+    };
+    let unreadable: Vec<String> = patterns
+        .keys()
+        .filter(|pattern| !is_readable(pattern))
+        .cloned()
+        .collect();
+    for pattern in unreadable {
+        tracing::warn!(%pattern, "a schema's pattern cannot be enforced, any name is taken");
+        let Some(Value::Object(patterns)) = schema.get_mut("patternProperties") else {
+            return;
+        };
+        let value = patterns.remove(&pattern);
+        if let Some(value) = value {
+            schema.insert("additionalProperties".to_owned(), value);
+        }
+    }
+}
+
+fn is_readable(pattern: &str) -> bool {
+    // As llguidance reads it.
+    let pattern = RegexAst::SearchRegex(regex_to_lark(pattern, "dw"));
+    RegexBuilder::new().mk(&pattern).is_ok()
 }
 
 /// Lists of schemas, in the spellings of older drafts, too: a value for each.

@@ -16,7 +16,8 @@ fn share() -> Share {
 fn read<T: for<'de> Deserialize<'de>>(text: &str) -> Result<T, String> {
     let mut share = share();
     let allowance = Allowance::new(&mut share, text.len(), MOST);
-    let mut reader = Reader::new(text, &allowance);
+    let fault = Fault::default();
+    let mut reader = Reader::new(text, &allowance, &fault);
     let value = T::deserialize(&mut reader).map_err(|error| error.to_string())?;
     assert_eq!(reader.rest.trim_ascii(), "", "{text}");
     Ok(value)
@@ -93,11 +94,26 @@ fn wrong_types_are_named() {
 }
 
 #[test]
-fn trees_have_as_many_levels_as_serde_json_allows() {
+fn trees_have_as_many_levels_as_a_schema_needs() {
     let nested = |n: usize| format!("{}1{}", "[".repeat(n), "]".repeat(n));
     assert!(read::<Value>(&nested(MAX_LEVELS)).is_ok());
     let error = read::<Value>(&nested(MAX_LEVELS + 1)).unwrap_err();
     assert_eq!(error, "recursion limit exceeded");
+    let schema = format!(
+        "{}{{}}{}",
+        r#"{"properties":{"a":"#.repeat(150),
+        "}}".repeat(150)
+    );
+    assert_eq!(read::<Value>(&schema).unwrap().to_string(), schema);
+}
+
+#[test]
+fn numbers_beyond_all_numbers_are_the_largest_in_a_tree() {
+    let read = read::<Value>(r#"{"maximum": 1.8e308, "minimum": -1e999, "a": 5}"#).unwrap();
+    assert_eq!(
+        read,
+        json!({"maximum": f64::MAX, "minimum": f64::MIN, "a": 5})
+    );
 }
 
 fn values() -> impl Strategy<Value = Value> {

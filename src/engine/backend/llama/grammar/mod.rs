@@ -25,6 +25,7 @@ use serde_json::{Value, json};
 use self::pace::{Budget, Clock, Watched};
 use self::recent::{Compiled, Recent};
 use crate::engine::backend::BackendError;
+use crate::json::deep;
 use crate::protocol::{Constraint, Token};
 
 /// White space between JSON's tokens: none, a blank, or line breaks with an indentation. A model
@@ -94,6 +95,16 @@ impl Grammars {
             return Err(unread(&error));
         }
         let compiled = Compiled::new(matcher);
+        // What no text can match is found out with the first tokens.
+        if let Err(error) = self.start(compiled.clone()).allowed() {
+            let error = error.to_string();
+            let is_empty = error.contains("NoExtensionBias");
+            return Err(unread(if is_empty {
+                "no text matches it"
+            } else {
+                &error
+            }));
+        }
         self.recent().keep(constraint, compiled.clone());
         Ok(self.start(compiled))
     }
@@ -168,7 +179,7 @@ impl Grammar {
 fn schema(constraint: &Constraint) -> Result<Value, BackendError> {
     let mut schema = match constraint {
         Constraint::JsonSchema(text) => {
-            serde_json::from_str(text).map_err(|error| unusable(&error.to_string()))?
+            deep::parse(text, limits::NESTED).map_err(|error| unusable(&error))?
         }
         _ => json!({ "type": "object" }),
     };

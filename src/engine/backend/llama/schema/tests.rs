@@ -218,3 +218,37 @@ fn the_recorded_cases_hold() {
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
+
+#[test]
+fn patterns_that_cannot_be_enforced_take_any_string() {
+    for pattern in [
+        r"^(?=.*\d)[a-z0-9]{8,}$",
+        r"(?!x)a",
+        r"(?<=a)b",
+        r"(?<!a)b",
+        r"^(a|b)\1$",
+        r"\bword\b",
+        "(",
+    ] {
+        let schema = json!({"pattern": pattern});
+        check(&schema, &[r#""anything""#], &["1"]);
+        let schema = json!({"type": "object", "patternProperties": {pattern: {"type": "integer"}},
+            "properties": {"a": {}}});
+        check(&schema, &[r#"{"a":"x","anything":1}"#], &[r#"{"b":"x"}"#]);
+    }
+    check(&json!({"pattern": "^a+$"}), &[r#""aa""#], &[r#""b""#]);
+}
+
+#[test]
+fn deeply_nested_schemas_compile() {
+    let mut schema = json!({"type": "integer"});
+    let mut text = "1".to_owned();
+    for _ in 0..150 {
+        schema = json!({"type": "object", "properties": {"a": schema}, "required": ["a"]});
+        text = format!(r#"{{"a":{text}}}"#);
+    }
+    let check = move || check(&schema, &[text.as_str()], &["1"]);
+    // As much as the compiler of the real thing has.
+    let thread = std::thread::Builder::new().stack_size(256 << 20);
+    thread.spawn(check).unwrap().join().unwrap();
+}

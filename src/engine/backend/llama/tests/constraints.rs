@@ -99,6 +99,12 @@ fn a_schema_that_cannot_be_used_is_an_error() {
         "[]",
         r#"{"type":"nonsense"}"#,
         r##"{"$ref":"#/nowhere"}"##,
+        r##"{"$ref":"#"}"##,
+        r#"{"type":"string","pattern":"^a$","minLength":5}"#,
+        r#"{"type":"integer","minimum":5,"maximum":4}"#,
+        r#"{"enum":[]}"#,
+        r#"{"type":"object","properties":{"a":false},"required":["a"]}"#,
+        r#"{"allOf":[{"const":1},{"const":2}]}"#,
     ] {
         let mut spec = Spec::greedy();
         spec.constraint = Some(Constraint::JsonSchema(bad.to_owned()));
@@ -109,5 +115,6 @@ fn a_schema_that_cannot_be_used_is_an_error() {
                 .starts_with("failed to convert JSON schema"),
             "{error}"
         );
+        assert!(!error.to_string().contains("NoExtensionBias"), "{error}");
     }
 }

@@ -1,0 +1,188 @@
+//! Where a body has a value of a wrong type, and how that is told: in Go's words on Ollama's routes, with
+//! the field's path on OpenAI's.
+
+use std::cell::RefCell;
+
+use super::go_types::go_type;
+use crate::server::error::ApiError;
+
+/// Characters of a number that are repeated.
+const SHOWN: usize = 32;
+
+/// What was found while decoding, from the inside out.
+#[derive(Debug, Default)]
+pub(super) struct Fault(RefCell<Found>);
+
+#[derive(Debug, Default)]
+struct Found {
+    steps: Vec<Step>,
+    /// The value that is wrong.
+    value: Option<Kind>,
+    /// The type and the field nearest to it.
+    field: Option<(&'static str, &'static str)>,
+    /// Lists and maps between that field and the value.
+    n_inside: usize,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Step {
+    Field(&'static str),
+    Item(usize),
+    /// A key of the client's own.
+    Key,
+}
+
+/// What kind of value a text is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Kind {
+    Array,
+    Bool,
+    Null,
+    /// With its text.
+    Number(String),
+    Object,
+    String,
+}
+
+impl Kind {
+    fn of(text: &str) -> Self {
+        match text.trim_ascii_start().bytes().next() {
+            Some(b'[') => Self::Array,
+            Some(b'{') => Self::Object,
+            Some(b'"') => Self::String,
+            Some(b't' | b'f') => Self::Bool,
+            Some(b'n') | None => Self::Null,
+            Some(_) => {
+                let text = text.trim_ascii_start();
+                let is_number = |c: &char| matches!(c, '0'..='9' | '-' | '+' | '.' | 'e' | 'E');
+                Self::Number(text.chars().take_while(is_number).take(SHOWN).collect())
+            }
+        }
+    }
+}
+
+impl Fault {
+    /// It is in this field, or further inside of it.
+    pub(super) fn in_field(&self, owner: &'static str, field: &'static str, text: &str) {
+        let mut found = self.0.borrow_mut();
+        found.value.get_or_insert_with(|| Kind::of(text));
+        found.field.get_or_insert((owner, field));
+        found.steps.push(Step::Field(field));
+    }
+
+    /// It is in this element of a list, or further inside of it.
+    pub(super) fn in_item(&self, index: usize, text: &str) {
+        self.inside(Step::Item(index), text);
+    }
+
+    /// It is in a value of a map, or further inside of it.
+    pub(super) fn in_entry(&self, text: &str) {
+        self.inside(Step::Key, text);
+    }
+
+    fn inside(&self, step: Step, text: &str) {
+        let mut found = self.0.borrow_mut();
+        found.value.get_or_insert_with(|| Kind::of(text));
+        found.n_inside += usize::from(found.field.is_none());
+        found.steps.push(step);
+    }
+
+    /// An error in Go's words, if it is one of types; `root` is the body's type, `text` the body.
+    pub(super) fn in_go(&self, root: &str, text: &str, error: &str) -> Option<String> {
+        if !is_of_types(error) {
+            return None;
+        }
+        let found = self.0.borrow();
+        let Some((owner, field)) = found.field else {
+            let value = word(&Kind::of(text));
+            return Some(format!(
+                "json: cannot unmarshal {value} into Go value of type api.{root}"
+            ));
+        };
+        let kind = go_type(owner, field, found.n_inside)?;
+        let value = match found.value.as_ref()? {
+            // Only then the number itself is wrong.
+            Kind::Number(text) if matches!(kind, "int" | "int64") => format!("number {text}"),
+            value => word(value).to_owned(),
+        };
+        let fields = found.steps.iter().rev().filter_map(|step| match step {
+            Step::Field(name) => Some(*name),
+            Step::Item(_) | Step::Key => None,
+        });
+        let path = fields.collect::<Vec<_>>().join(".");
+        // Messages decode themselves, after which only the outermost type is named.
+        let owner = if path.starts_with("messages.") {
+            root
+        } else {
+            owner
+        };
+        Some(format!(
+            "json: cannot unmarshal {value} into Go struct field {owner}.{path} of type {kind}"
+        ))
+    }
+
+    /// The path of what is wrong, `messages[0].role`.
+    fn path(&self) -> Option<String> {
+        let mut path = String::new();
+        for step in self.0.borrow().steps.iter().rev() {
+            match step {
+                Step::Field(name) if path.is_empty() => path.push_str(name),
+                Step::Field(name) => {
+                    path.push('.');
+                    path.push_str(name);
+                }
+                Step::Item(index) => path.push_str(&format!("[{index}]")),
+                // Its name is the client's.
+                Step::Key => break,
+            }
+        }
+        (!path.is_empty()).then_some(path)
+    }
+
+    /// Says on OpenAI's routes which field is wrong.
+    pub(super) fn in_openai(&self, error: &str) -> ApiError {
+        let Some(path) = self.path() else {
+            return ApiError::invalid(error);
+        };
+        if !is_of_types(error) {
+            return ApiError::invalid(error).about(path, "invalid_value");
+        }
+        let expected = error
+            .rsplit_once("expected ")
+            .map_or(error, |(_, kind)| kind);
+        let expected = match expected {
+            "i64" | "u64" | "i32" | "u32" => "an integer",
+            "f64" | "f32" => "a number",
+            "a sequence" => "an array",
+            "a map" => "an object",
+            other => other,
+        };
+        let got = match &self.0.borrow().value {
+            Some(Kind::Array) => "an array",
+            Some(Kind::Bool) => "a boolean",
+            Some(Kind::Number(_)) => "a number",
+            Some(Kind::Object) => "an object",
+            Some(Kind::String) => "a string",
+            Some(Kind::Null) | None => "null",
+        };
+        let message =
+            format!("Invalid type for '{path}': expected {expected}, but got {got} instead.");
+        ApiError::invalid(message).about(path, "invalid_type")
+    }
+}
+
+fn is_of_types(error: &str) -> bool {
+    error.starts_with("invalid type: ") || error.starts_with("invalid value: ")
+}
+
+/// Go's word for a kind of value.
+fn word(kind: &Kind) -> &'static str {
+    match kind {
+        Kind::Array => "array",
+        Kind::Bool => "bool",
+        Kind::Null => "null",
+        Kind::Number(_) => "number",
+        Kind::Object => "object",
+        Kind::String => "string",
+    }
+}
