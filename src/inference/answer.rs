@@ -102,7 +102,7 @@ pub(super) async fn start(loaded: Loaded, spec: AnswerSpec) -> Result<ChunkStrea
             let words = spec
                 .too_long
                 .filter(|_| error.kind() == FailureKind::ContextExceeded);
-            return Err(words.map_or_else(|| error.into(), |words| invalid(words).into()));
+            return Err(words.map_or_else(|| error.into(), |words| longer(words).into()));
         }
         Some(Ok(_)) | None => return Err(internal("the runner did not accept the prompt").into()),
     };
@@ -380,10 +380,19 @@ impl Refusal {
 /// An error of the engine before the stream exists.
 pub(super) fn engine_error(error: &RunnerError) -> InferenceError {
     match error.kind() {
-        FailureKind::Invalid | FailureKind::ContextExceeded => invalid(error.to_string()),
+        FailureKind::Invalid => invalid(error.to_string()),
+        FailureKind::ContextExceeded => longer(error.to_string()),
         FailureKind::Unsupported => InferenceError::new(Kind::Unsupported, error.to_string()),
         FailureKind::Overloaded => InferenceError::new(Kind::Overloaded, error.to_string()),
         FailureKind::Internal => internal(error.to_string()),
+    }
+}
+
+/// A prompt is too long: clients of OpenAI look for the code.
+fn longer(message: impl Into<String>) -> InferenceError {
+    InferenceError {
+        code: Some("context_length_exceeded"),
+        ..invalid(message)
     }
 }
 

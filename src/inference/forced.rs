@@ -4,11 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::types::MustCall;
 use crate::chat::ToolDefinition;
-use crate::json::deep;
 use crate::protocol::Constraint;
-
-/// Levels of a schema's text, at most.
-const MOST_LEVELS: usize = 1000;
 
 /// Calls of one answer, at most.
 const MAX_CALLS: usize = 16;
@@ -38,7 +34,7 @@ pub(super) fn or_calls(form: Constraint, tools: &[ToolDefinition], is_list: bool
         // A call is an object already.
         return form;
     };
-    let Ok(Value::Object(mut answer)) = deep::parse(text, MOST_LEVELS) else {
+    let Ok(Value::Object(mut answer)) = Constraint::schema(text) else {
         return form;
     };
     if refers_elsewhere(&answer.clone().into()) {

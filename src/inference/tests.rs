@@ -2,13 +2,14 @@
 
 use serde_json::json;
 
-use super::{InferenceErrorKind, embed, format, place_header};
+use super::{InferenceErrorKind, answer, embed, format, place_header};
 use crate::chat::Message;
 use crate::model::gguf::Metadata;
 use crate::model::gguf::builder::GgufBuilder;
 use crate::protocol::Constraint;
-use crate::protocol::EmbedInput;
+use crate::protocol::{EmbedInput, Failure, FailureKind};
 use crate::renderer::keep_from;
+use crate::runner::RunnerError;
 
 #[test]
 fn format_takes_json_a_schema_or_nothing() {
@@ -149,4 +150,19 @@ fn the_legacy_route_leaves_raw_what_was_raw() {
     for architecture in ["gemma3", "gemma-embedding", "qwen3", "llama"] {
         assert!(!is_raw(normalize(architecture, false)));
     }
+}
+
+#[test]
+fn a_prompt_that_is_too_long_has_a_code() {
+    let of = |kind| {
+        let failure = Failure {
+            kind,
+            message: "no".to_owned(),
+        };
+        answer::engine_error(&RunnerError::Failed(failure))
+    };
+    let error = of(FailureKind::ContextExceeded);
+    assert_eq!(error.kind, InferenceErrorKind::Invalid);
+    assert_eq!(error.code, Some("context_length_exceeded"));
+    assert_eq!(of(FailureKind::Invalid).code, None);
 }

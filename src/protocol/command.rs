@@ -3,8 +3,13 @@
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::{MAX_CELLS, RequestId, Token};
+use crate::json::deep;
+
+/// Levels of lists and objects in the text of a schema.
+const SCHEMA_LEVELS: usize = 1000;
 
 /// Slots of a runner and rows of one decode call: far more than any hardware serves at once.
 const MAX_SLOTS: u32 = 1 << 12;
@@ -343,6 +348,16 @@ pub enum Constraint {
     Regex(String),
     /// Text of the language of this Lark grammar.
     Lark(String),
+}
+
+impl Constraint {
+    /// Reads the text of a schema, which may be nested more deeply than frames are.
+    ///
+    /// # Errors
+    /// It is no JSON, or nested more deeply than that.
+    pub fn schema(text: &str) -> Result<Value, String> {
+        deep::parse(text, SCHEMA_LEVELS)
+    }
 }
 
 /// What a constraint leaves alone: it holds for the answer.

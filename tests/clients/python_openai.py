@@ -253,6 +253,72 @@ def mistakes_are_refused():
     assert "does not support thinking" in error.body["message"], error.body
 
 
+def about(error, param, code):
+    equal((error.body["param"], error.body["code"]), (param, code), "param and code")
+    equal(error.body["type"], "invalid_request_error", "type")
+
+
+@check
+def mistakes_name_their_field():
+    tool = {"type": "function", "function": {"name": "f", "parameters": {}}}
+    for keywords, param, code in (
+        ({"temperature": 3}, "temperature", "decimal_above_max_value"),
+        ({"logit_bias": {"5": "much"}}, "logit_bias", "invalid_type"),
+        ({"tool_choice": "auto"}, "tool_choice", "invalid_value"),
+        ({"tools": [tool], "tool_choice": "any"}, "tool_choice", "invalid_value"),
+        ({"tools": [{"type": "custom", "custom": {"name": "c"}}]}, "tools[0].type", "invalid_value"),
+        ({"modalities": ["text", "audio"]}, "modalities", "invalid_value"),
+        ({"messages": [{"role": 5}]}, "messages[0].role", "invalid_type"),
+        ({"stream": "yes"}, "stream", "invalid_type"),
+    ):
+        about(fails(openai.BadRequestError, chat, **keywords), param, code)
+
+
+@check
+def unknown_routes_are_told_as_json():
+    error = fails(openai.NotFoundError, CLIENT.images.generate, prompt="x" * (4 << 20), model=MODEL)
+    equal(error.body["code"], "unknown_url", "code")
+
+
+@check
+def tokens_are_prompts():
+    fixed = {"model": MODEL, **FIXED}
+    answer = CLIENT.completions.create(prompt=[[1, 500, 600], [1, 700]], **fixed)
+    equal([choice.index for choice in answer.choices], [0, 1], "indices")
+    equal(answer.usage.prompt_tokens, 5, "prompt tokens")
+    vectors = CLIENT.embeddings.create(model=MODEL, input=[[500, 600], [700]]).data
+    equal([item.index for item in vectors], [0, 1], "indices")
+
+
+@check
+def the_best_of_several_and_the_prompt():
+    fixed = {"model": MODEL, "prompt": "Once upon a time", **FIXED}
+    answer = CLIENT.completions.create(best_of=3, **{**fixed, "temperature": 1.2})
+    equal(len(answer.choices), 1, "choices")
+    equal(answer.usage.completion_tokens, 36, "tokens of all three")
+    echoed = CLIENT.completions.create(echo=True, **fixed).choices[0].text
+    assert echoed.startswith(fixed["prompt"]), echoed
+
+
+@check
+def answers_go_on_where_a_benchmark_wants_it():
+    body = {"ignore_eos": True}
+    answer = chat(max_tokens=80, extra_body=body)
+    equal(answer.usage.completion_tokens, 80, "tokens")
+    equal(answer.choices[0].finish_reason, "length", "reason")
+
+
+@check
+def strict_types_pass():
+    strict = CLIENT.with_options()
+    strict._strict_response_validation = True
+    answer = strict.chat.completions.create(model=MODEL, messages=MESSAGES, **FIXED)
+    equal(answer.usage.completion_tokens_details.reasoning_tokens, 0, "reasoning tokens")
+    raw = CLIENT.chat.completions.with_raw_response.create(model=MODEL, messages=MESSAGES, **FIXED)
+    choice = json.loads(raw.text())["choices"][0]
+    assert choice["logprobs"] is None and choice["message"]["refusal"] is None, choice
+
+
 @check
 def names_may_have_slashes():
     name = urllib.parse.quote("me/mine:v1", safe="")

@@ -12,6 +12,9 @@ use crate::inference::InferenceError;
 /// What a bias may be.
 const BIASES: RangeInclusive<f64> = -100.0..=100.0;
 
+/// `max_tokens` that Ollama's clients send: −1 and −2 are no limit, and 0 is none, either.
+const LEAST_LIMIT: i64 = -2;
+
 /// Options that both routes have.
 #[derive(Debug)]
 pub(super) struct Options<'a> {
@@ -19,6 +22,7 @@ pub(super) struct Options<'a> {
     pub(super) top_p: Option<f64>,
     pub(super) frequency_penalty: Option<f64>,
     pub(super) presence_penalty: Option<f64>,
+    pub(super) max_tokens: Option<i64>,
     pub(super) min_tokens: Option<i64>,
     pub(super) logit_bias: &'a Value,
 }
@@ -31,6 +35,7 @@ impl Options<'_> {
         decimal("top_p", self.top_p, 0.0..=1.0)?;
         decimal("frequency_penalty", self.frequency_penalty, -2.0..=2.0)?;
         decimal("presence_penalty", self.presence_penalty, -2.0..=2.0)?;
+        integer("max_tokens", self.max_tokens, LEAST_LIMIT..=i64::MAX)?;
         integer("min_tokens", self.min_tokens, 0..=i64::MAX)?;
         biases(self.logit_bias)
     }

@@ -4,6 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
+use super::check::integer;
 use super::invalid;
 use super::values::Prompt;
 use crate::api::openai::{
@@ -35,6 +36,7 @@ pub fn request(request: EmbeddingRequest) -> Result<(EmbedRequest, Encoding), In
             return Err(invalid(message).about("encoding_format", "invalid_value"));
         }
     };
+    integer("dimensions", Some(request.dimensions), 0..=i64::MAX)?;
     let native = EmbedRequest {
         inputs: inputs(request.input)?,
         dimensions: usize::try_from(request.dimensions).unwrap_or_default(),
@@ -145,6 +147,10 @@ mod tests {
             (json!({"input": [4_294_967_296_i64]}), "invalid input type"),
             (json!({"input": 7}), "invalid input type"),
             (
+                json!({"input": "a", "dimensions": -1}),
+                "Invalid 'dimensions': integer below minimum value. Expected a value >= 0, but got -1 instead.",
+            ),
+            (
                 json!({"input": "a", "encoding_format": "hex"}),
                 "Invalid value for 'encoding_format' = hex. Supported values: ['float', 'base64'].",
             ),
@@ -178,8 +184,8 @@ mod tests {
     }
 
     #[test]
-    fn dimensions_below_one_mean_all() {
-        for (given, n) in [(json!(3), 3), (json!(-1), 0), (json!(null), 0)] {
+    fn no_dimensions_mean_all() {
+        for (given, n) in [(json!(3), 3), (json!(0), 0), (json!(null), 0)] {
             let (native, _) = read(json!({"input": "a", "dimensions": given})).unwrap();
             assert_eq!(native.dimensions, n);
         }

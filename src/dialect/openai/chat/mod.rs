@@ -99,6 +99,7 @@ fn check(request: &openai::ChatRequest) -> Result<(), InferenceError> {
         top_p: request.top_p,
         frequency_penalty: request.frequency_penalty,
         presence_penalty: request.presence_penalty,
+        max_tokens: request.max_completion_tokens.or(request.max_tokens),
         min_tokens: request.min_tokens,
         logit_bias: &request.logit_bias,
     };

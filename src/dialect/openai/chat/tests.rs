@@ -401,6 +401,11 @@ fn numbers_out_of_range_and_sound_are_refused() {
             "decimal_above_max_value",
         ),
         (
+            json!({"max_tokens": -3}),
+            "max_tokens",
+            "integer_below_min_value",
+        ),
+        (
             json!({"min_tokens": -1}),
             "min_tokens",
             "integer_below_min_value",

@@ -115,6 +115,7 @@ fn check(request: &CompletionRequest) -> Result<(), InferenceError> {
         top_p: request.top_p,
         frequency_penalty: request.frequency_penalty,
         presence_penalty: request.presence_penalty,
+        max_tokens: request.max_tokens,
         min_tokens: request.min_tokens,
         logit_bias: &request.logit_bias,
     };

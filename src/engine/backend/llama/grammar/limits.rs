@@ -21,9 +21,6 @@ const PATTERNS: usize = 32;
 /// Levels of a schema, those behind references included: each takes a few kilobytes of stack.
 const LEVELS: usize = 16 << 10;
 
-/// Levels of lists and objects in a schema's text.
-pub(super) const NESTED: usize = 1000;
-
 /// References to different places.
 const REFERENCES: usize = 4096;
 

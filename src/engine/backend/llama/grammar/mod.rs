@@ -25,7 +25,6 @@ use serde_json::{Value, json};
 use self::pace::{Budget, Clock, Watched};
 use self::recent::{Compiled, Recent};
 use crate::engine::backend::BackendError;
-use crate::json::deep;
 use crate::protocol::{Constraint, Token};
 
 /// White space between JSON's tokens: none, a blank, or line breaks with an indentation. A model
@@ -179,7 +178,7 @@ impl Grammar {
 fn schema(constraint: &Constraint) -> Result<Value, BackendError> {
     let mut schema = match constraint {
         Constraint::JsonSchema(text) => {
-            deep::parse(text, limits::NESTED).map_err(|error| unusable(&error))?
+            Constraint::schema(text).map_err(|error| unusable(&error))?
         }
         _ => json!({ "type": "object" }),
     };
