@@ -209,9 +209,8 @@ pub(super) fn check_capabilities(
     let requested = &common.model;
     let thinks = prepared.has(Capability::Thinking);
     if common.think.is_some_and(|think| think.is_on()) && !thinks {
-        return Err(invalid(format!(
-            "\"{requested}\" does not support thinking"
-        )));
+        let error = invalid(format!("\"{requested}\" does not support thinking"));
+        return Err(error.about("reasoning_effort", "unsupported_value"));
     }
     if !prepared.has(Capability::Completion) {
         let verb = if route == Route::Chat {
@@ -219,7 +218,8 @@ pub(super) fn check_capabilities(
         } else {
             "generate"
         };
-        return Err(invalid(format!("\"{requested}\" does not support {verb}")));
+        let error = invalid(format!("\"{requested}\" does not support {verb}"));
+        return Err(error.about("model", "unsupported_value"));
     }
     let missing: Vec<&str> = wants
         .iter()
@@ -229,11 +229,17 @@ pub(super) fn check_capabilities(
     if missing.is_empty() {
         return Ok(());
     }
-    Err(invalid(format!(
+    let message = format!(
         "{} does not support {}",
         prepared.model.name,
         missing.join("\n")
-    )))
+    );
+    let field = if missing.contains(&Capability::Insert.as_str()) {
+        "suffix"
+    } else {
+        "tools"
+    };
+    Err(invalid(message).about(field, "unsupported_value"))
 }
 
 /// The least context of a model that sees, as in Ollama: an image takes hundreds of tokens.

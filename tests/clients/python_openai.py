@@ -310,12 +310,17 @@ def answers_go_on_where_a_benchmark_wants_it():
 
 @check
 def strict_types_pass():
-    strict = CLIENT.with_options()
-    strict._strict_response_validation = True
+    strict = openai.OpenAI(
+        base_url=f"{URL}/v1", api_key="any", max_retries=0, _strict_response_validation=True
+    )
     answer = strict.chat.completions.create(model=MODEL, messages=MESSAGES, **FIXED)
+    options = {"stream": True, "stream_options": {"include_usage": True}}
+    assert list(strict.chat.completions.create(model=MODEL, messages=MESSAGES, **FIXED, **options))
+    assert strict.completions.create(model=MODEL, prompt="x", logprobs=2, **FIXED).choices
+    assert strict.models.list().data
     equal(answer.usage.completion_tokens_details.reasoning_tokens, 0, "reasoning tokens")
     raw = CLIENT.chat.completions.with_raw_response.create(model=MODEL, messages=MESSAGES, **FIXED)
-    choice = json.loads(raw.text())["choices"][0]
+    choice = raw.http_response.json()["choices"][0]
     assert choice["logprobs"] is None and choice["message"]["refusal"] is None, choice
 
 

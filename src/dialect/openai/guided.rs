@@ -16,19 +16,19 @@ const MAX_SCHEMA: usize = 16 << 20;
 /// Refuses fields of a wrong type and more than one constraint.
 pub(super) fn format(guided: Guided) -> Result<Option<Value>, InferenceError> {
     let mut asked = vec![
-        ("json", guided.guided_json),
-        ("json", guided.json_schema),
-        ("regex", guided.guided_regex),
-        ("choice", guided.guided_choice),
-        ("grammar", guided.guided_grammar),
-        ("grammar", guided.grammar),
+        ("guided_json", "json", guided.guided_json),
+        ("json_schema", "json", guided.json_schema),
+        ("guided_regex", "regex", guided.guided_regex),
+        ("guided_choice", "choice", guided.guided_choice),
+        ("guided_grammar", "grammar", guided.guided_grammar),
+        ("grammar", "grammar", guided.grammar),
     ];
     match guided.structured_outputs {
         Value::Null => {}
         Value::Object(fields) => {
             for name in ["json", "json_object", "regex", "choice", "grammar"] {
                 let value = fields.get(name).cloned().unwrap_or_default();
-                asked.push((name, value));
+                asked.push(("structured_outputs", name, value));
             }
         }
         _ => {
@@ -36,16 +36,19 @@ pub(super) fn format(guided: Guided) -> Result<Option<Value>, InferenceError> {
             return Err(error.about("structured_outputs", "invalid_type"));
         }
     }
-    asked.retain(|(_, value)| !value.is_null() && *value != json!(false));
+    asked.retain(|(_, _, value)| !value.is_null() && *value != json!(false));
     match asked.len() {
         0 => Ok(None),
         1 => asked
             .pop()
-            .map(|(name, value)| read(name, value))
+            .map(|(field, name, value)| {
+                read(name, value).map_err(|error| error.about(field, "invalid_value"))
+            })
             .transpose(),
-        _ => Err(invalid(
-            "an answer can have one constraint: json, regex, choice or grammar",
-        )),
+        _ => Err(
+            invalid("an answer can have one constraint: json, regex, choice or grammar")
+                .about(asked[0].0, "invalid_value"),
+        ),
     }
 }
 
@@ -71,10 +74,7 @@ fn read(name: &str, value: Value) -> Result<Value, InferenceError> {
             let choices = choices.ok_or_else(|| invalid("choice must be a list of texts"))?;
             Ok(json!({"type": "regex", "pattern": choices.join("|")}))
         }
-        (name, _) => {
-            Err(invalid(format!("{name} has the wrong type"))
-                .about(name.to_owned(), "invalid_type"))
-        }
+        (name, _) => Err(invalid(format!("{name} has the wrong type"))),
     }
 }
 

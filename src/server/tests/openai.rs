@@ -75,11 +75,6 @@ async fn mistakes_are_400_in_the_envelope() {
         ("/v1/chat/completions", "", "EOF"),
         ("/v1/completions", " ", "EOF"),
         ("/v1/embeddings", "{\"model\"", "unexpected EOF"),
-        (
-            "/v1/chat/completions",
-            r#"{"model":"m","reasoning_effort":"low","messages":[{"role":"user","content":"x"}]}"#,
-            "\"m\" does not support thinking",
-        ),
     ] {
         let answer = fixture.call(&format!("POST {path}"), body).await;
         let expected = (400, envelope(message, "invalid_request_error"));
@@ -114,6 +109,20 @@ async fn mistakes_are_400_in_the_envelope() {
             "messages[0]",
             "invalid_value",
         ),
+        (
+            "/v1/chat/completions",
+            r#"{"model":"m","reasoning_effort":"low","messages":[{"role":"user","content":"x"}]}"#,
+            "\"m\" does not support thinking",
+            "reasoning_effort",
+            "unsupported_value",
+        ),
+        (
+            "/v1/completions",
+            r#"{"model":"m","prompt":"a","suffix":"b"}"#,
+            "registry.ollama.ai/library/m:latest does not support insert",
+            "suffix",
+            "unsupported_value",
+        ),
     ] {
         let answer = fixture.call(&format!("POST {path}"), body).await;
         let expected = envelope(message, "invalid_request_error");
@@ -136,7 +145,7 @@ async fn mistakes_that_only_show_with_the_model_are_400_too() {
     body["guided_regex"] = json!(5);
     let answer = fixture.post("/v1/chat/completions", body).await;
     assert_eq!(answer.status, 400);
-    assert_eq!(answer.json()["error"]["param"], "regex");
+    assert_eq!(answer.json()["error"]["param"], "guided_regex");
     let body = json!({"model": "m", "format": 5, "messages": chat("m")["messages"]});
     assert_eq!(fixture.post("/api/chat", body).await.status, 500);
 }
