@@ -119,13 +119,7 @@ pub(super) fn of_model(model: &str, failure: WorkError) -> InferenceError {
         | WorkError::TooSlow(_)
         | WorkError::TooDeep
         | WorkError::TooLarge
-        | WorkError::Ended => {
-            let message = format!("model '{model}': {failure}; {hint}");
-            InferenceError {
-                message,
-                ..error(failure)
-            }
-        }
+        | WorkError::Ended => internal(format!("model '{model}': {failure}; {hint}")),
         failure => error(failure),
     }
 }
