@@ -78,7 +78,7 @@ fn run(
         Some(Command::Serve(args)) => commands::serve::run(&args),
         Some(Command::Completion(args)) => commands::completion::run(ui, &args, command),
         Some(Command::Man(args)) => commands::man::run(&args, command),
-        Some(Command::Takeover(args)) => commands::deploy::takeover(ui, &args),
+        Some(Command::Takeover(args)) => commands::deploy::takeover(ui, &config, &args),
         Some(Command::Rollback(_)) => commands::deploy::rollback(ui),
         Some(Command::Signin(_) | Command::Signout(_)) => commands::account::run(),
         Some(Command::Doctor(args)) => match args.args.first().map(String::as_str) {

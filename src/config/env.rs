@@ -22,6 +22,9 @@ use super::{Config, ConfigError, HostSpec, KeepAlive, Loaded, Warning, values};
 
 const KV_CACHE_TYPES: &[&str] = &["f16", "f32", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0"];
 
+/// Variables of the scripts that build, pack and test drover.
+const OF_SCRIPTS: &[&str] = &["DROVER_CACHE", "DROVER_DEB", "DROVER_TEST"];
+
 const SPECULATIVE: &[&str] = &["off", "auto", "on"];
 
 /// Looks a variable up in the environment of this process.
@@ -29,6 +32,32 @@ pub fn process(name: &str) -> Option<String> {
     #[expect(clippy::disallowed_methods, reason = "the one place that may")]
     let value = std::env::var_os(name);
     value.map(|text| text.to_string_lossy().into_owned())
+}
+
+/// Warns of variables that begin like ours and are none, among the names of this environment.
+pub fn unknown(names: impl Iterator<Item = String>) -> Vec<Warning> {
+    let ours = |name: &str| VARIABLES.iter().any(|known| known.name == name);
+    let odd = names.filter(|name| name.starts_with("DROVER_") && !ours(name));
+    odd.filter(|name| !OF_SCRIPTS.iter().any(|prefix| name.starts_with(prefix)))
+        .map(|name| {
+            let likeness = |known: &&Variable| strsim::damerau_levenshtein(known.name, &name);
+            let nearest = VARIABLES.iter().min_by_key(likeness);
+            let nearest = nearest.filter(|known| likeness(known) <= 4);
+            let hint = nearest.map_or_else(String::new, |known| format!("; is it {}?", known.name));
+            Warning {
+                default: format!("no effect: there is no such setting{hint}"),
+                variable: name.into(),
+                value: String::new(),
+            }
+        })
+        .collect()
+}
+
+/// The names of this process's environment.
+pub fn names() -> impl Iterator<Item = String> {
+    #[expect(clippy::disallowed_methods, reason = "the one place that may")]
+    let all = std::env::vars_os();
+    all.map(|(name, _)| name.to_string_lossy().into_owned())
 }
 
 /// Returns our own executable, which is started again for each runner.
@@ -399,7 +428,7 @@ impl Reader<'_> {
     fn warn(&mut self, variable: &'static str, value: &str, default: &str) {
         let (value, default) = (value.to_owned(), default.to_owned());
         self.warnings.push(Warning {
-            variable,
+            variable: variable.into(),
             value,
             default,
         });

@@ -7,6 +7,7 @@ pub mod values;
 
 pub use client::ClientConfig;
 
+use std::borrow::Cow;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -108,7 +109,7 @@ pub struct Loaded {
 /// A variable whose value is not what its user meant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Warning {
-    pub variable: &'static str,
+    pub variable: Cow<'static, str>,
     /// As it was set.
     pub value: String,
     /// What is used instead, or why it has no effect.

@@ -82,7 +82,10 @@ fn the_port(host: &HostSpec, service: Option<&Service>) -> Vec<Finding> {
             CHECK,
             Level::Failure,
             text,
-            "systemctl start drover",
+            match service {
+                Some(_) => "systemctl start drover",
+                None => "drover serve",
+            },
         )];
     };
     let ours = service.and_then(Service::main_pid);

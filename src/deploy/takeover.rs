@@ -8,7 +8,8 @@ use jiff::Timestamp;
 use super::plan::Plan;
 use super::record::{DROP_IN, FOLDER, RECORD, Record, log, write};
 use super::systemd::{self, DROVER, OLLAMA, SOCKET, Service, systemctl};
-use super::{DeployError, Say, checks, health, models, refused, require_root, rollback};
+use super::{DeployError, Say, checks, health, models, port, refused, require_root, rollback};
+use crate::config::env::VARIABLES;
 
 /// How long the daemon may take to answer.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -22,6 +23,8 @@ pub struct Takeover {
     pub without_gpu: bool,
     /// This program, for a look at the devices.
     pub exe: PathBuf,
+    /// Where Ollama listens, if it is no service.
+    pub port: u16,
 }
 
 /// Takes Ollama's place, or only shows how.
@@ -31,14 +34,14 @@ pub struct Takeover {
 pub fn takeover(how: Takeover, say: Say<'_>) -> Result<(), DeployError> {
     require_root("takeover")?;
     if !systemd::is_here() {
-        return Err(by_hand());
+        return Err(by_hand(how.port));
     }
     if let Some(record) = Record::load(Path::new(RECORD))? {
         return already(&record, say);
     }
     let ollama = Service::ask(OLLAMA)?;
     if !ollama.exists() {
-        return Err(by_hand());
+        return Err(by_hand(how.port));
     }
     let plan = Plan::of(&ollama)?;
     say(&format!("Ollama's service: {}", ollama.get("FragmentPath")));
@@ -175,21 +178,19 @@ fn already(record: &Record, say: Say<'_>) -> Result<(), DeployError> {
 }
 
 /// What to do where Ollama is no service of systemd's.
-fn by_hand() -> DeployError {
-    let running = procfs::process::all_processes().ok().and_then(|processes| {
-        let processes = processes.flatten();
-        let mut found = processes.filter(|process| {
-            let is_ollama = process.stat().is_ok_and(|stat| stat.comm == "ollama");
-            let words = process.cmdline().unwrap_or_default();
-            is_ollama && words.iter().any(|word| word == "serve" || word == "start")
-        });
-        found.next()
+fn by_hand(port: u16) -> DeployError {
+    let owner = port::owner(port).flatten();
+    let process = owner.and_then(|owner| procfs::process::Process::new(owner.pid).ok());
+    let running = process.filter(|process| {
+        let is_ollama = process.stat().is_ok_and(|stat| stat.comm == "ollama");
+        let words = process.cmdline().unwrap_or_default();
+        is_ollama && words.iter().any(|word| word == "serve" || word == "start")
     });
     let Some(process) = running else {
-        return refused(
-            "there is no ollama.service and no `ollama serve` on this machine. As a service: systemctl enable \
-             --now drover. By hand: drover serve (OLLAMA_MODELS says where the models are)",
-        );
+        return refused(format!(
+            "there is no ollama.service, and no `ollama serve` at port {port} (OLLAMA_HOST names another one). As a \
+             service: systemctl enable --now drover. By hand: drover serve (OLLAMA_MODELS says where the models are)",
+        ));
     };
     let uid = process.uid().unwrap_or_default();
     let user = uzers::get_user_by_uid(uid).map_or_else(
@@ -200,7 +201,7 @@ fn by_hand() -> DeployError {
     let mut settings: Vec<String> = environment
         .iter()
         .map(|(name, value)| (name.to_string_lossy(), value.to_string_lossy()))
-        .filter(|(name, _)| name.starts_with("OLLAMA_"))
+        .filter(|(name, _)| VARIABLES.iter().any(|known| known.name == name.as_ref()))
         .map(|(name, value)| shell_words::quote(&format!("{name}={value}")).into_owned())
         .collect();
     settings.sort();

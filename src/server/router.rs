@@ -24,6 +24,7 @@ pub(super) fn routes() -> Router<App> {
     Router::new()
         .merge(route("/", "HEAD, GET", get(root)))
         .merge(route("/api/version", "HEAD, GET", get(version)))
+        .merge(route("/health", "HEAD, GET", get(health)))
         .merge(route("/metrics", "HEAD, GET", get(metrics)))
         .merge(ollama::routes())
         .merge(openai::routes())
@@ -128,6 +129,11 @@ async fn version() -> Response {
     json(&VersionResponse {
         version: OLLAMA_VERSION.to_owned(),
     })
+}
+
+/// For load balancers, as llama-server answers; models are loaded when they are asked for.
+async fn health() -> Response {
+    json(&serde_json::json!({"status": "ok"}))
 }
 
 /// The counters, for Prometheus.

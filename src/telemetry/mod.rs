@@ -42,9 +42,9 @@ pub fn report(warnings: &[Warning]) {
             default,
         } = warning;
         match default.strip_prefix("no effect: ") {
-            Some(reason) => tracing::warn!(variable, value, reason, "{variable} has no effect"),
+            Some(reason) => tracing::warn!(%variable, value, reason, "{variable} has no effect"),
             None => tracing::warn!(
-                variable,
+                %variable,
                 value,
                 default,
                 "invalid environment variable, using default"

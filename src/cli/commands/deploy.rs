@@ -7,11 +7,16 @@ use crate::cli::ui::Ui;
 use crate::config::{ClientConfig, env};
 use crate::deploy::{self, Level, Takeover};
 
-pub(crate) fn takeover(ui: Ui, args: &TakeoverArgs) -> anyhow::Result<ExitCode> {
+pub(crate) fn takeover(
+    ui: Ui,
+    config: &ClientConfig,
+    args: &TakeoverArgs,
+) -> anyhow::Result<ExitCode> {
     let how = Takeover {
         dry_run: args.dry_run,
         without_gpu: args.without_gpu,
         exe: env::executable()?,
+        port: config.host.port,
     };
     deploy::takeover(how, &|line| ui.talk(line))?;
     Ok(ExitCode::SUCCESS)

@@ -18,6 +18,7 @@ pub fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     let journal = env::process("JOURNAL_STREAM");
     telemetry::init(config.config.debug_level, journal.as_deref());
     telemetry::report(&config.warnings);
+    telemetry::report(&env::unknown(env::names()));
     server::serve(config.config, env::executable()?)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -4,7 +4,6 @@ use crate::cli::context::Context;
 use crate::cli::interrupt;
 use crate::cli::session::Session;
 use crate::cli::ui::Spinner;
-use crate::cli::ui::progress::{BarNames, ProgressView};
 use crate::client::ClientError;
 
 /// Loads the model, so that the first answer comes quickly and mistakes show before it.
@@ -73,11 +72,8 @@ pub(super) async fn save(
         return Ok(ui.out_line("Usage:\n  /save <modelname>")?);
     };
     let work = async {
-        let mut view = ProgressView::new(ui, BarNames::Status);
         let mut lines = context.client.create(&session.create_request(name)).await?;
-        while let Some(progress) = lines.next().await? {
-            view.update(&progress);
-        }
+        while lines.next().await?.is_some() {}
         Ok::<(), ClientError>(())
     };
     match interrupt::or_else_none(work).await {

@@ -49,7 +49,7 @@ fn what_ollama_tolerates_is_a_warning_and_the_default() {
     let names: Vec<&str> = loaded
         .warnings
         .iter()
-        .map(|warning| warning.variable)
+        .map(|warning| &*warning.variable)
         .collect();
     assert_eq!(
         names,
@@ -66,7 +66,7 @@ fn what_ollama_tolerates_is_a_warning_and_the_default() {
     assert_eq!(
         loaded.warnings[2],
         Warning {
-            variable: "OLLAMA_NUM_PARALLEL",
+            variable: "OLLAMA_NUM_PARALLEL".into(),
             value: "four".to_owned(),
             default: "0".to_owned()
         }
@@ -160,4 +160,30 @@ fn proxies_are_known_by_their_hosts() {
     ]);
     let hosts = config.unwrap().config.proxy_hosts;
     assert_eq!(hosts, ["proxy.corp", "10.0.0.9"]);
+}
+
+#[test]
+fn variables_that_only_look_like_ours_are_told() {
+    let names = [
+        "DROVER_GRACES",
+        "DROVER_WHATEVER",
+        "DROVER_GRACE",
+        "DROVER_CACHE",
+        "OLLAMA_X",
+    ];
+    let warnings = unknown(names.iter().map(|name| (*name).to_owned()));
+    let told: Vec<_> = warnings
+        .iter()
+        .map(|warning| (&*warning.variable, &*warning.default))
+        .collect();
+    assert_eq!(
+        told,
+        [
+            (
+                "DROVER_GRACES",
+                "no effect: there is no such setting; is it DROVER_GRACE?"
+            ),
+            ("DROVER_WHATEVER", "no effect: there is no such setting"),
+        ]
+    );
 }

@@ -15,7 +15,7 @@ async fn probes() {
         (200, "Ollama is running")
     );
     assert_eq!(root.header("content-type"), "text/plain; charset=utf-8");
-    for path in ["/", "/api/version", "/api/tags"] {
+    for path in ["/", "/health", "/api/version", "/api/tags"] {
         let head = fixture.call(&format!("HEAD {path}"), "").await;
         assert_eq!((head.status, head.body.as_str()), (200, ""), "{path}");
     }

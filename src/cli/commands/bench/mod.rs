@@ -198,6 +198,6 @@ fn publish(ui: Ui, args: &BenchArgs, report: &Report) -> anyhow::Result<()> {
     if let Some(path) = &args.svg {
         report::write(path, &plot::svg(report)?)?;
     }
-    ui.out(&report.table())?;
+    ui.out(&report.table(ui.stdout_width()))?;
     Ok(())
 }

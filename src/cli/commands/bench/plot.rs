@@ -9,6 +9,8 @@ use super::summary::Summary;
 /// Width and height of one chart in pixels.
 const CHART: (u32, u32) = (560, 360);
 const MARGIN: u32 = 12;
+/// Height of the line above the charts.
+const TITLE: u32 = 32;
 const FONT: &str = "sans-serif";
 
 /// One chart: its title, and what of a server's numbers it shows.
@@ -39,16 +41,46 @@ struct Series {
 /// Fails when the library cannot draw them.
 pub(super) fn svg(report: &Report) -> anyhow::Result<String> {
     let mut text = String::new();
-    let size = (CHART.0 * 2, CHART.1 * 2);
+    let size = (CHART.0 * 2, CHART.1 * 2 + TITLE);
     {
         let area = SVGBackend::with_string(&mut text, size).into_drawing_area();
         area.fill(&WHITE).map_err(plain)?;
+        let area = area.titled(&title(report), (FONT, 18)).map_err(plain)?;
         for (chart, area) in CHARTS.iter().zip(area.split_evenly((2, 2))) {
             draw(report, chart, &area).with_context(|| format!("drawing {:?}", chart.0))?;
         }
         area.present().map_err(plain)?;
     }
     Ok(text)
+}
+
+/// What was measured; the file stands alone.
+fn title(report: &Report) -> String {
+    format!(
+        "{}: prompts of about {} tokens, at most {} tokens of output",
+        report.model, report.prompt_tokens, report.output_tokens
+    )
+}
+
+/// The number at a tick of the first axis, which counts requests.
+fn count(x: f64) -> String {
+    let whole = (x - x.round()).abs() < 1e-6;
+    if whole {
+        format!("{x:.0}")
+    } else {
+        String::new()
+    }
+}
+
+/// The number at a tick of an axis that ends at `highest`, with as many digits as tell it from its
+/// neighbours.
+fn amount(y: f64, highest: f64) -> String {
+    let digits = match highest {
+        _ if highest > 10.0 => 0,
+        _ if highest > 1.0 => 1,
+        _ => 2,
+    };
+    format!("{y:.digits$}")
 }
 
 fn draw(
@@ -73,8 +105,8 @@ fn draw(
         .configure_mesh()
         .disable_x_mesh()
         .x_desc("requests at once")
-        .x_label_formatter(&|x| format!("{x:.0}"))
-        .y_label_formatter(&|y| format!("{y:.0}"))
+        .x_label_formatter(&|x| count(*x))
+        .y_label_formatter(&|y| amount(*y, highest))
         .light_line_style(WHITE)
         .draw()
         .map_err(plain)?;
@@ -120,4 +152,23 @@ fn series(report: &Report, number: fn(&Summary) -> Option<f64>) -> Vec<Series> {
 #[expect(clippy::needless_pass_by_value, reason = "for map_err")]
 fn plain<E: std::error::Error + Send + Sync>(error: DrawingAreaErrorKind<E>) -> anyhow::Error {
     anyhow::anyhow!("{error}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_number_stands_twice_at_an_axis() {
+        let counts: Vec<String> = (0..=8).map(|tick| count(f64::from(tick) / 2.0)).collect();
+        assert_eq!(counts, ["0", "", "1", "", "2", "", "3", "", "4"]);
+        for highest in [0.5, 3.3, 40.0, 1234.0] {
+            let mut labels: Vec<String> = (0..=10)
+                .map(|tick| amount(highest * f64::from(tick) / 10.0, highest))
+                .collect();
+            let n = labels.len();
+            labels.dedup();
+            assert_eq!(labels.len(), n, "{labels:?}");
+        }
+    }
 }

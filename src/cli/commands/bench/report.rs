@@ -130,9 +130,33 @@ impl LevelReport {
 }
 
 impl Report {
-    /// The table of standard output.
-    pub(super) fn table(&self) -> String {
-        table::listing(&HEADERS, &self.rows())
+    /// The table of standard output; `width` = the terminal's columns.
+    pub(super) fn table(&self, width: Option<usize>) -> String {
+        let table = table::listing(&HEADERS, &self.rows());
+        let widest = table.lines().map(|line| line.trim_end().len()).max();
+        match width {
+            Some(width) if widest.unwrap_or(0) > width => self.narrow(),
+            _ => table,
+        }
+    }
+
+    /// A table for each number of requests at once, with a column for each server.
+    fn narrow(&self) -> String {
+        let tables = self.levels.iter().map(|level| {
+            let columns = level.rows();
+            let at_once = format!("{} AT ONCE", level.concurrency);
+            let names = columns.iter().map(|column| {
+                let name = &column[1];
+                name.split_once("://").map_or(&**name, |(_, name)| name)
+            });
+            let headers: Vec<&str> = std::iter::once(&*at_once).chain(names).collect();
+            let rows = HEADERS.iter().enumerate().skip(2).map(|(index, title)| {
+                let cells = columns.iter().map(|column| column[index].clone());
+                std::iter::once((*title).to_owned()).chain(cells).collect()
+            });
+            table::listing(&headers, &rows.collect::<Vec<_>>())
+        });
+        tables.collect::<Vec<_>>().join("\n")
     }
 
     pub(super) fn markdown(&self) -> String {

@@ -19,6 +19,7 @@ const TAKES_MODEL: [&str; 9] = [
 /// Prints the script of the named shell.
 pub(crate) fn run(ui: Ui, args: &CompletionArgs, command: Command) -> anyhow::Result<ExitCode> {
     help::check_arity("completion", args.args.len()).map_err(anyhow::Error::msg)?;
+    let command = visible(&command);
     let script = match args.args.first().map(String::as_str) {
         Some("bash") => bash(command),
         Some("zsh") => zsh(command),
@@ -30,6 +31,18 @@ pub(crate) fn run(ui: Ui, args: &CompletionArgs, command: Command) -> anyhow::Re
     };
     ui.out(&script)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// The command without what help does not show either.
+fn visible(command: &Command) -> Command {
+    let subcommands = command.get_subcommands().filter(|sub| !sub.is_hide_set());
+    let name = match command.get_name() {
+        "ollama" => "ollama",
+        _ => "drover",
+    };
+    Command::new(name)
+        .args(command.get_arguments().cloned())
+        .subcommands(subcommands.cloned())
 }
 
 fn bash(command: Command) -> String {

@@ -49,7 +49,11 @@ pub(super) fn embedding(args: &RunArgs) -> anyhow::Result<Embedding> {
     })
 }
 
+/// A duration; or a negative number, which means for ever, as in the API.
 fn keep_alive(text: &str) -> anyhow::Result<Value> {
+    if let Some(seconds) = text.parse::<i64>().ok().filter(|seconds| *seconds < 0) {
+        return Ok(Value::from(seconds));
+    }
     units::parse_go_duration(text).map_err(anyhow::Error::msg)?;
     Ok(Value::from(text))
 }

@@ -137,6 +137,8 @@ impl State {
         self.buffers.extend(buffer(line));
         let letter = match self.level {
             sys::GGML_LOG_LEVEL_ERROR => 'E',
+            // The pool of all slots is meant to be larger than what the model was trained with.
+            sys::GGML_LOG_LEVEL_WARN if line.contains("n_ctx_seq (") => 'D',
             sys::GGML_LOG_LEVEL_WARN => 'W',
             sys::GGML_LOG_LEVEL_DEBUG => return None,
             _ => 'D',
@@ -192,6 +194,9 @@ mod tests {
         );
         let lines = state.append(sys::GGML_LOG_LEVEL_CONT, "...\n");
         assert_eq!(lines, ["D loading ...\n"]);
+        let pool = "llama_context: n_ctx_seq (11520) > n_ctx_train (8192) -- possible training context overflow\n";
+        let lines = state.append(sys::GGML_LOG_LEVEL_WARN, pool);
+        assert_eq!(lines, [format!("D {pool}")]);
         let lines = state.append(sys::GGML_LOG_LEVEL_WARN, "one\ntwo\n");
         assert_eq!(lines, ["W one\n", "W two\n"]);
         assert!(
