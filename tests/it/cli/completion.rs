@@ -52,6 +52,10 @@ const CASES: &[(&str, &[&str])] = &[
     ("drover list o", &[]),
     ("drover create -f o", &[]),
     ("drover sto", &["stop"]),
+    // What help does not show is not offered either.
+    ("drover runn", &[]),
+    ("drover render", &[]),
+    ("drover ma", &[]),
 ];
 
 async fn server() -> (TestServer, Drover) {

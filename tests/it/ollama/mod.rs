@@ -15,6 +15,7 @@ mod draft;
 mod embeddings;
 mod faults;
 mod headers;
+mod heavy;
 mod hosts;
 mod images;
 mod killed;

@@ -35,13 +35,17 @@ pub(crate) fn run(ui: Ui, args: &CompletionArgs, command: Command) -> anyhow::Re
 
 /// The command without what help does not show either.
 fn visible(command: &Command) -> Command {
-    let subcommands = command.get_subcommands().filter(|sub| !sub.is_hide_set());
+    // `help` comes by itself.
+    let subcommands = command.get_subcommands();
+    let subcommands = subcommands.filter(|sub| !sub.is_hide_set() && sub.get_name() != "help");
+    let arguments = command.get_arguments();
+    let arguments = arguments.filter(|argument| argument.get_id() != "help");
     let name = match command.get_name() {
         "ollama" => "ollama",
         _ => "drover",
     };
     Command::new(name)
-        .args(command.get_arguments().cloned())
+        .args(arguments.cloned())
         .subcommands(subcommands.cloned())
 }
 
@@ -69,7 +73,9 @@ fn models(template: &str, (quote, between): (char, &str), command: &Command) -> 
 /// Here the generated part says where our functions come in: it knows hints for users and hosts,
 /// which no command of ours has.
 fn zsh(mut command: Command) -> String {
-    for name in TAKES_MODEL {
+    let is_there = |name: &&str| command.find_subcommand(name).is_some();
+    let takes_model: Vec<&str> = TAKES_MODEL.iter().copied().filter(is_there).collect();
+    for name in takes_model {
         let hint = match name {
             "rm" => ValueHint::Username,
             _ => ValueHint::Hostname,
