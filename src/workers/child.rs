@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 use super::confine::{Memory, confine};
 use super::wire::{Answer, Language, Order, Subject, VERSION};
 use crate::chat::{Message, Think, ToolDefinition};
+use crate::json;
 use crate::protocol::framing::MAX_FRAME_BYTES;
 use crate::renderer::go::PromptParts;
 use crate::renderer::{ChatTemplate, GoTemplate, RenderError, RenderInput, images, keep_from};
@@ -26,6 +27,9 @@ const STACK: usize = 64 << 20;
 
 /// What the thread needs besides, in bytes.
 const MISCELLANEOUS: u64 = 1 << 20;
+
+/// Levels of lists and objects in an order: those of a request, and some around them.
+const LEVELS: usize = 500;
 
 /// Orders that may lie between the two threads: those of one job.
 const ORDERS: usize = 4;
@@ -134,7 +138,8 @@ fn read(
         memory.allow(length.max(subject_len))?;
         let mut payload = vec![0; length];
         channel.read_exact(&mut payload)?;
-        let received: Received = serde_json::from_slice(&payload);
+        let received: Received =
+            serde_json::from_slice(&payload).or_else(|error| deep(&payload).ok_or(error));
         drop(payload);
         // What cannot be read is a subject: all else is the daemon's own.
         if matches!(received, Ok(Order::Subject(_)) | Err(_)) {
@@ -145,6 +150,13 @@ fn read(
             return Ok(());
         }
     }
+}
+
+/// Reads an order whose tools or calls are nested more deeply than `serde_json` reads at once.
+fn deep(payload: &[u8]) -> Option<Order<'static>> {
+    let text = std::str::from_utf8(payload).ok()?;
+    let order = json::deep::parse(text, LEVELS).ok()?;
+    serde_json::from_value(order).ok()
 }
 
 fn write(mut channel: &UnixStream, payload: &[u8]) -> io::Result<()> {

@@ -379,3 +379,19 @@ async fn a_known_chat_template_becomes_a_template() {
         "{shown}"
     );
 }
+
+#[tokio::test]
+async fn tools_and_calls_may_be_nested_deeply() {
+    let server = server(json!({"template": TEMPLATE})).await;
+    let mut parameters = json!({"type": "boolean"});
+    let mut arguments = json!({"x": 1});
+    for _ in 0..120 {
+        parameters = json!({"type": "object", "properties": {"a": parameters}, "required": ["a"]});
+        arguments = json!({"a": arguments});
+    }
+    let tool = json!({"type": "function", "function": {"name": "f", "parameters": parameters}});
+    let call = json!({"function": {"name": "f", "arguments": arguments}});
+    let body = json!({"model": "m", "stream": false, "tools": [tool], "options": {"num_predict": 1},
+        "messages": [{"role": "assistant", "tool_calls": [call]}, {"role": "user", "content": "a"}]});
+    server.post("/api/chat", &body).await.ok();
+}
