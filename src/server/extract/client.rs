@@ -1,0 +1,79 @@
+//! Who asks, as far as turns and limits tell clients apart.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use axum::extract::{ConnectInfo, FromRequestParts};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, header};
+
+use crate::model::Digest;
+use crate::server::origin::{Origin, Peer};
+
+/// Who asks, as `ORIGIN/NAME/REQUEST`: clients of one origin share what the origin gets, and the
+/// requests of a client what it gets. The name is an API key or a user that a front end names, as
+/// anybody could make it up, else the address; the request is a number. Only for comparing: keys and
+/// names are hashed, so that they go no further than here.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Client(pub(crate) String);
+
+impl<S: Sync> FromRequestParts<S> for Client {
+    type Rejection = std::convert::Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Self::Rejection> {
+        let peer = parts.extensions.get::<ConnectInfo<Peer>>();
+        Ok(Self::new(&parts.headers, peer.map(|peer| peer.0.0.ip())))
+    }
+}
+
+/// Requests so far.
+static REQUESTS: AtomicU64 = AtomicU64::new(0);
+
+impl Client {
+    fn new(headers: &HeaderMap, address: Option<IpAddr>) -> Self {
+        let named = [
+            "x-openwebui-user-id",
+            header::AUTHORIZATION.as_str(),
+            "x-api-key",
+        ]
+        .into_iter()
+        .find_map(|name| headers.get(name))
+        .map(|name| Digest::of(name.as_bytes()).hex());
+        let address = address.unwrap_or(Ipv4Addr::LOCALHOST.into());
+        let name = named.unwrap_or_else(|| address.to_string());
+        let request = REQUESTS.fetch_add(1, Ordering::Relaxed);
+        Self(format!("{}/{name}/{request}", Origin::of(address)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clients_are_told_apart_within_their_origin() {
+        let client = |headers: &HeaderMap, address: &str| {
+            let client = Client::new(headers, Some(address.parse().unwrap())).0;
+            let [origin, name, _request] = client.split('/').collect::<Vec<_>>()[..] else {
+                panic!("{client}");
+            };
+            (origin.to_owned(), name.to_owned())
+        };
+        let twice = [(); 2].map(|()| Client::new(&HeaderMap::new(), None));
+        assert_ne!(twice[0], twice[1]);
+        let nobody = HeaderMap::new();
+        let plain = client(&nobody, "10.0.0.1");
+        assert_eq!(plain, ("10.0.0.1".to_owned(), "10.0.0.1".to_owned()));
+        let neighbours = ["2001:db8::1", "2001:db8::2"].map(|address| client(&nobody, address));
+        assert_eq!(neighbours[0].0, neighbours[1].0);
+        assert_ne!(neighbours[0].1, neighbours[1].1);
+        let mut headers = HeaderMap::new();
+        headers.insert("authorization", "Bearer k".parse().unwrap());
+        let key = client(&headers, "10.0.0.1");
+        assert!(key.0 == plain.0 && key.1 != plain.1 && !key.1.contains("Bearer"));
+        // The same key from elsewhere is somebody else's.
+        assert_ne!(client(&headers, "10.0.0.2").0, key.0);
+        headers.insert("x-openwebui-user-id", "u1".parse().unwrap());
+        assert_ne!(client(&headers, "10.0.0.1"), key);
+    }
+}
