@@ -239,7 +239,14 @@ impl<B: Backend> Engine<B> {
                 Ok(token) => picked.push((slot, row, token)),
                 Err(error) => {
                     if let Some(sequence) = self.release(slot) {
-                        failed.push((sequence.id, prompt::broken(&error)));
+                        // A constraint is the client's; nothing else fails here.
+                        let is_constrained = sequence.params.constraint.is_some();
+                        let failure = if is_constrained {
+                            prompt::refused(&error)
+                        } else {
+                            prompt::broken(&error)
+                        };
+                        failed.push((sequence.id, failure));
                     }
                 }
             }

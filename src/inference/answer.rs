@@ -398,6 +398,9 @@ fn longer(message: impl Into<String>) -> InferenceError {
 
 /// An error of the engine in the middle of a stream.
 fn broken(error: &RunnerError) -> InferenceError {
+    if error.kind() == FailureKind::Invalid {
+        return invalid(error.to_string());
+    }
     internal(format!(
         "an error was encountered while running the model: {error}"
     ))
