@@ -23,7 +23,16 @@ use super::{Config, ConfigError, HostSpec, KeepAlive, Loaded, Warning, values};
 const KV_CACHE_TYPES: &[&str] = &["f16", "f32", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0"];
 
 /// Variables of the scripts that build, pack and test drover.
-const OF_SCRIPTS: &[&str] = &["DROVER_CACHE", "DROVER_DEB", "DROVER_TEST"];
+const OF_SCRIPTS: &[&str] = &[
+    "DROVER_CACHE",
+    "DROVER_DEB_LEVEL",
+    "DROVER_NODE_MODULES",
+    "DROVER_PROFILE",
+    "DROVER_PYTHON",
+    "DROVER_TESTDATA",
+    "DROVER_TEST_MODELS",
+    "DROVER_TEST_REQUIRE",
+];
 
 const SPECULATIVE: &[&str] = &["off", "auto", "on"];
 
@@ -38,7 +47,7 @@ pub fn process(name: &str) -> Option<String> {
 pub fn unknown(names: impl Iterator<Item = String>) -> Vec<Warning> {
     let ours = |name: &str| VARIABLES.iter().any(|known| known.name == name);
     let odd = names.filter(|name| name.starts_with("DROVER_") && !ours(name));
-    odd.filter(|name| !OF_SCRIPTS.iter().any(|prefix| name.starts_with(prefix)))
+    odd.filter(|name| !OF_SCRIPTS.contains(&&**name))
         .map(|name| {
             let likeness = |known: &&Variable| strsim::damerau_levenshtein(known.name, &name);
             let nearest = VARIABLES.iter().min_by_key(likeness);

@@ -5,8 +5,8 @@
 //! choices or embeddings.
 //!
 //! *Promises:* a client's requests keep their order; an origin with a hundred requests does not push
-//! another back by more than one turn, nor a request with a hundred choices its neighbours; batch jobs get every twentieth turn however busy
-//! the interactive class is.
+//! another back by more than one turn, nor a request with a hundred choices its neighbours; batch jobs
+//! get every twentieth turn however busy the interactive class is.
 
 use std::collections::VecDeque;
 

@@ -70,7 +70,7 @@ impl<B: Backend> Engine<B> {
                     Priority::Batch => None,
                 };
                 let Some(slot) = victim else {
-                    self.pass(now);
+                    self.pass(priority, now);
                     break;
                 };
                 self.preempt(slot);
@@ -91,15 +91,19 @@ impl<B: Backend> Engine<B> {
         Room::of(&self.running, &self.slots, n_pool)
     }
 
-    /// Starts some that fit although they are not the first.
-    fn pass(&mut self, now: Instant) {
+    /// Starts some that fit although they are not the first, which is of this class. A batch job does
+    /// not pass an interactive request: it would be paused for it at once.
+    fn pass(&mut self, first: Priority, now: Instant) {
         let n_pool = self.backend.info().n_ctx_pool as usize;
         while self.n_passes < PASSES_PER_SLOT * self.running.len() {
             let room = Room::of(&self.running, &self.slots, n_pool);
             if !room.has_slot {
                 return;
             }
-            let Some(sequence) = self.waiting.pop_where(|next| room.fits(next)) else {
+            let Some(sequence) = self
+                .waiting
+                .pop_where(|next| next.priority() <= first && room.fits(next))
+            else {
                 return;
             };
             self.n_passes += 1;

@@ -4,10 +4,11 @@ use std::time::{Duration, Instant};
 
 use futures_util::stream;
 
-use super::prepare::{Loaded, internal, invalid};
+use super::prepare::{Loaded, internal};
+use super::refusal::{Refusal, broken, longer};
 use super::sampling::sampling;
 use super::types::{Chunk, Done, DoneReason, Logprob, RequestOptions, Timings, TopLogprob};
-use super::{ChunkStream, InferenceError, InferenceErrorKind as Kind};
+use super::{ChunkStream, InferenceError};
 use crate::model::Options;
 use crate::parser::{ParseError, Parser, Piece};
 use crate::protocol::{
@@ -326,84 +327,6 @@ pub(super) fn single(reason: DoneReason, debug: Option<(String, usize)>) -> Chun
         ..Chunk::default()
     };
     Box::pin(stream::once(async move { Ok(chunk) }))
-}
-
-/// Why an answer could not be begun.
-#[derive(Debug)]
-pub(super) enum Refusal {
-    /// The process died before anything was streamed: a new one may do better.
-    Gone(InferenceError),
-    Final(InferenceError),
-}
-
-impl From<RunnerError> for Refusal {
-    fn from(error: RunnerError) -> Self {
-        let gone = matches!(error, RunnerError::Gone(_));
-        let error = engine_error(&error);
-        if gone {
-            Self::Gone(error)
-        } else {
-            Self::Final(error)
-        }
-    }
-}
-
-impl From<InferenceError> for Refusal {
-    fn from(error: InferenceError) -> Self {
-        Self::Final(error)
-    }
-}
-
-impl Refusal {
-    /// Whether a runner that died before it had streamed anything gets a second chance.
-    ///
-    /// # Errors
-    /// The error for the client, when a new runner would do no better.
-    pub(super) fn second_chance(self) -> Result<(), InferenceError> {
-        match self {
-            Self::Final(error) => Err(error),
-            Self::Gone(error) => {
-                tracing::warn!(%error, "the request is tried again on a new runner");
-                Ok(())
-            }
-        }
-    }
-
-    /// The error for the client.
-    pub(super) fn into_error(self) -> InferenceError {
-        match self {
-            Self::Gone(error) | Self::Final(error) => error,
-        }
-    }
-}
-
-/// An error of the engine before the stream exists.
-pub(super) fn engine_error(error: &RunnerError) -> InferenceError {
-    match error.kind() {
-        FailureKind::Invalid => invalid(error.to_string()),
-        FailureKind::ContextExceeded => longer(error.to_string()),
-        FailureKind::Unsupported => InferenceError::new(Kind::Unsupported, error.to_string()),
-        FailureKind::Overloaded => InferenceError::new(Kind::Overloaded, error.to_string()),
-        FailureKind::Internal => internal(error.to_string()),
-    }
-}
-
-/// A prompt is too long: clients of OpenAI look for the code.
-fn longer(message: impl Into<String>) -> InferenceError {
-    InferenceError {
-        code: Some("context_length_exceeded"),
-        ..invalid(message)
-    }
-}
-
-/// An error of the engine in the middle of a stream.
-fn broken(error: &RunnerError) -> InferenceError {
-    if error.kind() == FailureKind::Invalid {
-        return invalid(error.to_string());
-    }
-    internal(format!(
-        "an error was encountered while running the model: {error}"
-    ))
 }
 
 /// A new id in Ollama's form.

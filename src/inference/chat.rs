@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::answer::{AnswerSpec, Calls, Refusal, params, single, start, too_long};
+use super::answer::{AnswerSpec, Calls, params, single, start, too_long};
 use super::images::{self, Placeless};
 use super::prepare::{self, Prepared, Route, check_capabilities, merge_options};
+use super::refusal::Refusal;
 use super::render::RenderRequest;
 use super::truncate::{History, fit_history};
 use super::types::{ChatRequest, DoneReason};

@@ -4,8 +4,8 @@ use std::time::Instant;
 
 use futures_util::stream::{self, StreamExt as _};
 
-use super::answer::engine_error;
 use super::prepare::{self, Route, invalid, merge_options};
+use super::refusal::engine_error;
 use super::types::{EmbedRequest, EmbedResponse};
 use super::{Inference, InferenceError, InferenceErrorKind};
 use crate::model::gguf::Metadata;

@@ -5,10 +5,11 @@ use std::time::Instant;
 
 use futures_util::stream::{self, StreamExt as _};
 
-use super::answer::{AnswerSpec, Calls, Refusal, params, single, start, too_long};
+use super::answer::{AnswerSpec, Calls, params, single, start, too_long};
 use super::chat::{Conversation, UNLOAD, think};
 use super::images::{self, Placeless};
 use super::prepare::{self, Prepared, Route, check_capabilities, internal, invalid, merge_options};
+use super::refusal::Refusal;
 use super::render::{self, RenderRequest};
 use super::types::{Chunk, DoneReason, GenerateRequest};
 use super::voice::Voice;

@@ -12,6 +12,7 @@ mod generate;
 pub mod history;
 mod images;
 mod prepare;
+mod refusal;
 mod render;
 mod sampling;
 mod spec;

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{InferenceErrorKind, answer, embed, format, place_header};
+use super::{InferenceErrorKind, embed, format, place_header, refusal};
 use crate::chat::Message;
 use crate::model::gguf::Metadata;
 use crate::model::gguf::builder::GgufBuilder;
@@ -159,7 +159,7 @@ fn a_prompt_that_is_too_long_has_a_code() {
             kind,
             message: "no".to_owned(),
         };
-        answer::engine_error(&RunnerError::Failed(failure))
+        refusal::engine_error(&RunnerError::Failed(failure))
     };
     let error = of(FailureKind::ContextExceeded);
     assert_eq!(error.kind, InferenceErrorKind::Invalid);

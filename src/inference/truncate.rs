@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::InferenceError;
-use super::answer::Refusal;
+use super::refusal::Refusal;
 use super::render::RenderRequest;
 use super::voice::Voice;
 use crate::chat::Message;

@@ -21,6 +21,7 @@ mod stream;
 mod supervisor;
 #[cfg(test)]
 mod tests;
+mod watched;
 
 #[cfg(fuzzing)]
 pub use extract::decode_for_fuzzing;

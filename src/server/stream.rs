@@ -145,11 +145,16 @@ pub(crate) fn told(mut response: Response, is_cut: bool) -> Response {
     response
 }
 
-/// Whether the first piece of an answer is one of a cut prompt, as far as it has come: headers do not
-/// wait for it.
-pub(crate) fn is_cut<T, E>(items: &mut Peekable<Items<T, E>>, of: fn(&T) -> bool) -> bool {
-    let first = Pin::new(items).peek().now_or_never().flatten();
-    first.is_some_and(|first| first.as_ref().is_ok_and(of))
+/// Looks whether the first piece of an answer is one of a cut prompt, as far as it has come: headers do
+/// not wait for it.
+pub(crate) fn looked_at<T, E>(
+    items: Items<T, E>,
+    of: fn(&T) -> bool,
+) -> (Peekable<Items<T, E>>, bool) {
+    let mut items = items.peekable();
+    let first = Pin::new(&mut items).peek().now_or_never().flatten();
+    let is_cut = first.is_some_and(|first| first.as_ref().is_ok_and(of));
+    (items, is_cut)
 }
 
 /// Joins the pieces of an answer into one.

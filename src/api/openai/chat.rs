@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Arguments, Content, FinishReason, Guided, Logprobs, StreamOptions, Usage};
+use super::shared::has_guided;
+use super::{Arguments, Content, FinishReason, Logprobs, StreamOptions, Usage};
 use crate::api::ollama::DebugInfo;
 use crate::chat::{ToolDefinition, ToolFunction, null_is_default};
 
@@ -71,20 +72,7 @@ pub struct ChatRequest {
     pub debug_render_only: bool,
 }
 
-impl ChatRequest {
-    /// Takes the constraints out.
-    pub fn take_guided(&mut self) -> Guided {
-        Guided {
-            structured_outputs: std::mem::take(&mut self.structured_outputs),
-            guided_json: std::mem::take(&mut self.guided_json),
-            guided_regex: std::mem::take(&mut self.guided_regex),
-            guided_choice: std::mem::take(&mut self.guided_choice),
-            guided_grammar: std::mem::take(&mut self.guided_grammar),
-            grammar: std::mem::take(&mut self.grammar),
-            json_schema: std::mem::take(&mut self.json_schema),
-        }
-    }
-}
+has_guided!(ChatRequest);
 
 /// One message of a request.
 #[derive(Debug, Clone, Default, Deserialize)]

@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{FinishReason, Guided, StreamOptions, Usage};
+use super::shared::has_guided;
+use super::{FinishReason, StreamOptions, Usage};
 use crate::chat::null_is_default;
 
 /// Body of `POST /v1/completions`.
@@ -54,20 +55,7 @@ pub struct CompletionRequest {
     pub debug_render_only: bool,
 }
 
-impl CompletionRequest {
-    /// Takes the constraints out.
-    pub fn take_guided(&mut self) -> Guided {
-        Guided {
-            structured_outputs: std::mem::take(&mut self.structured_outputs),
-            guided_json: std::mem::take(&mut self.guided_json),
-            guided_regex: std::mem::take(&mut self.guided_regex),
-            guided_choice: std::mem::take(&mut self.guided_choice),
-            guided_grammar: std::mem::take(&mut self.guided_grammar),
-            grammar: std::mem::take(&mut self.grammar),
-            json_schema: std::mem::take(&mut self.json_schema),
-        }
-    }
-}
+has_guided!(CompletionRequest);
 
 /// The whole answer.
 #[derive(Debug, Clone, PartialEq, Serialize)]

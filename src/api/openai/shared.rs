@@ -92,3 +92,25 @@ pub struct Guided {
     pub grammar: Value,
     pub json_schema: Value,
 }
+
+/// Gives a kind of request the way to take its constraints out.
+macro_rules! has_guided {
+    ($request:ty) => {
+        impl $request {
+            /// Takes the constraints out.
+            pub fn take_guided(&mut self) -> $crate::api::openai::Guided {
+                use std::mem::take;
+                $crate::api::openai::Guided {
+                    structured_outputs: take(&mut self.structured_outputs),
+                    guided_json: take(&mut self.guided_json),
+                    guided_regex: take(&mut self.guided_regex),
+                    guided_choice: take(&mut self.guided_choice),
+                    guided_grammar: take(&mut self.guided_grammar),
+                    grammar: take(&mut self.grammar),
+                    json_schema: take(&mut self.json_schema),
+                }
+            }
+        }
+    };
+}
+pub(super) use has_guided;

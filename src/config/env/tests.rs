@@ -168,7 +168,7 @@ fn variables_that_only_look_like_ours_are_told() {
         "DROVER_GRACES",
         "DROVER_WHATEVER",
         "DROVER_GRACE",
-        "DROVER_CACHE",
+        "DROVER_PROFILE",
         "OLLAMA_X",
     ];
     let warnings = unknown(names.iter().map(|name| (*name).to_owned()));

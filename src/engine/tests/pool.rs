@@ -38,27 +38,54 @@ fn when_the_pool_is_full_the_youngest_waits_and_nobody_is_ended() {
     }
 }
 
+/// A request of its own; the harness's others are all one.
+fn request(number: u32, prompt: &str) -> GenerateParams {
+    GenerateParams {
+        client: format!("origin/name/{number}"),
+        ..params(prompt)
+    }
+}
+
 #[test]
 fn a_long_prompt_that_does_not_fit_yet_is_passed_by_short_ones_and_not_for_ever() {
     let mut harness = Harness::new(256, 4);
-    let first = harness.submit(params(&format!("{} [[repeat 4]]", "a".repeat(30))));
+    let first = harness.submit(request(1, &format!("{} [[repeat 4]]", "a".repeat(30))));
     harness.step();
-    let long = harness.submit(params(&"b".repeat(200)));
-    let mut n_passed = 0;
-    while !harness.outcomes[&long].is_over() {
+    let long = harness.submit(request(2, &"b".repeat(200)));
+    let short = harness.submit(request(3, "c"));
+    while !harness.outcomes[&short].is_over() {
+        harness.step();
+    }
+    assert!(!harness.outcomes[&first].is_over());
+    assert_eq!(harness.engine.waiting.len(), 1, "the long one waits");
+    let mut n_shorts = 0;
+    while harness.outcomes[&long].text.is_empty() {
         if harness.engine.waiting.len() < 3 {
-            harness.submit(params("c"));
+            n_shorts += 1;
+            harness.submit(request(3 + n_shorts, "c [[repeat 20]]"));
         }
         harness.step();
-        let over = harness
-            .outcomes
-            .values()
-            .filter(|outcome| outcome.is_over());
-        n_passed = over.count();
-        assert!(n_passed < 40, "the long one starves");
+        assert!(n_shorts < 60, "the long one starves");
     }
-    assert!(n_passed > 2, "{n_passed}");
-    assert!(harness.outcomes[&first].is_over());
+}
+
+#[test]
+fn a_batch_job_does_not_pass_a_chat_that_does_not_fit_yet() {
+    let mut harness = Harness::new(256, 4);
+    let first = harness.submit(request(1, &format!("{} [[repeat 4]]", "a".repeat(30))));
+    harness.step();
+    let chat = harness.submit(request(2, &"b".repeat(200)));
+    let job = harness.submit(GenerateParams {
+        priority: Priority::Batch,
+        ..request(3, "c")
+    });
+    while !harness.outcomes[&first].is_over() {
+        harness.step();
+        assert!(!harness.outcomes[&job].is_over());
+    }
+    harness.run();
+    assert!(harness.outcomes[&chat].is_over());
+    assert_eq!(harness.outcomes[&job].text, "c");
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use axum::body::{Body, HttpBody};
+use axum::body::HttpBody;
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use http_body_util::BodyExt as _;
@@ -14,6 +14,7 @@ use tokio::time::{Instant, Sleep};
 
 use super::activity::Running;
 use super::table::Counted;
+use crate::server::watched::{Polled, Watch};
 
 /// The slowest client that is waited for after the first [`Arriving::limit`]: slower than any link.
 const BYTES_PER_SECOND: u64 = 1024;
@@ -203,45 +204,27 @@ impl<B: HttpBody> Drop for Returning<B> {
     }
 }
 
-/// An answer's body. The request counts as running until it is dropped.
+/// A request whose answer is on its way. It counts as running until this is dropped, with the body.
 #[derive(Debug)]
 pub(super) struct Leaving {
-    body: Body,
     running: Running,
     _counted: Option<Counted>,
 }
 
 impl Leaving {
-    pub(super) fn new(body: Body, running: Running, counted: Option<Counted>) -> Self {
+    pub(super) fn new(running: Running, counted: Option<Counted>) -> Self {
         // Where the client opens no window, the first piece is never asked for.
         running.handed(true, Instant::now());
         Self {
-            body,
             running,
             _counted: counted,
         }
     }
 }
 
-impl HttpBody for Leaving {
-    type Data = Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        let frame = Pin::new(&mut self.body).poll_frame(context);
-        self.running.handed(frame.is_ready(), Instant::now());
-        frame
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+impl Watch for Leaving {
+    fn polled(&mut self, polled: &Polled, _is_last: bool) {
+        self.running.handed(polled.is_ready(), Instant::now());
     }
 }
 

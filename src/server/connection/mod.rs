@@ -38,6 +38,7 @@ use tower::ServiceExt as _;
 use super::error::{ApiError, OllamaError, OpenAiError};
 use super::limits::Limits;
 use super::origin::Peer;
+use super::watched::Watched;
 use activity::{Activity, End};
 use body::{Arriving, Leaving, Rest};
 use table::{Place, Table};
@@ -180,7 +181,7 @@ fn respond(
     activity: &Arc<Activity>,
     peer: Peer,
     mut request: Request<Incoming>,
-) -> impl Future<Output = Result<Response<Leaving>, Infallible>> + 'static {
+) -> impl Future<Output = Result<Response<Watched<Leaving>>, Infallible>> + 'static {
     let running = activity.begin(request.version() == Version::HTTP_2);
     let counted = shared.table.begin(peer.origin());
     let (router, stall) = (shared.router.clone(), shared.limits.stall);
@@ -202,7 +203,7 @@ fn respond(
         } else {
             too_many(request.uri().path())
         };
-        Ok(response.map(|body| Leaving::new(body, running, counted)))
+        Ok(response.map(|body| Watched::new(body, Leaving::new(running, counted))))
     }
 }
 

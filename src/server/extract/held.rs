@@ -1,19 +1,17 @@
 //! What a request holds goes when its answer has ended, not when its handler has.
 
 use std::convert::Infallible;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
 
-use axum::body::{Body, Bytes, HttpBody};
+use axum::body::Body;
 use axum::extract::{FromRequestParts, Request};
 use axum::http::Extensions;
 use axum::http::request::Parts;
 use axum::middleware::Next;
 use axum::response::Response;
-use http_body::{Frame, SizeHint};
 
 use super::memory::Share;
+use crate::server::watched::{Watch, Watched};
 
 /// The memory of one request.
 #[derive(Debug, Clone, Default)]
@@ -37,6 +35,9 @@ impl Held {
     }
 }
 
+/// It goes with the answer's body.
+impl Watch for Held {}
+
 impl<S: Sync> FromRequestParts<S> for Held {
     type Rejection = Infallible;
 
@@ -53,31 +54,5 @@ pub(crate) async fn hold(mut request: Request, next: Next) -> Response {
     if held.shares().is_empty() {
         return response;
     }
-    response.map(|body| Body::new(Holding { body, _held: held }))
-}
-
-/// An answer with the memory of its request.
-struct Holding {
-    body: Body,
-    _held: Held,
-}
-
-impl HttpBody for Holding {
-    type Data = Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        Pin::new(&mut self.body).poll_frame(context)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
+    response.map(|body| Body::new(Watched::new(body, held)))
 }

@@ -2,8 +2,7 @@
 //!
 //! The line comes when the answer has ended, so that its duration is that of the whole stream.
 
-use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::Poll;
 use std::time::Instant;
 
 use axum::body::{Body, HttpBody};
@@ -11,10 +10,10 @@ use axum::extract::{MatchedPath, Request};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
 use axum::middleware::Next;
 use axum::response::Response;
-use bytes::Bytes;
 use tracing::{Instrument as _, Span};
 
 use crate::metrics;
+use crate::server::watched::{Polled, Watch, Watched};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -59,7 +58,7 @@ pub(super) async fn record(request: Request, next: Next) -> Response {
     response.map(|body| {
         // The answer to a HEAD has no body that anybody would read.
         line.complete = body.is_end_stream() || line.method == Method::HEAD;
-        Body::new(Logged { body, line })
+        Body::new(Watched::new(body, line))
     })
 }
 
@@ -115,36 +114,13 @@ impl Drop for Line {
     }
 }
 
-/// A body that notices its end.
-#[derive(Debug)]
-struct Logged {
-    body: Body,
-    line: Line,
-}
-
-impl HttpBody for Logged {
-    type Data = Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<http_body::Frame<Bytes>, axum::Error>>> {
-        let frame = Pin::new(&mut self.body).poll_frame(context);
-        let over = match &frame {
+/// The line notices the end of the body.
+impl Watch for Line {
+    fn polled(&mut self, polled: &Polled, is_last: bool) {
+        self.complete |= match polled {
             Poll::Ready(None) => true,
-            Poll::Ready(Some(Ok(_))) => self.body.is_end_stream(),
+            Poll::Ready(Some(Ok(_))) => is_last,
             _ => false,
         };
-        self.line.complete |= over;
-        frame
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> http_body::SizeHint {
-        self.body.size_hint()
     }
 }

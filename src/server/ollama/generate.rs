@@ -10,7 +10,7 @@ use crate::dialect::ollama;
 use crate::server::error::OllamaError;
 use crate::server::extract::{Client, OllamaJson};
 use crate::server::state::App;
-use crate::server::stream::{NDJSON, fold, is_cut, json, open, streamed, to_bytes, told};
+use crate::server::stream::{NDJSON, fold, json, looked_at, open, streamed, to_bytes, told};
 
 pub(super) async fn generate(
     State(app): State<App>,
@@ -30,8 +30,7 @@ pub(super) async fn generate(
         return Ok(told(json(&answer), is_cut));
     }
     let chunks = open(async move { inference.generate(request).await }).await?;
-    let mut chunks = chunks.peekable();
-    let is_cut = is_cut(&mut chunks, |chunk| chunk.prompt_truncated);
+    let (chunks, is_cut) = looked_at(chunks, |chunk| chunk.prompt_truncated);
     let lines = chunks.map(move |chunk| {
         let answer = ollama::generate_chunk(&model, chunk?, Timestamp::now());
         Ok::<_, crate::inference::InferenceError>(to_bytes(&answer))

@@ -3,7 +3,6 @@
 use axum::extract::State;
 use axum::response::Response;
 use bytes::Bytes;
-use futures_util::StreamExt as _;
 
 use super::choices::{self, Opening, Spell};
 use super::{answer, head};
@@ -13,7 +12,7 @@ use crate::inference::{self, Chunk, Inference};
 use crate::server::error::OpenAiError;
 use crate::server::extract::{Client, OpenAiJson};
 use crate::server::state::App;
-use crate::server::stream::{SSE, SSE_DONE, event, is_cut, open, streamed, to_bytes, told};
+use crate::server::stream::{SSE_DONE, event, to_bytes, told};
 
 pub(super) async fn chat(
     State(app): State<App>,
@@ -37,19 +36,11 @@ pub(super) async fn chat(
     });
     let chunks = choices::merge(openings);
     if is_stream {
-        let mut chunks = open(async { Ok(chunks) }).await?.peekable();
-        let is_cut = is_cut(&mut chunks, |(_, chunk)| chunk.prompt_truncated);
-        let chunks = chunks.boxed();
-        let frames = choices::frames(chunks, ChatStream::new(head, n, style));
-        return Ok(told(streamed(SSE, frames, &app.cut_off), is_cut));
+        let spell = ChatStream::new(head, n, style);
+        return choices::stream_answer(chunks, spell, &app.cut_off).await;
     }
     let mut fold = ChatFold::new(head, n, style);
-    let mut is_cut = false;
-    let each = |index, chunk: Chunk| {
-        is_cut |= chunk.prompt_truncated;
-        fold.push(index, chunk);
-    };
-    choices::collect(chunks, each).await?;
+    let is_cut = choices::collect(chunks, |index, chunk| fold.push(index, chunk)).await?;
     Ok(told(answer(to_bytes(&fold.end())), is_cut))
 }
 

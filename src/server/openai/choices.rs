@@ -3,12 +3,15 @@
 //! *Invariant:* those that are under way are read at the same time, so that a choice that still waits for
 //! a slot does not hold up those that have one. The first error ends them all.
 
+use axum::response::Response;
 use bytes::Bytes;
 use futures_util::future::{BoxFuture, Either};
 use futures_util::stream::{self, Stream, StreamExt as _, TryStreamExt as _};
+use tokio_util::sync::CancellationToken;
 
-use super::super::stream::Items;
 use crate::inference::{Chunk, ChunkStream, InferenceError};
+use crate::server::error::OpenAiError;
+use crate::server::stream::{Items, SSE, looked_at, open, streamed, told};
 
 /// Chunks with the index of their choice.
 pub(super) type Chunks = Items<(usize, Chunk), InferenceError>;
@@ -43,7 +46,7 @@ pub(super) fn merge(openings: impl Iterator<Item = Opening> + Send + 'static) ->
 }
 
 /// Spells a stream into events.
-pub(super) fn frames(
+fn frames(
     chunks: Chunks,
     spell: impl Spell + Send + 'static,
 ) -> impl Stream<Item = Result<Bytes, InferenceError>> + Send + 'static {
@@ -64,15 +67,32 @@ pub(super) fn frames(
     })
 }
 
-/// Reads all chunks.
+/// Answers with the events of a stream.
+///
+/// # Errors
+/// What fails before the first piece, and early enough to become a status.
+pub(super) async fn stream_answer(
+    chunks: Chunks,
+    spell: impl Spell + Send + 'static,
+    cut_off: &CancellationToken,
+) -> Result<Response, OpenAiError> {
+    let chunks = open(async { Ok::<_, InferenceError>(chunks) }).await?;
+    let (chunks, is_cut) = looked_at(chunks, |(_, chunk)| chunk.prompt_truncated);
+    let frames = frames(chunks.boxed(), spell);
+    Ok(told(streamed(SSE, frames, cut_off), is_cut))
+}
+
+/// Reads all chunks; returns whether the prompt was cut.
 pub(super) async fn collect(
     mut chunks: Chunks,
     mut each: impl FnMut(usize, Chunk),
-) -> Result<(), InferenceError> {
+) -> Result<bool, InferenceError> {
+    let mut is_cut = false;
     while let Some((index, chunk)) = chunks.try_next().await? {
+        is_cut |= chunk.prompt_truncated;
         each(index, chunk);
     }
-    Ok(())
+    Ok(is_cut)
 }
 
 #[cfg(test)]

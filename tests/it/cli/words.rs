@@ -111,7 +111,7 @@ async fn every_command_has_help_with_examples() {
 async fn flags_are_checked_and_obeyed() {
     let server = TestServer::start().await;
     server.fake_model("plain").await;
-    let embed = models::fake().value("drover-fake.pooling_type", 1);
+    let embed = models::embedder();
     server.create("embed", embed.build(), json!({})).await.ok();
     let drover = Drover::of(&server);
     for (line, error) in [

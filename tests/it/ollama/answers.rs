@@ -103,9 +103,7 @@ async fn limits_and_stop_texts_end_an_answer() {
 #[tokio::test]
 async fn embeddings_come_in_order_and_with_length_one() {
     let server = TestServer::start().await;
-    let file = crate::support::models::fake()
-        .value("drover-fake.pooling_type", 1)
-        .build();
+    let file = crate::support::models::embedder().build();
     server.create("vectors", file, json!({})).await.ok();
     let body = json!({"model": "vectors", "input": ["first", "second text", ""]});
     let answer = server.post("/api/embed", &body).await.ok().json();

@@ -6,7 +6,7 @@ use crate::support::{TestServer, models};
 
 async fn server() -> TestServer {
     let server = TestServer::start().await;
-    let file = models::fake().value("drover-fake.pooling_type", 1);
+    let file = models::embedder();
     server.create("m", file.build(), json!({})).await.ok();
     server
 }
@@ -74,9 +74,7 @@ async fn an_empty_input_beside_good_ones_has_a_vector_if_it_has_a_token() {
     assert_eq!(answer["embeddings"].as_array().unwrap().len(), 2);
     assert_eq!(answer["prompt_eval_count"], 3);
 
-    let file = models::fake()
-        .value("drover-fake.pooling_type", 1)
-        .value("drover-fake.add_bos", 0);
+    let file = models::embedder().value("drover-fake.add_bos", 0);
     server.create("bare", file.build(), json!({})).await.ok();
     let body = json!({"model": "bare", "input": ["a", ""]});
     let answer = server.post("/api/embed", &body).await;

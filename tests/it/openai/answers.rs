@@ -92,12 +92,9 @@ async fn completions_have_a_choice_for_each_prompt() {
 #[tokio::test]
 async fn embeddings_keep_the_order_of_their_inputs() {
     let server = TestServer::start().await;
-    let file = models::fake().value("drover-fake.pooling_type", 1).build();
-    server.create("embed", file, json!({})).await.ok();
-    let embed = async |input: Value| {
-        let body = json!({"model": "embed", "input": input});
-        server.post("/v1/embeddings", &body).await.ok().json()
-    };
+    let embedder = models::embedder().build();
+    server.create("embed", embedder, json!({})).await.ok();
+    let embed = async |input| super::embed(&server, input).await;
     let both = embed(json!(["one", "two"])).await;
     for (index, text) in ["one", "two"].into_iter().enumerate() {
         let single = embed(json!(text)).await;

@@ -142,12 +142,9 @@ async fn a_real_model_goes_on_too() {
 #[tokio::test]
 async fn embeddings_are_made_of_tokens_too() {
     let server = TestServer::start().await;
-    let file = models::fake().value("drover-fake.pooling_type", 1).build();
-    server.create("embed", file, json!({})).await.ok();
-    let embed = async |input: Value| {
-        let body = json!({"model": "embed", "input": input});
-        server.post("/v1/embeddings", &body).await.ok().json()
-    };
+    let embedder = models::embedder().build();
+    server.create("embed", embedder, json!({})).await.ok();
+    let embed = async |input| super::embed(&server, input).await;
     let text = embed(json!(["ab", "c"])).await;
     let tokens = embed(json!([[97, 98], [99]])).await;
     assert_eq!(tokens, text);

@@ -2,3 +2,13 @@
 
 mod answers;
 mod fields;
+
+use serde_json::{Value, json};
+
+use crate::support::TestServer;
+
+/// What the model `embed` makes of an input.
+async fn embed(server: &TestServer, input: Value) -> Value {
+    let body = json!({"model": "embed", "input": input});
+    server.post("/v1/embeddings", &body).await.ok().json()
+}

@@ -24,6 +24,11 @@ pub(crate) fn digest(file: &[u8]) -> String {
     drover::model::Digest::of(file).to_string()
 }
 
+/// A model for the fake backend that makes embeddings.
+pub(crate) fn embedder() -> GgufBuilder {
+    fake().value("drover-fake.pooling_type", 1)
+}
+
 impl TestServer {
     /// Makes a model `name` for the fake backend.
     pub(crate) async fn fake_model(&self, name: &str) {

@@ -1,0 +1,51 @@
+//! An answer's body with something beside it: it sees the pieces go, or only lives as long as they do.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use axum::body::{Body, Bytes, HttpBody};
+use http_body::{Frame, SizeHint};
+
+/// What a body says when it is asked for its next piece.
+pub(super) type Polled = Poll<Option<Result<Frame<Bytes>, axum::Error>>>;
+
+/// What stands beside a body. It is dropped with it, at the answer's end or when the client leaves.
+pub(super) trait Watch: Unpin {
+    /// The body was asked for its next piece; `is_last` = nothing follows what it gave.
+    fn polled(&mut self, polled: &Polled, is_last: bool) {
+        let _ = (polled, is_last);
+    }
+}
+
+/// A body and who watches it.
+#[derive(Debug)]
+pub(super) struct Watched<W> {
+    body: Body,
+    watch: W,
+}
+
+impl<W> Watched<W> {
+    pub(super) fn new(body: Body, watch: W) -> Self {
+        Self { body, watch }
+    }
+}
+
+impl<W: Watch> HttpBody for Watched<W> {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Polled {
+        let Self { body, watch } = &mut *self;
+        let polled = Pin::new(&mut *body).poll_frame(context);
+        watch.polled(&polled, body.is_end_stream());
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
