@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use super::backend::Backend;
 use super::core::Engine;
+use super::embed::Begun;
 use super::prefix_cache::{self, View};
 use super::sequence::{Follows, Sequence};
 use super::slot::Slots;
@@ -24,7 +25,12 @@ struct Room<'a> {
 }
 
 impl<'a> Room<'a> {
-    fn of<S>(running: &'a [Option<Sequence<S>>], slots: &Slots, n_pool: usize) -> Self {
+    fn of<S>(
+        running: &'a [Option<Sequence<S>>],
+        slots: &Slots,
+        begun: Option<Begun>,
+        n_pool: usize,
+    ) -> Self {
         let busy = || {
             running
                 .iter()
@@ -34,7 +40,7 @@ impl<'a> Room<'a> {
         let held: Vec<usize> = busy().map(|(slot, _)| slot).collect();
         let missing = busy().map(|(slot, sequence)| sequence.n_missing(slots.len(slot)));
         Self {
-            has_slot: held.len() < running.len(),
+            has_slot: held.len() + usize::from(begun.is_some()) < running.len(),
             n_taken: slots.n_cells(&held) + missing.sum::<usize>(),
             n_pool,
             running: busy().map(|(_, sequence)| &sequence.tokens[..]).collect(),
@@ -63,8 +69,10 @@ impl<B: Backend> Engine<B> {
     /// The first one that does not fit is passed by some that do, and then holds them up.
     /// Interactive ones take the place of batch jobs, which go on later.
     pub(super) fn admit(&mut self, now: Instant) {
+        let n_pool = self.backend.info().n_ctx_pool as usize;
         while let Some((priority, next)) = self.waiting.next() {
-            if !self.room().fits(next) {
+            let room = Room::of(&self.running, &self.slots, self.begun, n_pool);
+            if !room.fits(next) {
                 let victim = match priority {
                     Priority::Interactive => self.pausable_job(),
                     Priority::Batch => None,
@@ -86,17 +94,12 @@ impl<B: Backend> Engine<B> {
         }
     }
 
-    fn room(&self) -> Room<'_> {
-        let n_pool = self.backend.info().n_ctx_pool as usize;
-        Room::of(&self.running, &self.slots, n_pool)
-    }
-
     /// Starts some that fit although they are not the first, which is of this class. A batch job does
     /// not pass an interactive request: it would be paused for it at once.
     fn pass(&mut self, first: Priority, now: Instant) {
         let n_pool = self.backend.info().n_ctx_pool as usize;
         while self.n_passes < PASSES_PER_SLOT * self.running.len() {
-            let room = Room::of(&self.running, &self.slots, n_pool);
+            let room = Room::of(&self.running, &self.slots, self.begun, n_pool);
             if !room.has_slot {
                 return;
             }
@@ -147,7 +150,7 @@ impl<B: Backend> Engine<B> {
                 n_common,
                 n_reuse: if fits { n_common } else { 0 },
                 n_held: held.len(),
-                is_busy: self.running[slot].is_some(),
+                is_busy: !self.is_idle(slot),
                 is_parked: self.slots.is_parked(slot),
                 last_used: self.slots.last_used(slot),
             }

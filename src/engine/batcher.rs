@@ -145,6 +145,13 @@ impl Budget {
         n_tokens.max(least).min(self.n_batch)
     }
 
+    /// Prompt tokens for a step that has computed `n_other` rows already.
+    pub(super) fn beside(&self, n_other: usize, shared: bool) -> usize {
+        let n_prefill = self.n_prefill(shared);
+        let least = if shared { LEAST.0 } else { LEAST.1 };
+        n_prefill.saturating_sub(n_other).max(least.min(n_prefill))
+    }
+
     /// Learns from a step.
     pub(super) fn observe(&mut self, n_prefill: usize, step_ms: f64) {
         if n_prefill == 0 {
@@ -200,6 +207,18 @@ mod tests {
 
     fn rows(shares: &[Share]) -> Vec<(usize, usize)> {
         shares.iter().map(|s| (s.slot, s.n_rows)).collect()
+    }
+
+    #[test]
+    fn rows_that_are_computed_already_are_taken_from_the_prompts_but_for_a_rest() {
+        let mut budget = Budget::new(512, false);
+        budget.observe(100, 1000.0);
+        let all = budget.n_prefill(true);
+        assert!(all > 10, "{all}");
+        assert_eq!(budget.beside(0, true), all);
+        assert_eq!(budget.beside(5, true), all - 5);
+        assert_eq!(budget.beside(500, true), LEAST.0);
+        assert_eq!(budget.beside(500, false), LEAST.1);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::admission::Admission;
 use super::backend::Backend;
 use super::batcher::Budget;
-use super::embed::EmbedJob;
+use super::embed::{Begun, EmbedJob};
 use super::prepare::{Prepared, Terms};
 use super::sequence::Sequence;
 use super::slot::Slots;
@@ -40,6 +40,7 @@ pub(super) struct Engine<B: Backend> {
     pub(super) running: Vec<Option<Sequence<B::Sampler>>>,
     pub(super) waiting: Admission<Sequence<B::Sampler>>,
     pub(super) embeds: Admission<EmbedJob>,
+    pub(super) begun: Option<Begun>,
     pub(super) budget: Budget,
     pub(super) speculation: Speculation,
     pub(super) guesser: Box<dyn Guesser>,
@@ -70,6 +71,7 @@ impl<B: Backend> Engine<B> {
             running: std::iter::repeat_with(|| None).take(n_slots).collect(),
             waiting: Admission::default(),
             embeds: Admission::default(),
+            begun: None,
             budget: Budget::new(backend.n_batch().max(1), on_gpu),
             speculation,
             guesser: Box::new(PromptLookup::new(n_slots)),
@@ -150,6 +152,7 @@ impl<B: Backend> Engine<B> {
         }
         self.waiting.retain(|sequence| !ids.contains(&sequence.id));
         self.embeds.retain(|job| !ids.contains(&job.id));
+        self.begun.take_if(|begun| ids.contains(&begun.id));
     }
 
     /// Takes the sequence out of a slot, which becomes idle.
@@ -161,6 +164,11 @@ impl<B: Backend> Engine<B> {
 
     pub(super) fn fail(&mut self, id: RequestId, failure: Failure) {
         self.events.push(Event::Failed { id, failure });
+    }
+
+    /// Whether a slot is nobody's; it may still hold what somebody left.
+    pub(super) fn is_idle(&self, slot: usize) -> bool {
+        self.running[slot].is_none() && self.begun.is_none_or(|begun| begun.slot != slot)
     }
 
     pub(super) fn is_running(&self) -> bool {

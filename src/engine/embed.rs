@@ -1,7 +1,11 @@
 //! Embeddings: as many inputs in one decode call as fit, jobs of several clients in turn.
 //!
-//! They use slots that nobody runs in, for one step, and have a decode call of their own beside
-//! that of the generating sequences; it is short while somebody reads along.
+//! They use slots that nobody runs in and have a decode call of their own beside that of the
+//! generating sequences; it is short while somebody reads along. A model that generates evaluates a
+//! long input over several steps then: what is done of it stays in its slot. A model for embeddings
+//! has to see an input at once.
+
+use std::ops::Range;
 
 use super::backend::{Backend, Decoded, Row};
 use super::core::Engine;
@@ -24,12 +28,30 @@ pub(super) struct EmbedJob {
     n_tokens: usize,
 }
 
+/// The input of which a part is evaluated: one at a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Begun {
+    /// Of the request whose next input it is.
+    pub(super) id: RequestId,
+    /// Nobody else's until the input is done, but when the pool is full.
+    pub(super) slot: usize,
+}
+
 /// An input in a decode call.
 struct Input {
     /// Index of its job among those of the call.
     job: usize,
     slot: usize,
     tokens: Vec<Token>,
+    /// What this call evaluates of it.
+    part: Range<usize>,
+}
+
+impl Input {
+    /// Whether the call evaluates its last token, which has the embedding.
+    fn is_last(&self) -> bool {
+        self.part.end == self.tokens.len()
+    }
 }
 
 impl EmbedJob {
@@ -85,24 +107,34 @@ impl<B: Backend> Engine<B> {
         }
         let (mut jobs, inputs) = self.next_inputs();
         let (n_done, n_rows) = self.decode_inputs(&inputs, &mut jobs);
-        let mut last_row = 0;
+        let mut n_before = 0;
         for input in &inputs[..n_done] {
-            last_row += input.tokens.len();
-            let vector = self.backend.embedding(seq(input.slot), last_row - 1);
-            let taken = match (&mut jobs[input.job], vector) {
-                (Some(job), Some(vector)) => job.take(input.tokens.len(), vector),
-                (Some(_), None) => Err(prompt::failure(
+            n_before += input.part.len();
+            let Some(job) = &mut jobs[input.job] else {
+                continue;
+            };
+            if !input.is_last() {
+                let (id, slot) = (job.id, input.slot);
+                self.begun = Some(Begun { id, slot });
+                continue;
+            }
+            self.begun.take_if(|begun| begun.id == job.id);
+            let vector = self.backend.embedding(seq(input.slot), n_before - 1);
+            let taken = match vector {
+                Some(vector) => job.take(input.tokens.len(), vector),
+                None => Err(prompt::failure(
                     FailureKind::Internal,
                     "the model gave no embedding",
                 )),
-                (None, _) => Ok(()),
             };
             if let Err(failure) = taken {
                 self.end(&mut jobs, input.job, failure);
             }
         }
-        for input in &inputs {
-            self.slots.clear(&mut self.backend, input.slot);
+        for (index, input) in inputs.iter().enumerate() {
+            if index >= n_done || input.is_last() {
+                self.slots.clear(&mut self.backend, input.slot);
+            }
         }
         for job in jobs.into_iter().flatten() {
             self.go_on(job);
@@ -117,22 +149,41 @@ impl<B: Backend> Engine<B> {
         let mut room = self.largest_batch().min(short);
         let mut jobs = Vec::new();
         let mut inputs: Vec<Input> = Vec::new();
-        'jobs: while idle.len() > 0 && room > 0 {
+        'jobs: while room > 0 {
             let Some(job) = self.embeds.pop() else { break };
             let index = jobs.len();
             jobs.push(Some(job));
             let mut next = 0;
-            while let Some(tokens) = jobs[index].as_ref().and_then(|job| job.next(next)) {
-                let fits = inputs.is_empty() || tokens.len() <= room;
-                let Some(slot) = fits.then(|| idle.next()).flatten() else {
+            while let Some((job, tokens)) = jobs[index]
+                .as_ref()
+                .and_then(|job| Some((job, job.next(next)?)))
+            {
+                let begun = self.begun.filter(|begun| begun.id == job.id && next == 0);
+                let n_held = begun.map_or(0, |begun| self.slots.len(begun.slot));
+                let n_left = tokens.len() - n_held;
+                let n_rows = if n_left <= room {
+                    n_left
+                } else if !inputs.is_empty() {
+                    break 'jobs;
+                } else if self.is_embedding {
+                    n_left
+                } else if begun == self.begun {
+                    room
+                } else {
+                    // Until the one that is begun is done.
+                    continue 'jobs;
+                };
+                let slot = begun.map(|begun| begun.slot);
+                let Some(slot) = slot.or_else(|| idle.next()) else {
                     break 'jobs;
                 };
-                room = room.saturating_sub(tokens.len());
+                room = room.saturating_sub(n_rows);
                 next += 1;
                 inputs.push(Input {
                     job: index,
                     slot,
                     tokens: tokens.clone(),
+                    part: n_held..n_held + n_rows,
                 });
             }
         }
@@ -142,8 +193,11 @@ impl<B: Backend> Engine<B> {
     /// Decodes as many of these inputs as the pool takes; returns how many, and their rows.
     fn decode_inputs(&mut self, inputs: &[Input], jobs: &mut [Option<EmbedJob>]) -> (usize, usize) {
         for input in inputs {
-            self.spill(input.slot, 0);
-            self.slots.clear(&mut self.backend, input.slot);
+            if input.part.start == 0 {
+                self.spill(input.slot, 0);
+                self.slots.clear(&mut self.backend, input.slot);
+            }
+            self.slots.touch(input.slot);
         }
         let mut n_inputs = inputs.len();
         while n_inputs > 0 {
@@ -153,7 +207,13 @@ impl<B: Backend> Engine<B> {
                     self.slots.record(&rows);
                     return (n_inputs, rows.len());
                 }
-                Ok(Decoded::NoSpace) if self.forget_idle() => {}
+                Ok(Decoded::NoSpace) if self.forget_idle() => {
+                    let is_there = |input: &Input| self.slots.len(input.slot) == input.part.start;
+                    if !inputs[..n_inputs].iter().all(is_there) {
+                        // The first part of one of them had to go: the next step begins it anew.
+                        return (0, 0);
+                    }
+                }
                 Ok(Decoded::NoSpace) if n_inputs > 1 => n_inputs /= 2,
                 // Those that run will end, and then there is room.
                 Ok(Decoded::NoSpace) if self.is_running() => return (0, 0),
@@ -177,7 +237,7 @@ impl<B: Backend> Engine<B> {
     /// The slots in which nobody runs, those first that are missed least.
     fn idle(&self) -> Vec<usize> {
         let slots = 0..self.running.len();
-        let mut idle: Vec<usize> = slots.filter(|&slot| self.running[slot].is_none()).collect();
+        let mut idle: Vec<usize> = slots.filter(|&slot| self.is_idle(slot)).collect();
         idle.sort_by_key(|&slot| (self.slots.len(slot) > 0, self.slots.last_used(slot)));
         idle
     }
@@ -185,11 +245,11 @@ impl<B: Backend> Engine<B> {
     fn input_rows(&self, inputs: &[Input]) -> Vec<Row> {
         let mut rows = Vec::new();
         for input in inputs {
-            for (position, &token) in input.tokens.iter().enumerate() {
+            for position in input.part.clone() {
                 // Pooling needs every row; without it the last one stands for all.
                 let output = self.is_embedding || position + 1 == input.tokens.len();
                 rows.push(Row {
-                    token,
+                    token: input.tokens[position],
                     position: to_u32(position),
                     seq: seq(input.slot),
                     output,
@@ -207,6 +267,7 @@ impl<B: Backend> Engine<B> {
 
     fn end(&mut self, jobs: &mut [Option<EmbedJob>], index: usize, failure: Failure) {
         if let Some(job) = jobs[index].take() {
+            self.begun.take_if(|begun| begun.id == job.id);
             self.fail(job.id, failure);
         }
     }

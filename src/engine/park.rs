@@ -39,7 +39,7 @@ impl<B: Backend> Engine<B> {
     }
 
     fn park_copy(&mut self, slot: usize) {
-        let idle = |&other: &usize| self.running[other].is_none();
+        let idle = |&other: &usize| self.is_idle(other);
         let all = || (0..self.running.len()).filter(idle);
         let mut same = all().filter(|&other| self.slots.held(other) == self.slots.held(slot));
         if let Some(known) = same.next() {

@@ -32,12 +32,17 @@ impl<B: Backend> Engine<B> {
         n_prefill
     }
 
-    /// Empties the idle slot whose last use is longest ago; false when none has cells.
+    /// Empties the idle slot whose last use is longest ago, then that of an input that is begun; false
+    /// when none has cells.
     pub(super) fn forget_idle(&mut self) -> bool {
-        let idle = (0..self.running.len()).filter(|&slot| self.running[slot].is_none());
+        let idle = (0..self.running.len()).filter(|&slot| self.is_idle(slot));
         let held = idle.filter(|&slot| self.slots.len(slot) > 0);
         let Some(slot) = held.min_by_key(|&slot| self.slots.last_used(slot)) else {
-            return false;
+            let Some(begun) = self.begun.take() else {
+                return false;
+            };
+            self.slots.clear(&mut self.backend, begun.slot);
+            return true;
         };
         self.spill(slot, 0);
         self.slots.clear(&mut self.backend, slot);
@@ -82,7 +87,7 @@ impl<B: Backend> Engine<B> {
             return false;
         }
         for other in self.slots.sharers(slot, to) {
-            if self.running[other].is_none() {
+            if self.is_idle(other) {
                 self.slots.clear(&mut self.backend, other);
             }
         }

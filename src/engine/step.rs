@@ -42,7 +42,7 @@ impl<B: Backend> Engine<B> {
         self.join_leaders();
         let n_seen = self.see();
         let decoding = Instant::now();
-        let mut batch = self.decode();
+        let mut batch = self.decode(n_embedded);
         if let Some(batch) = &mut batch {
             self.park(&batch.slots);
             self.sample(batch);
@@ -62,11 +62,12 @@ impl<B: Backend> Engine<B> {
         }
     }
 
-    /// Plans and decodes until something was decoded or nothing is left to run.
-    fn decode(&mut self) -> Option<Batch> {
+    /// Plans and decodes until something was decoded or nothing is left to run. The prompts share the
+    /// step's time with rows of embeddings that it has computed.
+    fn decode(&mut self, n_embedded: usize) -> Option<Batch> {
         let mut may_draft = true;
         let mut guess_ms = 0.0;
-        let mut n_prefill = self.budget.n_prefill(self.is_somebody_reading());
+        let mut n_prefill = self.budget.beside(n_embedded, self.is_somebody_reading());
         loop {
             let pending = self.pending();
             let limits = Limits {

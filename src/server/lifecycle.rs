@@ -25,7 +25,7 @@ use super::gate::Gates;
 use super::limits::{Limits, raise_n_files};
 use super::state::{App, AppState};
 use super::supervisor::{Hangup, notify, watchdog};
-use super::{ServeError, middleware, router};
+use super::{ServeError, memory, middleware, router};
 use crate::client::OLLAMA_VERSION;
 use crate::config::Config;
 use crate::inference::Inference;
@@ -48,6 +48,7 @@ const LAST_TASKS: Duration = Duration::from_secs(20);
 /// # Errors
 /// The address cannot be used, the store cannot be opened.
 pub fn serve(config: Config, exe: PathBuf) -> Result<(), ServeError> {
+    memory::limit_arenas();
     let socket = inherited()?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()

@@ -11,6 +11,7 @@ mod extract;
 mod gate;
 mod lifecycle;
 mod limits;
+mod memory;
 mod middleware;
 mod ollama;
 mod openai;

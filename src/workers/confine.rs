@@ -5,7 +5,7 @@ use std::os::unix::fs::FileExt as _;
 
 use fs_err::File;
 use rustix::process::{
-    DumpableBehavior, Resource, Rlimit, Signal, getrlimit, set_dumpable_behavior,
+    DumpableBehavior, Resource, Rlimit, Signal, getrlimit, nice, set_dumpable_behavior,
     set_parent_process_death_signal, setrlimit,
 };
 
@@ -25,19 +25,24 @@ const MAX_RESIDENT: u64 = 64 << 20;
 /// File descriptors: the three, the channel twice, the memory's file, what the clock reads.
 const MAX_FILES: u64 = 16;
 
+/// As the command `nice` without an argument.
+const NICE: i32 = 10;
+
 /// Limits this process for good; `needed` is the memory in bytes that is taken later and does not
 /// count.
 ///
 /// # Errors
 /// The system does not let itself be asked.
 pub(super) fn confine(needed: u64) -> io::Result<Memory> {
-    // The second net under end-of-file. Like the next three, it fails only where the system does not
+    // The second net under end-of-file. Like the next four, it fails only where the system does not
     // know it.
     let _ = set_parent_process_death_signal(Some(Signal::KILL));
     // As `ps` and `top` list it.
     let _ = fs_err::write("/proc/self/comm", "drover-renderer");
     // Whoever is out of memory should take this process rather than the daemon.
     let _ = fs_err::write("/proc/self/oom_score_adj", "1000");
+    // Answers that are being made go first.
+    let _ = nice(NICE);
     let memory = Memory::new(needed)?;
     // No memory image, neither as a file nor to a program that collects them.
     let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);

@@ -82,13 +82,19 @@ impl<P: Preparer> Desk<P> {
             let shared = Arc::clone(&desk.0);
             let texts = thread::Builder::new().name("texts".to_owned());
             let texts = texts.stack_size(READER_STACK);
-            texts.spawn(move || while shared.read_text() {})?;
+            texts.spawn(move || {
+                step_back();
+                while shared.read_text() {}
+            })?;
         }
         if let Some(mut eyes) = eyes {
             let shared = Arc::clone(&desk.0);
             let images = thread::Builder::new().name("images".to_owned());
             let images = images.stack_size(READER_STACK);
-            images.spawn(move || while shared.see(&mut *eyes) {})?;
+            images.spawn(move || {
+                step_back();
+                while shared.see(&mut *eyes) {}
+            })?;
         }
         Ok(desk)
     }

@@ -1,6 +1,7 @@
 //! Embeddings: order, limits, refusals, turns.
 
 use super::*;
+use crate::engine::batcher::Budget;
 use crate::protocol::{EmbedInput, EmbedParams, EmbedResult, FailureKind};
 
 fn embedder(n_slots: u32) -> Harness {
@@ -166,6 +167,68 @@ fn a_generating_model_embeds_between_its_answers_steps() {
     assert_eq!(result(&harness, 100).vectors.len(), 20);
     harness.run();
     assert_eq!(harness.outcomes[&answer].text, vec!["abc"; 60].join(" "));
+}
+
+#[test]
+fn a_long_input_does_not_hold_up_an_answer() {
+    let mut harness = Harness::new(1024, 2);
+    let text = "some long text ".repeat(4);
+    let long = EmbedParams {
+        n_ctx: 64,
+        ..inputs(&[&text, "short", &text])
+    };
+    embed(&mut harness, 100, long.clone());
+    let alone = result(&harness, 100).clone();
+    let answer = harness.submit(params("abc [[repeat 200]]"));
+    for _ in 0..5 {
+        harness.step();
+    }
+    // As nothing is measured, a step takes 32 rows beside a reader.
+    harness.engine.budget = Budget::new(64, false);
+    harness.command(Command::Embed {
+        id: 101,
+        params: long,
+    });
+    let n_before = harness.steps.len();
+    while harness.others.len() < 2 {
+        let before = harness.outcomes[&answer].text.len();
+        harness.step();
+        assert!(harness.outcomes[&answer].text.len() > before);
+    }
+    assert_eq!(*result(&harness, 101), alone);
+    let most = harness.steps[n_before..].iter().map(|step| step.n_prefill);
+    assert!(most.max().unwrap() <= 32);
+}
+
+#[test]
+fn an_input_that_is_begun_keeps_its_place_beside_others_until_it_is_done_or_cancelled() {
+    let mut harness = Harness::new(1024, 2);
+    harness.submit(params("abc [[repeat 200]]"));
+    harness.step();
+    let begin = |harness: &mut Harness, id| {
+        let params = EmbedParams {
+            n_ctx: 64,
+            ..inputs(&["some long text ".repeat(4).as_str()])
+        };
+        harness.engine.budget = Budget::new(64, false);
+        harness.command(Command::Embed { id, params });
+        harness.step();
+        assert!(harness.engine.begun.is_some());
+    };
+    begin(&mut harness, 100);
+    let other = harness.submit(params("other"));
+    harness.step();
+    assert_eq!(result(&harness, 100).vectors.len(), 1);
+    while !harness.outcomes[&other].is_over() {
+        harness.step();
+    }
+    begin(&mut harness, 101);
+    harness.command(Command::Cancel { id: 101 });
+    assert!(harness.engine.begun.is_none());
+    let other = harness.submit(params("other"));
+    while !harness.outcomes[&other].is_over() {
+        harness.step();
+    }
 }
 
 #[test]
