@@ -104,6 +104,35 @@ fn the_engine_knows_only_the_protocol() {
     });
 }
 
+/// The schedule of the engine decides; it neither computes nor asks what time it is.
+#[test]
+fn the_schedule_is_pure() {
+    let foreign = [
+        "backend::",
+        "Backend",
+        "Instant::now",
+        "std::thread",
+        "Mutex",
+        "Condvar",
+        "mpsc",
+        "std::fs",
+        "child::",
+        "execute::",
+        "inbox::",
+        "outbox::",
+    ];
+    check(|file| {
+        if file.is_test || !file.name.starts_with("engine/schedule/") {
+            return Vec::new();
+        }
+        let found = foreign.iter().flat_map(|name| {
+            let mentions = mentions(&file.code, name).into_iter();
+            mentions.map(move |(line, _)| format!("{line}: the schedule must not use `{name}`"))
+        });
+        found.collect()
+    });
+}
+
 #[test]
 fn crates_stay_where_they_belong() {
     check(|file| {

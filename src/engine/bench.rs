@@ -1,8 +1,8 @@
 //! What `tests/bench/engine.rs` reaches of the engine's decisions. No part of the interface.
 
 use super::backend::shortlist::{self, Shortlist};
-use super::batcher::{self, Limits, Pending};
-use super::prefix_cache::{self, View};
+use super::schedule::batch::{self, Limits, Pending};
+use super::schedule::prefix::{self, View};
 use crate::protocol::{Priority, Token};
 
 /// Sequences of which every fourth one evaluates its prompt.
@@ -32,7 +32,7 @@ impl Planner {
             n_decode: usize::MAX,
             turn: 0,
         };
-        let shares = batcher::plan(&self.0, limits);
+        let shares = batch::plan(&self.0, limits);
         shares.iter().map(|share| share.n_rows).sum()
     }
 }
@@ -60,7 +60,7 @@ impl Slots {
     /// Looks for the slot with the longest common beginning; returns its length.
     pub fn choose(&self) -> usize {
         let views = self.held.iter().enumerate().map(|(slot, held)| {
-            let n_common = prefix_cache::reusable(&self.prompt, held);
+            let n_common = prefix::reusable(&self.prompt, held);
             View {
                 slot,
                 n_common,
@@ -72,7 +72,7 @@ impl Slots {
             }
         });
         let views: Vec<View> = views.collect();
-        prefix_cache::choose(self.prompt.len(), &views).map_or(0, |choice| choice.n_reuse)
+        prefix::choose(self.prompt.len(), &views).map_or(0, |choice| choice.n_reuse)
     }
 }
 

@@ -20,11 +20,11 @@ use super::backend::{Backend, BackendError};
 use super::core::Engine;
 use super::door::{Door, First, Rooms};
 use super::draft_model::{self, DraftModel};
+use super::host_cache::HostCache;
 use super::inbox::{End, Inbox};
 use super::log;
 use super::outbox::{Events, Gone, Outbox, outbox};
 use super::prepare::Desk;
-use super::spill::Spill;
 use crate::protocol::framing::{self, Incoming};
 use crate::protocol::{Command, DeviceInfo, Event, LoadParams, QuantizeParams, VERSION};
 
@@ -230,16 +230,16 @@ impl Child {
         };
         let mut info = backend.info().clone();
         let eyes = backend.take_reader();
-        let spill = Spill::open(params, !backend.is_windowed());
+        let host = HostCache::open(params, !backend.is_windowed());
         let mut engine = Engine::new(backend, params.embedding, params.speculation);
-        engine.spill_to(spill);
+        engine.keep_in(host);
         if let Some(draft) = &params.draft {
             let params = draft_model::load_params(params, draft);
             let n_most = draft.n_predict as usize;
             let loaded = load(&params, &mut self.progress()).and_then(|draft| {
                 let draft_info = draft.info().clone();
-                let draft = DraftModel::new(draft, &engine.backend, n_most)?;
-                engine.guess_with(draft);
+                let draft = DraftModel::new(draft, &engine.executor.backend, n_most)?;
+                engine.draft_with(draft);
                 Ok(draft_info)
             });
             match loaded {

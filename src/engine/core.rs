@@ -1,183 +1,127 @@
-//! The engine: owns the model's context and everything that is going on in it.
+//! The engine: plan, execute, commit.
 //!
 //! [`Engine::enter`] takes requests that are prepared, [`Engine::step`] computes once,
-//! [`Engine::take_events`] gives out what is to be told. No channel, no thread: given its requests and the times that its
-//! steps took, it decides the same.
+//! [`Engine::take_events`] gives out what is to be told. No channel, no thread.
 
-use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Instant;
 
-use super::admission::Admission;
 use super::backend::Backend;
-use super::batcher::Budget;
-use super::embed::{Begun, EmbedJob};
+use super::execute::Executor;
+use super::host_cache::{HostCache, SavedState};
 use super::prepare::{Prepared, Terms};
-use super::sequence::Sequence;
-use super::slot::Slots;
-use super::speculate::{Guesser, PromptLookup};
-use super::spill::Spill;
-use super::step_times::StepTimes;
-use super::to_u32;
-use crate::protocol::{Event, Failure, RequestId, Speculation, Update};
-
-/// Counts for the daemon's metrics.
-#[derive(Debug, Default)]
-pub(super) struct Tally {
-    pub(super) n_cached: usize,
-    pub(super) n_generated: usize,
-    pub(super) n_evicted: usize,
-    pub(super) n_parked: usize,
-    pub(super) n_preempted: usize,
-    pub(super) n_spilled: usize,
-    pub(super) n_restored: usize,
-}
+use super::schedule::ledger::seq;
+use super::schedule::state::{Facts, State};
+use super::speculate::{Drafter, PromptLookup};
+use crate::protocol::{Event, RequestId, Speculation};
 
 /// A loaded model at work.
 pub(super) struct Engine<B: Backend> {
-    pub(super) backend: B,
-    pub(super) slots: Slots,
-    /// Who runs in which slot.
-    pub(super) running: Vec<Option<Sequence<B::Sampler>>>,
-    pub(super) waiting: Admission<Sequence<B::Sampler>>,
-    pub(super) embeds: Admission<EmbedJob>,
-    pub(super) begun: Option<Begun>,
-    pub(super) budget: Budget,
-    pub(super) speculation: Speculation,
-    pub(super) guesser: Box<dyn Guesser>,
-    /// What is kept of slots that were needed.
-    pub(super) spill: Spill,
-    /// How long calls take that evaluate no prompts.
-    pub(super) step_times: StepTimes,
-    /// What has happened since the last report.
-    pub(super) tally: Tally,
-    /// What the current step has produced.
-    pub(super) updates: Vec<Update>,
-    pub(super) events: Vec<Event>,
-    n_arrived: u64,
-    /// Sequences that passed the first one in the queue since it is that.
-    pub(super) n_passes: usize,
-    /// Decode calls, for the turn of sequences that do not generate together.
-    pub(super) n_calls: usize,
-    /// The context is made for embeddings and has no logits.
-    pub(super) is_embedding: bool,
+    pub(super) state: State<B::Sampler>,
+    pub(super) executor: Executor<B>,
 }
 
 impl<B: Backend> Engine<B> {
     pub(super) fn new(backend: B, is_embedding: bool, speculation: Speculation) -> Self {
-        let n_slots = backend.info().n_slots.max(1) as usize;
-        let on_gpu = backend.info().vram_bytes > 0;
-        Self {
-            slots: Slots::new(n_slots),
-            running: std::iter::repeat_with(|| None).take(n_slots).collect(),
-            waiting: Admission::default(),
-            embeds: Admission::default(),
-            begun: None,
-            budget: Budget::new(backend.n_batch().max(1), on_gpu),
-            speculation,
-            guesser: Box::new(PromptLookup::new(n_slots)),
-            spill: Spill::off(),
-            step_times: StepTimes::default(),
-            tally: Tally::default(),
-            updates: Vec::new(),
-            events: Vec::new(),
-            n_arrived: 0,
-            n_passes: 0,
-            n_calls: 0,
+        let facts = Facts {
+            is_windowed: backend.is_windowed(),
             is_embedding,
-            backend,
+            speculation,
+            ..Facts::of(backend.info(), backend.n_batch(), backend.n_outputs())
+        };
+        Self {
+            executor: Executor {
+                backend,
+                drafter: Box::new(PromptLookup::new(facts.n_slots)),
+                host: HostCache::off(),
+            },
+            state: State::new(facts),
         }
     }
 
-    /// Lets somebody else guess what sequences say next.
-    pub(super) fn guess_with(&mut self, guesser: impl Guesser + 'static) {
-        self.guesser = Box::new(guesser);
+    /// Has somebody else make the drafts.
+    pub(super) fn draft_with(&mut self, drafter: impl Drafter + 'static) {
+        self.state.facts.has_draft_model = drafter.is_asked_for();
+        self.executor.drafter = Box::new(drafter);
+    }
+
+    /// Lets prefixes that lose their cells be kept elsewhere.
+    pub(super) fn keep_in(&mut self, host: HostCache) {
+        self.state.facts.has_host_cache = host.is_on();
+        self.executor.host = host;
     }
 
     /// Whether a step would do something.
     pub(super) fn has_work(&self) -> bool {
-        self.is_running() || !self.waiting.is_empty() || !self.embeds.is_empty()
+        self.state.has_work()
     }
 
     /// What is to be told, in order.
     pub(super) fn take_events(&mut self) -> Vec<Event> {
-        std::mem::take(&mut self.events)
+        self.state.take_events()
     }
 
     /// What requests are prepared with.
     pub(super) fn terms(&self) -> Terms<B::Preparer> {
         Terms {
-            preparer: Arc::clone(self.backend.preparer()),
-            n_batch: self.largest_batch(),
-            is_embedding: self.is_embedding,
+            preparer: Arc::clone(self.executor.backend.preparer()),
+            n_batch: self.state.facts.n_largest_batch(),
+            is_embedding: self.state.facts.is_embedding,
         }
     }
 
     /// Takes a request in.
     pub(super) fn enter(&mut self, prepared: Prepared<B::Sampler>) {
-        match prepared {
-            Prepared::Generation(mut sequence) => {
-                self.n_arrived += 1;
-                sequence.order = self.n_arrived;
-                self.events.push(Event::Started {
-                    id: sequence.id,
-                    n_prompt: to_u32(sequence.n_prompt),
-                    is_cut: sequence.is_cut,
-                });
-                let client = sequence.params.client.clone();
-                self.waiting.push(sequence.priority(), &client, *sequence);
-            }
-            Prepared::Embedding(job) => {
-                let client = job.client().to_owned();
-                self.embeds.push(job.priority(), &client, job);
-            }
-        }
+        self.state.enter(prepared);
     }
 
     /// Gives a sign of life.
     pub(super) fn pong(&mut self, id: RequestId) {
-        self.events.push(Event::Pong { id });
+        self.state.pong(id);
     }
 
     /// Ends requests without a word. What they have in the cache stays for the next ones.
     pub(super) fn cancel(&mut self, ids: &[RequestId]) {
-        if ids.is_empty() {
+        self.state.cancel(ids);
+    }
+
+    /// Computes once.
+    pub(super) fn step(&mut self) {
+        let started = Instant::now();
+        let state = &mut self.state;
+        let plan = state.plan(&self.executor.host, started);
+        let (running, times) = (&mut state.running, &state.step_times);
+        let outcome = self.executor.execute(&plan, running, times);
+        state.commit(plan, outcome, started, Instant::now());
+    }
+
+    /// Makes the changes of the cache that the next step would begin with.
+    pub(super) fn flush(&mut self) {
+        let ops = self.state.ledger.take_ops();
+        for seq in self.executor.apply(&ops).lost {
+            self.state.ledger.lose(seq as usize);
+        }
+    }
+
+    /// Puts all that is worth it into files for the next runner of this model, the most recently
+    /// used first, until the deadline.
+    pub(super) fn close(&mut self, deadline: Instant) {
+        self.flush();
+        let Executor { backend, host, .. } = &mut self.executor;
+        let state = &self.state;
+        let mut slots: Vec<usize> = (0..state.running.len()).collect();
+        slots.retain(|&slot| host.is_new(state.ledger.held(slot)));
+        let slots = state.distinct(slots);
+        let Some((folder, kept)) = host.finish() else {
             return;
-        }
-        let ids: HashSet<RequestId> = ids.iter().copied().collect();
-        for slot in self.busy() {
-            let id = self.running[slot].as_ref().map(|sequence| sequence.id);
-            if id.is_some_and(|id| ids.contains(&id)) {
-                self.release(slot);
-            }
-        }
-        self.waiting.retain(|sequence| !ids.contains(&sequence.id));
-        self.embeds.retain(|job| !ids.contains(&job.id));
-        self.begun.take_if(|begun| ids.contains(&begun.id));
-    }
-
-    /// Takes the sequence out of a slot, which becomes idle.
-    pub(super) fn release(&mut self, slot: usize) -> Option<Sequence<B::Sampler>> {
-        self.slots.touch(slot);
-        self.guesser.forget(slot);
-        self.running[slot].take()
-    }
-
-    pub(super) fn fail(&mut self, id: RequestId, failure: Failure) {
-        self.events.push(Event::Failed { id, failure });
-    }
-
-    /// Whether a slot is nobody's; it may still hold what somebody left.
-    pub(super) fn is_idle(&self, slot: usize) -> bool {
-        self.running[slot].is_none() && self.begun.is_none_or(|begun| begun.slot != slot)
-    }
-
-    pub(super) fn is_running(&self) -> bool {
-        self.running.iter().any(Option::is_some)
-    }
-
-    /// The slots in which somebody runs.
-    pub(super) fn busy(&self) -> Vec<usize> {
-        let slots = 0..self.running.len();
-        slots.filter(|&slot| self.running[slot].is_some()).collect()
+        };
+        let held = slots.into_iter().filter_map(|slot| {
+            let bytes = backend.save(seq(slot))?;
+            let tokens = state.ledger.held(slot).to_vec();
+            Some(SavedState { tokens, bytes })
+        });
+        held.chain(kept)
+            .take_while(|_| Instant::now() < deadline)
+            .for_each(|state| folder.write(&state));
     }
 }

@@ -1,31 +1,32 @@
-//! Guesses of a second, smaller model that runs beside the first.
+//! Drafts of a second, smaller model that runs beside the first.
 //!
 //! It has a context of its own with the same slots, and is behind by what the sequences have said
-//! since it last guessed. So it first reads that, all sequences in one call, and then guesses their
-//! next tokens one call after the other, a row for each sequence. It always guesses the likeliest
-//! token and stops where it is not sure. What came of its guesses it sees from the text the next
+//! since it last drafted. So it first reads that, all sequences in one call, and then drafts their
+//! next tokens one call after the other, a row for each sequence. It always drafts the likeliest
+//! token and stops where it is not sure. What came of its drafts it sees from the text the next
 //! time; cells of those that were wrong are dropped then.
 //!
-//! All this takes time, which the decision to guess counts ([`Price`]).
+//! All this takes time, which the decision to draft counts ([`Price`]).
 
 use std::time::Instant;
 
 use super::backend::{Backend, BackendError, Decoded, Row};
-use super::prefix_cache::{common_prefix, reusable};
-use super::sequence::ms;
-use super::slot::{Slots, seq};
-use super::speculate::{Candidate, Guesser, Price, Record, Terms, Text};
-use super::step_times::{StepTimes, ratio};
+use super::cache_ops::Changes;
+use super::schedule::ledger::{Ledger, seq};
+use super::schedule::prefix::{common_prefix, reusable};
+use super::schedule::sequence::ms;
+use super::schedule::step_times::{StepTimes, ratio};
+use super::speculate::{Candidate, Drafter, Price, Record, Terms, Text};
 use super::to_u32;
 use crate::protocol::{DraftParams, LoadParams, RequestId, SpillParams, Token};
 
-/// How often a guess is made and right, before anything is known of a sequence.
-const FIRST_GUESS: f64 = 0.6;
+/// How often a draft is made and right, before anything is known of a sequence.
+const FIRST_DRAFT: f64 = 0.6;
 
-/// How sure of a token the model must be to go on guessing behind it.
+/// How sure of a token the model must be to go on drafting behind it.
 const LEAST_SURE: f32 = 0.4;
 
-/// Tokens that a sequence is behind at most while it is being guessed.
+/// Tokens that a sequence is behind at most while it is being drafted.
 const NEAR: usize = 64;
 
 /// Tokens over which the time for reading a prompt is spread at most.
@@ -55,10 +56,10 @@ pub(super) fn load_params(target: &LoadParams, draft: &DraftParams) -> LoadParam
 /// A draft model at work.
 pub(super) struct DraftModel<B: Backend> {
     backend: B,
-    slots: Slots,
-    /// Who is guessed in each slot.
-    guessed: Vec<Guessed>,
-    /// Most guesses of one sequence.
+    slots: Ledger,
+    /// Who is drafted in each slot.
+    drafted: Vec<Drafted>,
+    /// Most drafts of one sequence.
     n_most: usize,
     /// Tokens that both models know.
     n_vocab: u32,
@@ -68,21 +69,21 @@ pub(super) struct DraftModel<B: Backend> {
     times: StepTimes,
     /// How long it takes to read a token of a prompt.
     read_ms: f64,
-    /// Calls for which it does not guess.
+    /// Calls for which it does not draft.
     n_pause: usize,
 }
 
 /// What is known of a sequence.
 #[derive(Debug, Clone)]
-struct Guessed {
+struct Drafted {
     id: RequestId,
     record: Record,
-    /// The last guesses, and how many tokens the text had then.
+    /// The last drafts, and how many tokens the text had then.
     at: usize,
-    guesses: Vec<Token>,
+    drafts: Vec<Token>,
 }
 
-/// A sequence that is being guessed.
+/// A sequence that is being drafted.
 struct Live {
     /// Its number among the texts.
     text: usize,
@@ -93,19 +94,19 @@ struct Live {
 }
 
 impl<B: Backend> DraftModel<B> {
-    /// A model to guess for `target`, whose slots it has; refused where it cannot do that.
+    /// A model to draft for `target`, whose slots it has; refused where it cannot do that.
     pub(super) fn new(backend: B, target: &B, n_most: usize) -> Result<Self, BackendError> {
         target.same_vocabulary(&backend)?;
         if backend.is_windowed() {
-            let reason = "its memory cannot go back to before a wrong guess";
+            let reason = "its memory cannot go back to before a wrong draft";
             return Err(BackendError(reason.to_owned()));
         }
         let n_slots = target.info().n_slots as usize;
-        let nobody = Guessed {
+        let nobody = Drafted {
             id: 0,
-            record: Record::new(FIRST_GUESS),
+            record: Record::new(FIRST_DRAFT),
             at: 0,
-            guesses: Vec::new(),
+            drafts: Vec::new(),
         };
         Ok(Self {
             n_vocab: backend.info().n_vocab.min(target.info().n_vocab),
@@ -114,8 +115,8 @@ impl<B: Backend> DraftModel<B> {
                 trained => trained as usize,
             },
             backend,
-            slots: Slots::new(n_slots),
-            guessed: vec![nobody; n_slots],
+            slots: Ledger::new(n_slots),
+            drafted: vec![nobody; n_slots],
             n_most,
             times: StepTimes::default(),
             read_ms: 0.0,
@@ -129,18 +130,18 @@ impl<B: Backend> DraftModel<B> {
         self.times = StepTimes::all(|_| ms);
     }
 
-    /// Looks what became of the last guesses.
+    /// Looks what became of the last drafts.
     fn judge(&mut self, text: &Text<'_>) {
-        let guessed = &mut self.guessed[text.slot];
-        if guessed.id != text.id {
-            guessed.id = text.id;
-            guessed.record = Record::new(FIRST_GUESS);
-            guessed.guesses.clear();
+        let drafted = &mut self.drafted[text.slot];
+        if drafted.id != text.id {
+            drafted.id = text.id;
+            drafted.record = Record::new(FIRST_DRAFT);
+            drafted.drafts.clear();
         }
-        let came = text.tokens.iter().skip(guessed.at);
-        for (guess, token) in guessed.guesses.drain(..).zip(came) {
-            guessed.record.add(guess == *token);
-            if guess != *token {
+        let came = text.tokens.iter().skip(drafted.at);
+        for (draft, token) in drafted.drafts.drain(..).zip(came) {
+            drafted.record.add(draft == *token);
+            if draft != *token {
                 break;
             }
         }
@@ -154,7 +155,7 @@ impl<B: Backend> DraftModel<B> {
     fn candidate(&self, text: &Text<'_>) -> Candidate {
         let new = text.tokens.iter().rev().take(self.n_behind(text));
         let is_known = |&token: &Token| u32::try_from(token).is_ok_and(|n| n < self.n_vocab);
-        let odds = self.guessed[text.slot].record.odds();
+        let odds = self.drafted[text.slot].record.odds();
         let n_room = self.n_ctx.saturating_sub(text.tokens.len());
         let n_most = text.n_most.min(self.n_most).min(n_room);
         Candidate {
@@ -181,17 +182,17 @@ impl<B: Backend> DraftModel<B> {
     fn prepare(&mut self, text: &Text<'_>) {
         let n_own = reusable(text.tokens, self.slots.held(text.slot));
         if text.tokens.len() - n_own > NEAR {
-            let others = (0..self.guessed.len()).filter(|&other| other != text.slot);
+            let others = (0..self.drafted.len()).filter(|&other| other != text.slot);
             let best = others
                 .map(|other| (common_prefix(text.tokens, self.slots.held(other)), other))
                 .max();
             if let Some((n_common, other)) = best.filter(|best| best.0 > n_own + NEAR) {
-                self.slots.copy(&mut self.backend, other, text.slot);
-                self.slots.cut(&mut self.backend, text.slot, n_common);
+                self.slots.copy(other, text.slot);
+                self.slots.cut(text.slot, n_common);
             }
         }
         let n_held = reusable(text.tokens, self.slots.held(text.slot));
-        self.slots.cut(&mut self.backend, text.slot, n_held);
+        self.slots.cut(text.slot, n_held);
     }
 
     /// Reads what is new in the texts, in one call; returns those that are read to their ends. A long
@@ -250,7 +251,7 @@ impl<B: Backend> DraftModel<B> {
             };
             self.read_ms = old + (of_one - old) * WEIGHT;
         } else if rows.len() <= 2 * live.len() {
-            // The newest token, and the last guess if it was right.
+            // The newest token, and the last draft if it was right.
             self.times.observe(rows.len(), took_ms);
         }
         Ok(live)
@@ -261,39 +262,61 @@ impl<B: Backend> DraftModel<B> {
         if rows.is_empty() {
             return Ok(true);
         }
+        self.change_cache();
         while self.backend.decode(rows)? == Decoded::NoSpace {
             let is_idle = |&slot: &usize| rows.iter().all(|row| row.seq != seq(slot));
-            let idle = (0..self.guessed.len()).filter(is_idle);
+            let idle = (0..self.drafted.len()).filter(is_idle);
             let Some(other) = idle.into_iter().find(|&slot| self.slots.len(slot) > 0) else {
                 self.n_pause = PAUSE;
                 return Ok(false);
             };
-            self.slots.clear(&mut self.backend, other);
+            self.slots.clear(other);
+            self.change_cache();
         }
         self.slots.record(rows);
+        self.note_floors();
         Ok(true)
     }
 
-    /// Guesses on from what was read.
+    /// Makes the changes that the ledger has noted.
+    fn change_cache(&mut self) {
+        let mut changes = Changes::default();
+        for op in self.slots.take_ops() {
+            changes.change(&mut self.backend, &op);
+        }
+        for lost in changes.lost {
+            self.slots.lose(lost as usize);
+        }
+    }
+
+    fn note_floors(&mut self) {
+        if self.backend.is_windowed() {
+            let seqs = 0..to_u32(self.drafted.len());
+            let floors: Vec<u32> = seqs.map(|seq| self.backend.floor(seq)).collect();
+            self.slots.set_floors(&floors);
+        }
+    }
+
+    /// Drafts on from what was read.
     fn run(
         &mut self,
         texts: &[Text<'_>],
         counts: &[usize],
         terms: &Terms<'_>,
     ) -> Result<Vec<Vec<Token>>, BackendError> {
-        let mut guesses = vec![Vec::new(); texts.len()];
+        let mut drafts = vec![Vec::new(); texts.len()];
         let mut live = self.read(texts, counts, terms)?;
         while !live.is_empty() {
             let mut rows = Vec::new();
             live.retain_mut(|one| {
-                let guesses = &mut guesses[one.text];
+                let drafts = &mut drafts[one.text];
                 let Some(token) = self.next(one, terms) else {
                     return false;
                 };
-                guesses.push(token);
-                let position = texts[one.text].tokens.len() + guesses.len() - 1;
+                drafts.push(token);
+                let position = texts[one.text].tokens.len() + drafts.len() - 1;
                 one.row = rows.len();
-                let goes_on = guesses.len() < one.n_wanted;
+                let goes_on = drafts.len() < one.n_wanted;
                 if goes_on {
                     rows.push(Row {
                         token,
@@ -313,29 +336,29 @@ impl<B: Backend> DraftModel<B> {
             }
             self.times.observe(rows.len(), ms(started, Instant::now()));
         }
-        Ok(guesses)
+        Ok(drafts)
     }
 
-    /// The next guess of a sequence; none where it would be the end, or where the model is not sure.
+    /// The next draft of a sequence; none where it would be the end, or where the model is not sure.
     fn next(&mut self, one: &Live, terms: &Terms<'_>) -> Option<Token> {
         let (token, share) = self.backend.likeliest(one.row)?;
         if (terms.is_end)(token) || u32::try_from(token).is_ok_and(|n| n >= self.n_vocab) {
             return None;
         }
         if share < LEAST_SURE {
-            self.guessed[one.slot].record.add(false);
+            self.drafted[one.slot].record.add(false);
             return None;
         }
         Some(token)
     }
 }
 
-impl<B: Backend> Guesser for DraftModel<B> {
+impl<B: Backend> Drafter for DraftModel<B> {
     fn is_asked_for(&self) -> bool {
         true
     }
 
-    fn guess(&mut self, texts: &[Text<'_>], terms: &Terms<'_>) -> Vec<Vec<Token>> {
+    fn draft(&mut self, texts: &[Text<'_>], terms: &Terms<'_>) -> Vec<Vec<Token>> {
         for text in texts {
             self.judge(text);
         }
@@ -349,23 +372,23 @@ impl<B: Backend> Guesser for DraftModel<B> {
             self.times.skip();
         }
         for (text, _) in texts.iter().zip(&counts).filter(|(_, count)| **count == 0) {
-            self.guessed[text.slot].record.fade(FIRST_GUESS);
+            self.drafted[text.slot].record.fade(FIRST_DRAFT);
         }
-        let guesses = self.run(texts, &counts, terms).unwrap_or_else(|error| {
-            tracing::warn!(%error, "the draft model fails; answers go on without its guesses");
+        let drafts = self.run(texts, &counts, terms).unwrap_or_else(|error| {
+            tracing::warn!(%error, "the draft model fails; answers go on without its drafts");
             self.n_pause = usize::MAX;
             vec![Vec::new(); texts.len()]
         });
-        for (text, guesses) in texts.iter().zip(&guesses) {
-            let guessed = &mut self.guessed[text.slot];
-            guessed.at = text.tokens.len();
-            guessed.guesses.clone_from(guesses);
+        for (text, drafts) in texts.iter().zip(&drafts) {
+            let drafted = &mut self.drafted[text.slot];
+            drafted.at = text.tokens.len();
+            drafted.drafts.clone_from(drafts);
         }
-        guesses
+        drafts
     }
 
     /// The cells stay: they are compared with the text the next time.
     fn forget(&mut self, slot: usize) {
-        self.guessed[slot].guesses.clear();
+        self.drafted[slot].drafts.clear();
     }
 }

@@ -1,14 +1,16 @@
 //! The runner's side: one loaded model, many requests at once (continuous batching).
 //!
-//! In reading order: [`child`] has the threads and the channel, [`prepare`] makes sequences of
-//! requests, [`core`] has the state, [`step`] the loop's one turn (admit → plan → decode → sample → emit), [`admit`] and
-//! [`pressure`] who gets in and who must wait when memory is short. The decisions are pure:
-//! [`admission`], [`batcher`], [`prefix_cache`], [`speculate`].
-//! [`spill`] keeps what lost its cells. Images are evaluated between the steps ([`see`]).
+//! A step is three things: [`schedule`] plans it, [`execute`] has the backend do it, and the schedule
+//! takes what came of it. The schedule is pure; the executor is the only part that talks to the
+//! [`backend`]. [`core`] is both together, and [`child`] the threads and the channel around it.
+//!
+//! Beside the engine's thread, [`prepare`] makes sequences of requests (tokens, images, constraints).
+//! [`speculate`] makes drafts, [`host_cache`] keeps prefixes that lost their cells, [`output`] makes
+//! text of tokens.
 //!
 //! *Invariants:* one thread owns the backend and everything that changes. It only decodes and samples:
-//! what else a request takes is done beside it. Nothing here knows of
-//! HTTP, templates or files but for `backend`.
+//! what else a request takes is done beside it. Nothing here knows of HTTP, templates or files but for
+//! [`backend`] and [`host_cache`].
 
 #![cfg_attr(
     not(any(test, feature = "llama", feature = "fake")),
@@ -19,42 +21,35 @@
     )
 )]
 
-mod admission;
-mod admit;
 pub(crate) mod backend;
-mod batcher;
 #[cfg(feature = "bench")]
 #[doc(hidden)]
 pub mod bench;
+mod cache_ops;
 mod child;
 mod core;
 mod detokenizer;
 mod door;
-mod draft;
 mod draft_model;
-mod embed;
+mod execute;
+mod failure;
+mod host_cache;
 mod inbox;
 mod log;
 mod logprobs;
 mod media;
 mod outbox;
 mod output;
-mod park;
-mod prefix_cache;
 mod prepare;
-mod pressure;
 mod prompt;
-mod see;
-mod sequence;
-mod slot;
+mod row;
+mod schedule;
 mod speculate;
-mod spill;
-mod step;
-mod step_times;
 mod stop;
 #[cfg(test)]
 mod tests;
-mod turns;
+
+use failure::failure;
 
 /// Entry of the runner role; returns when the daemon asks for it.
 pub fn run() -> std::process::ExitCode {

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use super::backend::{BackendError, Preparer};
+pub(super) use super::failure::failure;
 use super::media::{Gallery, Piece};
 use crate::protocol::{Failure, FailureKind, LoadedInfo, Token};
 
@@ -98,19 +99,7 @@ pub(super) fn too_long(n_tokens: &str, n_ctx: usize) -> Failure {
     )
 }
 
-pub(super) fn failure(kind: FailureKind, message: &str) -> Failure {
-    Failure {
-        kind,
-        message: message.to_owned(),
-    }
-}
-
 /// The library would not take a request.
 pub(super) fn refused(error: &BackendError) -> Failure {
     failure(FailureKind::Invalid, &error.to_string())
-}
-
-/// The library failed.
-pub(super) fn broken(error: &BackendError) -> Failure {
-    failure(FailureKind::Internal, &error.to_string())
 }

@@ -15,21 +15,8 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::media::{Media, Piece};
+pub(crate) use super::row::{Row, SeqId};
 use crate::protocol::{Constraint, Exempt, Failure, LoadedInfo, PromptPart, SamplingParams, Token};
-
-/// A KV sequence of the unified pool, below the number that the model was loaded with.
-pub(crate) type SeqId = u32;
-
-/// One token of a decode call.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Row {
-    pub(crate) token: Token,
-    /// Position in its sequence, from 0.
-    pub(crate) position: u32,
-    pub(crate) seq: SeqId,
-    /// Logits (or an embedding) are wanted for this row.
-    pub(crate) output: bool,
-}
 
 /// What came of a decode call that did not fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -227,8 +214,9 @@ pub(crate) trait Backend {
     /// are gone (sliding windows) or were never kept (recurrent state).
     fn is_windowed(&self) -> bool;
 
-    /// Whether a sequence can be cut back to its first `len` positions.
-    fn can_cut(&self, seq: SeqId, len: u32) -> bool;
+    /// The fewest positions to which a sequence can be cut back, but for none at all. Asked only of a
+    /// memory that `is_windowed`.
+    fn floor(&self, seq: SeqId) -> u32;
 
     /// Whether, after the next decode call added at most `1 + n_rows` rows to a sequence, the last
     /// `n_rows` of them can be dropped again.

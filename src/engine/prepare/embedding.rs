@@ -5,8 +5,8 @@ use std::collections::VecDeque;
 use super::reading::Reading;
 use super::{Prepared, Terms, limits};
 use crate::engine::backend::{Ends, Preparer};
-use crate::engine::embed::EmbedJob;
 use crate::engine::prompt;
+use crate::engine::schedule::embedding::EmbedJob;
 use crate::protocol::{EmbedInput, EmbedParams, Failure, FailureKind, RequestId, Token};
 
 /// Bytes of an input that are looked at first, for each token that it may have, and at least.

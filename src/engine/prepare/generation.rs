@@ -9,7 +9,7 @@ use crate::engine::backend::{MediaReader, Preparer, SamplerSpec};
 use crate::engine::media::Piece;
 use crate::engine::output::Output;
 use crate::engine::prompt::{self, Prompt};
-use crate::engine::sequence::Made;
+use crate::engine::schedule::sequence::Made;
 use crate::protocol::cut::cut_middle;
 use crate::protocol::{
     Constraint, Failure, FailureKind, GenerateParams, PromptPart, RequestId, Token,

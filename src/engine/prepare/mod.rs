@@ -26,8 +26,8 @@ pub(super) use desk::Desk;
 pub(super) use job::now;
 
 use super::backend::Preparer;
-use super::embed::EmbedJob;
-use super::sequence::Sequence;
+use super::schedule::embedding::EmbedJob;
+use super::schedule::sequence::Sequence;
 use crate::protocol::Event;
 
 /// What a request is prepared with and for.

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use super::job::Job;
-use crate::engine::admission::Admission;
 use crate::engine::backend::Preparer;
+use crate::engine::schedule::fair_queue::FairQueue;
 use crate::protocol::RequestId;
 
 /// Constraints that are compiled at once, each from another place.
@@ -18,10 +18,10 @@ const REQUESTS: usize = 8192;
 const BYTES: usize = 1 << 30;
 
 pub(super) struct State<P: Preparer> {
-    texts: Admission<Job<P>>,
+    texts: FairQueue<Job<P>>,
     /// `None` where the model has no eyes.
-    images: Option<Admission<Job<P>>>,
-    constraints: Admission<Job<P>>,
+    images: Option<FairQueue<Job<P>>>,
+    constraints: FairQueue<Job<P>>,
     /// Requests with a thread.
     at_work: HashMap<RequestId, Work>,
     compilations: Vec<Compilation<P>>,
@@ -54,9 +54,9 @@ pub(super) enum Queue {
 impl<P: Preparer> State<P> {
     pub(super) fn new(has_eyes: bool) -> Self {
         Self {
-            texts: Admission::default(),
-            images: has_eyes.then(Admission::default),
-            constraints: Admission::default(),
+            texts: FairQueue::default(),
+            images: has_eyes.then(FairQueue::default),
+            constraints: FairQueue::default(),
             at_work: HashMap::new(),
             compilations: Vec::new(),
             n_bytes: 0,
@@ -67,13 +67,13 @@ impl<P: Preparer> State<P> {
     /// Whether there is room for a request; one that is alone always has.
     pub(super) fn has_room(&self, job: &Job<P>) -> bool {
         let n_requests = self.texts.len()
-            + self.images.as_ref().map_or(0, Admission::len)
+            + self.images.as_ref().map_or(0, FairQueue::len)
             + self.constraints.len()
             + self.at_work.len();
         n_requests == 0 || n_requests < REQUESTS && self.n_bytes + job.n_bytes <= BYTES
     }
 
-    fn queue(&mut self, queue: Queue) -> Option<&mut Admission<Job<P>>> {
+    fn queue(&mut self, queue: Queue) -> Option<&mut FairQueue<Job<P>>> {
         match queue {
             Queue::Texts => Some(&mut self.texts),
             Queue::Images => self.images.as_mut(),

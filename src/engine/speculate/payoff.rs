@@ -1,47 +1,47 @@
-//! Whether checking guesses pays, and how many.
+//! Whether checking drafts pays, and how many.
 
-use crate::engine::step_times::{MAX_ROWS, STALE, StepTimes, ratio};
+use crate::engine::schedule::step_times::{MAX_ROWS, STALE, StepTimes, ratio};
 
-/// Rows of calls that have guesses. Only these, so that few times are to be learnt; and back ends
+/// Rows of calls that have drafts. Only these, so that few times are to be learnt; and back ends
 /// compute in blocks of this kind.
 const SIZES: [usize; 11] = [2, 3, 4, 5, 6, 8, 12, 16, 24, 32, 48];
 
-/// What guesses must promise before they are made: a tenth more tokens in a time.
+/// What drafts must promise before they are made: a tenth more tokens in a time.
 const LEAST_GAIN: f64 = 1.1;
 
-/// A sequence that could have guesses checked.
+/// A sequence that could have drafts checked.
 #[derive(Debug, Clone, PartialEq)]
 pub(in crate::engine) struct Candidate {
-    /// For each guess, how probably it is right if all before it are.
+    /// For each draft, how probably it is right if all before it are.
     pub(in crate::engine) odds: Vec<f64>,
 }
 
-/// What making guesses costs beside checking them.
+/// What making drafts costs beside checking them.
 #[derive(Debug, Clone, Copy, Default)]
 pub(in crate::engine) struct Price {
-    /// For each guess of the sequence that gets most of them: those of several are made together.
+    /// For each draft of the sequence that gets most of them: those of several are made together.
     pub(in crate::engine) each_ms: f64,
-    /// For any guess at all.
+    /// For any draft at all.
     pub(in crate::engine) once_ms: f64,
 }
 
-/// A guess that could be checked.
+/// A draft that could be checked.
 #[derive(Debug, Clone, Copy)]
 struct Ranked {
     /// Whose.
     index: usize,
-    /// Its number among the guesses of that sequence, from 1.
+    /// Its number among the drafts of that sequence, from 1.
     depth: usize,
     /// What it adds to the sum.
     gain: f64,
 }
 
-/// How many guesses of each sequence (in the order of `candidates`) go into a call that has
+/// How many drafts of each sequence (in the order of `candidates`) go into a call that has
 /// `n_plain` rows without them and room for `max_rows`. Without `times` it is as many as fit.
 ///
 /// What is made greatest is the sum of the logarithms of the sequences' speeds (proportional
 /// fairness: Kelly, "Charging and rate control for elastic traffic", 1997). For one sequence this is
-/// its speed; of several, one gains only as long as the others, which wait for its guesses, do not
+/// its speed; of several, one gains only as long as the others, which wait for its drafts, do not
 /// lose more.
 pub(in crate::engine) fn choose(
     candidates: &[Candidate],
@@ -52,18 +52,18 @@ pub(in crate::engine) fn choose(
 ) -> Vec<usize> {
     let n_most = max_rows.saturating_sub(n_plain);
     let ranked = ranked(candidates, n_most);
-    let n_guesses = match times {
+    let n_drafts = match times {
         None => ranked.len(),
         Some(times) => best_number(&ranked, n_plain, times, price),
     };
     let mut counts = vec![0; candidates.len()];
-    for guess in &ranked[..n_guesses] {
-        counts[guess.index] += 1;
+    for draft in &ranked[..n_drafts] {
+        counts[draft.index] += 1;
     }
     counts
 }
 
-/// The guesses in the order in which they are worth most.
+/// The drafts in the order in which they are worth most.
 fn ranked(candidates: &[Candidate], n_most: usize) -> Vec<Ranked> {
     let of_one = |(index, candidate): (usize, &Candidate)| {
         let (mut reached, mut n_tokens) = (1.0, 1.0_f64);
@@ -81,13 +81,13 @@ fn ranked(candidates: &[Candidate], n_most: usize) -> Vec<Ranked> {
         gains.collect::<Vec<_>>()
     };
     let mut all: Vec<_> = candidates.iter().enumerate().flat_map(of_one).collect();
-    // A sequence's gains only get smaller, and the sort is stable: its guesses stay in order.
+    // A sequence's gains only get smaller, and the sort is stable: its drafts stay in order.
     all.sort_by(|a, b| b.gain.total_cmp(&a.gain));
     all.truncate(n_most);
     all
 }
 
-/// The number of guesses that pays most; 0 if none pays.
+/// The number of drafts that pays most; 0 if none pays.
 fn best_number(ranked: &[Ranked], n_plain: usize, times: &StepTimes, price: Price) -> usize {
     let Some(plain_ms) = times.measured(n_plain, STALE) else {
         return 0;
@@ -101,8 +101,8 @@ fn best_number(ranked: &[Ranked], n_plain: usize, times: &StepTimes, price: Pric
         let Some(chosen) = n_rows.checked_sub(n_plain).and_then(|n| ranked.get(..n)) else {
             continue;
         };
-        let gain: f64 = chosen.iter().map(|guess| guess.gain).sum();
-        let depth = chosen.iter().map(|guess| guess.depth).max().unwrap_or(0);
+        let gain: f64 = chosen.iter().map(|draft| draft.gain).sum();
+        let depth = chosen.iter().map(|draft| draft.depth).max().unwrap_or(0);
         let Some(check_ms) = times.expected(n_rows) else {
             continue;
         };
@@ -120,7 +120,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::engine::step_times::STALE_MOST;
+    use crate::engine::schedule::step_times::STALE_MOST;
 
     fn rows(n_rows: usize) -> f64 {
         ratio(n_rows, 1)

@@ -2,7 +2,7 @@
 //!
 //! A prediction follows the place that matched as long as it is right. It is judged by every token
 //! that comes, whether it was put into a batch or not: that costs nothing, so that a sequence on
-//! which guessing does not pay is found out, and found again when it would, without trying.
+//! which drafting does not pay is found out, and found again when it would, without trying.
 
 use super::lookup::{Lookup, Match, N_GRAM};
 use super::record::Record;
@@ -14,9 +14,9 @@ const INTAKE: usize = 16 * 1024;
 /// Upper ends of the classes of matches: the longer one is, the likelier it goes on.
 const CLASSES: [usize; 4] = [N_GRAM, 2 * N_GRAM, 4 * N_GRAM, 8 * N_GRAM];
 
-/// How often a guess is right, for each class and the one above, before anything is known of a
-/// sequence; cautious, because a wrong guess costs and a right one that was not made does not.
-const FIRST_GUESS: [f64; 5] = [0.3, 0.45, 0.6, 0.8, 0.9];
+/// How often a draft is right, for each class and the one above, before anything is known of a
+/// sequence; cautious, because a wrong draft costs and a right one that was not made does not.
+const FIRST_DRAFT: [f64; 5] = [0.3, 0.45, 0.6, 0.8, 0.9];
 
 /// The look-up of one sequence, and its record.
 #[derive(Debug)]
@@ -27,7 +27,7 @@ pub(in crate::engine) struct Predictor {
     /// All tokens were noted once: from then on every new one is foretold. What came before, the
     /// prompt, is not the model's own, and says nothing about how well that can be foretold.
     has_begun: bool,
-    classes: [Record; FIRST_GUESS.len()],
+    classes: [Record; FIRST_DRAFT.len()],
 }
 
 impl Default for Predictor {
@@ -36,7 +36,7 @@ impl Default for Predictor {
             lookup: Lookup::default(),
             next: None,
             has_begun: false,
-            classes: FIRST_GUESS.map(Record::new),
+            classes: FIRST_DRAFT.map(Record::new),
         }
     }
 }
@@ -176,7 +176,7 @@ mod tests {
     fn a_prompt_is_no_evidence() {
         let text = "abcabcabcabcabcabcabcabc";
         let predictor = observed(text, text.len());
-        for (record, first) in predictor.classes.iter().zip(FIRST_GUESS) {
+        for (record, first) in predictor.classes.iter().zip(FIRST_DRAFT) {
             assert!((record.odds() - first).abs() < 1e-9);
         }
         assert!(!predictor.draft(&tokens(text), 1).is_empty());

@@ -1,7 +1,7 @@
-//! Guesses from the text itself: what followed the newest tokens where they occurred before.
+//! Drafts from the text itself: what followed the newest tokens where they occurred before.
 
 use super::predictor::Predictor;
-use super::{Candidate, Guesser, Price, Terms, Text};
+use super::{Candidate, Drafter, Price, Terms, Text};
 use crate::protocol::{RequestId, Token};
 
 /// A predictor for whoever is in each slot.
@@ -24,32 +24,32 @@ impl PromptLookup {
             (*id, *predictor) = (text.id, Predictor::default());
         }
         predictor.observe(text.tokens);
-        let mut guesses = predictor.draft(text.tokens, text.n_most);
-        let end = guesses.iter().position(|&token| is_end(token));
-        guesses.truncate(end.unwrap_or(guesses.len()));
-        guesses
+        let mut drafts = predictor.draft(text.tokens, text.n_most);
+        let end = drafts.iter().position(|&token| is_end(token));
+        drafts.truncate(end.unwrap_or(drafts.len()));
+        drafts
     }
 }
 
-impl Guesser for PromptLookup {
+impl Drafter for PromptLookup {
     fn is_asked_for(&self) -> bool {
         false
     }
 
-    fn guess(&mut self, texts: &[Text<'_>], terms: &Terms<'_>) -> Vec<Vec<Token>> {
-        let mut guesses: Vec<_> = texts
+    fn draft(&mut self, texts: &[Text<'_>], terms: &Terms<'_>) -> Vec<Vec<Token>> {
+        let mut drafts: Vec<_> = texts
             .iter()
             .map(|text| self.predict(text, terms.is_end))
             .collect();
-        let candidate = |(text, guesses): (&Text<'_>, &Vec<Token>)| Candidate {
-            odds: self.slots[text.slot].1.odds(guesses.len()),
+        let candidate = |(text, drafts): (&Text<'_>, &Vec<Token>)| Candidate {
+            odds: self.slots[text.slot].1.odds(drafts.len()),
         };
-        let candidates: Vec<_> = texts.iter().zip(&guesses).map(candidate).collect();
+        let candidates: Vec<_> = texts.iter().zip(&drafts).map(candidate).collect();
         let counts = terms.choose(&candidates, Price::default());
-        for (guesses, count) in guesses.iter_mut().zip(counts) {
-            guesses.truncate(count);
+        for (drafts, count) in drafts.iter_mut().zip(counts) {
+            drafts.truncate(count);
         }
-        guesses
+        drafts
     }
 
     fn forget(&mut self, slot: usize) {

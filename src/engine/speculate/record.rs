@@ -1,12 +1,12 @@
-//! How often guesses of one kind come true.
+//! How often drafts of one kind come true.
 
-/// Weight of what was known before each new guess: what is older than a few dozen fades.
+/// Weight of what was known before each new draft: what is older than a few dozen fades.
 const MEMORY: f64 = 0.97;
 
-/// How many guesses the first opinion counts for.
+/// How many drafts the first opinion counts for.
 const FIRST_WEIGHT: f64 = 4.0;
 
-/// Share of what was learnt that is lost with every token that is not guessed.
+/// Share of what was learnt that is lost with every token that is not drafted.
 const LOSS: f64 = 0.01;
 
 /// Counts that fade; both begin with an opinion.
@@ -30,12 +30,12 @@ impl Record {
         self.n = self.n * MEMORY + 1.0;
     }
 
-    /// How probably the next guess is right.
+    /// How probably the next draft is right.
     pub(in crate::engine) fn odds(self) -> f64 {
         self.n_right / self.n
     }
 
-    /// Goes back a little towards the first opinion: nobody has guessed for a while, and the text
+    /// Goes back a little towards the first opinion: nobody has drafted for a while, and the text
     /// may be another by now.
     pub(in crate::engine) fn fade(&mut self, odds: f64) {
         let first = Self::new(odds);

@@ -41,10 +41,10 @@ fn a_head_is_shared_with_a_running_sequence() {
     for _ in 0..4 {
         harness.step();
     }
-    let used = harness.engine.backend.n_used();
+    let used = harness.engine.executor.backend.n_used();
     let second = harness.submit(params(&format!("{head}two")));
     harness.step();
-    assert!(harness.engine.backend.n_used() < used + 10);
+    assert!(harness.engine.executor.backend.n_used() < used + 10);
     harness.run();
     assert_eq!(harness.outcomes[&second].text, format!("{head}two"));
     assert_eq!(harness.outcomes[&second].finished().n_cached, 33);
@@ -170,7 +170,7 @@ fn parked_copies_give_way_to_conversations() {
     }
     let ids: Vec<_> = (0..2).map(|n| harness.submit(params(&text(n)))).collect();
     harness.step();
-    assert_eq!(harness.engine.busy().len(), 2);
+    assert_eq!(harness.engine.state.busy().len(), 2);
     harness.run();
     for (n, id) in ids.iter().enumerate() {
         assert_eq!(harness.outcomes[id].text, text(n));

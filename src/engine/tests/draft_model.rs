@@ -1,10 +1,10 @@
-//! A second model's guesses change how fast an answer comes, and nothing else.
+//! A second model's drafts change how fast an answer comes, and nothing else.
 
 use super::*;
 use crate::engine::backend::BackendError;
 use crate::engine::draft_model::{self, DraftModel};
-use crate::engine::speculate::{Guesser, Terms, Text};
-use crate::engine::step_times::StepTimes;
+use crate::engine::schedule::step_times::StepTimes;
+use crate::engine::speculate::{Drafter, Terms, Text};
 use crate::protocol::{DraftParams, Token};
 
 const ANSWER: &str = "Pack my box with five dozen jugs of that fine old liquor, quoth the boy.";
@@ -12,7 +12,7 @@ const ANSWER: &str = "Pack my box with five dozen jugs of that fine old liquor, 
 /// The same but for a letter now and then.
 const ALIKE: &str = "Pack my bag with five dogen jugs of that bine old lizuor, quoth thy boy.";
 
-/// Slots, tokens and what is guessed ahead.
+/// Slots, tokens and what is drafted ahead.
 pub(super) struct Setup<'a> {
     pub(super) speculation: Speculation,
     pub(super) n_ctx_pool: u32,
@@ -20,8 +20,8 @@ pub(super) struct Setup<'a> {
     pub(super) n_predict: u32,
     pub(super) target: &'a [(&'a str, u32)],
     pub(super) draft: &'a [(&'a str, u32)],
-    /// What the draft model guesses along.
-    pub(super) guess: &'a str,
+    /// What the draft model drafts along.
+    pub(super) says: &'a str,
 }
 
 impl Default for Setup<'_> {
@@ -33,7 +33,7 @@ impl Default for Setup<'_> {
             n_predict: 4,
             target: &[],
             draft: &[],
-            guess: ANSWER,
+            says: ANSWER,
         }
     }
 }
@@ -49,7 +49,7 @@ impl Setup<'_> {
         let target = model(self.target);
         let mut harness = Harness::load(&self.params(target.path()));
         let draft = self.draft();
-        let refused = draft.map(|draft| harness.engine.guess_with(draft));
+        let refused = draft.map(|draft| harness.engine.draft_with(draft));
         (harness, refused)
     }
 
@@ -62,11 +62,11 @@ impl Setup<'_> {
 
     fn draft(&self) -> Result<DraftModel<Fake>, BackendError> {
         let (target, mut draft) = (model(self.target), model(self.draft));
-        let (guess, n_bytes) = (self.guess.as_bytes(), self.guess.len() as u64);
+        let (says, n_bytes) = (self.says.as_bytes(), self.says.len() as u64);
         draft.write_all(b"drover-fake.answer").unwrap();
         draft.write_all(&8_u32.to_le_bytes()).unwrap();
         draft.write_all(&n_bytes.to_le_bytes()).unwrap();
-        draft.write_all(guess).unwrap();
+        draft.write_all(says).unwrap();
         let load = self.params(target.path());
         let params = DraftParams {
             path: draft.path().to_owned(),
@@ -108,9 +108,9 @@ fn finished_of(harness: &Harness, id: RequestId) -> &Finished {
 
 #[test]
 fn wrong_guesses_change_nothing() {
-    for guess in [ALIKE, "something else", "P", ""] {
+    for draft in [ALIKE, "something else", "P", ""] {
         let mut harness = Setup {
-            guess,
+            says: draft,
             ..Setup::default()
         }
         .load();
@@ -123,7 +123,7 @@ fn wrong_guesses_change_nothing() {
             finished.n_accepted < finished.n_drafted.max(1),
             "{finished:?}"
         );
-        assert_eq!(finished.n_accepted > 30, guess == ALIKE, "{finished:?}");
+        assert_eq!(finished.n_accepted > 30, draft == ALIKE, "{finished:?}");
     }
 }
 
@@ -204,7 +204,7 @@ fn a_window_does_not_keep_a_draft_model_from_going_back() {
     let windowed = [("drover-fake.attention.sliding_window", 16)];
     let mut harness = Setup {
         draft: &windowed,
-        guess: ALIKE,
+        says: ALIKE,
         ..Setup::default()
     }
     .load();
@@ -236,7 +236,7 @@ fn a_text_longer_than_the_draft_model_knows_is_not_guessed() {
     assert_eq!(outcome.finished().n_drafted, 0);
 }
 
-/// How many tokens are guessed, by the times of a call of either model.
+/// How many tokens are drafted, by the times of a call of either model.
 fn n_guessed(target_ms: f64, draft_ms: f64) -> usize {
     let setup = Setup::default();
     let mut draft = setup.draft().unwrap();
@@ -256,7 +256,7 @@ fn n_guessed(target_ms: f64, draft_ms: f64) -> usize {
         n_prefill: 64,
         is_end: &|_| false,
     };
-    draft.guess(&[text], &terms)[0].len()
+    draft.draft(&[text], &terms)[0].len()
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Embeddings: order, limits, refusals, turns.
 
 use super::*;
-use crate::engine::batcher::Budget;
+use crate::engine::schedule::batch::Budget;
 use crate::protocol::{EmbedInput, EmbedParams, EmbedResult, FailureKind};
 
 fn embedder(n_slots: u32) -> Harness {
@@ -184,7 +184,7 @@ fn a_long_input_does_not_hold_up_an_answer() {
         harness.step();
     }
     // As nothing is measured, a step takes 32 rows beside a reader.
-    harness.engine.budget = Budget::new(64, false);
+    harness.engine.state.budget = Budget::new(64, false);
     harness.command(Command::Embed {
         id: 101,
         params: long,
@@ -210,10 +210,10 @@ fn an_input_that_is_begun_keeps_its_place_beside_others_until_it_is_done_or_canc
             n_ctx: 64,
             ..inputs(&["some long text ".repeat(4).as_str()])
         };
-        harness.engine.budget = Budget::new(64, false);
+        harness.engine.state.budget = Budget::new(64, false);
         harness.command(Command::Embed { id, params });
         harness.step();
-        assert!(harness.engine.begun.is_some());
+        assert!(harness.engine.state.embeddings.begun_in().is_some());
     };
     begin(&mut harness, 100);
     let other = harness.submit(params("other"));
@@ -224,7 +224,7 @@ fn an_input_that_is_begun_keeps_its_place_beside_others_until_it_is_done_or_canc
     }
     begin(&mut harness, 101);
     harness.command(Command::Cancel { id: 101 });
-    assert!(harness.engine.begun.is_none());
+    assert!(harness.engine.state.embeddings.begun_in().is_none());
     let other = harness.submit(params("other"));
     while !harness.outcomes[&other].is_over() {
         harness.step();

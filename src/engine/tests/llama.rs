@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::*;
 use crate::engine::backend::llama::Llama;
 use crate::engine::draft_model::{self, DraftModel};
-use crate::engine::spill::Spill;
+use crate::engine::host_cache::HostCache;
 use crate::protocol::{Constraint, DraftParams, SpillFiles};
 
 #[expect(
@@ -56,10 +56,10 @@ fn drafted(path: &Path, draft: &Path) -> Result<Harness<Llama>, String> {
     };
     let params = draft_model::load_params(&load(path, Speculation::On), &draft);
     let draft = Llama::load(&params, &mut |_| ()).unwrap();
-    let draft = DraftModel::new(draft, &harness.engine.backend, 4);
+    let draft = DraftModel::new(draft, &harness.engine.executor.backend, 4);
     harness
         .engine
-        .guess_with(draft.map_err(|error| error.to_string())?);
+        .draft_with(draft.map_err(|error| error.to_string())?);
     Ok(harness)
 }
 
@@ -288,9 +288,9 @@ fn a_state_of_a_real_model_comes_back_as_it_was() {
         };
         let start = || {
             let backend = Llama::load(&load, &mut |_| ()).unwrap();
-            let spill = Spill::open(&load, !backend.is_windowed());
+            let spill = HostCache::open(&load, !backend.is_windowed());
             let mut harness = Harness::over(backend, &load);
-            harness.engine.spill_to(spill);
+            harness.engine.keep_in(spill);
             harness
         };
         let mut first = start();

@@ -6,7 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use super::*;
-use crate::engine::spill::Spill;
+use crate::engine::host_cache::HostCache;
 use crate::protocol::{FailureKind, FinishReason};
 
 const WINDOW: (&str, u32) = ("drover-fake.attention.sliding_window", 16);
@@ -223,7 +223,7 @@ fn images_come_back_from_outside_the_cache() {
         ..load_params(file.path(), 2048, 1)
     };
     let mut harness = Harness::load(&params);
-    harness.engine.spill_to(Spill::open(&params, false));
+    harness.engine.keep_in(HostCache::open(&params, false));
     let first = question(image("cat", 300), "a cat");
     let n_prompt = harness.ask(first.clone()).n_prompt.unwrap();
     harness.ask(super::params(&"something else ".repeat(20)));

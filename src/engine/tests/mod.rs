@@ -132,15 +132,16 @@ impl Harness {
 
     fn step(&mut self) {
         self.step_unchecked();
-        let slots: Vec<usize> = (0..self.engine.running.len()).collect();
+        self.engine.flush();
+        let slots: Vec<usize> = (0..self.engine.state.running.len()).collect();
         assert_eq!(
-            self.engine.slots.n_cells(&slots),
-            self.engine.backend.n_used(),
+            self.engine.state.ledger.n_cells(&slots),
+            self.engine.executor.backend.n_used(),
             "the record of the cells is right"
         );
         for slot in slots {
-            let held = self.engine.slots.held(slot);
-            assert_eq!(self.engine.backend.held(slot), held, "slot {slot}");
+            let held = self.engine.state.ledger.held(slot);
+            assert_eq!(self.engine.executor.backend.held(slot), held, "slot {slot}");
         }
     }
 
@@ -185,8 +186,8 @@ impl<B: Backend> Harness<B> {
             Command::Ping { id } => self.engine.pong(id),
             request => match prepare::now(request, &self.engine.terms(), self.reader.as_mut()) {
                 Ok(Fate::Prepared(prepared)) => self.engine.enter(prepared),
-                Ok(Fate::Answer(event)) => self.engine.events.push(event),
-                Err((id, failure)) => self.engine.fail(id, failure),
+                Ok(Fate::Answer(event)) => self.engine.state.events.push(event),
+                Err((id, failure)) => self.engine.state.fail(id, failure),
             },
         }
         self.listen();

@@ -57,10 +57,10 @@ fn a_long_prompt_that_does_not_fit_yet_is_passed_by_short_ones_and_not_for_ever(
         harness.step();
     }
     assert!(!harness.outcomes[&first].is_over());
-    assert_eq!(harness.engine.waiting.len(), 1, "the long one waits");
+    assert_eq!(harness.engine.state.waiting.len(), 1, "the long one waits");
     let mut n_shorts = 0;
     while harness.outcomes[&long].text.is_empty() {
-        if harness.engine.waiting.len() < 3 {
+        if harness.engine.state.waiting.len() < 3 {
             n_shorts += 1;
             harness.submit(request(3 + n_shorts, "c [[repeat 20]]"));
         }
@@ -91,7 +91,7 @@ fn a_batch_job_does_not_pass_a_chat_that_does_not_fit_yet() {
 #[test]
 fn what_does_not_fit_even_alone_is_ended_alone() {
     let mut harness = Harness::new(128, 2);
-    harness.engine.backend.shrink(64);
+    harness.engine.executor.backend.shrink(64);
     let outcome = harness.ask(params(&"a".repeat(40)));
     assert_eq!(outcome.finished().reason, FinishReason::Length);
     assert!(!outcome.text.is_empty());
@@ -129,7 +129,7 @@ fn a_steady_stream_of_chats_does_not_starve_a_batch_job() {
     job.priority = Priority::Batch;
     let job = harness.submit(job);
     for _ in 0..MANY {
-        if harness.engine.waiting.len() < 2 {
+        if harness.engine.state.waiting.len() < 2 {
             harness.submit(params("chat"));
         }
         harness.step();
@@ -221,7 +221,7 @@ proptest! {
         let mut load = load_params(file.path(), n_pool, n_slots);
         load.n_batch = n_batch;
         let mut harness = Harness::load(&load);
-        harness.engine.backend.shrink(n_missing);
+        harness.engine.executor.backend.shrink(n_missing);
         let mut wishes = HashMap::new();
         let mut n_embeds = 0;
         for act in acts {
@@ -280,8 +280,9 @@ proptest! {
             }
         }
         for slot in 0..n_slots as usize {
-            harness.engine.slots.clear(&mut harness.engine.backend, slot);
+            harness.engine.state.ledger.clear(slot);
         }
-        prop_assert_eq!(harness.engine.backend.n_used(), 0);
+        harness.engine.flush();
+        prop_assert_eq!(harness.engine.executor.backend.n_used(), 0);
     }
 }

@@ -1,9 +1,9 @@
-//! Guesses change how fast an answer comes, and nothing else.
+//! Drafts change how fast an answer comes, and nothing else.
 
 use super::*;
 use crate::protocol::{Constraint, FinishReason};
 
-/// An engine with a file's keys that guesses so.
+/// An engine with a file's keys that drafts so.
 fn harness(speculation: Speculation, n_slots: u32, keys: &[(&str, u32)]) -> Harness {
     let file = model(keys);
     Harness::load(&LoadParams {
@@ -12,7 +12,7 @@ fn harness(speculation: Speculation, n_slots: u32, keys: &[(&str, u32)]) -> Harn
     })
 }
 
-/// Tokens that were guessed and came true, in all steps.
+/// Tokens that were drafted and came true, in all steps.
 fn n_accepted(harness: &Harness) -> u32 {
     harness.steps.iter().map(|stats| stats.n_accepted).sum()
 }
@@ -21,15 +21,15 @@ fn n_drafted(harness: &Harness) -> u32 {
     harness.steps.iter().map(|stats| stats.n_drafted).sum()
 }
 
-/// What a request gets with guesses, after checking that it is what it gets without them.
+/// What a request gets with drafts, after checking that it is what it gets without them.
 fn same(request: &GenerateParams) -> (Harness, RequestId) {
     let mut plain = harness(Speculation::Off, 2, &[]);
     let expected = plain.submit(request.clone());
     plain.run();
-    let mut guessing = harness(Speculation::On, 2, &[]);
-    let id = guessing.submit(request.clone());
-    guessing.run();
-    let (expected, outcome) = (&plain.outcomes[&expected], &guessing.outcomes[&id]);
+    let mut drafting = harness(Speculation::On, 2, &[]);
+    let id = drafting.submit(request.clone());
+    drafting.run();
+    let (expected, outcome) = (&plain.outcomes[&expected], &drafting.outcomes[&id]);
     assert_eq!(outcome.text, expected.text);
     assert_eq!(outcome.logprobs, expected.logprobs);
     let (finished, expected) = (outcome.finished(), expected.finished());
@@ -38,10 +38,10 @@ fn same(request: &GenerateParams) -> (Harness, RequestId) {
     assert_eq!(n_drafted(&plain), 0);
     assert!(finished.n_accepted > 0, "{finished:?}");
     assert!(finished.n_accepted <= finished.n_drafted);
-    assert_eq!(finished.n_accepted, n_accepted(&guessing));
-    assert_eq!(finished.n_drafted, n_drafted(&guessing));
-    assert!(guessing.steps.len() < plain.steps.len());
-    (guessing, id)
+    assert_eq!(finished.n_accepted, n_accepted(&drafting));
+    assert_eq!(finished.n_drafted, n_drafted(&drafting));
+    assert!(drafting.steps.len() < plain.steps.len());
+    (drafting, id)
 }
 
 const VERSE: &str = "ring a ring a roses";
@@ -57,7 +57,7 @@ fn an_answer_that_repeats_itself_takes_few_steps() {
 
 #[test]
 fn guesses_beyond_the_end_are_dropped() {
-    // The guess goes on where the answer ends.
+    // The draft goes on where the answer ends.
     let prompt = format!("{VERSE}, {VERSE}, and so on. [[say {VERSE}]]");
     let (harness, id) = same(&params(&prompt));
     assert_eq!(harness.outcomes[&id].text, VERSE);
@@ -140,8 +140,8 @@ fn several_sequences_guess_in_one_batch() {
         assert_eq!(outcome.text, vec![format!("{n} {VERSE}"); 20].join(" "));
         assert!(outcome.finished().n_accepted > 100, "{outcome:?}");
     }
-    let guessing = harness.steps.iter().filter(|stats| stats.n_drafted > 0);
-    let most = guessing.map(|stats| stats.n_rows).max();
+    let drafting = harness.steps.iter().filter(|stats| stats.n_drafted > 0);
+    let most = drafting.map(|stats| stats.n_rows).max();
     assert_eq!(most, Some(32), "as many as may have an output");
 }
 
@@ -198,13 +198,15 @@ fn nobody_makes_room_for_guesses() {
         ..load_params(file.path(), 256, 2)
     };
     let mut harness = Harness::load(&load);
-    // What lies in the other slot would have to go for a guess.
+    // What lies in the other slot would have to go for a draft.
     harness.ask(params("keep this [[say yes]]"));
     let mut request = params(&format!("{VERSE} [[repeat 40]]"));
     request.n_predict = Some(190);
     let outcome = harness.ask(request);
     assert_eq!(outcome.finished().n_generated, 190);
-    let held: Vec<usize> = (0..2).map(|slot| harness.engine.slots.len(slot)).collect();
+    let held: Vec<usize> = (0..2)
+        .map(|slot| harness.engine.state.ledger.len(slot))
+        .collect();
     assert!(held.iter().all(|&len| len > 20), "{held:?}");
 }
 
@@ -237,7 +239,7 @@ fn batch_jobs_do_not_guess_while_somebody_reads() {
     let reader = harness.submit(params("0123456789 abcdefghijklmnopqrstuvwxyz"));
     while !harness.outcomes[&reader].is_over() {
         harness.step();
-        let jobs = harness.engine.running.iter().flatten();
+        let jobs = harness.engine.state.running.iter().flatten();
         let mut jobs = jobs.filter(|sequence| sequence.priority() == Priority::Batch);
         assert!(jobs.all(|job| job.n_drafted == 0));
     }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::embed::{embed, inputs};
 use super::*;
-use crate::engine::spill::Spill;
+use crate::engine::host_cache::HostCache;
 use crate::protocol::{Adapter, SpillFiles};
 
 const WINDOW: (&str, u32) = ("drover-fake.attention.sliding_window", 16);
@@ -20,8 +20,8 @@ fn harness(model: &Path, n_slots: u32, spill: SpillParams) -> Harness {
 
 fn keeping(params: &LoadParams) -> Harness {
     let mut harness = Harness::load(params);
-    let can_cut = !harness.engine.backend.is_windowed();
-    harness.engine.spill_to(Spill::open(params, can_cut));
+    let can_cut = !harness.engine.executor.backend.is_windowed();
+    harness.engine.keep_in(HostCache::open(params, can_cut));
     harness
 }
 
@@ -102,7 +102,7 @@ fn an_embedding_that_needs_the_slot_costs_no_conversation() {
     let mut harness = harness(model.path(), 1, memory(1 << 20));
     let n_first = harness.ask(turn(1)).finished().n_prompt;
     embed(&mut harness, 100, inputs(&["a text"]));
-    assert_eq!(harness.engine.slots.len(0), 0);
+    assert_eq!(harness.engine.state.ledger.len(0), 0);
     assert!(go_on(&mut harness, 1) > n_first);
 }
 
@@ -165,7 +165,7 @@ fn what_is_applied_to_a_model_makes_it_another_one() {
         let n_restored = sum(&next, |stats| stats.n_restored);
         assert_eq!(n_restored, n_found, "{adapters:?} {projectors:?}");
         // The file stays for the next one.
-        next.engine.spill_to(Spill::off());
+        next.engine.keep_in(HostCache::off());
     }
 }
 
@@ -200,7 +200,10 @@ fn what_two_slots_hold_is_written_once() {
             harness.outcomes[&ids[0]].text,
             harness.outcomes[&ids[1]].text
         );
-        assert_eq!(harness.engine.slots.held(0), harness.engine.slots.held(1));
+        assert_eq!(
+            harness.engine.state.ledger.held(0),
+            harness.engine.state.ledger.held(1)
+        );
         close(&mut harness);
         assert_eq!(folder.path().read_dir().unwrap().count(), 1, "{keys:?}");
     }
@@ -221,19 +224,22 @@ fn a_state_that_does_not_go_in_is_computed() {
     let model = model(&[]);
     let folder = tempfile::tempdir().unwrap();
     let first = ended(model.path(), 1, folder.path(), &[1]);
-    let kept = first.engine.slots.held(0);
+    let kept = first.engine.state.ledger.held(0);
     let mut second = harness(model.path(), 2, files(folder.path()));
     // Somebody runs, and what is left is less than the state needs.
     let running = second.submit(params("wait [[repeat 40]]"));
     for _ in 0..30 {
         second.step();
     }
-    let n_used = second.engine.backend.n_used();
-    second.engine.backend.shrink(4096 - n_used - 250);
+    let n_used = second.engine.executor.backend.n_used();
+    second.engine.executor.backend.shrink(4096 - n_used - 250);
     let id = second.submit(turn(1));
-    assert!(second.engine.spill.has(kept));
+    assert!(second.engine.executor.host.has(kept));
     second.run();
-    assert!(!second.engine.spill.has(kept), "it was tried and given up");
+    assert!(
+        !second.engine.executor.host.has(kept),
+        "it was tried and given up"
+    );
     assert_eq!(second.outcomes[&running].text.len(), 40 * 5 - 1);
     assert_eq!(second.outcomes[&id].failure, None);
     assert_eq!(sum(&second, |stats| stats.n_restored), 0);

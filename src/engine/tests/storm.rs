@@ -76,7 +76,7 @@ impl Storm {
 
     fn rage(&mut self, n_requests: usize) {
         while self.expected.len() < n_requests {
-            let is_calm = self.harness.engine.waiting.len() < 10;
+            let is_calm = self.harness.engine.state.waiting.len() < 10;
             match self.random.u8(0..10) {
                 0..3 if is_calm => self.submit(),
                 3 if !self.expected.is_empty() => self.cancel(),
@@ -127,7 +127,7 @@ fn a_storm_leaves_everybody_with_their_own_beside_a_draft_model() {
     let setup = draft_model::Setup {
         n_ctx_pool: 1200,
         n_slots: 8,
-        guess: "> says so <1> says so <2> says no",
+        says: "> says so <1> says so <2> says no",
         ..draft_model::Setup::default()
     };
     endure(Storm::over(5, setup.load()), Speculation::On);
@@ -145,7 +145,7 @@ fn endure(mut storm: Storm, speculation: Speculation) {
         .sum();
     assert_eq!(n_accepted > 0, speculation == Speculation::On);
     let engine = &storm.harness.engine;
-    assert!(engine.busy().is_empty() && engine.waiting.is_empty());
+    assert!(engine.state.busy().is_empty() && engine.state.waiting.is_empty());
     // A quiet word afterwards has all the room there is.
     let long = "y".repeat(1100);
     let finished = storm

@@ -264,8 +264,8 @@ impl Backend for Fake {
         self.pool.is_windowed()
     }
 
-    fn can_cut(&self, seq: SeqId, len: u32) -> bool {
-        self.pool.can_remove(seq, len as usize, None)
+    fn floor(&self, seq: SeqId) -> u32 {
+        self.pool.floor(seq)
     }
 
     fn can_take_back(&self, seq: SeqId, n_rows: usize) -> bool {

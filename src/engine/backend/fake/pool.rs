@@ -152,6 +152,16 @@ impl Pool {
         from >= to || !is_past || is_whole
     }
 
+    /// The fewest positions to which a sequence can be cut back.
+    pub(super) fn floor(&self, seq: SeqId) -> u32 {
+        let cells = self.seqs.get(seq as usize).map_or(&[][..], Vec::as_slice);
+        let is_past = self.window.is_some_and(|window| cells.len() > window);
+        match cells.last() {
+            Some(&last) if is_past => self.cells[last].position + 1,
+            _ => 0,
+        }
+    }
+
     /// Whether rows that are yet to come could be dropped again.
     pub(super) fn can_take_back(&self, seq: SeqId, n_rows: usize) -> bool {
         let len = self.seqs.get(seq as usize).map_or(0, Vec::len);

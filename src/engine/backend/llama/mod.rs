@@ -307,14 +307,19 @@ impl Backend for Llama {
         self.context.window() > 0 || self.context.is_recurrent()
     }
 
-    fn can_cut(&self, seq: SeqId, len: u32) -> bool {
+    fn floor(&self, seq: SeqId) -> u32 {
         let Some((first, last)) = self.context.positions(signed(seq)) else {
-            return true;
+            return 0;
         };
-        let window = self.context.window();
+        if self.context.is_recurrent() {
+            return last + 1;
+        }
         // What follows looks back over a window; part of it may be gone already.
-        let is_gone = window > 0 && first > len.saturating_sub(window);
-        len == 0 || len > last || !is_gone && !self.context.is_recurrent()
+        let window = self.context.window();
+        if window == 0 || first == 0 {
+            return 0;
+        }
+        (first + window).min(last + 1)
     }
 
     /// A window keeps all that the first of the new rows looks back on until the call is over: what

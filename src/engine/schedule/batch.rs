@@ -6,35 +6,35 @@ use crate::protocol::Priority;
 
 /// What a running sequence has still to evaluate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Pending {
-    pub(super) slot: usize,
+pub(in crate::engine) struct Pending {
+    pub(in crate::engine) slot: usize,
     /// Tokens that are not in the cache; never 0.
-    pub(super) n_tokens: usize,
+    pub(in crate::engine) n_tokens: usize,
     /// It has begun to generate and only its newest token is missing.
-    pub(super) is_decoding: bool,
-    pub(super) priority: Priority,
+    pub(in crate::engine) is_decoding: bool,
+    pub(in crate::engine) priority: Priority,
     /// Age: the smallest came first.
-    pub(super) order: u64,
+    pub(in crate::engine) order: u64,
 }
 
 /// Rows of one sequence in the next decode call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Share {
-    pub(super) slot: usize,
-    pub(super) n_rows: usize,
+pub(in crate::engine) struct Share {
+    pub(in crate::engine) slot: usize,
+    pub(in crate::engine) n_rows: usize,
 }
 
 /// How much goes into a decode call.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Limits {
-    pub(super) n_batch: usize,
+pub(in crate::engine) struct Limits {
+    pub(in crate::engine) n_batch: usize,
     /// Prompt tokens.
-    pub(super) n_prefill: usize,
+    pub(in crate::engine) n_prefill: usize,
     /// Generating sequences, where no prompt is in the call.
-    pub(super) n_decode: usize,
+    pub(in crate::engine) n_decode: usize,
     /// Whose turn it is where these are not all: the number of the sequence in their order, modulo
     /// how many there are.
-    pub(super) turn: usize,
+    pub(in crate::engine) turn: usize,
 }
 
 /// Plans a decode call.
@@ -42,7 +42,7 @@ pub(super) struct Limits {
 /// Every generating sequence gets its row, or those whose turn it is. Of the prompt tokens a third belongs to the oldest
 /// prompt of the highest class, so that a long one is never starved; the rest goes to the shortest
 /// first, so that a short question does not wait for a long document.
-pub(super) fn plan(pending: &[Pending], limits: Limits) -> Vec<Share> {
+pub(in crate::engine) fn plan(pending: &[Pending], limits: Limits) -> Vec<Share> {
     let mut decoding: Vec<&Pending> = pending.iter().filter(|p| p.is_decoding).collect();
     decoding.sort_by_key(|p| (p.priority, p.order));
     if decoding.len() == pending.len() && limits.n_decode < decoding.len() {
@@ -89,7 +89,7 @@ fn prefill(pending: &[Pending], mut room: usize) -> Vec<Share> {
 
 /// How many prompt tokens a step may take, learnt from how long steps took.
 #[derive(Debug)]
-pub(super) struct Budget {
+pub(in crate::engine) struct Budget {
     n_batch: usize,
     /// Longest step while somebody who reads along is generating.
     target_ms: f64,
@@ -115,7 +115,7 @@ const WEIGHT: f64 = 0.25;
 
 impl Budget {
     /// `on_gpu` tells what step time can be hoped for: 50 ms on a graphics card, else 250 ms.
-    pub(super) fn new(n_batch: usize, on_gpu: bool) -> Self {
+    pub(in crate::engine) fn new(n_batch: usize, on_gpu: bool) -> Self {
         Self {
             n_batch,
             target_ms: if on_gpu { 50.0 } else { 250.0 },
@@ -125,7 +125,7 @@ impl Budget {
     }
 
     /// Prompt tokens for the next step; `shared` = an interactive sequence is generating.
-    pub(super) fn n_prefill(&self, shared: bool) -> usize {
+    pub(in crate::engine) fn n_prefill(&self, shared: bool) -> usize {
         let (first_guess, least, time_ms) = if shared {
             // Where decoding alone takes as long as a step may, prompts still move on.
             let time_ms = (self.target_ms - self.decode_ms).max(self.decode_ms / 2.0);
@@ -146,14 +146,14 @@ impl Budget {
     }
 
     /// Prompt tokens for a step that has computed `n_other` rows already.
-    pub(super) fn beside(&self, n_other: usize, shared: bool) -> usize {
+    pub(in crate::engine) fn beside(&self, n_other: usize, shared: bool) -> usize {
         let n_prefill = self.n_prefill(shared);
         let least = if shared { LEAST.0 } else { LEAST.1 };
         n_prefill.saturating_sub(n_other).max(least.min(n_prefill))
     }
 
     /// Learns from a step.
-    pub(super) fn observe(&mut self, n_prefill: usize, step_ms: f64) {
+    pub(in crate::engine) fn observe(&mut self, n_prefill: usize, step_ms: f64) {
         if n_prefill == 0 {
             self.decode_ms = average(self.decode_ms, step_ms);
         } else {

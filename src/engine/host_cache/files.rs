@@ -16,7 +16,7 @@ use std::time::{Duration, SystemTime};
 use fs_err as fs;
 use sha2::{Digest, Sha256};
 
-use super::State;
+use super::SavedState;
 use crate::protocol::{LoadParams, SpillFiles, Token};
 
 const MAGIC: [u8; 4] = *b"DRV1";
@@ -34,7 +34,7 @@ const STALE: Duration = Duration::from_secs(3600);
 pub(super) struct Files {
     folder: Folder,
     known: Vec<Known>,
-    queue: SyncSender<State>,
+    queue: SyncSender<SavedState>,
     writer: JoinHandle<()>,
 }
 
@@ -47,7 +47,7 @@ struct Known {
 
 /// Where files of one model are.
 #[derive(Debug, Clone)]
-pub(super) struct Folder {
+pub(in crate::engine) struct Folder {
     path: PathBuf,
     /// Beginning of the names of this model's files.
     model: String,
@@ -85,8 +85,9 @@ impl Files {
         self.known.iter().map(|known| known.tokens.as_slice())
     }
 
-    /// Reads a state. One that is gone or damaged is forgotten.
-    pub(super) fn read(&mut self, index: usize) -> Option<State> {
+    /// Reads the state of these tokens. One that is gone or damaged is forgotten.
+    pub(super) fn read(&mut self, tokens: &[Token]) -> Option<SavedState> {
+        let index = self.known.iter().position(|known| known.tokens == tokens)?;
         let known = self.known.get(index)?;
         match read(&known.path) {
             Ok(state) if state.tokens == known.tokens => Some(state),
@@ -110,7 +111,7 @@ impl Files {
     }
 
     /// Has a state written; where the disk is too slow for that, it is let go.
-    pub(super) fn write(&mut self, state: State) {
+    pub(super) fn write(&mut self, state: SavedState) {
         let known = Known {
             path: self.folder.file(&state.tokens),
             tokens: state.tokens.clone(),
@@ -133,7 +134,7 @@ impl Files {
 }
 
 impl Folder {
-    fn run(&self, states: &Receiver<State>) {
+    fn run(&self, states: &Receiver<SavedState>) {
         self.prune();
         for state in states {
             self.write(&state);
@@ -141,7 +142,7 @@ impl Folder {
     }
 
     /// Writes a state beside its place and puts it there; then there may be too much.
-    pub(super) fn write(&self, state: &State) {
+    pub(in crate::engine) fn write(&self, state: &SavedState) {
         if state.n_bytes() > self.limit {
             return;
         }
@@ -151,7 +152,7 @@ impl Folder {
         self.prune();
     }
 
-    fn try_write(&self, state: &State) -> io::Result<()> {
+    fn try_write(&self, state: &SavedState) -> io::Result<()> {
         let mut file = tempfile::NamedTempFile::new_in(&self.path)?;
         let tokens: Vec<u8> = state.tokens.iter().flat_map(|t| t.to_le_bytes()).collect();
         let mut checksum = crc32fast::Hasher::new();
@@ -245,7 +246,7 @@ fn head(file: &mut fs::File) -> io::Result<(u32, Vec<Token>)> {
 }
 
 /// Reads a file and notes that it was used.
-fn read(path: &Path) -> io::Result<State> {
+fn read(path: &Path) -> io::Result<SavedState> {
     let mut file = fs::File::open(path)?;
     let (checksum, tokens) = head(&mut file)?;
     let mut bytes = Vec::new();
@@ -260,7 +261,7 @@ fn read(path: &Path) -> io::Result<State> {
     }
     // Where that cannot be noted, the file goes sooner.
     let _ = file.file().set_modified(SystemTime::now());
-    Ok(State { tokens, bytes })
+    Ok(SavedState { tokens, bytes })
 }
 
 /// What the bytes of a state depend on beside the tokens: the model's files, what is applied to
@@ -313,8 +314,8 @@ mod tests {
         Files::open(&wanted, &load_params(&model, 256, 2)).unwrap()
     }
 
-    fn state(token: Token, n_bytes: usize) -> State {
-        State {
+    fn state(token: Token, n_bytes: usize) -> SavedState {
+        SavedState {
             tokens: vec![token; 10],
             bytes: (0..n_bytes).map(|n| n.to_le_bytes()[0]).collect(),
         }
@@ -330,16 +331,15 @@ mod tests {
         files.finish();
         let mut files = open(&folder, 1 << 20);
         let place = |files: &Files, token| files.tokens().position(|t| t[0] == token);
-        let first = place(&files, 1).unwrap();
-        assert_eq!(files.read(first), Some(state(1, 1000)));
+        assert_eq!(files.read(&state(1, 1000).tokens), Some(state(1, 1000)));
         let second = place(&files, 2).unwrap();
         let path = files.known[second].path.clone();
         let mut bytes = fs::read(&path).unwrap();
         bytes[500] ^= 1;
         fs::write(&path, bytes).unwrap();
-        assert_eq!(files.read(second), None);
+        assert_eq!(files.read(&state(2, 1000).tokens), None);
         assert!(!path.exists() && place(&files, 2).is_none());
-        assert_eq!(files.read(7), None);
+        assert_eq!(files.read(&[7]), None);
     }
 
     #[test]

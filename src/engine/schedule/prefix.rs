@@ -3,7 +3,7 @@
 //! All slots are looked through, without a tree: with 64 slots that share 3,800 of 4,000 tokens this
 //! takes 35 µs a prompt (`tests/bench/engine.rs`), less than a per cent of a step.
 
-use super::media;
+use crate::engine::media;
 use crate::protocol::Token;
 
 /// Shorter prefixes are not worth sharing: shared cells cannot be moved by a context shift.
@@ -14,27 +14,27 @@ const LEAST_WAIT: usize = 64;
 
 /// What is known of a slot.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct View {
-    pub(super) slot: usize,
+pub(in crate::engine) struct View {
+    pub(in crate::engine) slot: usize,
     /// How much of the prompt it holds.
-    pub(super) n_common: usize,
+    pub(in crate::engine) n_common: usize,
     /// The same, if it can be cut back to there; else nothing.
-    pub(super) n_reuse: usize,
-    pub(super) n_held: usize,
-    pub(super) is_busy: bool,
+    pub(in crate::engine) n_reuse: usize,
+    pub(in crate::engine) n_held: usize,
+    pub(in crate::engine) is_busy: bool,
     /// A copy for all who begin like it.
-    pub(super) is_parked: bool,
-    pub(super) last_used: u64,
+    pub(in crate::engine) is_parked: bool,
+    pub(in crate::engine) last_used: u64,
 }
 
 /// A slot for a prompt, and what it begins with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Choice {
-    pub(super) slot: usize,
+pub(in crate::engine) struct Choice {
+    pub(in crate::engine) slot: usize,
     /// Another slot to copy from first.
-    pub(super) copy_from: Option<usize>,
+    pub(in crate::engine) copy_from: Option<usize>,
     /// Tokens to keep of what is then in the slot.
-    pub(super) n_reuse: usize,
+    pub(in crate::engine) n_reuse: usize,
 }
 
 /// Picks an idle slot for a prompt of `n_prompt` tokens; `None` when all are busy.
@@ -43,7 +43,7 @@ pub(super) struct Choice {
 /// it is the same prompt again: then the cells lie where they lay, and a fixed seed gives the same
 /// answer to the last bit. Otherwise, and if it was parked for everybody, it is copied to the slot
 /// that is missed least, so that a conversation is not lost to another one that only begins alike.
-pub(super) fn choose(n_prompt: usize, slots: &[View]) -> Option<Choice> {
+pub(in crate::engine) fn choose(n_prompt: usize, slots: &[View]) -> Option<Choice> {
     let idle = || slots.iter().filter(|view| !view.is_busy);
     let least_missed = |not: Option<usize>| {
         idle()
@@ -84,7 +84,11 @@ pub(super) fn choose(n_prompt: usize, slots: &[View]) -> Option<Choice> {
 /// Where the evaluation of a prompt stops on its way, so that what is there then can be parked: at
 /// the place up to which another prompt was the same (`n_common`), and short of the end, which the
 /// next turn's prompt may spell in another way. For memories that cannot go back.
-pub(super) fn boundaries(prompt: &[Token], n_cached: usize, n_common: usize) -> Vec<usize> {
+pub(in crate::engine) fn boundaries(
+    prompt: &[Token],
+    n_cached: usize,
+    n_common: usize,
+) -> Vec<usize> {
     let end = media::whole_from(prompt, prompt.len().saturating_sub(LEAST_COPY));
     let mut places = Vec::new();
     if n_common >= n_cached + LEAST_WAIT && n_common < end {
@@ -98,7 +102,7 @@ pub(super) fn boundaries(prompt: &[Token], n_cached: usize, n_common: usize) -> 
 
 /// How many tokens of a cache a prompt can begin with; the last one is always evaluated, because
 /// its logits are needed, and images are there as a whole or not at all.
-pub(super) fn reusable(prompt: &[Token], held: &[Token]) -> usize {
+pub(in crate::engine) fn reusable(prompt: &[Token], held: &[Token]) -> usize {
     let n_common = common_prefix(prompt, held).min(prompt.len().saturating_sub(1));
     media::whole(prompt, n_common)
 }
@@ -107,16 +111,27 @@ pub(super) fn reusable(prompt: &[Token], held: &[Token]) -> usize {
 const BLOCK: usize = 64;
 
 /// Length of the common beginning.
-pub(super) fn common_prefix(a: &[Token], b: &[Token]) -> usize {
+pub(in crate::engine) fn common_prefix(a: &[Token], b: &[Token]) -> usize {
     let blocks = a.chunks_exact(BLOCK).zip(b.chunks_exact(BLOCK));
     let n_same = blocks.take_while(|(a, b)| a == b).count() * BLOCK;
     let rest = a[n_same..].iter().zip(&b[n_same..]);
     n_same + rest.take_while(|(a, b)| a == b).count()
 }
 
-/// How long a beginning a prompt should wait for, given what another sequence is going to hold
+/// Whether a state of `other` does all that one of `tokens` does; with `can_cut` it can be cut back
+/// anywhere.
+pub(in crate::engine) fn is_covered(tokens: &[Token], other: &[Token], can_cut: bool) -> bool {
+    let is_prefix = tokens.len() <= other.len() && common_prefix(tokens, other) == tokens.len();
+    is_prefix && (can_cut || tokens.len() == other.len())
+}
+
+/// How long a prefix a prompt should wait for, given what another sequence is going to hold
 /// and what can be had at once; `None` when waiting does not pay.
-pub(super) fn worth_waiting(prompt: &[Token], coming: &[Token], n_now: usize) -> Option<usize> {
+pub(in crate::engine) fn worth_waiting(
+    prompt: &[Token],
+    coming: &[Token],
+    n_now: usize,
+) -> Option<usize> {
     let n_then = reusable(prompt, coming);
     (n_then >= n_now + LEAST_WAIT).then_some(n_then)
 }

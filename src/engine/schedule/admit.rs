@@ -2,18 +2,20 @@
 
 use std::time::Instant;
 
-use super::backend::Backend;
-use super::core::Engine;
-use super::embed::Begun;
-use super::prefix_cache::{self, View};
+use super::ledger::Ledger;
+use super::offers::{LEAST, Offer, Offers};
+use super::prefix::{self, Choice, View};
 use super::sequence::{Follows, Sequence};
-use super::slot::Slots;
-use super::spill::Restored;
+use super::state::State;
 use crate::protocol::{Priority, Token};
 
 /// How many may pass the first one in the queue, for every slot, while it does not fit: so that a
 /// long prompt does not hold up short ones, and these it not for ever.
 const PASSES_PER_SLOT: usize = 4;
+
+/// Idle slots that may be emptied for a kept prefix that does not go in: cells of layers with a window
+/// are counted by nobody but the backend.
+const N_SPARE: usize = 2;
 
 /// What is left of slots and pool beside those that run.
 struct Room<'a> {
@@ -27,8 +29,8 @@ struct Room<'a> {
 impl<'a> Room<'a> {
     fn of<S>(
         running: &'a [Option<Sequence<S>>],
-        slots: &Slots,
-        begun: Option<Begun>,
+        slots: &Ledger,
+        has_begun: bool,
         n_pool: usize,
     ) -> Self {
         let busy = || {
@@ -40,7 +42,7 @@ impl<'a> Room<'a> {
         let held: Vec<usize> = busy().map(|(slot, _)| slot).collect();
         let missing = busy().map(|(slot, sequence)| sequence.n_missing(slots.len(slot)));
         Self {
-            has_slot: held.len() + usize::from(begun.is_some()) < running.len(),
+            has_slot: held.len() + usize::from(has_begun) < running.len(),
             n_taken: slots.n_cells(&held) + missing.sum::<usize>(),
             n_pool,
             running: busy().map(|(_, sequence)| &sequence.tokens[..]).collect(),
@@ -55,7 +57,7 @@ impl<'a> Room<'a> {
         }
         let running = self.running.iter();
         let shared = running
-            .map(|tokens| prefix_cache::reusable(&next.tokens, tokens))
+            .map(|tokens| prefix::reusable(&next.tokens, tokens))
             .max();
         let output = next.n_left().min(self.n_pool / 8);
         let wanted = (next.tokens.len() + output).min(next.n_ctx);
@@ -63,22 +65,23 @@ impl<'a> Room<'a> {
     }
 }
 
-impl<B: Backend> Engine<B> {
+impl<S> State<S> {
     /// Gives slots to waiting sequences, in their order, while there is room.
     ///
     /// The first one that does not fit is passed by some that do, and then holds them up.
     /// Interactive ones take the place of batch jobs, which go on later.
-    pub(super) fn admit(&mut self, now: Instant) {
-        let n_pool = self.backend.info().n_ctx_pool as usize;
+    pub(super) fn admit(&mut self, offers: &dyn Offers, now: Instant) {
+        let n_pool = self.facts.n_pool;
+        let has_begun = self.embeddings.begun_in().is_some();
         while let Some((priority, next)) = self.waiting.next() {
-            let room = Room::of(&self.running, &self.slots, self.begun, n_pool);
+            let room = Room::of(&self.running, &self.ledger, has_begun, n_pool);
             if !room.fits(next) {
                 let victim = match priority {
                     Priority::Interactive => self.pausable_job(),
                     Priority::Batch => None,
                 };
                 let Some(slot) = victim else {
-                    self.pass(priority, now);
+                    self.pass(priority, offers, now);
                     break;
                 };
                 self.preempt(slot);
@@ -90,16 +93,17 @@ impl<B: Backend> Engine<B> {
             self.n_passes = 0;
             let waits = self.waiting.has_interactive();
             sequence.is_protected |= priority == Priority::Batch && waits;
-            self.place(sequence, now);
+            self.place(sequence, offers, now);
         }
     }
 
     /// Starts some that fit although they are not the first, which is of this class. A batch job does
     /// not pass an interactive request: it would be paused for it at once.
-    fn pass(&mut self, first: Priority, now: Instant) {
-        let n_pool = self.backend.info().n_ctx_pool as usize;
+    fn pass(&mut self, first: Priority, offers: &dyn Offers, now: Instant) {
+        let n_pool = self.facts.n_pool;
+        let has_begun = self.embeddings.begun_in().is_some();
         while self.n_passes < PASSES_PER_SLOT * self.running.len() {
-            let room = Room::of(&self.running, &self.slots, self.begun, n_pool);
+            let room = Room::of(&self.running, &self.ledger, has_begun, n_pool);
             if !room.has_slot {
                 return;
             }
@@ -110,7 +114,7 @@ impl<B: Backend> Engine<B> {
                 return;
             };
             self.n_passes += 1;
-            self.place(sequence, now);
+            self.place(sequence, offers, now);
         }
     }
 
@@ -120,7 +124,7 @@ impl<B: Backend> Engine<B> {
     }
 
     /// The slot of the youngest running sequence of the lowest class.
-    pub(super) fn youngest(&self, wanted: impl Fn(&Sequence<B::Sampler>) -> bool) -> Option<usize> {
+    pub(super) fn youngest(&self, wanted: impl Fn(&Sequence<S>) -> bool) -> Option<usize> {
         let running = self.running.iter().enumerate();
         let candidates = running.filter_map(|(slot, sequence)| {
             let sequence = sequence.as_ref().filter(|sequence| wanted(sequence))?;
@@ -134,7 +138,7 @@ impl<B: Backend> Engine<B> {
     pub(super) fn preempt(&mut self, slot: usize) {
         if let Some(mut sequence) = self.release(slot) {
             sequence.follows = None;
-            self.tally.n_preempted += 1;
+            self.counters.n_preempted += 1;
             tracing::debug!(id = sequence.id, "sequence paused to make room");
             self.waiting.put_back(sequence.priority(), sequence);
         }
@@ -142,71 +146,94 @@ impl<B: Backend> Engine<B> {
 
     fn views(&self, tokens: &[Token]) -> Vec<View> {
         let view = |slot| {
-            let held = self.slots.held(slot);
-            let n_common = prefix_cache::reusable(tokens, held);
-            let fits = n_common == held.len() || self.slots.can_cut(&self.backend, slot, n_common);
+            let held = self.ledger.held(slot);
+            let n_common = prefix::reusable(tokens, held);
+            let fits = n_common == held.len() || self.ledger.can_cut(slot, n_common);
             View {
                 slot,
                 n_common,
                 n_reuse: if fits { n_common } else { 0 },
                 n_held: held.len(),
                 is_busy: !self.is_idle(slot),
-                is_parked: self.slots.is_parked(slot),
-                last_used: self.slots.last_used(slot),
+                is_parked: self.ledger.is_parked(slot),
+                last_used: self.ledger.last_used(slot),
             }
         };
         (0..self.running.len()).map(view).collect()
     }
 
     /// Starts a sequence in the slot from which it has least to compute.
-    fn place(&mut self, mut sequence: Sequence<B::Sampler>, now: Instant) {
-        let (views, choice) = loop {
-            let views = self.views(&sequence.tokens);
-            let Some(choice) = prefix_cache::choose(sequence.tokens.len(), &views) else {
-                self.waiting.put_back(sequence.priority(), sequence);
-                return;
-            };
-            match self.restore(choice.slot, &sequence.tokens, choice.n_reuse) {
-                Restored::Nothing => break (views, choice),
-                // It offers more now than all others.
-                Restored::Done | Restored::Failed => {}
-            }
+    fn place(&mut self, mut sequence: Sequence<S>, offers: &dyn Offers, now: Instant) {
+        let views = self.views(&sequence.tokens);
+        let Some(choice) = prefix::choose(sequence.tokens.len(), &views) else {
+            self.waiting.put_back(sequence.priority(), sequence);
+            return;
         };
-        if let Some(from) = choice.copy_from {
-            self.spill(choice.slot, 0);
-            self.slots.copy(&mut self.backend, from, choice.slot);
-            self.slots.touch(from);
-        } else if choice.n_reuse * 2 < self.slots.len(choice.slot) {
-            // Otherwise the conversation goes on, and what it drops is not asked for again.
-            self.spill(choice.slot, choice.n_reuse);
-        }
-        self.slots.set_parked(choice.slot, false);
-        self.slots
-            .cut(&mut self.backend, choice.slot, choice.n_reuse);
+        let offer = offers.find(&sequence.tokens);
+        let offer = offer.filter(|offer| offer.n_reuse >= choice.n_reuse + LEAST);
+        let choice = match offer {
+            Some(offer) => self.load(choice.slot, offer),
+            None => self.reuse(choice),
+        };
+        self.ledger.set_parked(choice.slot, false);
+        self.ledger.cut(choice.slot, choice.n_reuse);
         sequence.clock.admitted.get_or_insert(now);
-        let n_cached = self.slots.len(choice.slot);
+        let n_cached = self.ledger.len(choice.slot);
         sequence.follows = self.leader(&sequence, n_cached);
-        if self.backend.is_windowed() && sequence.n_generated == 0 {
+        if self.facts.is_windowed && sequence.n_generated == 0 {
             let n_common = views.iter().map(|view| view.n_common).max().unwrap_or(0);
-            sequence.boundaries = prefix_cache::boundaries(&sequence.tokens, n_cached, n_common);
+            sequence.boundaries = prefix::boundaries(&sequence.tokens, n_cached, n_common);
             self.stop_leader(sequence.follows);
         }
         if sequence.follows.is_none() {
-            self.tally.n_cached += sequence.clock.note_cached(n_cached);
+            self.counters.n_cached += sequence.clock.note_cached(n_cached);
         }
-        self.slots.touch(choice.slot);
+        self.ledger.touch(choice.slot);
         self.running[choice.slot] = Some(sequence);
+    }
+
+    /// Fills a slot with a prefix that was kept.
+    fn load(&mut self, slot: usize, offer: Offer<'_>) -> Choice {
+        let n_left = prefix::common_prefix(self.ledger.held(slot), offer.tokens);
+        self.save_prefix(slot, n_left);
+        self.ledger.clear(slot);
+        let every: Vec<usize> = (0..self.running.len()).collect();
+        let n_most = self.facts.n_pool.saturating_sub(offer.tokens.len());
+        while self.ledger.n_cells(&every) > n_most && self.evict_idle() {}
+        let mut spare = self.spare_slots();
+        spare.retain(|&other| other != slot);
+        spare.truncate(N_SPARE);
+        let can_cut = !self.facts.is_windowed;
+        self.ledger.load(slot, offer.tokens, &spare, can_cut);
+        Choice {
+            slot,
+            copy_from: None,
+            n_reuse: offer.n_reuse,
+        }
+    }
+
+    /// Makes the chosen slot begin like the prompt.
+    fn reuse(&mut self, choice: Choice) -> Choice {
+        if let Some(from) = choice.copy_from {
+            self.save_prefix(choice.slot, 0);
+            self.ledger.copy(from, choice.slot);
+            self.ledger.touch(from);
+        } else if choice.n_reuse * 2 < self.ledger.len(choice.slot) {
+            // Otherwise the conversation goes on, and what it drops is not asked for again.
+            self.save_prefix(choice.slot, choice.n_reuse);
+        }
+        choice
     }
 
     /// An older sequence that is just evaluating a long beginning of this prompt. Older ones only,
     /// so that nobody waits in a circle.
-    fn leader(&self, sequence: &Sequence<B::Sampler>, n_cached: usize) -> Option<Follows> {
+    fn leader(&self, sequence: &Sequence<S>, n_cached: usize) -> Option<Follows> {
         let candidates = self.running.iter().flatten().filter(|leader| {
             let is_older = leader.seniority() < sequence.seniority();
             is_older && leader.n_generated == 0 && leader.follows.is_none()
         });
         let waits = candidates.filter_map(|leader| {
-            let n_tokens = prefix_cache::worth_waiting(&sequence.tokens, &leader.tokens, n_cached)?;
+            let n_tokens = prefix::worth_waiting(&sequence.tokens, &leader.tokens, n_cached)?;
             Some(Follows {
                 id: leader.id,
                 n_tokens,
@@ -226,9 +253,9 @@ impl<B: Backend> Engine<B> {
                 leader.is_some_and(|leader| leader.id == follows.id)
             });
             let is_coming = leader.is_some_and(|leader| {
-                let evaluates = |s: &Sequence<B::Sampler>| s.n_generated == 0;
+                let evaluates = |s: &Sequence<S>| s.n_generated == 0;
                 self.running[leader].as_ref().is_some_and(evaluates)
-                    && self.slots.len(leader) < follows.n_tokens
+                    && self.ledger.len(leader) < follows.n_tokens
             });
             if !is_coming {
                 self.join(slot, leader);
@@ -242,15 +269,14 @@ impl<B: Backend> Engine<B> {
         };
         sequence.follows = None;
         if let Some(leader) = leader {
-            let n_reuse = prefix_cache::reusable(&sequence.tokens, self.slots.held(leader));
-            let fits = self.slots.len(leader) == n_reuse
-                || self.slots.can_cut(&self.backend, leader, n_reuse);
-            if fits && n_reuse > self.slots.len(slot) {
-                self.slots.copy(&mut self.backend, leader, slot);
-                self.slots.cut(&mut self.backend, slot, n_reuse);
+            let n_reuse = prefix::reusable(&sequence.tokens, self.ledger.held(leader));
+            let fits = self.ledger.len(leader) == n_reuse || self.ledger.can_cut(leader, n_reuse);
+            if fits && n_reuse > self.ledger.len(slot) {
+                self.ledger.copy(leader, slot);
+                self.ledger.cut(slot, n_reuse);
             }
         }
-        let n_cached = self.slots.len(slot);
-        self.tally.n_cached += sequence.clock.note_cached(n_cached);
+        let n_cached = self.ledger.len(slot);
+        self.counters.n_cached += sequence.clock.note_cached(n_cached);
     }
 }

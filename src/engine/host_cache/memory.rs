@@ -1,17 +1,17 @@
 //! States in host memory, up to a number of bytes; the least recently used goes first.
 
-use super::State;
+use super::SavedState;
 use crate::protocol::Token;
 
 /// The least recently used state comes first.
 #[derive(Debug)]
-pub(super) struct Shelf {
-    states: Vec<State>,
+pub(super) struct Memory {
+    states: Vec<SavedState>,
     n_bytes: u64,
     limit: u64,
 }
 
-impl Shelf {
+impl Memory {
     pub(super) fn new(limit: u64) -> Self {
         Self {
             states: Vec::new(),
@@ -28,10 +28,12 @@ impl Shelf {
         self.states.iter().map(|state| state.tokens.as_slice())
     }
 
-    pub(super) fn take(&mut self, index: usize) -> Option<State> {
-        if index >= self.states.len() {
-            return None;
-        }
+    /// Takes the state of these tokens.
+    pub(super) fn take(&mut self, tokens: &[Token]) -> Option<SavedState> {
+        let index = self
+            .states
+            .iter()
+            .position(|state| state.tokens == tokens)?;
         let state = self.states.remove(index);
         self.n_bytes -= state.n_bytes();
         Some(state)
@@ -40,11 +42,11 @@ impl Shelf {
     /// Drops the states whose tokens are not wanted.
     pub(super) fn retain(&mut self, wanted: impl Fn(&[Token]) -> bool) {
         self.states.retain(|state| wanted(&state.tokens));
-        self.n_bytes = self.states.iter().map(State::n_bytes).sum();
+        self.n_bytes = self.states.iter().map(SavedState::n_bytes).sum();
     }
 
-    /// Puts a state on the shelf and returns those that have no room any more, itself perhaps.
-    pub(super) fn put(&mut self, state: State) -> Vec<State> {
+    /// Puts a state on the memory and returns those that have no room any more, itself perhaps.
+    pub(super) fn put(&mut self, state: SavedState) -> Vec<SavedState> {
         if state.n_bytes() > self.limit {
             return vec![state];
         }
@@ -59,7 +61,7 @@ impl Shelf {
     }
 
     /// All states, the most recently used first.
-    pub(super) fn drain(&mut self) -> Vec<State> {
+    pub(super) fn drain(&mut self) -> Vec<SavedState> {
         self.n_bytes = 0;
         let mut states = std::mem::take(&mut self.states);
         states.reverse();
@@ -72,8 +74,8 @@ mod tests {
     use super::*;
 
     /// 100 bytes.
-    fn state(token: Token) -> State {
-        State {
+    fn state(token: Token) -> SavedState {
+        SavedState {
             tokens: vec![token; 5],
             bytes: vec![0; 80],
         }
@@ -81,25 +83,25 @@ mod tests {
 
     #[test]
     fn the_least_recently_used_makes_room() {
-        let mut shelf = Shelf::new(200);
-        assert!(shelf.put(state(1)).is_empty());
-        assert!(shelf.put(state(2)).is_empty());
+        let mut memory = Memory::new(200);
+        assert!(memory.put(state(1)).is_empty());
+        assert!(memory.put(state(2)).is_empty());
         // A state that is used is taken and comes back later.
-        let used = shelf.take(0).unwrap();
-        assert!(shelf.put(used).is_empty());
-        assert_eq!(shelf.put(state(3)), [state(2)]);
-        assert_eq!(shelf.drain(), [state(3), state(1)]);
-        assert!(shelf.put(state(4)).is_empty());
+        let used = memory.take(&state(1).tokens).unwrap();
+        assert!(memory.put(used).is_empty());
+        assert_eq!(memory.put(state(3)), [state(2)]);
+        assert_eq!(memory.drain(), [state(3), state(1)]);
+        assert!(memory.put(state(4)).is_empty());
     }
 
     #[test]
-    fn what_is_larger_than_the_shelf_displaces_nobody() {
-        let mut shelf = Shelf::new(150);
-        assert!(shelf.put(state(1)).is_empty());
+    fn what_is_larger_than_the_cache_displaces_nobody() {
+        let mut memory = Memory::new(150);
+        assert!(memory.put(state(1)).is_empty());
         let mut large = state(2);
         large.bytes.resize(1000, 0);
-        assert_eq!(shelf.put(large.clone()), [large]);
-        assert_eq!(shelf.take(0), Some(state(1)));
-        assert_eq!(shelf.take(0), None);
+        assert_eq!(memory.put(large.clone()), [large]);
+        assert_eq!(memory.take(&state(1).tokens), Some(state(1)));
+        assert_eq!(memory.take(&state(1).tokens), None);
     }
 }

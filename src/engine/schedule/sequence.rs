@@ -3,64 +3,64 @@
 use std::collections::HashSet;
 use std::time::Instant;
 
-use super::media::Gallery;
-use super::output::Output;
-use super::prompt::Prompt;
-use super::to_u32;
+use crate::engine::media::Gallery;
+use crate::engine::output::Output;
+use crate::engine::prompt::Prompt;
+use crate::engine::to_u32;
 use crate::protocol::{FinishReason, Finished, GenerateParams, Priority, RequestId, Token};
 
 /// A generation that waits or runs.
 #[derive(Debug)]
-pub(super) struct Sequence<S> {
-    pub(super) id: RequestId,
+pub(in crate::engine) struct Sequence<S> {
+    pub(in crate::engine) id: RequestId,
     /// The prompt's parts are gone; they are in `tokens`.
-    pub(super) params: GenerateParams,
+    pub(in crate::engine) params: GenerateParams,
     /// Prompt and output, less what a context shift has dropped. The slot's cells hold a beginning
     /// of this; what is missing there is still to be evaluated.
-    pub(super) tokens: Vec<Token>,
+    pub(in crate::engine) tokens: Vec<Token>,
     /// The images among them.
-    pub(super) gallery: Gallery,
+    pub(in crate::engine) gallery: Gallery,
     /// Context of this request in tokens.
-    pub(super) n_ctx: usize,
+    pub(in crate::engine) n_ctx: usize,
     /// Tokens of the prompt as it came.
-    pub(super) n_prompt: usize,
+    pub(in crate::engine) n_prompt: usize,
     /// It came without its middle.
-    pub(super) is_cut: bool,
-    pub(super) n_generated: u32,
+    pub(in crate::engine) is_cut: bool,
+    pub(in crate::engine) n_generated: u32,
     /// Those of them of which an update has told.
-    pub(super) n_told: u32,
+    pub(in crate::engine) n_told: u32,
     /// Guesses that were checked, and those of them that came true.
-    pub(super) n_drafted: u32,
-    pub(super) n_accepted: u32,
-    pub(super) sampler: S,
-    pub(super) output: Output,
+    pub(in crate::engine) n_drafted: u32,
+    pub(in crate::engine) n_accepted: u32,
+    pub(in crate::engine) sampler: S,
+    pub(in crate::engine) output: Output,
     /// Special tokens whose text is output.
-    pub(super) preserved: HashSet<Token>,
+    pub(in crate::engine) preserved: HashSet<Token>,
     /// Age: the smallest came first. The engine's to set.
-    pub(super) order: u64,
+    pub(in crate::engine) order: u64,
     /// A batch job that got its turn before interactive requests, and keeps it.
-    pub(super) is_protected: bool,
+    pub(in crate::engine) is_protected: bool,
     /// It waits until another sequence holds their common beginning.
-    pub(super) follows: Option<Follows>,
+    pub(in crate::engine) follows: Option<Follows>,
     /// Numbers of tokens at which its evaluation stops for a moment, ascending.
-    pub(super) boundaries: Vec<usize>,
-    pub(super) clock: Clock,
+    pub(in crate::engine) boundaries: Vec<usize>,
+    pub(in crate::engine) clock: Clock,
 }
 
 /// What a sequence is made of.
-pub(super) struct Made<S> {
-    pub(super) params: GenerateParams,
-    pub(super) n_ctx: u32,
-    pub(super) prompt: Prompt,
-    pub(super) is_cut: bool,
-    pub(super) sampler: S,
-    pub(super) output: Output,
-    pub(super) preserved: HashSet<Token>,
+pub(in crate::engine) struct Made<S> {
+    pub(in crate::engine) params: GenerateParams,
+    pub(in crate::engine) n_ctx: u32,
+    pub(in crate::engine) prompt: Prompt,
+    pub(in crate::engine) is_cut: bool,
+    pub(in crate::engine) sampler: S,
+    pub(in crate::engine) output: Output,
+    pub(in crate::engine) preserved: HashSet<Token>,
 }
 
 impl<S> Made<S> {
     /// A sequence that has not begun.
-    pub(super) fn sequence(self, id: RequestId, arrived: Instant) -> Sequence<S> {
+    pub(in crate::engine) fn sequence(self, id: RequestId, arrived: Instant) -> Sequence<S> {
         Sequence {
             id,
             n_ctx: self.n_ctx as usize,
@@ -87,27 +87,27 @@ impl<S> Made<S> {
 
 /// A beginning that another sequence is evaluating.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Follows {
-    pub(super) id: RequestId,
-    pub(super) n_tokens: usize,
+pub(in crate::engine) struct Follows {
+    pub(in crate::engine) id: RequestId,
+    pub(in crate::engine) n_tokens: usize,
 }
 
 /// When what happened, and what was found in the cache then.
 #[derive(Debug)]
-pub(super) struct Clock {
-    pub(super) arrived: Instant,
+pub(in crate::engine) struct Clock {
+    pub(in crate::engine) arrived: Instant,
     /// Set when it got its first slot.
-    pub(super) admitted: Option<Instant>,
+    pub(in crate::engine) admitted: Option<Instant>,
     /// Set once, with `admitted` or when what it followed was there.
-    pub(super) n_cached: Option<usize>,
+    pub(in crate::engine) n_cached: Option<usize>,
     /// Set when the prompt was evaluated.
-    pub(super) prompt_done: Option<Instant>,
+    pub(in crate::engine) prompt_done: Option<Instant>,
 }
 
 impl Clock {
     /// Notes how many prompt tokens the cache had, the first time that the sequence gets a slot.
     /// Returns what is new in it.
-    pub(super) fn note_cached(&mut self, n_cached: usize) -> usize {
+    pub(in crate::engine) fn note_cached(&mut self, n_cached: usize) -> usize {
         if self.n_cached.is_some() {
             return 0;
         }
@@ -115,7 +115,14 @@ impl Clock {
         n_cached
     }
 
-    pub(super) fn new(arrived: Instant) -> Self {
+    /// What was in the cache is gone before it was of use.
+    pub(in crate::engine) fn forget_cached(&mut self) {
+        if self.prompt_done.is_none() {
+            self.n_cached = self.n_cached.map(|_| 0);
+        }
+    }
+
+    pub(in crate::engine) fn new(arrived: Instant) -> Self {
         Self {
             arrived,
             admitted: None,
@@ -126,22 +133,22 @@ impl Clock {
 }
 
 impl<S> Sequence<S> {
-    pub(super) fn priority(&self) -> Priority {
+    pub(in crate::engine) fn priority(&self) -> Priority {
         self.params.priority
     }
 
     /// Rank for who goes on when not all can: the smallest stays longest.
-    pub(super) fn seniority(&self) -> (Priority, u64) {
+    pub(in crate::engine) fn seniority(&self) -> (Priority, u64) {
         (self.priority(), self.order)
     }
 
     /// Whether only its newest token is to be evaluated.
-    pub(super) fn is_decoding(&self, n_held: usize) -> bool {
+    pub(in crate::engine) fn is_decoding(&self, n_held: usize) -> bool {
         self.n_generated > 0 && self.tokens.len() == n_held + 1
     }
 
     /// Tokens to evaluate up to the next boundary, the next image, or the end.
-    pub(super) fn n_next(&self, n_held: usize) -> usize {
+    pub(in crate::engine) fn n_next(&self, n_held: usize) -> usize {
         let boundary = self.boundaries.iter().find(|&&boundary| boundary > n_held);
         let ends = [boundary.copied(), self.gallery.next(n_held)];
         let end = ends.into_iter().flatten().min();
@@ -150,25 +157,25 @@ impl<S> Sequence<S> {
     }
 
     /// Tokens that it may still generate.
-    pub(super) fn n_left(&self) -> usize {
+    pub(in crate::engine) fn n_left(&self) -> usize {
         let limit = self.params.n_predict.unwrap_or(u32::MAX);
         limit.saturating_sub(self.n_generated) as usize
     }
 
     /// Tokens of which no update has told yet; they are told now.
-    pub(super) fn n_untold(&mut self) -> u32 {
+    pub(in crate::engine) fn n_untold(&mut self) -> u32 {
         let n_told = std::mem::replace(&mut self.n_told, self.n_generated);
         self.n_generated - n_told
     }
 
     /// Cells that it is going to take beyond those it holds.
-    pub(super) fn n_missing(&self, n_held: usize) -> usize {
+    pub(in crate::engine) fn n_missing(&self, n_held: usize) -> usize {
         let coming = self.follows.map_or(0, |follows| follows.n_tokens);
         self.tokens.len().saturating_sub(n_held.max(coming))
     }
 
     /// The closing report.
-    pub(super) fn finished(&self, reason: FinishReason, now: Instant) -> Finished {
+    pub(in crate::engine) fn finished(&self, reason: FinishReason, now: Instant) -> Finished {
         let admitted = self.clock.admitted.unwrap_or(now);
         let prompt_done = self.clock.prompt_done.unwrap_or(now);
         Finished {
@@ -186,6 +193,6 @@ impl<S> Sequence<S> {
 }
 
 /// Milliseconds between two moments.
-pub(super) fn ms(from: Instant, to: Instant) -> f64 {
+pub(in crate::engine) fn ms(from: Instant, to: Instant) -> f64 {
     to.saturating_duration_since(from).as_secs_f64() * 1000.0
 }

@@ -2,7 +2,7 @@
 //! has (`turns`, `speculate`) asks here.
 
 /// Rows of a call up to which times are remembered; a call with more is full anyway.
-pub(super) const MAX_ROWS: usize = 64;
+pub(in crate::engine) const MAX_ROWS: usize = 64;
 
 /// Weight of the newest time of a call with so many rows.
 const WEIGHT: f64 = 0.25;
@@ -10,12 +10,12 @@ const WEIGHT: f64 = 0.25;
 /// Calls after which a time counts as not measured, because the machine or the context is another
 /// by then. For calls with guesses it is so many for each time that they were measured, up to
 /// [`STALE_MOST`]: a single bad time may be chance, what is bad again and again is seldom tried.
-pub(super) const STALE: u64 = 64;
-pub(super) const STALE_MOST: u64 = 1024;
+pub(in crate::engine) const STALE: u64 = 64;
+pub(in crate::engine) const STALE_MOST: u64 = 1024;
 
 /// How long calls of so many rows take.
 #[derive(Debug)]
-pub(super) struct StepTimes {
+pub(in crate::engine) struct StepTimes {
     /// By the number of rows.
     times: [Option<Time>; MAX_ROWS + 1],
     n_calls: u64,
@@ -42,7 +42,7 @@ impl Default for StepTimes {
 
 impl StepTimes {
     /// Learns from a call without prompt tokens.
-    pub(super) fn observe(&mut self, n_rows: usize, ms: f64) {
+    pub(in crate::engine) fn observe(&mut self, n_rows: usize, ms: f64) {
         self.n_calls += 1;
         if let Some(time) = self.times.get_mut(n_rows) {
             // What is too old says nothing any more, least of all a time that was bad by chance.
@@ -57,13 +57,13 @@ impl StepTimes {
     }
 
     /// What was measured for this number of rows in the last calls.
-    pub(super) fn measured(&self, n_rows: usize, n_calls: u64) -> Option<f64> {
+    pub(in crate::engine) fn measured(&self, n_rows: usize, n_calls: u64) -> Option<f64> {
         let time = (*self.times.get(n_rows)?)?;
         (time.call + n_calls > self.n_calls).then_some(time.ms)
     }
 
     /// The time of a call with so many rows, if it is not too old.
-    pub(super) fn known(&self, n_rows: usize) -> Option<(usize, f64)> {
+    pub(in crate::engine) fn known(&self, n_rows: usize) -> Option<(usize, f64)> {
         let n = (*self.times.get(n_rows)?)?.n;
         let stale = STALE.saturating_mul(n).min(STALE_MOST);
         Some((n_rows, self.measured(n_rows, stale)?))
@@ -72,7 +72,7 @@ impl StepTimes {
     /// How long a call takes: as measured, else on the line between the numbers of rows next to
     /// it. Beyond all that was measured more rows are thought to be free, so that they are tried, and
     /// fewer to be no cheaper.
-    pub(super) fn expected(&self, n_rows: usize) -> Option<f64> {
+    pub(in crate::engine) fn expected(&self, n_rows: usize) -> Option<f64> {
         let known = |n_rows| self.known(n_rows);
         let below = (0..=n_rows.min(MAX_ROWS)).rev().find_map(known);
         let above = (n_rows..=MAX_ROWS).find_map(known);
@@ -86,13 +86,13 @@ impl StepTimes {
     }
 
     /// Counts a call that was not made, so that what is never tried gets old, too.
-    pub(super) fn skip(&mut self) {
+    pub(in crate::engine) fn skip(&mut self) {
         self.n_calls += 1;
     }
 
     /// Times that were all measured just now, many times.
     #[cfg(test)]
-    pub(super) fn all(ms: impl Fn(usize) -> f64) -> Self {
+    pub(in crate::engine) fn all(ms: impl Fn(usize) -> f64) -> Self {
         let mut times = Self::default();
         for n_rows in 1..=MAX_ROWS {
             times.times[n_rows] = Some(Time {
@@ -106,6 +106,6 @@ impl StepTimes {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "numbers of rows are small")]
-pub(super) fn ratio(a: usize, b: usize) -> f64 {
+pub(in crate::engine) fn ratio(a: usize, b: usize) -> f64 {
     a as f64 / b as f64
 }

@@ -16,7 +16,7 @@ const RETRY: u64 = 256;
 const LEAST_GAIN: f64 = 1.05;
 
 /// How many of `n` generating sequences go into the next call.
-pub(super) fn rows_per_call(n: usize, times: &StepTimes) -> usize {
+pub(in crate::engine) fn rows_per_call(n: usize, times: &StepTimes) -> usize {
     if !(2..=MAX_IN_TURN).contains(&n) {
         return n;
     }

@@ -17,7 +17,7 @@ const TURNS_BEFORE_BATCH: u32 = 19;
 
 /// A queue with two classes.
 #[derive(Debug)]
-pub(super) struct Admission<T> {
+pub(in crate::engine) struct FairQueue<T> {
     interactive: Class<T>,
     batch: Class<T>,
     /// Interactive turns since the last batch turn that a batch job waited through.
@@ -146,7 +146,7 @@ impl<T, L: Line<T>> Line<T> for Turns<L> {
     }
 }
 
-impl<T> Default for Admission<T> {
+impl<T> Default for FairQueue<T> {
     fn default() -> Self {
         Self {
             interactive: Class::default(),
@@ -165,9 +165,9 @@ impl<T> Default for Class<T> {
     }
 }
 
-impl<T> Admission<T> {
+impl<T> FairQueue<T> {
     /// Queues a request behind its client's others.
-    pub(super) fn push(&mut self, priority: Priority, client: &str, item: T) {
+    pub(in crate::engine) fn push(&mut self, priority: Priority, client: &str, item: T) {
         let mut parts = client.splitn(3, '/').chain(std::iter::repeat(""));
         let mut line = || parts.next().unwrap_or_default();
         let origins = &mut self.class_mut(priority).origins;
@@ -176,18 +176,18 @@ impl<T> Admission<T> {
     }
 
     /// Queues a request that has run already, before all others of its class.
-    pub(super) fn put_back(&mut self, priority: Priority, item: T) {
+    pub(in crate::engine) fn put_back(&mut self, priority: Priority, item: T) {
         self.class_mut(priority).returned.push_front(item);
     }
 
     /// The request whose turn it is, and its class.
-    pub(super) fn next(&self) -> Option<(Priority, &T)> {
+    pub(in crate::engine) fn next(&self) -> Option<(Priority, &T)> {
         let priority = self.turn();
         self.class(priority).front().map(|item| (priority, item))
     }
 
     /// Takes the request that [`Self::next`] shows; its client goes to the end of the line.
-    pub(super) fn pop(&mut self) -> Option<T> {
+    pub(in crate::engine) fn pop(&mut self) -> Option<T> {
         let priority = self.turn();
         let batch_waits = !self.batch.is_empty();
         let item = self.class_mut(priority).pop()?;
@@ -199,33 +199,33 @@ impl<T> Admission<T> {
     }
 
     /// Takes the first request of a client, in their turn, that fits; interactive ones first.
-    pub(super) fn pop_where(&mut self, fits: impl Fn(&T) -> bool) -> Option<T> {
+    pub(in crate::engine) fn pop_where(&mut self, fits: impl Fn(&T) -> bool) -> Option<T> {
         let found = self.interactive.pop_where(&fits);
         found.or_else(|| self.batch.pop_where(&fits))
     }
 
     /// Takes out the first request that fits.
-    pub(super) fn remove(&mut self, fits: impl Fn(&T) -> bool) -> Option<T> {
+    pub(in crate::engine) fn remove(&mut self, fits: impl Fn(&T) -> bool) -> Option<T> {
         let found = self.interactive.remove(&fits);
         found.or_else(|| self.batch.remove(&fits))
     }
 
     /// Takes out all requests that do not fit.
-    pub(super) fn retain(&mut self, fits: impl Fn(&T) -> bool) {
+    pub(in crate::engine) fn retain(&mut self, fits: impl Fn(&T) -> bool) {
         self.interactive.retain(&fits);
         self.batch.retain(&fits);
     }
 
     /// Whether an interactive request waits.
-    pub(super) fn has_interactive(&self) -> bool {
+    pub(in crate::engine) fn has_interactive(&self) -> bool {
         !self.interactive.is_empty()
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(in crate::engine) fn is_empty(&self) -> bool {
         self.interactive.is_empty() && self.batch.is_empty()
     }
 
-    pub(super) fn len(&self) -> usize {
+    pub(in crate::engine) fn len(&self) -> usize {
         self.interactive.len() + self.batch.len()
     }
 
@@ -290,13 +290,13 @@ impl<T> Class<T> {
 mod tests {
     use super::*;
 
-    fn drain(queue: &mut Admission<u32>) -> Vec<u32> {
+    fn drain(queue: &mut FairQueue<u32>) -> Vec<u32> {
         std::iter::from_fn(|| queue.pop()).collect()
     }
 
     #[test]
     fn a_second_client_waits_for_one_turn_not_for_a_hundred() {
-        let mut queue = Admission::default();
+        let mut queue = FairQueue::default();
         for item in 0..100 {
             queue.push(Priority::Interactive, "greedy", item);
         }
@@ -308,7 +308,7 @@ mod tests {
 
     #[test]
     fn names_of_one_origin_share_its_turns() {
-        let mut queue = Admission::default();
+        let mut queue = FairQueue::default();
         for item in 0..100 {
             let made_up = format!("greedy/{}", item % 50);
             queue.push(Priority::Interactive, &made_up, item);
@@ -323,7 +323,7 @@ mod tests {
 
     #[test]
     fn requests_of_one_client_share_its_turns() {
-        let mut queue = Admission::default();
+        let mut queue = FairQueue::default();
         for choice in 0..100 {
             queue.push(Priority::Interactive, "a/x/1", choice);
         }
@@ -341,7 +341,7 @@ mod tests {
 
     #[test]
     fn who_cannot_go_now_lets_others_pass_and_keeps_its_place() {
-        let mut queue = Admission::default();
+        let mut queue = FairQueue::default();
         for (client, item) in [("a/x", 1), ("a/x", 2), ("b/y", 10), ("b/y", 11)] {
             queue.push(Priority::Interactive, client, item);
         }
@@ -354,7 +354,7 @@ mod tests {
 
     #[test]
     fn interactive_goes_first_but_batch_jobs_are_not_starved() {
-        let mut queue = Admission::default();
+        let mut queue = FairQueue::default();
         queue.push(Priority::Batch, "job", 1000);
         for item in 0..50 {
             queue.push(Priority::Interactive, "chat", item);
@@ -365,7 +365,7 @@ mod tests {
 
     #[test]
     fn what_was_put_back_comes_before_the_others_of_its_class() {
-        let mut queue = Admission::default();
+        let mut queue = FairQueue::default();
         queue.push(Priority::Interactive, "a", 1);
         queue.push(Priority::Batch, "b", 2);
         queue.put_back(Priority::Batch, 3);
@@ -374,7 +374,7 @@ mod tests {
 
     #[test]
     fn a_cancelled_request_leaves_and_the_order_stays() {
-        let mut queue = Admission::default();
+        let mut queue = FairQueue::default();
         for (client, item) in [("a", 1), ("b", 2), ("a", 3)] {
             queue.push(Priority::Interactive, client, item);
         }

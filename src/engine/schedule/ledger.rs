@@ -1,23 +1,26 @@
-//! Slots: the KV sequences of the pool, and the tokens whose cells they hold.
+//! The ledger of the KV cache: which slot holds the cells of which tokens.
 //!
-//! The owner of the question "who holds which cells". Every change of the backend's cache goes
-//! through here, so that the record and the cache cannot part.
+//! A slot is one sequence of the pool. The ledger changes at once and notes what the backend has to
+//! do for it ([`CacheOp`]); the executor does that in order before it computes. So plans are made
+//! from the ledger alone.
 //!
 //! *Invariant:* `shared` is symmetric: two slots share exactly the cells of their first
 //! `shared` positions.
 
-use super::backend::{Backend, Row, SeqId};
-use super::media;
-use super::spill::State;
-use super::to_u32;
+use super::plan::CacheOp;
+use crate::engine::media;
+use crate::engine::row::{Row, SeqId};
+use crate::engine::to_u32;
 use crate::protocol::Token;
 
 /// All slots of one context.
 #[derive(Debug)]
-pub(super) struct Slots {
+pub(in crate::engine) struct Ledger {
     slots: Vec<Slot>,
     /// Counts uses, for the least recently used one.
     uses: u64,
+    /// What the backend has still to do.
+    ops: Vec<CacheOp>,
 }
 
 #[derive(Debug)]
@@ -29,31 +32,40 @@ struct Slot {
     /// For every other slot, how many first positions lie in the same cells.
     shared: Vec<usize>,
     last_used: u64,
-    /// Nobody's: a copy of a beginning, kept because its original has run on and cannot go back.
+    /// Nobody's: a copy of a prefix, kept because its original has run on and cannot go back.
     is_parked: bool,
+    /// The fewest positions to which the backend can cut it back, but for none at all.
+    floor: u32,
 }
 
-impl Slots {
-    pub(super) fn new(n_slots: usize) -> Self {
+impl Ledger {
+    pub(in crate::engine) fn new(n_slots: usize) -> Self {
         let slot = || Slot {
             held: Vec::new(),
             n_still: 0,
             shared: vec![0; n_slots],
             last_used: 0,
             is_parked: false,
+            floor: 0,
         };
         Self {
             slots: std::iter::repeat_with(slot).take(n_slots).collect(),
             uses: 0,
+            ops: Vec::new(),
         }
     }
 
+    /// What the backend has to do, in order.
+    pub(in crate::engine) fn take_ops(&mut self) -> Vec<CacheOp> {
+        std::mem::take(&mut self.ops)
+    }
+
     /// The tokens in a slot's cells.
-    pub(super) fn held(&self, slot: usize) -> &[Token] {
+    pub(in crate::engine) fn held(&self, slot: usize) -> &[Token] {
         &self.slots[slot].held
     }
 
-    pub(super) fn len(&self, slot: usize) -> usize {
+    pub(in crate::engine) fn len(&self, slot: usize) -> usize {
         self.slots[slot].held.len()
     }
 
@@ -77,10 +89,15 @@ impl Slots {
     }
 
     /// Records rows that were decoded.
-    pub(super) fn record(&mut self, rows: &[Row]) {
+    pub(in crate::engine) fn record(&mut self, rows: &[Row]) {
         for row in rows {
             self.slots[row.seq as usize].held.push(row.token);
         }
+    }
+
+    /// Records tokens that were evaluated.
+    pub(super) fn extend(&mut self, slot: usize, tokens: impl IntoIterator<Item = Token>) {
+        self.slots[slot].held.extend(tokens);
     }
 
     /// Records an image that was evaluated.
@@ -88,6 +105,13 @@ impl Slots {
         let slot = &mut self.slots[slot];
         slot.held.extend_from_slice(tokens);
         slot.n_still += media::n_still(tokens);
+    }
+
+    /// Notes how far slots can be cut back, as the backend says after a call.
+    pub(in crate::engine) fn set_floors(&mut self, floors: &[u32]) {
+        for (slot, floor) in self.slots.iter_mut().zip(floors) {
+            slot.floor = *floor;
+        }
     }
 
     /// The position at which a slot goes on.
@@ -99,51 +123,76 @@ impl Slots {
     fn position(&self, slot: usize, place: usize) -> u32 {
         let Slot { held, n_still, .. } = &self.slots[slot];
         // Without images, as almost always, nothing has to be counted.
-        let n_behind = if *n_still == 0 {
+        let n_after = if *n_still == 0 {
             0
         } else {
             media::n_still(&held[place..])
         };
-        to_u32(place - (n_still - n_behind))
+        to_u32(place - (n_still - n_after))
     }
 
     /// Whether a slot can be cut back to its first `len` tokens.
-    pub(super) fn can_cut<B: Backend>(&self, backend: &B, slot: usize, len: usize) -> bool {
-        backend.can_cut(seq(slot), self.position(slot, len))
+    pub(super) fn can_cut(&self, slot: usize, len: usize) -> bool {
+        len == 0 || len >= self.len(slot) || self.position(slot, len) >= self.slots[slot].floor
     }
 
     /// Keeps the first `len` tokens; where the memory cannot be cut there, none.
-    pub(super) fn cut<B: Backend>(&mut self, backend: &mut B, slot: usize, len: usize) {
+    pub(in crate::engine) fn cut(&mut self, slot: usize, len: usize) {
         if len >= self.len(slot) {
             return;
         }
-        let cut = len > 0 && backend.remove(seq(slot), self.position(slot, len), None);
-        let len = if cut { len } else { 0 };
-        if !cut {
-            // Dropping a whole sequence is something that every memory can do.
-            backend.remove(seq(slot), 0, None);
-        }
+        let len = if self.can_cut(slot, len) { len } else { 0 };
+        self.ops.push(match len {
+            0 => CacheOp::Clear { seq: seq(slot) },
+            len => CacheOp::Cut {
+                seq: seq(slot),
+                from: self.position(slot, len),
+            },
+        });
+        self.forget(slot, len);
+    }
+
+    /// Empties a slot.
+    pub(in crate::engine) fn clear(&mut self, slot: usize) {
+        self.cut(slot, 0);
+    }
+
+    /// Empties a slot whose cells may be in any state, because a call has failed.
+    pub(super) fn reset(&mut self, slot: usize) {
+        self.ops.push(CacheOp::Clear { seq: seq(slot) });
+        self.forget(slot, 0);
+    }
+
+    /// Notes that the backend has emptied a slot.
+    pub(in crate::engine) fn lose(&mut self, slot: usize) {
+        self.forget(slot, 0);
+    }
+
+    fn forget(&mut self, slot: usize, len: usize) {
         let one = &mut self.slots[slot];
         one.n_still -= media::n_still(&one.held[len..]);
         one.held.truncate(len);
         one.is_parked &= len > 0;
+        if len == 0 {
+            one.floor = 0;
+        }
         self.limit_sharing(slot, len);
     }
 
-    /// Empties a slot.
-    pub(super) fn clear<B: Backend>(&mut self, backend: &mut B, slot: usize) {
-        self.cut(backend, slot, 0);
-    }
-
     /// Makes `to` a copy of `from` that shares its cells.
-    pub(super) fn copy<B: Backend>(&mut self, backend: &mut B, from: usize, to: usize) {
-        self.clear(backend, to);
+    pub(in crate::engine) fn copy(&mut self, from: usize, to: usize) {
+        self.clear(to);
         let held = self.slots[from].held.clone();
         let len = held.len();
         // The whole sequence: a windowed or recurrent memory has no earlier state to share.
-        backend.copy(seq(from), seq(to), self.next_position(from));
+        self.ops.push(CacheOp::Copy {
+            from: seq(from),
+            to: seq(to),
+            len: self.next_position(from),
+        });
         self.slots[to].held = held;
         self.slots[to].n_still = self.slots[from].n_still;
+        self.slots[to].floor = self.slots[from].floor;
         for other in 0..self.slots.len() {
             let shared = if other == from {
                 len
@@ -157,43 +206,38 @@ impl Slots {
         }
     }
 
-    /// What a slot's cells hold, for [`Self::load`]; `None` if the memory cannot say.
-    pub(super) fn save<B: Backend>(&self, backend: &B, slot: usize) -> Option<Vec<u8>> {
-        backend.save(seq(slot))
+    /// Has what a slot's cells hold kept in the host cache.
+    pub(super) fn save(&mut self, slot: usize) {
+        let (seq, tokens) = (seq(slot), self.held(slot).to_vec());
+        self.ops.push(CacheOp::Save { seq, tokens });
     }
 
-    /// Fills an empty slot with a state. False when it has no room or cannot be read; then the slot
-    /// is still empty.
-    pub(super) fn load<B: Backend>(&mut self, backend: &mut B, slot: usize, state: &State) -> bool {
-        let n_still = media::n_still(&state.tokens);
-        let n_positions = to_u32(state.tokens.len() - n_still);
-        if !backend.load(seq(slot), &state.bytes, n_positions) {
-            backend.remove(seq(slot), 0, None);
-            return false;
-        }
-        self.slots[slot].held.clone_from(&state.tokens);
-        self.slots[slot].n_still = n_still;
-        true
+    /// Fills an empty slot from the host cache. Where that does not go in, these slots (idle ones) may
+    /// be emptied for it, one after the other. With `can_cut` it can be cut back anywhere then.
+    pub(super) fn load(&mut self, slot: usize, tokens: &[Token], spare: &[usize], can_cut: bool) {
+        let one = &mut self.slots[slot];
+        one.held = tokens.to_vec();
+        one.n_still = media::n_still(tokens);
+        let n_positions = to_u32(tokens.len() - one.n_still);
+        one.floor = if can_cut { 0 } else { n_positions };
+        self.ops.push(CacheOp::Load {
+            seq: seq(slot),
+            tokens: tokens.to_vec(),
+            n_positions,
+            spare: spare.iter().copied().map(seq).collect(),
+        });
     }
 
-    /// Drops the tokens `from..to` and moves the rest down. False when the memory cannot do that;
-    /// then nothing was changed. What moves must not be shared ([`Self::sharers`]), because a cell
-    /// has one position only. Not for slots with images.
-    pub(super) fn drop_middle<B: Backend>(
-        &mut self,
-        backend: &mut B,
-        slot: usize,
-        from: usize,
-        to: usize,
-    ) -> bool {
-        if !backend.remove(seq(slot), to_u32(from), Some(to_u32(to))) {
-            return false;
-        }
-        let delta = i32::try_from(to - from).map_or(i32::MIN, |n| -n);
-        backend.shift(seq(slot), to_u32(to), delta);
+    /// Drops the tokens `from..to` and moves the rest down. What moves must not be shared
+    /// ([`Self::sharers`]), because a cell has one position only. Not for slots with images.
+    pub(super) fn drop_middle(&mut self, slot: usize, from: usize, to: usize) {
+        self.ops.push(CacheOp::Shift {
+            seq: seq(slot),
+            from: to_u32(from),
+            to: to_u32(to),
+        });
         self.slots[slot].held.drain(from..to);
         self.limit_sharing(slot, from);
-        true
     }
 
     /// The slots that share more than the first `len` positions with this one.
@@ -206,7 +250,7 @@ impl Slots {
     }
 
     /// Cells that these slots hold together, shared ones counted once.
-    pub(super) fn n_cells(&self, slots: &[usize]) -> usize {
+    pub(in crate::engine) fn n_cells(&self, slots: &[usize]) -> usize {
         let own = |(index, &slot): (usize, &usize)| {
             let earlier = slots[..index].iter();
             let shared = earlier.map(|&other| self.slots[slot].shared[other]).max();
@@ -225,6 +269,6 @@ impl Slots {
 }
 
 /// The backend's number of a slot.
-pub(super) fn seq(slot: usize) -> SeqId {
+pub(in crate::engine) fn seq(slot: usize) -> SeqId {
     to_u32(slot)
 }

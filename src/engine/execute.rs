@@ -1,0 +1,324 @@
+//! Does what a plan says: the only part of the engine that talks to the backend.
+
+use std::time::Instant;
+
+use super::backend::{Backend, Decoded as Evaluated, Pick};
+use super::cache_ops::Changes;
+use super::host_cache::HostCache;
+use super::logprobs;
+use super::row::Row;
+use super::schedule::commit::{Called, Decoded, Outcome, Sampled, SampledToken};
+use super::schedule::embedding::{EmbedCall, Embedded};
+use super::schedule::ledger::seq;
+use super::schedule::plan::{CacheOp, DecodeCall, DraftTerms, MediaCall, StepPlan};
+use super::schedule::sequence::ms;
+use super::schedule::state::Running;
+use super::schedule::step_times::StepTimes;
+use super::speculate::{Drafter, Terms, Text};
+use super::to_u32;
+use crate::protocol::{Token, TokenLogprob};
+
+/// The backend, and what works beside it.
+pub(super) struct Executor<B: Backend> {
+    pub(super) backend: B,
+    pub(super) drafter: Box<dyn Drafter>,
+    /// What is kept of slots that were needed.
+    pub(super) host: HostCache,
+}
+
+/// The tokens of one sequence, while they are sampled.
+struct Sampling {
+    /// The next row to sample from.
+    row: usize,
+    /// The position after those without drafts.
+    position: u32,
+    drafts: Vec<Token>,
+    n_confirmed: usize,
+    result: Sampled,
+}
+
+impl<B: Backend> Executor<B> {
+    /// Does what a plan says. Of those that run only the samplers change.
+    pub(super) fn execute(
+        &mut self,
+        plan: &StepPlan,
+        running: &mut Running<B::Sampler>,
+        times: &StepTimes,
+    ) -> Outcome {
+        for &slot in &plan.forgotten {
+            self.drafter.forget(slot);
+        }
+        let mut changes = Changes::default();
+        let mut outcome = Outcome::default();
+        if let Some(call) = &plan.embed {
+            changes.apply(&mut self.backend, &mut self.host, &call.cache);
+            outcome.embed = Some(self.embed(call));
+        }
+        changes.apply(&mut self.backend, &mut self.host, &plan.cache);
+        let is_lost = |slot: usize| changes.lost.contains(&seq(slot));
+        let media = plan.media.as_ref().filter(|call| !is_lost(call.slot));
+        outcome.media = media.map(|call| self.see(call));
+        if let Some(call) = &plan.decode {
+            outcome.decode = self.decode(call, &is_lost, running, times);
+        }
+        if self.backend.is_windowed() {
+            let seqs = 0..to_u32(running.len());
+            outcome.floors = seqs.map(|seq| self.backend.floor(seq)).collect();
+        }
+        outcome.lost = changes.lost.iter().map(|&seq| seq as usize).collect();
+        outcome.n_saved = changes.n_saved;
+        outcome.n_loaded = changes.n_loaded;
+        outcome
+    }
+
+    /// Changes the cache outside of a plan.
+    pub(super) fn apply(&mut self, ops: &[CacheOp]) -> Changes {
+        let mut changes = Changes::default();
+        changes.apply(&mut self.backend, &mut self.host, ops);
+        changes
+    }
+
+    fn embed(&mut self, call: &EmbedCall) -> Embedded {
+        match self.backend.decode_embeddings(&call.rows) {
+            Ok(Evaluated::Done) => {
+                let vector = |&row: &usize| {
+                    let seq = call.rows.get(row)?.seq;
+                    self.backend.embedding(seq, row)
+                };
+                Embedded::Done(call.outputs.iter().map(vector).collect())
+            }
+            Ok(Evaluated::NoSpace) => Embedded::NoSpace,
+            Err(error) => Embedded::Failed(error.to_string()),
+        }
+    }
+
+    fn see(&mut self, call: &MediaCall) -> Called<()> {
+        let decoded = self
+            .backend
+            .decode_media(seq(call.slot), call.position, &call.media);
+        match decoded {
+            Ok(Evaluated::Done) => Called::Done(()),
+            Ok(Evaluated::NoSpace) => Called::NoSpace,
+            Err(error) => Called::Failed(error.to_string()),
+        }
+    }
+
+    fn decode(
+        &mut self,
+        call: &DecodeCall,
+        is_lost: &dyn Fn(usize) -> bool,
+        running: &mut Running<B::Sampler>,
+        times: &StepTimes,
+    ) -> Option<Decoded> {
+        let drafts = match call.draft {
+            Some(terms) => self.drafts(call, terms, running, times),
+            None => Vec::new(),
+        };
+        let started = Instant::now();
+        let (rows, sampling) = with_drafts(call, drafts, is_lost);
+        if rows.is_empty() {
+            return None;
+        }
+        let has_drafts = sampling.iter().any(|one| !one.drafts.is_empty());
+        let called = match self.backend.decode(&rows) {
+            Ok(Evaluated::Done) => Called::Done(self.sample(sampling, running)),
+            Ok(Evaluated::NoSpace) => Called::NoSpace,
+            Err(error) => Called::Failed(error.to_string()),
+        };
+        Some(Decoded {
+            called,
+            n_rows: rows.len(),
+            has_drafts,
+            ms: ms(started, Instant::now()),
+        })
+    }
+
+    /// The drafts of each sequence of a call, in the order of its segments.
+    fn drafts(
+        &mut self,
+        call: &DecodeCall,
+        terms: DraftTerms,
+        running: &Running<B::Sampler>,
+        times: &StepTimes,
+    ) -> Vec<(usize, Vec<Token>)> {
+        let backend = &self.backend;
+        let segments = call.segments.iter().filter(|segment| segment.n_draft > 0);
+        let texts = segments.filter_map(|segment| {
+            let sequence = running[segment.slot].as_ref()?;
+            let can_take_back = backend.can_take_back(seq(segment.slot), segment.n_draft);
+            Some(Text {
+                slot: segment.slot,
+                id: sequence.id,
+                tokens: &sequence.tokens,
+                n_most: if can_take_back { segment.n_draft } else { 0 },
+                n_left: sequence.n_left(),
+            })
+        });
+        let texts: Vec<Text<'_>> = texts.collect();
+        let terms = Terms {
+            n_plain: call.segments.len(),
+            max_rows: terms.max_rows,
+            times: terms.is_measured.then_some(times),
+            n_prefill: terms.n_prefill,
+            is_end: &|token| backend.is_end(token),
+        };
+        let drafts = self.drafter.draft(&texts, &terms);
+        let slots = texts.iter().map(|text| text.slot);
+        slots.zip(drafts).collect()
+    }
+
+    /// Samples a token of every sequence that is evaluated to its end, and further ones as far as its
+    /// drafts come true.
+    ///
+    /// A sequence's drafts are rows after its own, each with logits. They are sampled in order by the
+    /// sequence's own sampler, from the same logits as without drafts, and the first token that differs
+    /// from its draft ends it: so the sampler never knows of a draft, the distribution, the seed and
+    /// the constraint hold, and every call gives at least the token that it would have given anyway.
+    fn sample(
+        &mut self,
+        mut sampling: Vec<Sampling>,
+        running: &mut Running<B::Sampler>,
+    ) -> Vec<Sampled> {
+        sampling.sort_by_key(|one| one.result.slot);
+        let mut live: Vec<usize> = (0..sampling.len()).collect();
+        while !live.is_empty() {
+            let tokens = {
+                let mut wanted = live.iter().map(|&index| &sampling[index]).peekable();
+                let mut picks = Vec::with_capacity(live.len());
+                for (slot, sequence) in running.iter_mut().enumerate() {
+                    if let Some(one) = wanted.next_if(|one| one.result.slot == slot)
+                        && let Some(sequence) = sequence
+                    {
+                        let sampler = &mut sequence.sampler;
+                        picks.push(Pick {
+                            row: one.row,
+                            sampler,
+                        });
+                    }
+                }
+                self.backend.sample(&mut picks)
+            };
+            let mut tokens = tokens.into_iter();
+            live.retain(|&index| {
+                let one = &mut sampling[index];
+                match (tokens.next(), &running[one.result.slot]) {
+                    (Some(Ok(token)), Some(sequence)) => {
+                        let special = sequence.preserved.contains(&token);
+                        let n_logprobs = sequence.params.logprobs;
+                        let sampled = self.describe(one.row, token, special, n_logprobs);
+                        one.take(sampled)
+                    }
+                    (Some(Err(error)), _) => {
+                        one.result.failed = Some(error.to_string());
+                        false
+                    }
+                    _ => false,
+                }
+            });
+        }
+        let results = sampling.into_iter();
+        results.map(|one| self.drop_wrong(one)).collect()
+    }
+
+    fn describe(
+        &self,
+        row: usize,
+        token: Token,
+        special: bool,
+        n_logprobs: Option<u32>,
+    ) -> SampledToken {
+        let is_end = self.backend.is_end(token);
+        let mut bytes = Vec::new();
+        self.backend.append_piece(token, special, &mut bytes);
+        SampledToken {
+            token,
+            is_end,
+            bytes,
+            logprob: n_logprobs
+                .filter(|_| !is_end)
+                .and_then(|n_top| self.logprob(row, token, n_top)),
+        }
+    }
+
+    fn logprob(&self, row: usize, token: Token, n_top: u32) -> Option<TokenLogprob> {
+        let logits = self.backend.logits(row)?;
+        Some(logprobs::entry(&self.backend, logits, token, n_top))
+    }
+
+    /// Drops the cells of wrong drafts.
+    fn drop_wrong(&mut self, sampling: Sampling) -> Sampled {
+        let mut result = sampling.result;
+        if sampling.n_confirmed < sampling.drafts.len() {
+            let seq = seq(result.slot);
+            let from = sampling.position + to_u32(sampling.n_confirmed);
+            if !self.backend.remove(seq, from, None) {
+                self.backend.remove(seq, 0, None);
+                result.is_lost = true;
+            }
+        }
+        result
+    }
+}
+
+impl Sampling {
+    /// Takes the next token; whether the row after it can be sampled, too.
+    fn take(&mut self, sampled: SampledToken) -> bool {
+        let is_confirmed =
+            !sampled.is_end && self.drafts.get(self.n_confirmed) == Some(&sampled.token);
+        self.result.tokens.push(sampled);
+        if is_confirmed {
+            self.n_confirmed += 1;
+            self.result.n_confirmed += 1;
+            self.row += 1;
+        }
+        is_confirmed
+    }
+}
+
+/// The rows of a call with drafts and without lost sequences, and what is sampled from them.
+fn with_drafts(
+    call: &DecodeCall,
+    mut drafts: Vec<(usize, Vec<Token>)>,
+    is_lost: &dyn Fn(usize) -> bool,
+) -> (Vec<Row>, Vec<Sampling>) {
+    let n_drafts: usize = drafts.iter().map(|(_, drafts)| drafts.len()).sum();
+    let mut rows = Vec::with_capacity(call.rows.len() + n_drafts);
+    let mut sampling = Vec::with_capacity(call.segments.len());
+    let mut planned = call.rows.as_slice();
+    for segment in &call.segments {
+        let (own, rest) = planned.split_at(segment.n_rows);
+        planned = rest;
+        if is_lost(segment.slot) {
+            continue;
+        }
+        rows.extend_from_slice(own);
+        let Some(last) = own.last().filter(|_| segment.is_sampled) else {
+            continue;
+        };
+        let drafts = drafts
+            .iter_mut()
+            .find(|(slot, _)| *slot == segment.slot)
+            .map(|(_, drafts)| std::mem::take(drafts))
+            .unwrap_or_default();
+        let row = rows.len() - 1;
+        let position = last.position + 1;
+        rows.extend(drafts.iter().zip(position..).map(|(&token, position)| Row {
+            token,
+            position,
+            seq: last.seq,
+            output: true,
+        }));
+        sampling.push(Sampling {
+            row,
+            position,
+            n_confirmed: 0,
+            result: Sampled {
+                slot: segment.slot,
+                n_drafted: drafts.len(),
+                ..Sampled::default()
+            },
+            drafts,
+        });
+    }
+    (rows, sampling)
+}

@@ -1,0 +1,17 @@
+//! One token of a decode call, as schedule and backend both know it.
+
+use crate::protocol::Token;
+
+/// A KV sequence of the unified pool, below the number that the model was loaded with.
+pub(crate) type SeqId = u32;
+
+/// One token of a decode call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Row {
+    pub(crate) token: Token,
+    /// Position in its sequence, from 0.
+    pub(crate) position: u32,
+    pub(crate) seq: SeqId,
+    /// Logits (or an embedding) are wanted for this row.
+    pub(crate) output: bool,
+}

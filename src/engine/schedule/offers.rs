@@ -1,0 +1,22 @@
+//! What the host cache offers for a prompt, as the schedule sees it.
+
+use crate::protocol::Token;
+
+/// Tokens of the shortest prefix that is worth keeping: shorter ones are computed as quickly as they
+/// are moved.
+pub(in crate::engine) const LEAST: usize = 128;
+
+/// A kept prefix with which a prompt can begin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::engine) struct Offer<'a> {
+    /// All tokens that are kept.
+    pub(in crate::engine) tokens: &'a [Token],
+    /// Those of them that the prompt begins with and that can be used.
+    pub(in crate::engine) n_reuse: usize,
+}
+
+/// Where prefixes are kept that lost their cells.
+pub(in crate::engine) trait Offers {
+    /// The kept prefix that saves a prompt most.
+    fn find(&self, prompt: &[Token]) -> Option<Offer<'_>>;
+}

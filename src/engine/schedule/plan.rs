@@ -1,0 +1,263 @@
+//! What the engine does next: the plan of one step.
+//!
+//! A plan is data. It says all that the backend has to do, in the order in which the executor does it:
+//! embeddings, changes of the cache, an image, drafts, and the decode call.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::batch::{self, Limits, Pending, Share};
+use super::decode_width;
+use super::embedding::EmbedCall;
+use super::ledger::seq;
+use super::offers::Offers;
+use super::sequence::Sequence;
+use super::state::{Retry, State};
+use crate::engine::media::Media;
+use crate::engine::row::{Row, SeqId};
+use crate::protocol::{Priority, Speculation, Token};
+
+/// Most draft tokens of one sequence in a call.
+const N_DRAFT: usize = 31;
+
+/// A change of the cache. One that the backend cannot make leaves its sequence empty.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::engine) enum CacheOp {
+    /// Empties a sequence.
+    Clear { seq: SeqId },
+    /// Drops the positions from `from` on.
+    Cut { seq: SeqId, from: u32 },
+    /// Lets an empty sequence share the first `len` positions of another.
+    Copy { from: SeqId, to: SeqId, len: u32 },
+    /// Drops the positions `from..to` and moves the rest down.
+    Shift { seq: SeqId, from: u32, to: u32 },
+    /// Copies a sequence, which holds these tokens, to the host cache.
+    Save { seq: SeqId, tokens: Vec<Token> },
+    /// Fills an empty sequence with what the host cache has of these tokens. The spare ones may be
+    /// emptied for it.
+    Load {
+        seq: SeqId,
+        tokens: Vec<Token>,
+        n_positions: u32,
+        spare: Vec<SeqId>,
+    },
+}
+
+/// What the engine does in one step.
+#[derive(Debug, Default)]
+pub(in crate::engine) struct StepPlan {
+    pub(in crate::engine) embed: Option<EmbedCall>,
+    pub(in crate::engine) cache: Vec<CacheOp>,
+    pub(in crate::engine) media: Option<MediaCall>,
+    pub(in crate::engine) decode: Option<DecodeCall>,
+    /// Slots whose text is not what the drafter knows.
+    pub(in crate::engine) forgotten: Vec<usize>,
+}
+
+/// An image to evaluate.
+#[derive(Debug)]
+pub(in crate::engine) struct MediaCall {
+    pub(in crate::engine) slot: usize,
+    pub(in crate::engine) position: u32,
+    pub(in crate::engine) media: Arc<Media>,
+}
+
+/// A decode call.
+#[derive(Debug, Default)]
+pub(in crate::engine) struct DecodeCall {
+    pub(in crate::engine) rows: Vec<Row>,
+    /// The sequences in it, in the order of their rows.
+    pub(in crate::engine) segments: Vec<Segment>,
+    /// Rows of prompts.
+    pub(in crate::engine) n_prefill: usize,
+    pub(in crate::engine) draft: Option<DraftTerms>,
+}
+
+/// The rows of one sequence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::engine) struct Segment {
+    pub(in crate::engine) slot: usize,
+    pub(in crate::engine) n_rows: usize,
+    /// A token is sampled from the last row.
+    pub(in crate::engine) is_sampled: bool,
+    /// Most draft tokens that may follow.
+    pub(in crate::engine) n_draft: usize,
+}
+
+/// By what terms drafts are made for a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::engine) struct DraftTerms {
+    /// Most rows of the call with drafts.
+    pub(in crate::engine) max_rows: usize,
+    /// Only drafts that pay, by what was measured.
+    pub(in crate::engine) is_measured: bool,
+    /// Rows of prompts that would fit into the time of a step.
+    pub(in crate::engine) n_prefill: usize,
+}
+
+impl<S> State<S> {
+    /// Plans one step.
+    pub(in crate::engine) fn plan(&mut self, offers: &dyn Offers, now: Instant) -> StepPlan {
+        let mut embed = None;
+        // What was freed for those that run is not taken by others.
+        if !self.retry.is_full {
+            // Before admission: a slot that became free serves the inputs that wait, for this step.
+            embed = self.plan_embeddings();
+            self.admit(offers, now);
+        }
+        self.join_leaders();
+        let media = self.plan_media();
+        let n_other = embed.as_ref().map_or(0, |call| call.rows.len());
+        let decode = self.plan_decode(n_other);
+        if media.is_none() && decode.is_none() {
+            // Those that found no room are gone.
+            self.retry = Retry::default();
+        }
+        StepPlan {
+            embed,
+            cache: self.ledger.take_ops(),
+            media,
+            decode,
+            forgotten: std::mem::take(&mut self.forgotten),
+        }
+    }
+
+    /// One image: that of the oldest sequence which has come to one.
+    fn plan_media(&self) -> Option<MediaCall> {
+        let running = self.running.iter().enumerate();
+        let waiting = running.filter_map(|(slot, sequence)| {
+            let sequence = sequence.as_ref().filter(|s| s.follows.is_none())?;
+            let media = sequence.gallery.at(self.ledger.len(slot))?;
+            Some((sequence.seniority(), slot, media))
+        });
+        let (_, slot, media) = waiting.min_by_key(|(seniority, ..)| *seniority)?;
+        Some(MediaCall {
+            slot,
+            position: self.ledger.next_position(slot),
+            media: Arc::clone(media),
+        })
+    }
+
+    /// Rows of prompts share the step's time with `n_other` rows of embeddings.
+    fn plan_decode(&mut self, n_other: usize) -> Option<DecodeCall> {
+        let pending = self.pending();
+        let is_read = self.is_somebody_reading();
+        let n_prefill = self.budget.beside(n_other, is_read);
+        let limits = Limits {
+            n_batch: self.facts.n_batch,
+            n_prefill: self.retry.n_prefill.map_or(n_prefill, |n| n.min(n_prefill)),
+            n_decode: self.n_decode(pending.len()),
+            turn: self.n_calls,
+        };
+        let shares = batch::plan(&pending, limits);
+        if shares.is_empty() {
+            return None;
+        }
+        let draft = self.draft_terms(&shares, is_read);
+        let mut call = DecodeCall {
+            draft,
+            ..DecodeCall::default()
+        };
+        for share in shares {
+            self.add(&mut call, share, is_read);
+        }
+        Some(call)
+    }
+
+    fn pending(&self) -> Vec<Pending> {
+        let running = self.running.iter().enumerate();
+        let pending = running.filter_map(|(slot, sequence)| {
+            let sequence = sequence.as_ref().filter(|s| s.follows.is_none())?;
+            let n_held = self.ledger.len(slot);
+            Some(Pending {
+                slot,
+                n_tokens: sequence.n_next(n_held),
+                is_decoding: sequence.is_decoding(n_held),
+                priority: sequence.priority(),
+                order: sequence.order,
+            })
+        });
+        pending.filter(|pending| pending.n_tokens > 0).collect()
+    }
+
+    /// How many of `n` sequences that all generate go into the next call.
+    fn n_decode(&self, n: usize) -> usize {
+        if self.facts.on_gpu {
+            // A graphics card reads the weights once for all of them.
+            return n;
+        }
+        decode_width::rows_per_call(n, &self.step_times)
+    }
+
+    fn add(&self, call: &mut DecodeCall, share: Share, is_read: bool) {
+        let Some(sequence) = self.running[share.slot].as_ref() else {
+            return;
+        };
+        let n_held = self.ledger.len(share.slot);
+        if !sequence.is_decoding(n_held) {
+            call.n_prefill += share.n_rows;
+        }
+        let end = n_held + share.n_rows;
+        let is_sampled = end == sequence.tokens.len() && sequence.params.n_predict != Some(0);
+        let positions = self.ledger.next_position(share.slot)..;
+        let tokens = sequence.tokens[n_held..end].iter();
+        call.rows
+            .extend(tokens.zip(positions).zip(n_held + 1..).map(
+                |((&token, position), n_after)| Row {
+                    token,
+                    position,
+                    seq: seq(share.slot),
+                    output: is_sampled && n_after == end,
+                },
+            ));
+        call.segments.push(Segment {
+            slot: share.slot,
+            n_rows: share.n_rows,
+            is_sampled,
+            n_draft: if call.draft.is_some() {
+                self.n_draft(sequence, is_read)
+            } else {
+                0
+            },
+        });
+    }
+
+    /// None where the call evaluates prompts, too: its time is taken.
+    fn draft_terms(&self, shares: &[Share], is_read: bool) -> Option<DraftTerms> {
+        let is_decoding = |share: &Share| {
+            let sequence = self.running[share.slot].as_ref();
+            sequence.is_some_and(|sequence| sequence.is_decoding(self.ledger.len(share.slot)))
+        };
+        let may_draft = self.facts.speculation != Speculation::Off && !self.retry.without_drafts;
+        let may_draft = may_draft && shares.iter().all(is_decoding);
+        may_draft.then(|| DraftTerms {
+            max_rows: self.facts.n_outputs.min(self.facts.n_batch),
+            is_measured: self.facts.speculation == Speculation::Auto,
+            n_prefill: self.budget.n_prefill(is_read),
+        })
+    }
+
+    /// Most draft tokens of a sequence in its next call.
+    fn n_draft(&self, sequence: &Sequence<S>, is_read: bool) -> usize {
+        // A batch job's drafts would only cost those time who read along.
+        let is_idle = !is_read || sequence.priority() != Priority::Batch;
+        let is_text = sequence.gallery.is_empty();
+        // With drafts that the user asked for, answers may differ by them.
+        let may_vary = self.facts.speculation == Speculation::On || self.facts.has_draft_model;
+        if !is_idle || !is_text || !may_vary && should_repeat(sequence) {
+            return 0;
+        }
+        // As far as the sequence may go on at all, one token being its own.
+        let n_room = sequence.n_ctx.saturating_sub(sequence.tokens.len());
+        let n_most = sequence.n_left().min(n_room);
+        n_most.saturating_sub(1).min(N_DRAFT)
+    }
+}
+
+/// Whether an answer should be the same the next time. Whether drafts pay depends on the machine's
+/// moods, and rows that are computed together have other last bits: a client that sets a seed, or
+/// takes no chances at all, would see that.
+fn should_repeat<S>(sequence: &Sequence<S>) -> bool {
+    let sampling = &sequence.params.sampling;
+    sampling.seed.is_some() || sampling.temperature <= 0.0
+}

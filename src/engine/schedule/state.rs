@@ -1,0 +1,230 @@
+//! The state of the schedule: who waits, who runs in which slot, what is in the cache.
+//!
+//! Pure: no backend, no clock, no channel. [`State::plan`] says what to do next, the executor does it,
+//! and [`State::commit`] takes what came of it. The same requests, outcomes and times give the same
+//! plans and events.
+
+use std::collections::HashSet;
+
+use super::batch::Budget;
+use super::embedding::Embeddings;
+use super::fair_queue::FairQueue;
+use super::ledger::Ledger;
+use super::sequence::Sequence;
+use super::step_times::StepTimes;
+use crate::engine::prepare::Prepared;
+use crate::engine::to_u32;
+use crate::protocol::{Event, Failure, LoadedInfo, Priority, RequestId, Speculation, Update};
+
+/// What the schedule knows of a loaded model.
+#[derive(Debug, Clone)]
+pub(in crate::engine) struct Facts {
+    pub(in crate::engine) n_slots: usize,
+    /// Cells of the KV cache.
+    pub(in crate::engine) n_pool: usize,
+    /// Most rows of a decode call.
+    pub(in crate::engine) n_batch: usize,
+    /// Most rows of a decode call from which tokens are sampled.
+    pub(in crate::engine) n_outputs: usize,
+    pub(in crate::engine) on_gpu: bool,
+    /// Positions can be moved.
+    pub(in crate::engine) can_shift: bool,
+    /// A token begins every text.
+    pub(in crate::engine) add_bos: bool,
+    /// A sequence that has run on cannot be cut back everywhere (sliding windows, recurrent state).
+    pub(in crate::engine) is_windowed: bool,
+    /// The context is made for embeddings and has no logits.
+    pub(in crate::engine) is_embedding: bool,
+    pub(in crate::engine) speculation: Speculation,
+    /// Drafts are made by a model that the user chose.
+    pub(in crate::engine) has_draft_model: bool,
+    /// Prefixes that lose their cells are kept elsewhere.
+    pub(in crate::engine) has_host_cache: bool,
+}
+
+impl Facts {
+    /// Those of a model without a draft model and host cache.
+    pub(in crate::engine) fn of(info: &LoadedInfo, n_batch: usize, n_outputs: usize) -> Self {
+        Self {
+            n_slots: info.n_slots.max(1) as usize,
+            n_pool: info.n_ctx_pool as usize,
+            n_batch: n_batch.max(1),
+            n_outputs,
+            on_gpu: info.vram_bytes > 0,
+            can_shift: info.can_shift,
+            add_bos: info.add_bos,
+            is_windowed: false,
+            is_embedding: false,
+            speculation: Speculation::Off,
+            has_draft_model: false,
+            has_host_cache: false,
+        }
+    }
+
+    /// Most rows of a batch of inputs.
+    pub(in crate::engine) fn n_largest_batch(&self) -> usize {
+        self.n_batch.clamp(1, self.n_pool.max(1))
+    }
+}
+
+/// Counts for the daemon's metrics.
+#[derive(Debug, Default)]
+pub(super) struct Counters {
+    pub(super) n_cached: usize,
+    pub(super) n_generated: usize,
+    pub(super) n_drafted: usize,
+    pub(super) n_accepted: usize,
+    pub(super) n_evicted: usize,
+    pub(super) n_parked: usize,
+    pub(super) n_preempted: usize,
+    pub(super) n_saved: usize,
+    pub(super) n_loaded: usize,
+}
+
+/// What the next plan does differently because a call found no room.
+#[derive(Debug, Default)]
+pub(super) struct Retry {
+    /// Nobody gets in until a call has found room: what was freed is for those that run.
+    pub(super) is_full: bool,
+    /// Most rows of prompts.
+    pub(super) n_prefill: Option<usize>,
+    pub(super) without_drafts: bool,
+}
+
+/// Who runs in which slot.
+pub(in crate::engine) type Running<S> = Vec<Option<Sequence<S>>>;
+
+/// The state of the schedule; `S` is the state of a sequence's sampling, which is the executor's.
+#[derive(Debug)]
+pub(in crate::engine) struct State<S> {
+    pub(in crate::engine) facts: Facts,
+    pub(in crate::engine) ledger: Ledger,
+    pub(in crate::engine) running: Running<S>,
+    pub(in crate::engine) waiting: FairQueue<Sequence<S>>,
+    pub(in crate::engine) embeddings: Embeddings,
+    pub(in crate::engine) budget: Budget,
+    /// How long calls take that evaluate no prompts.
+    pub(in crate::engine) step_times: StepTimes,
+    /// What has happened since the last report.
+    pub(super) counters: Counters,
+    pub(super) updates: Vec<Update>,
+    pub(in crate::engine) events: Vec<Event>,
+    /// Slots whose text is not what the drafter knows.
+    pub(super) forgotten: Vec<usize>,
+    pub(super) retry: Retry,
+    n_arrived: u64,
+    /// Sequences that passed the first one in the queue since it is that.
+    pub(super) n_passes: usize,
+    /// Decode calls, for the turn of sequences that do not generate together.
+    pub(super) n_calls: usize,
+}
+
+impl<S> State<S> {
+    pub(in crate::engine) fn new(facts: Facts) -> Self {
+        Self {
+            ledger: Ledger::new(facts.n_slots),
+            running: std::iter::repeat_with(|| None)
+                .take(facts.n_slots)
+                .collect(),
+            waiting: FairQueue::default(),
+            embeddings: Embeddings::default(),
+            budget: Budget::new(facts.n_batch, facts.on_gpu),
+            step_times: StepTimes::default(),
+            counters: Counters::default(),
+            updates: Vec::new(),
+            events: Vec::new(),
+            forgotten: Vec::new(),
+            retry: Retry::default(),
+            n_arrived: 0,
+            n_passes: 0,
+            n_calls: 0,
+            facts,
+        }
+    }
+
+    /// Whether a step would do something.
+    pub(in crate::engine) fn has_work(&self) -> bool {
+        self.is_running() || !self.waiting.is_empty() || !self.embeddings.is_empty()
+    }
+
+    /// What is to be told, in order.
+    pub(in crate::engine) fn take_events(&mut self) -> Vec<Event> {
+        std::mem::take(&mut self.events)
+    }
+
+    /// Takes a request in.
+    pub(in crate::engine) fn enter(&mut self, prepared: Prepared<S>) {
+        match prepared {
+            Prepared::Generation(mut sequence) => {
+                self.n_arrived += 1;
+                sequence.order = self.n_arrived;
+                self.events.push(Event::Started {
+                    id: sequence.id,
+                    n_prompt: to_u32(sequence.n_prompt),
+                    is_cut: sequence.is_cut,
+                });
+                let client = sequence.params.client.clone();
+                self.waiting.push(sequence.priority(), &client, *sequence);
+            }
+            Prepared::Embedding(job) => self.embeddings.push(job),
+        }
+    }
+
+    /// Gives a sign of life.
+    pub(in crate::engine) fn pong(&mut self, id: RequestId) {
+        self.events.push(Event::Pong { id });
+    }
+
+    /// Ends requests without a word. What they have in the cache stays for the next ones.
+    pub(in crate::engine) fn cancel(&mut self, ids: &[RequestId]) {
+        if ids.is_empty() {
+            return;
+        }
+        let ids: HashSet<RequestId> = ids.iter().copied().collect();
+        for slot in self.busy() {
+            let id = self.running[slot].as_ref().map(|sequence| sequence.id);
+            if id.is_some_and(|id| ids.contains(&id)) {
+                self.release(slot);
+            }
+        }
+        self.waiting.retain(|sequence| !ids.contains(&sequence.id));
+        self.embeddings.cancel(&ids);
+    }
+
+    /// Takes the sequence out of a slot, which becomes idle.
+    pub(super) fn release(&mut self, slot: usize) -> Option<Sequence<S>> {
+        self.ledger.touch(slot);
+        self.forgotten.push(slot);
+        self.running[slot].take()
+    }
+
+    pub(in crate::engine) fn fail(&mut self, id: RequestId, failure: Failure) {
+        self.events.push(Event::Failed { id, failure });
+    }
+
+    /// Whether a slot is nobody's; it may still hold what somebody left.
+    pub(super) fn is_idle(&self, slot: usize) -> bool {
+        self.running[slot].is_none() && self.embeddings.begun_in() != Some(slot)
+    }
+
+    pub(in crate::engine) fn is_running(&self) -> bool {
+        self.running.iter().any(Option::is_some)
+    }
+
+    /// Whether an interactive sequence is generating.
+    pub(super) fn is_somebody_reading(&self) -> bool {
+        let mut running = self.running.iter().enumerate();
+        running.any(|(slot, sequence)| {
+            sequence.as_ref().is_some_and(|sequence| {
+                sequence.priority() == Priority::Interactive
+                    && sequence.is_decoding(self.ledger.len(slot))
+            })
+        })
+    }
+
+    /// The slots in which somebody runs.
+    pub(in crate::engine) fn busy(&self) -> Vec<usize> {
+        let slots = 0..self.running.len();
+        slots.filter(|&slot| self.running[slot].is_some()).collect()
+    }
+}
