@@ -35,12 +35,21 @@ impl Watched {
     }
 
     fn runs(&self) -> bool {
-        Stat::of(self.pid).is_some_and(|stat| stat.start_time == self.start_time && !stat.is_zombie)
+        let stat = Stat::of(self.pid);
+        stat.is_some_and(|stat| {
+            // Its first thread may be gone before the others: then nobody can collect it yet.
+            stat.start_time == self.start_time && (!stat.is_zombie || n_threads(self.pid) > 1)
+        })
     }
 
     pub(crate) fn signal(&self, signal: Signal) {
         kill_process(to_pid(self.pid), signal).unwrap();
     }
+}
+
+fn n_threads(pid: u32) -> usize {
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task"));
+    threads.map_or(0, Iterator::count)
 }
 
 fn to_pid(pid: u32) -> Pid {
