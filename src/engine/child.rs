@@ -254,6 +254,8 @@ impl Child {
             }
         }
         let inbox = Arc::new(Inbox::default());
+        let waker = Arc::clone(&inbox);
+        engine.wake_with(move || waker.wake());
         let outbox = self.outbox.clone();
         let desk = match Desk::open(engine.terms(), eyes, Arc::clone(&inbox), outbox) {
             Ok(desk) => desk,
@@ -295,8 +297,9 @@ impl Child {
         mut engine: Engine<B>,
         inbox: &Inbox<B::Sampler>,
     ) -> Result<(), Gone> {
+        let mut is_idle = false;
         loop {
-            if !engine.has_work() {
+            if is_idle || !engine.has_work() {
                 inbox.wait();
             }
             let mail = inbox.take();
@@ -315,7 +318,7 @@ impl Child {
             // Nobody should wait for a step to hear that a request was accepted.
             self.tell(&mut engine)?;
             if engine.has_work() {
-                engine.step();
+                is_idle = !engine.step();
                 self.tell(&mut engine)?;
             }
         }

@@ -51,6 +51,11 @@ impl<B: Backend> Engine<B> {
         self.executor.host = host;
     }
 
+    /// Calls this whenever there is something new for a step that had nothing to do.
+    pub(super) fn wake_with(&self, wake: impl Fn() + Send + 'static) {
+        self.executor.host.wake_with(wake);
+    }
+
     /// Whether a step would do something.
     pub(super) fn has_work(&self) -> bool {
         self.state.has_work()
@@ -85,14 +90,18 @@ impl<B: Backend> Engine<B> {
         self.state.cancel(ids);
     }
 
-    /// Computes once.
-    pub(super) fn step(&mut self) {
+    /// Computes once; false when there was nothing to compute but for those that wait for a prefix,
+    /// which is being read.
+    pub(super) fn step(&mut self) -> bool {
         let started = Instant::now();
+        self.executor.host.collect();
         let state = &mut self.state;
         let plan = state.plan(&self.executor.host, started);
+        let is_idle = plan.is_idle() && state.is_awaiting_fetch();
         let (running, times) = (&mut state.running, &state.step_times);
         let outcome = self.executor.execute(&plan, running, times);
         state.commit(plan, outcome, started, Instant::now());
+        !is_idle
     }
 
     /// Makes the changes of the cache that the next step would begin with.

@@ -48,6 +48,9 @@ impl<B: Backend> Executor<B> {
         for &slot in &plan.forgotten {
             self.drafter.forget(slot);
         }
+        for tokens in &plan.fetch {
+            self.host.fetch(tokens);
+        }
         let mut changes = Changes::default();
         let mut outcome = Outcome::default();
         if let Some(call) = &plan.embed {

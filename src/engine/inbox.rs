@@ -22,6 +22,8 @@ pub(super) struct Mail<S> {
     pub(super) cancelled: Vec<RequestId>,
     pub(super) pings: Vec<RequestId>,
     pub(super) prepared: Vec<(RequestId, Prepared<S>)>,
+    /// Something else has happened.
+    is_woken: bool,
     /// How it all ends.
     pub(super) end: Option<End>,
 }
@@ -41,6 +43,7 @@ impl<S> Default for Mail<S> {
             cancelled: Vec::new(),
             pings: Vec::new(),
             prepared: Vec::new(),
+            is_woken: false,
             end: None,
         }
     }
@@ -49,7 +52,7 @@ impl<S> Default for Mail<S> {
 impl<S> Mail<S> {
     fn is_empty(&self) -> bool {
         let is_quiet = self.cancelled.is_empty() && self.pings.is_empty();
-        is_quiet && self.prepared.is_empty() && self.end.is_none()
+        is_quiet && self.prepared.is_empty() && !self.is_woken && self.end.is_none()
     }
 }
 
@@ -91,6 +94,11 @@ impl<S> Inbox<S> {
     /// A sign of life is asked for.
     pub(super) fn ping(&self, id: RequestId) {
         self.tell(|mail| mail.pings.push(id));
+    }
+
+    /// Something has happened that the engine's thread may wait for.
+    pub(super) fn wake(&self) {
+        self.tell(|mail| mail.is_woken = true);
     }
 
     /// There is nothing more to come.

@@ -39,10 +39,25 @@ pub(super) struct Files {
 }
 
 /// A file that this runner may begin with; others may have removed it meanwhile.
-#[derive(Debug)]
-struct Known {
-    tokens: Vec<Token>,
+#[derive(Debug, Clone)]
+pub(super) struct Known {
+    pub(super) tokens: Vec<Token>,
     path: PathBuf,
+}
+
+impl Known {
+    /// Reads the file; one that is damaged is removed.
+    pub(super) fn read(&self) -> Option<SavedState> {
+        match read(&self.path) {
+            Ok(state) if state.tokens == self.tokens => return Some(state),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            _ => {
+                tracing::warn!("`{}` is damaged and removed", self.path.display());
+                let _ = fs::remove_file(&self.path);
+            }
+        }
+        None
+    }
 }
 
 /// Where files of one model are.
@@ -85,24 +100,9 @@ impl Files {
         self.known.iter().map(|known| known.tokens.as_slice())
     }
 
-    /// Reads the state of these tokens. One that is gone or damaged is forgotten.
-    pub(super) fn read(&mut self, tokens: &[Token]) -> Option<SavedState> {
-        let index = self.known.iter().position(|known| known.tokens == tokens)?;
-        let known = self.known.get(index)?;
-        match read(&known.path) {
-            Ok(state) if state.tokens == known.tokens => Some(state),
-            outcome => {
-                let known = self.known.swap_remove(index);
-                match outcome {
-                    Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                    _ => {
-                        tracing::warn!("`{}` is damaged and removed", known.path.display());
-                        let _ = fs::remove_file(&known.path);
-                    }
-                }
-                None
-            }
-        }
+    /// The file of these tokens.
+    pub(super) fn known(&self, tokens: &[Token]) -> Option<&Known> {
+        self.known.iter().find(|known| known.tokens == tokens)
     }
 
     /// Offers a state no more; its file stays for others.
@@ -119,7 +119,7 @@ impl Files {
         match self.queue.try_send(state) {
             Ok(()) => self.known.push(known),
             Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
-                tracing::debug!("a beginning was not kept: the disk is busy");
+                tracing::debug!("a prefix was not kept: the disk is busy");
             }
         }
     }
@@ -329,17 +329,17 @@ mod tests {
         files.write(state(1, 1000));
         files.write(state(2, 1000));
         files.finish();
-        let mut files = open(&folder, 1 << 20);
-        let place = |files: &Files, token| files.tokens().position(|t| t[0] == token);
-        assert_eq!(files.read(&state(1, 1000).tokens), Some(state(1, 1000)));
-        let second = place(&files, 2).unwrap();
-        let path = files.known[second].path.clone();
+        let files = open(&folder, 1 << 20);
+        let known = |n| files.known(&state(n, 1000).tokens);
+        assert_eq!(known(1).unwrap().read(), Some(state(1, 1000)));
+        let second = known(2).unwrap();
+        let path = second.path.clone();
         let mut bytes = fs::read(&path).unwrap();
         bytes[500] ^= 1;
         fs::write(&path, bytes).unwrap();
-        assert_eq!(files.read(&state(2, 1000).tokens), None);
-        assert!(!path.exists() && place(&files, 2).is_none());
-        assert_eq!(files.read(&[7]), None);
+        assert_eq!(second.read(), None);
+        assert!(!path.exists());
+        assert!(known(7).is_none());
     }
 
     #[test]

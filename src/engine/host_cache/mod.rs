@@ -1,24 +1,31 @@
-//! Beginnings that lost their cells, in host memory and in files, so that they need not be computed
+//! Prefixes that lost their cells, in host memory and in files, so that they need not be computed
 //! again: the second level of the prefix cache.
 //!
 //! What an idle slot holds comes here when the slot or its cells are needed (`CacheOp::Save`), and
-//! goes back into a slot when a prompt begins with it and no slot holds as much (`CacheOp::Load`). When memory is full, what was used longest ago goes into files; a runner
-//! that stops puts all of it there, and the next one finds it. Both have a limit in bytes.
+//! goes back into a slot when a prompt begins with it and no slot holds as much (`CacheOp::Load`).
+//! When memory is full, what was used longest ago goes into files; a runner that stops puts all of it
+//! there, and the next one finds it. Both have a limit in bytes.
 //!
 //! - `memory`: what is in memory · `files`: what is in files, written by a thread of its own
+//! - `reader`: the thread that reads files, while others are being answered
 //!
 //! *Invariant:* a state is only an offer. One that is damaged, of another model or too large for the
 //! pool is dropped, and the prompt is computed.
 
 mod files;
 mod memory;
+mod reader;
 
 use self::files::Files;
 pub(super) use self::files::Folder;
 use self::memory::Memory;
-use super::schedule::offers::{LEAST, Offer, Offers};
+use self::reader::Reader;
+use super::schedule::offers::{LEAST, Offer, Offers, Place};
 use super::schedule::prefix::{self, is_covered};
 use crate::protocol::{LoadParams, Token};
+
+/// States that were read and that nobody has taken yet, at most.
+const MAX_FETCHED: usize = 4;
 
 /// What a sequence's cells hold, as the backend wrote it down.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,7 +47,9 @@ impl SavedState {
 #[derive(Debug)]
 pub(super) struct HostCache {
     memory: Memory,
-    files: Option<Files>,
+    files: Option<(Files, Reader)>,
+    /// States that were read from files, for those that wait for them.
+    fetched: Vec<SavedState>,
     /// Sequences can be cut back anywhere: one state serves all prompts that begin alike.
     can_cut: bool,
 }
@@ -51,6 +60,7 @@ impl HostCache {
         Self {
             memory: Memory::new(0),
             files: None,
+            fetched: Vec::new(),
             can_cut: true,
         }
     }
@@ -60,6 +70,7 @@ impl HostCache {
     pub(super) fn open(params: &LoadParams, can_cut: bool) -> Self {
         let files = params.spill.files.as_ref().and_then(|wanted| {
             Files::open(wanted, params)
+                .and_then(|files| Ok((files, Reader::start()?)))
                 .inspect_err(|error| {
                     let folder = wanted.folder.display();
                     tracing::warn!("prompts are not kept in `{folder}`: {error}");
@@ -69,6 +80,7 @@ impl HostCache {
         Self {
             memory: Memory::new(params.spill.memory_bytes),
             files,
+            fetched: Vec::new(),
             can_cut,
         }
     }
@@ -88,16 +100,51 @@ impl HostCache {
         tokens.len() >= LEAST && self.is_on() && !self.has(tokens)
     }
 
-    /// Takes the state of these tokens; `None` if its file is gone or damaged.
+    /// Takes the state of these tokens, if it is in memory.
     pub(super) fn take(&mut self, tokens: &[Token]) -> Option<SavedState> {
-        let state = self.memory.take(tokens);
-        state.or_else(|| self.files.as_mut()?.read(tokens))
+        let fetched = self.fetched.iter().position(|state| state.tokens == tokens);
+        match fetched {
+            Some(index) => Some(self.fetched.swap_remove(index)),
+            None => self.memory.take(tokens),
+        }
+    }
+
+    /// Has the file of these tokens read.
+    pub(super) fn fetch(&mut self, tokens: &[Token]) {
+        if let Some((files, reader)) = &mut self.files
+            && let Some(known) = files.known(tokens)
+        {
+            reader.read(known.clone());
+        }
+    }
+
+    /// Takes in what has been read.
+    pub(super) fn collect(&mut self) {
+        let Some((files, reader)) = &mut self.files else {
+            return;
+        };
+        for (tokens, state) in reader.take() {
+            match state {
+                Some(state) => self.fetched.push(state),
+                None => files.forget(&tokens),
+            }
+        }
+        // Those that waited may have left.
+        let n_most = MAX_FETCHED.min(self.fetched.len());
+        self.fetched.drain(..self.fetched.len() - n_most);
+    }
+
+    /// Calls this whenever a file has been read.
+    pub(super) fn wake_with(&self, wake: impl Fn() + Send + 'static) {
+        if let Some((_, reader)) = &self.files {
+            reader.wake_with(wake);
+        }
     }
 
     /// Offers the state of these tokens no more.
     pub(super) fn forget(&mut self, tokens: &[Token]) {
         self.memory.retain(|known| known != tokens);
-        if let Some(files) = &mut self.files {
+        if let Some((files, _)) = &mut self.files {
             files.forget(tokens);
         }
     }
@@ -108,7 +155,7 @@ impl HostCache {
         self.memory
             .retain(|known| !is_covered(known, &state.tokens, can_cut));
         for displaced in self.memory.put(state) {
-            if let Some(files) = &mut self.files {
+            if let Some((files, _)) = &mut self.files {
                 files.write(displaced);
             }
         }
@@ -116,26 +163,61 @@ impl HostCache {
 
     /// Takes all that is in memory, the most recently used first, and the place where to put it.
     pub(super) fn finish(&mut self) -> Option<(Folder, Vec<SavedState>)> {
-        let files = self.files.take()?;
+        let (files, _) = self.files.take()?;
         Some((files.finish(), self.memory.drain()))
     }
 
     fn all(&self) -> impl Iterator<Item = &[Token]> {
-        let files = self.files.iter().flat_map(Files::tokens);
-        self.memory.tokens().chain(files)
+        let files = self.files.iter().flat_map(|(files, _)| files.tokens());
+        self.near().chain(files)
+    }
+
+    /// What is in memory.
+    fn near(&self) -> impl Iterator<Item = &[Token]> {
+        let fetched = self.fetched.iter().map(|state| state.tokens.as_slice());
+        fetched.chain(self.memory.tokens())
+    }
+
+    fn n_reuse(&self, prompt: &[Token], tokens: &[Token]) -> usize {
+        let n_common = prefix::reusable(prompt, tokens);
+        let fits = self.can_cut || n_common == tokens.len();
+        if fits { n_common } else { 0 }
     }
 }
 
 impl Offers for HostCache {
     fn find(&self, prompt: &[Token]) -> Option<Offer<'_>> {
-        let offers = self.all().map(|tokens| {
-            let n_common = prefix::reusable(prompt, tokens);
-            let fits = self.can_cut || n_common == tokens.len();
-            let n_reuse = if fits { n_common } else { 0 };
-            Offer { tokens, n_reuse }
+        let near = self.near().map(|tokens| (tokens, Place::Memory));
+        let far = self.files.iter().flat_map(|(files, reader)| {
+            files
+                .tokens()
+                .map(|tokens| match reader.is_reading(tokens) {
+                    true => (tokens, Place::Reading),
+                    false => (tokens, Place::File),
+                })
+        });
+        let offers = near.chain(far).map(|(tokens, place)| Offer {
+            tokens,
+            place,
+            n_reuse: self.n_reuse(prompt, tokens),
         });
         offers
             .filter(|offer| offer.n_reuse > 0)
-            .max_by_key(|offer| offer.n_reuse)
+            .max_by_key(|offer| (offer.n_reuse, offer.place == Place::Memory))
+    }
+}
+
+#[cfg(test)]
+impl HostCache {
+    /// Waits until a file has been read.
+    pub(super) fn wait(&self) {
+        if let Some((_, reader)) = &self.files {
+            reader.wait();
+        }
+    }
+
+    /// Keeps files from being read.
+    pub(super) fn hold(&self) -> Option<impl Drop + use<>> {
+        self.files.as_ref().map(|(_, reader)| reader.hold())
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::ledger::Ledger;
-use super::offers::{LEAST, Offer, Offers};
+use super::offers::{LEAST, Offer, Offers, Place};
 use super::prefix::{self, Choice, View};
 use super::sequence::{Follows, Sequence};
 use super::state::State;
@@ -138,6 +138,7 @@ impl<S> State<S> {
     pub(super) fn preempt(&mut self, slot: usize) {
         if let Some(mut sequence) = self.release(slot) {
             sequence.follows = None;
+            sequence.awaits_fetch = false;
             self.counters.n_preempted += 1;
             tracing::debug!(id = sequence.id, "sequence paused to make room");
             self.waiting.put_back(sequence.priority(), sequence);
@@ -172,24 +173,65 @@ impl<S> State<S> {
         let offer = offers.find(&sequence.tokens);
         let offer = offer.filter(|offer| offer.n_reuse >= choice.n_reuse + LEAST);
         let choice = match offer {
-            Some(offer) => self.load(choice.slot, offer),
+            Some(offer) if offer.place == Place::Memory => self.load(choice.slot, offer),
+            Some(offer) => {
+                sequence.awaits_fetch = true;
+                self.fetch(offer);
+                self.reuse(choice)
+            }
             None => self.reuse(choice),
         };
         self.ledger.set_parked(choice.slot, false);
         self.ledger.cut(choice.slot, choice.n_reuse);
         sequence.clock.admitted.get_or_insert(now);
         let n_cached = self.ledger.len(choice.slot);
-        sequence.follows = self.leader(&sequence, n_cached);
+        if !sequence.awaits_fetch {
+            sequence.follows = self.leader(&sequence, n_cached);
+        }
         if self.facts.is_windowed && sequence.n_generated == 0 {
             let n_common = views.iter().map(|view| view.n_common).max().unwrap_or(0);
             sequence.boundaries = prefix::boundaries(&sequence.tokens, n_cached, n_common);
             self.stop_leader(sequence.follows);
         }
-        if sequence.follows.is_none() {
+        if !sequence.is_held_up() {
             self.counters.n_cached += sequence.clock.note_cached(n_cached);
         }
         self.ledger.touch(choice.slot);
         self.running[choice.slot] = Some(sequence);
+    }
+
+    fn fetch(&mut self, offer: Offer<'_>) {
+        if offer.place == Place::File && self.fetch.iter().all(|tokens| tokens != offer.tokens) {
+            self.fetch.push(offer.tokens.to_vec());
+        }
+    }
+
+    /// Lets sequences go on whose prefix has been fetched, or cannot be.
+    pub(super) fn take_fetched(&mut self, offers: &dyn Offers) {
+        for slot in 0..self.running.len() {
+            let sequence = self.running[slot].as_ref().filter(|s| s.awaits_fetch);
+            let Some(sequence) = sequence else {
+                continue;
+            };
+            let n_held = self.ledger.len(slot);
+            let offer = offers.find(&sequence.tokens);
+            match offer.filter(|offer| offer.n_reuse >= n_held + LEAST) {
+                Some(offer) if offer.place == Place::Memory => {
+                    let choice = self.load(slot, offer);
+                    self.ledger.cut(slot, choice.n_reuse);
+                }
+                Some(offer) => {
+                    self.fetch(offer);
+                    continue;
+                }
+                None => {}
+            }
+            let n_cached = self.ledger.len(slot);
+            if let Some(sequence) = self.running[slot].as_mut() {
+                sequence.awaits_fetch = false;
+                self.counters.n_cached += sequence.clock.note_cached(n_cached);
+            }
+        }
     }
 
     /// Fills a slot with a prefix that was kept.

@@ -13,6 +13,18 @@ pub(in crate::engine) struct Offer<'a> {
     pub(in crate::engine) tokens: &'a [Token],
     /// Those of them that the prompt begins with and that can be used.
     pub(in crate::engine) n_reuse: usize,
+    pub(in crate::engine) place: Place,
+}
+
+/// Where a prefix is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::engine) enum Place {
+    /// It can be loaded at once.
+    Memory,
+    /// It has to be fetched first.
+    File,
+    /// It is being fetched.
+    Reading,
 }
 
 /// Where prefixes are kept that lost their cells.

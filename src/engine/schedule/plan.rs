@@ -50,8 +50,17 @@ pub(in crate::engine) struct StepPlan {
     pub(in crate::engine) cache: Vec<CacheOp>,
     pub(in crate::engine) media: Option<MediaCall>,
     pub(in crate::engine) decode: Option<DecodeCall>,
+    /// Kept prefixes that are to be fetched from their files.
+    pub(in crate::engine) fetch: Vec<Vec<Token>>,
     /// Slots whose text is not what the drafter knows.
     pub(in crate::engine) forgotten: Vec<usize>,
+}
+
+impl StepPlan {
+    /// Whether nothing is computed.
+    pub(in crate::engine) fn is_idle(&self) -> bool {
+        self.embed.is_none() && self.media.is_none() && self.decode.is_none()
+    }
 }
 
 /// An image to evaluate.
@@ -105,6 +114,7 @@ impl<S> State<S> {
             embed = self.plan_embeddings();
             self.admit(offers, now);
         }
+        self.take_fetched(offers);
         self.join_leaders();
         let media = self.plan_media();
         let n_other = embed.as_ref().map_or(0, |call| call.rows.len());
@@ -118,6 +128,7 @@ impl<S> State<S> {
             cache: self.ledger.take_ops(),
             media,
             decode,
+            fetch: std::mem::take(&mut self.fetch),
             forgotten: std::mem::take(&mut self.forgotten),
         }
     }
@@ -126,7 +137,7 @@ impl<S> State<S> {
     fn plan_media(&self) -> Option<MediaCall> {
         let running = self.running.iter().enumerate();
         let waiting = running.filter_map(|(slot, sequence)| {
-            let sequence = sequence.as_ref().filter(|s| s.follows.is_none())?;
+            let sequence = sequence.as_ref().filter(|s| !s.is_held_up())?;
             let media = sequence.gallery.at(self.ledger.len(slot))?;
             Some((sequence.seniority(), slot, media))
         });
@@ -167,7 +178,7 @@ impl<S> State<S> {
     fn pending(&self) -> Vec<Pending> {
         let running = self.running.iter().enumerate();
         let pending = running.filter_map(|(slot, sequence)| {
-            let sequence = sequence.as_ref().filter(|s| s.follows.is_none())?;
+            let sequence = sequence.as_ref().filter(|s| !s.is_held_up())?;
             let n_held = self.ledger.len(slot);
             Some(Pending {
                 slot,

@@ -42,6 +42,8 @@ pub(in crate::engine) struct Sequence<S> {
     pub(in crate::engine) is_protected: bool,
     /// It waits until another sequence holds their common beginning.
     pub(in crate::engine) follows: Option<Follows>,
+    /// It waits until a prefix that was kept is fetched.
+    pub(in crate::engine) awaits_fetch: bool,
     /// Numbers of tokens at which its evaluation stops for a moment, ascending.
     pub(in crate::engine) boundaries: Vec<usize>,
     pub(in crate::engine) clock: Clock,
@@ -79,6 +81,7 @@ impl<S> Made<S> {
             order: 0,
             is_protected: false,
             follows: None,
+            awaits_fetch: false,
             boundaries: Vec::new(),
             clock: Clock::new(arrived),
         }
@@ -154,6 +157,11 @@ impl<S> Sequence<S> {
         let end = ends.into_iter().flatten().min();
         let end = end.map_or(self.tokens.len(), |end| end.min(self.tokens.len()));
         end.saturating_sub(n_held)
+    }
+
+    /// Whether something has to come before its next token is evaluated.
+    pub(in crate::engine) fn is_held_up(&self) -> bool {
+        self.follows.is_some() || self.awaits_fetch
     }
 
     /// Tokens that it may still generate.

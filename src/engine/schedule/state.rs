@@ -14,7 +14,9 @@ use super::sequence::Sequence;
 use super::step_times::StepTimes;
 use crate::engine::prepare::Prepared;
 use crate::engine::to_u32;
-use crate::protocol::{Event, Failure, LoadedInfo, Priority, RequestId, Speculation, Update};
+use crate::protocol::{
+    Event, Failure, LoadedInfo, Priority, RequestId, Speculation, Token, Update,
+};
 
 /// What the schedule knows of a loaded model.
 #[derive(Debug, Clone)]
@@ -109,6 +111,8 @@ pub(in crate::engine) struct State<S> {
     pub(super) counters: Counters,
     pub(super) updates: Vec<Update>,
     pub(in crate::engine) events: Vec<Event>,
+    /// Kept prefixes that are to be fetched from their files.
+    pub(super) fetch: Vec<Vec<Token>>,
     /// Slots whose text is not what the drafter knows.
     pub(super) forgotten: Vec<usize>,
     pub(super) retry: Retry,
@@ -133,6 +137,7 @@ impl<S> State<S> {
             counters: Counters::default(),
             updates: Vec::new(),
             events: Vec::new(),
+            fetch: Vec::new(),
             forgotten: Vec::new(),
             retry: Retry::default(),
             n_arrived: 0,
@@ -209,6 +214,12 @@ impl<S> State<S> {
 
     pub(in crate::engine) fn is_running(&self) -> bool {
         self.running.iter().any(Option::is_some)
+    }
+
+    /// Whether a sequence waits for a prefix that is being fetched.
+    pub(in crate::engine) fn is_awaiting_fetch(&self) -> bool {
+        let mut running = self.running.iter().flatten();
+        running.any(|sequence| sequence.awaits_fetch)
     }
 
     /// Whether an interactive sequence is generating.

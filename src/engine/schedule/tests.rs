@@ -8,7 +8,7 @@ use proptest::prelude::*;
 
 use super::commit::{Called, Decoded, Outcome, Sampled, SampledToken};
 use super::embedding::{EmbedJob, Embedded};
-use super::offers::{LEAST, Offer, Offers};
+use super::offers::{LEAST, Offer, Offers, Place};
 use super::plan::{CacheOp, DecodeCall, StepPlan};
 use super::sequence::Made;
 use super::state::{Facts, State};
@@ -39,6 +39,8 @@ struct Machine {
     /// Sequences share cells: the first `.1` of the one with this number.
     shares: Vec<Option<(usize, usize)>>,
     host: Vec<Vec<Token>>,
+    /// Those of them that are in memory; the others have to be fetched.
+    fetched: Vec<Vec<Token>>,
 }
 
 impl Offers for Machine {
@@ -49,6 +51,11 @@ impl Offers for Machine {
             Offer {
                 tokens,
                 n_reuse: if is_whole { n_common } else { 0 },
+                place: if self.fetched.contains(tokens) {
+                    Place::Memory
+                } else {
+                    Place::File
+                },
             }
         });
         let offers = offers.filter(|offer| offer.n_reuse > 0);
@@ -148,6 +155,9 @@ impl Machine {
                     if !lost.contains(seq) {
                         assert_eq!(&self.seqs[*seq as usize], tokens);
                         self.host.push(tokens.clone());
+                        if self.random.bool() {
+                            self.fetched.push(tokens.clone());
+                        }
                         if self.host.len() > 5 {
                             self.host.remove(0);
                         }
@@ -200,6 +210,14 @@ impl Machine {
     fn execute(&mut self, plan: &StepPlan) -> Outcome {
         let mut lost = BTreeSet::new();
         let mut outcome = Outcome::default();
+        for tokens in &plan.fetch {
+            // One that is damaged is gone.
+            if self.goes_wrong() {
+                self.host.retain(|kept| kept != tokens);
+            } else {
+                self.fetched.push(tokens.clone());
+            }
+        }
         if let Some(call) = &plan.embed {
             self.apply(&call.cache, &mut lost);
             outcome.embed = Some(match self.extend(&call.rows, &lost) {
@@ -336,6 +354,7 @@ impl Run {
                 seqs: vec![Vec::new(); N_SLOTS],
                 shares: vec![None; N_SLOTS],
                 host: Vec::new(),
+                fetched: Vec::new(),
             },
             expected: HashMap::new(),
             texts: HashMap::new(),

@@ -194,7 +194,9 @@ impl<B: Backend> Harness<B> {
     }
 
     fn step_unchecked(&mut self) {
-        self.engine.step();
+        if !self.engine.step() {
+            self.engine.executor.host.wait();
+        }
         self.listen();
     }
 

@@ -220,6 +220,25 @@ fn no_file_is_written_when_the_time_is_up() {
 }
 
 #[test]
+fn a_file_is_read_while_others_are_answered() {
+    let model = model(&[]);
+    let folder = tempfile::tempdir().unwrap();
+    drop(ended(model.path(), 1, folder.path(), &[1]));
+    let mut harness = harness(model.path(), 2, files(folder.path()));
+    let held = harness.engine.executor.host.hold();
+    let waiting = harness.submit(turn(1));
+    let other = harness.submit(params("other"));
+    while !harness.outcomes[&other].is_over() {
+        harness.step();
+    }
+    assert!(harness.outcomes[&waiting].text.is_empty());
+    drop(held);
+    harness.run();
+    assert_eq!(harness.outcomes[&waiting].text, "1");
+    assert_eq!(sum(&harness, |stats| stats.n_restored), 1);
+}
+
+#[test]
 fn a_state_that_does_not_go_in_is_computed() {
     let model = model(&[]);
     let folder = tempfile::tempdir().unwrap();
