@@ -1,10 +1,12 @@
 //! The table of commands: usage, counts of arguments, examples and variables for each help text.
 
+use std::ffi::OsString;
 use std::fmt::Write as _;
 
 use clap::{Command, CommandFactory as _};
 
 use super::args::Cli;
+use super::usage::unknown_flag;
 use crate::config::env::VARIABLES;
 
 /// How many arguments a command takes.
@@ -130,6 +132,58 @@ pub(crate) fn check_arity(name: &str, count: usize) -> Result<(), String> {
     }
 }
 
+/// What the command `help` says, of words that the parser does not take for a topic.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Topic {
+    /// The help of the first word, for standard output; words behind it are the command's own.
+    Known(String),
+    /// For standard error; as in Ollama that is no failure.
+    Unknown(String),
+}
+
+/// Reads the words of `help WORD…`; `None` when that is not the command.
+///
+/// # Errors
+/// Returns Ollama's text for a flag that `help` does not have.
+pub(super) fn topic(words: &[OsString], command: &mut Command) -> Result<Option<Topic>, String> {
+    let [_, help, words @ ..] = words else {
+        return Ok(None);
+    };
+    if help != "help" {
+        return Ok(None);
+    }
+    let words: Vec<_> = words.iter().map(|word| word.to_string_lossy()).collect();
+    let (flags, names): (Vec<_>, Vec<_>) = words
+        .into_iter()
+        .filter(|word| word != "--")
+        .partition(|word| word.len() > 1 && word.starts_with('-'));
+    let about_help = ["-h", "--help"];
+    if let Some(flag) = flags.iter().find(|flag| !about_help.contains(&&***flag)) {
+        return Err(unknown_flag(flag));
+    }
+    let first = match flags.is_empty() {
+        true => names.first().map_or("", |name| name),
+        false => "help",
+    };
+    if let Some(known) = command.find_subcommand_mut(first) {
+        return Ok(Some(Topic::Known(known.render_help().to_string())));
+    }
+    let names: Vec<String> = names.iter().map(|name| quoted(name)).collect();
+    let usage = command.render_help().to_string();
+    let (_about, usage) = usage.split_once("\n\n").unwrap_or_default();
+    let names = names.join(" ");
+    let text = format!("Unknown help topic [{names}]\n{usage}");
+    Ok(Some(Topic::Unknown(text)))
+}
+
+/// A word as Go quotes it: in backquotes, where it has none itself and nothing to escape.
+fn quoted(word: &str) -> String {
+    if word.contains(['`', '\u{feff}']) || word.contains(|c: char| c.is_control() && c != '\t') {
+        return format!("{word:?}");
+    }
+    format!("`{word}`")
+}
+
 fn after_help(program: &str, row: &Row) -> String {
     let mut text = "Examples:\n".to_owned();
     for example in row.examples {
@@ -205,6 +259,49 @@ mod tests {
             "requires at least 1 arg(s), only received 0"
         );
         assert_eq!(check_arity("list", 9), Ok(()));
+    }
+
+    #[test]
+    fn unknown_topics_are_named_before_the_usage() {
+        let ask = |line: &str| {
+            let words: Vec<OsString> = line.split(' ').map(OsString::from).collect();
+            let mut command = command("ollama");
+            command.build();
+            topic(&words, &mut command)
+        };
+        let unknown = |line| match ask(line) {
+            Ok(Some(Topic::Unknown(text))) => text,
+            other => panic!("{line}: {other:?}"),
+        };
+        let text = unknown("ollama help nosuch");
+        let start = "Unknown help topic [`nosuch`]\nUsage: ollama [flags]\n";
+        assert!(text.starts_with(start), "{text}");
+        assert!(text.contains("\n  pull "), "{text}");
+        for (line, named) in [
+            ("ollama help no such", "[`no` `such`]"),
+            ("ollama help no -- run", "[`no` `run`]"),
+            ("ollama help a`b", "[\"a`b\"]"),
+            ("ollama help -", "[`-`]"),
+        ] {
+            let start = format!("Unknown help topic {named}\n");
+            assert!(unknown(line).starts_with(&start), "{line}");
+        }
+        for (line, usage) in [
+            ("ollama help run nosuch", "Usage: ollama run MODEL"),
+            ("ollama help ls x", "Usage: ollama list"),
+            ("ollama help nosuch --help", "Usage: ollama help"),
+        ] {
+            let known = ask(line);
+            let is_it = matches!(&known, Ok(Some(Topic::Known(text))) if text.contains(usage));
+            assert!(is_it, "{line}: {known:?}");
+        }
+        let mistake = |line| ask(line).unwrap_err();
+        assert_eq!(mistake("ollama help --nope"), "unknown flag: --nope");
+        let letter = "unknown shorthand flag: 'x' in -x";
+        assert_eq!(mistake("ollama help run -x"), letter);
+        for line in ["ollama", "ollama run help", "ollama nosuch"] {
+            assert_eq!(ask(line), Ok(None), "{line}");
+        }
     }
 
     #[test]

@@ -24,10 +24,12 @@ use std::io;
 use std::process::ExitCode;
 
 use clap::FromArgMatches as _;
+use clap::error::ErrorKind;
 
 use crate::config::ClientConfig;
 use args::{Cli, Command};
 use context::Context;
+use help::Topic;
 use program::Program;
 use ui::Ui;
 
@@ -60,6 +62,17 @@ fn run(
     let cli = match command.try_get_matches_from_mut(&words) {
         Ok(matches) => Cli::from_arg_matches(&matches)?,
         Err(error) => {
+            let topic = match error.kind() {
+                ErrorKind::InvalidSubcommand => help::topic(&words, &mut command),
+                _ => Ok(None),
+            };
+            if let Some(topic) = topic.map_err(anyhow::Error::msg)? {
+                match topic {
+                    Topic::Known(text) => ui.out(&text)?,
+                    Topic::Unknown(text) => ui.talk_raw(&text),
+                }
+                return Ok(ExitCode::SUCCESS);
+            }
             if let Some(message) = usage::message(&error, program.name(), &words) {
                 anyhow::bail!(message);
             }

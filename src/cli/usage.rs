@@ -132,7 +132,7 @@ fn is_close(typed: &str, known: &str) -> bool {
     !typed.is_empty() && (strsim::levenshtein(&typed, known) <= 2 || known.starts_with(&typed))
 }
 
-fn unknown_flag(arg: &str) -> String {
+pub(super) fn unknown_flag(arg: &str) -> String {
     let arg = flag_name(arg);
     if arg.starts_with("--") {
         return format!("unknown flag: {arg}");

@@ -11,7 +11,7 @@ async fn mistakes_are_told_without_a_daemon() {
     let drover = Drover::at("127.0.0.1:1");
     for (line, error) in [
         ("frob", "unknown command \"frob\" for \"drover\""),
-        ("help frob", "unknown command \"frob\" for \"drover\""),
+        ("help --frob", "unknown flag: --frob"),
         (
             "stpo x",
             "unknown command \"stpo\" for \"drover\"\n\nDid you mean this?\n\tstop\n",
@@ -46,6 +46,13 @@ async fn mistakes_are_told_without_a_daemon() {
         let said = drover.run(&args).await.failed();
         assert_eq!(said, format!("Error: {error}\n"), "{line}");
     }
+    // A topic that is none is no failure, as in Ollama.
+    let said = drover.run(&["help", "frob"]).await;
+    let start = "Unknown help topic [`frob`]\nUsage: drover [flags]\n";
+    assert!(said.stderr.starts_with(start), "{said:?}");
+    assert_eq!(said.ok(), "");
+    let said = drover.run(&["help", "run", "frob"]).await.ok();
+    assert!(said.contains("Usage: drover run MODEL"), "{said}");
     let said = drover.run(&["launch", "code", "--", "-x"]).await.failed();
     assert!(said.contains("http://127.0.0.1:1/v1"), "{said}");
     // The version is told without a daemon, too.
