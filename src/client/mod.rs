@@ -3,6 +3,7 @@
 //! One method per endpoint. It also works against an Ollama daemon, as Ollama's client works
 //! against ours. *Invariant:* nothing here touches the file system or the terminal.
 
+mod cpu;
 mod error;
 mod generate;
 mod lines;
@@ -12,6 +13,7 @@ mod openai;
 mod tests;
 mod transfer;
 
+pub use cpu::Cpu;
 pub use error::ClientError;
 pub use lines::Lines;
 pub use openai::{OpenAiChoice, OpenAiDelta, OpenAiEvent, OpenAiEvents, OpenAiUsage};

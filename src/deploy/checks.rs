@@ -7,7 +7,7 @@ use std::process::Command;
 use super::gpu::Gpu;
 use super::plan::Plan;
 use super::systemd::{self, OLLAMA, Service};
-use super::{Say, health, models, port};
+use super::{Say, compute, health, models, port};
 use crate::store::free_bytes;
 use crate::units::format_bytes;
 
@@ -60,7 +60,7 @@ pub(super) fn run(ollama: &Service, plan: &Plan, say: Say<'_>) -> Vec<String> {
 /// Says whether the card can be used; a card that cannot speaks against taking over, as answers would
 /// be many times slower than Ollama's.
 pub(super) fn gpu(exe: PathBuf, is_optional: bool, say: Say<'_>) -> Option<String> {
-    let gpu = Gpu::look(exe);
+    let gpu = Gpu::look(&compute::devices(exe));
     let text = gpu.finding().text;
     let Gpu::Unusable { fix, .. } = gpu else {
         say(&format!("  ok    {text}"));

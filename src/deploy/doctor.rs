@@ -6,7 +6,7 @@ use std::process::Command;
 use super::finding::{Finding, Level};
 use super::gpu::{self, Gpu};
 use super::systemd::{self, DROVER, OLLAMA, Service};
-use super::{checks, health, models, plan::Plan, port};
+use super::{checks, compute, health, models, plan::Plan, port};
 use crate::config::{HostSpec, env};
 
 /// Looks at everything. `host` is where commands would look for the daemon, `exe` our own program.
@@ -20,7 +20,9 @@ pub fn doctor(host: &HostSpec, exe: PathBuf) -> Vec<Finding> {
     }
     let environment = service.as_ref().map(Service::environment);
     findings.extend(the_settings(environment.unwrap_or_default()));
-    let gpu = Gpu::look(exe);
+    let devices = compute::devices(exe);
+    findings.extend(compute::cpu(&devices));
+    let gpu = Gpu::look(&devices);
     findings.push(gpu.finding());
     if matches!(gpu, Gpu::Used(_)) {
         findings.extend(gpu::offload(host));

@@ -22,9 +22,8 @@ pub(super) enum Gpu {
 }
 
 impl Gpu {
-    /// Starts a runner of the program `exe` to see.
-    pub(super) fn look(exe: PathBuf) -> Self {
-        let devices = devices(exe);
+    /// `devices` = what a fresh runner can compute on.
+    pub(super) fn look(devices: &[DeviceInfo]) -> Self {
         let gpus: Vec<&DeviceInfo> = devices.iter().filter(|device| device.is_gpu).collect();
         if let Some(first) = gpus.first() {
             let (n, name, backend) = (gpus.len(), &first.description, &first.backend);
@@ -93,19 +92,6 @@ pub(super) fn offload(host: &HostSpec) -> Vec<Finding> {
         )
     });
     findings.collect()
-}
-
-/// What a fresh runner can compute on.
-fn devices(exe: PathBuf) -> Vec<DeviceInfo> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build();
-    let Ok(runtime) = runtime else {
-        return Vec::new();
-    };
-    let tasks = tokio_util::task::TaskTracker::new();
-    let devices = runtime.block_on(crate::runner::probe(exe, &tasks));
-    devices.unwrap_or_default()
 }
 
 fn has_nvidia_card(devices: &Path) -> bool {

@@ -4,6 +4,7 @@
 //! needs nothing else; of a store nothing is written, moved or deleted; all functions block.
 
 mod checks;
+mod compute;
 mod doctor;
 mod finding;
 mod gpu;

@@ -1,9 +1,11 @@
 //! The machine: memory, cores, GPUs. Reads `/proc` and cgroups; GPUs come from a probe child.
 
+mod cpu;
 mod memory;
 
 use crate::protocol::DeviceInfo;
 
+pub use cpu::InstructionSets;
 pub use memory::system_memory;
 
 /// What there is and what is free, at one moment.

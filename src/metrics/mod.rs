@@ -51,6 +51,13 @@ struct ModelLabel {
     model: String,
 }
 
+/// Names of instruction sets with blanks between them.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CpuLabels {
+    used: String,
+    unused: String,
+}
+
 type ByModel<M> = Family<ModelLabel, M>;
 type HistogramFamily<L> = Family<L, Histogram, fn() -> Histogram>;
 
@@ -71,6 +78,7 @@ struct Metrics {
     running: ByModel<Gauge>,
     waiting: ByModel<Gauge>,
     step_seconds: HistogramFamily<ModelLabel>,
+    cpu: Family<CpuLabels, Gauge<u64, AtomicU64>>,
 }
 
 /// What one step of a model's engine did.
@@ -127,6 +135,13 @@ pub fn request(route: &str, status: u16, time: Duration) {
     seconds.observe(time.as_secs_f64());
     let labels = RequestLabels { route, status };
     METRICS.requests.get_or_create_owned(&labels).inc();
+}
+
+/// Says which instruction sets models are computed with, and which the CPU has beside them.
+pub fn cpu(used: String, unused: String) {
+    METRICS.cpu.clear();
+    let labels = CpuLabels { used, unused };
+    METRICS.cpu.get_or_create_owned(&labels).set(1);
 }
 
 /// All counters, as `GET /metrics` answers.
@@ -206,6 +221,12 @@ impl Metrics {
         let version = [("version", env!("CARGO_PKG_VERSION"))];
         build.get_or_create_owned(&version).set(1);
         registry.register("build_info", "The version that runs", build);
+        let cpu = Family::default();
+        registry.register(
+            "cpu_info",
+            "The CPU's instruction sets that llama.cpp computes with, and the others",
+            cpu.clone(),
+        );
         let requests = Family::default();
         registry.register(
             "requests",
@@ -267,6 +288,7 @@ impl Metrics {
             running,
             waiting,
             step_seconds,
+            cpu,
         }
     }
 }

@@ -99,6 +99,9 @@ pub struct DeviceInfo {
     pub is_integrated: bool,
     pub total_bytes: u64,
     pub free_bytes: u64,
+    /// Of a CPU: the instruction sets that llama.cpp computes with, by its names.
+    #[serde(default)]
+    pub instruction_sets: Vec<String>,
 }
 
 /// What one sequence got out of a step.

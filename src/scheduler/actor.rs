@@ -17,7 +17,8 @@ use super::placement::{LoadPlan, Policy};
 use super::state::{Limits, Phase, State};
 use super::{AcquireError, LoadedModel};
 use crate::config::Config;
-use crate::device::Snapshot;
+use crate::device::{InstructionSets, Snapshot};
+use crate::metrics;
 use crate::protocol::DeviceInfo;
 use crate::runner::{self, RunnerHandle, StartError, StartParams, Started};
 
@@ -289,6 +290,13 @@ impl Actor {
                     free_bytes = device.free_bytes,
                     "inference compute"
                 );
+            }
+            let cpu = devices.iter().find(|device| !device.is_gpu);
+            if let Some(cpu) = cpu {
+                let sets = InstructionSets::of_this_machine(cpu.instruction_sets.clone());
+                let (used, unused) = (sets.used.join(" "), sets.unused.join(" "));
+                tracing::info!(used, unused, "instruction sets");
+                metrics::cpu(used, unused);
             }
             let gpus = devices.into_iter().filter(|device| device.is_gpu).collect();
             let _ = messages.send(Message::Devices(gpus)).await;

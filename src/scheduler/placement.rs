@@ -165,6 +165,7 @@ pub(super) fn place_everywhere(spec: &ModelSpec) -> Vec<u32> {
         is_integrated: false,
         total_bytes: 16 << 30,
         free_bytes: 15 << 30,
+        instruction_sets: Vec::new(),
     };
     let mut cells = Vec::new();
     for (gpus, must) in [

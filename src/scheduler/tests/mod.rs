@@ -64,6 +64,7 @@ fn gpu_machine(total_mib: &[u64]) -> Snapshot {
         is_integrated: false,
         total_bytes: mib * MIB,
         free_bytes: (mib - 450) * MIB,
+        instruction_sets: Vec::new(),
     };
     Snapshot {
         gpus: total_mib.iter().enumerate().map(gpu).collect(),

@@ -49,6 +49,10 @@ async fn both_protocols_are_measured_at_every_level() {
 
         let report: Value = serde_json::from_str(&read(&drover, "r.json")).unwrap();
         assert_eq!(report["api"], api);
+        assert_eq!(report["cpus"][0]["url"], server.url);
+        assert!(report["cpus"][0]["used"].is_string(), "{report}");
+        let told = format!("{} computes with ", server.url);
+        assert!(read(&drover, "r.md").contains(&told));
         let levels = report["levels"].as_array().unwrap();
         assert_eq!(levels.len(), 2);
         for level in levels {

@@ -1,4 +1,5 @@
-//! `doctor store`: what is wrong with a folder of models, and mending it.
+//! `doctor`: what this machine computes with. `doctor store`: what is wrong with a folder of models, and
+//! mending it.
 
 use serde_json::Value;
 
@@ -55,4 +56,29 @@ async fn what_is_no_folder_of_models_is_one_line() {
     );
     let error = drover.run(&["doctor", "everything"]).await;
     assert!(error.failed().contains("unknown check \"everything\""));
+}
+
+#[tokio::test]
+async fn the_instruction_sets_that_run_are_named() {
+    let server = TestServer::start().await;
+    let drover = Drover::of(&server);
+    // It fails where no service is installed; that is not what is asked here.
+    let found = drover.run(&["doctor", "--json"]).await;
+    let found: Value = serde_json::from_str(&found.stdout).unwrap();
+    let mut findings = found.as_array().unwrap().iter();
+    let Some(cpu) = findings.find(|finding| finding["check"] == "cpu") else {
+        assert!(!cfg!(feature = "llama"), "{found}");
+        return;
+    };
+    let text = cpu["text"].as_str().unwrap();
+    assert!(text.starts_with("llama.cpp computes with"), "{text}");
+    assert_eq!(cpu["level"] == "warning", text.contains("does not use"));
+    // The daemon says the same.
+    let metrics = server.get("/metrics").await.ok().text;
+    let used = text.split_once(';').map_or(text, |(used, _)| used);
+    let used = used
+        .split_once("computes with ")
+        .map_or("", |(_, used)| used);
+    let label = format!("drover_cpu_info{{used=\"{}\"", used.replace(", ", " "));
+    assert!(metrics.contains(&label), "{metrics}");
 }

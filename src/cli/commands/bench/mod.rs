@@ -24,7 +24,7 @@ use crate::config::{ClientConfig, HostSpec};
 use crate::plain;
 use measure::{Level, Measured, Workload};
 use prompts::Prompts;
-use report::{LevelReport, Report};
+use report::{LevelReport, Report, ServerCpu};
 use request::Target;
 
 /// Measures and reports. What has been measured is reported also after Ctrl-C and errors.
@@ -39,6 +39,7 @@ pub(crate) async fn run(
     let work = measure_all(ui, &targets, &workload, args, &mut report.levels);
     let outcome = interrupt::or_else_none(work).await;
     if !report.levels.is_empty() {
+        report.cpus = cpus(&targets).await;
         publish(ui, args, &report)?;
     }
     match outcome {
@@ -121,6 +122,19 @@ async fn measure_one(
     Ok(workload.measure(target, level, &bar).await)
 }
 
+/// What the servers that say so compute with; by now each has answered.
+async fn cpus(targets: &[Target]) -> Vec<ServerCpu> {
+    let mut cpus = Vec::new();
+    for target in targets {
+        let cpu = target.client.cpu().await;
+        cpus.extend(cpu.map(|cpu| ServerCpu {
+            url: plain::redacted(&target.url).into_owned(),
+            cpu,
+        }));
+    }
+    cpus
+}
+
 /// The servers, in the order of the command line.
 fn targets(config: &ClientConfig, args: &BenchArgs) -> anyhow::Result<Vec<Target>> {
     let own = args.url.as_deref().map(HostSpec::parse);
@@ -180,6 +194,7 @@ fn empty_report(args: &BenchArgs) -> Report {
         turns: args.turns,
         prompts: args.prompts.as_ref().map(|path| path.display().to_string()),
         seed: args.seed,
+        cpus: Vec::new(),
         levels: Vec::new(),
     }
 }
@@ -188,6 +203,9 @@ fn empty_report(args: &BenchArgs) -> Report {
 fn publish(ui: Ui, args: &BenchArgs, report: &Report) -> anyhow::Result<()> {
     for error in report.errors() {
         ui.talk(&error);
+    }
+    for cpu in &report.cpus {
+        ui.talk(&cpu.line());
     }
     if let Some(path) = &args.json {
         report::write(path, &report.json()?)?;

@@ -9,6 +9,7 @@ use super::measure::Measured;
 use super::plan::{Api, Arrival};
 use super::summary::{Percentiles, Ratio, Ratios, Summary};
 use crate::cli::ui::table;
+use crate::client::Cpu;
 
 const HEADERS: [&str; 9] = [
     "AT ONCE",
@@ -38,7 +39,33 @@ pub(super) struct Report {
     /// The file, if the prompts are not made up.
     pub(super) prompts: Option<String>,
     pub(super) seed: u32,
+    /// Of the servers that tell it.
+    pub(super) cpus: Vec<ServerCpu>,
     pub(super) levels: Vec<LevelReport>,
+}
+
+/// What a server's processor computes with: two builds of one program may be far apart.
+#[derive(Debug, Serialize)]
+pub(super) struct ServerCpu {
+    pub(super) url: String,
+    #[serde(flatten)]
+    pub(super) cpu: Cpu,
+}
+
+impl ServerCpu {
+    pub(super) fn line(&self) -> String {
+        let (url, used, unused) = (&self.url, &self.cpu.used, &self.cpu.unused);
+        let used = if used.is_empty() {
+            "no special instructions"
+        } else {
+            used
+        };
+        if unused.is_empty() {
+            format!("{url} computes with {used}")
+        } else {
+            format!("{url} computes with {used}, its processor also has {unused}")
+        }
+    }
 }
 
 /// The measurements with one number of requests at once.
@@ -161,6 +188,9 @@ impl Report {
 
     pub(super) fn markdown(&self) -> String {
         let mut text = format!("{}\n\n", self.description());
+        for cpu in &self.cpus {
+            text.push_str(&format!("{}.\n\n", cpu.line()));
+        }
         let rule = HEADERS.map(|_| "---".to_owned());
         let mut push = |cells: &[String]| {
             let cells: Vec<String> = cells.iter().map(|cell| cell.replace('|', "\\|")).collect();

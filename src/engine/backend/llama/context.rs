@@ -9,11 +9,11 @@
 
 #![expect(unsafe_code, reason = "llama.cpp is a C library")]
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::path::Path;
 use std::ptr::{self, NonNull};
 use std::slice;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use llama_cpp_2::model::LlamaModel;
 use llama_cpp_sys_2 as sys;
@@ -88,6 +88,17 @@ pub(super) fn load_backend_modules() {
     llama_cpp_2::llama_backend::load_backends();
     // SAFETY: no arguments; called once, before anything else of ggml.
     unsafe { sys::ggml_backend_load_all() };
+}
+
+/// What llama.cpp says of the machine and of its own build.
+pub(super) fn system_info() -> &'static str {
+    static TEXT: OnceLock<String> = OnceLock::new();
+    TEXT.get_or_init(|| {
+        // SAFETY: no arguments; the text that it returns has an end and stays until the next call,
+        // and there is none.
+        let text = unsafe { CStr::from_ptr(sys::llama_print_system_info()) };
+        text.to_string_lossy().into_owned()
+    })
 }
 
 impl Context {

@@ -8,7 +8,6 @@ use std::sync::OnceLock;
 use llama_cpp_2::llama_backend::LlamaBackend;
 use llama_cpp_2::{LlamaBackendDevice, LlamaBackendDeviceType, list_llama_ggml_backend_devices};
 
-#[cfg(feature = "dynamic-backends")]
 use super::context;
 use super::log;
 use crate::engine::backend::BackendError;
@@ -59,8 +58,11 @@ fn is_gpu(device: &LlamaBackendDevice) -> bool {
 }
 
 fn info(index: usize, device: LlamaBackendDevice) -> DeviceInfo {
+    let is_cpu = device.device_type == LlamaBackendDeviceType::Cpu;
+    let system = if is_cpu { context::system_info() } else { "" };
     DeviceInfo {
         index,
+        instruction_sets: instruction_sets(system),
         is_gpu: is_gpu(&device),
         is_integrated: device.device_type == LlamaBackendDeviceType::IntegratedGpu,
         name: device.name,
@@ -68,5 +70,39 @@ fn info(index: usize, device: LlamaBackendDevice) -> DeviceInfo {
         backend: device.backend,
         total_bytes: device.memory_total as u64,
         free_bytes: device.memory_free as u64,
+    }
+}
+
+/// Reads what llama.cpp says of the CPU: `CPU : SSE3 = 1 | AVX2 = 1 | … CUDA : ARCHS = 890 | …`. What
+/// has another value than 1 is no instruction set.
+fn instruction_sets(system: &str) -> Vec<String> {
+    let (_, cpu) = system.split_once("CPU : ").unwrap_or_default();
+    let cpu = cpu.split(" : ").next().unwrap_or_default();
+    let known = cpu.split(" | ").filter_map(|entry| {
+        let (name, value) = entry.split_once(" = ")?;
+        let is_build_option = [
+            "ACCELERATE",
+            "CPU_HBM",
+            "KLEIDIAI",
+            "LLAMAFILE",
+            "OPENMP",
+            "REPACK",
+        ];
+        (value == "1" && !is_build_option.contains(&name)).then(|| name.to_owned())
+    });
+    known.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn instruction_sets_are_those_of_the_cpu() {
+        let said = "BLAS : X = 1 | CPU : SSE3 = 1 | AVX2 = 1 | SVE_CNT = 16 | LLAMAFILE = 1 | \
+                    OPENMP = 1 | CUDA : ARCHS = 890 | USE_GRAPHS = 1 | ";
+        assert_eq!(instruction_sets(said), ["SSE3", "AVX2"]);
+        assert_eq!(instruction_sets(""), [""; 0]);
+        assert_eq!(instruction_sets("CPU : "), [""; 0]);
     }
 }
