@@ -5,6 +5,10 @@ use serde_json::{Map, Value};
 
 use super::scan::{is_deeper, value_len};
 
+/// Levels of a tree of values in a request: what walks through one calls itself. Schemas of a hundred
+/// objects within each other have more than `serde_json` reads.
+pub const MAX_LEVELS: usize = 400;
+
 /// Reads a text with at most so many levels of lists and objects. Each takes a piece of the stack.
 ///
 /// # Errors

@@ -6,7 +6,7 @@ use serde::de::{self, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
-use crate::json::NESTED;
+use crate::json::{NESTED, deep};
 
 /// The arguments of an earlier call; `None` = the text is no object.
 #[derive(Debug, Clone, PartialEq)]
@@ -42,6 +42,30 @@ impl<'de> Visitor<'de> for Nested {
         if text.is_empty() {
             return Ok(Arguments::default());
         }
-        Ok(Arguments(serde_json::from_str(text).ok()))
+        match deep::parse(text, deep::MAX_LEVELS) {
+            Ok(Value::Object(arguments)) => Ok(Arguments(Some(arguments))),
+            _ => Ok(Arguments(None)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn they_are_as_deep_as_a_request() {
+        let read = |text: &str| serde_json::from_value::<Arguments>(json!(text)).unwrap().0;
+        let nested = |n: usize| format!("{}1{}", r#"{"a":"#.repeat(n), "}".repeat(n));
+        let text = nested(deep::MAX_LEVELS);
+        let arguments = read(&text).unwrap();
+        assert_eq!(Value::Object(arguments).to_string(), text);
+        assert_eq!(read(&nested(deep::MAX_LEVELS + 1)), None);
+        assert_eq!(read(""), Some(Map::new()));
+        for text in ["[1]", "1", "{", "{} {}", "text"] {
+            assert_eq!(read(text), None, "{text}");
+        }
     }
 }

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::invalid;
 use crate::api::openai::Guided;
 use crate::inference::InferenceError;
+use crate::json::deep;
 use crate::json::scan::tree_bytes;
 
 /// Bytes that a schema which comes as a text may take as a tree.
@@ -59,7 +60,7 @@ fn read(name: &str, value: Value) -> Result<Value, InferenceError> {
         ("json", Value::String(text)) if tree_bytes(&text) > MAX_SCHEMA => {
             Err(invalid("the JSON schema is too large"))
         }
-        ("json", Value::String(text)) => serde_json::from_str(&text)
+        ("json", Value::String(text)) => deep::parse(&text, deep::MAX_LEVELS)
             .map_err(|error| invalid(format!("the JSON schema cannot be read: {error}"))),
         ("regex", pattern @ Value::String(_)) => Ok(json!({"type": "regex", "pattern": pattern})),
         ("grammar", grammar @ Value::String(_)) => {
@@ -123,6 +124,17 @@ mod tests {
             assert_eq!(of(body.clone()).unwrap().as_ref(), Some(expected), "{body}");
         }
         assert_eq!(of(json!({})).unwrap(), None);
+    }
+
+    #[test]
+    fn a_schema_in_a_text_is_as_deep_as_one_in_the_request() {
+        let schema = |n: usize| {
+            let open = r#"{"items":"#.repeat(n);
+            format!("{open}{{}}{}", "}".repeat(n))
+        };
+        let read = |n| of(json!({"guided_json": schema(n)}));
+        assert_eq!(read(300).unwrap().unwrap().to_string(), schema(300));
+        assert!(read(deep::MAX_LEVELS).is_err());
     }
 
     #[test]

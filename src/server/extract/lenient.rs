@@ -14,12 +14,9 @@ use serde_json::Error;
 
 use super::allowance::{Allowance, Refusal};
 use super::fault::Fault;
+use super::surrogates::mended;
 use crate::json::scan::{tree_bytes, value_len};
 use crate::json::{BASE64, NESTED, deep};
-
-/// Levels of a tree of values: what walks through one calls itself. Schemas of a hundred objects within
-/// each other have more than `serde_json` reads.
-const MAX_LEVELS: usize = 400;
 
 /// Strings up to this length are named in messages.
 const SHOWN: usize = 64;
@@ -78,7 +75,7 @@ impl<'de, 'a> Reader<'de, 'a> {
     /// A reader of what lies in a list or an object.
     fn inside(self) -> Result<Self, Error> {
         let n_levels = self.n_levels + 1;
-        if n_levels > MAX_LEVELS {
+        if n_levels > deep::MAX_LEVELS {
             return Err(Error::custom("recursion limit exceeded"));
         }
         Ok(Self {
@@ -344,6 +341,8 @@ impl<'de> Deserializer<'de> for &mut Reader<'de, '_> {
         }
         self.allowance.text(text.len()).map_err(refused)?;
         let inner: String = serde_json::from_str(text).map_err(plain)?;
+        // Its escapes were hidden while the body was mended.
+        let inner = mended(inner.into());
         self.allowance
             .structure(tree_bytes(&inner))
             .map_err(refused)?;

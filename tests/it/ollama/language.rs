@@ -6,7 +6,7 @@ use crate::support::TestServer;
 use crate::support::models::fake;
 
 /// ChatML with tools, calls and thinking.
-const TEMPLATE: &str = "{{ if .Tools }}<|im_start|>system\n{{ range .Tools }}{{ . }}\n{{ end }}<|im_end|>\n{{ end }}\
+pub(super) const TEMPLATE: &str = "{{ if .Tools }}<|im_start|>system\n{{ range .Tools }}{{ . }}\n{{ end }}<|im_end|>\n{{ end }}\
     {{- range .Messages }}<|im_start|>{{ .Role }}\n{{ if .Thinking }}<think>{{ .Thinking }}</think>{{ end }}{{ .Content }}\
     {{ if .ToolCalls }}{{ range .ToolCalls }}<tool_call>{\"name\": \"{{ .Function.Name }}\", \"arguments\": {{ .Function.Arguments }}}</tool_call>{{ end }}{{ end }}\
     <|im_end|>\n{{ end }}<|im_start|>assistant\n";
@@ -394,4 +394,18 @@ async fn tools_and_calls_may_be_nested_deeply() {
     let body = json!({"model": "m", "stream": false, "tools": [tool], "options": {"num_predict": 1},
         "messages": [{"role": "assistant", "tool_calls": [call]}, {"role": "user", "content": "a"}]});
     server.post("/api/chat", &body).await.ok();
+    // OpenAI's clients send them as texts, with half of an emoji where one was cut.
+    for arguments in [arguments.to_string(), r#"{"a": "cut \ud83d"}"#.to_owned()] {
+        for call in [
+            json!({"tool_calls": [{"id": "1", "type": "function", "function": {"name": "f",
+                "arguments": arguments}}]}),
+            json!({"function_call": {"name": "f", "arguments": arguments}}),
+        ] {
+            let mut call = call;
+            call["role"] = "assistant".into();
+            let body = json!({"model": "m", "max_tokens": 1,
+                "messages": [call, {"role": "user", "content": "a"}]});
+            server.post("/v1/chat/completions", &body).await.ok();
+        }
+    }
 }

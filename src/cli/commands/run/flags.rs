@@ -5,6 +5,7 @@ use serde_json::Value;
 use crate::cli::args::RunArgs;
 use crate::cli::session::Session;
 use crate::config::values::parse_bool;
+use crate::json::deep;
 use crate::units;
 
 /// What only embedding models look at.
@@ -63,7 +64,7 @@ fn format(text: &str) -> anyhow::Result<Value> {
     match text {
         "" => Ok(Value::Null),
         "json" => Ok(Value::from("json")),
-        schema => serde_json::from_str(schema).map_err(|error| {
+        schema => deep::parse(schema, deep::MAX_LEVELS).map_err(|error| {
             anyhow::Error::msg(format!(
                 "invalid --format: neither json nor a JSON schema: {error}"
             ))

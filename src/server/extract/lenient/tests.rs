@@ -96,8 +96,8 @@ fn wrong_types_are_named() {
 #[test]
 fn trees_have_as_many_levels_as_a_schema_needs() {
     let nested = |n: usize| format!("{}1{}", "[".repeat(n), "]".repeat(n));
-    assert!(read::<Value>(&nested(MAX_LEVELS)).is_ok());
-    let error = read::<Value>(&nested(MAX_LEVELS + 1)).unwrap_err();
+    assert!(read::<Value>(&nested(deep::MAX_LEVELS)).is_ok());
+    let error = read::<Value>(&nested(deep::MAX_LEVELS + 1)).unwrap_err();
     assert_eq!(error, "recursion limit exceeded");
     let schema = format!(
         "{}{{}}{}",
