@@ -3,8 +3,8 @@
 
 use serde_json::Value;
 
-use super::InferenceError;
 use super::prepare::{invalid, mistaken};
+use super::{InferenceError, draft};
 use crate::protocol::Constraint;
 
 /// Reads `format` (API specification §3.3).
@@ -31,7 +31,12 @@ pub(super) fn parse(format: &Value) -> Result<Option<Constraint>, InferenceError
             }
             Ok(Some(Constraint::Lark(grammar)))
         }
-        Value::Object(_) => Ok(Some(Constraint::JsonSchema(format.to_string()))),
+        Value::Object(schema) => {
+            let mut schema = schema.clone();
+            draft::modern(&mut schema);
+            let text = Value::Object(schema).to_string();
+            Ok(Some(Constraint::JsonSchema(text)))
+        }
         other => Err(mistaken(format!(
             "invalid format: {:?}; expected \"json\" or a valid JSON Schema object",
             other.to_string()

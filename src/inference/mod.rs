@@ -5,6 +5,7 @@
 
 mod answer;
 mod chat;
+mod draft;
 mod embed;
 mod forced;
 mod format;

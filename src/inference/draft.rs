@@ -1,0 +1,239 @@
+//! JSON schemas as their makers write them → in the words of the one draft in which constraints are
+//! read (2020-12). Pure.
+//!
+//! - `$schema` goes: an older draft named there would hide what is written in the words of a newer one.
+//! - `propertyNames` (dictionaries of pydantic and zod) becomes properties, or patterns of them; where
+//!   names have patterns there are no others, unless the schema says so.
+//! - Texts that are points in time get a length, as fractions of a second have any number of digits.
+
+use serde_json::{Map, Value};
+
+/// Keywords whose value is a schema (or, of `items`, a list), a map of schemas, a list of schemas.
+const SCHEMA: [&str; 4] = ["items", "additionalProperties", "additionalItems", "not"];
+const MAPS: [&str; 4] = ["properties", "patternProperties", "$defs", "definitions"];
+const LISTS: [&str; 4] = ["allOf", "anyOf", "oneOf", "prefixItems"];
+
+/// Longest texts of these formats, with nine digits after a second's point.
+const TIMES: [(&str, u64); 3] = [("date-time", 35), ("time", 24), ("duration", 40)];
+
+/// Most properties that are made of one list of names, and values in them.
+const MOST_COPIED: usize = 10_000;
+
+/// Longest name that is asked for by a pattern.
+const LONGEST_NAME: u64 = 256;
+
+/// Rewrites a schema and all those in it.
+pub(super) fn modern(schema: &mut Map<String, Value>) {
+    let root = Value::Object(schema.clone());
+    rewrite(schema, &root);
+}
+
+fn rewrite(schema: &mut Map<String, Value>, root: &Value) {
+    schema.remove("$schema");
+    bound_times(schema);
+    for (key, value) in schema.iter_mut() {
+        let key = key.as_str();
+        match value {
+            Value::Object(map) if MAPS.contains(&key) => {
+                rewrite_all(map.values_mut(), root);
+            }
+            Value::Object(inner) if SCHEMA.contains(&key) => rewrite(inner, root),
+            Value::Array(list) if LISTS.contains(&key) || key == "items" => {
+                rewrite_all(list.iter_mut(), root);
+            }
+            _ => {}
+        }
+    }
+    // What is copied has been rewritten.
+    name_properties(schema, root);
+    // As with `properties`, which is seen to where constraints are made.
+    if schema.contains_key("patternProperties") && !schema.contains_key("properties") {
+        schema
+            .entry("additionalProperties")
+            .or_insert(Value::Bool(false));
+    }
+}
+
+fn rewrite_all<'a>(schemas: impl Iterator<Item = &'a mut Value>, root: &Value) {
+    for schema in schemas.filter_map(Value::as_object_mut) {
+        rewrite(schema, root);
+    }
+}
+
+fn bound_times(schema: &mut Map<String, Value>) {
+    let format = schema.get("format").and_then(Value::as_str);
+    let known = TIMES.iter().find(|(name, _)| format == Some(*name));
+    if let Some((_, longest)) = known {
+        schema
+            .entry("maxLength")
+            .or_insert_with(|| (*longest).into());
+    }
+}
+
+/// Writes `propertyNames` in other words, where there are some.
+fn name_properties(schema: &mut Map<String, Value>, root: &Value) {
+    let Some(names) = schema.get("propertyNames") else {
+        return;
+    };
+    let target = names.get("$ref").and_then(Value::as_str);
+    let target = target.and_then(|target| root.pointer(target.strip_prefix('#')?));
+    let names = target.unwrap_or(names);
+    let values = match schema.get("additionalProperties") {
+        Some(Value::Bool(false)) => return,
+        Some(values @ Value::Object(_)) => values.clone(),
+        _ => Value::Object(Map::new()),
+    };
+    let (keyword, entries) = if let Some(names) = listed(names) {
+        if names.len().saturating_mul(size(&values)) > MOST_COPIED {
+            return;
+        }
+        ("properties", names)
+    } else if let Some(pattern) = pattern(names) {
+        if schema.contains_key("properties") || schema.contains_key("patternProperties") {
+            return;
+        }
+        ("patternProperties", vec![pattern])
+    } else {
+        return;
+    };
+    let known = schema
+        .entry(keyword)
+        .or_insert_with(|| Value::Object(Map::new()));
+    let Value::Object(known) = known else { return };
+    for name in entries {
+        known.entry(name).or_insert_with(|| values.clone());
+    }
+    schema.remove("propertyNames");
+    schema.insert("additionalProperties".to_owned(), false.into());
+}
+
+/// The names, if there are only these.
+fn listed(names: &Value) -> Option<Vec<String>> {
+    let listed = match (names.get("enum"), names.get("const")) {
+        (Some(Value::Array(listed)), _) => listed.as_slice(),
+        (None, Some(only)) => std::slice::from_ref(only),
+        _ => return None,
+    };
+    let name = |name: &Value| name.as_str().map(str::to_owned);
+    // What is no text is nobody's name.
+    Some(listed.iter().filter_map(name).collect())
+}
+
+/// A regular expression that the names match.
+fn pattern(names: &Value) -> Option<String> {
+    if let Some(pattern) = names.get("pattern").and_then(Value::as_str) {
+        return Some(pattern.to_owned());
+    }
+    let length = |key| names.get(key).and_then(Value::as_u64);
+    let (least, most) = (length("minLength").unwrap_or(0), length("maxLength")?);
+    (least <= most && most <= LONGEST_NAME).then(|| format!("^[\\s\\S]{{{least},{most}}}$"))
+}
+
+/// How many values there are in a value, itself included.
+fn size(value: &Value) -> usize {
+    1 + match value {
+        Value::Object(fields) => fields.values().map(size).sum(),
+        Value::Array(items) => items.iter().map(size).sum(),
+        _ => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[track_caller]
+    fn check(schema: Value, expected: &Value) {
+        let Value::Object(mut schema) = schema else {
+            panic!("{schema}");
+        };
+        modern(&mut schema);
+        assert_eq!(&Value::Object(schema), expected);
+    }
+
+    #[track_caller]
+    fn stays(schema: &Value) {
+        check(schema.clone(), schema);
+    }
+
+    #[test]
+    fn no_draft_is_named() {
+        let seven = "http://json-schema.org/draft-07/schema#";
+        check(
+            json!({"$schema": seven, "items": [{"$schema": seven, "type": "null"}]}),
+            &json!({"items": [{"type": "null"}]}),
+        );
+        // Here it is the name of a property.
+        stays(&json!({"properties": {"$schema": {"type": "string"}}}));
+        stays(&json!({"enum": [{"$schema": 1}], "default": {"format": "time"}}));
+    }
+
+    #[test]
+    fn times_are_bounded() {
+        check(
+            json!({"anyOf": [{"type": "string", "format": "date-time"}, {"type": "null"}],
+                "properties": {"format": {"format": "time", "maxLength": 8}}}),
+            &json!({"anyOf": [{"type": "string", "format": "date-time", "maxLength": 35}, {"type": "null"}],
+                "properties": {"format": {"format": "time", "maxLength": 8}}}),
+        );
+        stays(&json!({"format": "date"}));
+        stays(&json!({"format": 1}));
+    }
+
+    #[test]
+    fn named_properties_are_properties() {
+        let count = json!({"type": "integer"});
+        check(
+            json!({"type": "object", "propertyNames": {"enum": ["a", "b", 3]},
+                "additionalProperties": count, "required": ["a"]}),
+            &json!({"type": "object", "additionalProperties": false, "required": ["a"],
+                "properties": {"a": count, "b": count}}),
+        );
+        check(
+            json!({"propertyNames": {"const": "a"}, "properties": {"a": {"type": "null"}}}),
+            &json!({"properties": {"a": {"type": "null"}}, "additionalProperties": false}),
+        );
+        let colour = json!({"enum": ["red"]});
+        check(
+            json!({"$defs": {"Colour": colour}, "items": {"propertyNames": {"$ref": "#/$defs/Colour"},
+                "additionalProperties": {"format": "time"}}}),
+            &json!({"$defs": {"Colour": colour}, "items": {"additionalProperties": false,
+                "properties": {"red": {"format": "time", "maxLength": 24}}}}),
+        );
+        check(
+            json!({"propertyNames": {"pattern": "^x"}, "additionalProperties": count}),
+            &json!({"patternProperties": {"^x": count}, "additionalProperties": false}),
+        );
+        check(
+            json!({"propertyNames": {"maxLength": 8}}),
+            &json!({"patternProperties": {"^[\\s\\S]{0,8}$": {}}, "additionalProperties": false}),
+        );
+    }
+
+    #[test]
+    fn names_with_patterns_have_no_others() {
+        check(
+            json!({"type": "object", "patternProperties": {"^x": {}}}),
+            &json!({"type": "object", "patternProperties": {"^x": {}}, "additionalProperties": false}),
+        );
+        stays(&json!({"patternProperties": {"^x": {}}, "additionalProperties": true}));
+        stays(&json!({"patternProperties": {"^x": {}}, "properties": {"a": {}}}));
+    }
+
+    #[test]
+    fn what_has_no_other_words_stays() {
+        stays(&json!({"propertyNames": {"type": "string"}}));
+        stays(&json!({"propertyNames": true}));
+        stays(&json!({"propertyNames": {"$ref": "#/$defs/none"}}));
+        stays(&json!({"propertyNames": {"$ref": "elsewhere"}}));
+        stays(&json!({"propertyNames": {"minLength": 3, "maxLength": 2}}));
+        stays(&json!({"propertyNames": {"maxLength": 1e9}}));
+        stays(&json!({"propertyNames": {"enum": ["a"]}, "additionalProperties": false}));
+        stays(&json!({"propertyNames": {"pattern": "a"}, "properties": {"a": {}}}));
+        stays(&json!({"propertyNames": {"enum": ["a"]}, "properties": 1}));
+        let many: Vec<String> = (0..=MOST_COPIED).map(|n| n.to_string()).collect();
+        stays(&json!({"propertyNames": {"enum": many}}));
+    }
+}
