@@ -1,5 +1,7 @@
 //! How answers are shown, and stopped.
 
+use serde_json::json;
+
 use super::{CTRL_C, PROMPT, talk, talk_with, thinking_model, with_model};
 
 #[tokio::test]
@@ -139,4 +141,22 @@ async fn thinking_is_grey_and_set_apart() {
     terminal.press(&format!("{question}\r")).await;
     terminal.ends_with("...done thinking.\n\nyes\n\n>>>").await;
     assert!(!terminal.written().contains("\x1b[38;5;245m"));
+}
+
+#[tokio::test]
+async fn a_conversation_that_was_cut_is_told_once() {
+    const CUT: &str = "note: the conversation is longer than the context, its oldest part was left out \
+        (a larger num_ctx keeps more)\n";
+    let (server, drover) = with_model().await;
+    let small = json!({"model": "small", "from": "tiny", "parameters": {"num_ctx": 96, "num_predict": 2},
+        "stream": false});
+    server.post("/api/create", &small).await.ok();
+    let mut terminal = drover.at_terminal(&["run", "small"], (40, 200));
+    terminal.shows(PROMPT).await;
+    // One question fits, two do not.
+    let question = "a b c d ".repeat(12);
+    let (question, answer) = (question.trim(), "a b\n\n");
+    terminal.line(question, answer).await;
+    terminal.line(question, &format!("{answer}{CUT}")).await;
+    terminal.line(question, answer).await;
 }
