@@ -1,17 +1,21 @@
-//! The official Python and npm clients, unchanged, against a real model.
+//! The official Python and npm clients and the libraries over them, unchanged, against a real model.
 
 use std::path::Path;
 use std::time::Duration;
 
 use serde_json::json;
 
+use super::language::TEMPLATE;
+use super::real::TOOLS_TEMPLATE;
 use crate::support::TestServer;
+use crate::support::models::fake;
 use crate::support::real::{real, skip, variable};
 
 /// Longest run of one script.
 const PATIENCE: Duration = Duration::from_secs(300);
 
-async fn run_script(program: &str, script: &str, variables: &[(&str, String)]) {
+/// Runs a client against SmolLM2 and the models that are made here.
+async fn run_client(program: &str, args: &[&str], variables: &[(&str, String)]) {
     let Some(model) = real("smollm2-135m") else {
         return skip("no SmolLM2 in DROVER_TEST_MODELS");
     };
@@ -21,28 +25,49 @@ async fn run_script(program: &str, script: &str, variables: &[(&str, String)]) {
         .create("smollm2", file, json!({"parameters": {"num_ctx": 2048}}))
         .await
         .ok();
+    // The same model with a template for tools: OpenAI's clients can force it to call.
+    let caller =
+        json!({"model": "caller", "from": "smollm2", "template": TOOLS_TEMPLATE, "stream": false});
+    server.post("/api/create", &caller).await.ok();
+    // Nothing in Ollama's protocol can force a call: this one calls when its question says so.
+    // It answers the last user, and so a tool's result where that comes as a user's.
+    let template = TEMPLATE.replace(
+        "{{ .Role }}",
+        "{{ if eq .Role \"tool\" }}user{{ else }}{{ .Role }}{{ end }}",
+    );
+    let scripted = server.create("scripted", fake().build(), json!({"template": template}));
+    scripted.await.ok();
     let model = model.to_string_lossy().into_owned();
-    let variables = [variables, &[("DROVER_GGUF", model)]].concat();
-    run_against(&server, "smollm2", program, script, &variables).await;
+    let own = [
+        ("DROVER_GGUF", model),
+        ("DROVER_CALLER", "caller".to_owned()),
+        ("DROVER_SCRIPTED", "scripted".to_owned()),
+    ];
+    let variables = [variables, &own].concat();
+    run(&server, "smollm2", program, args, &variables).await;
+}
+
+/// The path of a script of `tests/clients`.
+fn path_of(script: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients");
+    path.join(script).to_string_lossy().into_owned()
 }
 
 /// Runs a script of `tests/clients` against a model of this server.
-pub(super) async fn run_against(
+pub(super) async fn run_against(server: &TestServer, model: &str, program: &str, script: &str) {
+    run(server, model, program, &[&path_of(script)], &[]).await;
+}
+
+async fn run(
     server: &TestServer,
     model: &str,
     program: &str,
-    script: &str,
+    args: &[&str],
     variables: &[(&str, String)],
 ) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/clients")
-        .join(script);
-    if !path.is_file() {
-        return skip(&format!("no tests/clients/{script}"));
-    }
     let mut command = tokio::process::Command::new(program);
     command
-        .arg(&path)
+        .args(args)
         .current_dir(server.root())
         .env("DROVER_URL", &server.url)
         .env("DROVER_MODEL", model)
@@ -52,13 +77,13 @@ pub(super) async fn run_against(
         .kill_on_drop(true);
     let output = tokio::time::timeout(PATIENCE, command.output()).await;
     let output = output
-        .unwrap_or_else(|_| panic!("{script} still runs"))
+        .unwrap_or_else(|_| panic!("{program} {args:?} still runs"))
         .unwrap();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     println!("{}", text(&output.stdout));
     assert!(
         output.status.success(),
-        "{script}: {}\n{}",
+        "{program} {args:?}: {}\n{}",
         output.status,
         text(&output.stderr)
     );
@@ -66,7 +91,7 @@ pub(super) async fn run_against(
 
 async fn run_python(script: &str) {
     match variable("DROVER_PYTHON") {
-        Some(python) => run_script(&python, script, &[]).await,
+        Some(python) => run_client(&python, &[&path_of(script)], &[]).await,
         None => skip("no DROVER_PYTHON with the clients"),
     }
 }
@@ -82,10 +107,48 @@ async fn python_openai() {
 }
 
 #[tokio::test]
-async fn js_ollama() {
+async fn python_libraries() {
+    run_python("python_libraries.py").await;
+}
+
+#[tokio::test]
+async fn python_schemas() {
+    run_python("python_schemas.py").await;
+}
+
+async fn run_node(script: &str) {
     let Some(modules) = variable("DROVER_NODE_MODULES") else {
-        return skip("no DROVER_NODE_MODULES with the client");
+        return skip("no DROVER_NODE_MODULES with the clients");
     };
     // An ES module finds packages only above itself; the script asks for this folder.
-    run_script("node", "js_ollama.mjs", &[("DROVER_NODE_MODULES", modules)]).await;
+    let variables = [("DROVER_NODE_MODULES", modules)];
+    run_client("node", &[&path_of(script)], &variables).await;
+}
+
+#[tokio::test]
+async fn js_ollama() {
+    run_node("js_ollama.mjs").await;
+}
+
+#[tokio::test]
+async fn js_libraries() {
+    run_node("js_libraries.mjs").await;
+}
+
+#[tokio::test]
+#[ignore = "tests/clients/more builds it"]
+async fn more_rust() {
+    match variable("DROVER_RUST_CLIENT") {
+        Some(program) => run_client(&program, &[], &[]).await,
+        None => skip("no DROVER_RUST_CLIENT"),
+    }
+}
+
+#[tokio::test]
+#[ignore = "tests/clients/more builds it"]
+async fn more_java() {
+    match variable("DROVER_JAVA_CLIENT") {
+        Some(classes) => run_client("java", &["-cp", &classes, "Client"], &[]).await,
+        None => skip("no DROVER_JAVA_CLIENT"),
+    }
 }

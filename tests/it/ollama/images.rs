@@ -245,7 +245,7 @@ mod real {
         let Some(server) = start("mistral3").await else {
             return;
         };
-        run_against(&server, "eyes", &python, "python_images.py", &[]).await;
+        run_against(&server, "eyes", &python, "python_images.py").await;
     }
 
     #[tokio::test]
