@@ -3,6 +3,8 @@
 //! DROVER_URL, DROVER_MODEL (a small chat model) and DROVER_SCRIPTED (a model that says `[[say TEXT]]`)
 //! come from the environment. It ends with status 101 when a check fails.
 
+#![expect(dead_code, reason = "what was read is printed as a whole")]
+
 use std::collections::HashMap;
 use std::env;
 
