@@ -24,8 +24,9 @@ pub mod parser;
 pub mod renderer;
 pub mod runner;
 pub mod store;
-// Level 4: the machine; the processes that run templates.
+// Level 4: model families; the machine; the processes that run templates.
 pub mod device;
+pub mod families;
 pub mod registry;
 pub mod workers;
 // Level 5: making models, choosing runners, taking Ollama's place.

@@ -12,8 +12,8 @@
 mod recorded;
 
 use drover::chat::{Message, Think, ToolDefinition};
-use drover::parser::family::harmony::{Event, FunctionNames, Header, Messages};
-use drover::parser::family::{self, Entry, typed_value};
+use drover::families::gptoss::{Event, FunctionNames, Header, Messages};
+use drover::families::{self, BuiltinParser, typed_value};
 use drover::parser::{ParseError, Parser, Piece, Start, Thinking, ToolCalls, find_arguments};
 use recorded::{Verdict, run, run_folder, same};
 use serde_json::{Value, json};
@@ -42,7 +42,7 @@ fn text<'a>(value: &'a Value, key: &str) -> &'a str {
 
 /// A parser set up as a case says.
 struct Setup {
-    entry: &'static Entry,
+    entry: &'static BuiltinParser,
     tools: Vec<ToolDefinition>,
     last: Option<Message>,
     think: Option<Think>,
@@ -52,7 +52,7 @@ impl Setup {
     fn new(fixture: &Value, case: &Value) -> Result<Self, String> {
         let name = text(fixture, "parser");
         Ok(Self {
-            entry: family::find(name).ok_or_else(|| format!("no parser {name}"))?,
+            entry: families::parser(name).ok_or_else(|| format!("no parser {name}"))?,
             tools: decoded(&case["tools"]),
             last: (!case["last_message"].is_null()).then(|| decoded(&case["last_message"])),
             think: Think::from_json(&case["think"])?,
@@ -297,7 +297,7 @@ fn table() {
         return;
     };
     for row in fixture["parsers"].as_array().unwrap() {
-        let entry = family::find(text(row, "parser")).unwrap_or_else(|| panic!("{row}"));
+        let entry = families::parser(text(row, "parser")).unwrap_or_else(|| panic!("{row}"));
         let preserved: Vec<String> = decoded(&row["preserved_tokens"]);
         assert_eq!(entry.preserved, preserved, "{}", entry.name);
         assert_eq!(

@@ -11,8 +11,9 @@
 mod recorded;
 
 use drover::chat::{Message, Think, ToolDefinition};
+use drover::families;
 use drover::inference::history::forget_reasoning;
-use drover::renderer::{RenderInput, builtin};
+use drover::renderer::RenderInput;
 use jiff::ZonedDateTime;
 use recorded::{Verdict, run, run_folder, same, same_text};
 use serde_json::Value;
@@ -27,7 +28,7 @@ fn text<'a>(value: &'a Value, key: &str) -> &'a str {
 
 /// Renders a conversation and compares; keys that the original writes in random order are skipped.
 fn check(renderer: &str, case: &Value, messages: &Value, tools: &Value) -> Verdict {
-    let Some(entry) = builtin::find(renderer) else {
+    let Some(entry) = families::renderer(renderer) else {
         return Verdict::Differs(format!("no renderer {renderer}"));
     };
     let messages: Vec<Message> = decoded(messages);
@@ -116,7 +117,7 @@ fn table() {
         return;
     };
     for row in fixture["renderers"].as_array().unwrap() {
-        let entry = builtin::find(text(row, "renderer")).unwrap_or_else(|| panic!("{row}"));
+        let entry = families::renderer(text(row, "renderer")).unwrap_or_else(|| panic!("{row}"));
         assert_eq!(entry.bos, text(row, "leading_bos"), "{}", entry.name);
     }
 }
@@ -135,7 +136,8 @@ fn old_reasoning() {
 fn sizes_of_gemma4() {
     run("gemma4_renderer.json", |case| {
         let name = format!("{} {}", text(case, "name"), text(case, "short_name"));
-        let got = builtin::resolve(text(case, "renderer"), &name, text(case, "model_type"));
+        let got =
+            families::resolve_renderer(text(case, "renderer"), &name, text(case, "model_type"));
         same(&got, &text(case, "expected"))
     });
 }

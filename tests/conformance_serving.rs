@@ -16,10 +16,11 @@ use drover::chat::{Message, Think, ToolDefinition};
 use drover::config::KeepAlive;
 use drover::create::detect;
 use drover::dialect::ollama::keep_alive;
+use drover::families::{self, BuiltinRenderer};
+use drover::inference::chat_format;
 use drover::inference::truncate::{self, Search};
-use drover::inference::voice;
 use drover::protocol::cut;
-use drover::renderer::{GoTemplate, RenderInput, builtin, images, keep_from};
+use drover::renderer::{GoTemplate, RenderInput, images, keep_from};
 use recorded::{run, same, same_text};
 use serde_json::Value;
 
@@ -64,16 +65,16 @@ macro_rules! bounded {
 bounded!(i32 i64 u32 usize);
 
 /// What makes the prompt of a case.
-enum Voice {
-    Renderer(&'static builtin::Entry),
+enum ChatFormat {
+    Renderer(&'static BuiltinRenderer),
     Template(GoTemplate),
 }
 
-impl Voice {
+impl ChatFormat {
     fn of(case: &Value) -> Self {
         match case["renderer"].as_str().unwrap() {
             "" => Self::Template(GoTemplate::parse(case["template"].as_str().unwrap()).unwrap()),
-            name => Self::Renderer(builtin::find(name).unwrap()),
+            name => Self::Renderer(families::renderer(name).unwrap()),
         }
     }
 
@@ -96,10 +97,10 @@ fn history() {
     run("prompt_truncation.json", |case| {
         let messages: Vec<Message> = decoded(&case["messages"]);
         let tools: Vec<ToolDefinition> = decoded(&case["tools"]);
-        let voice = Voice::of(case);
+        let format = ChatFormat::of(case);
         let n_ctx: usize = number(case, "num_ctx");
         let prompt = |from| {
-            voice.render(&RenderInput {
+            format.render(&RenderInput {
                 messages: &keep_from(&messages, from),
                 tools: &tools,
                 think: Think::from_json(&case["think"]).unwrap(),
@@ -151,7 +152,10 @@ fn tokens_of_tool_tags() {
             .flatten()
             .filter_map(Value::as_str)
             .collect();
-        same(&voice::preserved_of_tag(tag).into_iter().collect(), &wanted)
+        same(
+            &chat_format::preserved_of_tag(tag).into_iter().collect(),
+            &wanted,
+        )
     });
 }
 

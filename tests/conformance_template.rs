@@ -13,9 +13,9 @@ mod recorded;
 use drover::chat::typed::{Spelling, TypedProperty, TypedTool};
 use drover::chat::{Message, Think, ToolDefinition};
 use drover::config::values::tri_state;
-use drover::model::capability::{Sources, detect};
+use drover::families;
+use drover::families::capabilities::{Sources, detect};
 use drover::model::gguf::{self, Metadata};
-use drover::parser::family;
 use drover::renderer::RenderInput;
 use drover::renderer::go::{GoTemplate, PromptParts, collate};
 use drover::renderer::select::{Offer, Path, jinja_round_trip, round_trip};
@@ -208,12 +208,15 @@ fn selection() {
             Some(text) => Some(GoTemplate::parse(text).map_err(|error| error.to_string())?),
             None => None,
         };
+        let family = text("model_family");
+        let source = template.as_ref().map(GoTemplate::source);
+        let family_parser = source.and_then(|source| families::parser_for_template(family, source));
         let offer = Offer {
             template: template.as_ref(),
             jinja: text("chat_template"),
             renderer: text("renderer"),
             parser: text("parser"),
-            family: text("model_family"),
+            has_family_parser: family_parser.is_some(),
             wants_template: tri_state(text("OLLAMA_GO_TEMPLATE")),
         };
         let path = offer.path();
@@ -221,7 +224,7 @@ fn selection() {
             Path::Renderer if offer.parser.is_empty() => "renderer",
             Path::Renderer => "renderer_parser",
             Path::Parser => "parser",
-            Path::Harmony => "harmony",
+            Path::FamilyParser => "harmony",
             Path::GoTemplate => "go_template",
             Path::Jinja => "gguf_chat_template",
             Path::None => "none",
@@ -237,14 +240,15 @@ fn selection() {
         )?;
         let round_trips = template.as_ref().is_some_and(round_trip);
         same(&round_trips, &flag("go_template_tool_roundtrip"))?;
-        let parser = family::find(offer.parser).map_or(Vec::new(), family::Entry::capabilities);
+        let parser = families::parser(offer.parser)
+            .map_or(Vec::new(), families::BuiltinParser::capabilities);
         let mut metadata = Metadata::default();
         let jinja = gguf::Value::Text(offer.jinja.into());
         let key = "tokenizer.chat_template".into();
         metadata.values.insert(key, jinja);
         let capabilities = detect(&Sources {
             gguf: Some(&metadata),
-            family: offer.family,
+            family,
             uses_jinja: !path.is_rendered(),
             template: &offer.template_capabilities(),
             parser: &parser,

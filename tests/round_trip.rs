@@ -6,8 +6,9 @@
 )]
 
 use drover::chat::{Message, Think, ToolCall, ToolDefinition};
-use drover::parser::{Start, family};
-use drover::renderer::{RenderInput, builtin};
+use drover::families;
+use drover::parser::Start;
+use drover::renderer::RenderInput;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -78,12 +79,12 @@ fn rendered(renderer: &str, arguments: &Value) -> String {
         think: Some(Think::Off),
         now: None,
     };
-    (builtin::find(renderer).unwrap().render)(&input).unwrap()
+    (families::renderer(renderer).unwrap().render)(&input).unwrap()
 }
 
 fn parsed(parser: &str, text: &str) -> Vec<ToolCall> {
     let tools = tools();
-    let mut parser = (family::find(parser).unwrap().new)(&Start {
+    let mut parser = (families::parser(parser).unwrap().new)(&Start {
         tools: &tools,
         last: None,
         think: Some(Think::Off),

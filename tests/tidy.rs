@@ -28,6 +28,7 @@ const LEVELS: &[(&str, u32)] = &[
     ("runner", 3),
     ("engine", 3),
     ("registry", 4),
+    ("families", 4),
     ("device", 4),
     ("workers", 4),
     ("create", 5),
@@ -66,6 +67,26 @@ const CONFINED: &[(&str, &[&str])] = &[
 
 /// What `engine` may import: all else arrives over the socket.
 const ENGINE_IMPORTS: &[&str] = &["engine", "protocol", "units"];
+
+/// Words of model families. Each folder of `families/` has one here, or in [`NOT_WORDS`].
+const FAMILY_WORDS: &[&str] = &[
+    "cogito", "cohere", "deepseek", "gemma", "glimmer", "glm", "gptoss", "gpt-oss", "gpt_oss",
+    "harmony", "laguna", "lfm2", "mistral", "mllama", "nemotron", "nomic", "olmo", "qwen",
+];
+
+/// Folders of `families/` whose names code needs for other things: an engine, a tokenizer, a kind of
+/// file; and what is no family.
+const NOT_WORDS: &[&str] = &["llama", "bert", "clip", "shared"];
+
+/// Files outside of `families/` that name one, and why.
+const FAMILY_EXCEPTIONS: &[(&str, &str)] = &[
+    ("cli/help.rs", "an example for users"),
+    ("create/detect.rs", "names of the TEMPLATE files beside it"),
+    (
+        "engine/backend/llama/projector.rs",
+        "the engine knows only the protocol: the fact would have to come with `Load`",
+    ),
+];
 
 /// Most lines of a file, tests not counted.
 const MAX_LINES: usize = 800;
@@ -144,6 +165,38 @@ fn crates_stay_where_they_belong() {
             }
             for (line, _) in mentions(&file.code, &format!("{name}::")) {
                 found.push(format!("{line}: `{name}` belongs in {places:?}"));
+            }
+        }
+        found
+    });
+}
+
+/// Who wants to know or to add a model family opens one folder.
+#[test]
+fn families_are_named_in_their_folders_only() {
+    let folders = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/families");
+    let mut files = Vec::new();
+    collect(&folders, &mut files);
+    let folder = |path: &PathBuf| {
+        let mut parts = path.strip_prefix(&folders).expect("a path below it").iter();
+        let first = parts.next().expect("a file").to_string_lossy().into_owned();
+        parts.next().map(|_| first)
+    };
+    for name in files.iter().filter_map(folder) {
+        let mut words = FAMILY_WORDS.iter();
+        let is_known = words.any(|word| name.contains(word)) || NOT_WORDS.contains(&name.as_str());
+        assert!(is_known, "`families/{name}` has no word in tests/tidy.rs");
+    }
+    check(|file| {
+        let is_exception = FAMILY_EXCEPTIONS.iter().any(|(name, _)| file.name == *name);
+        if file.is_test || is_exception || file.name.starts_with("families/") {
+            return Vec::new();
+        }
+        let mut found = Vec::new();
+        for (line, text) in (1..).zip(file.code.lines()) {
+            let text = text.to_lowercase();
+            for word in FAMILY_WORDS.iter().filter(|word| text.contains(**word)) {
+                found.push(format!("{line}: `{word}` belongs in families/"));
             }
         }
         found

@@ -15,7 +15,7 @@ pub enum Think {
 }
 
 /// The levels that some models know; others treat any of them as [`Think::On`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ThinkLevel {
     Low,
     Medium,

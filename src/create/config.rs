@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 use super::parts::Parts;
 use super::source::Base;
 use super::{CreateError, CreateRequest};
+use crate::families::{self, Format};
 use crate::model::ImageConfig;
 use crate::model::gguf::Metadata;
 use crate::units::format_count;
@@ -37,11 +38,9 @@ pub(super) fn build(
         .weights()
         .next()
         .map(|(_, header)| header.architecture());
-    if let Some((renderer, parser)) = architecture.and_then(built_in)
-        && (config.renderer.is_empty() || config.parser.is_empty())
-    {
-        set_if_empty(&mut config.renderer, renderer);
-        set_if_empty(&mut config.parser, parser);
+    if let Some(format) = architecture.and_then(built_in) {
+        set_if_empty(&mut config.renderer, format.renderer);
+        set_if_empty(&mut config.parser, format.parser);
     }
     Ok(config)
 }
@@ -67,14 +66,9 @@ fn describe(config: &mut ImageConfig, header: &Metadata) {
         .push(header.architecture().to_owned());
 }
 
-/// Renderer and parser of architectures that need built-in code.
-fn built_in(architecture: &str) -> Option<(&'static str, &'static str)> {
-    match architecture {
-        "gemma4" => Some(("gemma4", "gemma4")),
-        "laguna" => Some(("laguna", "laguna")),
-        _ if architecture.starts_with("nemotron_h") => Some(("nemotron-3-nano", "nemotron-3-nano")),
-        _ => None,
-    }
+/// The chat format of an architecture that needs built-in code.
+pub(super) fn built_in(architecture: &str) -> Option<&'static Format> {
+    families::architecture(architecture)?.format.as_ref()
 }
 
 /// Applies `info`: what the request knows better.

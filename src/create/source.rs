@@ -6,7 +6,8 @@ use super::detect;
 use super::files::{self, Wanted};
 use super::parts::Parts;
 use super::{CreateError, CreateRequest};
-use crate::model::gguf::{Metadata, compat};
+use crate::families;
+use crate::model::gguf::Metadata;
 use crate::model::name::Source;
 use crate::model::{Digest, ImageConfig, Layer, ModelName, manifest as media};
 use crate::store::{Model, StoreError};
@@ -111,7 +112,7 @@ fn brief(parts: &Parts<'_>, digest: &Digest) -> Result<Arc<Metadata>, CreateErro
 
 /// Making a model is not running it: what only Ollama can load today is kept as it is.
 pub(super) fn warn_of_layout(digest: &Digest, header: &Metadata) {
-    if let Some(reason) = compat::refusal(header) {
+    if let Some(reason) = families::refusal(header) {
         tracing::warn!(%digest, reason, "the new model cannot be loaded");
     }
 }

@@ -4,13 +4,10 @@ use serde_json::{Map, Value, json};
 
 use super::parts::{Parts, to_json};
 use super::source::Base;
-use super::{CreateError, CreateRequest};
+use super::{CreateError, CreateRequest, config};
 use crate::json::go as go_json;
 use crate::model::{ImageConfig, Options, manifest as media};
 use crate::template::Template;
-
-/// What Gemma 4's built-in renderer ends a turn with.
-const GEMMA4_STOP: &str = "<turn|>";
 
 /// Adds or replaces the layers that a request names; what it does not name is inherited.
 pub(super) fn apply(
@@ -60,12 +57,13 @@ pub(super) fn is_untaught(parts: &Parts<'_>, config: &ImageConfig) -> bool {
 fn params(parts: &mut Parts<'_>, request: &CreateRequest, base: &Base) -> Result<(), CreateError> {
     let mut params = base.params.clone();
     params.extend(request.parameters.clone());
-    let is_gemma4 = parts
-        .weights()
-        .next()
-        .is_some_and(|(_, header)| header.architecture() == "gemma4");
-    if is_gemma4 && super::config::takes_default_renderer(request, base) {
-        params.entry("stop").or_insert_with(|| json!([GEMMA4_STOP]));
+    let first = parts.weights().next();
+    let format = first.and_then(|(_, header)| config::built_in(header.architecture()));
+    if let Some(format) = format
+        && !format.stop.is_empty()
+        && config::takes_default_renderer(request, base)
+    {
+        params.entry("stop").or_insert_with(|| json!(format.stop));
     }
     // Told now and not at the first request, which would fail for ever.
     check(&request.parameters)?;

@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use super::DeployError;
-use crate::model::gguf::{Hyperparameters, compat};
+use crate::families;
+use crate::model::gguf::Hyperparameters;
 use crate::store::{ListedModel, Store};
 
 /// A model with the reason why it cannot be loaded, if there is one.
@@ -32,7 +33,7 @@ fn verdict(store: &Store, model: &ListedModel) -> Verdict {
             Err(error) => Some(error.to_string()),
             Ok(metadata) => {
                 let numbers = || Hyperparameters::read(&metadata).err();
-                compat::refusal(&metadata).or_else(|| Some(numbers()?.to_string()))
+                families::refusal(&metadata).or_else(|| Some(numbers()?.to_string()))
             }
         },
     };

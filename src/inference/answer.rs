@@ -4,11 +4,13 @@ use std::time::{Duration, Instant};
 
 use futures_util::stream;
 
-use super::prepare::{Loaded, internal};
+use super::error::{InferenceError, internal};
+use super::load::Loaded;
 use super::refusal::{Refusal, broken, longer};
 use super::sampling::sampling;
-use super::types::{Chunk, Done, DoneReason, Logprob, RequestOptions, Timings, TopLogprob};
-use super::{ChunkStream, InferenceError};
+use super::types::{
+    Chunk, ChunkStream, Done, DoneReason, Logprob, RequestOptions, Timings, TopLogprob,
+};
 use crate::model::Options;
 use crate::parser::{ParseError, Parser, Piece};
 use crate::protocol::{

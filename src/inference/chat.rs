@@ -4,14 +4,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::answer::{AnswerSpec, Calls, params, single, start, too_long};
+use super::context::Context;
+use super::error::InferenceError;
 use super::images::{self, Placeless};
 use super::prepare::{self, Prepared, Route, check_capabilities, merge_options};
 use super::refusal::Refusal;
 use super::render::RenderRequest;
 use super::truncate::{History, fit_history};
-use super::types::{ChatRequest, DoneReason};
-use super::{ChunkStream, Inference, InferenceError, forced, format, history};
-use crate::chat::{Think, ThinkLevel};
+use super::types::{ChatRequest, ChunkStream, DoneReason, RequestOptions};
+use super::{forced, format, history, load};
+use crate::chat::Think;
 use crate::config::KeepAlive;
 use crate::model::Options;
 use crate::model::capability::Capability;
@@ -25,13 +27,13 @@ pub(super) const UNLOAD: Option<KeepAlive> = Some(KeepAlive::For(Duration::ZERO)
 
 /// Runs a chat request.
 pub(super) async fn run(
-    inference: &Inference,
+    context: &Context,
     request: ChatRequest,
 ) -> Result<ChunkStream, InferenceError> {
     let received = Instant::now();
-    let prepared = prepare::find(inference, &request.common.model, Route::Chat).await?;
+    let prepared = prepare::find(context, &request.common.model, Route::Chat).await?;
     if request.messages.is_empty() && request.common.keep_alive == UNLOAD {
-        inference
+        context
             .scheduler
             .unload(prepared.model.weights.clone().unwrap_or_default())
             .await;
@@ -47,14 +49,14 @@ pub(super) async fn run(
     let has_images = messages.any(|message| !message.images.is_empty());
     images::check(&prepared, &request.common, has_images)?;
     let mut options = merge_options(&prepared, &request.common)?;
-    if prepared.voice.path.is_rendered() {
+    if prepared.chat_format.path.is_rendered() {
         options.lift_zero_limit();
     }
     let must_call = request.must_call.filter(|_| !request.tools.is_empty());
     let constraint = match must_call {
         Some(must_call) => Some(forced::constraint(&request.tools, must_call)),
         None => format::parse(&request.common.format)?.map(|form| {
-            let bare = prepared.voice.bare_calls();
+            let bare = prepared.chat_format.bare_calls();
             match bare.filter(|_| !request.tools.is_empty()) {
                 Some(is_list) => forced::or_calls(form, &request.tools, is_list),
                 None => form,
@@ -63,7 +65,7 @@ pub(super) async fn run(
     };
     let must_call = must_call.is_some();
     if request.messages.is_empty() {
-        prepare::load(inference, &prepared, &options, request.common.keep_alive).await?;
+        load::load(context, &prepared, &options, request.common.keep_alive).await?;
         return Ok(single(DoneReason::Load, None));
     }
     // A call is forced from the first token on.
@@ -89,7 +91,7 @@ pub(super) async fn run(
         must_call,
         one_call: request.one_call,
     };
-    conversation.answer(inference, &prepared).await
+    conversation.answer(context, &prepared).await
 }
 
 /// Everything that a rendered conversation needs to be answered.
@@ -97,7 +99,7 @@ pub(super) struct Conversation {
     pub(super) request: Arc<RenderRequest>,
     /// The prompt, where something else than the model's own template made it.
     pub(super) rendered: Option<String>,
-    pub(super) common: super::RequestOptions,
+    pub(super) common: RequestOptions,
     pub(super) options: Options,
     pub(super) constraint: Option<Constraint>,
     pub(super) received: Instant,
@@ -115,30 +117,30 @@ impl Conversation {
     /// Loads the model and answers.
     pub(super) async fn answer(
         &self,
-        inference: &Inference,
+        context: &Context,
         prepared: &Prepared,
     ) -> Result<ChunkStream, InferenceError> {
-        match self.try_answer(inference, prepared).await {
+        match self.try_answer(context, prepared).await {
             Ok(stream) => return Ok(stream),
             Err(refusal) => refusal.second_chance()?,
         }
-        let again = self.try_answer(inference, prepared).await;
+        let again = self.try_answer(context, prepared).await;
         again.map_err(Refusal::into_error)
     }
 
     async fn try_answer(
         &self,
-        inference: &Inference,
+        context: &Context,
         prepared: &Prepared,
     ) -> Result<ChunkStream, Refusal> {
         let keep_alive = self.common.keep_alive;
-        let loaded = prepare::load(inference, prepared, &self.options, keep_alive).await?;
+        let loaded = load::load(context, prepared, &self.options, keep_alive).await?;
         let n_ctx = loaded.lease.n_ctx(self.options.num_ctx);
-        let voice = &prepared.voice;
+        let chat_format = &prepared.chat_format;
         let history = History {
-            voice,
+            format: chat_format,
             request: &self.request,
-            workers: &inference.workers,
+            workers: &context.workers,
             client: &self.common.client,
         };
         let (prompt, n_dropped) = if let Some(prompt) = &self.rendered {
@@ -164,12 +166,12 @@ impl Conversation {
         let parser = if self.must_call {
             Box::new(ForcedCall::default())
         } else {
-            voice.parser(&self.request, &prompt, thinks)
+            chat_format.parser(&self.request, &prompt, thinks)
         };
         let exempt = if self.must_call {
             Exempt::default()
         } else {
-            voice.exempt(&self.request, &prompt)
+            chat_format.exempt(&self.request, &prompt)
         };
         let context_of = (!self.is_chat).then(|| prompt.clone());
         let shown = images::of(kept(&self.request.messages, n_dropped));
@@ -184,10 +186,10 @@ impl Conversation {
         );
         params.exempt = exempt;
         if self.is_chat {
-            let stops = voice.stops().iter();
+            let stops = chat_format.stops().iter();
             params.stop.extend(stops.map(|&text| text.to_owned()));
         }
-        params.preserved = voice.preserved(!self.request.tools.is_empty());
+        params.preserved = chat_format.preserved(!self.request.tools.is_empty());
         start(
             loaded,
             AnswerSpec {
@@ -228,19 +230,15 @@ pub(super) fn think(
     if !prepared.has(Capability::Thinking) {
         return requested.filter(|think| !think.is_on());
     }
-    let default = if constraint.is_some() && !prepared.voice.shows_where_thinking_ends() {
+    let default = if constraint.is_some() && !prepared.chat_format.shows_where_thinking_ends() {
         Think::Off
     } else {
         Think::On
     };
     let think = requested.unwrap_or(default);
-    // gpt-oss knows no more than `high`.
-    let is_harmony = prepared
-        .voice
-        .parser
-        .is_some_and(|parser| parser.name == "harmony");
-    Some(match think {
-        Think::Level(ThinkLevel::Max) if is_harmony => Think::Level(ThinkLevel::High),
-        think => think,
+    let max = prepared.chat_format.parser.map(|parser| parser.max_think);
+    Some(match (think, max) {
+        (Think::Level(level), Some(max)) => Think::Level(level.min(max)),
+        (think, _) => think,
     })
 }

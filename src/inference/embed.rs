@@ -4,10 +4,13 @@ use std::time::Instant;
 
 use futures_util::stream::{self, StreamExt as _};
 
-use super::prepare::{self, Route, invalid, merge_options};
+use super::context::Context;
+use super::error::{InferenceError, InferenceErrorKind, invalid};
+use super::load;
+use super::prepare::{self, Route, merge_options};
 use super::refusal::engine_error;
 use super::types::{EmbedRequest, EmbedResponse};
-use super::{Inference, InferenceError, InferenceErrorKind};
+use crate::families;
 use crate::model::gguf::Metadata;
 use crate::protocol::{EmbedInput, EmbedParams};
 use crate::runner::RunnerError;
@@ -15,7 +18,7 @@ use crate::scheduler::Lease;
 
 /// Runs an embedding request.
 pub(super) async fn run(
-    inference: &Inference,
+    context: &Context,
     request: EmbedRequest,
 ) -> Result<EmbedResponse, InferenceError> {
     let received = Instant::now();
@@ -24,9 +27,9 @@ pub(super) async fn run(
     } else {
         Route::Embed
     };
-    let prepared = prepare::find(inference, &request.common.model, route).await?;
+    let prepared = prepare::find(context, &request.common.model, route).await?;
     let options = merge_options(&prepared, &request.common)?;
-    let loaded = prepare::load(inference, &prepared, &options, request.common.keep_alive).await?;
+    let loaded = load::load(context, &prepared, &options, request.common.keep_alive).await?;
     if request.inputs.is_empty() {
         return Ok(EmbedResponse::default());
     }
@@ -86,18 +89,9 @@ fn n_ctx(lease: &Lease, num_ctx: Option<u32>, is_legacy: bool) -> u32 {
 /// Whether the legacy route gives a model's vectors as they are, as Ollama does for what it did so in
 /// earlier versions.
 pub(super) fn is_raw(metadata: &Metadata) -> bool {
-    let pooled = metadata.number(".pooling_type").is_some();
-    let said = metadata.boolean(".normalize_embeddings");
-    let normalizes = |default| said.unwrap_or(default);
-    pooled
-        && match metadata.architecture() {
-            "bert" => {
-                let tokenizer = metadata.string("tokenizer.ggml.model");
-                tokenizer.is_some_and(|model| model != "bert") || !normalizes(true)
-            }
-            "nomic-bert" | "nomic-bert-moe" => !normalizes(false),
-            _ => false,
-        }
+    let is_pooled = metadata.number(".pooling_type").is_some();
+    let architecture = families::architecture(metadata.architecture());
+    is_pooled && architecture.is_some_and(|architecture| (architecture.raw_embeddings)(metadata))
 }
 
 /// Numbers in an answer: 32,000 vectors of a large model. Written out they take some 400 MB.

@@ -3,8 +3,8 @@
 
 use serde_json::Value;
 
-use super::prepare::{invalid, mistaken};
-use super::{InferenceError, draft};
+use super::draft;
+use super::error::{InferenceError, invalid, mistaken};
 use crate::protocol::Constraint;
 
 /// Reads `format` (API specification §3.3).

@@ -7,13 +7,15 @@ use futures_util::stream::{self, StreamExt as _};
 
 use super::answer::{AnswerSpec, Calls, params, single, start, too_long};
 use super::chat::{Conversation, UNLOAD, think};
+use super::chat_format::ChatFormat;
+use super::context::Context;
+use super::error::{InferenceError, internal, invalid};
 use super::images::{self, Placeless};
-use super::prepare::{self, Prepared, Route, check_capabilities, internal, invalid, merge_options};
+use super::prepare::{self, Prepared, Route, check_capabilities, merge_options};
 use super::refusal::Refusal;
 use super::render::{self, RenderRequest};
-use super::types::{Chunk, DoneReason, GenerateRequest};
-use super::voice::Voice;
-use super::{ChunkStream, Inference, InferenceError, format};
+use super::types::{Chunk, ChunkStream, DoneReason, GenerateRequest};
+use super::{format, load};
 use crate::chat::Message;
 use crate::model::Options;
 use crate::model::capability::Capability;
@@ -23,13 +25,13 @@ use crate::workers::{Template, Workers};
 
 /// Runs a generate request.
 pub(super) async fn run(
-    inference: &Inference,
+    context: &Context,
     request: GenerateRequest,
 ) -> Result<ChunkStream, InferenceError> {
     let received = Instant::now();
-    let prepared = prepare::find(inference, &request.common.model, Route::Generate).await?;
+    let prepared = prepare::find(context, &request.common.model, Route::Generate).await?;
     if request.prompt.is_empty() && request.common.keep_alive == UNLOAD {
-        inference
+        context
             .scheduler
             .unload(prepared.model.weights.clone().unwrap_or_default())
             .await;
@@ -42,7 +44,7 @@ pub(super) async fn run(
     }
     let constraint = format::parse(&request.common.format)?;
     if request.prompt.is_empty() && request.tokens.is_empty() {
-        prepare::load(inference, &prepared, &options, request.common.keep_alive).await?;
+        load::load(context, &prepared, &options, request.common.keep_alive).await?;
         return Ok(single(DoneReason::Load, None));
     }
     let checked = Checked {
@@ -55,11 +57,11 @@ pub(super) async fn run(
             request: &request,
             checked,
         }
-        .answer(inference, &prepared)
+        .answer(context, &prepared)
         .await;
     }
     let echo = request.echo.then(|| request.prompt.clone());
-    let stream = rendered(inference, &prepared, request, checked).await?;
+    let stream = rendered(context, &prepared, request, checked).await?;
     Ok(echoed(echo, stream))
 }
 
@@ -105,7 +107,7 @@ fn check(prepared: &Prepared, request: &GenerateRequest) -> Result<(), Inference
 /// The prompt as a short chat: system text, the model's own messages, one user message. A template
 /// in the request makes the prompt itself, and so does the model's for a text with a suffix.
 async fn rendered(
-    inference: &Inference,
+    context: &Context,
     prepared: &Prepared,
     request: GenerateRequest,
     checked: Checked,
@@ -137,7 +139,7 @@ async fn rendered(
     let mut to_render = RenderRequest::new(messages, Vec::new(), think);
     to_render.is_chat = false;
     let to_render = Arc::new(to_render);
-    let rendered = direct.render(&inference.workers, &prepared.voice, &to_render);
+    let rendered = direct.render(&context.workers, &prepared.chat_format, &to_render);
     let conversation = Conversation {
         rendered: rendered.await?,
         request: to_render,
@@ -150,7 +152,7 @@ async fn rendered(
         must_call: false,
         one_call: false,
     };
-    conversation.answer(inference, prepared).await
+    conversation.answer(context, prepared).await
 }
 
 /// What makes a prompt without the model's renderer, and without cutting the history.
@@ -166,7 +168,7 @@ impl Direct {
     async fn render(
         self,
         workers: &Workers,
-        voice: &Voice,
+        chat_format: &ChatFormat,
         request: &Arc<RenderRequest>,
     ) -> Result<Option<String>, InferenceError> {
         let own = match self.template.as_str() {
@@ -181,14 +183,14 @@ impl Direct {
                 Arc::new(subject.map_err(render::error)?)
             }
         };
-        let prompt = match (&own, voice.go()) {
+        let prompt = match (&own, chat_format.go()) {
             (Some(template), _) => {
                 let prompt = workers.render(template, &subject, 0).await;
                 prompt.map_err(render::error)?
             }
             (None, Some(template)) => {
                 let prompt = workers.render(template, &subject, 0).await;
-                prompt.map_err(|error| render::of_model(voice.name(), error))?
+                prompt.map_err(|error| render::of_model(chat_format.name(), error))?
             }
             (None, None) => return Err(internal("the model has no TEMPLATE with a suffix")),
         };
@@ -205,25 +207,25 @@ struct Raw<'a> {
 impl Raw<'_> {
     async fn answer(
         &self,
-        inference: &Inference,
+        context: &Context,
         prepared: &Prepared,
     ) -> Result<ChunkStream, InferenceError> {
-        match self.try_answer(inference, prepared).await {
+        match self.try_answer(context, prepared).await {
             Ok(stream) => return Ok(stream),
             Err(refusal) => refusal.second_chance()?,
         }
-        let again = self.try_answer(inference, prepared).await;
+        let again = self.try_answer(context, prepared).await;
         again.map_err(Refusal::into_error)
     }
 
     async fn try_answer(
         &self,
-        inference: &Inference,
+        context: &Context,
         prepared: &Prepared,
     ) -> Result<ChunkStream, Refusal> {
         let common = &self.request.common;
         let options = &self.checked.options;
-        let loaded = prepare::load(inference, prepared, options, common.keep_alive).await?;
+        let loaded = load::load(context, prepared, options, common.keep_alive).await?;
         let n_ctx = loaded.lease.n_ctx(options.num_ctx);
         let tokens = &self.request.tokens;
         let text = if !tokens.is_empty() && self.request.echo {

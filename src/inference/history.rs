@@ -2,6 +2,7 @@
 
 use super::prepare::Prepared;
 use crate::chat::Message;
+use crate::families;
 use crate::parser::{Parser as _, Thinking};
 
 /// The model's own messages and system text, then the request's messages; old reasoning is left
@@ -21,10 +22,10 @@ pub(super) fn assemble(prepared: &Prepared, request: Vec<Message>) -> Vec<Messag
     messages
 }
 
-/// Takes `<think>…</think>` out of the assistant's messages before the last question, for the
-/// family `qwen3` and models named `deepseek-r1`.
+/// Takes `<think>…</think>` out of the assistant's messages before the last question, where the
+/// model's family was trained so.
 pub fn forget_reasoning(messages: &mut [Message], family: &str, model: &str) {
-    if family != "qwen3" && model != "deepseek-r1" {
+    if !families::forgets_reasoning(family, model) {
         return;
     }
     let last_question = messages.iter().rposition(|message| message.role == "user");

@@ -4,8 +4,9 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use super::prepare::{Prepared, internal, invalid};
-use super::{InferenceError, InferenceErrorKind as Kind, RequestOptions};
+use super::error::{InferenceError, InferenceErrorKind as Kind, internal, invalid};
+use super::prepare::Prepared;
+use super::types::RequestOptions;
 use crate::chat::{Image, Message};
 use crate::model::capability::Capability;
 use crate::protocol::PromptPart;

@@ -5,13 +5,17 @@
 
 mod answer;
 mod chat;
+pub mod chat_format;
+mod context;
 mod draft;
 mod embed;
+mod error;
 mod forced;
 mod format;
 mod generate;
 pub mod history;
 mod images;
+mod load;
 mod prepare;
 mod refusal;
 mod render;
@@ -21,36 +25,26 @@ mod spec;
 mod tests;
 pub mod truncate;
 pub mod types;
-pub mod voice;
 
-use std::pin::Pin;
 use std::sync::Arc;
-
-use futures_util::Stream;
 
 use crate::scheduler::SchedulerHandle;
 use crate::store::Store;
 use crate::workers::Workers;
 pub use answer::bounded_n_predict;
+use chat_format::ChatFormats;
+use context::Context;
+pub use error::{InferenceError, InferenceErrorKind};
 #[cfg(any(test, fuzzing))]
 pub use spec::place_header;
 pub use types::{
-    ChatRequest, Chunk, Done, DoneReason, EmbedRequest, EmbedResponse, GenerateRequest,
-    InferenceError, InferenceErrorKind, Logprob, MustCall, RequestOptions, Timings, TopLogprob,
+    ChatRequest, Chunk, ChunkStream, Done, DoneReason, EmbedRequest, EmbedResponse,
+    GenerateRequest, Logprob, MustCall, RequestOptions, Timings, TopLogprob,
 };
-use voice::VoiceCache;
-
-/// The pieces of an answer; exactly one has `done`, the last. Dropping it cancels the work.
-pub type ChunkStream = Pin<Box<dyn Stream<Item = Result<Chunk, InferenceError>> + Send>>;
 
 /// What the endpoints call; cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Inference {
-    store: Store,
-    scheduler: SchedulerHandle,
-    voices: Arc<VoiceCache>,
-    workers: Workers,
-}
+pub struct Inference(Context);
 
 impl Inference {
     /// Puts the parts together; `wants_template` is `OLLAMA_GO_TEMPLATE`.
@@ -60,17 +54,17 @@ impl Inference {
         workers: Workers,
         wants_template: Option<bool>,
     ) -> Self {
-        Self {
+        Self(Context {
             store,
             scheduler,
-            voices: Arc::new(VoiceCache::new(wants_template)),
+            formats: Arc::new(ChatFormats::new(wants_template)),
             workers,
-        }
+        })
     }
 
     /// Lets no more prompts be made.
     pub fn close(&self) {
-        self.workers.close();
+        self.0.workers.close();
     }
 
     /// Chat; an empty message list loads (or, with a keep-alive of zero, unloads) the model:
@@ -80,7 +74,7 @@ impl Inference {
     /// # Errors
     /// Everything that is known before the first token.
     pub async fn chat(&self, request: ChatRequest) -> Result<ChunkStream, InferenceError> {
-        chat::run(self, request).await
+        chat::run(&self.0, request).await
     }
 
     /// Generate; an empty prompt loads or unloads, as in [`Self::chat`].
@@ -88,7 +82,7 @@ impl Inference {
     /// # Errors
     /// Everything that is known before the first token.
     pub async fn generate(&self, request: GenerateRequest) -> Result<ChunkStream, InferenceError> {
-        generate::run(self, request).await
+        generate::run(&self.0, request).await
     }
 
     /// Embeddings; an empty input list only loads.
@@ -96,6 +90,6 @@ impl Inference {
     /// # Errors
     /// See [`InferenceError`].
     pub async fn embed(&self, request: EmbedRequest) -> Result<EmbedResponse, InferenceError> {
-        embed::run(self, request).await
+        embed::run(&self.0, request).await
     }
 }

@@ -1,22 +1,21 @@
-//! From a request to a loaded model: name, store, capabilities, options, lease.
+//! From a request to a model that can be loaded: name, store, capabilities, options.
 //!
-//! The order of the checks is the reference's (API specification §6.2): clients see the first
-//! error only.
+//! The order of the checks is Ollama's: clients see the first error only.
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
-use super::voice::{Voice, VoiceCache};
-use super::{Inference, InferenceError, InferenceErrorKind as Kind, RequestOptions, spec};
-use crate::config::KeepAlive;
-use crate::model::capability::{self, Capability};
+use super::chat_format::{ChatFormat, ChatFormats};
+use super::context::Context;
+use super::error::{InferenceError, InferenceErrorKind as Kind, internal, invalid, mistaken};
+use super::types::RequestOptions;
+use crate::families::{self, capabilities};
+use crate::model::capability::Capability;
 use crate::model::name::Source;
 use crate::model::{ModelName, Options, gguf};
-use crate::scheduler::{AcquireError, Lease};
 use crate::store::{Model, Store, StoreError};
 
-/// Which endpoint asks; their texts differ (API specification §2.1).
+/// Which endpoint asks; their texts differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Route {
     Chat,
@@ -31,7 +30,7 @@ pub(super) struct Prepared {
     pub(super) model: Model,
     pub(super) header: Header,
     pub(super) capabilities: Vec<Capability>,
-    pub(super) voice: Arc<Voice>,
+    pub(super) chat_format: Arc<ChatFormat>,
     /// Size of the projector, which is loaded beside the weights.
     pub(super) projector_bytes: u64,
     /// The file of the draft model.
@@ -60,17 +59,17 @@ impl Prepared {
 
 /// Finds the model of a request in the store.
 pub(super) async fn find(
-    inference: &Inference,
+    context: &Context,
     requested: &str,
     route: Route,
 ) -> Result<Prepared, InferenceError> {
     let name = parse_name(requested, route)?;
-    let store = inference.store.clone();
-    let voices = Arc::clone(&inference.voices);
+    let store = context.store.clone();
+    let formats = Arc::clone(&context.formats);
     let turn = store.turn().await;
     let looked_up = tokio::task::spawn_blocking(move || {
         let _turn = turn;
-        look_up(&store, &voices, &name)
+        look_up(&store, &formats, &name)
     })
     .await
     .map_err(|error| internal(error.to_string()))?;
@@ -82,7 +81,7 @@ pub(super) async fn find(
     let refused = |what: &str, reason: String| {
         internal(format!("model `{}` {what}: {reason}", model.name.short()))
     };
-    let (metadata, voice) = match found.weights {
+    let (metadata, format) = match found.weights {
         Some(Ok(weights)) => weights,
         Some(Err(error)) => return Err(refused("cannot be read", error.to_string())),
         None => {
@@ -93,7 +92,7 @@ pub(super) async fn find(
         }
     };
     let not_loadable = |reason: String| refused("cannot be loaded", reason);
-    if let Some(reason) = gguf::compat::refusal(&metadata) {
+    if let Some(reason) = families::refusal(&metadata) {
         return Err(not_loadable(reason));
     }
     let header = Header::new(metadata).map_err(|error| not_loadable(error.to_string()))?;
@@ -101,28 +100,28 @@ pub(super) async fn find(
         gguf::check_projector(projector)
             .map_err(|error| not_loadable(format!("its projector: {error}")))?;
     }
-    let capabilities = capability::detect(&capability::Sources {
+    let capabilities = capabilities::detect(&capabilities::Sources {
         config: &model.config.capabilities,
         gguf: Some(&header.metadata),
         projector: found.projector.as_deref(),
         has_projector: !model.projectors.is_empty(),
         family: &model.config.model_family,
-        uses_jinja: !voice.path.is_rendered(),
-        template: &voice.template_capabilities(),
-        parser: &voice.parser_capabilities(),
+        uses_jinja: !format.path.is_rendered(),
+        template: &format.template_capabilities(),
+        parser: &format.parser_capabilities(),
     });
     Ok(Prepared {
         model,
         header,
         capabilities,
-        voice,
+        chat_format: format,
         projector_bytes: found.projector.map_or(0, |header| header.file_size),
         draft: found.draft,
     })
 }
 
 /// The header of a file of weights, and how the model is spoken to.
-type Weights = (Arc<gguf::Metadata>, Arc<Voice>);
+type Weights = (Arc<gguf::Metadata>, Arc<ChatFormat>);
 
 /// What the store has of a model.
 struct Found {
@@ -134,12 +133,12 @@ struct Found {
 }
 
 /// Reads a model's files. Blocks.
-fn look_up(store: &Store, voices: &VoiceCache, name: &ModelName) -> Result<Found, StoreError> {
+fn look_up(store: &Store, formats: &ChatFormats, name: &ModelName) -> Result<Found, StoreError> {
     let model = store.model(name)?;
     let weights = model.weights.as_ref().map(|path| {
         let header = store.gguf_to_load(path)?;
-        let voice = voices.get(&model, &header);
-        Ok((header, voice))
+        let format = formats.get(&model, &header);
+        Ok((header, format))
     });
     let projector = model.projectors.first();
     Ok(Found {
@@ -259,55 +258,6 @@ pub(super) fn merge_options(
         options.num_ctx = options.num_ctx.map(|n_ctx| n_ctx.max(VISION_CTX));
     }
     Ok(options)
-}
-
-/// A lease and how long it took to get.
-#[derive(Debug)]
-pub(super) struct Loaded {
-    pub(super) lease: Lease,
-    pub(super) load: Duration,
-}
-
-/// Waits until the model is loaded.
-pub(super) async fn load(
-    inference: &Inference,
-    prepared: &Prepared,
-    options: &Options,
-    keep_alive: Option<KeepAlive>,
-) -> Result<Loaded, InferenceError> {
-    let started = Instant::now();
-    let spec = spec::build(prepared, options);
-    let lease = inference
-        .scheduler
-        .acquire(spec, keep_alive)
-        .await
-        .map_err(acquire_error)?;
-    Ok(Loaded {
-        lease,
-        load: started.elapsed(),
-    })
-}
-
-fn acquire_error(error: AcquireError) -> InferenceError {
-    let kind = match &error {
-        AcquireError::Overloaded | AcquireError::ShuttingDown => Kind::Overloaded,
-        AcquireError::Canceled => Kind::Canceled,
-        AcquireError::LoadFailed(_) | AcquireError::LoadTimeout(_) => Kind::Internal,
-    };
-    InferenceError::new(kind, error.to_string())
-}
-
-pub(super) fn invalid(message: impl Into<String>) -> InferenceError {
-    InferenceError::new(Kind::Invalid, message)
-}
-
-/// A mistake of the client for which Ollama says 500.
-pub(super) fn mistaken(message: impl Into<String>) -> InferenceError {
-    InferenceError::new(Kind::Mistaken, message)
-}
-
-pub(super) fn internal(message: impl Into<String>) -> InferenceError {
-    InferenceError::new(Kind::Internal, message)
 }
 
 fn cloud() -> InferenceError {

@@ -1,7 +1,6 @@
 //! What clients read when the engine refuses a request or fails.
 
-use super::prepare::{internal, invalid};
-use super::{InferenceError, InferenceErrorKind as Kind};
+use super::error::{InferenceError, InferenceErrorKind as Kind, internal, invalid};
 use crate::protocol::FailureKind;
 use crate::runner::RunnerError;
 

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use tokio::sync::OnceCell;
 
-use super::prepare::{internal, mistaken};
-use super::{InferenceError, InferenceErrorKind};
+use super::error::{InferenceError, InferenceErrorKind, internal, mistaken};
 use crate::chat::{Message, Think, ToolDefinition};
-use crate::renderer::{RenderInput, builtin, chatml, go, keep_from};
+use crate::families::BuiltinRenderer;
+use crate::renderer::{RenderInput, chatml, go, keep_from};
 use crate::workers::{Conversation, Subject, Template, WorkError, Workers};
 
 /// A conversation that is to be rendered.
@@ -64,7 +64,7 @@ impl RenderRequest {
 /// What makes the prompts of a model.
 #[derive(Debug)]
 pub(super) enum Maker {
-    Builtin(&'static builtin::Entry),
+    Builtin(&'static BuiltinRenderer),
     /// No template says how chats are made: they are in ChatML, and a prompt goes to the model as it is,
     /// or as a TEMPLATE has it that is not wanted for chats.
     Untaught(Option<Arc<Template>>),

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::prepare::{Header, Prepared};
+use crate::families;
 use crate::model::Options;
 use crate::model::capability::Capability;
 #[cfg(any(test, fuzzing))]
@@ -55,7 +56,7 @@ fn load_options(options: &Options, header: &Header) -> Options {
 fn dims(header: &Header, other_bytes: u64) -> ModelDims {
     let numbers = &header.numbers;
     ModelDims {
-        architecture: header.metadata.architecture().to_owned(),
+        window_period: families::window_period(header.metadata.architecture()),
         file_bytes: header.metadata.file_size.saturating_add(other_bytes),
         n_head_kv: numbers.n_head_kv.clone(),
         head_dim_k: numbers.head_dim_k,

@@ -3,10 +3,10 @@
 
 use std::sync::Arc;
 
-use super::InferenceError;
+use super::chat_format::ChatFormat;
+use super::error::InferenceError;
 use super::refusal::Refusal;
 use super::render::RenderRequest;
-use super::voice::Voice;
 use crate::chat::Message;
 use crate::runner::Tokenize;
 use crate::scheduler::Lease;
@@ -68,7 +68,7 @@ impl Search {
 
 /// A history that was to be fitted.
 pub(super) struct History<'a> {
-    pub(super) voice: &'a Voice,
+    pub(super) format: &'a ChatFormat,
     pub(super) request: &'a Arc<RenderRequest>,
     pub(super) workers: &'a Workers,
     pub(super) client: &'a str,
@@ -77,7 +77,7 @@ pub(super) struct History<'a> {
 impl History<'_> {
     /// The prompt of the messages from `from` on.
     pub(super) async fn render(&self, from: usize) -> Result<String, InferenceError> {
-        self.voice.render(self.workers, self.request, from).await
+        self.format.render(self.workers, self.request, from).await
     }
 }
 

@@ -1,10 +1,12 @@
-//! Requests, chunks and errors of the use cases.
+//! Requests and chunks of the use cases.
 
-use std::borrow::Cow;
+use std::pin::Pin;
 use std::time::Duration;
 
+use futures_util::Stream;
 use serde_json::{Map, Value};
 
+use super::error::InferenceError;
 use crate::chat::{Image, Message, Think, ToolCall, ToolDefinition};
 use crate::config::KeepAlive;
 use crate::protocol::{EmbedInput, Priority, Token};
@@ -154,54 +156,5 @@ pub struct TopLogprob {
     pub bytes: Vec<u8>,
 }
 
-/// Why a request failed; the message is what the client reads.
-#[derive(Debug, Clone, thiserror::Error)]
-#[error("{message}")]
-pub struct InferenceError {
-    pub kind: InferenceErrorKind,
-    pub message: String,
-    /// The field of the request that is to blame, for routes that say so.
-    pub param: Option<Cow<'static, str>>,
-    /// What is wrong with it, for programs.
-    pub code: Option<&'static str>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum InferenceErrorKind {
-    /// 400
-    Invalid,
-    /// 500 on Ollama's routes, as there, though the request is to blame; 400 on others, whose clients
-    /// would send it again.
-    Mistaken,
-    /// 403
-    Forbidden,
-    /// 404
-    NotFound,
-    /// 499
-    Canceled,
-    /// 500
-    Internal,
-    /// 501
-    Unsupported,
-    /// 503
-    Overloaded,
-}
-
-impl InferenceError {
-    pub fn new(kind: InferenceErrorKind, message: impl Into<String>) -> Self {
-        Self {
-            kind,
-            message: message.into(),
-            param: None,
-            code: None,
-        }
-    }
-
-    /// Says which field is to blame, and why.
-    #[must_use]
-    pub fn about(mut self, param: impl Into<Cow<'static, str>>, code: &'static str) -> Self {
-        self.param = Some(param.into());
-        self.code = Some(code);
-        self
-    }
-}
+/// The pieces of an answer; exactly one has `done`, the last. Dropping it cancels the work.
+pub type ChunkStream = Pin<Box<dyn Stream<Item = Result<Chunk, InferenceError>> + Send>>;

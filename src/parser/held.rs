@@ -10,14 +10,14 @@ pub(crate) fn overlap(text: &str, tag: &str) -> usize {
 }
 
 /// The same for several tags: the longest one counts.
-pub(super) fn overlap_any(text: &str, tags: &[&str]) -> usize {
+pub(crate) fn overlap_any(text: &str, tags: &[&str]) -> usize {
     let lengths = tags.iter().map(|tag| overlap(text, tag));
     lengths.max().unwrap_or(0)
 }
 
 /// Takes from the front of `held` what cannot belong to a tag any more; neither can the white space
 /// before it, which waits with it.
-pub(super) fn take_decided(held: &mut String, tags: &[&str]) -> String {
+pub(crate) fn take_decided(held: &mut String, tags: &[&str]) -> String {
     let undecided = overlap_any(held, tags);
     let decided = held[..held.len() - undecided].trim_end().len();
     held.drain(..decided).collect()

@@ -1,17 +1,16 @@
 //! Model output → content, thinking and tool calls.
 //!
-//! Synchronous and without I/O: one value per request, thrown away after. Model families have a
-//! file each under [`family`], listed in its table by the names that Modelfiles use.
+//! Synchronous and without I/O: one value per request, thrown away after. The parsers of model
+//! families are in `families`.
 //! *Law:* any way of cutting the input gives the same pieces, joined.
 
 #[cfg(test)]
-mod cut;
-pub mod family;
+pub(crate) mod cut;
 mod forced;
-mod held;
+pub(crate) mod held;
 mod then;
 mod thinking;
-mod tool_calls;
+pub(crate) mod tool_calls;
 
 use crate::chat::{Message, Think, ToolCall, ToolDefinition};
 

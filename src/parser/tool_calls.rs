@@ -148,7 +148,7 @@ impl ToolCalls {
 const MAX_CODE: usize = 16 << 10;
 
 /// Whether bare JSON that is not complete looks like a call.
-pub(super) fn begins_like_call(text: &str) -> bool {
+pub(crate) fn begins_like_call(text: &str) -> bool {
     let text = text.trim_start_matches(['[', '{', ' ', '\n', '\r', '\t']);
     let keys = [
         "\"name\"",

@@ -9,14 +9,14 @@ pub const PLACE: &str = "[img]";
 
 /// Numbers the images of a conversation.
 #[derive(Debug, Default)]
-pub(in crate::renderer) struct Images {
+pub(crate) struct Images {
     n_seen: usize,
 }
 
 impl Images {
     /// The message's text with a tag for each of its images: at the places that it marks, else in
     /// front.
-    pub(in crate::renderer) fn tag(&mut self, message: &Message, content: &str) -> String {
+    pub(crate) fn tag(&mut self, message: &Message, content: &str) -> String {
         let first = self.n_seen;
         self.n_seen += message.images.len();
         if message.images.is_empty() || content.contains("[img-") {

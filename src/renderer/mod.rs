@@ -1,11 +1,10 @@
 //! Messages → prompt text.
 //!
-//! What models bring, the GGUF's own Jinja template ([`jinja`]) and the TEMPLATE in Go's language
-//! ([`go`]), and the families that Ollama renders in code ([`builtin`]), a file each. Pure: no model,
-//! no I/O. Templates of models are programs of strangers, which may take any time and memory and
-//! overflow any stack: the daemon has them run by others ([`crate::workers`]).
+//! What models bring: the GGUF's own Jinja template ([`jinja`]) and the TEMPLATE in Go's language
+//! ([`go`]). (Families that Ollama renders in code are in `families`.) Pure: no model, no I/O.
+//! Templates of models are programs of strangers, which may take any time and memory and overflow any
+//! stack: the daemon has workers run them (`workers`).
 
-pub mod builtin;
 pub mod chatml;
 pub mod go;
 pub mod images;

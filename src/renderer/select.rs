@@ -14,8 +14,8 @@ pub enum Path {
     Renderer,
     /// The model names a parser only: its TEMPLATE makes the prompt.
     Parser,
-    /// gpt-oss with a TEMPLATE: the prompt from it, the output through the harmony parser.
-    Harmony,
+    /// The model's family has a parser for answers to its TEMPLATE, which makes the prompt.
+    FamilyParser,
     /// The TEMPLATE.
     GoTemplate,
     /// The GGUF's template.
@@ -41,7 +41,8 @@ pub struct Offer<'a> {
     /// Names from the model's config, empty = none.
     pub renderer: &'a str,
     pub parser: &'a str,
-    pub family: &'a str,
+    /// The model's family has a parser for answers to this TEMPLATE.
+    pub has_family_parser: bool,
     /// `OLLAMA_GO_TEMPLATE`: what the user wants, `None` = automatic.
     pub wants_template: Option<bool>,
 }
@@ -55,8 +56,8 @@ impl Offer<'_> {
         if !self.parser.is_empty() {
             return Path::Parser;
         }
-        if self.is_harmony() {
-            return Path::Harmony;
+        if self.has_family_parser {
+            return Path::FamilyParser;
         }
         let wanted = self.wants_template.unwrap_or(!self.prefers_jinja());
         match (self.template, self.jinja) {
@@ -66,18 +67,9 @@ impl Offer<'_> {
         }
     }
 
-    /// The TEMPLATE itself speaks gpt-oss's language.
-    fn is_harmony(&self) -> bool {
-        matches!(self.family, "gptoss" | "gpt-oss")
-            && self.template.is_some_and(|template| {
-                let text = template.source();
-                text.contains("<|start|>") && text.contains("<|end|>")
-            })
-    }
-
     /// Whether the GGUF's template can do more than the TEMPLATE, by all that is known.
     pub fn prefers_jinja(&self) -> bool {
-        let named = !self.renderer.is_empty() || !self.parser.is_empty() || self.is_harmony();
+        let named = !self.renderer.is_empty() || !self.parser.is_empty() || self.has_family_parser;
         let Some(template) = self.template else {
             return false;
         };
@@ -187,18 +179,18 @@ mod tests {
     }
 
     #[test]
-    fn gpt_oss_is_known_by_family_and_text() {
+    fn a_template_that_the_family_has_a_parser_for_is_preferred() {
         let template = GoTemplate::parse("<|start|>{{ .Prompt }}<|end|>").unwrap();
-        let path = |family| {
+        let path = |has_family_parser| {
             Offer {
                 template: Some(&template),
                 jinja: JINJA,
-                family,
+                has_family_parser,
                 ..Offer::default()
             }
             .path()
         };
-        assert_eq!(path("gptoss"), Path::Harmony);
-        assert_eq!(path("llama"), Path::Jinja);
+        assert_eq!(path(true), Path::FamilyParser);
+        assert_eq!(path(false), Path::Jinja);
     }
 }

@@ -7,7 +7,9 @@ use crate::protocol::KvCacheType;
 /// What the memory estimate needs, from the GGUF header.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ModelDims {
-    pub architecture: String,
+    /// Every how many layers one attends to the whole context, the others to the sliding window;
+    /// 0 = all attend to the whole context, or it is not known (which needs more memory).
+    pub window_period: u32,
     /// Weights (and projectors) in bytes.
     pub file_bytes: u64,
     /// KV heads, layer by layer.
@@ -93,15 +95,9 @@ impl ModelDims {
             / 64
     }
 
-    /// Whether a layer attends to a window only. The patterns are those of llama.cpp's models;
-    /// an unknown architecture counts as global, which needs more memory.
+    /// Whether a layer attends to a window only: all but the last of each period.
     fn is_windowed(&self, layer: usize) -> bool {
-        let period = match self.architecture.as_str() {
-            _ if self.sliding_window == 0 => return false,
-            "gemma3" | "gemma-embedding" => 6,
-            "gemma2" | "gpt-oss" => 2,
-            _ => return false,
-        };
-        layer % period != period - 1
+        let period = self.window_period as usize;
+        self.sliding_window != 0 && period != 0 && layer % period != period - 1
     }
 }

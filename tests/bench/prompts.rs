@@ -10,8 +10,9 @@ use std::time::Duration;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use drover::chat::Message;
-use drover::parser::{Start, family};
-use drover::renderer::{ChatTemplate, GoTemplate, RenderInput, builtin};
+use drover::families;
+use drover::parser::Start;
+use drover::renderer::{ChatTemplate, GoTemplate, RenderInput};
 use drover::workers::{Conversation, Settings, Template, Workers};
 use tokio_util::task::TaskTracker;
 
@@ -52,7 +53,7 @@ fn render(criterion: &mut Criterion) {
         bench.iter(|| jinja.render(&input).unwrap());
     });
     for name in ["qwen3.5", "gemma4-large"] {
-        let entry = builtin::find(name).unwrap();
+        let entry = families::renderer(name).unwrap();
         group.bench_function(name, |bench| bench.iter(|| (entry.render)(&input).unwrap()));
     }
     group.finish();
@@ -117,7 +118,7 @@ fn parse(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("parse a token");
     group.throughput(Throughput::Elements(tokens.len() as u64));
     for name in ["harmony", "qwen3.5", "gemma4"] {
-        let entry = family::find(name).unwrap();
+        let entry = families::parser(name).unwrap();
         group.bench_function(name, |bench| {
             bench.iter_batched(
                 || (entry.new)(&Start::default()),

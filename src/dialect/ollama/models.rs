@@ -8,12 +8,12 @@ use serde_json::{Map, Value};
 
 use super::info::KeyValues;
 use crate::api::ollama as api;
-use crate::model::capability::{self, Sources};
+use crate::families;
+use crate::families::capabilities::{self, Sources};
 use crate::model::gguf::Metadata;
 use crate::model::manifest::MEDIA_MODEL;
 use crate::model::modelfile::{Shown, parameters_text};
 use crate::model::{ImageConfig, Manifest};
-use crate::parser::family;
 use crate::renderer::GoTemplate;
 use crate::renderer::go::PROMPT_ALONE;
 use crate::renderer::select::{Offer, Path};
@@ -158,20 +158,24 @@ fn jinja<'a>(files: &Files<'a>) -> &'a str {
 }
 
 fn offer<'a>(config: &'a ImageConfig, files: &Files<'a>) -> Offer<'a> {
+    let family_parser = files.template.and_then(|template| {
+        families::parser_for_template(&config.model_family, template.source())
+    });
     Offer {
         template: files.template,
         jinja: jinja(files),
         renderer: &config.renderer,
         parser: &config.parser,
-        family: &config.model_family,
+        has_family_parser: family_parser.is_some(),
         wants_template: files.wants_template,
     }
 }
 
 fn capabilities(config: &ImageConfig, files: &Files<'_>) -> Vec<String> {
     let offer = offer(config, files);
-    let parser = family::find(&config.parser).map_or(Vec::new(), family::Entry::capabilities);
-    let found = capability::detect(&Sources {
+    let parser =
+        families::parser(&config.parser).map_or(Vec::new(), families::BuiltinParser::capabilities);
+    let found = capabilities::detect(&Sources {
         config: &config.capabilities,
         gguf: files.weights.map(Arc::as_ref),
         projector: files.projector.map(Arc::as_ref),

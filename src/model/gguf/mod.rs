@@ -5,7 +5,6 @@
 
 #[cfg(any(test, feature = "fake"))]
 pub mod builder;
-pub mod compat;
 pub mod file_type;
 mod hyperparameters;
 mod merge;

@@ -48,7 +48,7 @@ const KINDS: [Kind; 36] = [
     kind(1, "F16", 1, 2),
     kind(2, "Q4_0", 32, 18),
     kind(3, "Q4_1", 32, 20),
-    // A retired code that Ollama's first gpt-oss files use for MXFP4.
+    // A retired code that some of Ollama's files use for MXFP4.
     kind(4, "MXFP4", 32, 17),
     kind(6, "Q5_0", 32, 22),
     kind(7, "Q5_1", 32, 24),

@@ -34,7 +34,7 @@ pub struct ChatTemplate {
     environment: Environment<'static>,
     bos_token: String,
     eos_token: String,
-    /// gpt-oss knows the role `developer`; for other templates it is `system`.
+    /// The template knows the role `developer`; for others it is `system`.
     keeps_developer: bool,
 }
 

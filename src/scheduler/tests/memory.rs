@@ -23,7 +23,7 @@ fn published(name: &str) -> Published {
     };
     let mut spec = spec(name, 0);
     spec.dims = ModelDims {
-        architecture: architecture.to_owned(),
+        window_period: crate::families::window_period(architecture),
         file_bytes: mib.0 * MIB,
         n_head_kv: vec![8; n_layer],
         head_dim_k: head_dim,
@@ -302,7 +302,7 @@ fn dimensions_from_a_hostile_file_do_not_overflow() {
         n_vocab: u32::MAX,
         n_ctx_train: u32::MAX,
         sliding_window: u32::MAX,
-        architecture: "gemma3".to_owned(),
+        window_period: crate::families::window_period("gemma3"),
     };
     for machine in [cpu_machine(), gpu_machine(&[16_376])] {
         assert_eq!(planned(&spec, &machine, |r| r.must = false), None);

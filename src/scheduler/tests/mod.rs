@@ -25,7 +25,7 @@ fn spec(name: &str, gib: u64) -> ModelSpec {
         embedding: false,
         options: Options::default(),
         dims: ModelDims {
-            architecture: "llama".to_owned(),
+            window_period: crate::families::window_period("llama"),
             file_bytes: gib * GIB,
             n_head_kv: vec![4; 16],
             head_dim_k: 64,

@@ -24,7 +24,7 @@ fn model(
     compute: u64,
 ) -> Model {
     let dims = ModelDims {
-        architecture: architecture.to_owned(),
+        window_period: crate::families::window_period(architecture),
         n_head_kv: vec![8; n_layer],
         head_dim_k: head_dim,
         head_dim_v: head_dim,

@@ -3,8 +3,9 @@
 
 use std::io::Cursor;
 
+use drover::families;
 use drover::inference::place_header;
-use drover::model::gguf::{Hyperparameters, Metadata, check_projector, compat};
+use drover::model::gguf::{Hyperparameters, Metadata, check_projector};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|file: &[u8]| {
@@ -14,7 +15,7 @@ fuzz_target!(|file: &[u8]| {
         };
         let _ = Hyperparameters::read(&header);
         let _ = check_projector(&header);
-        let _ = compat::refusal(&header);
+        let _ = families::refusal(&header);
         let _ = place_header(header);
     }
 });

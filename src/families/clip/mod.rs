@@ -1,0 +1,23 @@
+//! Projectors: the vision and audio parts of models, in files of their own.
+
+use super::family::{Architecture, Family};
+use super::layout::has_key;
+use crate::model::gguf::{Metadata, Value};
+
+pub(super) static FAMILY: Family = Family {
+    architectures: &[Architecture {
+        name: "clip",
+        foreign_layout: |metadata| is_untyped(metadata).then_some("a projector without a type"),
+        ..Architecture::PLAIN
+    }],
+    ..Family::PLAIN
+};
+
+fn is_untyped(metadata: &Metadata) -> bool {
+    let sees = metadata.get("clip.has_vision_encoder");
+    sees.and_then(Value::as_bool) == Some(true)
+        && !has_key(
+            metadata,
+            &["clip.projector_type", "clip.vision.projector_type"],
+        )
+}

@@ -1,0 +1,17 @@
+//! What every use case works with.
+
+use std::sync::Arc;
+
+use super::chat_format::ChatFormats;
+use crate::scheduler::SchedulerHandle;
+use crate::store::Store;
+use crate::workers::Workers;
+
+/// The parts of the daemon that answers need; cheap to clone.
+#[derive(Debug, Clone)]
+pub(super) struct Context {
+    pub(super) store: Store,
+    pub(super) scheduler: SchedulerHandle,
+    pub(super) formats: Arc<ChatFormats>,
+    pub(super) workers: Workers,
+}

@@ -1,0 +1,47 @@
+//! From a prepared model to a lease on a runner.
+
+use std::time::{Duration, Instant};
+
+use super::context::Context;
+use super::error::{InferenceError, InferenceErrorKind as Kind};
+use super::prepare::Prepared;
+use super::spec;
+use crate::config::KeepAlive;
+use crate::model::Options;
+use crate::scheduler::{AcquireError, Lease};
+
+/// A lease and how long it took to get.
+#[derive(Debug)]
+pub(super) struct Loaded {
+    pub(super) lease: Lease,
+    pub(super) load: Duration,
+}
+
+/// Waits until the model is loaded.
+pub(super) async fn load(
+    context: &Context,
+    prepared: &Prepared,
+    options: &Options,
+    keep_alive: Option<KeepAlive>,
+) -> Result<Loaded, InferenceError> {
+    let started = Instant::now();
+    let spec = spec::build(prepared, options);
+    let lease = context
+        .scheduler
+        .acquire(spec, keep_alive)
+        .await
+        .map_err(acquire_error)?;
+    Ok(Loaded {
+        lease,
+        load: started.elapsed(),
+    })
+}
+
+fn acquire_error(error: AcquireError) -> InferenceError {
+    let kind = match &error {
+        AcquireError::Overloaded | AcquireError::ShuttingDown => Kind::Overloaded,
+        AcquireError::Canceled => Kind::Canceled,
+        AcquireError::LoadFailed(_) | AcquireError::LoadTimeout(_) => Kind::Internal,
+    };
+    InferenceError::new(kind, error.to_string())
+}
