@@ -57,7 +57,7 @@ impl Slots {
         }
     }
 
-    /// Looks for the slot with the longest common beginning; returns its length.
+    /// Looks for the slot with the longest common prefix; returns its length.
     pub fn choose(&self) -> usize {
         let views = self.held.iter().enumerate().map(|(slot, held)| {
             let n_common = prefix::reusable(&self.prompt, held);

@@ -1,7 +1,7 @@
-//! The runner's threads: a reader, the engine, a writer; and those of the desk.
+//! The runner's threads: a reader, the engine, a writer; and those of the workers.
 //!
 //! The engine has the calling thread, so that a panic there ends the process with its words. The
-//! reader turns frames into commands and brings them to the desk, where they are prepared; it never
+//! reader turns frames into commands and brings them to the workers, where they are prepared; it never
 //! waits for anybody, so that a cancellation is heard at once. When the daemon's end of the channel is
 //! gone it ends the process, even in the middle of a decode call. The writer encodes and sends events;
 //! when the daemon does not take them the engine waits for it, because no event may be lost.
@@ -18,13 +18,13 @@ use rustix::event::{PollFd, PollFlags, poll};
 
 use super::backend::{Backend, BackendError};
 use super::core::Engine;
-use super::door::{Door, First, Rooms};
 use super::draft_model::{self, DraftModel};
 use super::host_cache::HostCache;
 use super::inbox::{End, Inbox};
+use super::intake::{First, Intake, LoadedModel};
 use super::log;
 use super::outbox::{Events, Gone, Outbox, outbox};
-use super::prepare::Desk;
+use super::prepare::PromptWorkers;
 use crate::protocol::framing::{self, Incoming};
 use crate::protocol::{Command, DeviceInfo, Event, LoadParams, QuantizeParams, VERSION};
 
@@ -66,8 +66,8 @@ pub(super) fn serve(
     on_gone: impl FnOnce() + Send + 'static,
 ) -> io::Result<()> {
     let (reader, writer) = (channel.try_clone()?, channel.try_clone()?);
-    let door = Arc::new(Door::default());
-    let entrance = Arc::clone(&door);
+    let intake = Arc::new(Intake::default());
+    let entrance = Arc::clone(&intake);
     let (outbox, events) = outbox();
     let hello = Event::Hello {
         version: VERSION,
@@ -79,7 +79,7 @@ pub(super) fn serve(
     let writing = thread::Builder::new()
         .name("writer".to_owned())
         .spawn(move || write(&writer, events))?;
-    let child = Child { door, outbox };
+    let child = Child { intake, outbox };
     // An error means that the channel is gone, and then nobody is there to hear of it.
     let _ = child.send(hello).and_then(|()| child.start());
     child.outbox.close();
@@ -104,11 +104,11 @@ impl Read for Patient<'_> {
     }
 }
 
-fn read(channel: &UnixStream, door: &Door, on_gone: impl FnOnce()) {
+fn read(channel: &UnixStream, intake: &Intake, on_gone: impl FnOnce()) {
     let mut reader = BufReader::new(Patient(channel));
     loop {
         match framing::read_frame(&mut reader) {
-            Ok(Some(Incoming::Message(command))) => door.enter(command),
+            Ok(Some(Incoming::Message(command))) => intake.enter(command),
             // Whatever it was, the others are not to suffer from it.
             Ok(Some(Incoming::Unreadable(error))) => {
                 tracing::error!("a command could not be read: {error}");
@@ -131,7 +131,7 @@ fn read(channel: &UnixStream, door: &Door, on_gone: impl FnOnce()) {
     }
     on_gone();
     // Whoever is still there hears it from here.
-    door.close();
+    intake.close();
 }
 
 fn write(channel: &UnixStream, events: Events) {
@@ -147,7 +147,7 @@ fn write(channel: &UnixStream, events: Events) {
 
 /// The engine's ends of the channels.
 struct Child {
-    door: Arc<Door>,
+    intake: Arc<Intake>,
     outbox: Outbox,
 }
 
@@ -159,7 +159,7 @@ impl Child {
     /// Waits for the first task.
     fn start(&self) -> Result<(), Gone> {
         loop {
-            match self.door.first() {
+            match self.intake.first() {
                 First::Command(Command::Load(params)) => return self.load(&params),
                 First::Command(Command::Quantize(params)) => return self.quantize(&params),
                 First::Command(Command::Probe) => {
@@ -229,7 +229,7 @@ impl Child {
             }
         };
         let mut info = backend.info().clone();
-        let eyes = backend.take_reader();
+        let encoder = backend.take_encoder();
         let host = HostCache::open(params, !backend.is_windowed());
         let mut engine = Engine::new(backend, params.embedding, params.speculation);
         engine.keep_in(host);
@@ -257,18 +257,19 @@ impl Child {
         let waker = Arc::clone(&inbox);
         engine.wake_with(move || waker.wake());
         let outbox = self.outbox.clone();
-        let desk = match Desk::open(engine.terms(), eyes, Arc::clone(&inbox), outbox) {
-            Ok(desk) => desk,
+        let workers = match PromptWorkers::open(engine.terms(), encoder, Arc::clone(&inbox), outbox)
+        {
+            Ok(workers) => workers,
             Err(error) => {
                 let message = format!("the threads that prepare requests did not start: {error}");
                 return self.send(Event::LoadFailed { message });
             }
         };
-        let rooms = Rooms {
-            desk,
+        let sink = LoadedModel {
+            workers,
             inbox: Arc::clone(&inbox),
         };
-        self.door.open(Box::new(rooms));
+        self.intake.open(Box::new(sink));
         info.load_ms = started.elapsed().as_secs_f64() * 1000.0;
         self.send(Event::Loaded(Box::new(info)))?;
         self.work(engine, &inbox)

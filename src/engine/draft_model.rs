@@ -148,12 +148,12 @@ impl<B: Backend> DraftModel<B> {
     }
 
     /// Tokens of a text that are still to be read, the newest included.
-    fn n_behind(&self, text: &Text<'_>) -> usize {
+    fn n_after(&self, text: &Text<'_>) -> usize {
         text.tokens.len() - reusable(text.tokens, self.slots.held(text.slot))
     }
 
     fn candidate(&self, text: &Text<'_>) -> Candidate {
-        let new = text.tokens.iter().rev().take(self.n_behind(text));
+        let new = text.tokens.iter().rev().take(self.n_after(text));
         let is_known = |&token: &Token| u32::try_from(token).is_ok_and(|n| n < self.n_vocab);
         let odds = self.drafted[text.slot].record.odds();
         let n_room = self.n_ctx.saturating_sub(text.tokens.len());
@@ -169,7 +169,7 @@ impl<B: Backend> DraftModel<B> {
 
     fn price(&self, texts: &[Text<'_>]) -> Price {
         let reading = texts.iter().map(|text| {
-            let n_more = self.n_behind(text).saturating_sub(NEAR);
+            let n_more = self.n_after(text).saturating_sub(NEAR);
             self.read_ms * ratio(n_more, text.n_left.clamp(1, HORIZON))
         });
         Price {
@@ -207,7 +207,7 @@ impl<B: Backend> DraftModel<B> {
         for &text in &wanted {
             self.prepare(&texts[text]);
         }
-        wanted.sort_by_key(|&text| self.n_behind(&texts[text]));
+        wanted.sort_by_key(|&text| self.n_after(&texts[text]));
         let mut room = terms.n_prefill.max(NEAR).min(self.backend.n_batch());
         let (mut rows, mut live) = (Vec::new(), Vec::new());
         for index in wanted {

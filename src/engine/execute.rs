@@ -60,7 +60,7 @@ impl<B: Backend> Executor<B> {
         changes.apply(&mut self.backend, &mut self.host, &plan.cache);
         let is_lost = |slot: usize| changes.lost.contains(&seq(slot));
         let media = plan.media.as_ref().filter(|call| !is_lost(call.slot));
-        outcome.media = media.map(|call| self.see(call));
+        outcome.media = media.map(|call| self.evaluate_media(call));
         if let Some(call) = &plan.decode {
             outcome.decode = self.decode(call, &is_lost, running, times);
         }
@@ -95,7 +95,7 @@ impl<B: Backend> Executor<B> {
         }
     }
 
-    fn see(&mut self, call: &MediaCall) -> Called<()> {
+    fn evaluate_media(&mut self, call: &MediaCall) -> Called<()> {
         let decoded = self
             .backend
             .decode_media(seq(call.slot), call.position, &call.media);

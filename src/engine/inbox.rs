@@ -2,7 +2,7 @@
 //!
 //! Cancellations, and questions whether it is alive, are in lists of their own, which it looks at before
 //! anything else: they never wait behind requests. What can pile up is bounded by the number of requests
-//! in flight, which the desk limits.
+//! in flight, which the workers limits.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 

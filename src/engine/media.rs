@@ -5,7 +5,7 @@
 //! prompts (slots, copies, what is kept elsewhere) tells images apart by what they show, and needs to
 //! know nothing of them.
 //!
-//! An image is evaluated whole, and a prompt's beginning is never cut within one ([`whole`]): some
+//! An image is evaluated whole, and a prompt's prefix is never cut within one ([`whole`]): some
 //! models look at all of an image from each part of it, and some give all its parts one position.
 
 use std::sync::Arc;
@@ -95,13 +95,13 @@ fn is_inside(tokens: &[Token], len: usize) -> bool {
     next.is_some_and(|&token| token < 0 && !has(token, FIRST))
 }
 
-/// The longest beginning of at most `len` tokens that ends within no image.
+/// The longest prefix of at most `len` tokens that ends within no image.
 pub(super) fn whole(tokens: &[Token], len: usize) -> usize {
     let mut lens = (0..=len).rev();
     lens.find(|&len| !is_inside(tokens, len)).unwrap_or(0)
 }
 
-/// The shortest beginning of at least `len` tokens that ends within no image.
+/// The shortest prefix of at least `len` tokens that ends within no image.
 pub(super) fn whole_from(tokens: &[Token], len: usize) -> usize {
     let mut lens = len..tokens.len();
     lens.find(|&len| !is_inside(tokens, len))
@@ -110,9 +110,9 @@ pub(super) fn whole_from(tokens: &[Token], len: usize) -> usize {
 
 /// The images of a prompt, by the places at which they begin.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Gallery(Vec<(usize, Arc<Media>)>);
+pub(super) struct MediaSpans(Vec<(usize, Arc<Media>)>);
 
-impl Gallery {
+impl MediaSpans {
     pub(super) fn push(&mut self, at: usize, media: Arc<Media>) {
         self.0.push((at, media));
     }

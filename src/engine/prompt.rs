@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use super::backend::{BackendError, Preparer};
 pub(super) use super::failure::failure;
-use super::media::{Gallery, Piece};
+use super::media::{MediaSpans, Piece};
 use crate::protocol::{Failure, FailureKind, LoadedInfo, Token};
 
 /// A prompt as the model gets it.
@@ -12,7 +12,7 @@ use crate::protocol::{Failure, FailureKind, LoadedInfo, Token};
 pub(super) struct Prompt {
     pub(super) tokens: Vec<Token>,
     /// The images among them.
-    pub(super) gallery: Gallery,
+    pub(super) media: MediaSpans,
 }
 
 impl Prompt {
@@ -30,7 +30,7 @@ impl Prompt {
                 Piece::Media(media) => {
                     let at = prompt.tokens.len();
                     prompt.tokens.extend_from_slice(&media.tokens);
-                    prompt.gallery.push(at, media);
+                    prompt.media.push(at, media);
                 }
             }
         }

@@ -38,7 +38,7 @@ impl StopFinder {
                 stopped: true,
             };
         }
-        let keep = self.longest_beginning();
+        let keep = self.longest_prefix();
         let rest = self.held.split_off(self.held.len() - keep);
         Released {
             text: std::mem::replace(&mut self.held, rest),
@@ -72,7 +72,7 @@ impl StopFinder {
     }
 
     /// Length of the longest end of the held text that begins a stop string.
-    fn longest_beginning(&self) -> usize {
+    fn longest_prefix(&self) -> usize {
         let held = self.held.as_bytes();
         let of_stop = |stop: &String| {
             let stop = stop.as_bytes();

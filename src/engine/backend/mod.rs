@@ -54,8 +54,8 @@ pub(crate) struct Pick<'a, S> {
     pub(crate) sampler: &'a mut S,
 }
 
-/// Reads the images of prompts, on a thread of its own.
-pub(crate) trait MediaReader: Send {
+/// Encodes the images of prompts, on a thread of its own.
+pub(crate) trait MediaEncoder: Send {
     /// Looks over the images of a prompt, without decoding any of them.
     ///
     /// # Errors
@@ -66,7 +66,7 @@ pub(crate) trait MediaReader: Send {
     ///
     /// # Errors
     /// It is no image that the model can see.
-    fn read(&mut self, image: &str) -> Result<Vec<Piece>, Failure>;
+    fn encode_file(&mut self, image: &str) -> Result<Vec<Piece>, Failure>;
 }
 
 /// A part of a text that is tokenized by itself: the tokens of all parts, one after the other, are
@@ -83,7 +83,7 @@ pub(crate) enum Part {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Ends {
     pub(crate) before: Vec<Token>,
-    pub(crate) behind: Vec<Token>,
+    pub(crate) after: Vec<Token>,
 }
 
 /// What requests are prepared with, by several threads at once: it is only read.
@@ -117,7 +117,7 @@ pub(crate) trait Preparer: Send + Sync + 'static {
     fn is_end(&self, token: Token) -> bool;
 
     /// A constraint that was compiled lately.
-    fn recall(&self, constraint: &Constraint) -> Option<Self::Grammar>;
+    fn cached_grammar(&self, constraint: &Constraint) -> Option<Self::Grammar>;
 
     /// Compiles a constraint, which can take seconds and a large stack.
     fn compile(&self, constraint: &Constraint) -> Result<Self::Grammar, BackendError>;
@@ -181,7 +181,7 @@ pub(crate) trait Backend {
     }
 
     /// The reader of prompts with images, if the model was loaded with a projector. Given away once.
-    fn take_reader(&mut self) -> Option<Box<dyn MediaReader>>;
+    fn take_encoder(&mut self) -> Option<Box<dyn MediaEncoder>>;
 
     /// Evaluates an image at the next position of a sequence, as a whole or not at all.
     fn decode_media(

@@ -50,7 +50,7 @@ pub(super) struct HostCache {
     files: Option<(Files, Reader)>,
     /// States that were read from files, for those that wait for them.
     fetched: Vec<SavedState>,
-    /// Sequences can be cut back anywhere: one state serves all prompts that begin alike.
+    /// Sequences can be cut back anywhere: one state serves all prompts that share it.
     can_cut: bool,
 }
 

@@ -52,8 +52,8 @@ impl Embedding {
         let Some(reading) = &mut self.reading else {
             let least = LEAST_BYTES.max(limit.n_tokens().saturating_mul(BYTES_PER_TOKEN));
             self.n_bytes = self.n_bytes.max(least);
-            let beginning = &text[..text.floor_char_boundary(self.n_bytes)];
-            let reading = Reading::new(&*terms.preparer, beginning.to_owned(), false);
+            let head = &text[..text.floor_char_boundary(self.n_bytes)];
+            let reading = Reading::new(&*terms.preparer, head.to_owned(), false);
             self.reading = Some(reading.map_err(|error| prompt::refused(&error))?);
             return Ok(true);
         };
@@ -119,7 +119,7 @@ impl Limit {
     }
 
     fn fit(&self, text: Vec<Token>, ends: &Ends, truncate: bool) -> Result<Vec<Token>, Failure> {
-        let parts = [&ends.before, &text, &ends.behind];
+        let parts = [&ends.before, &text, &ends.after];
         let mut tokens = parts.map(Vec::as_slice).concat();
         if tokens.is_empty() {
             let message = "Input content cannot be empty";
@@ -150,7 +150,7 @@ impl Limit {
         }
         tokens.truncate(self.n_tokens());
         // What the vocabulary puts behind every text stays behind the shortened one.
-        if let (Some(end), Some(last)) = (ends.behind.last(), tokens.last_mut()) {
+        if let (Some(end), Some(last)) = (ends.after.last(), tokens.last_mut()) {
             *last = *end;
         }
         Ok(tokens)

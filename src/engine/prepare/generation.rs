@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::reading::Reading;
 use super::{Prepared, Terms, limits};
-use crate::engine::backend::{MediaReader, Preparer, SamplerSpec};
+use crate::engine::backend::{MediaEncoder, Preparer, SamplerSpec};
 use crate::engine::media::Piece;
 use crate::engine::output::Output;
 use crate::engine::prompt::{self, Prompt};
@@ -45,8 +45,8 @@ pub(super) struct Generation<P: Preparer> {
 pub(super) enum Need {
     /// Another slice of time.
     Time,
-    /// Somebody with eyes.
-    Eyes,
+    /// An image encoded.
+    Media,
     /// Its constraint compiled.
     Compiler,
     /// Nothing more.
@@ -101,7 +101,7 @@ impl<P: Preparer> Generation<P> {
     /// Does a slice of the work, and tells what is to be done next.
     pub(super) fn advance(&mut self, terms: &Terms<P>) -> Result<Need, Failure> {
         if self.has_images && !self.is_checked {
-            return Ok(Need::Eyes);
+            return Ok(Need::Media);
         }
         if let Some(reading) = &mut self.reading {
             let more = reading.advance(&*terms.preparer);
@@ -129,7 +129,7 @@ impl<P: Preparer> Generation<P> {
             }
             Some(image @ PromptPart::Media(_)) => {
                 self.parts.push_front(image);
-                return Ok(Need::Eyes);
+                return Ok(Need::Media);
             }
             None => {}
         }
@@ -137,7 +137,7 @@ impl<P: Preparer> Generation<P> {
             self.prompt = Some(self.join(terms)?);
         }
         if let (Some(constraint), None) = (&self.params.constraint, &self.grammar) {
-            self.grammar = terms.preparer.recall(constraint);
+            self.grammar = terms.preparer.cached_grammar(constraint);
             if self.grammar.is_none() {
                 return Ok(Need::Compiler);
             }
@@ -146,13 +146,13 @@ impl<P: Preparer> Generation<P> {
     }
 
     /// Checks all images, and then looks at one.
-    pub(super) fn see(&mut self, eyes: &mut dyn MediaReader) -> Result<(), Failure> {
+    pub(super) fn encode(&mut self, encoder: &mut dyn MediaEncoder) -> Result<(), Failure> {
         if !self.is_checked {
             self.is_checked = true;
-            return eyes.check(self.parts.make_contiguous());
+            return encoder.check(self.parts.make_contiguous());
         }
         if let Some(PromptPart::Media(image)) = self.parts.front() {
-            for piece in eyes.read(image)? {
+            for piece in encoder.encode_file(image)? {
                 self.push(piece);
             }
             self.parts.pop_front();
@@ -182,7 +182,7 @@ impl<P: Preparer> Generation<P> {
     /// Puts the pieces of the prompt together.
     fn join(&mut self, terms: &Terms<P>) -> Result<Prompt, Failure> {
         if self.adds_ends {
-            self.push(Piece::Tokens(terms.preparer.ends().behind.clone()));
+            self.push(Piece::Tokens(terms.preparer.ends().after.clone()));
         }
         let has_bos = self.adds_ends && terms.preparer.info().add_bos;
         let mut prompt = Prompt::join(std::mem::take(&mut self.pieces), has_bos)?;

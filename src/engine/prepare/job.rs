@@ -7,7 +7,7 @@ use super::embedding::Embedding;
 use super::generation::{Generation, Need};
 use super::reading::Reading;
 use super::{Outcome, Terms, limits};
-use crate::engine::backend::{MediaReader, Preparer};
+use crate::engine::backend::{MediaEncoder, Preparer};
 use crate::engine::prompt;
 use crate::protocol::{
     Command, Constraint, EmbedInput, Event, Failure, FailureKind, Priority, PromptPart, RequestId,
@@ -157,10 +157,10 @@ impl<P: Preparer> Job<P> {
         }
     }
 
-    /// Looks at one image.
-    pub(super) fn see(&mut self, eyes: &mut dyn MediaReader) -> Result<(), Failure> {
+    /// Encodes one image.
+    pub(super) fn encode(&mut self, encoder: &mut dyn MediaEncoder) -> Result<(), Failure> {
         match &mut self.task {
-            Task::Generate(generation) => generation.see(eyes),
+            Task::Generate(generation) => generation.encode(encoder),
             _ => Ok(()),
         }
     }
@@ -221,7 +221,7 @@ impl Tokenization {
             let mut tokens = tokens.unwrap_or_default();
             if self.add_special {
                 let ends = preparer.ends();
-                let parts = [&ends.before, &tokens, &ends.behind];
+                let parts = [&ends.before, &tokens, &ends.after];
                 tokens = parts.map(Vec::as_slice).concat();
                 if self.parse_special && preparer.info().add_bos {
                     prompt::drop_second_bos(&mut tokens);
@@ -243,15 +243,15 @@ impl Tokenization {
 pub(in crate::engine) fn now<P: Preparer>(
     command: Command,
     terms: &Terms<P>,
-    mut reader: Option<&mut Box<dyn MediaReader>>,
+    mut reader: Option<&mut Box<dyn MediaEncoder>>,
 ) -> Result<Outcome<P::Sampler>, Failed> {
     let mut job = Job::new(command, terms).expect("a command to prepare")?;
     let id = job.id;
     loop {
         let done = match job.advance(terms) {
             Ok(Need::Time) => Ok(()),
-            Ok(Need::Eyes) => match &mut reader {
-                Some(reader) => job.see(&mut ***reader),
+            Ok(Need::Media) => match &mut reader {
+                Some(reader) => job.encode(&mut ***reader),
                 None => Err(blind()),
             },
             Ok(Need::Compiler) => {

@@ -1,15 +1,14 @@
 //! What is computed for a request before the engine can take it, and beside it: tokens, images,
 //! constraints, samplers.
 //!
-//! - [`desk`]: the threads · [`state`]: who waits for them
+//! - [`workers`]: the threads · [`state`]: who waits for them
 //! - [`job`]: a request on its way · [`generation`], [`embedding`]: what the two kinds need
 //! - [`reading`]: text to tokens, in slices · [`limits`]: what is refused at once
 //!
-//! Requests are worked on in slices of some milliseconds, clients in turn, so that a short question is
-//! not behind another one's book. What cannot be cut has threads of its own: images one, because there
+//! Requests are worked on in slices of some milliseconds, clients in turn, so that a short question does
+//! not wait for another one's book. What cannot be cut has threads of its own: images one, because there
 //! is one projector, constraints a few. A cancellation takes effect at once wherever a request is.
 
-mod desk;
 mod embedding;
 mod generation;
 mod job;
@@ -18,12 +17,13 @@ mod reading;
 mod state;
 #[cfg(test)]
 mod tests;
+mod workers;
 
 use std::sync::Arc;
 
-pub(super) use desk::Desk;
 #[cfg(test)]
 pub(super) use job::now;
+pub(super) use workers::PromptWorkers;
 
 use super::backend::Preparer;
 use super::schedule::embedding::EmbedJob;

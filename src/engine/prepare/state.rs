@@ -19,7 +19,7 @@ const BYTES: usize = 1 << 30;
 
 pub(super) struct State<P: Preparer> {
     texts: FairQueue<Job<P>>,
-    /// `None` where the model has no eyes.
+    /// `None` where the model has no encoder.
     images: Option<FairQueue<Job<P>>>,
     constraints: FairQueue<Job<P>>,
     /// Requests with a thread.

@@ -22,7 +22,7 @@ struct Room<'a> {
     has_slot: bool,
     n_taken: usize,
     n_pool: usize,
-    /// The tokens of those that run; prompts share beginnings with them.
+    /// The tokens of those that run; prompts share prefixes with them.
     running: Vec<&'a [Token]>,
 }
 
@@ -267,7 +267,7 @@ impl<S> State<S> {
         choice
     }
 
-    /// An older sequence that is just evaluating a long beginning of this prompt. Older ones only,
+    /// An older sequence that is just evaluating a long prefix of this prompt. Older ones only,
     /// so that nobody waits in a circle.
     fn leader(&self, sequence: &Sequence<S>, n_cached: usize) -> Option<Follows> {
         let candidates = self.running.iter().flatten().filter(|leader| {
@@ -284,7 +284,7 @@ impl<S> State<S> {
         waits.max_by_key(|follows| follows.n_tokens)
     }
 
-    /// Lets sequences go on whose beginning is there now, or is not coming any more.
+    /// Lets sequences go on whose prefix is there now, or is not coming any more.
     pub(super) fn join_leaders(&mut self) {
         for slot in 0..self.running.len() {
             let Some(follows) = self.running[slot].as_ref().and_then(|s| s.follows) else {

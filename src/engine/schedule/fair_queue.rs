@@ -166,7 +166,7 @@ impl<T> Default for Class<T> {
 }
 
 impl<T> FairQueue<T> {
-    /// Queues a request behind its client's others.
+    /// Queues a request after its client's others.
     pub(in crate::engine) fn push(&mut self, priority: Priority, client: &str, item: T) {
         let mut parts = client.splitn(3, '/').chain(std::iter::repeat(""));
         let mut line = || parts.next().unwrap_or_default();

@@ -138,7 +138,7 @@ impl<S> State<S> {
         let running = self.running.iter().enumerate();
         let waiting = running.filter_map(|(slot, sequence)| {
             let sequence = sequence.as_ref().filter(|s| !s.is_held_up())?;
-            let media = sequence.gallery.at(self.ledger.len(slot))?;
+            let media = sequence.media.at(self.ledger.len(slot))?;
             Some((sequence.seniority(), slot, media))
         });
         let (_, slot, media) = waiting.min_by_key(|(seniority, ..)| *seniority)?;
@@ -252,7 +252,7 @@ impl<S> State<S> {
     fn n_draft(&self, sequence: &Sequence<S>, is_read: bool) -> usize {
         // A batch job's drafts would only cost those time who read along.
         let is_idle = !is_read || sequence.priority() != Priority::Batch;
-        let is_text = sequence.gallery.is_empty();
+        let is_text = sequence.media.is_empty();
         // With drafts that the user asked for, answers may differ by them.
         let may_vary = self.facts.speculation == Speculation::On || self.facts.has_draft_model;
         if !is_idle || !is_text || !may_vary && should_repeat(sequence) {

@@ -110,7 +110,7 @@ pub(in crate::engine) fn reusable(prompt: &[Token], held: &[Token]) -> usize {
 /// Tokens that are compared in one go, as memory.
 const BLOCK: usize = 64;
 
-/// Length of the common beginning.
+/// Length of the common prefix.
 pub(in crate::engine) fn common_prefix(a: &[Token], b: &[Token]) -> usize {
     let blocks = a.chunks_exact(BLOCK).zip(b.chunks_exact(BLOCK));
     let n_same = blocks.take_while(|(a, b)| a == b).count() * BLOCK;
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn a_common_beginning_ends_at_the_first_difference() {
+    fn a_common_prefix_ends_at_the_first_difference() {
         for len in [0, 1, 63, 64, 65, 200] {
             let a = tokens(0..len);
             let n = a.len();
@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn a_parked_beginning_stays_for_the_others() {
+    fn a_parked_prefix_stays_for_the_others() {
         let head = tokens(0..100);
         let mut parked = view(0, &head, false);
         parked.0.is_parked = true;

@@ -123,7 +123,7 @@ impl<S> State<S> {
         let Some(sequence) = self.running[slot].as_ref() else {
             return false;
         };
-        if !sequence.params.shift || !self.facts.can_shift || !sequence.gallery.is_empty() {
+        if !sequence.params.shift || !self.facts.can_shift || !sequence.media.is_empty() {
             return false;
         }
         let n_held = self.ledger.len(slot);

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::time::Instant;
 
-use crate::engine::media::Gallery;
+use crate::engine::media::MediaSpans;
 use crate::engine::output::Output;
 use crate::engine::prompt::Prompt;
 use crate::engine::to_u32;
@@ -15,11 +15,11 @@ pub(in crate::engine) struct Sequence<S> {
     pub(in crate::engine) id: RequestId,
     /// The prompt's parts are gone; they are in `tokens`.
     pub(in crate::engine) params: GenerateParams,
-    /// Prompt and output, less what a context shift has dropped. The slot's cells hold a beginning
+    /// Prompt and output, less what a context shift has dropped. The slot's cells hold a prefix
     /// of this; what is missing there is still to be evaluated.
     pub(in crate::engine) tokens: Vec<Token>,
     /// The images among them.
-    pub(in crate::engine) gallery: Gallery,
+    pub(in crate::engine) media: MediaSpans,
     /// Context of this request in tokens.
     pub(in crate::engine) n_ctx: usize,
     /// Tokens of the prompt as it came.
@@ -40,7 +40,7 @@ pub(in crate::engine) struct Sequence<S> {
     pub(in crate::engine) order: u64,
     /// A batch job that got its turn before interactive requests, and keeps it.
     pub(in crate::engine) is_protected: bool,
-    /// It waits until another sequence holds their common beginning.
+    /// It waits until another sequence holds their common prefix.
     pub(in crate::engine) follows: Option<Follows>,
     /// It waits until a prefix that was kept is fetched.
     pub(in crate::engine) awaits_fetch: bool,
@@ -69,7 +69,7 @@ impl<S> Made<S> {
             n_prompt: self.prompt.tokens.len(),
             is_cut: self.is_cut,
             tokens: self.prompt.tokens,
-            gallery: self.prompt.gallery,
+            media: self.prompt.media,
             n_generated: 0,
             n_told: 0,
             n_drafted: 0,
@@ -88,7 +88,7 @@ impl<S> Made<S> {
     }
 }
 
-/// A beginning that another sequence is evaluating.
+/// A prefix that another sequence is evaluating.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::engine) struct Follows {
     pub(in crate::engine) id: RequestId,
@@ -153,7 +153,7 @@ impl<S> Sequence<S> {
     /// Tokens to evaluate up to the next boundary, the next image, or the end.
     pub(in crate::engine) fn n_next(&self, n_held: usize) -> usize {
         let boundary = self.boundaries.iter().find(|&&boundary| boundary > n_held);
-        let ends = [boundary.copied(), self.gallery.next(n_held)];
+        let ends = [boundary.copied(), self.media.next(n_held)];
         let end = ends.into_iter().flatten().min();
         let end = end.map_or(self.tokens.len(), |end| end.min(self.tokens.len()));
         end.saturating_sub(n_held)

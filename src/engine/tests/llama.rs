@@ -259,7 +259,7 @@ fn a_draft_model_of_another_vocabulary_is_refused() {
     );
 }
 
-/// Prompts of about 560 tokens, more than Gemma's window, with beginnings of their own.
+/// Prompts of about 560 tokens, more than Gemma's window, with prefixes of their own.
 fn stories() -> Vec<GenerateParams> {
     let story = |name: &&str| {
         let text = format!("{name} went to the market and bought bread, milk and a blue hat. ");

@@ -91,7 +91,7 @@ fn another_image_in_the_same_place_is_another_prompt() {
 }
 
 #[test]
-fn a_conversation_goes_on_behind_its_images() {
+fn a_conversation_goes_on_after_its_images() {
     for keys in [&[][..], &[WINDOW]] {
         let mut harness = seeing(1024, 4, keys);
         let mut prompt = vec![text("<|im_start|>user\nlook "), image("cat", 100)];

@@ -17,7 +17,7 @@ use std::collections::HashMap;
 use std::io::Write;
 
 use super::backend::fake::Fake;
-use super::backend::{Backend, MediaReader};
+use super::backend::{Backend, MediaEncoder};
 use super::core::Engine;
 use super::prepare::{self, Outcome as Fate};
 use crate::protocol::{
@@ -113,7 +113,7 @@ struct Harness<B: Backend = Fake> {
     others: Vec<Event>,
     next_id: RequestId,
     /// Reads prompts with images, in place of the runner's thread.
-    reader: Option<Box<dyn MediaReader>>,
+    reader: Option<Box<dyn MediaEncoder>>,
 }
 
 impl Harness {
@@ -160,7 +160,7 @@ impl Harness {
 impl<B: Backend> Harness<B> {
     fn over(mut backend: B, params: &LoadParams) -> Self {
         Self {
-            reader: backend.take_reader(),
+            reader: backend.take_encoder(),
             engine: Engine::new(backend, params.embedding, params.speculation),
             outcomes: HashMap::new(),
             steps: Vec::new(),

@@ -1,4 +1,4 @@
-//! Beginnings that lost their slot: kept in memory or in files, and taken back.
+//! Prefixes that lost their slot: kept in memory or in files, and taken back.
 
 use std::path::Path;
 use std::time::{Duration, Instant};

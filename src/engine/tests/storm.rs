@@ -37,7 +37,7 @@ impl Storm {
         }
     }
 
-    /// A request with a name of its own in it, often behind a beginning that others have, too.
+    /// A request with a name of its own in it, often after a prefix that others have, too.
     fn submit(&mut self) {
         let random = &mut self.random;
         let own = format!("<{}>", self.expected.len());

@@ -18,11 +18,11 @@
 //! Tokens are bytes, and a few special ones ([`vocab`]). It answers the last `user` turn of a
 //! `ChatML` prompt (or the whole prompt) with the same text; marks in it change that ([`script`]), and
 //! others how long it takes to prepare a request ([`preparer`]).
-//! With a projector it sees images, too ([`eyes`]).
+//! With a projector it sees images, too ([`encoder`]).
 //! The cache is real accounting ([`pool`]): cells run out, sharing counts, and a sequence whose
 //! cells do not hold what was said fails, so that mistakes in prefix reuse show.
 
-mod eyes;
+mod encoder;
 mod pool;
 mod preparer;
 mod script;
@@ -33,7 +33,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Backend, BackendError, Decoded, MediaReader, Pick, Row, SeqId};
+use super::{Backend, BackendError, Decoded, MediaEncoder, Pick, Row, SeqId};
 use crate::engine::media::{self, Media};
 use crate::protocol::{LoadParams, LoadedInfo, Token};
 use pool::Pool;
@@ -203,9 +203,9 @@ impl Backend for Fake {
         self.evaluate(rows)
     }
 
-    fn take_reader(&mut self) -> Option<Box<dyn MediaReader>> {
-        let reader = self.can_see.then(|| Box::new(eyes::Reader));
-        reader.map(|reader| reader as Box<dyn MediaReader>)
+    fn take_encoder(&mut self) -> Option<Box<dyn MediaEncoder>> {
+        let reader = self.can_see.then(|| Box::new(encoder::Reader));
+        reader.map(|reader| reader as Box<dyn MediaEncoder>)
     }
 
     fn decode_media(

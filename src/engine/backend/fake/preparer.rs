@@ -30,7 +30,7 @@ impl FakePreparer {
             } else {
                 Vec::new()
             },
-            behind: Vec::new(),
+            after: Vec::new(),
         };
         Self { info, ends, answer }
     }
@@ -65,7 +65,7 @@ impl Preparer for FakePreparer {
         vocab::is_end(token)
     }
 
-    fn recall(&self, constraint: &Constraint) -> Option<FakeGrammar> {
+    fn cached_grammar(&self, constraint: &Constraint) -> Option<FakeGrammar> {
         matches!(constraint, Constraint::JsonObject).then_some(FakeGrammar)
     }
 

@@ -6,7 +6,7 @@
 //! - `preparer`: what requests are prepared with · `tokenizer`, `special`: texts to tokens
 //! - `sampling`: how a token is picked · `chain`: by what samplers · `grammar`: constraints
 //! - `vocabulary`: whether two models have the same one
-//! - `projector`: images, with `picture` and `webp` for their files and `recall` for those seen lately
+//! - `projector`: images, with `picture` and `webp` for their files and `encoder_cache` for those seen lately
 //!
 //! llama.cpp ends the process on a failed assertion, on a CUDA error and on some broken files; the
 //! daemon lives in another process for that reason. What can be checked before a call is checked
@@ -18,6 +18,7 @@ mod biases;
 mod chain;
 mod context;
 mod devices;
+mod encoder_cache;
 mod gate;
 mod grammar;
 mod load;
@@ -26,7 +27,6 @@ mod picture;
 mod preparer;
 mod projector;
 mod quantize;
-mod recall;
 mod sampling;
 mod schema;
 mod special;
@@ -51,7 +51,7 @@ use self::preparer::Preparer;
 use self::projector::Projector;
 pub(crate) use self::quantize::quantize;
 pub(crate) use self::sampling::Sampler;
-use super::{Backend, BackendError, Decoded, MediaReader, Pick, Row, SeqId, shortlist};
+use super::{Backend, BackendError, Decoded, MediaEncoder, Pick, Row, SeqId, shortlist};
 use crate::engine::media::Media;
 use crate::protocol::{LoadParams, LoadedInfo, Token};
 
@@ -218,7 +218,7 @@ impl Backend for Llama {
         Ok(Decoded::Done)
     }
 
-    fn take_reader(&mut self) -> Option<Box<dyn MediaReader>> {
+    fn take_encoder(&mut self) -> Option<Box<dyn MediaEncoder>> {
         let projector = self.projector.take()?;
         Some(Box::new(projector))
     }

@@ -70,7 +70,7 @@ impl backend::Preparer for Preparer {
         self.is_token(token) && self.model.vocab().is_eog(LlamaToken(token))
     }
 
-    fn recall(&self, constraint: &Constraint) -> Option<Grammar> {
+    fn cached_grammar(&self, constraint: &Constraint) -> Option<Grammar> {
         self.grammars.recall(constraint)
     }
 

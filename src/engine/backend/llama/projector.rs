@@ -21,9 +21,9 @@ use llama_cpp_sys_2 as sys;
 use sha2::{Digest, Sha256};
 
 use super::context::model_ptr;
+use super::encoder_cache::EncoderCache;
 use super::picture::{self, Picture};
-use super::recall::Recall;
-use crate::engine::backend::{BackendError, MediaReader};
+use crate::engine::backend::{BackendError, MediaEncoder};
 use crate::engine::media::{self, Media, Piece, Rows};
 use crate::protocol::{Failure, FailureKind, PromptPart};
 
@@ -45,7 +45,7 @@ pub(super) struct Projector {
     n_batch: usize,
     /// Length of one row.
     n_embd: usize,
-    recall: Recall,
+    encoder_cache: EncoderCache,
     /// Last, so that it goes after the context (`Drop` below).
     _model: Arc<LlamaModel>,
 }
@@ -79,7 +79,7 @@ impl Projector {
             ptr: NonNull::new(ptr)?,
             n_batch: settings.n_batch,
             n_embd: usize::try_from(n_embd).ok()?,
-            recall: Recall::default(),
+            encoder_cache: EncoderCache::default(),
             _model: model,
         })
     }
@@ -128,7 +128,7 @@ impl Projector {
     /// Encodes an image, or remembers it.
     fn see(&mut self, file: &[u8]) -> Result<Vec<Piece>, Failure> {
         let id = STANDARD.encode(Sha256::digest(file));
-        if let Some(pieces) = self.recall.find(&id) {
+        if let Some(pieces) = self.encoder_cache.find(&id) {
             return Ok(pieces);
         }
         let chunks = self.image(file, &id)?;
@@ -143,7 +143,7 @@ impl Projector {
                 Piece::Media(Arc::new(media))
             });
         }
-        self.recall.keep(id, pieces.clone());
+        self.encoder_cache.keep(id, pieces.clone());
         Ok(pieces)
     }
 
@@ -210,7 +210,7 @@ impl Projector {
     }
 }
 
-impl MediaReader for Projector {
+impl MediaEncoder for Projector {
     fn check(&self, parts: &[PromptPart]) -> Result<(), Failure> {
         let mut sum = picture::Sum::default();
         for part in parts {
@@ -223,7 +223,7 @@ impl MediaReader for Projector {
         Ok(())
     }
 
-    fn read(&mut self, image: &str) -> Result<Vec<Piece>, Failure> {
+    fn encode_file(&mut self, image: &str) -> Result<Vec<Piece>, Failure> {
         self.see(&file(image)?)
     }
 }

@@ -159,7 +159,7 @@ fn ends(model: &LlamaModel) -> Ends {
     let at = at.unwrap_or(0);
     Ends {
         before: whole[..at].to_vec(),
-        behind: whole[whole.len().min(at + bare.len())..].to_vec(),
+        after: whole[whole.len().min(at + bare.len())..].to_vec(),
     }
 }
 

@@ -162,7 +162,7 @@ fn long_and_empty_images_are_refused() {
 
 /// The decoder would take four gigabytes for it.
 #[test]
-fn what_goes_on_behind_the_end_of_its_file_is_refused() {
+fn what_goes_on_after_the_end_of_its_file_is_refused() {
     let mut file = webp(8, &[(b"VP8 ", &frame(1)), (b"EXIF", &[0; 4])]);
     let at = file.len() - 8;
     file[at..at + 4].copy_from_slice(&u32::MAX.to_le_bytes());

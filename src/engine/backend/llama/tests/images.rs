@@ -68,18 +68,18 @@ fn text(text: &str) -> PromptPart {
 }
 
 /// Reads a prompt, part by part.
-fn read(llama: &Llama, reader: &mut dyn MediaReader, prompt: &[PromptPart]) -> Vec<Piece> {
+fn read(llama: &Llama, reader: &mut dyn MediaEncoder, prompt: &[PromptPart]) -> Vec<Piece> {
     reader.check(prompt).unwrap();
     let preparer = llama.preparer();
-    let Ends { before, behind } = preparer.ends().clone();
-    let [before, behind] = [before, behind].map(Piece::Tokens);
+    let Ends { before, after } = preparer.ends().clone();
+    let [before, after] = [before, after].map(Piece::Tokens);
     let parts = prompt.iter().flat_map(|part| match part {
-        PromptPart::Media(image) => reader.read(image).unwrap(),
+        PromptPart::Media(image) => reader.encode_file(image).unwrap(),
         PromptPart::Text(text) => vec![Piece::Tokens(preparer.tokenize(text, true).unwrap())],
         PromptPart::Tokens(tokens) => vec![Piece::Tokens(tokens.clone())],
     });
     let mut pieces: Vec<Piece> = vec![before];
-    for piece in parts.chain([behind]) {
+    for piece in parts.chain([after]) {
         match (pieces.last_mut(), piece) {
             (Some(Piece::Tokens(before)), Piece::Tokens(tokens)) => before.extend(tokens),
             (_, piece) => pieces.push(piece),
@@ -89,11 +89,11 @@ fn read(llama: &Llama, reader: &mut dyn MediaReader, prompt: &[PromptPart]) -> V
 }
 
 /// Reads an image.
-fn see(reader: &mut dyn MediaReader, image: &PromptPart) -> Result<Vec<Piece>, Failure> {
+fn see(reader: &mut dyn MediaEncoder, image: &PromptPart) -> Result<Vec<Piece>, Failure> {
     let PromptPart::Media(image) = image else {
         panic!("no image")
     };
-    reader.read(image)
+    reader.encode_file(image)
 }
 
 /// Evaluates a prompt's pieces from their beginning; returns the logits at the end.
@@ -136,16 +136,16 @@ fn reference(family: &str, before: &str, image: &RgbImage, after: &str) -> Vec<f
         ..MtmdContextParams::default()
     };
     let projector = projector.to_str().unwrap();
-    let mut eyes = MtmdContext::init_from_file(projector, &model, &settings).unwrap();
+    let mut encoder = MtmdContext::init_from_file(projector, &model, &settings).unwrap();
     let bitmap = MtmdBitmap::from_image_data(image.width(), image.height(), image.as_raw());
     let prompt = MtmdInputText {
         text: format!("{before}{}{after}", mtmd_default_marker()),
         add_special: true,
         parse_special: true,
     };
-    let chunks = eyes.tokenize(prompt, &[&bitmap.unwrap()]).unwrap();
+    let chunks = encoder.tokenize(prompt, &[&bitmap.unwrap()]).unwrap();
     chunks
-        .eval_chunks(&mut eyes, &mut context, 0, 0, 256, true)
+        .eval_chunks(&mut encoder, &mut context, 0, 0, 256, true)
         .unwrap();
     context.get_logits_ith(-1).to_vec()
 }
@@ -163,7 +163,7 @@ fn what_is_seen_is_what_libmtmd_sees() {
         let Some(mut llama) = seeing(family) else {
             continue;
         };
-        let mut reader = llama.take_reader().unwrap();
+        let mut reader = llama.take_encoder().unwrap();
         let image = stripes(3, 70, 50);
         let prompt = [text("a b"), part(&image), text(" b a")];
         let pieces = read(&llama, reader.as_mut(), &prompt);
@@ -200,7 +200,7 @@ fn an_image_comes_back_from_a_state_and_is_shared_with_a_copy() {
         let Some(mut llama) = seeing(family) else {
             continue;
         };
-        let mut reader = llama.take_reader().unwrap();
+        let mut reader = llama.take_encoder().unwrap();
         let prompt = [text("a b"), part(&stripes(3, 70, 50)), text(" b a")];
         let pieces = read(&llama, reader.as_mut(), &prompt);
         evaluate(&mut llama, 0, &pieces);
@@ -224,7 +224,7 @@ fn an_image_that_is_shown_again_is_not_encoded_again() {
     let Some(mut llama) = seeing("gemma3") else {
         return;
     };
-    let mut reader = llama.take_reader().unwrap();
+    let mut reader = llama.take_encoder().unwrap();
     let image = part(&stripes(3, 64, 64));
     let mut show = |image: &PromptPart| {
         let pieces = read(&llama, reader.as_mut(), &[image.clone(), text("a")]);
@@ -249,7 +249,7 @@ fn images_of_odd_shapes_are_seen_or_refused() {
         let Some(mut llama) = seeing(family) else {
             continue;
         };
-        let mut reader = llama.take_reader().unwrap();
+        let mut reader = llama.take_encoder().unwrap();
         for (width, height) in [(1, 1), (1, 200), (200, 1), (3, 500), (1999, 10), (2, 1)] {
             let image = part(&RgbImage::new(width, height));
             let seen = see(reader.as_mut(), &image);
@@ -268,7 +268,7 @@ fn images_that_are_too_large_together_are_refused_undecoded() {
     let Some(mut llama) = seeing("gemma3") else {
         return;
     };
-    let reader = llama.take_reader().unwrap();
+    let reader = llama.take_encoder().unwrap();
     // All of a GIF file that says what it is: 5600x5600 pixels.
     let file = b"GIF89a\xe0\x15\xe0\x15\0\0\0\x2c\0\0\0\0\x01\0\x01\0\0";
     let image = || PromptPart::Media(STANDARD.encode(file));
@@ -298,7 +298,7 @@ fn an_image_is_whole_in_the_cache_or_not_at_all() {
             n_batch: 64,
             ..params(model)
         });
-        let mut reader = llama.take_reader().unwrap();
+        let mut reader = llama.take_encoder().unwrap();
         let pieces = read(
             &llama,
             reader.as_mut(),
@@ -333,7 +333,7 @@ fn a_projector_of_another_model_costs_the_eyes_only() {
         projector_paths: vec![other],
         ..params(model)
     });
-    assert!(llama.take_reader().is_none());
+    assert!(llama.take_encoder().is_none());
     let tokens = tokens(&llama, "a b");
     let last = feed(&mut llama, 0, 0, &tokens);
     assert!(llama.logits(last).is_some());

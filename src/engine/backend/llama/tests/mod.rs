@@ -107,7 +107,7 @@ fn feed(llama: &mut Llama, seq: SeqId, begin: usize, tokens: &[Token]) -> usize 
 fn with_ends(llama: &Llama, text: &str, parse_special: bool) -> Vec<Token> {
     let ends = llama.preparer().ends();
     let tokens = llama.preparer().tokenize(text, parse_special).unwrap();
-    [&ends.before, &tokens, &ends.behind]
+    [&ends.before, &tokens, &ends.after]
         .map(Vec::as_slice)
         .concat()
 }

@@ -1,4 +1,4 @@
-//! Where the reader brings commands: to whoever starts, and once a model is loaded to the desk and the
+//! Where the reader brings commands: to whoever starts, and once a model is loaded to the workers and the
 //! engine. Nobody is waited for there.
 
 use std::collections::VecDeque;
@@ -6,12 +6,12 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::backend::Preparer;
 use super::inbox::{End, Inbox};
-use super::prepare::Desk;
+use super::prepare::PromptWorkers;
 use crate::protocol::Command;
 
 /// The reader's side of it all.
 #[derive(Default)]
-pub(super) struct Door {
+pub(super) struct Intake {
     state: Mutex<State>,
     arrived: Condvar,
 }
@@ -20,7 +20,7 @@ pub(super) struct Door {
 struct State {
     /// Commands before a model is loaded: one, where the daemon is sane.
     first: VecDeque<Command>,
-    rooms: Option<Box<dyn Reception>>,
+    sink: Option<Box<dyn CommandSink>>,
     is_closed: bool,
 }
 
@@ -35,14 +35,14 @@ pub(super) enum First {
 }
 
 /// Who takes commands for a loaded model.
-pub(super) trait Reception: Send {
+pub(super) trait CommandSink: Send {
     fn take(&self, command: Command);
 
     /// The daemon is gone.
     fn close(&self);
 }
 
-impl Door {
+impl Intake {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -50,8 +50,8 @@ impl Door {
     /// Brings a command.
     pub(super) fn enter(&self, command: Command) {
         let mut state = self.lock();
-        match &state.rooms {
-            Some(rooms) => rooms.take(command),
+        match &state.sink {
+            Some(sink) => sink.take(command),
             None if state.first.len() < FIRST => {
                 state.first.push_back(command);
                 self.arrived.notify_one();
@@ -64,8 +64,8 @@ impl Door {
     pub(super) fn close(&self) {
         let mut state = self.lock();
         state.is_closed = true;
-        if let Some(rooms) = &state.rooms {
-            rooms.close();
+        if let Some(sink) = &state.sink {
+            sink.close();
         }
         self.arrived.notify_one();
     }
@@ -84,32 +84,32 @@ impl Door {
     }
 
     /// From now on commands go there.
-    pub(super) fn open(&self, rooms: Box<dyn Reception>) {
+    pub(super) fn open(&self, sink: Box<dyn CommandSink>) {
         let mut state = self.lock();
         for command in std::mem::take(&mut state.first) {
-            rooms.take(command);
+            sink.take(command);
         }
         if state.is_closed {
-            rooms.close();
+            sink.close();
         }
-        state.rooms = Some(rooms);
+        state.sink = Some(sink);
     }
 }
 
-/// The rooms of a loaded model.
-pub(super) struct Rooms<P: Preparer> {
-    pub(super) desk: Desk<P>,
+/// The sink of a loaded model.
+pub(super) struct LoadedModel<P: Preparer> {
+    pub(super) workers: PromptWorkers<P>,
     pub(super) inbox: Arc<Inbox<P::Sampler>>,
 }
 
-impl<P: Preparer> Reception for Rooms<P> {
+impl<P: Preparer> CommandSink for LoadedModel<P> {
     fn take(&self, command: Command) {
         match command {
-            Command::Cancel { id } => self.desk.cancel(id),
+            Command::Cancel { id } => self.workers.cancel(id),
             Command::Ping { id } => self.inbox.ping(id),
             Command::Shutdown => self.inbox.end(End::Shutdown),
             Command::Load(_) | Command::Quantize(_) | Command::Probe => {}
-            request => self.desk.submit(request),
+            request => self.workers.submit(request),
         }
     }
 

@@ -14,7 +14,7 @@ use super::generation::Need;
 use super::job::{self, Failed, Job};
 use super::state::{Queue, State};
 use super::{Outcome, Terms};
-use crate::engine::backend::{MediaReader, Preparer};
+use crate::engine::backend::{MediaEncoder, Preparer};
 use crate::engine::inbox::Inbox;
 use crate::engine::outbox::Outbox;
 use crate::engine::prompt;
@@ -43,7 +43,7 @@ const LONGEST_COMPILATION: Duration = Duration::from_secs(30);
 const PERIOD: Duration = Duration::from_secs(1);
 
 /// Where requests come in; the threads end with it.
-pub(in crate::engine) struct Desk<P: Preparer>(Arc<Shared<P>>);
+pub(in crate::engine) struct PromptWorkers<P: Preparer>(Arc<Shared<P>>);
 
 struct Shared<P: Preparer> {
     terms: Terms<P>,
@@ -62,24 +62,24 @@ enum Done {
     Failed(Failure),
 }
 
-impl<P: Preparer> Desk<P> {
+impl<P: Preparer> PromptWorkers<P> {
     /// Starts the threads. What is prepared comes to `inbox`, what is answered at once to `outbox`.
     pub(in crate::engine) fn open(
         terms: Terms<P>,
-        eyes: Option<Box<dyn MediaReader>>,
+        encoder: Option<Box<dyn MediaEncoder>>,
         inbox: Arc<Inbox<P::Sampler>>,
         outbox: Outbox,
     ) -> io::Result<Self> {
-        let desk = Self(Arc::new(Shared {
+        let workers = Self(Arc::new(Shared {
             terms,
-            state: Mutex::new(State::new(eyes.is_some())),
+            state: Mutex::new(State::new(encoder.is_some())),
             texts: Condvar::new(),
             images: Condvar::new(),
             inbox,
             outbox,
         }));
         for _ in 0..READERS {
-            let shared = Arc::clone(&desk.0);
+            let shared = Arc::clone(&workers.0);
             let texts = thread::Builder::new().name("texts".to_owned());
             let texts = texts.stack_size(READER_STACK);
             texts.spawn(move || {
@@ -87,16 +87,16 @@ impl<P: Preparer> Desk<P> {
                 while shared.read_text() {}
             })?;
         }
-        if let Some(mut eyes) = eyes {
-            let shared = Arc::clone(&desk.0);
+        if let Some(mut encoder) = encoder {
+            let shared = Arc::clone(&workers.0);
             let images = thread::Builder::new().name("images".to_owned());
             let images = images.stack_size(READER_STACK);
             images.spawn(move || {
                 step_back();
-                while shared.see(&mut *eyes) {}
+                while shared.encode(&mut *encoder) {}
             })?;
         }
-        Ok(desk)
+        Ok(workers)
     }
 
     /// Takes a request in.
@@ -125,7 +125,7 @@ impl<P: Preparer> Desk<P> {
     }
 }
 
-impl<P: Preparer> Drop for Desk<P> {
+impl<P: Preparer> Drop for PromptWorkers<P> {
     fn drop(&mut self) {
         self.0.lock().is_closed = true;
         self.0.texts.notify_all();
@@ -178,16 +178,16 @@ impl<P: Preparer> Shared<P> {
         true
     }
 
-    /// Looks at the images of a request; false at the end of all work.
-    fn see(self: &Arc<Self>, eyes: &mut dyn MediaReader) -> bool {
+    /// Encodes an image of a request; false at the end of all work.
+    fn encode(self: &Arc<Self>, encoder: &mut dyn MediaEncoder) -> bool {
         let Some(mut job) = self.next(Queue::Images, &self.images) else {
             return false;
         };
-        let work = || match job.see(eyes) {
+        let work = || match job.encode(encoder) {
             Ok(()) => Done::Need(Need::Time),
             Err(failure) => Done::Failed(failure),
         };
-        // A file that its decoder stumbles over costs its own request, not those behind it.
+        // A file that its decoder stumbles over costs its own request, not those after it.
         let done = unless_it_panics(work, "an image of this prompt could not be read");
         self.put_back(job, done);
         true
@@ -209,7 +209,7 @@ impl<P: Preparer> Shared<P> {
             return self.finish(job);
         }
         let (queue, arrived) = match need {
-            Need::Eyes => (Queue::Images, Some(&self.images)),
+            Need::Media => (Queue::Images, Some(&self.images)),
             Need::Compiler => (Queue::Constraints, None),
             Need::Time | Need::Nothing => (Queue::Texts, Some(&self.texts)),
         };

@@ -1,4 +1,4 @@
-//! The stand-in's eyes: an image is any file that begins with `image`; it takes a row for each byte.
+//! The stand-in's encoder: an image is any file that begins with `image`; it takes a row for each byte.
 //!
 //! One that begins with `image slow` takes 20 ms to be seen.
 //!
@@ -11,7 +11,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use crate::engine::backend::MediaReader;
+use crate::engine::backend::MediaEncoder;
 use crate::engine::media::{self, Media, Piece, Rows};
 use crate::protocol::{Failure, FailureKind, PromptPart};
 
@@ -21,12 +21,12 @@ const SLOW: Duration = Duration::from_millis(20);
 #[derive(Debug)]
 pub(super) struct Reader;
 
-impl MediaReader for Reader {
+impl MediaEncoder for Reader {
     fn check(&self, _parts: &[PromptPart]) -> Result<(), Failure> {
         Ok(())
     }
 
-    fn read(&mut self, file: &str) -> Result<Vec<Piece>, Failure> {
+    fn encode_file(&mut self, file: &str) -> Result<Vec<Piece>, Failure> {
         Ok(vec![Piece::Media(image(file)?.into())])
     }
 }

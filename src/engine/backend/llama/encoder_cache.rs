@@ -9,13 +9,13 @@ const MOST: usize = 256 << 20;
 
 /// The least recently used one first.
 #[derive(Debug, Default)]
-pub(super) struct Recall {
+pub(super) struct EncoderCache {
     /// What became of files, by their digests.
     images: VecDeque<(String, Vec<Piece>)>,
     n_bytes: usize,
 }
 
-impl Recall {
+impl EncoderCache {
     /// The image in the file with this digest.
     pub(super) fn find(&mut self, digest: &str) -> Option<Vec<Piece>> {
         let index = self.images.iter().position(|(known, _)| known == digest)?;
@@ -63,17 +63,17 @@ mod tests {
 
     #[test]
     fn what_was_used_longest_ago_goes_first() {
-        let mut recall = Recall::default();
+        let mut cache = EncoderCache::default();
         for fingerprint in 0..3 {
-            recall.keep(fingerprint.to_string(), image(fingerprint, MOST / 3 - 4));
+            cache.keep(fingerprint.to_string(), image(fingerprint, MOST / 3 - 4));
         }
-        let again = recall.find("0").unwrap();
+        let again = cache.find("0").unwrap();
         let Piece::Media(media) = &again[1] else {
             panic!("no image");
         };
         assert_eq!(media.tokens, tokens(0, 4, 4));
-        recall.keep("3".to_owned(), image(3, MOST / 3 - 4));
-        let kept = ["0", "1", "2", "3"].map(|digest| recall.find(digest).is_some());
+        cache.keep("3".to_owned(), image(3, MOST / 3 - 4));
+        let kept = ["0", "1", "2", "3"].map(|digest| cache.find(digest).is_some());
         assert_eq!(kept, [true, false, true, true]);
     }
 }
