@@ -1,4 +1,4 @@
-//! What the repository says about itself is true: README, unit file, sample Modelfiles, scripts.
+//! What the repository says about itself is true: unit file, sample Modelfiles, scripts.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -18,29 +18,40 @@ fn files(folder: &str) -> Vec<PathBuf> {
         .collect()
 }
 
+/// The targets of a page's links to other files here.
+fn links(page: &Path) -> Vec<PathBuf> {
+    let text = fs_err::read_to_string(page).unwrap();
+    let links = text
+        .split("](")
+        .skip(1)
+        .filter_map(|rest| rest.split(')').next());
+    let local = links.filter(|link| !link.contains("://") && !link.starts_with('#'));
+    let folder = page.parent().unwrap();
+    let files = local.map(|link| folder.join(link.split('#').next().unwrap()));
+    files.collect()
+}
+
 #[test]
-fn the_readme_lists_every_variable_as_it_is() {
-    let readme = fs_err::read_to_string(root().join("README.md")).unwrap();
-    let documented: Vec<&str> = readme
-        .lines()
-        .filter(|line| line.starts_with("| `OLLAMA_") || line.starts_with("| `DROVER_"))
-        .collect();
-    let expected: Vec<String> = VARIABLES
+fn links_lead_to_files_and_every_page_is_in_the_index() {
+    let pages = files("docs");
+    let pages = pages
         .iter()
-        .map(|variable| {
-            let default = match variable.default {
-                "" => "–".to_owned(),
-                default => format!("`{default}`"),
-            };
-            format!("| `{}` | {default} | {} |", variable.name, variable.doc)
-        })
-        .collect();
-    assert_eq!(
-        documented,
-        expected,
-        "the table should be:\n{}",
-        expected.join("\n")
-    );
+        .filter(|page| page.extension().is_some_and(|end| end == "md"));
+    let pages: Vec<&PathBuf> = pages.collect();
+    for page in pages.iter().copied().chain([&root().join("README.md")]) {
+        for target in links(page) {
+            assert!(target.exists(), "{}: {}", page.display(), target.display());
+        }
+    }
+    let index = root().join("docs/README.md");
+    let listed = links(&index);
+    for page in pages {
+        assert!(
+            *page == index || listed.contains(page),
+            "{}",
+            page.display()
+        );
+    }
 }
 
 #[test]

@@ -187,3 +187,55 @@ fn variables_that_only_look_like_ours_are_told() {
         ]
     );
 }
+
+/// What `docs/settings.md` says of the variables.
+fn settings() -> String {
+    let row = |variable: &Variable| {
+        let default = match variable.default {
+            "" => "–".to_owned(),
+            default => format!("`{default}`"),
+        };
+        format!("| `{}` | {default} | {} |\n", variable.name, variable.doc)
+    };
+    let table = |prefix: &str| -> String {
+        let rows = VARIABLES.iter().filter(|v| v.name.starts_with(prefix));
+        format!(
+            "| Variable | Default | Meaning |\n| --- | --- | --- |\n{}",
+            rows.map(row).collect::<String>()
+        )
+    };
+    let without = WITHOUT_EFFECT.iter();
+    let without: String = without
+        .map(|(name, reason)| format!("| `{name}` | {reason} |\n"))
+        .collect();
+    format!(
+        "# Settings\n\n\
+         Environment variables of the daemon; `drover serve --help` lists them, too. For the service they are set\n\
+         with `systemctl edit drover` (`[Service]`, then `Environment=NAME=VALUE` lines). This page is made from the\n\
+         table that the daemon reads them by.\n\n\
+         ## Ollama's\n\n\
+         A value that makes no sense is a warning in the log and the default, as in Ollama.\n\n{}\n\
+         ## drover's own\n\n\
+         A bad value stops the start with a message; an unknown name is a warning.\n\n{}\n\
+         ## Without effect\n\n\
+         Ollama's variables that change nothing here; the log says so where one is set.\n\n\
+         | Variable | Why |\n| --- | --- |\n{without}\n\
+         The commands read `OLLAMA_HOST`, `OLLAMA_NOHISTORY`, `OLLAMA_EDITOR` and `NO_COLOR`.\n",
+        table("OLLAMA_"),
+        table("DROVER_"),
+    )
+}
+
+/// Written anew with `DROVER_WRITE_DOCS=1`.
+#[test]
+fn the_page_of_settings_is_made_from_the_table() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/settings.md");
+    if process("DROVER_WRITE_DOCS").is_some() {
+        fs_err::write(path, settings()).unwrap();
+    }
+    let page = fs_err::read_to_string(path).unwrap();
+    assert!(
+        page == settings(),
+        "write docs/settings.md anew: DROVER_WRITE_DOCS=1 cargo quick settings"
+    );
+}
