@@ -1,19 +1,22 @@
-//! The native conversation types: their serde form *is* Ollama's wire form.
+//! The native conversation types.
 //!
-//! Shared by every level on purpose; dialects convert to and from them.
+//! Dialects make [`Turn`]s, ordered content blocks, of the messages of their requests. [`Message`] is
+//! what templates get, and what models store: its serde form *is* Ollama's.
 
 mod image;
 mod think;
 mod tool;
+mod turn;
 pub mod typed;
 
 pub use image::Image;
 pub use think::{Think, ThinkLevel};
 pub use tool::{ToolCall, ToolCallFunction, ToolDefinition, ToolFunction};
+pub use turn::{Block, PLACE, ToolResult, Turn};
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-/// One message of a conversation (`/api/chat`, `MESSAGE` of a Modelfile, the messages layer).
+/// A message as templates get it (also on `/api/chat`, `MESSAGE` of a Modelfile, the messages layer).
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Message {

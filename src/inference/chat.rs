@@ -13,7 +13,7 @@ use super::render::RenderRequest;
 use super::truncate::{History, fit_history};
 use super::types::{ChatRequest, ChunkStream, DoneReason, RequestOptions};
 use super::{forced, format, history, load};
-use crate::chat::Think;
+use crate::chat::{Think, Turn};
 use crate::config::KeepAlive;
 use crate::model::Options;
 use crate::model::capability::Capability;
@@ -45,8 +45,7 @@ pub(super) async fn run(
         &[Capability::Tools]
     };
     check_capabilities(&prepared, &request.common, Route::Chat, wants)?;
-    let mut messages = request.messages.iter();
-    let has_images = messages.any(|message| !message.images.is_empty());
+    let has_images = request.messages.iter().any(Turn::has_media);
     images::check(&prepared, &request.common, has_images)?;
     let mut options = merge_options(&prepared, &request.common)?;
     if prepared.chat_format.path.is_rendered() {
@@ -75,9 +74,10 @@ pub(super) async fn run(
         request.common.think
     };
     let think = think(&prepared, wanted, constraint.as_ref());
+    let messages = request.messages.into_iter().flat_map(Turn::into_messages);
     let conversation = Conversation {
         request: Arc::new(RenderRequest::new(
-            history::assemble(&prepared, request.messages),
+            history::assemble(&prepared, messages.collect()),
             request.tools,
             think,
         )),

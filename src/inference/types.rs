@@ -7,7 +7,7 @@ use futures_util::Stream;
 use serde_json::{Map, Value};
 
 use super::error::InferenceError;
-use crate::chat::{Image, Message, Think, ToolCall, ToolDefinition};
+use crate::chat::{Image, Think, ToolCall, ToolDefinition, Turn};
 use crate::config::KeepAlive;
 use crate::protocol::{EmbedInput, Priority, Token};
 
@@ -36,7 +36,7 @@ pub struct RequestOptions {
 #[derive(Debug, Clone, Default)]
 pub struct ChatRequest {
     pub common: RequestOptions,
-    pub messages: Vec<Message>,
+    pub messages: Vec<Turn>,
     pub tools: Vec<ToolDefinition>,
     /// The answer must be calls of the tools.
     pub must_call: Option<MustCall>,

@@ -2,10 +2,7 @@
 
 use std::borrow::Cow;
 
-use crate::chat::Message;
-
-/// What a message's text has where an image of it belongs, in order.
-pub const PLACE: &str = "[img]";
+use crate::chat::{Message, PLACE};
 
 /// Numbers the images of a conversation.
 #[derive(Debug, Default)]

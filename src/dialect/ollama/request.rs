@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::api::ollama as api;
-use crate::chat::Think;
+use crate::chat::{Think, Turn};
 use crate::config::KeepAlive;
 use crate::create;
 use crate::inference::{
@@ -42,7 +42,7 @@ pub fn chat(request: api::ChatRequest, client: String) -> Result<ChatRequest, In
             client,
             ..RequestOptions::default()
         },
-        messages: request.messages,
+        messages: request.messages.into_iter().map(Turn::from).collect(),
         tools: request.tools,
         must_call: None,
         one_call: false,

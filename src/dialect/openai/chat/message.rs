@@ -1,65 +1,79 @@
-//! Messages of a request → native messages.
+//! Messages of a request → turns.
 //!
-//! Unlike in Ollama, the parts of one message stay one message: split, their tool results lose
-//! their names and templates see several turns. Its parts are joined as a TEMPLATE there joins those
-//! turns, by empty lines, and images keep their places among the texts.
+//! Unlike in Ollama, the parts of one message stay one turn: split, their tool results lose their
+//! names and templates see several turns.
 
 use super::super::invalid;
 use crate::api::openai::{Content, File, Message as Wire, Part, ToolCall as WireCall};
-use crate::chat::{Image, Message, ToolCall, ToolCallFunction};
+use crate::chat::{Block, Image, ToolCall, ToolCallFunction, ToolResult, Turn};
 use crate::inference::InferenceError;
-use crate::renderer::images::PLACE;
 
 /// Converts a conversation.
-pub(super) fn natives(messages: Vec<Wire>) -> Result<Vec<Message>, InferenceError> {
-    let mut natives: Vec<Message> = Vec::with_capacity(messages.len());
+pub(super) fn turns(messages: Vec<Wire>) -> Result<Vec<Turn>, InferenceError> {
+    let mut turns: Vec<Turn> = Vec::with_capacity(messages.len());
     for (message, index) in messages.into_iter().zip(0..) {
-        let native = native(message, &natives);
-        let native = native.map_err(|error| match error.param {
+        let turn = turn(message, &turns);
+        let turn = turn.map_err(|error| match error.param {
             Some(_) => error,
             None => error.about(format!("messages[{index}]"), "invalid_value"),
         })?;
-        natives.push(native);
+        turns.push(turn);
     }
-    Ok(natives)
+    Ok(turns)
 }
 
-fn native(message: Wire, earlier: &[Message]) -> Result<Message, InferenceError> {
+fn turn(message: Wire, earlier: &[Turn]) -> Result<Turn, InferenceError> {
     let has_calls = message.tool_calls.is_some() || message.function_call.is_some();
     let mut calls = message.tool_calls.unwrap_or_default();
     calls.extend(message.function_call.map(|function| WireCall {
         id: String::new(),
         function,
     }));
-    let mut native = Message {
-        role: role(&message.role),
-        thinking: if message.reasoning.is_empty() {
-            message.reasoning_content
-        } else {
-            message.reasoning
-        },
-        tool_calls: natives_of(calls)?,
-        ..Message::default()
+    let role = role(&message.role);
+    let thinking = if message.reasoning.is_empty() {
+        message.reasoning_content
+    } else {
+        message.reasoning
     };
+    let calls = natives_of(calls)?;
     let wrong_type = |kind: &str| Err(invalid(format!("invalid message content type: {kind}")));
-    match message.content {
-        Content::Text(text) => native.content = text,
-        Content::Parts(parts) => add_parts(&mut native, parts)?,
-        Content::Absent if has_calls => {}
+    let content = match message.content {
+        Content::Text(text) => vec![Block::Text(text)],
+        Content::Parts(parts) => blocks(parts)?,
+        Content::Absent if has_calls => Vec::new(),
         Content::Absent => return wrong_type("<nil>"),
         Content::Bool => return wrong_type("bool"),
         Content::Number => return wrong_type("float64"),
         Content::Object => return wrong_type("map[string]interface {}"),
+    };
+    let mut blocks = Vec::new();
+    if !thinking.is_empty() {
+        blocks.push(Block::Thinking {
+            text: thinking,
+            signature: String::new(),
+        });
     }
-    if native.role == "tool" {
-        native.tool_name = if message.name.is_empty() {
+    if role == "tool" {
+        let tool_name = if message.name.is_empty() {
             name_of_call(&message.tool_call_id, earlier)
         } else {
             message.name
         };
-        native.tool_call_id = message.tool_call_id;
+        blocks.push(Block::ToolResult(ToolResult {
+            call_id: message.tool_call_id,
+            tool_name,
+            content,
+            is_error: false,
+        }));
+    } else {
+        blocks.extend(content);
     }
-    Ok(native)
+    blocks.extend(calls.into_iter().map(Block::ToolUse));
+    Ok(Turn {
+        role,
+        blocks,
+        ..Turn::default()
+    })
 }
 
 /// `developer` is OpenAI's newer word for `system`, `function` the older one for `tool`; few templates
@@ -90,38 +104,23 @@ fn natives_of(calls: Vec<WireCall>) -> Result<Vec<ToolCall>, InferenceError> {
 }
 
 /// The function that the last call with this id called.
-fn name_of_call(id: &str, earlier: &[Message]) -> String {
-    earlier
-        .iter()
-        .rev()
-        .flat_map(|message| &message.tool_calls)
-        .find(|call| !id.is_empty() && call.id == id)
-        .map(|call| call.function.name.clone())
-        .unwrap_or_default()
+fn name_of_call(id: &str, earlier: &[Turn]) -> String {
+    let mut blocks = earlier.iter().rev().flat_map(|turn| &turn.blocks);
+    let name = blocks.find_map(|block| match block {
+        Block::ToolUse(call) if !id.is_empty() && call.id == id => Some(&call.function.name),
+        _ => None,
+    });
+    name.cloned().unwrap_or_default()
 }
 
-fn add_parts(native: &mut Message, parts: Vec<Part>) -> Result<(), InferenceError> {
-    let mut pieces = Vec::new();
-    let mut has_text = false;
-    for part in parts {
-        let file = match part {
-            Part::Text(text) if text.is_empty() => continue,
-            Part::Text(text) => {
-                has_text = true;
-                pieces.push(text);
-                continue;
-            }
-            Part::Image(file) => image(file)?,
-            Part::Audio(file) => audio(file)?,
-            Part::Bad => return Err(invalid("invalid message format")),
-        };
-        native.images.push(file);
-        pieces.push(PLACE.to_owned());
-    }
-    if has_text {
-        native.content = pieces.join("\n\n");
-    }
-    Ok(())
+fn blocks(parts: Vec<Part>) -> Result<Vec<Block>, InferenceError> {
+    let blocks = parts.into_iter().map(|part| match part {
+        Part::Text(text) => Ok(Block::Text(text)),
+        Part::Image(file) => image(file).map(Block::Image),
+        Part::Audio(file) => audio(file).map(Block::Audio),
+        Part::Bad => Err(invalid("invalid message format")),
+    });
+    blocks.collect()
 }
 
 fn image(file: File) -> Result<Image, InferenceError> {

@@ -62,7 +62,7 @@ pub fn requests(mut request: openai::ChatRequest) -> Result<Vec<ChatRequest>, In
         one_call,
     } = asked.offer()?;
     let native = ChatRequest {
-        messages: message::natives(request.messages)?,
+        messages: message::turns(request.messages)?,
         tools,
         must_call,
         one_call,

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::super::Head;
 use super::*;
-use crate::chat::{Image, Message, ToolCall, ToolCallFunction};
+use crate::chat::{Image, Message, ToolCall, ToolCallFunction, Turn};
 use crate::inference::{
     Chunk, Done, DoneReason, InferenceErrorKind, Logprob, MustCall, Timings, TopLogprob,
 };
@@ -28,6 +28,7 @@ fn one(body: Value) -> ChatRequest {
 fn messages(messages: Value) -> Result<Vec<Message>, String> {
     read(json!({"messages": messages}))
         .map(|mut natives| natives.remove(0).messages)
+        .map(|turns| turns.into_iter().flat_map(Turn::into_messages).collect())
         .map_err(|error| error.message)
 }
 
