@@ -4,6 +4,7 @@
 //! (`tests/tidy.rs` checks the levels, `docs/architecture.md` explains them).
 
 // Level 0: helpers that know nothing of models.
+pub mod error;
 pub mod json;
 pub mod metrics;
 pub mod net;

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 /// The top-level modules with their levels; a module imports only modules of a lower level.
 const LEVELS: &[(&str, u32)] = &[
     ("units", 0),
+    ("error", 0),
     ("json", 0),
     ("paths", 0),
     ("metrics", 0),

@@ -21,6 +21,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value};
 
 use crate::chat::Message;
+use crate::error::ErrorKind;
 use crate::model::{Digest, Manifest, ModelName, manifest as media};
 use crate::store::{Store, StoreError};
 
@@ -66,11 +67,11 @@ pub struct Status {
     pub completed: Option<u64>,
 }
 
-/// Why a model could not be made; `status` is the HTTP status that Ollama gives.
+/// Why a model could not be made.
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
 pub struct CreateError {
-    pub status: u16,
+    pub kind: ErrorKind,
     pub message: String,
 }
 
@@ -78,14 +79,14 @@ impl CreateError {
     /// The request cannot be fulfilled as it is.
     fn bad(message: impl Into<String>) -> Self {
         Self {
-            status: 400,
+            kind: ErrorKind::Invalid,
             message: message.into(),
         }
     }
 
     fn internal(message: impl Into<String>) -> Self {
         Self {
-            status: 500,
+            kind: ErrorKind::Internal,
             message: message.into(),
         }
     }

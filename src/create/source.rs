@@ -6,6 +6,7 @@ use super::detect;
 use super::files::{self, Wanted};
 use super::parts::Parts;
 use super::{CreateError, CreateRequest};
+use crate::error::ErrorKind;
 use crate::families;
 use crate::model::gguf::Metadata;
 use crate::model::name::Source;
@@ -66,14 +67,14 @@ fn from_model(parts: &mut Parts<'_>, from: &str) -> Result<Base, CreateError> {
     let (from, source) = ModelName::split_source(from).map_err(CreateError::bad)?;
     if source == Source::Cloud {
         return Err(CreateError {
-            status: 403,
+            kind: ErrorKind::Forbidden,
             message: "ollama cloud is disabled: remote model is unavailable".to_owned(),
         });
     }
     let name = ModelName::parse(&from).map_err(|error| CreateError::bad(error.to_string()))?;
     let model = parts.store.model(&name).map_err(|error| match error {
         StoreError::NotFound(name) => CreateError {
-            status: 404,
+            kind: ErrorKind::NotFound,
             message: format!("model '{name}' not found, try pulling it first"),
         },
         other => other.into(),

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::stream;
 
-use super::error::{InferenceError, internal};
+use super::error::{RequestError, internal};
 use super::load::Loaded;
 use super::refusal::{Refusal, broken, longer};
 use super::sampling::sampling;
@@ -154,7 +154,7 @@ struct Answer {
 }
 
 impl Answer {
-    async fn next(&mut self) -> Option<Result<Chunk, InferenceError>> {
+    async fn next(&mut self) -> Option<Result<Chunk, RequestError>> {
         if self.ended {
             return None;
         }
@@ -194,7 +194,7 @@ impl Answer {
         text: &str,
         n_tokens: u32,
         logprobs: Vec<TokenLogprob>,
-    ) -> Result<Option<Chunk>, InferenceError> {
+    ) -> Result<Option<Chunk>, RequestError> {
         if self.context_of.is_some() {
             self.raw.push_str(text);
         }
@@ -235,7 +235,7 @@ impl Answer {
         self.answers |= is_answer;
     }
 
-    async fn finish(&mut self, finished: &Finished) -> Result<Chunk, InferenceError> {
+    async fn finish(&mut self, finished: &Finished) -> Result<Chunk, RequestError> {
         let piece = match finished.reason {
             FinishReason::Stop => self.parser.finish().map_err(unreadable)?,
             FinishReason::Length => self.parser.cut(),
@@ -341,7 +341,7 @@ fn call_id() -> String {
 
 /// What the model wrote makes no sense in its own format.
 #[expect(clippy::needless_pass_by_value, reason = "for map_err")]
-fn unreadable(error: ParseError) -> InferenceError {
+fn unreadable(error: ParseError) -> RequestError {
     internal(error.to_string())
 }
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::answer::{AnswerSpec, Calls, params, single, start, too_long};
 use super::context::Context;
-use super::error::InferenceError;
+use super::error::RequestError;
 use super::images::{self, Placeless};
 use super::prepare::{self, Prepared, Route, check_capabilities, merge_options};
 use super::refusal::Refusal;
@@ -29,7 +29,7 @@ pub(super) const UNLOAD: Option<KeepAlive> = Some(KeepAlive::For(Duration::ZERO)
 pub(super) async fn run(
     context: &Context,
     request: ChatRequest,
-) -> Result<ChunkStream, InferenceError> {
+) -> Result<ChunkStream, RequestError> {
     let received = Instant::now();
     let prepared = prepare::find(context, &request.common.model, Route::Chat).await?;
     if request.messages.is_empty() && request.common.keep_alive == UNLOAD {
@@ -119,7 +119,7 @@ impl Conversation {
         &self,
         context: &Context,
         prepared: &Prepared,
-    ) -> Result<ChunkStream, InferenceError> {
+    ) -> Result<ChunkStream, RequestError> {
         match self.try_answer(context, prepared).await {
             Ok(stream) => return Ok(stream),
             Err(refusal) => refusal.second_chance()?,

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use super::error::InferenceError;
+use super::error::RequestError;
 use super::render::{Maker, RenderRequest};
 use crate::chat::Think;
 use crate::families::{self, BuiltinParser};
@@ -185,7 +185,7 @@ impl ChatFormat {
         workers: &Workers,
         request: &Arc<RenderRequest>,
         from: usize,
-    ) -> Result<String, InferenceError> {
+    ) -> Result<String, RequestError> {
         self.maker.render(workers, &self.name, request, from).await
     }
 

@@ -5,7 +5,7 @@ use std::time::Instant;
 use futures_util::stream::{self, StreamExt as _};
 
 use super::context::Context;
-use super::error::{InferenceError, InferenceErrorKind, invalid};
+use super::error::{ErrorKind, RequestError, invalid};
 use super::load;
 use super::prepare::{self, Route, merge_options};
 use super::refusal::engine_error;
@@ -20,7 +20,7 @@ use crate::scheduler::Lease;
 pub(super) async fn run(
     context: &Context,
     request: EmbedRequest,
-) -> Result<EmbedResponse, InferenceError> {
+) -> Result<EmbedResponse, RequestError> {
     let received = Instant::now();
     let route = if request.legacy {
         Route::LegacyEmbeddings
@@ -125,10 +125,10 @@ pub(super) fn portions(inputs: Vec<EmbedInput>) -> Vec<Vec<EmbedInput>> {
     portions
 }
 
-fn failed(error: &RunnerError, is_legacy: bool) -> InferenceError {
+fn failed(error: &RunnerError, is_legacy: bool) -> RequestError {
     let mut error = engine_error(error);
-    if is_legacy && error.kind != InferenceErrorKind::Overloaded {
-        error.kind = InferenceErrorKind::Internal;
+    if is_legacy && error.kind != ErrorKind::Overloaded {
+        error.kind = ErrorKind::Internal;
     }
     error
 }

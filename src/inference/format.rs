@@ -4,7 +4,7 @@
 use serde_json::Value;
 
 use super::draft;
-use super::error::{InferenceError, invalid, mistaken};
+use super::error::{RequestError, invalid, mistaken};
 use crate::protocol::Constraint;
 
 /// Reads `format` (API specification §3.3).
@@ -12,7 +12,7 @@ use crate::protocol::Constraint;
 /// # Errors
 /// 500 with Ollama's text for anything but `"json"` and an object; 400 for a grammar in a language
 /// that is not read.
-pub(super) fn parse(format: &Value) -> Result<Option<Constraint>, InferenceError> {
+pub(super) fn parse(format: &Value) -> Result<Option<Constraint>, RequestError> {
     match format {
         Value::Null => Ok(None),
         Value::String(text) if text.is_empty() => Ok(None),
@@ -45,7 +45,7 @@ pub(super) fn parse(format: &Value) -> Result<Option<Constraint>, InferenceError
 }
 
 /// A field of a `format` that is not a JSON schema, since no schema has such a type.
-fn text_of(format: &Value, field: &str) -> Result<String, InferenceError> {
+fn text_of(format: &Value, field: &str) -> Result<String, RequestError> {
     let text = format.get(field).and_then(Value::as_str);
     let text = text.filter(|text| !text.is_empty());
     text.map(str::to_owned).ok_or_else(|| {

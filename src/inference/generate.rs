@@ -9,7 +9,7 @@ use super::answer::{AnswerSpec, Calls, params, single, start, too_long};
 use super::chat::{Conversation, UNLOAD, think};
 use super::chat_format::ChatFormat;
 use super::context::Context;
-use super::error::{InferenceError, internal, invalid};
+use super::error::{RequestError, internal, invalid};
 use super::images::{self, Placeless};
 use super::prepare::{self, Prepared, Route, check_capabilities, merge_options};
 use super::refusal::Refusal;
@@ -27,7 +27,7 @@ use crate::workers::{Template, Workers};
 pub(super) async fn run(
     context: &Context,
     request: GenerateRequest,
-) -> Result<ChunkStream, InferenceError> {
+) -> Result<ChunkStream, RequestError> {
     let received = Instant::now();
     let prepared = prepare::find(context, &request.common.model, Route::Generate).await?;
     if request.prompt.is_empty() && request.common.keep_alive == UNLOAD {
@@ -84,7 +84,7 @@ struct Checked {
 }
 
 /// The checks 9 to 12 of §6.2.
-fn check(prepared: &Prepared, request: &GenerateRequest) -> Result<(), InferenceError> {
+fn check(prepared: &Prepared, request: &GenerateRequest) -> Result<(), RequestError> {
     let has_template = request
         .template
         .as_ref()
@@ -111,7 +111,7 @@ async fn rendered(
     prepared: &Prepared,
     request: GenerateRequest,
     checked: Checked,
-) -> Result<ChunkStream, InferenceError> {
+) -> Result<ChunkStream, RequestError> {
     let Checked {
         options,
         constraint,
@@ -170,7 +170,7 @@ impl Direct {
         workers: &Workers,
         chat_format: &ChatFormat,
         request: &Arc<RenderRequest>,
-    ) -> Result<Option<String>, InferenceError> {
+    ) -> Result<Option<String>, RequestError> {
         let own = match self.template.as_str() {
             "" => None,
             text => Some(Arc::new(Template::of_request(text).map_err(internal)?)),
@@ -209,7 +209,7 @@ impl Raw<'_> {
         &self,
         context: &Context,
         prepared: &Prepared,
-    ) -> Result<ChunkStream, InferenceError> {
+    ) -> Result<ChunkStream, RequestError> {
         match self.try_answer(context, prepared).await {
             Ok(stream) => return Ok(stream),
             Err(refusal) => refusal.second_chance()?,

@@ -4,7 +4,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use super::error::{InferenceError, InferenceErrorKind as Kind, internal, invalid};
+use super::error::{ErrorKind as Kind, RequestError, internal, invalid};
 use super::prepare::Prepared;
 use super::types::RequestOptions;
 use crate::chat::{Image, Message};
@@ -25,7 +25,7 @@ pub(super) fn check(
     prepared: &Prepared,
     common: &RequestOptions,
     has_images: bool,
-) -> Result<(), InferenceError> {
+) -> Result<(), RequestError> {
     if !has_images || common.debug_render_only || !prepared.model.projectors.is_empty() {
         return Ok(());
     }
@@ -33,7 +33,7 @@ pub(super) fn check(
     if !prepared.has(Capability::Vision) {
         return Err(invalid(format!("{name} does not support vision")));
     }
-    Err(InferenceError::new(
+    Err(RequestError::new(
         Kind::Unsupported,
         format!(
             "{name} has its vision part in one file with its weights, which drover cannot use yet; use a model with a projector file of its own"
@@ -55,7 +55,7 @@ pub(super) async fn place(
     prompt: String,
     images: Vec<Image>,
     placeless: Placeless,
-) -> Result<Vec<PromptPart>, InferenceError> {
+) -> Result<Vec<PromptPart>, RequestError> {
     if images.is_empty() {
         return Ok(vec![PromptPart::Text(prompt)]);
     }
@@ -67,7 +67,7 @@ fn cut(
     prompt: &str,
     images: &[Image],
     placeless: Placeless,
-) -> Result<Vec<PromptPart>, InferenceError> {
+) -> Result<Vec<PromptPart>, RequestError> {
     let encode = |image: &Image| PromptPart::Media(STANDARD.encode(&image.0));
     let mut is_placed = vec![false; images.len()];
     let mut parts = Vec::new();
@@ -128,7 +128,7 @@ mod tests {
         PromptPart::Media(STANDARD.encode([byte]))
     }
 
-    fn cut(prompt: &str, n_images: u8) -> Result<Vec<PromptPart>, InferenceError> {
+    fn cut(prompt: &str, n_images: u8) -> Result<Vec<PromptPart>, RequestError> {
         let images: Vec<Image> = (0..n_images).map(|byte| Image(vec![byte].into())).collect();
         super::cut(prompt, &images, Placeless::Refused)
     }

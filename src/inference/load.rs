@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::context::Context;
-use super::error::{InferenceError, InferenceErrorKind as Kind};
+use super::error::{ErrorKind as Kind, RequestError};
 use super::prepare::Prepared;
 use super::spec;
 use crate::config::KeepAlive;
@@ -23,7 +23,7 @@ pub(super) async fn load(
     prepared: &Prepared,
     options: &Options,
     keep_alive: Option<KeepAlive>,
-) -> Result<Loaded, InferenceError> {
+) -> Result<Loaded, RequestError> {
     let started = Instant::now();
     let spec = spec::build(prepared, options);
     let lease = context
@@ -37,11 +37,11 @@ pub(super) async fn load(
     })
 }
 
-fn acquire_error(error: AcquireError) -> InferenceError {
+fn acquire_error(error: AcquireError) -> RequestError {
     let kind = match &error {
         AcquireError::Overloaded | AcquireError::ShuttingDown => Kind::Overloaded,
         AcquireError::Canceled => Kind::Canceled,
         AcquireError::LoadFailed(_) | AcquireError::LoadTimeout(_) => Kind::Internal,
     };
-    InferenceError::new(kind, error.to_string())
+    RequestError::new(kind, error.to_string())
 }

@@ -34,7 +34,7 @@ use crate::workers::Workers;
 pub use answer::bounded_n_predict;
 use chat_format::ChatFormats;
 use context::Context;
-pub use error::{InferenceError, InferenceErrorKind};
+use error::RequestError;
 #[cfg(any(test, fuzzing))]
 pub use spec::place_header;
 pub use types::{
@@ -73,7 +73,7 @@ impl Inference {
     ///
     /// # Errors
     /// Everything that is known before the first token.
-    pub async fn chat(&self, request: ChatRequest) -> Result<ChunkStream, InferenceError> {
+    pub async fn chat(&self, request: ChatRequest) -> Result<ChunkStream, RequestError> {
         chat::run(&self.0, request).await
     }
 
@@ -81,15 +81,15 @@ impl Inference {
     ///
     /// # Errors
     /// Everything that is known before the first token.
-    pub async fn generate(&self, request: GenerateRequest) -> Result<ChunkStream, InferenceError> {
+    pub async fn generate(&self, request: GenerateRequest) -> Result<ChunkStream, RequestError> {
         generate::run(&self.0, request).await
     }
 
     /// Embeddings; an empty input list only loads.
     ///
     /// # Errors
-    /// See [`InferenceError`].
-    pub async fn embed(&self, request: EmbedRequest) -> Result<EmbedResponse, InferenceError> {
+    /// See [`RequestError`].
+    pub async fn embed(&self, request: EmbedRequest) -> Result<EmbedResponse, RequestError> {
         embed::run(&self.0, request).await
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::chat_format::{ChatFormat, ChatFormats};
 use super::context::Context;
-use super::error::{InferenceError, InferenceErrorKind as Kind, internal, invalid, mistaken};
+use super::error::{ErrorKind as Kind, RequestError, internal, invalid, mistaken};
 use super::types::RequestOptions;
 use crate::families::{self, capabilities};
 use crate::model::capability::Capability;
@@ -62,7 +62,7 @@ pub(super) async fn find(
     context: &Context,
     requested: &str,
     route: Route,
-) -> Result<Prepared, InferenceError> {
+) -> Result<Prepared, RequestError> {
     let name = parse_name(requested, route)?;
     let store = context.store.clone();
     let formats = Arc::clone(&context.formats);
@@ -162,14 +162,14 @@ fn draft(store: &Store, model: &Model) -> Option<(PathBuf, Header)> {
     }
 }
 
-fn parse_name(requested: &str, route: Route) -> Result<ModelName, InferenceError> {
+fn parse_name(requested: &str, route: Route) -> Result<ModelName, RequestError> {
     if requested.is_empty() {
         return Err(match route {
             Route::Chat | Route::LegacyEmbeddings => {
                 invalid("model is required").about("model", "missing_required_parameter")
             }
             Route::Generate | Route::Embed => {
-                InferenceError::new(Kind::NotFound, "model '' not found")
+                RequestError::new(Kind::NotFound, "model '' not found")
                     .about("model", "model_not_found")
             }
         });
@@ -182,9 +182,9 @@ fn parse_name(requested: &str, route: Route) -> Result<ModelName, InferenceError
         .map_err(|error| invalid(error.to_string()).about("model", "invalid_value"))
 }
 
-fn store_error(error: &StoreError, requested: &str, route: Route) -> InferenceError {
+fn store_error(error: &StoreError, requested: &str, route: Route) -> RequestError {
     match error {
-        StoreError::NotFound(_) => InferenceError::new(
+        StoreError::NotFound(_) => RequestError::new(
             Kind::NotFound,
             match route {
                 Route::Chat | Route::Generate => format!("model '{requested}' not found"),
@@ -204,7 +204,7 @@ pub(super) fn check_capabilities(
     common: &RequestOptions,
     route: Route,
     wants: &[Capability],
-) -> Result<(), InferenceError> {
+) -> Result<(), RequestError> {
     let requested = &common.model;
     let thinks = prepared.has(Capability::Thinking);
     if common.think.is_some_and(|think| think.is_on()) && !thinks {
@@ -248,7 +248,7 @@ const VISION_CTX: u32 = 2048;
 pub(super) fn merge_options(
     prepared: &Prepared,
     common: &RequestOptions,
-) -> Result<Options, InferenceError> {
+) -> Result<Options, RequestError> {
     let (mut options, unknown) =
         Options::merge(&[&prepared.model.params, &common.options]).map_err(mistaken)?;
     if !unknown.is_empty() {
@@ -260,8 +260,8 @@ pub(super) fn merge_options(
     Ok(options)
 }
 
-fn cloud() -> InferenceError {
-    InferenceError::new(
+fn cloud() -> RequestError {
+    RequestError::new(
         Kind::Forbidden,
         "ollama cloud is disabled: remote model is unavailable",
     )

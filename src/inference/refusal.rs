@@ -1,6 +1,6 @@
 //! What clients read when the engine refuses a request or fails.
 
-use super::error::{InferenceError, InferenceErrorKind as Kind, internal, invalid};
+use super::error::{ErrorKind as Kind, RequestError, internal, invalid};
 use crate::protocol::FailureKind;
 use crate::runner::RunnerError;
 
@@ -8,8 +8,8 @@ use crate::runner::RunnerError;
 #[derive(Debug)]
 pub(super) enum Refusal {
     /// The process died before anything was streamed: a new one may do better.
-    Gone(InferenceError),
-    Final(InferenceError),
+    Gone(RequestError),
+    Final(RequestError),
 }
 
 impl From<RunnerError> for Refusal {
@@ -24,8 +24,8 @@ impl From<RunnerError> for Refusal {
     }
 }
 
-impl From<InferenceError> for Refusal {
-    fn from(error: InferenceError) -> Self {
+impl From<RequestError> for Refusal {
+    fn from(error: RequestError) -> Self {
         Self::Final(error)
     }
 }
@@ -35,7 +35,7 @@ impl Refusal {
     ///
     /// # Errors
     /// The error for the client, when a new runner would do no better.
-    pub(super) fn second_chance(self) -> Result<(), InferenceError> {
+    pub(super) fn second_chance(self) -> Result<(), RequestError> {
         match self {
             Self::Final(error) => Err(error),
             Self::Gone(error) => {
@@ -46,7 +46,7 @@ impl Refusal {
     }
 
     /// The error for the client.
-    pub(super) fn into_error(self) -> InferenceError {
+    pub(super) fn into_error(self) -> RequestError {
         match self {
             Self::Gone(error) | Self::Final(error) => error,
         }
@@ -54,26 +54,26 @@ impl Refusal {
 }
 
 /// An error of the engine before the stream exists.
-pub(super) fn engine_error(error: &RunnerError) -> InferenceError {
+pub(super) fn engine_error(error: &RunnerError) -> RequestError {
     match error.kind() {
         FailureKind::Invalid => invalid(error.to_string()),
         FailureKind::ContextExceeded => longer(error.to_string()),
-        FailureKind::Unsupported => InferenceError::new(Kind::Unsupported, error.to_string()),
-        FailureKind::Overloaded => InferenceError::new(Kind::Overloaded, error.to_string()),
+        FailureKind::Unsupported => RequestError::new(Kind::Unsupported, error.to_string()),
+        FailureKind::Overloaded => RequestError::new(Kind::Overloaded, error.to_string()),
         FailureKind::Internal => internal(error.to_string()),
     }
 }
 
 /// A prompt is too long: clients of OpenAI look for the code.
-pub(super) fn longer(message: impl Into<String>) -> InferenceError {
-    InferenceError {
+pub(super) fn longer(message: impl Into<String>) -> RequestError {
+    RequestError {
         code: Some("context_length_exceeded"),
         ..invalid(message)
     }
 }
 
 /// An error of the engine in the middle of a stream.
-pub(super) fn broken(error: &RunnerError) -> InferenceError {
+pub(super) fn broken(error: &RunnerError) -> RequestError {
     if error.kind() == FailureKind::Invalid {
         return invalid(error.to_string());
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::OnceCell;
 
-use super::error::{InferenceError, InferenceErrorKind, internal, mistaken};
+use super::error::{ErrorKind, RequestError, internal, mistaken};
 use crate::chat::{Message, Think, ToolDefinition};
 use crate::families::BuiltinRenderer;
 use crate::renderer::{RenderInput, chatml, go, keep_from};
@@ -41,7 +41,7 @@ impl RenderRequest {
     pub(super) async fn subject(
         self: &Arc<Self>,
         workers: &Workers,
-    ) -> Result<Arc<Subject>, InferenceError> {
+    ) -> Result<Arc<Subject>, RequestError> {
         let encode = async || {
             let (request, workers) = (Arc::clone(self), workers.clone());
             let encoded = tokio::task::spawn_blocking(move || {
@@ -83,7 +83,7 @@ impl Maker {
         model: &str,
         request: &Arc<RenderRequest>,
         from: usize,
-    ) -> Result<String, InferenceError> {
+    ) -> Result<String, RequestError> {
         let render = match self {
             Self::Builtin(entry) => entry.render,
             Self::Untaught(_) if request.is_chat => chatml::render,
@@ -112,7 +112,7 @@ impl Maker {
 }
 
 /// Names the model whose template is to blame, and a way out where there is one.
-pub(super) fn of_model(model: &str, failure: WorkError) -> InferenceError {
+pub(super) fn of_model(model: &str, failure: WorkError) -> RequestError {
     let hint = "create a model from it with a TEMPLATE of your own";
     match failure {
         WorkError::Unparsable(_)
@@ -125,16 +125,14 @@ pub(super) fn of_model(model: &str, failure: WorkError) -> InferenceError {
 }
 
 /// What a client is told.
-pub(super) fn error(failure: WorkError) -> InferenceError {
+pub(super) fn error(failure: WorkError) -> RequestError {
     let kind = match &failure {
-        WorkError::TooMany | WorkError::Stopping => InferenceErrorKind::Overloaded,
+        WorkError::TooMany | WorkError::Stopping => ErrorKind::Overloaded,
         // The template refuses the conversation, or it is more than a prompt can be made of.
         WorkError::Failed(_) | WorkError::TooSlow(_) | WorkError::TooDeep | WorkError::TooLarge => {
-            InferenceErrorKind::Mistaken
+            ErrorKind::Mistaken
         }
-        WorkError::Unparsable(_) | WorkError::Ended | WorkError::Start => {
-            InferenceErrorKind::Internal
-        }
+        WorkError::Unparsable(_) | WorkError::Ended | WorkError::Start => ErrorKind::Internal,
     };
-    InferenceError::new(kind, failure.to_string())
+    RequestError::new(kind, failure.to_string())
 }

@@ -2,7 +2,8 @@
 
 use serde_json::json;
 
-use super::{InferenceErrorKind, embed, format, place_header, refusal};
+use super::error::ErrorKind;
+use super::{embed, format, place_header, refusal};
 use crate::chat::Message;
 use crate::model::gguf::Metadata;
 use crate::model::gguf::builder::GgufBuilder;
@@ -47,7 +48,7 @@ fn format_takes_a_regex_or_a_grammar() {
         ),
     ] {
         let error = format::parse(&bad).unwrap_err();
-        assert_eq!(error.kind, InferenceErrorKind::Invalid);
+        assert_eq!(error.kind, ErrorKind::Invalid);
         assert!(error.message.contains(word), "{}", error.message);
     }
 }
@@ -55,7 +56,7 @@ fn format_takes_a_regex_or_a_grammar() {
 #[test]
 fn other_formats_are_refused_in_ollamas_words() {
     let error = format::parse(&json!("xml")).unwrap_err();
-    assert_eq!(error.kind, InferenceErrorKind::Mistaken);
+    assert_eq!(error.kind, ErrorKind::Mistaken);
     assert_eq!(
         error.message,
         r#"invalid format: "\"xml\""; expected "json" or a valid JSON Schema object"#
@@ -162,7 +163,7 @@ fn a_prompt_that_is_too_long_has_a_code() {
         refusal::engine_error(&RunnerError::Failed(failure))
     };
     let error = of(FailureKind::ContextExceeded);
-    assert_eq!(error.kind, InferenceErrorKind::Invalid);
+    assert_eq!(error.kind, ErrorKind::Invalid);
     assert_eq!(error.code, Some("context_length_exceeded"));
     assert_eq!(of(FailureKind::Invalid).code, None);
 }

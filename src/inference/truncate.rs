@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::chat_format::ChatFormat;
-use super::error::InferenceError;
+use super::error::RequestError;
 use super::refusal::Refusal;
 use super::render::RenderRequest;
 use crate::chat::Message;
@@ -76,7 +76,7 @@ pub(super) struct History<'a> {
 
 impl History<'_> {
     /// The prompt of the messages from `from` on.
-    pub(super) async fn render(&self, from: usize) -> Result<String, InferenceError> {
+    pub(super) async fn render(&self, from: usize) -> Result<String, RequestError> {
         self.format.render(self.workers, self.request, from).await
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures_util::Stream;
 use serde_json::{Map, Value};
 
-use super::error::InferenceError;
+use super::error::RequestError;
 use crate::chat::{Image, Think, ToolCall, ToolDefinition, Turn};
 use crate::config::KeepAlive;
 use crate::protocol::{EmbedInput, Priority, Token};
@@ -157,4 +157,4 @@ pub struct TopLogprob {
 }
 
 /// The pieces of an answer; exactly one has `done`, the last. Dropping it cancels the work.
-pub type ChunkStream = Pin<Box<dyn Stream<Item = Result<Chunk, InferenceError>> + Send>>;
+pub type ChunkStream = Pin<Box<dyn Stream<Item = Result<Chunk, RequestError>> + Send>>;

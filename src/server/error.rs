@@ -3,162 +3,63 @@
 //! *Invariant:* a failure of ours (status 500 and above) is logged here, once, whether it becomes
 //! a status or the last line of a stream.
 
-use std::borrow::Cow;
 use std::error::Error;
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use serde_json::{Value, json};
 
 use super::connection::Stalled;
 use super::stream::to_bytes;
-use crate::api::ollama::ErrorBody;
 use crate::create::CreateError;
-use crate::inference::{InferenceError, InferenceErrorKind};
-use crate::plain;
+use crate::dialect::{ollama, openai};
+use crate::error::{ErrorKind, RequestError};
 use crate::registry::RegistryError;
 use crate::store::StoreError;
 
 /// Content type of plain answers and errors.
 pub(crate) const JSON: &str = "application/json; charset=utf-8";
 
-/// Status that Ollama's log and clients know for a client that went away.
-const CLIENT_CLOSED_REQUEST: u16 = 499;
-
 /// What went wrong, before a dialect has spelled it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct ApiError {
-    pub(crate) status: StatusCode,
-    /// In full, for the log; the client reads it without paths.
-    pub(crate) message: String,
-    /// The field of the request that is to blame.
-    param: Option<Cow<'static, str>>,
-    /// What is wrong with it, for programs.
-    code: Option<&'static str>,
-    /// The client's mistake, whatever status Ollama's routes have for it.
-    is_mistake: bool,
-}
+pub(crate) type ApiError = RequestError;
 
-impl ApiError {
-    pub(crate) fn new(status: StatusCode, message: impl Into<String>) -> Self {
-        Self {
-            status,
-            message: message.into(),
-            param: None,
-            code: None,
-            is_mistake: false,
-        }
-    }
-
-    /// Says which field of the request is to blame, and why.
-    #[must_use]
-    pub(crate) fn about(mut self, param: impl Into<Cow<'static, str>>, code: &'static str) -> Self {
-        self.param = Some(param.into());
-        self.code = Some(code);
-        self
-    }
-
-    /// 400
-    pub(crate) fn invalid(message: impl Into<String>) -> Self {
-        Self::new(StatusCode::BAD_REQUEST, message)
-    }
-
-    /// Says for programs what is wrong, where no field of the request is.
-    #[must_use]
-    pub(crate) fn coded(mut self, code: &'static str) -> Self {
-        self.code = Some(code);
-        self
-    }
-
-    /// 408 when a request's body did not arrive in time, else 400.
+impl RequestError {
+    /// A body that did not arrive in time, or was broken off.
     pub(crate) fn body(error: &(dyn Error + 'static)) -> Self {
         let mut causes = std::iter::successors(Some(error), |&error| error.source());
-        let status = if causes.any(|cause| cause.is::<Stalled>()) {
-            StatusCode::REQUEST_TIMEOUT
+        let kind = if causes.any(|cause| cause.is::<Stalled>()) {
+            ErrorKind::Timeout
         } else {
-            StatusCode::BAD_REQUEST
+            ErrorKind::Invalid
         };
-        Self::new(status, error.to_string())
+        Self::new(kind, error.to_string())
     }
 
-    /// 404
-    pub(crate) fn not_found(message: impl Into<String>) -> Self {
-        Self::new(StatusCode::NOT_FOUND, message)
-    }
-
-    /// 500
-    pub(crate) fn internal(message: impl Into<String>) -> Self {
-        Self::new(StatusCode::INTERNAL_SERVER_ERROR, message)
-    }
-
-    /// 503: the daemon stops.
+    /// The daemon stops.
     pub(crate) fn stopping() -> Self {
-        Self::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "the server is shutting down",
-        )
-    }
-
-    /// What the client reads: of a failure of ours not where things are on this machine.
-    fn shown(&self) -> String {
-        let message = plain::redacted(&self.message);
-        if self.status.is_server_error() {
-            plain::without_paths(&message).into_owned()
-        } else {
-            message.into_owned()
-        }
-    }
-
-    fn log(&self) {
-        if self.status.is_server_error() {
-            tracing::error!(status = self.status.as_u16(), error = %self.message, "request failed");
-        }
-    }
-}
-
-impl From<InferenceError> for ApiError {
-    fn from(error: InferenceError) -> Self {
-        let status = match error.kind {
-            InferenceErrorKind::Invalid => StatusCode::BAD_REQUEST,
-            InferenceErrorKind::Forbidden => StatusCode::FORBIDDEN,
-            InferenceErrorKind::NotFound => StatusCode::NOT_FOUND,
-            InferenceErrorKind::Canceled => StatusCode::from_u16(CLIENT_CLOSED_REQUEST)
-                .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
-            InferenceErrorKind::Internal | InferenceErrorKind::Mistaken => {
-                StatusCode::INTERNAL_SERVER_ERROR
-            }
-            InferenceErrorKind::Unsupported => StatusCode::NOT_IMPLEMENTED,
-            InferenceErrorKind::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
-        };
-        Self {
-            param: error.param,
-            code: error.code,
-            is_mistake: error.kind == InferenceErrorKind::Mistaken,
-            ..Self::new(status, error.message)
-        }
+        Self::new(ErrorKind::Overloaded, "the server is shutting down")
     }
 }
 
 impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
-        let status = match &error {
-            StoreError::NotFound(_) | StoreError::BlobNotFound(_) => StatusCode::NOT_FOUND,
-            StoreError::DigestMismatch { .. } => StatusCode::BAD_REQUEST,
-            StoreError::Locked { .. } => StatusCode::SERVICE_UNAVAILABLE,
+        let kind = match &error {
+            StoreError::NotFound(_) | StoreError::BlobNotFound(_) => ErrorKind::NotFound,
+            StoreError::DigestMismatch { .. } => ErrorKind::Invalid,
+            StoreError::Locked { .. } => ErrorKind::Overloaded,
             StoreError::Corrupt { .. }
             | StoreError::Denied { .. }
             | StoreError::NoSpace { .. }
-            | StoreError::Io(_) => StatusCode::INTERNAL_SERVER_ERROR,
+            | StoreError::Io(_) => ErrorKind::Internal,
         };
-        Self::new(status, error.to_string())
+        Self::new(kind, error.to_string())
     }
 }
 
 impl From<RegistryError> for ApiError {
     fn from(error: RegistryError) -> Self {
         if error.is_refused() {
-            return Self::new(StatusCode::FORBIDDEN, error.to_string());
+            return Self::new(ErrorKind::Forbidden, error.to_string());
         }
         Self::internal(error.to_string())
     }
@@ -166,9 +67,7 @@ impl From<RegistryError> for ApiError {
 
 impl From<CreateError> for ApiError {
     fn from(error: CreateError) -> Self {
-        let status =
-            StatusCode::from_u16(error.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        Self::new(status, error.message)
+        Self::new(error.kind, error.message)
     }
 }
 
@@ -191,16 +90,15 @@ impl<E: Into<ApiError>> From<E> for OllamaError {
 
 impl IntoResponse for OllamaError {
     fn into_response(self) -> Response {
-        respond(&self.0, ollama_line(&self.0))
+        let status = ollama::error_status(self.0.kind);
+        respond(&self.0, status, ollama_line(&self.0))
     }
 }
 
 /// The last line of a stream that failed. Also the body of an error, whose readers do not mind
 /// the line's end.
 pub(crate) fn ollama_line(error: &ApiError) -> Bytes {
-    to_bytes(&ErrorBody {
-        error: error.shown(),
-    })
+    to_bytes(&ollama::error_body(error))
 }
 
 /// An error as the OpenAI routes spell it: `{"error":{"message","type","param","code"}}`.
@@ -209,55 +107,31 @@ pub(crate) struct OpenAiError(pub(crate) ApiError);
 
 impl<E: Into<ApiError>> From<E> for OpenAiError {
     fn from(error: E) -> Self {
-        let mut error = error.into();
-        // Its clients send again what ends with 500.
-        if error.is_mistake {
-            error.status = StatusCode::BAD_REQUEST;
-        }
-        Self(error)
+        Self(error.into())
     }
 }
 
 impl IntoResponse for OpenAiError {
     fn into_response(self) -> Response {
-        respond(&self.0, to_bytes(&openai_body(&self.0)))
+        let status = openai::error_status(self.0.kind);
+        respond(&self.0, status, to_bytes(&openai::error_body(&self.0)))
     }
 }
 
-/// The object that the OpenAI clients know, also as the last event of a stream that failed.
-pub(crate) fn openai_body(error: &ApiError) -> Value {
-    let kind = match error.status {
-        _ if error.is_mistake => INVALID,
-        StatusCode::BAD_REQUEST
-        | StatusCode::PAYLOAD_TOO_LARGE
-        | StatusCode::METHOD_NOT_ALLOWED => INVALID,
-        StatusCode::NOT_FOUND if error.code == Some(UNKNOWN_URL) => INVALID,
-        StatusCode::NOT_FOUND => "not_found_error",
-        _ => "api_error",
-    };
-    json!({"error": {
-        "message": error.shown(),
-        "type": kind,
-        "param": error.param,
-        "code": error.code,
-    }})
-}
-
-const INVALID: &str = "invalid_request_error";
-
-/// `code` of a path that is none, for which OpenAI has another type than for a model that is none.
-pub(crate) const UNKNOWN_URL: &str = "unknown_url";
-
 /// Logs an error that ends a stream.
 pub(crate) fn log_broken_stream(error: &ApiError) {
-    tracing::warn!(status = error.status.as_u16(), error = %error.message, "answer broke off");
+    let status = ollama::error_status(error.kind);
+    tracing::warn!(status, error = %error.message, "answer broke off");
 }
 
-fn respond(error: &ApiError, body: Bytes) -> Response {
-    error.log();
+fn respond(error: &ApiError, status: u16, body: Bytes) -> Response {
+    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    if status.is_server_error() {
+        tracing::error!(status = status.as_u16(), error = %error.message, "request failed");
+    }
     let body = body.slice(..body.len().saturating_sub(1));
-    let mut response = (error.status, [(header::CONTENT_TYPE, JSON)], body).into_response();
-    let extra = match error.status {
+    let mut response = (status, [(header::CONTENT_TYPE, JSON)], body).into_response();
+    let extra = match status {
         // Clients that try again by themselves look for it.
         StatusCode::SERVICE_UNAVAILABLE => Some((header::RETRY_AFTER, "1")),
         // The rest of the body is not read, so the connection cannot be used again.
@@ -300,12 +174,12 @@ mod tests {
 
     #[tokio::test]
     async fn openai_has_an_object_with_a_type() {
-        for (status, kind) in [
-            (400, "invalid_request_error"),
-            (404, "not_found_error"),
-            (503, "api_error"),
+        for (error, status, kind) in [
+            (ErrorKind::Invalid, 400, "invalid_request_error"),
+            (ErrorKind::NotFound, 404, "not_found_error"),
+            (ErrorKind::Overloaded, 503, "api_error"),
         ] {
-            let error = ApiError::new(StatusCode::from_u16(status).unwrap(), "no");
+            let error = ApiError::new(error, "no");
             let (got, _, body) = text(OpenAiError(error).into_response()).await;
             let expected = format!(
                 r#"{{"error":{{"message":"no","type":"{kind}","param":null,"code":null}}}}"#
@@ -316,13 +190,14 @@ mod tests {
 
     #[tokio::test]
     async fn a_clients_mistake_is_400_where_ollama_does_not_say_otherwise() {
-        let error = InferenceError::new(InferenceErrorKind::Mistaken, "no");
+        let error = RequestError::new(ErrorKind::Mistaken, "no");
         let error = error.about("format", "invalid_type");
         let (status, _, body) = text(OpenAiError::from(error.clone()).into_response()).await;
         assert_eq!(status, 400);
         let expected = r#"{"error":{"message":"no","type":"invalid_request_error","param":"format","code":"invalid_type"}}"#;
         assert_eq!(body, expected);
-        assert_eq!(openai_body(&error.clone().into())["error"]["type"], INVALID);
+        let body = openai::error_body(&error);
+        assert_eq!(body.error.kind, "invalid_request_error");
         let (status, ..) = text(OllamaError::from(error).into_response()).await;
         assert_eq!(status, 500);
     }
@@ -344,26 +219,19 @@ mod tests {
     #[test]
     fn every_kind_of_failure_has_its_status() {
         let kinds = [
-            (InferenceErrorKind::Invalid, 400),
-            (InferenceErrorKind::Forbidden, 403),
-            (InferenceErrorKind::NotFound, 404),
-            (InferenceErrorKind::Canceled, 499),
-            (InferenceErrorKind::Internal, 500),
-            (InferenceErrorKind::Mistaken, 500),
-            (InferenceErrorKind::Unsupported, 501),
-            (InferenceErrorKind::Overloaded, 503),
+            (ErrorKind::Invalid, 400),
+            (ErrorKind::Forbidden, 403),
+            (ErrorKind::NotFound, 404),
+            (ErrorKind::Canceled, 499),
+            (ErrorKind::Internal, 500),
+            (ErrorKind::Mistaken, 500),
+            (ErrorKind::Unsupported, 501),
+            (ErrorKind::Overloaded, 503),
         ];
         for (kind, status) in kinds {
-            let error: ApiError = InferenceError::new(kind, "x").into();
-            assert_eq!(error.status.as_u16(), status);
+            assert_eq!(ollama::error_status(kind), status);
         }
         let missing: ApiError = StoreError::BlobNotFound(Digest::of(b"")).into();
-        assert_eq!(missing.status, StatusCode::NOT_FOUND);
-        let odd: ApiError = CreateError {
-            status: 0,
-            message: String::new(),
-        }
-        .into();
-        assert_eq!(odd.status, StatusCode::INTERNAL_SERVER_ERROR);
+        assert_eq!(missing.kind, ErrorKind::NotFound);
     }
 }

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
-use axum::http::StatusCode;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::error::ApiError;
 use super::origin::Origin;
+use crate::error::ErrorKind;
 
 /// How long a request waits for its turn. Those that wait are bounded by the requests at once.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -81,7 +81,7 @@ impl Gate {
         let entered = tokio::time::timeout(PATIENCE, entering).await;
         entered.ok().flatten().ok_or_else(|| {
             let message = format!("too many {} at once, try again later", self.what);
-            ApiError::new(StatusCode::SERVICE_UNAVAILABLE, message)
+            ApiError::new(ErrorKind::Overloaded, message)
         })
     }
 
@@ -109,7 +109,7 @@ mod tests {
         let first = gate.enter(greedy).await.unwrap();
         let _second = gate.enter(greedy).await.unwrap();
         let refused = gate.enter(greedy).await.unwrap_err();
-        assert_eq!(refused.status, StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(refused.kind, ErrorKind::Overloaded);
         let _other = gate.enter(modest).await.unwrap();
         // Now everything is taken, until somebody has done.
         let waiting = tokio::join!(gate.enter(modest), async { drop(first) });

@@ -10,12 +10,14 @@ use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, any, get};
 
-use super::error::{ApiError, OpenAiError, UNKNOWN_URL};
+use super::error::{ApiError, OpenAiError};
 use super::state::App;
 use super::stream::json;
 use super::{ollama, openai};
 use crate::api::ollama::VersionResponse;
 use crate::client::OLLAMA_VERSION;
+use crate::dialect::openai::UNKNOWN_URL;
+use crate::error::ErrorKind;
 
 const TEXT: &str = "text/plain";
 
@@ -79,7 +81,7 @@ fn is_openai(uri: &Uri) -> bool {
 fn method_not_allowed(methods: &'static str, method: &Method, uri: &Uri) -> Response {
     if is_openai(uri) {
         let message = format!("Not allowed to {method} on {}", uri.path());
-        let error = ApiError::new(StatusCode::METHOD_NOT_ALLOWED, message);
+        let error = ApiError::new(ErrorKind::MethodNotAllowed, message);
         let error = OpenAiError(error.coded("method_not_supported"));
         return ([(header::ALLOW, methods)], error).into_response();
     }

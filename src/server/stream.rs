@@ -18,9 +18,11 @@ use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
-use super::error::{ApiError, JSON, log_broken_stream, ollama_line, openai_body};
+use super::error::{ApiError, JSON, log_broken_stream, ollama_line};
 use super::state::App;
-use crate::inference::{Chunk, ChunkStream, InferenceError, InferenceErrorKind};
+use crate::dialect::openai;
+use crate::error::{ErrorKind, RequestError};
+use crate::inference::{Chunk, ChunkStream};
 use crate::json::go as go_json;
 
 /// Longest time that a streaming client waits for the headers of its answer. What fails within it
@@ -78,7 +80,7 @@ pub(crate) const NDJSON: Format = Format {
 /// Server-sent events (OpenAI's routes); frames come from [`event`].
 pub(crate) const SSE: Format = Format {
     content_type: "text/event-stream",
-    error: |error| event(None, &openai_body(error)),
+    error: |error| event(None, &openai::error_body(error)),
 };
 
 /// The last event of OpenAI's chat and completion streams.
@@ -161,7 +163,7 @@ pub(crate) fn looked_at<T, E>(
 ///
 /// # Errors
 /// The first failure; what came before it is lost.
-pub(crate) async fn fold(mut chunks: ChunkStream) -> Result<Chunk, InferenceError> {
+pub(crate) async fn fold(mut chunks: ChunkStream) -> Result<Chunk, RequestError> {
     let mut whole = Chunk::default();
     while let Some(chunk) = chunks.next().await {
         let chunk = chunk?;
@@ -175,8 +177,8 @@ pub(crate) async fn fold(mut chunks: ChunkStream) -> Result<Chunk, InferenceErro
             return Ok(whole);
         }
     }
-    Err(InferenceError::new(
-        InferenceErrorKind::Internal,
+    Err(RequestError::new(
+        ErrorKind::Internal,
         "the answer ended before it was done",
     ))
 }

@@ -1,5 +1,7 @@
 //! The envelope of every error on the OpenAI routes, and of an error in the middle of a stream.
 
+use std::borrow::Cow;
+
 use serde::Serialize;
 
 /// `{"error":{…}}`
@@ -15,6 +17,6 @@ pub struct ErrorDetail {
     /// `invalid_request_error`, `not_found_error` or `api_error`.
     #[serde(rename = "type")]
     pub kind: &'static str,
-    pub param: Option<&'static str>,
+    pub param: Option<Cow<'static, str>>,
     pub code: Option<&'static str>,
 }

@@ -116,11 +116,11 @@ fn requantized(job: quantize::Job, progress: &mut (dyn FnMut(f32) + Send)) -> Re
     fs_err::write(job.target, file.build()).map_err(|error| error.to_string())
 }
 
-/// Requests that must fail: status, and how the text begins.
-fn check_refusals(bench: &mut Bench, cases: Vec<(CreateRequest, u16, &str)>) {
-    for (request, status, text) in cases {
+/// Requests that must fail: the kind of error, and how the text begins.
+fn check_refusals(bench: &mut Bench, cases: Vec<(CreateRequest, ErrorKind, &str)>) {
+    for (request, kind, text) in cases {
         let error = bench.create("m", &request).expect_err(text);
-        assert_eq!(error.status, status, "{error}");
+        assert_eq!(error.kind, kind, "{error}");
         assert!(error.message.starts_with(text), "{error}");
     }
     assert!(

@@ -13,8 +13,11 @@ fn a_template_that_is_none_is_refused() {
     };
     let error = bench.create("a", &request).unwrap_err();
     assert_eq!(
-        (error.status, error.message.as_str()),
-        (400, "template error: template: :1: unexpected EOF")
+        (error.kind, error.message.as_str()),
+        (
+            ErrorKind::Invalid,
+            "template error: template: :1: unexpected EOF"
+        )
     );
 }
 
@@ -43,7 +46,7 @@ fn damaged_files_are_named_with_the_reason() {
             ..CreateRequest::default()
         };
         let error = bench.create("m", &request).unwrap_err();
-        assert_eq!(error.status, 400, "{error}");
+        assert_eq!(error.kind, ErrorKind::Invalid, "{error}");
         assert!(error.message.starts_with(text), "{error}");
         assert!(bench.store.list().unwrap().is_empty());
     }
@@ -69,45 +72,49 @@ fn sources_that_are_refused() {
     let cases = vec![
         (
             CreateRequest::default(),
-            400,
+            ErrorKind::Invalid,
             "neither 'from' or 'files' was specified",
         ),
-        (from_model("a//b"), 400, "invalid model name"),
+        (from_model("a//b"), ErrorKind::Invalid, "invalid model name"),
         (
             from_model("absent"),
-            404,
+            ErrorKind::NotFound,
             "model 'absent:latest' not found, try pulling it first",
         ),
         (
             from_model("gpt-oss:20b-cloud"),
-            403,
+            ErrorKind::Forbidden,
             "ollama cloud is disabled",
         ),
-        (missing, 500, "blob \"sha256:"),
-        (files(&[("notes.txt", b"hello")]), 400, "unknown type"),
+        (missing, ErrorKind::Internal, "blob \"sha256:"),
+        (
+            files(&[("notes.txt", b"hello")]),
+            ErrorKind::Invalid,
+            "unknown type",
+        ),
         (
             files(&[("model.safetensors", b"x"), ("config.json", b"{}")]),
-            400,
+            ErrorKind::Invalid,
             "importing safetensors is not supported",
         ),
         (
             files(&[("mmproj.gguf", &projector())]),
-            400,
+            ErrorKind::Invalid,
             "no base model was found",
         ),
         (
             files(&[("a.gguf", &model), ("b.gguf", &other)]),
-            400,
+            ErrorKind::Invalid,
             "b.gguf: there is another model file",
         ),
         (
             adapters(&[("a.gguf", &lora), ("b.gguf", &lora)]),
-            400,
+            ErrorKind::Invalid,
             "only one adapter is currently supported",
         ),
         (
             adapters(&[("a.gguf", &model)]),
-            400,
+            ErrorKind::Invalid,
             "a.gguf: not a LoRA adapter",
         ),
     ];
@@ -136,32 +143,32 @@ fn details_that_are_refused() {
     let cases = vec![
         (
             quantized(7, "q5_1"),
-            500,
+            ErrorKind::Internal,
             "unsupported quantization type Q5_1 - supported types are",
         ),
         (
             quantized(7, "q4_K_M"),
-            500,
+            ErrorKind::Internal,
             "quantization is only supported for F16, BF16 and F32 models",
         ),
         (
             parameters(json!({"num_ctx": "big"})),
-            400,
+            ErrorKind::Invalid,
             "option \"num_ctx\" must be of type integer",
         ),
         (
             info(json!({"base_name": 1})),
-            400,
+            ErrorKind::Invalid,
             "info field \"base_name\" must be a string",
         ),
         (
             info(json!({"context_length": "1"})),
-            400,
+            ErrorKind::Invalid,
             "info field \"context_length\" must be a number",
         ),
         (
             info(json!({"context_length": -1})),
-            400,
+            ErrorKind::Invalid,
             "info field \"context_length\" must be a non-negative integer",
         ),
     ];
@@ -177,14 +184,14 @@ fn paths_and_digests_are_checked_before_the_stream() {
             files,
             ..CreateRequest::default()
         })
-        .map_err(|error| (error.status, error.message))
+        .map_err(|error| (error.kind, error.message))
     };
     assert_eq!(check("a/b.gguf", &digest), Ok(()));
     for path in ["", "/a", "a/", "../a", "a/./b", "a//b", "."] {
-        let refusal = Err((400, "file path must be relative".to_owned()));
+        let refusal = Err((ErrorKind::Invalid, "file path must be relative".to_owned()));
         assert_eq!(check(path, &digest), refusal, "{path:?}");
     }
-    let refusal = Err((400, "invalid digest format".to_owned()));
+    let refusal = Err((ErrorKind::Invalid, "invalid digest format".to_owned()));
     assert_eq!(check("a", ""), refusal);
     assert_eq!(check("a", "sha256:12"), refusal);
 }

@@ -205,6 +205,6 @@ fn parts_that_do_not_fit_are_named() {
     cases.push((unnamed, text.to_owned()));
     let cases = cases
         .iter()
-        .map(|(request, text)| (request.clone(), 400, text.as_str()));
+        .map(|(request, text)| (request.clone(), ErrorKind::Invalid, text.as_str()));
     check_refusals(&mut bench, cases.collect());
 }

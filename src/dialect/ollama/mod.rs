@@ -1,6 +1,7 @@
 //! Ollama's spelling of requests and answers.
 
 mod answer;
+mod error;
 mod info;
 mod models;
 mod request;
@@ -8,6 +9,7 @@ mod request;
 mod tests;
 
 pub use answer::{chat_chunk, embed_answer, embeddings_answer, generate_chunk};
+pub use error::{error_body, error_status};
 pub use info::KeyValues;
 pub use models::{Files, listed, loaded, show};
 pub use request::{chat, create, embed, embeddings, generate, keep_alive};

@@ -8,9 +8,8 @@ use crate::api::ollama as api;
 use crate::chat::{Think, Turn};
 use crate::config::KeepAlive;
 use crate::create;
-use crate::inference::{
-    ChatRequest, EmbedRequest, GenerateRequest, InferenceError, InferenceErrorKind, RequestOptions,
-};
+use crate::error::{ErrorKind, RequestError};
+use crate::inference::{ChatRequest, EmbedRequest, GenerateRequest, RequestOptions};
 use crate::protocol::EmbedInput;
 use crate::units::parse_go_duration;
 
@@ -23,7 +22,7 @@ const MOST_TOP_LOGPROBS: i64 = 20;
 ///
 /// # Errors
 /// Bad `keep_alive`, `think` or `top_logprobs` (400).
-pub fn chat(request: api::ChatRequest, client: String) -> Result<ChatRequest, InferenceError> {
+pub fn chat(request: api::ChatRequest, client: String) -> Result<ChatRequest, RequestError> {
     let keep_alive = keep_alive(&request.keep_alive)?;
     let think = think(&request.think)?;
     let top_logprobs = top_logprobs(request.top_logprobs)?;
@@ -56,7 +55,7 @@ pub fn chat(request: api::ChatRequest, client: String) -> Result<ChatRequest, In
 pub fn generate(
     request: api::GenerateRequest,
     client: String,
-) -> Result<GenerateRequest, InferenceError> {
+) -> Result<GenerateRequest, RequestError> {
     let keep_alive = keep_alive(&request.keep_alive)?;
     let think = think(&request.think)?;
     let top_logprobs = top_logprobs(request.top_logprobs)?;
@@ -91,7 +90,7 @@ pub fn generate(
 ///
 /// # Errors
 /// An input that is no text and no list of texts, a bad `keep_alive` (400).
-pub fn embed(request: api::EmbedRequest, client: String) -> Result<EmbedRequest, InferenceError> {
+pub fn embed(request: api::EmbedRequest, client: String) -> Result<EmbedRequest, RequestError> {
     let keep_alive = keep_alive(&request.keep_alive)?;
     let inputs = inputs(request.input).ok_or_else(|| invalid("invalid input type"))?;
     Ok(EmbedRequest {
@@ -116,7 +115,7 @@ pub fn embed(request: api::EmbedRequest, client: String) -> Result<EmbedRequest,
 pub fn embeddings(
     request: api::EmbeddingsRequest,
     client: String,
-) -> Result<EmbedRequest, InferenceError> {
+) -> Result<EmbedRequest, RequestError> {
     let keep_alive = keep_alive(&request.keep_alive)?;
     let given = (!request.prompt.is_empty()).then_some(request.prompt);
     Ok(EmbedRequest {
@@ -162,7 +161,7 @@ pub fn create(request: api::CreateRequest) -> create::CreateRequest {
 ///
 /// # Errors
 /// 400 with Go's text for other strings and types.
-pub fn keep_alive(value: &Value) -> Result<Option<KeepAlive>, InferenceError> {
+pub fn keep_alive(value: &Value) -> Result<Option<KeepAlive>, RequestError> {
     let seconds = match value {
         Value::Null => return Ok(None),
         Value::Number(number) => number.as_f64().unwrap_or_default(),
@@ -191,15 +190,15 @@ fn keep_for(time: Duration) -> KeepAlive {
     }
 }
 
-fn unsupported(kind: &str) -> InferenceError {
+fn unsupported(kind: &str) -> RequestError {
     invalid(format!("Unsupported type: '{kind}'"))
 }
 
-fn think(value: &Value) -> Result<Option<Think>, InferenceError> {
+fn think(value: &Value) -> Result<Option<Think>, RequestError> {
     Think::from_json(value).map_err(invalid)
 }
 
-fn top_logprobs(count: i64) -> Result<u32, InferenceError> {
+fn top_logprobs(count: i64) -> Result<u32, RequestError> {
     u32::try_from(count)
         .ok()
         .filter(|_| count <= MOST_TOP_LOGPROBS)
@@ -222,6 +221,6 @@ fn inputs(input: Value) -> Option<Vec<String>> {
     }
 }
 
-fn invalid(message: impl Into<String>) -> InferenceError {
-    InferenceError::new(InferenceErrorKind::Invalid, message)
+fn invalid(message: impl Into<String>) -> RequestError {
+    RequestError::new(ErrorKind::Invalid, message)
 }

@@ -9,9 +9,8 @@ use super::*;
 use crate::api::ollama as api;
 use crate::chat::{ToolCall, ToolCallFunction};
 use crate::config::KeepAlive;
-use crate::inference::{
-    Chunk, Done, DoneReason, EmbedResponse, InferenceErrorKind, Logprob, Timings, TopLogprob,
-};
+use crate::error::ErrorKind;
+use crate::inference::{Chunk, Done, DoneReason, EmbedResponse, Logprob, Timings, TopLogprob};
 use crate::protocol::EmbedInput;
 
 fn seconds(count: u64) -> Option<KeepAlive> {
@@ -48,7 +47,7 @@ fn keep_alive_in_all_forms() {
         (json!({}), "Unsupported type: 'map[string]interface {}'"),
     ] {
         let error = keep_alive(&value).unwrap_err();
-        assert_eq!(error.kind, InferenceErrorKind::Invalid);
+        assert_eq!(error.kind, ErrorKind::Invalid);
         assert_eq!(error.message, text);
     }
 }

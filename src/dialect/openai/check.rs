@@ -7,7 +7,7 @@ use std::ops::RangeInclusive;
 use serde_json::Value;
 
 use super::invalid;
-use crate::inference::InferenceError;
+use crate::error::RequestError;
 
 /// What a bias may be.
 const BIASES: RangeInclusive<f64> = -100.0..=100.0;
@@ -30,7 +30,7 @@ pub(super) struct Options<'a> {
 impl Options<'_> {
     /// # Errors
     /// Names the first one out of its range.
-    pub(super) fn check(&self) -> Result<(), InferenceError> {
+    pub(super) fn check(&self) -> Result<(), RequestError> {
         decimal("temperature", self.temperature, 0.0..=2.0)?;
         decimal("top_p", self.top_p, 0.0..=1.0)?;
         decimal("frequency_penalty", self.frequency_penalty, -2.0..=2.0)?;
@@ -45,7 +45,7 @@ fn decimal(
     param: &'static str,
     value: Option<f64>,
     range: RangeInclusive<f64>,
-) -> Result<(), InferenceError> {
+) -> Result<(), RequestError> {
     let Some(value) = value else { return Ok(()) };
     range_error(param, value, &range, "decimal").map_or(Ok(()), Err)
 }
@@ -56,7 +56,7 @@ pub(super) fn integer(
     param: &'static str,
     value: Option<i64>,
     range: RangeInclusive<i64>,
-) -> Result<(), InferenceError> {
+) -> Result<(), RequestError> {
     let Some(value) = value else { return Ok(()) };
     range_error(param, value, &range, "integer").map_or(Ok(()), Err)
 }
@@ -66,7 +66,7 @@ fn range_error<N: PartialOrd + Display>(
     value: N,
     range: &RangeInclusive<N>,
     kind: &str,
-) -> Option<InferenceError> {
+) -> Option<RequestError> {
     let (side, sign, end, code) = if value < *range.start() {
         let code = match kind {
             "integer" => "integer_below_min_value",
@@ -89,7 +89,7 @@ fn range_error<N: PartialOrd + Display>(
 }
 
 /// `{"TOKEN": BIAS}`, or llama-server's `[[TOKEN, BIAS]]`, where `false` forbids a token.
-fn biases(value: &Value) -> Result<(), InferenceError> {
+fn biases(value: &Value) -> Result<(), RequestError> {
     let wrong = |what: &str| {
         let message = format!("Invalid 'logit_bias': {what}.");
         Err(invalid(message).about("logit_bias", "invalid_type"))
@@ -134,7 +134,7 @@ pub(super) fn unknown(
     param: impl Into<Cow<'static, str>>,
     value: &str,
     known: &str,
-) -> InferenceError {
+) -> RequestError {
     let param = param.into();
     let shown: String = value.chars().take(64).collect();
     let message = format!("Invalid value: '{shown}'. Supported values are: {known}.");
@@ -146,7 +146,7 @@ pub(super) fn wrong_type(
     param: impl Into<Cow<'static, str>>,
     expected: &str,
     value: &Value,
-) -> InferenceError {
+) -> RequestError {
     let param = param.into();
     let got = match value {
         Value::Null => "null",
@@ -162,7 +162,7 @@ pub(super) fn wrong_type(
 }
 
 /// A value that must be there.
-pub(super) fn missing(param: impl Into<Cow<'static, str>>) -> InferenceError {
+pub(super) fn missing(param: impl Into<Cow<'static, str>>) -> RequestError {
     let param = param.into();
     invalid(format!("Missing required parameter: '{param}'."))
         .about(param, "missing_required_parameter")

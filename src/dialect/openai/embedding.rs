@@ -10,7 +10,8 @@ use super::values::Prompt;
 use crate::api::openai::{
     Embedding, EmbeddingItem, EmbeddingRequest, EmbeddingResponse, EmbeddingUsage,
 };
-use crate::inference::{EmbedRequest, EmbedResponse, InferenceError, RequestOptions};
+use crate::error::RequestError;
+use crate::inference::{EmbedRequest, EmbedResponse, RequestOptions};
 use crate::protocol::EmbedInput;
 
 /// How vectors are written.
@@ -24,7 +25,7 @@ pub enum Encoding {
 ///
 /// # Errors
 /// Refuses an unknown encoding and inputs that are neither texts nor tokens, in Ollama's words.
-pub fn request(request: EmbeddingRequest) -> Result<(EmbedRequest, Encoding), InferenceError> {
+pub fn request(request: EmbeddingRequest) -> Result<(EmbedRequest, Encoding), RequestError> {
     let encoding = match request.encoding_format.to_lowercase().as_str() {
         "" | "float" => Encoding::Float,
         "base64" => Encoding::Base64,
@@ -49,7 +50,7 @@ pub fn request(request: EmbeddingRequest) -> Result<(EmbedRequest, Encoding), In
     Ok((native, encoding))
 }
 
-fn inputs(input: Value) -> Result<Vec<EmbedInput>, InferenceError> {
+fn inputs(input: Value) -> Result<Vec<EmbedInput>, RequestError> {
     let wrong = |message: &str, code| Err(invalid(message).about("input", code));
     let is_empty = input.as_array().is_some_and(Vec::is_empty);
     if input.is_null() || is_empty {
@@ -104,7 +105,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn read(body: Value) -> Result<(EmbedRequest, Encoding), InferenceError> {
+    fn read(body: Value) -> Result<(EmbedRequest, Encoding), RequestError> {
         request(serde_json::from_value(body).unwrap())
     }
 

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::invalid;
 use crate::api::openai::Guided;
-use crate::inference::InferenceError;
+use crate::error::RequestError;
 use crate::json::deep;
 use crate::json::scan::tree_bytes;
 
@@ -15,7 +15,7 @@ const MAX_SCHEMA: usize = 16 << 20;
 ///
 /// # Errors
 /// Refuses fields of a wrong type and more than one constraint.
-pub(super) fn format(guided: Guided) -> Result<Option<Value>, InferenceError> {
+pub(super) fn format(guided: Guided) -> Result<Option<Value>, RequestError> {
     let mut asked = vec![
         ("guided_json", "json", guided.guided_json),
         ("json_schema", "json", guided.json_schema),
@@ -53,7 +53,7 @@ pub(super) fn format(guided: Guided) -> Result<Option<Value>, InferenceError> {
     }
 }
 
-fn read(name: &str, value: Value) -> Result<Value, InferenceError> {
+fn read(name: &str, value: Value) -> Result<Value, RequestError> {
     match (name, value) {
         ("json_object", Value::Bool(true)) => Ok("json".into()),
         ("json", schema @ Value::Object(_)) => Ok(schema),
@@ -84,7 +84,7 @@ mod tests {
     use super::*;
     use crate::api::openai::ChatRequest;
 
-    fn of(body: Value) -> Result<Option<Value>, InferenceError> {
+    fn of(body: Value) -> Result<Option<Value>, RequestError> {
         let mut request: ChatRequest = serde_json::from_value(body).unwrap();
         format(request.take_guided())
     }

@@ -8,19 +8,21 @@ pub mod chat;
 mod check;
 pub mod completion;
 pub mod embedding;
+mod error;
 mod guided;
 mod head;
 pub mod models;
 mod tally;
 mod values;
 
+pub use error::{UNKNOWN_URL, error_body, error_status};
 pub use head::Head;
 
-use crate::inference::{InferenceError, InferenceErrorKind};
+use crate::error::{ErrorKind, RequestError};
 
 /// The most choices of one request: OpenAI's own limit of `n`.
 const MAX_CHOICES: usize = 128;
 
-fn invalid(message: impl Into<String>) -> InferenceError {
-    InferenceError::new(InferenceErrorKind::Invalid, message)
+fn invalid(message: impl Into<String>) -> RequestError {
+    RequestError::new(ErrorKind::Invalid, message)
 }

@@ -4,7 +4,8 @@ use serde_json::{Map, Value};
 
 use super::{MAX_CHOICES, invalid};
 use crate::api::openai::{FinishReason, TokenLogprob, TopLogprob};
-use crate::inference::{DoneReason, InferenceError, Logprob};
+use crate::error::RequestError;
+use crate::inference::{DoneReason, Logprob};
 use crate::protocol::Token;
 
 /// The least number that is written as a log-probability: JSON has no infinity.
@@ -75,7 +76,7 @@ pub(super) fn given(value: Value) -> Option<Value> {
 ///
 /// # Errors
 /// Refuses numbers outside 1 to [`MAX_CHOICES`].
-pub(super) fn n_choices(n: Option<i64>) -> Result<usize, InferenceError> {
+pub(super) fn n_choices(n: Option<i64>) -> Result<usize, RequestError> {
     let n = n.unwrap_or(1);
     usize::try_from(n)
         .ok()

@@ -23,7 +23,7 @@ use std::task::{Context, Poll, ready};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{ConnectInfo, Request};
-use axum::http::{Response, StatusCode, Version, header};
+use axum::http::{Response, Version, header};
 use axum::response::IntoResponse as _;
 use http_body::Body as _;
 use hyper::body::Incoming;
@@ -39,6 +39,7 @@ use super::error::{ApiError, OllamaError, OpenAiError};
 use super::limits::Limits;
 use super::origin::Peer;
 use super::watched::Watched;
+use crate::error::ErrorKind;
 use activity::{Activity, End};
 use body::{Arriving, Leaving, Rest};
 use table::{Place, Table};
@@ -209,7 +210,7 @@ fn respond(
 
 fn too_many(path: &str) -> Response<Body> {
     let error = ApiError::new(
-        StatusCode::SERVICE_UNAVAILABLE,
+        ErrorKind::Overloaded,
         "too many requests at once from this address",
     );
     if path.starts_with("/v1/") {

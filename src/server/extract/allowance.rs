@@ -2,9 +2,8 @@
 
 use std::cell::{Cell, RefCell};
 
-use axum::http::StatusCode;
-
 use super::memory::{Share, Short};
+use crate::error::ErrorKind;
 use crate::server::error::ApiError;
 
 /// The most that one request may be decoded into, in bytes.
@@ -54,7 +53,7 @@ impl From<Refusal> for ApiError {
     fn from(refusal: Refusal) -> Self {
         let too_large = |what: &str, most: usize| {
             let message = format!("the {what} of this request take more than {most} bytes");
-            Self::new(StatusCode::PAYLOAD_TOO_LARGE, message)
+            Self::new(ErrorKind::TooLarge, message)
         };
         match refusal {
             Refusal::Text(most) => too_large("texts", most),

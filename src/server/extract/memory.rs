@@ -8,10 +8,10 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
-use axum::http::StatusCode;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::device;
+use crate::error::ErrorKind;
 use crate::server::error::ApiError;
 use crate::server::origin::Origin;
 
@@ -127,11 +127,11 @@ impl From<Short> for ApiError {
     fn from(short: Short) -> Self {
         match short {
             Short::Busy => Self::new(
-                StatusCode::SERVICE_UNAVAILABLE,
+                ErrorKind::Overloaded,
                 "server busy, please try again: other requests hold the memory that requests may take",
             ),
             Short::Never => Self::new(
-                StatusCode::PAYLOAD_TOO_LARGE,
+                ErrorKind::TooLarge,
                 "the request takes more memory than all requests together may (DROVER_BODY_MEMORY)",
             ),
         }

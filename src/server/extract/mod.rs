@@ -16,13 +16,13 @@ mod surrogates;
 
 use axum::body::{Body as HttpBody, HttpBody as _};
 use axum::extract::{FromRequest, Request};
-use axum::http::StatusCode;
 use http_body_util::BodyExt as _;
 use serde::de::{Deserialize as _, IgnoredAny};
 
 use super::error::{ApiError, OllamaError, OpenAiError};
 use super::origin::Origin;
 use super::state::App;
+use crate::error::ErrorKind;
 use crate::json::scan;
 use allowance::{Allowance, MOST, Most};
 use fault::Fault;
@@ -123,7 +123,7 @@ async fn read<T: Body>(request: Request, app: &App, words: Words) -> Result<T, A
 async fn collect(mut body: HttpBody, limit: usize, share: &mut Share) -> Result<Vec<u8>, ApiError> {
     let too_large = || {
         let message = format!("request body too large (the limit is {limit} bytes)");
-        ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, message)
+        ApiError::new(ErrorKind::TooLarge, message)
     };
     let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
     if announced > limit {

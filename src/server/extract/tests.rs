@@ -13,7 +13,7 @@ fn share() -> Share {
 
 fn read<T: Body>(text: &str) -> Result<T, String> {
     decode(text.as_bytes(), OLLAMA, &mut share(), MOST).map_err(|error| {
-        assert_eq!(error.status, StatusCode::BAD_REQUEST);
+        assert_eq!(error.kind, ErrorKind::Invalid);
         error.message
     })
 }
@@ -32,7 +32,7 @@ fn many(begin: &str, element: &str, n: usize, end: &str) -> String {
 fn check_too_large<T: Body>(text: &str) {
     let refused = decode::<T>(text.as_bytes(), OLLAMA, &mut share(), SMALL);
     let refused = refused.err().unwrap();
-    assert_eq!(refused.status, StatusCode::PAYLOAD_TOO_LARGE, "{refused:?}");
+    assert_eq!(refused.kind, ErrorKind::TooLarge, "{refused:?}");
 }
 
 #[test]
@@ -284,7 +284,8 @@ fn wrong_types_are_told_in_gos_words() {
 fn wrong_types_are_told_with_their_place_on_openais_routes() {
     let refused = |body: &str| {
         let refused = decode::<openai::ChatRequest>(body.as_bytes(), OPENAI, &mut share(), MOST);
-        let body = crate::server::error::openai_body(&refused.unwrap_err());
+        let body = crate::dialect::openai::error_body(&refused.unwrap_err());
+        let body = serde_json::to_value(body).unwrap();
         let error = &body["error"];
         assert_eq!(error["type"], "invalid_request_error");
         let text = |key: &str| error[key].as_str().unwrap_or_default().to_owned();
@@ -331,7 +332,7 @@ fn deep_nesting_is_an_error() {
 async fn large_bodies_are_refused_announced_or_not() {
     for body in [HttpBody::from(vec![b' '; 11]), unannounced()] {
         let error = collect(body, 10, &mut share()).await.unwrap_err();
-        assert_eq!(error.status, StatusCode::PAYLOAD_TOO_LARGE);
+        assert_eq!(error.kind, ErrorKind::TooLarge);
     }
     let collected = collect(unannounced(), 12, &mut share()).await;
     assert_eq!(collected.unwrap(), b"abcdefghijkl");
@@ -350,7 +351,7 @@ async fn bodies_hold_what_they_have_sent_and_wait_for_each_other() {
     collect(sending(8), 1 << 30, &mut first).await.unwrap();
     let mut second = memory.share(Origin::LOCAL);
     let busy = collect(sending(8), 1 << 30, &mut second).await.unwrap_err();
-    assert_eq!(busy.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(busy.kind, ErrorKind::Overloaded);
     drop(second);
     let mut usual = memory.share(Origin::LOCAL);
     collect(sending(4), 1 << 30, &mut usual).await.unwrap();

@@ -1,10 +1,10 @@
 //! Routes that need Ollama's cloud: answered as Ollama does when it is switched off. Nothing here
 //! reaches the network.
 
-use axum::http::StatusCode;
 use axum::response::Response;
 use serde_json::json;
 
+use crate::error::ErrorKind;
 use crate::server::error::{ApiError, OllamaError};
 use crate::server::extract::{Ignored, OllamaJson};
 use crate::server::stream;
@@ -18,27 +18,27 @@ pub(super) async fn recommendations() -> Response {
 }
 
 pub(super) async fn me() -> OllamaError {
-    refuse(StatusCode::UNAUTHORIZED, "unauthorized")
+    refuse(ErrorKind::Unauthorized, "unauthorized")
 }
 
 pub(super) async fn sign_out() -> OllamaError {
-    refuse(StatusCode::UNAUTHORIZED, "you are not currently signed in")
+    refuse(ErrorKind::Unauthorized, "you are not currently signed in")
 }
 
 pub(super) async fn web_search(OllamaJson(_): OllamaJson<Ignored>) -> OllamaError {
     refuse(
-        StatusCode::FORBIDDEN,
+        ErrorKind::Forbidden,
         "ollama cloud is disabled: web search is unavailable",
     )
 }
 
 pub(super) async fn web_fetch(OllamaJson(_): OllamaJson<Ignored>) -> OllamaError {
     refuse(
-        StatusCode::FORBIDDEN,
+        ErrorKind::Forbidden,
         "ollama cloud is disabled: web fetch is unavailable",
     )
 }
 
-fn refuse(status: StatusCode, message: &str) -> OllamaError {
-    ApiError::new(status, message).into()
+fn refuse(kind: ErrorKind, message: &str) -> OllamaError {
+    ApiError::new(kind, message).into()
 }

@@ -33,7 +33,7 @@ pub(super) async fn generate(
     let (chunks, is_cut) = looked_at(chunks, |chunk| chunk.prompt_truncated);
     let lines = chunks.map(move |chunk| {
         let answer = ollama::generate_chunk(&model, chunk?, Timestamp::now());
-        Ok::<_, crate::inference::InferenceError>(to_bytes(&answer))
+        Ok::<_, crate::error::RequestError>(to_bytes(&answer))
     });
     Ok(told(streamed(NDJSON, lines, &app.cut_off), is_cut))
 }

@@ -4,13 +4,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, header};
 use axum::response::Response;
 use jiff::Timestamp;
 
 use super::{invalid_name, wanted};
 use crate::api::ollama::{ListResponse, ProcessResponse, ShowRequest, ShowResponse};
 use crate::dialect::ollama::{self, Files, KeyValues};
+use crate::error::ErrorKind;
 use crate::model::ModelName;
 use crate::model::gguf::{GgufError, Metadata};
 use crate::model::name::Source;
@@ -119,7 +120,7 @@ pub(super) async fn show(
     }
     let (rest, source) = ModelName::split_source(&requested).map_err(ApiError::invalid)?;
     if source == Source::Cloud {
-        return Err(ApiError::new(StatusCode::FORBIDDEN, CLOUD_DETAILS).into());
+        return Err(ApiError::new(ErrorKind::Forbidden, CLOUD_DETAILS).into());
     }
     let name = ModelName::parse(&rest).map_err(|_| invalid_name())?;
     let store = app.store.clone();

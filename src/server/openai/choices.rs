@@ -9,12 +9,13 @@ use futures_util::future::{BoxFuture, Either};
 use futures_util::stream::{self, Stream, StreamExt as _, TryStreamExt as _};
 use tokio_util::sync::CancellationToken;
 
-use crate::inference::{Chunk, ChunkStream, InferenceError};
+use crate::error::RequestError;
+use crate::inference::{Chunk, ChunkStream};
 use crate::server::error::OpenAiError;
 use crate::server::stream::{Items, SSE, looked_at, open, streamed, told};
 
 /// Chunks with the index of their choice.
-pub(super) type Chunks = Items<(usize, Chunk), InferenceError>;
+pub(super) type Chunks = Items<(usize, Chunk), RequestError>;
 
 /// What becomes of a stream's chunks.
 pub(super) trait Spell {
@@ -26,7 +27,7 @@ pub(super) trait Spell {
 }
 
 /// A choice that is about to start.
-pub(super) type Opening = BoxFuture<'static, Result<ChunkStream, InferenceError>>;
+pub(super) type Opening = BoxFuture<'static, Result<ChunkStream, RequestError>>;
 
 /// Choices of a request that are under way at the same time: more than a model has slots, and few
 /// enough that the requests of others find a place beside them.
@@ -49,7 +50,7 @@ pub(super) fn merge(openings: impl Iterator<Item = Opening> + Send + 'static) ->
 fn frames(
     chunks: Chunks,
     spell: impl Spell + Send + 'static,
-) -> impl Stream<Item = Result<Bytes, InferenceError>> + Send + 'static {
+) -> impl Stream<Item = Result<Bytes, RequestError>> + Send + 'static {
     stream::unfold(Some((chunks, spell)), |state| async move {
         let (mut chunks, mut spell) = state?;
         match chunks.next().await {
@@ -76,7 +77,7 @@ pub(super) async fn stream_answer(
     spell: impl Spell + Send + 'static,
     cut_off: &CancellationToken,
 ) -> Result<Response, OpenAiError> {
-    let chunks = open(async { Ok::<_, InferenceError>(chunks) }).await?;
+    let chunks = open(async { Ok::<_, RequestError>(chunks) }).await?;
     let (chunks, is_cut) = looked_at(chunks, |(_, chunk)| chunk.prompt_truncated);
     let frames = frames(chunks.boxed(), spell);
     Ok(told(streamed(SSE, frames, cut_off), is_cut))
@@ -86,7 +87,7 @@ pub(super) async fn stream_answer(
 pub(super) async fn collect(
     mut chunks: Chunks,
     mut each: impl FnMut(usize, Chunk),
-) -> Result<bool, InferenceError> {
+) -> Result<bool, RequestError> {
     let mut is_cut = false;
     while let Some((index, chunk)) = chunks.try_next().await? {
         is_cut |= chunk.prompt_truncated;
@@ -101,7 +102,7 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use super::*;
-    use crate::inference::InferenceErrorKind;
+    use crate::error::ErrorKind;
 
     struct Words;
 
@@ -115,8 +116,8 @@ mod tests {
         }
     }
 
-    fn broken() -> InferenceError {
-        InferenceError::new(InferenceErrorKind::Internal, "boom")
+    fn broken() -> RequestError {
+        RequestError::new(ErrorKind::Internal, "boom")
     }
 
     fn words(words: &[Result<&str, ()>]) -> ChunkStream {
@@ -133,11 +134,11 @@ mod tests {
         stream::iter(items).boxed()
     }
 
-    fn ready(opened: Result<ChunkStream, InferenceError>) -> Opening {
+    fn ready(opened: Result<ChunkStream, RequestError>) -> Opening {
         Box::pin(std::future::ready(opened))
     }
 
-    async fn spelled(choices: Vec<Result<ChunkStream, InferenceError>>) -> Vec<String> {
+    async fn spelled(choices: Vec<Result<ChunkStream, RequestError>>) -> Vec<String> {
         let chunks = merge(choices.into_iter().map(ready));
         let frames = frames(chunks, Words).map(|frame| match frame {
             Ok(bytes) => String::from_utf8(bytes.to_vec()).unwrap(),

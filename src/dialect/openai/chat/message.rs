@@ -6,10 +6,10 @@
 use super::super::invalid;
 use crate::api::openai::{Content, File, Message as Wire, Part, ToolCall as WireCall};
 use crate::chat::{Block, Image, ToolCall, ToolCallFunction, ToolResult, Turn};
-use crate::inference::InferenceError;
+use crate::error::RequestError;
 
 /// Converts a conversation.
-pub(super) fn turns(messages: Vec<Wire>) -> Result<Vec<Turn>, InferenceError> {
+pub(super) fn turns(messages: Vec<Wire>) -> Result<Vec<Turn>, RequestError> {
     let mut turns: Vec<Turn> = Vec::with_capacity(messages.len());
     for (message, index) in messages.into_iter().zip(0..) {
         let turn = turn(message, &turns);
@@ -22,7 +22,7 @@ pub(super) fn turns(messages: Vec<Wire>) -> Result<Vec<Turn>, InferenceError> {
     Ok(turns)
 }
 
-fn turn(message: Wire, earlier: &[Turn]) -> Result<Turn, InferenceError> {
+fn turn(message: Wire, earlier: &[Turn]) -> Result<Turn, RequestError> {
     let has_calls = message.tool_calls.is_some() || message.function_call.is_some();
     let mut calls = message.tool_calls.unwrap_or_default();
     calls.extend(message.function_call.map(|function| WireCall {
@@ -86,7 +86,7 @@ fn role(role: &str) -> String {
     }
 }
 
-fn natives_of(calls: Vec<WireCall>) -> Result<Vec<ToolCall>, InferenceError> {
+fn natives_of(calls: Vec<WireCall>) -> Result<Vec<ToolCall>, RequestError> {
     let mut natives = Vec::with_capacity(calls.len());
     for (call, index) in calls.into_iter().zip(0..) {
         let arguments = call.function.arguments.0;
@@ -113,7 +113,7 @@ fn name_of_call(id: &str, earlier: &[Turn]) -> String {
     name.cloned().unwrap_or_default()
 }
 
-fn blocks(parts: Vec<Part>) -> Result<Vec<Block>, InferenceError> {
+fn blocks(parts: Vec<Part>) -> Result<Vec<Block>, RequestError> {
     let blocks = parts.into_iter().map(|part| match part {
         Part::Text(text) => Ok(Block::Text(text)),
         Part::Image(file) => image(file).map(Block::Image),
@@ -123,7 +123,7 @@ fn blocks(parts: Vec<Part>) -> Result<Vec<Block>, InferenceError> {
     blocks.collect()
 }
 
-fn image(file: File) -> Result<Image, InferenceError> {
+fn image(file: File) -> Result<Image, RequestError> {
     match file {
         File::Data(image) => Ok(image),
         File::Remote => Err(invalid(
@@ -134,7 +134,7 @@ fn image(file: File) -> Result<Image, InferenceError> {
     }
 }
 
-fn audio(file: File) -> Result<Image, InferenceError> {
+fn audio(file: File) -> Result<Image, RequestError> {
     match file {
         File::Data(audio) => Ok(audio),
         File::Bad(error) => Err(invalid(format!("invalid input_audio base64 data: {error}"))),

@@ -15,7 +15,8 @@ use super::values::{OptionMap, given, n_choices, seed_of};
 use super::{guided, invalid};
 use crate::api::openai;
 use crate::chat::{Think, ThinkLevel};
-use crate::inference::{ChatRequest, InferenceError, RequestOptions};
+use crate::error::RequestError;
+use crate::inference::{ChatRequest, RequestOptions};
 use tools::{Asked, Offer};
 
 /// Alternatives to a token, at most.
@@ -25,7 +26,7 @@ const MOST_TOP_LOGPROBS: i64 = 20;
 ///
 /// # Errors
 /// Refuses what the reference refuses, in its words and its order.
-pub fn requests(mut request: openai::ChatRequest) -> Result<Vec<ChatRequest>, InferenceError> {
+pub fn requests(mut request: openai::ChatRequest) -> Result<Vec<ChatRequest>, RequestError> {
     if request.messages.is_empty() {
         let error = invalid("[] is too short - 'messages'");
         return Err(error.about("messages", "empty_array"));
@@ -93,7 +94,7 @@ pub fn requests(mut request: openai::ChatRequest) -> Result<Vec<ChatRequest>, In
 }
 
 /// What can be said without looking at the rest.
-fn check(request: &openai::ChatRequest) -> Result<(), InferenceError> {
+fn check(request: &openai::ChatRequest) -> Result<(), RequestError> {
     let options = Options {
         temperature: request.temperature,
         top_p: request.top_p,
@@ -145,7 +146,7 @@ fn stop(stop: &Value) -> Option<Vec<Value>> {
     (!texts.is_empty()).then_some(texts)
 }
 
-fn format(format: Option<openai::ResponseFormat>) -> Result<Value, InferenceError> {
+fn format(format: Option<openai::ResponseFormat>) -> Result<Value, RequestError> {
     let Some(format) = format else {
         return Ok(Value::Null);
     };
@@ -167,7 +168,7 @@ fn format(format: Option<openai::ResponseFormat>) -> Result<Value, InferenceErro
 fn think(
     reasoning: Option<openai::Reasoning>,
     effort: String,
-) -> Result<Option<Think>, InferenceError> {
+) -> Result<Option<Think>, RequestError> {
     let effort = reasoning.map_or(effort, |reasoning| reasoning.effort);
     match effort.as_str() {
         "" => Ok(None),

@@ -6,13 +6,12 @@ use serde_json::json;
 use super::super::Head;
 use super::*;
 use crate::chat::{Image, Message, ToolCall, ToolCallFunction, Turn};
-use crate::inference::{
-    Chunk, Done, DoneReason, InferenceErrorKind, Logprob, MustCall, Timings, TopLogprob,
-};
+use crate::error::ErrorKind;
+use crate::inference::{Chunk, Done, DoneReason, Logprob, MustCall, Timings, TopLogprob};
 
 mod refused;
 
-fn read(mut body: Value) -> Result<Vec<ChatRequest>, InferenceError> {
+fn read(mut body: Value) -> Result<Vec<ChatRequest>, RequestError> {
     let object = body.as_object_mut().unwrap();
     object.entry("model").or_insert(json!("m"));
     object

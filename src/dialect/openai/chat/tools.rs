@@ -7,7 +7,8 @@ use serde_json::Value;
 use super::super::check::{missing, unknown, wrong_type};
 use super::super::invalid;
 use crate::chat::{ToolDefinition, ToolFunction};
-use crate::inference::{InferenceError, MustCall};
+use crate::error::RequestError;
+use crate::inference::MustCall;
 
 const WORDS: &str = "'none', 'auto', and 'required'";
 
@@ -50,7 +51,7 @@ impl Asked {
     pub(super) fn of_functions(
         functions: Vec<ToolFunction>,
         choice: &Value,
-    ) -> Result<Self, InferenceError> {
+    ) -> Result<Self, RequestError> {
         const PARAM: &str = "function_call";
         let choice = match choice {
             Value::Null => Value::Null,
@@ -89,7 +90,7 @@ impl Asked {
     /// # Errors
     /// Refuses tools that are no functions or have no name, and a choice that is none or names a
     /// function that is not offered.
-    pub(super) fn offer(self) -> Result<Offer, InferenceError> {
+    pub(super) fn offer(self) -> Result<Offer, RequestError> {
         check(&self.tools)?;
         let choice = read(&self.choice)?;
         if self.tools.is_empty() && !self.choice.is_null() && !matches!(choice, Choice::None) {
@@ -119,7 +120,7 @@ impl Asked {
     }
 }
 
-fn check(tools: &[ToolDefinition]) -> Result<(), InferenceError> {
+fn check(tools: &[ToolDefinition]) -> Result<(), RequestError> {
     for (index, tool) in tools.iter().enumerate() {
         // Ollama's clients may leave the type out.
         if !["", "function"].contains(&tool.kind.as_str()) {
@@ -133,7 +134,7 @@ fn check(tools: &[ToolDefinition]) -> Result<(), InferenceError> {
     Ok(())
 }
 
-fn read(choice: &Value) -> Result<Choice<'_>, InferenceError> {
+fn read(choice: &Value) -> Result<Choice<'_>, RequestError> {
     const PARAM: &str = "tool_choice";
     match choice {
         Value::Null => return Ok(Choice::Free),
@@ -195,7 +196,7 @@ fn read(choice: &Value) -> Result<Choice<'_>, InferenceError> {
 fn only(
     mut tools: Vec<ToolDefinition>,
     names: &[&str],
-) -> Result<Vec<ToolDefinition>, InferenceError> {
+) -> Result<Vec<ToolDefinition>, RequestError> {
     for name in names {
         if !tools.iter().any(|tool| tool.function.name == *name) {
             return Err(not_offered("tool_choice", name, "tools"));
@@ -205,7 +206,7 @@ fn only(
     Ok(tools)
 }
 
-fn not_offered(param: &'static str, name: &str, place: &str) -> InferenceError {
+fn not_offered(param: &'static str, name: &str, place: &str) -> RequestError {
     let message = format!("{param}: function \"{name}\" is not in '{place}'");
     invalid(message).about(param, "invalid_value")
 }

@@ -14,7 +14,8 @@ use super::check::{Options, integer};
 use super::values::{OptionMap, Prompt, given, go_type, n_choices, seed_of};
 use super::{MAX_CHOICES, guided, invalid};
 use crate::api::openai::CompletionRequest;
-use crate::inference::{GenerateRequest, InferenceError, RequestOptions};
+use crate::error::RequestError;
+use crate::inference::{GenerateRequest, RequestOptions};
 
 /// The most answers of which the best are returned: OpenAI's limit.
 const MOST_BEST_OF: i64 = 20;
@@ -41,7 +42,7 @@ pub struct Kept {
 ///
 /// # Errors
 /// Refuses what the reference refuses, in its words and its order.
-pub fn requests(mut request: CompletionRequest) -> Result<Requests, InferenceError> {
+pub fn requests(mut request: CompletionRequest) -> Result<Requests, RequestError> {
     check(&request)?;
     let guided = request.take_guided();
     let prompts = prompts(request.prompt)?;
@@ -109,7 +110,7 @@ pub fn requests(mut request: CompletionRequest) -> Result<Requests, InferenceErr
 }
 
 /// What can be said without looking at the rest.
-fn check(request: &CompletionRequest) -> Result<(), InferenceError> {
+fn check(request: &CompletionRequest) -> Result<(), RequestError> {
     let options = Options {
         temperature: request.temperature,
         top_p: request.top_p,
@@ -128,7 +129,7 @@ fn check(request: &CompletionRequest) -> Result<(), InferenceError> {
 }
 
 /// How many answers are made for `n` that are returned.
-fn n_made(best_of: Option<i64>, n: usize, is_stream: bool) -> Result<usize, InferenceError> {
+fn n_made(best_of: Option<i64>, n: usize, is_stream: bool) -> Result<usize, RequestError> {
     let Some(best_of) = best_of else { return Ok(n) };
     integer("best_of", Some(best_of), 1..=MOST_BEST_OF)?;
     let n_made = usize::try_from(best_of).unwrap_or_default();
@@ -142,7 +143,7 @@ fn n_made(best_of: Option<i64>, n: usize, is_stream: bool) -> Result<usize, Infe
     Ok(n_made)
 }
 
-fn prompts(prompt: Value) -> Result<Vec<Prompt>, InferenceError> {
+fn prompts(prompt: Value) -> Result<Vec<Prompt>, RequestError> {
     if prompt.is_null() {
         return Ok(vec![Prompt::Text(String::new())]);
     }
@@ -154,7 +155,7 @@ fn prompts(prompt: Value) -> Result<Vec<Prompt>, InferenceError> {
 }
 
 /// Types other than text and array are skipped; within an array they are refused.
-fn stop(stop: &Value) -> Result<Option<Vec<Value>>, InferenceError> {
+fn stop(stop: &Value) -> Result<Option<Vec<Value>>, RequestError> {
     match stop {
         Value::String(_) => Ok(Some(vec![stop.clone()])),
         Value::Array(items) => match items.iter().find(|item| !item.is_string()) {
@@ -173,7 +174,7 @@ fn top_p(top_p: Option<f64>) -> f64 {
     top_p.filter(|&top_p| top_p != 0.0).unwrap_or(1.0)
 }
 
-fn top_logprobs(n: Option<i64>) -> Result<u32, InferenceError> {
+fn top_logprobs(n: Option<i64>) -> Result<u32, RequestError> {
     u32::try_from(n.unwrap_or_default())
         .ok()
         .filter(|n| *n <= 20)

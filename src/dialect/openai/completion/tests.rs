@@ -6,7 +6,7 @@ use super::super::Head;
 use super::*;
 use crate::inference::{Chunk, Done, DoneReason, Logprob, Timings, TopLogprob};
 
-fn read(body: Value) -> Result<Requests, InferenceError> {
+fn read(body: Value) -> Result<Requests, RequestError> {
     requests(serde_json::from_value(body).unwrap())
 }
 

@@ -18,6 +18,7 @@ use axum::response::{IntoResponse, Response};
 
 use super::cors::Origins;
 use super::spelled;
+use crate::error::ErrorKind;
 use crate::net::{Domain, Host, Own, Pattern, Place};
 use crate::server::error::ApiError;
 use crate::server::state::App;
@@ -180,7 +181,7 @@ fn refuse(hosts: &Hosts, text: &str, request: &Request) -> Response {
         }
         None => "the Host of this request is no host".to_owned(),
     };
-    let error = ApiError::new(StatusCode::FORBIDDEN, told);
+    let error = ApiError::new(ErrorKind::Forbidden, told);
     spelled(error, request.uri().path())
 }
 

@@ -6,7 +6,7 @@ use super::*;
 #[track_caller]
 fn check_refused(body: Value, param: &str, code: &str) {
     let error = read(body.clone()).unwrap_err();
-    assert_eq!(error.kind, InferenceErrorKind::Invalid, "{body}");
+    assert_eq!(error.kind, ErrorKind::Invalid, "{body}");
     let told = (error.param.as_deref(), error.code);
     assert_eq!(told, (Some(param), Some(code)), "{body}");
 }

@@ -1,0 +1,36 @@
+//! What all dialects make of an error.
+
+use std::borrow::Cow;
+
+use crate::error::{ErrorKind, RequestError};
+use crate::plain;
+
+/// Status that Ollama's log and clients know for a client that went away.
+const CLIENT_CLOSED_REQUEST: u16 = 499;
+
+/// Returns the HTTP status of a kind.
+pub(super) fn of(kind: ErrorKind) -> u16 {
+    match kind {
+        ErrorKind::Invalid => 400,
+        ErrorKind::Unauthorized => 401,
+        ErrorKind::Forbidden => 403,
+        ErrorKind::NotFound => 404,
+        ErrorKind::MethodNotAllowed => 405,
+        ErrorKind::Timeout => 408,
+        ErrorKind::TooLarge => 413,
+        ErrorKind::Canceled => CLIENT_CLOSED_REQUEST,
+        ErrorKind::Internal | ErrorKind::Mistaken => 500,
+        ErrorKind::Unsupported => 501,
+        ErrorKind::Overloaded => 503,
+    }
+}
+
+/// Returns what the client reads: of a failure of ours not where things are on this machine.
+pub(super) fn shown(error: &RequestError, status: u16) -> String {
+    let message = plain::redacted(&error.message);
+    if status >= 500 {
+        plain::without_paths(&message).into_owned()
+    } else {
+        Cow::into_owned(message)
+    }
+}
