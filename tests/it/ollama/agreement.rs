@@ -47,7 +47,7 @@ fn check(alone: &[Value], other: &[Value]) {
 }
 
 #[tokio::test]
-async fn greedy_answers_agree_alone_in_a_batch_and_with_a_cached_beginning() {
+async fn greedy_answers_agree_alone_in_a_batch_and_with_a_cached_prefix() {
     let Some(server) = with_model("smollm2-135m").await else {
         return;
     };
