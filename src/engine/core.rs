@@ -9,9 +9,9 @@ use std::time::Instant;
 use super::backend::Backend;
 use super::execute::Executor;
 use super::host_cache::{HostCache, SavedState};
-use super::prepare::{Prepared, Terms};
+use super::prepare::Terms;
 use super::schedule::ledger::seq;
-use super::schedule::state::{Facts, State};
+use super::schedule::state::{Facts, Prepared, State};
 use super::speculate::{Drafter, PromptLookup};
 use crate::protocol::{Event, RequestId, Speculation};
 

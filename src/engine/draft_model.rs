@@ -17,7 +17,7 @@ use super::schedule::prefix::{common_prefix, reusable};
 use super::schedule::sequence::ms;
 use super::schedule::step_times::{StepTimes, ratio};
 use super::speculate::{Candidate, Drafter, Price, Record, Terms, Text};
-use super::to_u32;
+use super::units::to_u32;
 use crate::protocol::{DraftParams, LoadParams, RequestId, SpillParams, Token};
 
 /// How often a draft is made and right, before anything is known of a sequence.

@@ -15,7 +15,7 @@ use super::schedule::sequence::ms;
 use super::schedule::state::Running;
 use super::schedule::step_times::StepTimes;
 use super::speculate::{Drafter, Terms, Text};
-use super::to_u32;
+use super::units::to_u32;
 use crate::protocol::{Token, TokenLogprob};
 
 /// The backend, and what works beside it.

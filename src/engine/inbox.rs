@@ -6,7 +6,7 @@
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
-use super::prepare::Prepared;
+use super::schedule::state::Prepared;
 use crate::protocol::RequestId;
 
 /// The way to the engine's thread.

@@ -48,15 +48,9 @@ mod speculate;
 mod stop;
 #[cfg(test)]
 mod tests;
-
-use failure::failure;
+mod units;
 
 /// Entry of the runner role; returns when the daemon asks for it.
 pub fn run() -> std::process::ExitCode {
     child::run()
-}
-
-/// A count as the protocol has it; more than that does not fit into memory.
-fn to_u32(n: usize) -> u32 {
-    u32::try_from(n).unwrap_or(u32::MAX)
 }

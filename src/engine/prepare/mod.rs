@@ -26,8 +26,7 @@ pub(super) use job::now;
 pub(super) use workers::PromptWorkers;
 
 use super::backend::Preparer;
-use super::schedule::embedding::EmbedJob;
-use super::schedule::sequence::Sequence;
+use super::schedule::state::Prepared;
 use crate::protocol::Event;
 
 /// What a request is prepared with and for.
@@ -37,13 +36,6 @@ pub(super) struct Terms<P> {
     pub(super) n_batch: usize,
     /// The context is made for embeddings and has no logits.
     pub(super) is_embedding: bool,
-}
-
-/// A request that the engine can take.
-#[derive(Debug)]
-pub(super) enum Prepared<S> {
-    Generation(Box<Sequence<S>>),
-    Embedding(EmbedJob),
 }
 
 /// What becomes of a request.

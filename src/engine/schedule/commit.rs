@@ -5,9 +5,10 @@ use std::time::Instant;
 use super::embedding::Embedded;
 use super::plan::{DecodeCall, MediaCall, Segment, StepPlan};
 use super::state::{Retry, State};
+use crate::engine::failure::failure;
 use crate::engine::media::Media;
 use crate::engine::output::Piece;
-use crate::engine::{failure, to_u32};
+use crate::engine::units::to_u32;
 use crate::protocol::{
     Event, Failure, FailureKind, FinishReason, RequestId, StepStats, Token, TokenLogprob, Update,
 };

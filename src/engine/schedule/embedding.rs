@@ -12,8 +12,9 @@ use super::fair_queue::FairQueue;
 use super::ledger::seq;
 use super::plan::CacheOp;
 use super::state::State;
+use crate::engine::failure::failure;
 use crate::engine::row::Row;
-use crate::engine::{failure, to_u32};
+use crate::engine::units::to_u32;
 use crate::protocol::{EmbedParams, EmbedResult, Event, Failure, FailureKind, RequestId, Token};
 
 /// An embedding request at work.

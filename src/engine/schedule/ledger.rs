@@ -10,7 +10,7 @@
 use super::plan::CacheOp;
 use crate::engine::media;
 use crate::engine::row::{Row, SeqId};
-use crate::engine::to_u32;
+use crate::engine::units::to_u32;
 use crate::protocol::Token;
 
 /// All slots of one context.

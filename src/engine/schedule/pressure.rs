@@ -7,7 +7,7 @@ use std::time::Instant;
 use super::offers::LEAST;
 use super::prefix;
 use super::state::State;
-use crate::engine::failure;
+use crate::engine::failure::failure;
 use crate::protocol::{FailureKind, FinishReason};
 
 impl<S> State<S> {

@@ -6,7 +6,7 @@ use std::time::Instant;
 use crate::engine::media::MediaSpans;
 use crate::engine::output::Output;
 use crate::engine::prompt::Prompt;
-use crate::engine::to_u32;
+use crate::engine::units::to_u32;
 use crate::protocol::{FinishReason, Finished, GenerateParams, Priority, RequestId, Token};
 
 /// A generation that waits or runs.

@@ -7,13 +7,12 @@
 use std::collections::HashSet;
 
 use super::batch::Budget;
-use super::embedding::Embeddings;
+use super::embedding::{EmbedJob, Embeddings};
 use super::fair_queue::FairQueue;
 use super::ledger::Ledger;
 use super::sequence::Sequence;
 use super::step_times::StepTimes;
-use crate::engine::prepare::Prepared;
-use crate::engine::to_u32;
+use crate::engine::units::to_u32;
 use crate::protocol::{
     Event, Failure, LoadedInfo, Priority, RequestId, Speculation, Token, Update,
 };
@@ -67,6 +66,13 @@ impl Facts {
     pub(in crate::engine) fn n_largest_batch(&self) -> usize {
         self.n_batch.clamp(1, self.n_pool.max(1))
     }
+}
+
+/// A request that the engine can take.
+#[derive(Debug)]
+pub(in crate::engine) enum Prepared<S> {
+    Generation(Box<Sequence<S>>),
+    Embedding(EmbedJob),
 }
 
 /// Counts for the daemon's metrics.

@@ -13,9 +13,9 @@ use super::plan::{CacheOp, DecodeCall, StepPlan};
 use super::sequence::Made;
 use super::state::{Facts, State};
 use crate::engine::output::Output;
-use crate::engine::prepare::Prepared;
 use crate::engine::prompt::Prompt;
 use crate::engine::row::{Row, SeqId};
+use crate::engine::schedule::state::Prepared;
 use crate::engine::tests::params;
 use crate::protocol::{
     EmbedParams, Event, GenerateParams, Priority, RequestId, Speculation, Token,

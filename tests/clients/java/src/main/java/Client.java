@@ -1,5 +1,6 @@
 import static dev.langchain4j.model.chat.Capability.RESPONSE_FORMAT_JSON_SCHEMA;
 
+import com.fasterxml.jackson.annotation.JsonProperty;
 import dev.langchain4j.agent.tool.P;
 import dev.langchain4j.agent.tool.Tool;
 import dev.langchain4j.model.chat.ChatModel;
@@ -29,9 +30,12 @@ public final class Client {
 
     enum Mood { GOOD, BAD }
 
-    record Address(boolean urban, int number) {}
+    record Address(boolean urban, long number) {}
 
-    record Person(int age, boolean married, Mood mood, Address address) {}
+    // What is not said to be required is optional for LangChain4j. Numbers have up to 16 digits.
+    record Person(
+            long age, boolean married,
+            @JsonProperty(required = true) Mood mood, @JsonProperty(required = true) Address address) {}
 
     interface Writer {
         Person describe(String text);
@@ -43,7 +47,7 @@ public final class Client {
 
     public static final class Weather {
         @Tool("How much it rains")
-        public String rain(@P("The city") String city, @P("How many days") int days) {
+        public String rain(@P(name = "city", value = "The city") String city, @P(name = "days", value = "How many") int days) {
             return days + " days of rain in " + city;
         }
     }
