@@ -48,6 +48,7 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("llama_cpp_2", &["engine/backend/llama"]),
     ("llama_cpp_sys_2", &["engine/backend/llama"]),
     ("llguidance", &["engine/backend/llama"]),
+    ("libc", &["server/memory"]),
     ("axum", &["server/"]),
     ("tower", &["server/"]),
     ("tower_http", &["server/"]),

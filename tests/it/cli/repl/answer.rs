@@ -148,7 +148,7 @@ async fn a_conversation_that_was_cut_is_told_once() {
     const CUT: &str = "note: the conversation is longer than the context, its oldest part was left out \
         (a larger num_ctx keeps more)\n";
     let (server, drover) = with_model().await;
-    let small = json!({"model": "small", "from": "tiny", "parameters": {"num_ctx": 96, "num_predict": 2},
+    let small = json!({"model": "small", "from": "tiny", "parameters": {"num_ctx": 160, "num_predict": 3},
         "stream": false});
     server.post("/api/create", &small).await.ok();
     let mut terminal = drover.at_terminal(&["run", "small"], (40, 200));
