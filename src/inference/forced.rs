@@ -2,7 +2,6 @@
 
 use serde_json::{Map, Value, json};
 
-use super::draft;
 use super::types::MustCall;
 use crate::chat::ToolDefinition;
 use crate::protocol::Constraint;
@@ -67,7 +66,6 @@ fn calls(tools: &[ToolDefinition], keys: &[&str], root: &mut Map<String, Value>)
     let mut calls = Vec::with_capacity(tools.len() * keys.len());
     for tool in tools {
         let mut arguments = tool.function.parameters.clone();
-        draft::modern(&mut arguments);
         lift_definitions(&mut arguments, root);
         close_empty(&mut arguments);
         // A schema without a type would allow a number.

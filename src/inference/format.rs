@@ -3,7 +3,6 @@
 
 use serde_json::Value;
 
-use super::draft;
 use super::error::{RequestError, invalid, mistaken};
 use crate::protocol::Constraint;
 
@@ -31,12 +30,7 @@ pub(super) fn parse(format: &Value) -> Result<Option<Constraint>, RequestError> 
             }
             Ok(Some(Constraint::Lark(grammar)))
         }
-        Value::Object(schema) => {
-            let mut schema = schema.clone();
-            draft::modern(&mut schema);
-            let text = Value::Object(schema).to_string();
-            Ok(Some(Constraint::JsonSchema(text)))
-        }
+        Value::Object(_) => Ok(Some(Constraint::JsonSchema(format.to_string()))),
         other => Err(mistaken(format!(
             "invalid format: {:?}; expected \"json\" or a valid JSON Schema object",
             other.to_string()

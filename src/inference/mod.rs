@@ -7,7 +7,6 @@ mod answer;
 mod chat;
 pub mod chat_format;
 mod context;
-mod draft;
 mod embed;
 mod error;
 mod forced;

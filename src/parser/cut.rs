@@ -4,7 +4,8 @@ use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
 use proptest::test_runner::TestRunner;
 
-use super::{ParseError, Parser, Piece};
+use super::{ParseError, Parser, Piece, Start};
+use crate::chat::ToolDefinition;
 
 /// All that a parser makes of these texts.
 pub(crate) fn joined<'a>(
@@ -22,6 +23,25 @@ pub(crate) fn joined<'a>(
     }
     add(parser.finish()?);
     Ok(all)
+}
+
+/// A tool of this function: `{"name": …, "parameters": …}`.
+pub(crate) fn tool(function: &serde_json::Value) -> ToolDefinition {
+    let tool = serde_json::json!({"type": "function", "function": function});
+    serde_json::from_value(tool).unwrap()
+}
+
+/// What a parser makes of a whole text, told of these tools.
+pub(crate) fn parse(
+    new: impl Fn(&Start<'_>) -> Box<dyn Parser>,
+    tools: &[ToolDefinition],
+    text: &str,
+) -> Result<Piece, ParseError> {
+    let start = Start {
+        tools,
+        ..Start::default()
+    };
+    joined(&mut *new(&start), [text])
 }
 
 /// Checks texts of a pattern: whole, by characters, and cut anywhere, they mean the same.

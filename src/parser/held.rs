@@ -1,4 +1,15 @@
-//! What has to wait: the end of a text that may be the beginning of a tag.
+//! What has to wait: the end of a text that may be the beginning of a tag; and how parsers go through it.
+
+use super::{ParseError, Piece};
+
+/// Takes steps through the text that a parser holds, until one needs more of it.
+pub(crate) fn drive(
+    mut step: impl FnMut(&mut Piece) -> Result<bool, ParseError>,
+) -> Result<Piece, ParseError> {
+    let mut piece = Piece::default();
+    while step(&mut piece)? {}
+    Ok(piece)
+}
 
 /// Length of the longest end of `text` that begins `tag` and is not all of it.
 pub(crate) fn overlap(text: &str, tag: &str) -> usize {

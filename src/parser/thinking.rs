@@ -1,6 +1,6 @@
 //! Reasoning between an opening and a closing tag at the start of an answer.
 
-use super::held::overlap;
+use super::held::{drive, overlap};
 use super::{ParseError, Parser, Piece};
 
 /// Where in the answer the parser is.
@@ -113,9 +113,7 @@ impl Thinking {
 impl Parser for Thinking {
     fn push(&mut self, text: &str) -> Result<Piece, ParseError> {
         self.held.push_str(text);
-        let mut piece = Piece::default();
-        while self.step(&mut piece) {}
-        Ok(piece)
+        drive(|piece| Ok(self.step(piece)))
     }
 
     fn finish(&mut self) -> Result<Piece, ParseError> {

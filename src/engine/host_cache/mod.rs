@@ -189,12 +189,11 @@ impl Offers for HostCache {
     fn find(&self, prompt: &[Token]) -> Option<Offer<'_>> {
         let near = self.near().map(|tokens| (tokens, Place::Memory));
         let far = self.files.iter().flat_map(|(files, reader)| {
-            files
-                .tokens()
-                .map(|tokens| match reader.is_reading(tokens) {
-                    true => (tokens, Place::Reading),
-                    false => (tokens, Place::File),
-                })
+            let place = |tokens| match reader.is_reading(tokens) {
+                true => Place::Reading,
+                false => Place::File,
+            };
+            files.tokens().map(move |tokens| (tokens, place(tokens)))
         });
         let offers = near.chain(far).map(|(tokens, place)| Offer {
             tokens,
@@ -217,7 +216,7 @@ impl HostCache {
     }
 
     /// Keeps files from being read.
-    pub(super) fn hold(&self) -> Option<impl Drop + use<>> {
+    pub(super) fn hold(&self) -> Option<std::sync::mpsc::SyncSender<()>> {
         self.files.as_ref().map(|(_, reader)| reader.hold())
     }
 }

@@ -3,18 +3,20 @@
 
 use std::fmt;
 use std::io;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::SavedState;
 use super::files::Known;
 use crate::protocol::Token;
 
+/// Files that may wait to be read: what has been read waits in memory, and each can be large.
+const QUEUE: usize = 2;
+
 /// The engine's side of the thread.
 #[derive(Debug)]
 pub(super) struct Reader {
-    /// At most one for each sequence that has a slot.
-    wanted: Sender<Known>,
+    wanted: SyncSender<Known>,
     /// The tokens of those that are not read yet.
     reading: Vec<Vec<Token>>,
     shared: Arc<Shared>,
@@ -40,7 +42,7 @@ impl fmt::Debug for Shared {
 
 impl Reader {
     pub(super) fn start() -> io::Result<Self> {
-        let (wanted, files) = channel();
+        let (wanted, files) = sync_channel(QUEUE);
         let shared = Arc::new(Shared::default());
         let background = Arc::clone(&shared);
         std::thread::Builder::new()
@@ -58,13 +60,14 @@ impl Reader {
         *lock(&self.shared.wake) = Some(Box::new(wake));
     }
 
-    /// Has a file read, unless it is just being read.
+    /// Has a file read, unless it is being read already, or many others are: then the schedule asks
+    /// again.
     pub(super) fn read(&mut self, known: Known) {
         if self.is_reading(&known.tokens) {
             return;
         }
         let tokens = known.tokens.clone();
-        if self.wanted.send(known).is_ok() {
+        if self.wanted.try_send(known).is_ok() {
             self.reading.push(tokens);
         }
     }
@@ -92,19 +95,11 @@ impl Reader {
         drop(waited);
     }
 
-    /// Keeps the thread from reading.
+    /// Keeps the thread from reading until what is returned is dropped.
     #[cfg(test)]
-    pub(super) fn hold(&self) -> impl Drop + use<> {
-        struct Held {
-            release: Option<Sender<()>>,
-        }
-        impl Drop for Held {
-            fn drop(&mut self) {
-                self.release.take();
-            }
-        }
-        let (release, released) = channel::<()>();
-        let (hold, held) = channel();
+    pub(super) fn hold(&self) -> SyncSender<()> {
+        let (release, released) = sync_channel::<()>(0);
+        let (hold, held) = sync_channel(0);
         let shared = Arc::clone(&self.shared);
         std::thread::spawn(move || {
             let gate = lock(&shared.gate);
@@ -113,9 +108,7 @@ impl Reader {
             drop(gate);
         });
         let _ = held.recv();
-        Held {
-            release: Some(release),
-        }
+        release
     }
 }
 

@@ -54,6 +54,8 @@ pub(in crate::engine) struct Embeddings {
 struct Input {
     /// Index of its job among those of the call.
     job: usize,
+    /// Its number after the job's finished ones.
+    next: usize,
     slot: usize,
     n_tokens: usize,
     /// What this call evaluates of it.
@@ -217,26 +219,23 @@ impl<S> State<S> {
                 let n_left = tokens.len() - n_held;
                 let is_first = inputs.is_empty();
                 let may_split = !self.facts.is_embedding && begun == self.embeddings.begun;
-                let n_rows = match n_left <= room {
-                    true => n_left,
-                    false if is_first && self.facts.is_embedding => n_left,
-                    false if is_first && may_split => room,
-                    // Until the one that is begun is done.
-                    false if is_first => {
-                        jobs.push(Some(job));
-                        continue 'jobs;
-                    }
-                    false => 0,
-                };
-                let slot = begun.map(|begun| begun.slot);
-                let is_taken = n_rows > 0 && inputs.len() < n_inputs;
-                let slot = is_taken.then(|| slot.or_else(|| idle.next())).flatten();
+                let is_whole = n_left <= room || is_first && self.facts.is_embedding;
+                if is_first && !is_whole && !may_split {
+                    // It waits until the one that is begun is done.
+                    jobs.push(Some(job));
+                    continue 'jobs;
+                }
+                let is_taken = (is_whole || is_first) && inputs.len() < n_inputs;
+                let own = begun.map(|begun| begun.slot);
+                let slot = is_taken.then(|| own.or_else(|| idle.next())).flatten();
                 let Some(slot) = slot else {
                     jobs.push(Some(job));
                     break 'jobs;
                 };
+                let n_rows = if is_whole { n_left } else { room };
                 let input = Input {
                     job: index,
+                    next,
                     slot,
                     n_tokens: tokens.len(),
                     part: n_held..n_held + n_rows,
@@ -264,11 +263,9 @@ impl<S> State<S> {
     /// The rows of these inputs, and which of them have the embeddings.
     fn input_rows(&self, inputs: &[Input], jobs: &[Option<EmbedJob>]) -> (Vec<Row>, Vec<usize>) {
         let (mut rows, mut outputs) = (Vec::new(), Vec::new());
-        let mut n_before = vec![0; jobs.len()];
         for input in inputs {
-            let tokens = jobs[input.job].as_ref();
-            let tokens = tokens.and_then(|job| job.next(n_before[input.job]));
-            n_before[input.job] += 1;
+            let job = jobs[input.job].as_ref();
+            let tokens = job.and_then(|job| job.next(input.next));
             let tokens = tokens.map_or(&[][..], |tokens| &tokens[input.part.clone()]);
             let last = input.n_tokens - 1;
             rows.extend(
@@ -301,15 +298,16 @@ impl<S> State<S> {
         match outcome {
             Embedded::Done(vectors) => {
                 self.embeddings.n_inputs = None;
-                let parts = rows.iter().filter(|row| {
-                    let begun = self.embeddings.begun;
-                    begun.is_some_and(|begun| row.seq == seq(begun.slot))
-                });
-                let part: Vec<Row> = parts.copied().collect();
-                self.take_vectors(&inputs, vectors, &mut jobs);
-                if self.embeddings.begun.is_some() {
-                    self.ledger.record(&part);
+                let mut rest = rows.as_slice();
+                for input in &inputs {
+                    let (own, others) = rest.split_at(input.part.len());
+                    rest = others;
+                    // The others' slots are empty again, as is one that had to be given up meanwhile.
+                    if !input.is_last() && self.embeddings.begun_in() == Some(input.slot) {
+                        self.ledger.record(own);
+                    }
                 }
+                self.take_vectors(&inputs, vectors, &mut jobs);
             }
             Embedded::NoSpace => self.make_space_for(&inputs, &mut jobs),
             Embedded::Failed(message) => {

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use crate::chat::ToolCall;
 use crate::families::shared::call::{Counter, call};
 use crate::families::shared::tagged::{continues_content, earliest, find_from, thinks_by_default};
-use crate::parser::held::{overlap_any, take_decided};
+use crate::parser::held::{drive, overlap_any, take_decided};
 use crate::parser::{ParseError, Parser, Piece, Start};
 
 const THINK_END: &str = "<|END_THINKING|>";
@@ -133,9 +133,7 @@ impl Cohere {
 impl Parser for Cohere {
     fn push(&mut self, text: &str) -> Result<Piece, ParseError> {
         self.held.push_str(text);
-        let mut piece = Piece::default();
-        while self.step(&mut piece) {}
-        Ok(piece)
+        drive(|piece| Ok(self.step(piece)))
     }
 
     fn finish(&mut self) -> Result<Piece, ParseError> {

@@ -3,7 +3,7 @@
 use crate::chat::ToolCall;
 use crate::families::shared::call::{Counter, call, object};
 use crate::families::shared::tagged::{continues_content, earliest, find_from, thinks_if_asked};
-use crate::parser::held::overlap_any;
+use crate::parser::held::{drive, overlap_any};
 use crate::parser::{ParseError, Parser, Piece, Start};
 
 const THINK_END: &str = "</think>";
@@ -177,9 +177,7 @@ impl Blocks {
 impl Parser for Blocks {
     fn push(&mut self, text: &str) -> Result<Piece, ParseError> {
         self.held.push_str(text);
-        let mut piece = Piece::default();
-        while self.step(&mut piece) {}
-        Ok(piece)
+        drive(|piece| Ok(self.step(piece)))
     }
 
     fn finish(&mut self) -> Result<Piece, ParseError> {

@@ -7,7 +7,7 @@ use serde_json::Map;
 use crate::chat::{ToolCall, ToolDefinition};
 use crate::families::shared::call::{Counter, bare_value, call, declared, types};
 use crate::families::shared::tagged::{earliest, thinks_by_default};
-use crate::parser::held::{overlap, overlap_any};
+use crate::parser::held::{drive, overlap, overlap_any};
 use crate::parser::{ParseError, Parser, Piece, Start};
 
 const START: &str = "<|start|>";
@@ -277,15 +277,11 @@ impl Glimmer {
 impl Parser for Glimmer {
     fn push(&mut self, text: &str) -> Result<Piece, ParseError> {
         self.held.push_str(text);
-        let mut piece = Piece::default();
-        while self.step(false, &mut piece)? {}
-        Ok(piece)
+        drive(|piece| self.step(false, piece))
     }
 
     fn finish(&mut self) -> Result<Piece, ParseError> {
-        let mut piece = Piece::default();
-        while self.step(true, &mut piece)? {}
-        Ok(piece)
+        drive(|piece| self.step(true, piece))
     }
 
     fn cut(&mut self) -> Piece {
@@ -381,21 +377,15 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::parser::cut::{check_cuts, joined};
+    use crate::parser::cut::{self, check_cuts};
 
     fn tools() -> Vec<ToolDefinition> {
-        let tool = json!({"type": "function", "function": {"name": "read", "parameters":
-            {"type": "object", "properties": {"n": {"type": "integer"}}}}});
-        vec![serde_json::from_value(tool).unwrap()]
+        vec![cut::tool(&json!({"name": "read", "parameters":
+            {"type": "object", "properties": {"n": {"type": "integer"}}}}))]
     }
 
     fn parse(text: &str) -> Result<Piece, ParseError> {
-        let tools = tools();
-        let start = Start {
-            tools: &tools,
-            ..Start::default()
-        };
-        joined(&mut *new(&start), [text])
+        cut::parse(new, &tools(), text)
     }
 
     const BLOCK: &str = "<atem:function_calls>\n<atem:invoke name=\"read\">\n<atem:parameter name=\"n\">3</atem:parameter>\n</atem:invoke>\n</atem:function_calls>";

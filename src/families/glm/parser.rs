@@ -217,21 +217,15 @@ mod tests {
 
     use super::*;
     use crate::chat::Think;
-    use crate::parser::cut::{check_cuts, joined};
+    use crate::parser::cut::{self, check_cuts, joined};
 
     fn tools() -> Vec<ToolDefinition> {
-        let tool = json!({"type": "function", "function": {"name": "f", "parameters":
-            {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}}});
-        vec![serde_json::from_value(tool).unwrap()]
+        vec![cut::tool(&json!({"name": "f", "parameters":
+            {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}}))]
     }
 
     fn parse(text: &str) -> Result<crate::parser::Piece, ParseError> {
-        let tools = tools();
-        let start = Start {
-            tools: &tools,
-            ..Start::default()
-        };
-        joined(&mut *thinking(&start), [text])
+        cut::parse(thinking, &tools(), text)
     }
 
     #[test]

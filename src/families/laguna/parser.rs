@@ -6,7 +6,7 @@ use serde_json::Map;
 use crate::chat::{ToolCall, ToolDefinition};
 use crate::families::shared::call::{Counter, call, declared, object, typed_value, types};
 use crate::families::shared::tagged::{earliest, find_from, thinks_if_asked};
-use crate::parser::held::take_decided;
+use crate::parser::held::{drive, take_decided};
 use crate::parser::tool_calls::begins_like_call;
 use crate::parser::{ParseError, Parser, Piece, Start};
 
@@ -249,9 +249,7 @@ impl Laguna {
 impl Parser for Laguna {
     fn push(&mut self, text: &str) -> Result<Piece, ParseError> {
         self.held.push_str(text);
-        let mut piece = Piece::default();
-        while self.step(&mut piece)? {}
-        Ok(piece)
+        drive(|piece| self.step(piece))
     }
 
     fn finish(&mut self) -> Result<Piece, ParseError> {
@@ -395,21 +393,15 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::parser::cut::{check_cuts, joined};
+    use crate::parser::cut::{self, check_cuts};
 
     fn tools() -> Vec<ToolDefinition> {
-        let tool = json!({"type": "function", "function": {"name": "read", "parameters":
-            {"type": "object", "properties": {"n": {"type": "integer"}}}}});
-        vec![serde_json::from_value(tool).unwrap()]
+        vec![cut::tool(&json!({"name": "read", "parameters":
+            {"type": "object", "properties": {"n": {"type": "integer"}}}}))]
     }
 
     fn parse(text: &str) -> Piece {
-        let tools = tools();
-        let start = Start {
-            tools: &tools,
-            ..Start::default()
-        };
-        joined(&mut *laguna(&start), [text]).unwrap()
+        cut::parse(laguna, &tools(), text).unwrap()
     }
 
     #[test]

@@ -4,7 +4,7 @@ use crate::chat::ToolCall;
 use crate::families::shared::call::{Counter, call};
 use crate::families::shared::python::{Strings, arguments, closing};
 use crate::families::shared::tagged::{continues_content, thinks_if_asked};
-use crate::parser::held::{overlap_any, take_decided};
+use crate::parser::held::{drive, overlap_any, take_decided};
 use crate::parser::{ParseError, Parser, Piece, Start};
 
 const THINK: &str = "<think>";
@@ -149,9 +149,7 @@ impl Lfm2 {
 impl Parser for Lfm2 {
     fn push(&mut self, text: &str) -> Result<Piece, ParseError> {
         self.held.push_str(text);
-        let mut piece = Piece::default();
-        while self.step(&mut piece) {}
-        Ok(piece)
+        drive(|piece| Ok(self.step(piece)))
     }
 
     fn finish(&mut self) -> Result<Piece, ParseError> {
@@ -223,20 +221,14 @@ mod tests {
 
     use super::*;
     use crate::chat::ToolDefinition;
-    use crate::parser::cut::{check_cuts, joined};
+    use crate::parser::cut::{self, check_cuts};
 
     fn tools() -> Vec<ToolDefinition> {
-        let tool = json!({"type": "function", "function": {"name": "f"}});
-        vec![serde_json::from_value(tool).unwrap()]
+        vec![cut::tool(&json!({"name": "f"}))]
     }
 
     fn parse(text: &str) -> Piece {
-        let tools = tools();
-        let start = Start {
-            tools: &tools,
-            ..Start::default()
-        };
-        joined(&mut *instruct(&start), [text]).unwrap()
+        cut::parse(instruct, &tools(), text).unwrap()
     }
 
     #[test]

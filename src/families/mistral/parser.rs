@@ -3,7 +3,7 @@
 use crate::chat::ToolDefinition;
 use crate::families::shared::call::{Counter, call, declared, object};
 use crate::families::shared::tagged::earliest;
-use crate::parser::held::{overlap, take_decided};
+use crate::parser::held::{drive, overlap, take_decided};
 use crate::parser::{ParseError, Parser, Piece, Start};
 
 const CALLS: &str = "[TOOL_CALLS]";
@@ -122,9 +122,7 @@ impl Ministral {
 impl Parser for Ministral {
     fn push(&mut self, text: &str) -> Result<Piece, ParseError> {
         self.held.push_str(text);
-        let mut piece = Piece::default();
-        while self.step(&mut piece)? {}
-        Ok(piece)
+        drive(|piece| self.step(piece))
     }
 
     fn finish(&mut self) -> Result<Piece, ParseError> {
@@ -182,20 +180,14 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::parser::cut::{check_cuts, joined};
+    use crate::parser::cut::{self, check_cuts};
 
     fn tools() -> Vec<ToolDefinition> {
-        let tool = json!({"type": "function", "function": {"name": "f"}});
-        vec![serde_json::from_value(tool).unwrap()]
+        vec![cut::tool(&json!({"name": "f"}))]
     }
 
     fn parse(text: &str) -> Result<Piece, ParseError> {
-        let tools = tools();
-        let start = Start {
-            tools: &tools,
-            ..Start::default()
-        };
-        joined(&mut *new(&start), [text])
+        cut::parse(new, &tools(), text)
     }
 
     #[test]

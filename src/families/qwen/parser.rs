@@ -83,21 +83,15 @@ mod tests {
 
     use super::*;
     use crate::families::shared::xml::{coder, thinking_coder};
-    use crate::parser::cut::{check_cuts, joined};
+    use crate::parser::cut::{self, check_cuts, joined};
 
     fn tools() -> Vec<ToolDefinition> {
-        let tool = value!({"type": "function", "function": {"name": "f", "parameters":
-            {"type": "object", "properties": {"n": {"type": "integer"}, "s": {"type": "string"}}}}});
-        vec![serde_json::from_value(tool).unwrap()]
+        vec![cut::tool(&value!({"name": "f", "parameters":
+            {"type": "object", "properties": {"n": {"type": "integer"}, "s": {"type": "string"}}}}))]
     }
 
     fn parse(new: fn(&Start<'_>) -> Box<dyn Parser>, text: &str) -> crate::parser::Piece {
-        let tools = tools();
-        let start = Start {
-            tools: &tools,
-            ..Start::default()
-        };
-        joined(&mut *new(&start), [text]).unwrap()
+        cut::parse(new, &tools(), text).unwrap()
     }
 
     #[test]

@@ -86,14 +86,15 @@ impl Scan {
     }
 }
 
+/// What stands between the commas, without blanks around it.
+fn parts(text: &str) -> impl Iterator<Item = &str> {
+    let parts = split(text).into_iter().map(str::trim);
+    parts.filter(|part| !part.is_empty())
+}
+
 /// Reads `a='x', b=1`.
 pub(in crate::families) fn arguments(text: &str, strings: Strings) -> Option<Map<String, Value>> {
-    let parts = split(text);
-    let parts = parts
-        .iter()
-        .map(|part| part.trim())
-        .filter(|part| !part.is_empty());
-    parts
+    parts(text)
         .map(|part| {
             let (key, value) = part.split_once('=')?;
             let key = key.trim();
@@ -140,12 +141,7 @@ pub(in crate::families) fn value(text: &str, strings: Strings) -> Value {
 }
 
 fn object(text: &str, strings: Strings) -> Option<Map<String, Value>> {
-    let parts = split(text.trim());
-    let parts = parts
-        .iter()
-        .map(|part| part.trim())
-        .filter(|part| !part.is_empty());
-    parts
+    parts(text.trim())
         .map(|part| {
             let colon = key_end(part)?;
             let key = part[..colon].trim();

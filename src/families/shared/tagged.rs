@@ -5,7 +5,7 @@
 
 use super::call::Counter;
 use crate::chat::{Think, ToolCall, ToolDefinition};
-use crate::parser::held::take_decided;
+use crate::parser::held::{drive, take_decided};
 use crate::parser::{ParseError, Parser, Piece, Start};
 
 /// Reads the text between a call's tags.
@@ -172,9 +172,7 @@ impl Tagged {
 impl Parser for Tagged {
     fn push(&mut self, text: &str) -> Result<Piece, ParseError> {
         self.held.push_str(text);
-        let mut piece = Piece::default();
-        while self.step(&mut piece)? {}
-        Ok(piece)
+        drive(|piece| self.step(piece))
     }
 
     fn finish(&mut self) -> Result<Piece, ParseError> {

@@ -8,6 +8,8 @@
 //!
 //! What cannot be enforced is left out, so that the answer is less constrained instead of refused.
 
+mod draft;
+
 use std::collections::BTreeSet;
 
 use llguidance::derivre::{RegexAst, RegexBuilder};
@@ -69,7 +71,11 @@ const PARTS: [&str; 3] = ["allOf", "anyOf", "oneOf"];
 /// # Errors
 /// Says in plain words what no answer can be made from.
 pub(super) fn prepare(mut schema: Value) -> Result<Value, String> {
-    each(&mut schema, &mut tidy);
+    let written = schema.clone();
+    each(&mut schema, &mut |schema| {
+        draft::modern(schema, &written);
+        tidy(schema);
+    });
     let root = schema.clone();
     let mut close = Close {
         root: &root,
@@ -91,7 +97,7 @@ fn each(schema: &mut Value, visit: &mut impl FnMut(&mut Map<String, Value>)) {
             Value::Object(map) if MAPS.contains(&key) => {
                 map.values_mut().for_each(|schema| each(schema, visit));
             }
-            Value::Array(list) if LISTS.contains(&key) => {
+            Value::Array(list) if LISTS.contains(&key) || key == "items" => {
                 list.iter_mut().for_each(|schema| each(schema, visit));
             }
             value if SCHEMA.contains(&key) => each(value, visit),
@@ -455,6 +461,7 @@ fn resolve<'a>(root: &'a Value, target: &str) -> Result<&'a Value, String> {
     found.ok_or_else(|| format!("the schema refers to `{target}`, which it does not have"))
 }
 
+/// How many values there are in a value, itself included.
 fn size(value: &Value) -> usize {
     1 + match value {
         Value::Object(fields) => fields.values().map(size).sum(),

@@ -6,7 +6,7 @@ mod repair;
 use crate::chat::{ToolCall, ToolDefinition};
 use crate::families::shared::call::{Counter, call, declared};
 use crate::families::shared::tagged::{earliest, find_from, thinks_if_asked};
-use crate::parser::held::{overlap_any, take_decided};
+use crate::parser::held::{drive, overlap_any, take_decided};
 use crate::parser::{ParseError, Parser, Piece, Start};
 
 const CHANNEL: &str = "<|channel>";
@@ -166,9 +166,7 @@ impl Gemma4 {
 impl Parser for Gemma4 {
     fn push(&mut self, text: &str) -> Result<Piece, ParseError> {
         self.held.push_str(text);
-        let mut piece = Piece::default();
-        while self.step(&mut piece) {}
-        Ok(piece)
+        drive(|piece| Ok(self.step(piece)))
     }
 
     fn finish(&mut self) -> Result<Piece, ParseError> {

@@ -1,8 +1,9 @@
 //! Qwen 3 Coder: tools and calls in XML.
 
+use super::tool_response;
 use crate::chat::typed::{Spelling, TypedParameters, TypedProperty, TypedTool, properties_json};
 use crate::chat::{Message, ToolCall};
-use crate::families::shared::prompt::{json, role_at, tools, value_text};
+use crate::families::shared::prompt::{json, tools, value_text};
 use crate::families::shared::xml::XML_CALLS;
 use crate::renderer::{RenderError, RenderInput};
 
@@ -56,15 +57,7 @@ pub(in crate::families) fn render(input: &RenderInput<'_>) -> Result<String, Ren
                 }
                 text += "<|im_end|>\n";
             }
-            "tool" => {
-                if role_at(&messages, index.checked_sub(1)) != "tool" {
-                    text += "<|im_start|>user";
-                }
-                text += &format!("\n<tool_response>\n{}\n</tool_response>", message.content);
-                if role_at(&messages, Some(index + 1)) != "tool" {
-                    text += "<|im_end|>\n";
-                }
-            }
+            "tool" => tool_response(&messages, index, &message.content, &mut text),
             role => {
                 text += &format!("<|im_start|>{role}\n{}", message.content);
                 if !is_prefill {

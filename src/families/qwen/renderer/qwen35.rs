@@ -1,8 +1,9 @@
 //! Qwen 3.5 and 3.8, and Ornith: tools as JSON, calls in XML, thinking in the history.
 
+use super::tool_response;
 use crate::chat::typed::Spelling;
 use crate::chat::{Message, Think, ThinkLevel};
-use crate::families::shared::prompt::{asks, last_question, role_at, thinks, tools, value_text};
+use crate::families::shared::prompt::{asks, last_question, thinks, tools, value_text};
 use crate::families::shared::xml::XML_CALLS;
 use crate::json::spaced;
 use crate::renderer::images::Images;
@@ -102,15 +103,7 @@ fn render(input: &RenderInput<'_>, messages: &[Message], variant: Variant, effor
                     text += "<|im_end|>\n";
                 }
             }
-            "tool" => {
-                if role_at(messages, index.checked_sub(1)) != "tool" {
-                    text += "<|im_start|>user";
-                }
-                text += &format!("\n<tool_response>\n{content}\n</tool_response>");
-                if role_at(messages, Some(index + 1)) != "tool" {
-                    text += "<|im_end|>\n";
-                }
-            }
+            "tool" => tool_response(messages, index, content, &mut text),
             role if variant == Variant::Qwen38 => {
                 text += &format!("<|im_start|>{role}\n{content}<|im_end|>\n");
             }

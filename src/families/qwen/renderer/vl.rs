@@ -1,8 +1,9 @@
 //! Qwen 3 VL: tools and calls as JSON, images.
 
+use super::tool_response;
 use crate::chat::Message;
 use crate::chat::typed::Spelling;
-use crate::families::shared::prompt::{arguments_json, last_question, role_at, thinks, tools};
+use crate::families::shared::prompt::{arguments_json, last_question, thinks, tools};
 use crate::json::spaced;
 use crate::renderer::images::Images;
 use crate::renderer::{RenderError, RenderInput};
@@ -53,15 +54,7 @@ fn render(input: &RenderInput<'_>, thinks: bool) -> String {
                     text += "<|im_end|>\n";
                 }
             }
-            "tool" => {
-                if role_at(messages, index.checked_sub(1)) != "tool" {
-                    text += "<|im_start|>user";
-                }
-                text += &format!("\n<tool_response>\n{content}\n</tool_response>");
-                if role_at(messages, Some(index + 1)) != "tool" {
-                    text += "<|im_end|>\n";
-                }
-            }
+            "tool" => tool_response(messages, index, &content, &mut text),
             _ => {}
         }
         if is_last && !is_prefill {

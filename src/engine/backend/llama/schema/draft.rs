@@ -8,10 +8,7 @@
 
 use serde_json::{Map, Value};
 
-/// Keywords whose value is a schema (or, of `items`, a list), a map of schemas, a list of schemas.
-const SCHEMA: [&str; 4] = ["items", "additionalProperties", "additionalItems", "not"];
-const MAPS: [&str; 4] = ["properties", "patternProperties", "$defs", "definitions"];
-const LISTS: [&str; 4] = ["allOf", "anyOf", "oneOf", "prefixItems"];
+use super::size;
 
 /// Longest texts of these formats, with nine digits after a second's point.
 const TIMES: [(&str, u64); 3] = [("date-time", 35), ("time", 24), ("duration", 40)];
@@ -22,41 +19,16 @@ const MOST_COPIED: usize = 10_000;
 /// Longest name that is asked for by a pattern.
 const LONGEST_NAME: u64 = 256;
 
-/// Rewrites a schema and all those in it.
-pub(super) fn modern(schema: &mut Map<String, Value>) {
-    let root = Value::Object(schema.clone());
-    rewrite(schema, &root);
-}
-
-fn rewrite(schema: &mut Map<String, Value>, root: &Value) {
+/// Rewrites one schema; those in it come after it. `root` is the whole document, as it was written.
+pub(super) fn modern(schema: &mut Map<String, Value>, root: &Value) {
     schema.remove("$schema");
     bound_times(schema);
-    for (key, value) in schema.iter_mut() {
-        let key = key.as_str();
-        match value {
-            Value::Object(map) if MAPS.contains(&key) => {
-                rewrite_all(map.values_mut(), root);
-            }
-            Value::Object(inner) if SCHEMA.contains(&key) => rewrite(inner, root),
-            Value::Array(list) if LISTS.contains(&key) || key == "items" => {
-                rewrite_all(list.iter_mut(), root);
-            }
-            _ => {}
-        }
-    }
-    // What is copied has been rewritten.
     name_properties(schema, root);
-    // As with `properties`, which is seen to where constraints are made.
+    // As with `properties`.
     if schema.contains_key("patternProperties") && !schema.contains_key("properties") {
         schema
             .entry("additionalProperties")
             .or_insert(Value::Bool(false));
-    }
-}
-
-fn rewrite_all<'a>(schemas: impl Iterator<Item = &'a mut Value>, root: &Value) {
-    for schema in schemas.filter_map(Value::as_object_mut) {
-        rewrite(schema, root);
     }
 }
 
@@ -129,28 +101,18 @@ fn pattern(names: &Value) -> Option<String> {
     (least <= most && most <= LONGEST_NAME).then(|| format!("^[\\s\\S]{{{least},{most}}}$"))
 }
 
-/// How many values there are in a value, itself included.
-fn size(value: &Value) -> usize {
-    1 + match value {
-        Value::Object(fields) => fields.values().map(size).sum(),
-        Value::Array(items) => items.iter().map(size).sum(),
-        _ => 0,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
+    use super::super::each;
     use super::*;
 
     #[track_caller]
-    fn check(schema: Value, expected: &Value) {
-        let Value::Object(mut schema) = schema else {
-            panic!("{schema}");
-        };
-        modern(&mut schema);
-        assert_eq!(&Value::Object(schema), expected);
+    fn check(mut schema: Value, expected: &Value) {
+        let root = schema.clone();
+        each(&mut schema, &mut |schema| modern(schema, &root));
+        assert_eq!(&schema, expected);
     }
 
     #[track_caller]
