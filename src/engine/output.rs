@@ -21,8 +21,8 @@ pub(super) struct Output {
 pub(super) struct Piece {
     pub(super) text: String,
     pub(super) logprobs: Vec<TokenLogprob>,
-    /// A stop string was found.
-    pub(super) stopped: bool,
+    /// The stop string that was found.
+    pub(super) stop: Option<String>,
 }
 
 impl Output {
@@ -55,11 +55,11 @@ impl Output {
             self.stop.pass(text)
         };
         self.n_out += released.text.len();
-        if released.stopped {
+        if released.stop.is_some() {
             let n_out = self.n_out;
             self.waiting.retain(|(begin, _)| *begin < n_out);
         }
-        let logprobs = if released.text.is_empty() && !released.stopped {
+        let logprobs = if released.text.is_empty() && released.stop.is_none() {
             Vec::new()
         } else {
             self.entries()
@@ -67,7 +67,7 @@ impl Output {
         Piece {
             text: released.text,
             logprobs,
-            stopped: released.stopped,
+            stop: released.stop,
         }
     }
 
@@ -76,7 +76,7 @@ impl Output {
         Piece {
             text: self.stop.finish(),
             logprobs: self.entries(),
-            stopped: false,
+            stop: None,
         }
     }
 
@@ -123,7 +123,7 @@ mod tests {
             for (bytes, token) in pieces.iter().zip(1..) {
                 let piece = output.push(bytes, Some(entry(token)), true);
                 tokens.extend(piece.logprobs.iter().map(|entry| entry.token));
-                if piece.stopped {
+                if piece.stop.is_some() {
                     break;
                 }
             }
@@ -141,6 +141,6 @@ mod tests {
     fn a_stop_string_is_not_looked_for_before_it_may_stop() {
         let mut output = Output::new(&["##".to_owned()]);
         assert_eq!(output.push(b"a##", None, false).text, "a##");
-        assert!(output.push(b"b##", None, true).stopped);
+        assert_eq!(output.push(b"b##", None, true).stop.as_deref(), Some("##"));
     }
 }

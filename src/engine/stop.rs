@@ -3,6 +3,8 @@
 //! *Law:* any way of cutting the text into pieces gives the same output and the same end. So the
 //! match that ends first wins (of several, the longest), as if the text came byte by byte.
 
+use std::ops::Range;
+
 /// Looks for stop strings; text that may begin one is held back.
 #[derive(Debug)]
 pub(super) struct StopFinder {
@@ -15,8 +17,8 @@ pub(super) struct StopFinder {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Released {
     pub(super) text: String,
-    /// A stop string was found; it and everything after it is dropped.
-    pub(super) stopped: bool,
+    /// The stop string that was found; it and everything after it is dropped.
+    pub(super) stop: Option<String>,
 }
 
 impl StopFinder {
@@ -31,18 +33,19 @@ impl StopFinder {
     /// Takes the next piece.
     pub(super) fn push(&mut self, piece: &str) -> Released {
         self.held.push_str(piece);
-        if let Some(start) = self.find() {
-            self.held.truncate(start);
+        if let Some(found) = self.find() {
+            let stop = self.held[found.clone()].to_owned();
+            self.held.truncate(found.start);
             return Released {
                 text: std::mem::take(&mut self.held),
-                stopped: true,
+                stop: Some(stop),
             };
         }
         let keep = self.longest_prefix();
         let rest = self.held.split_off(self.held.len() - keep);
         Released {
             text: std::mem::replace(&mut self.held, rest),
-            stopped: false,
+            stop: None,
         }
     }
 
@@ -53,7 +56,7 @@ impl StopFinder {
         }
         Released {
             text: piece,
-            stopped: false,
+            stop: None,
         }
     }
 
@@ -62,13 +65,13 @@ impl StopFinder {
         std::mem::take(&mut self.held)
     }
 
-    /// Start of the match that ends first.
-    fn find(&self) -> Option<usize> {
+    /// The match that ends first; of several, the longest.
+    fn find(&self) -> Option<Range<usize>> {
         let matches = self.stops.iter().filter_map(|stop| {
             let start = self.held.find(stop.as_str())?;
             Some((start + stop.len(), start))
         });
-        matches.min().map(|(_, start)| start)
+        matches.min().map(|(end, start)| start..end)
     }
 
     /// Length of the longest end of the held text that begins a stop string.
@@ -91,18 +94,18 @@ mod tests {
 
     use super::*;
 
-    fn run(stops: &[String], pieces: &[String]) -> (String, bool) {
+    fn run(stops: &[String], pieces: &[String]) -> (String, Option<String>) {
         let mut finder = StopFinder::new(stops);
         let mut text = String::new();
         for piece in pieces {
             let released = finder.push(piece);
             text.push_str(&released.text);
-            if released.stopped {
-                return (text, true);
+            if released.stop.is_some() {
+                return (text, released.stop);
             }
         }
         text.push_str(&finder.finish());
-        (text, false)
+        (text, None)
     }
 
     fn owned(texts: &[&str]) -> Vec<String> {
@@ -111,8 +114,20 @@ mod tests {
 
     #[test]
     fn a_stop_string_over_piece_borders_is_not_output() {
-        let (text, stopped) = run(&owned(&["</end>"]), &owned(&["hello <", "/e", "nd> more"]));
-        assert_eq!((text.as_str(), stopped), ("hello ", true));
+        let (text, stop) = run(&owned(&["</end>"]), &owned(&["hello <", "/e", "nd> more"]));
+        assert_eq!((text.as_str(), stop.as_deref()), ("hello ", Some("</end>")));
+    }
+
+    #[test]
+    fn the_stop_string_that_ends_first_is_the_one_that_is_told() {
+        let stop = |stops: &[&str], pieces: &[&str]| run(&owned(stops), &owned(pieces)).1;
+        assert_eq!(
+            stop(&["##", "b#", "zz"], &["ab", "##"]).as_deref(),
+            Some("b#")
+        );
+        // Both end with the same byte: the longer one began earlier.
+        assert_eq!(stop(&["#", "b#"], &["ab#"]).as_deref(), Some("b#"));
+        assert_eq!(stop(&["é", "c"], &["aé", "c"]).as_deref(), Some("é"));
     }
 
     #[test]
@@ -124,13 +139,13 @@ mod tests {
 
     #[test]
     fn held_text_is_given_out_at_the_end() {
-        let (text, stopped) = run(&owned(&["###"]), &owned(&["a", "##"]));
-        assert_eq!((text.as_str(), stopped), ("a##", false));
+        let (text, stop) = run(&owned(&["###"]), &owned(&["a", "##"]));
+        assert_eq!((text.as_str(), stop), ("a##", None));
     }
 
     #[test]
     fn an_empty_stop_string_does_not_stop() {
-        assert_eq!(run(&owned(&[""]), &owned(&["a"])), ("a".to_owned(), false));
+        assert_eq!(run(&owned(&[""]), &owned(&["a"])), ("a".to_owned(), None));
     }
 
     proptest! {

@@ -26,6 +26,8 @@ pub(super) struct AnswerSpec {
     pub(super) params: GenerateParams,
     pub(super) parser: Box<dyn Parser>,
     pub(super) calls: Calls,
+    /// The request's own stop sequences: an answer that ends with one says so.
+    pub(super) stops: Vec<String>,
     /// Text of the prompt, if the final object carries the `context` tokens.
     pub(super) context_of: Option<String>,
     /// Messages were left out to make the prompt fit.
@@ -89,6 +91,19 @@ pub(super) fn params(
     }
 }
 
+/// The stop sequences that the request itself names, not its model.
+pub(super) fn own_stops(common: &RequestOptions, options: &Options) -> Vec<String> {
+    let has_own = common
+        .options
+        .get("stop")
+        .is_some_and(|stop| !stop.is_null());
+    if has_own {
+        options.stop.clone()
+    } else {
+        Vec::new()
+    }
+}
+
 /// Submits a generation and waits until the engine has accepted its prompt.
 pub(super) async fn start(loaded: Loaded, spec: AnswerSpec) -> Result<ChunkStream, Refusal> {
     let Loaded { lease, load } = loaded;
@@ -114,6 +129,7 @@ pub(super) async fn start(loaded: Loaded, spec: AnswerSpec) -> Result<ChunkStrea
         lease,
         parser: spec.parser,
         calls: spec.calls,
+        stops: spec.stops,
         n_thinking: 0,
         n_undecided: 0,
         answers: false,
@@ -137,6 +153,7 @@ struct Answer {
     lease: Lease,
     parser: Box<dyn Parser>,
     calls: Calls,
+    stops: Vec<String>,
     /// Tokens before the answer that were thinking.
     n_thinking: u32,
     /// Tokens of which it is not known yet.
@@ -174,7 +191,7 @@ impl Answer {
                 }
                 Some(Ok(GenerationEvent::Finished(finished))) => {
                     self.ended = true;
-                    return Some(self.finish(&finished).await);
+                    return Some(self.finish(finished).await);
                 }
                 Some(Err(error)) => {
                     self.ended = true;
@@ -235,9 +252,11 @@ impl Answer {
         self.answers |= is_answer;
     }
 
-    async fn finish(&mut self, finished: &Finished) -> Result<Chunk, RequestError> {
+    async fn finish(&mut self, finished: Finished) -> Result<Chunk, RequestError> {
         let piece = match finished.reason {
-            FinishReason::Stop => self.parser.finish().map_err(unreadable)?,
+            FinishReason::Stop | FinishReason::StopSequence(_) => {
+                self.parser.finish().map_err(unreadable)?
+            }
             FinishReason::Length => self.parser.cut(),
         };
         let piece = self.calls.told(piece);
@@ -262,7 +281,10 @@ impl Answer {
             prompt_truncated: self.truncated,
             done: Some(Done {
                 reason: match finished.reason {
-                    FinishReason::Stop => DoneReason::Stop,
+                    FinishReason::StopSequence(stop) if self.stops.contains(&stop) => {
+                        DoneReason::StopSequence(stop)
+                    }
+                    FinishReason::Stop | FinishReason::StopSequence(_) => DoneReason::Stop,
                     FinishReason::Length => DoneReason::Length,
                 },
                 timings: Some(Timings {

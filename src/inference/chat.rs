@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::answer::{AnswerSpec, Calls, params, single, start, too_long};
+use super::answer::{AnswerSpec, Calls, own_stops, params, single, start, too_long};
 use super::context::Context;
 use super::error::RequestError;
 use super::images::{self, Placeless};
@@ -200,6 +200,7 @@ impl Conversation {
                 } else {
                     Calls::default()
                 },
+                stops: own_stops(&self.common, &self.options),
                 context_of,
                 truncated: n_dropped > 0,
                 too_long,

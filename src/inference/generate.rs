@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use futures_util::stream::{self, StreamExt as _};
 
-use super::answer::{AnswerSpec, Calls, params, single, start, too_long};
+use super::answer::{AnswerSpec, Calls, own_stops, params, single, start, too_long};
 use super::chat::{Conversation, UNLOAD, think};
 use super::chat_format::ChatFormat;
 use super::context::Context;
@@ -252,6 +252,7 @@ impl Raw<'_> {
             params,
             parser: Box::new(Passthrough),
             calls: Calls::default(),
+            stops: own_stops(common, options),
             context_of: None,
             truncated: false,
             too_long,

@@ -115,9 +115,12 @@ pub struct Done {
     pub prompt_truncated: bool,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Why an answer ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DoneReason {
     Stop,
+    /// A stop sequence of the request; those of the model count as `Stop`.
+    StopSequence(String),
     Length,
     Load,
     Unload,

@@ -153,10 +153,12 @@ pub struct Finished {
 }
 
 /// Why a generation ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum FinishReason {
-    /// An end token or a stop string.
+    /// An end token.
     Stop,
+    /// This stop string, which is not part of the text.
+    StopSequence(String),
     /// `n_predict` or the context.
     Length,
 }

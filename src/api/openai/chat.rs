@@ -171,6 +171,9 @@ pub struct ChatChoice {
     pub index: usize,
     pub message: AnswerMessage,
     pub finish_reason: Option<FinishReason>,
+    /// The stop sequence that ended the choice; vLLM's addition.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stop_reason: Option<String>,
     /// Typed clients want the key.
     pub logprobs: Option<Logprobs>,
 }
@@ -223,6 +226,9 @@ pub struct ChunkChoice {
     pub index: usize,
     pub delta: Delta,
     pub finish_reason: Option<FinishReason>,
+    /// The stop sequence that ended the choice; vLLM's addition.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stop_reason: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub logprobs: Option<Logprobs>,
 }

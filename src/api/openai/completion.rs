@@ -91,6 +91,9 @@ pub struct CompletionChoice {
     pub text: String,
     pub index: usize,
     pub finish_reason: Option<FinishReason>,
+    /// The stop sequence that ended the choice; vLLM's addition.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stop_reason: Option<String>,
     /// Typed clients want the key.
     pub logprobs: Option<CompletionLogprobs>,
 }

@@ -93,7 +93,7 @@ impl End {
         Self {
             done: done.reason != DoneReason::Debug,
             reason: match done.reason {
-                DoneReason::Stop => "stop",
+                DoneReason::Stop | DoneReason::StopSequence(_) => "stop",
                 DoneReason::Length => "length",
                 DoneReason::Load => "load",
                 DoneReason::Unload => "unload",

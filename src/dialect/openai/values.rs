@@ -114,14 +114,24 @@ pub(super) fn go_type(value: &Value) -> &'static str {
 
 /// Why a choice ended, `of_calls` if it has some; a load or an unload reads as `stop`, since typed clients know no other.
 pub(super) fn finish_reason(
-    reason: DoneReason,
+    reason: &DoneReason,
     of_calls: Option<FinishReason>,
 ) -> Option<FinishReason> {
     match reason {
-        DoneReason::Stop if of_calls.is_some() => of_calls,
-        DoneReason::Stop | DoneReason::Load | DoneReason::Unload => Some(FinishReason::Stop),
+        DoneReason::Stop | DoneReason::StopSequence(_) if of_calls.is_some() => of_calls,
+        DoneReason::Stop | DoneReason::StopSequence(_) | DoneReason::Load | DoneReason::Unload => {
+            Some(FinishReason::Stop)
+        }
         DoneReason::Length => Some(FinishReason::Length),
         DoneReason::Debug => None,
+    }
+}
+
+/// The request's stop sequence that ended a choice, as vLLM tells it.
+pub(super) fn stop_reason(reason: DoneReason) -> Option<String> {
+    match reason {
+        DoneReason::StopSequence(stop) => Some(stop),
+        _ => None,
     }
 }
 

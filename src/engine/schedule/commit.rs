@@ -260,7 +260,7 @@ impl<S> State<S> {
         let piece = sequence
             .output
             .push(&sampled.bytes, sampled.logprob, may_stop);
-        if sampled.is_end || piece.stopped {
+        if sampled.is_end || piece.stop.is_some() {
             self.finish(slot, FinishReason::Stop, piece, now);
             return;
         }
@@ -288,7 +288,8 @@ impl<S> State<S> {
         }
     }
 
-    /// Ends a sequence; what it has in the cache stays for the next one.
+    /// Ends a sequence, for `reason` unless its last piece found a stop string; what it has in the cache
+    /// stays for the next one.
     pub(super) fn finish(&mut self, slot: usize, reason: FinishReason, piece: Piece, now: Instant) {
         let Some(mut sequence) = self.release(slot) else {
             return;
@@ -296,13 +297,17 @@ impl<S> State<S> {
         let Piece {
             mut text,
             mut logprobs,
-            stopped,
+            stop,
         } = piece;
-        if !stopped {
-            let rest = sequence.output.finish();
-            text.push_str(&rest.text);
-            logprobs.extend(rest.logprobs);
-        }
+        let reason = match stop {
+            Some(stop) => FinishReason::StopSequence(stop),
+            None => {
+                let rest = sequence.output.finish();
+                text.push_str(&rest.text);
+                logprobs.extend(rest.logprobs);
+                reason
+            }
+        };
         self.updates.push(Update {
             id: sequence.id,
             text,

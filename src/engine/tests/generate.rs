@@ -53,7 +53,8 @@ fn a_stop_string_ends_the_answer_and_is_not_output() {
     request.stop = vec!["END".to_owned()];
     let outcome = harness.ask(request);
     assert_eq!(outcome.text, "one ");
-    assert_eq!(outcome.finished().reason, FinishReason::Stop);
+    let stop = FinishReason::StopSequence("END".to_owned());
+    assert_eq!(outcome.finished().reason, stop);
 }
 
 #[test]

@@ -40,6 +40,51 @@ async fn chat_streamed_and_whole_agree() {
 }
 
 #[tokio::test]
+async fn the_stop_sequence_that_ended_an_answer_is_told() {
+    let server = TestServer::start().await;
+    server.fake_model("tiny").await;
+    // A stop text of the model is none of the client's business.
+    let tagged = json!({"model": "tagged", "from": "tiny", "parameters": {"stop": ["END"]}});
+    server.post("/api/create", &tagged).await.ok();
+    let own = json!(["zz", "##"]);
+    for (model, text, stop, reason) in [
+        ("tiny", "abc##def", &own, json!("##")),
+        ("tiny", "abczzdef", &own, json!("zz")),
+        ("tiny", "abc", &own, Value::Null),
+        ("tagged", "abcENDdef", &Value::Null, Value::Null),
+        ("tagged", "abc##def", &own, json!("##")),
+    ] {
+        for (path, mut body) in [
+            ("/v1/completions", json!({"prompt": text})),
+            (
+                "/v1/chat/completions",
+                json!({"messages": [{"role": "user", "content": text}]}),
+            ),
+        ] {
+            body["model"] = json!(model);
+            body["stop"] = stop.clone();
+            let whole = server.post(path, &body).await.ok().json();
+            let choice = &whole["choices"][0];
+            let said = choice
+                .pointer("/message/content")
+                .unwrap_or(&choice["text"]);
+            assert_eq!(said, "abc", "{path} {model} {text}");
+            assert_eq!(choice["finish_reason"], "stop");
+            assert_eq!(choice["stop_reason"], reason, "{path} {model} {text}");
+            assert_eq!(choice.get("stop_reason").is_some(), !reason.is_null());
+            body["stream"] = json!(true);
+            let events = server.post(path, &body).await.ok().events();
+            let told = joined(&events, "/choices/0/stop_reason");
+            assert_eq!(
+                told,
+                reason.as_str().unwrap_or_default(),
+                "{path} {model} {text}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_stream_that_breaks_ends_with_an_error_event() {
     // A runner that hangs has sent its first tokens for certain; one that aborts may not have.
     let server = TestServer::builder()

@@ -2,14 +2,14 @@
 
 use super::super::head::{FINGERPRINT, Head};
 use super::super::tally::Tally;
-use super::super::values::{finish_reason, logprob};
+use super::super::values::{finish_reason, logprob, stop_reason};
 use crate::api::ollama::DebugInfo;
 use crate::api::openai::{
     AnswerMessage, AnswerToolCall, ChatChoice, ChatChunk, ChatCompletion, ChunkChoice, Delta,
     FinishReason, Logprobs, ToolCallFunction,
 };
 use crate::chat::ToolCall;
-use crate::inference::{Chunk, Done, Logprob};
+use crate::inference::{Chunk, Logprob};
 
 const ASSISTANT: &str = "assistant";
 
@@ -134,7 +134,8 @@ impl Progress {
         if let Some(done) = chunk.done {
             pieces.push(ChunkChoice {
                 index,
-                finish_reason: finish_reason(done.reason, style.of_calls(self.has_calls)),
+                finish_reason: finish_reason(&done.reason, style.of_calls(self.has_calls)),
+                stop_reason: stop_reason(done.reason),
                 ..ChunkChoice::default()
             });
         }
@@ -150,6 +151,7 @@ impl Progress {
                 ..delta
             },
             finish_reason: None,
+            stop_reason: None,
             logprobs,
         }
     }
@@ -175,6 +177,7 @@ impl ChatFold {
                 ..AnswerMessage::default()
             },
             finish_reason: None,
+            stop_reason: None,
             logprobs: None,
         });
         Self {
@@ -205,22 +208,19 @@ impl ChatFold {
         }
         if let Some(done) = chunk.done {
             let has_calls = !message.tool_calls.is_empty();
-            choice.finish_reason = finish_reason(done.reason, self.style.of_calls(has_calls));
+            choice.finish_reason = finish_reason(&done.reason, self.style.of_calls(has_calls));
             if self.style.has_functions {
                 let calls = std::mem::take(&mut message.tool_calls);
                 message.function_call = calls.into_iter().next().map(|call| call.function);
             }
-            self.finish_choice(index, done);
-        }
-    }
-
-    fn finish_choice(&mut self, index: usize, done: Done) {
-        self.tally.add(done.timings.as_ref(), index > 0);
-        if let Some((rendered_template, n_images)) = done.debug {
-            self.debug = Some(DebugInfo {
-                rendered_template,
-                image_count: n_images as u64,
-            });
+            choice.stop_reason = stop_reason(done.reason);
+            self.tally.add(done.timings.as_ref(), index > 0);
+            if let Some((rendered_template, n_images)) = done.debug {
+                self.debug = Some(DebugInfo {
+                    rendered_template,
+                    image_count: n_images as u64,
+                });
+            }
         }
     }
 

@@ -4,7 +4,7 @@ use serde_json::Map;
 
 use super::super::head::{FINGERPRINT, Head};
 use super::super::tally::Tally;
-use super::super::values::{finish_reason, logprob};
+use super::super::values::{finish_reason, logprob, stop_reason};
 use super::Kept;
 use crate::api::openai::{
     Completion, CompletionChoice, CompletionChunk, CompletionLogprobs, Usage,
@@ -46,10 +46,14 @@ impl CompletionStream {
         if chunk.content.is_empty() && chunk.logprobs.is_empty() && chunk.done.is_none() {
             return None;
         }
+        let reason = chunk.done.map(|done| done.reason);
         let choice = CompletionChoice {
             index,
             logprobs: logprobs(chunk.logprobs, offset),
-            finish_reason: chunk.done.and_then(|done| finish_reason(done.reason, None)),
+            finish_reason: reason
+                .as_ref()
+                .and_then(|reason| finish_reason(reason, None)),
+            stop_reason: reason.and_then(stop_reason),
             text: chunk.content,
         };
         // As Ollama does: the counters of all but the last event are zero.
@@ -114,7 +118,8 @@ impl CompletionFold {
         }
         choice.text.push_str(&chunk.content);
         if let Some(done) = chunk.done {
-            choice.finish_reason = finish_reason(done.reason, None);
+            choice.finish_reason = finish_reason(&done.reason, None);
+            choice.stop_reason = stop_reason(done.reason);
             let shares_prompt = !index.is_multiple_of(self.kept.n_made);
             self.tally.add(done.timings.as_ref(), shares_prompt);
         }
