@@ -10,10 +10,11 @@ pub mod metrics;
 pub mod net;
 pub mod plain;
 pub mod units;
-// Level 1: settings, the native conversation types, Go's template language.
+// Level 1: settings, the native conversation types, Go's template language, files made of other files.
 pub mod chat;
 pub mod config;
 pub mod template;
+pub mod view;
 // Level 2: what a model is, what goes over the wire.
 pub mod api;
 pub mod model;

@@ -19,6 +19,7 @@ use drover::runner::{
     Generation, GenerationEvent, RunnerError, RunnerHandle, StartError, StartParams, Started,
     Tokenize, probe, start,
 };
+use drover::view::ModelFile;
 use tokio_util::task::TaskTracker;
 
 /// Longer than any of these tests takes, so that a hang is a failure.
@@ -44,8 +45,8 @@ fn params(path: &Path) -> StartParams {
         exe: exe(),
         model: "fake".to_owned(),
         load: LoadParams {
-            model_path: path.to_owned(),
-            projector_paths: Vec::new(),
+            model: ModelFile::original(path),
+            projector: None,
             adapters: Vec::new(),
             n_ctx_pool: 1024,
             n_slots: 1,

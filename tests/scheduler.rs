@@ -12,6 +12,7 @@ use drover::config::{Config, KeepAlive, env};
 use drover::model::gguf::builder::GgufBuilder;
 use drover::model::{ModelName, Options};
 use drover::scheduler::{AcquireError, Lease, ModelDims, ModelSpec, SchedulerHandle};
+use drover::view::ModelFile;
 use tokio_util::task::TaskTracker;
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -49,8 +50,8 @@ impl Bench {
         ModelSpec {
             name: ModelName::parse(name).unwrap(),
             digest: String::new(),
-            weights: path,
-            projectors: Vec::new(),
+            weights: ModelFile::original(path),
+            projector: None,
             adapters: Vec::new(),
             embedding: false,
             options: Options::default(),
@@ -192,9 +193,10 @@ async fn a_killed_runner_is_replaced_on_the_next_request() {
 async fn a_refused_file_is_told_in_ollamas_words() {
     let bench = Bench::new(|_| ());
     let mut spec = bench.model("bad", 0);
-    spec.weights = bench.folder.path().join("bad.gguf");
+    let bad = bench.folder.path().join("bad.gguf");
+    spec.weights = ModelFile::original(&bad);
     let file = GgufBuilder::model("drover-fake").value("drover-fake.load_fault", 1);
-    fs_err::write(&spec.weights, file.build()).unwrap();
+    fs_err::write(&bad, file.build()).unwrap();
     let error = bench.acquire(&spec).await.unwrap_err().to_string();
     assert!(
         error.ends_with(

@@ -8,7 +8,8 @@ use super::parts::Parts;
 use super::source::warn_of_layout;
 use super::split::{self, Source, Upload};
 use super::{CreateError, parse_digest};
-use crate::model::gguf::{FileKind, GgufError, Hyperparameters, MAGIC, Metadata, check_projector};
+use crate::families::layout;
+use crate::model::gguf::{FileKind, GgufError, MAGIC, Metadata};
 use crate::model::{Digest, manifest as media};
 use crate::store::{Store, StoreError};
 
@@ -156,15 +157,14 @@ fn checked_header(
     if !store.has_blob(digest) {
         return Err(StoreError::BlobNotFound(*digest).into());
     }
-    let header = store
-        .gguf_checked(&store.blob_path(digest))
-        .map_err(named)?;
-    match header.kind() {
-        FileKind::Model => drop(Hyperparameters::read(&header).map_err(named)?),
-        FileKind::Projector => check_projector(&header).map_err(named)?,
-        FileKind::Adapter => {}
-    }
-    Ok(Arc::new(header))
+    let path = store.blob_path(digest);
+    let header = store.gguf(&path).map_err(named)?;
+    let file = store.open_file(&path);
+    let checked = file
+        .map_err(GgufError::Io)
+        .and_then(|mut file| layout::check(&path, &mut file));
+    checked.map_err(named)?;
+    Ok(header)
 }
 
 fn no_safetensors(wanted: Wanted) -> &'static str {

@@ -3,8 +3,7 @@
 use std::path::Path;
 
 use super::DeployError;
-use crate::families;
-use crate::model::gguf::Hyperparameters;
+use crate::families::{self, layout};
 use crate::store::{ListedModel, Store};
 
 /// A model with the reason why it cannot be loaded, if there is one.
@@ -29,18 +28,22 @@ pub(super) fn verdicts(models: &Path) -> Result<Vec<Verdict>, DeployError> {
 fn verdict(store: &Store, model: &ListedModel) -> Verdict {
     let refusal = match &model.weights {
         None => Some("it has no weights in GGUF form".to_owned()),
-        Some(path) => match store.gguf_to_load(path) {
-            Err(error) => Some(error.to_string()),
-            Ok(metadata) => {
-                let numbers = || Hyperparameters::read(&metadata).err();
-                families::refusal(&metadata).or_else(|| Some(numbers()?.to_string()))
-            }
-        },
+        Some(path) => check(store, path).err(),
     };
     Verdict {
         name: model.name.short(),
         refusal,
     }
+}
+
+/// Fails with the reason why a file cannot be loaded.
+fn check(store: &Store, path: &Path) -> Result<(), String> {
+    let header = store.gguf(path).map_err(|error| error.to_string())?;
+    if let Some(reason) = families::refusal(&header) {
+        return Err(reason);
+    }
+    let mut file = store.open_file(path).map_err(|error| error.to_string())?;
+    layout::check(path, &mut file).map_err(|error| error.to_string())
 }
 
 #[cfg(test)]

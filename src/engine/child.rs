@@ -199,7 +199,7 @@ impl Child {
         #[cfg(any(test, feature = "fake"))]
         {
             use super::backend::fake::{Fake, is_fake};
-            if !cfg!(feature = "llama") || is_fake(&params.model_path) {
+            if !cfg!(feature = "llama") || is_fake(&params.model.path) {
                 return self.load_with(params, Fake::load);
             }
         }
@@ -249,7 +249,7 @@ impl Child {
                 }
                 Err(error) => tracing::warn!(
                     "the draft model `{}` is not used: {error}",
-                    params.model_path.display()
+                    params.model.path.display()
                 ),
             }
         }

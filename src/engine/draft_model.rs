@@ -41,8 +41,8 @@ const PAUSE: usize = 256;
 /// How to load a draft model beside a model that was loaded so.
 pub(super) fn load_params(target: &LoadParams, draft: &DraftParams) -> LoadParams {
     LoadParams {
-        model_path: draft.path.clone(),
-        projector_paths: Vec::new(),
+        model: draft.model.clone(),
+        projector: None,
         adapters: Vec::new(),
         // All of it where the model is: half a draft model is none.
         n_gpu_layers: if target.n_gpu_layers == 0 { 0 } else { -1 },

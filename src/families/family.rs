@@ -1,5 +1,6 @@
 //! What a family declares.
 
+use super::layout::ForeignLayout;
 use crate::chat::ThinkLevel;
 use crate::model::capability::Capability;
 use crate::model::gguf::Metadata;
@@ -47,8 +48,12 @@ impl Family {
 pub struct Architecture {
     /// Its name; one that ends in `*` stands for all names with that beginning.
     pub name: &'static str,
-    /// Returns why llama.cpp cannot load a file: its layout is that of Ollama's former engine.
-    pub foreign_layout: fn(&Metadata) -> Option<&'static str>,
+    /// How files in the layout of Ollama's former engine become what llama.cpp loads.
+    pub layout: Option<ForeignLayout>,
+    /// llama.cpp cannot compute it.
+    pub unsupported: bool,
+    /// The least tokens of an image; 0 = what the projector's file asks for.
+    pub min_image_tokens: u32,
     /// Layers from one that attends to the whole context to the next, the others attend to the
     /// sliding window; 0 = all attend to the whole context, or it is not known.
     pub window_period: u32,
@@ -70,7 +75,9 @@ impl Architecture {
     /// An architecture without quirks.
     pub const PLAIN: Self = Self {
         name: "",
-        foreign_layout: |_| None,
+        layout: None,
+        unsupported: false,
+        min_image_tokens: 0,
         window_period: 0,
         format: None,
         quantization: None,

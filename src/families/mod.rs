@@ -7,7 +7,7 @@
 
 pub mod capabilities;
 mod family;
-mod layout;
+pub mod layout;
 mod registry;
 mod shared;
 #[cfg(test)]
@@ -36,7 +36,7 @@ pub use family::{
     Architecture, BuiltinParser, BuiltinRenderer, Family, Format, Marks, TemplateFormat, TensorRule,
 };
 pub use registry::{
-    architecture, forgets_reasoning, parser, parser_for_jinja, parser_for_template, parsers,
-    refusal, renderer, renderers, resolve_renderer, window_period,
+    architecture, forgets_reasoning, min_image_tokens, parser, parser_for_jinja,
+    parser_for_template, parsers, refusal, renderer, renderers, resolve_renderer, window_period,
 };
 pub use shared::call::typed_value;

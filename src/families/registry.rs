@@ -103,14 +103,17 @@ fn lookup(name: &str) -> Option<(&'static Family, &'static Architecture)> {
     exact.or_else(|| rows().find(|(_, row)| begins(row.name)))
 }
 
-/// Returns why llama.cpp cannot load this file, `None` when nothing speaks against it.
+/// Returns why llama.cpp cannot compute this model, `None` when nothing speaks against it.
 pub fn refusal(metadata: &Metadata) -> Option<String> {
     let name = metadata.architecture();
-    let reason = (architecture(name)?.foreign_layout)(metadata)?;
-    Some(format!(
-        "this file is in Ollama's own layout for `{name}` ({reason}), which drover cannot load yet; a GGUF file made \
-         by llama.cpp's converter works"
-    ))
+    let is_refused = architecture(name)?.unsupported;
+    is_refused.then(|| format!("llama.cpp has no support for models of the architecture `{name}`"))
+}
+
+/// Returns the least tokens of an image for models of this architecture; 0 = what the projector's file
+/// asks for.
+pub fn min_image_tokens(architecture_name: &str) -> u32 {
+    architecture(architecture_name).map_or(0, |architecture| architecture.min_image_tokens)
 }
 
 /// Returns the distance between layers that attend to the whole context; 0 = all do, or it is not

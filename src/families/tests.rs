@@ -4,9 +4,9 @@
 
 use serde_json::json;
 
-use super::{refusal, renderers};
+use super::{layout, renderers};
 use crate::chat::{Message, Think, ToolDefinition};
-use crate::model::gguf::{FileKind, GgufError, Hyperparameters, Metadata, check_projector};
+use crate::model::gguf::Metadata;
 use crate::renderer::RenderInput;
 
 /// A question about the weather, a call, its result, a second question.
@@ -104,14 +104,6 @@ fn deepseek_keeps_text_before_an_end_of_thinking_that_it_has_not_begun() {
     assert!(raw.contains("</think>Yes.") && !raw.contains("hm"), "{raw}");
 }
 
-fn check_numbers(metadata: &Metadata) -> Result<(), GgufError> {
-    match metadata.kind() {
-        FileKind::Model => Hyperparameters::read(metadata).map(drop),
-        FileKind::Projector => check_projector(metadata),
-        FileKind::Adapter => Ok(()),
-    }
-}
-
 /// Reads the shared pairs of tiny models, where they are.
 #[test]
 fn the_shared_pairs_are_told_apart() {
@@ -128,17 +120,13 @@ fn the_shared_pairs_are_told_apart() {
         if !name.ends_with(".gguf") {
             continue;
         }
-        let metadata = Metadata::read(&mut fs_err::File::open(&path).unwrap()).unwrap();
-        assert_eq!(
-            refusal(&metadata).is_some(),
-            name.ends_with("-ollama.gguf"),
-            "{name}"
-        );
-        let whole = Metadata::read_whole(&mut fs_err::File::open(&path).unwrap()).unwrap();
-        assert_eq!(refusal(&metadata), refusal(&whole), "{name}");
-        if refusal(&metadata).is_none() {
-            check_numbers(&metadata).unwrap_or_else(|error| panic!("{name}: {error}"));
-        }
+        let mut file = fs_err::File::open(&path).unwrap();
+        let metadata = Metadata::read(&mut file).unwrap();
+        let is_foreign = layout::is_foreign(&metadata);
+        assert_eq!(is_foreign, name.ends_with("-ollama.gguf"), "{name}");
+        let whole = Metadata::read_whole(&mut file).unwrap();
+        assert_eq!(layout::is_foreign(&whole), is_foreign, "{name}");
+        layout::check(&path, &mut file).unwrap_or_else(|error| panic!("{name}: {error}"));
         checked += 1;
     }
     println!("{checked} files");

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::chat_format::ChatFormats;
+use super::files::Files;
 use crate::scheduler::SchedulerHandle;
 use crate::store::Store;
 use crate::workers::Workers;
@@ -13,5 +14,6 @@ pub(super) struct Context {
     pub(super) store: Store,
     pub(super) scheduler: SchedulerHandle,
     pub(super) formats: Arc<ChatFormats>,
+    pub(super) files: Arc<Files>,
     pub(super) workers: Workers,
 }

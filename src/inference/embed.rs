@@ -46,7 +46,7 @@ pub(super) async fn run(
         inputs: Vec::new(),
         n_ctx: n_ctx(lease, options.num_ctx, request.legacy),
         truncate: !request.legacy && request.common.truncate.unwrap_or(true),
-        normalize: !(request.legacy && is_raw(&prepared.header.metadata)),
+        normalize: !(request.legacy && is_raw(&prepared.header)),
         priority: request.common.priority,
         client: request.common.client,
     };

@@ -26,7 +26,7 @@ pub(super) fn check(
     common: &RequestOptions,
     has_images: bool,
 ) -> Result<(), RequestError> {
-    if !has_images || common.debug_render_only || !prepared.model.projectors.is_empty() {
+    if !has_images || common.debug_render_only || prepared.projector.is_some() {
         return Ok(());
     }
     let name = &prepared.model.name;
@@ -35,9 +35,7 @@ pub(super) fn check(
     }
     Err(RequestError::new(
         Kind::Unsupported,
-        format!(
-            "{name} has its vision part in one file with its weights, which drover cannot use yet; use a model with a projector file of its own"
-        ),
+        format!("{name} has an image encoder among its weights that drover cannot use"),
     ))
 }
 

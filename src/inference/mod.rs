@@ -9,6 +9,7 @@ pub mod chat_format;
 mod context;
 mod embed;
 mod error;
+mod files;
 mod forced;
 mod format;
 mod generate;
@@ -57,6 +58,7 @@ impl Inference {
             store,
             scheduler,
             formats: Arc::new(ChatFormats::new(wants_template)),
+            files: Arc::default(),
             workers,
         })
     }

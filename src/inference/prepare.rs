@@ -2,18 +2,20 @@
 //!
 //! The order of the checks is Ollama's: clients see the first error only.
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 
-use super::chat_format::{ChatFormat, ChatFormats};
+use super::chat_format::ChatFormat;
 use super::context::Context;
 use super::error::{ErrorKind as Kind, RequestError, internal, invalid, mistaken};
+use super::files::Weights;
 use super::types::RequestOptions;
+use crate::families::layout::Loadable;
 use crate::families::{self, capabilities};
 use crate::model::capability::Capability;
 use crate::model::name::Source;
 use crate::model::{ModelName, Options, gguf};
-use crate::store::{Model, Store, StoreError};
+use crate::store::{Model, StoreError};
 
 /// Which endpoint asks; their texts differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,32 +30,24 @@ pub(super) enum Route {
 #[derive(Debug, Clone)]
 pub(super) struct Prepared {
     pub(super) model: Model,
-    pub(super) header: Header,
+    /// The header of the weights as the file has it.
+    pub(super) header: Arc<gguf::Metadata>,
+    pub(super) weights: Weights,
+    /// The projector, which is loaded beside the weights.
+    pub(super) projector: Option<Loadable>,
     pub(super) capabilities: Vec<Capability>,
     pub(super) chat_format: Arc<ChatFormat>,
-    /// Size of the projector, which is loaded beside the weights.
-    pub(super) projector_bytes: u64,
-    /// The file of the draft model.
-    pub(super) draft: Option<(PathBuf, Header)>,
-}
-
-/// What a file of weights says about itself, with numbers that can be relied on.
-#[derive(Debug, Clone)]
-pub(super) struct Header {
-    pub(super) metadata: Arc<gguf::Metadata>,
-    pub(super) numbers: gguf::Hyperparameters,
-}
-
-impl Header {
-    pub(super) fn new(metadata: Arc<gguf::Metadata>) -> Result<Self, gguf::GgufError> {
-        let numbers = gguf::Hyperparameters::read(&metadata)?;
-        Ok(Self { metadata, numbers })
-    }
+    pub(super) draft: Option<Weights>,
 }
 
 impl Prepared {
     pub(super) fn has(&self, capability: Capability) -> bool {
         self.capabilities.contains(&capability)
+    }
+
+    pub(super) fn projector_bytes(&self) -> u64 {
+        let projector = self.projector.as_ref();
+        projector.map_or(0, |projector| projector.metadata.file_size)
     }
 }
 
@@ -64,12 +58,11 @@ pub(super) async fn find(
     route: Route,
 ) -> Result<Prepared, RequestError> {
     let name = parse_name(requested, route)?;
-    let store = context.store.clone();
-    let formats = Arc::clone(&context.formats);
-    let turn = store.turn().await;
+    let context = context.clone();
+    let turn = context.store.turn().await;
     let looked_up = tokio::task::spawn_blocking(move || {
         let _turn = turn;
-        look_up(&store, &formats, &name)
+        look_up(&context, &name)
     })
     .await
     .map_err(|error| internal(error.to_string()))?;
@@ -81,9 +74,14 @@ pub(super) async fn find(
     let refused = |what: &str, reason: String| {
         internal(format!("model `{}` {what}: {reason}", model.name.short()))
     };
-    let (metadata, format) = match found.weights {
-        Some(Ok(weights)) => weights,
-        Some(Err(error)) => return Err(refused("cannot be read", error.to_string())),
+    let read = match found.read {
+        Some(Ok(read)) => read,
+        Some(Err(Unusable::Unreadable(error))) => {
+            return Err(refused("cannot be read", error.to_string()));
+        }
+        Some(Err(Unusable::NotLoadable(reason))) => {
+            return Err(refused("cannot be loaded", reason));
+        }
         None => {
             return Err(internal(format!(
                 "model `{}` has no GGUF weights (safetensors models are not supported)",
@@ -91,75 +89,93 @@ pub(super) async fn find(
             )));
         }
     };
-    let not_loadable = |reason: String| refused("cannot be loaded", reason);
-    if let Some(reason) = families::refusal(&metadata) {
-        return Err(not_loadable(reason));
-    }
-    let header = Header::new(metadata).map_err(|error| not_loadable(error.to_string()))?;
-    if let Some(projector) = &found.projector {
-        gguf::check_projector(projector)
-            .map_err(|error| not_loadable(format!("its projector: {error}")))?;
-    }
     let capabilities = capabilities::detect(&capabilities::Sources {
         config: &model.config.capabilities,
-        gguf: Some(&header.metadata),
-        projector: found.projector.as_deref(),
+        gguf: Some(&read.header),
+        projector: read
+            .projector
+            .as_ref()
+            .map(|projector| &*projector.metadata),
         has_projector: !model.projectors.is_empty(),
         family: &model.config.model_family,
-        uses_jinja: !format.path.is_rendered(),
-        template: &format.template_capabilities(),
-        parser: &format.parser_capabilities(),
+        uses_jinja: !read.format.path.is_rendered(),
+        template: &read.format.template_capabilities(),
+        parser: &read.format.parser_capabilities(),
     });
     Ok(Prepared {
         model,
-        header,
+        header: read.header,
+        weights: read.weights,
+        projector: read.projector,
         capabilities,
-        chat_format: format,
-        projector_bytes: found.projector.map_or(0, |header| header.file_size),
+        chat_format: read.format,
         draft: found.draft,
     })
 }
 
-/// The header of a file of weights, and how the model is spoken to.
-type Weights = (Arc<gguf::Metadata>, Arc<ChatFormat>);
-
 /// What the store has of a model.
 struct Found {
     model: Model,
-    weights: Option<Result<Weights, gguf::GgufError>>,
-    /// The header of the first projector, if it can be read.
-    projector: Option<Arc<gguf::Metadata>>,
-    draft: Option<(PathBuf, Header)>,
+    /// Of its files; `None` = it has no weights.
+    read: Option<Result<Read, Unusable>>,
+    draft: Option<Weights>,
 }
 
-/// Reads a model's files. Blocks.
-fn look_up(store: &Store, formats: &ChatFormats, name: &ModelName) -> Result<Found, StoreError> {
-    let model = store.model(name)?;
-    let weights = model.weights.as_ref().map(|path| {
-        let header = store.gguf_to_load(path)?;
-        let format = formats.get(&model, &header);
-        Ok((header, format))
-    });
-    let projector = model.projectors.first();
+/// What the files of a model say.
+struct Read {
+    header: Arc<gguf::Metadata>,
+    weights: Weights,
+    projector: Option<Loadable>,
+    format: Arc<ChatFormat>,
+}
+
+/// Why a model cannot be loaded.
+enum Unusable {
+    Unreadable(gguf::GgufError),
+    NotLoadable(String),
+}
+
+/// Finds a model and reads its files. Blocks.
+fn look_up(context: &Context, name: &ModelName) -> Result<Found, StoreError> {
+    let model = context.store.model(name)?;
+    let weights = model.weights.as_ref();
     Ok(Found {
-        projector: projector.and_then(|path| store.gguf(path).ok()),
-        draft: draft(store, &model),
-        weights,
+        read: weights.map(|path| read(context, &model, path)),
+        draft: draft(context, &model),
         model,
     })
 }
 
-/// The draft model of a model. Without it answers only come slower, so that a broken one is left out.
-fn draft(store: &Store, model: &Model) -> Option<(PathBuf, Header)> {
-    let path = model.draft.as_ref()?;
-    match store.gguf_to_load(path).and_then(Header::new) {
-        Ok(header) => Some((path.clone(), header)),
-        Err(error) => {
-            let name = model.name.short();
-            tracing::warn!(model = %name, %error, "the draft model cannot be used");
-            None
-        }
+fn read(context: &Context, model: &Model, path: &Path) -> Result<Read, Unusable> {
+    let (store, files) = (&context.store, &context.files);
+    let header = store.gguf(path).map_err(Unusable::Unreadable)?;
+    if let Some(reason) = families::refusal(&header) {
+        return Err(Unusable::NotLoadable(reason));
     }
+    let weights = files.weights(store, path, &header);
+    let weights = weights.map_err(|error| Unusable::NotLoadable(error.to_string()))?;
+    let projector = files.projector(store, Some((path, &header)), &model.projectors);
+    let projector =
+        projector.map_err(|error| Unusable::NotLoadable(format!("its projector: {error}")))?;
+    Ok(Read {
+        format: context.formats.get(model, &header),
+        header,
+        weights,
+        projector,
+    })
+}
+
+/// The draft model of a model. Without it answers only come slower, so that a broken one is left out.
+fn draft(context: &Context, model: &Model) -> Option<Weights> {
+    let path = model.draft.as_ref()?;
+    let header = context.store.gguf(path);
+    let draft = header.and_then(|header| context.files.weights(&context.store, path, &header));
+    let name = model.name.short();
+    draft
+        .inspect_err(|error| {
+            tracing::warn!(model = %name, %error, "the draft model cannot be used");
+        })
+        .ok()
 }
 
 fn parse_name(requested: &str, route: Route) -> Result<ModelName, RequestError> {
@@ -254,7 +270,7 @@ pub(super) fn merge_options(
     if !unknown.is_empty() {
         tracing::warn!(model = %prepared.model.name.short(), options = ?unknown, "invalid option provided");
     }
-    if !prepared.model.projectors.is_empty() {
+    if prepared.projector.is_some() {
         options.num_ctx = options.num_ctx.map(|n_ctx| n_ctx.max(VISION_CTX));
     }
     Ok(options)

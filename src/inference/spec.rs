@@ -1,17 +1,20 @@
 //! From a stored model to what the scheduler loads.
 
 #[cfg(any(test, fuzzing))]
-use std::path::PathBuf;
+use std::path::Path;
 #[cfg(any(test, fuzzing))]
 use std::sync::Arc;
 
-use super::prepare::{Header, Prepared};
+use super::files::Weights;
+use super::prepare::Prepared;
 use crate::families;
+#[cfg(any(test, fuzzing))]
+use crate::families::layout::Loadable;
 use crate::model::Options;
 use crate::model::capability::Capability;
 #[cfg(any(test, fuzzing))]
 use crate::model::{ModelName, gguf};
-use crate::protocol::Adapter;
+use crate::protocol::{Adapter, ProjectorParams};
 use crate::scheduler::{DraftSpec, ModelDims, ModelSpec};
 
 /// Describes the runner that a request needs.
@@ -20,8 +23,14 @@ pub(super) fn build(prepared: &Prepared, options: &Options) -> ModelSpec {
     ModelSpec {
         name: model.name.clone(),
         digest: model.digest.clone(),
-        weights: model.weights.clone().unwrap_or_default(),
-        projectors: model.projectors.clone(),
+        weights: prepared.weights.loadable.file.clone(),
+        projector: prepared.projector.as_ref().map(|projector| {
+            let architecture = prepared.weights.loadable.metadata.architecture();
+            ProjectorParams {
+                file: projector.file.clone(),
+                min_image_tokens: families::min_image_tokens(architecture),
+            }
+        }),
         adapters: model
             .adapters
             .iter()
@@ -31,19 +40,19 @@ pub(super) fn build(prepared: &Prepared, options: &Options) -> ModelSpec {
             })
             .collect(),
         embedding: prepared.has(Capability::Embedding),
-        options: load_options(options, &prepared.header),
-        dims: dims(&prepared.header, prepared.projector_bytes),
-        draft: prepared.draft.as_ref().map(|(path, header)| DraftSpec {
-            weights: path.clone(),
-            dims: dims(header, 0),
+        options: load_options(options, &prepared.weights),
+        dims: dims(&prepared.weights, prepared.projector_bytes()),
+        draft: prepared.draft.as_ref().map(|draft| DraftSpec {
+            weights: draft.loadable.file.clone(),
+            dims: dims(draft, 0),
         }),
     }
 }
 
 /// The options as they make a difference to a load, so that numbers beyond what there is ask for no
 /// other runner than the largest of them.
-fn load_options(options: &Options, header: &Header) -> Options {
-    let n_layer = i32::try_from(header.numbers.n_head_kv.len()).unwrap_or(i32::MAX - 1);
+fn load_options(options: &Options, weights: &Weights) -> Options {
+    let n_layer = i32::try_from(weights.numbers.n_head_kv.len()).unwrap_or(i32::MAX - 1);
     Options {
         // One more than there are layers: the output, too.
         num_gpu: options.num_gpu.clamp(-1, n_layer + 1),
@@ -53,11 +62,11 @@ fn load_options(options: &Options, header: &Header) -> Options {
 }
 
 /// The dimensions that the memory estimate needs; `other_bytes` are loaded beside the weights.
-fn dims(header: &Header, other_bytes: u64) -> ModelDims {
-    let numbers = &header.numbers;
+fn dims(weights: &Weights, other_bytes: u64) -> ModelDims {
+    let (numbers, metadata) = (&weights.numbers, &weights.loadable.metadata);
     ModelDims {
-        window_period: families::window_period(header.metadata.architecture()),
-        file_bytes: header.metadata.file_size.saturating_add(other_bytes),
+        window_period: families::window_period(metadata.architecture()),
+        file_bytes: metadata.file_size.saturating_add(other_bytes),
         n_head_kv: numbers.n_head_kv.clone(),
         head_dim_k: numbers.head_dim_k,
         head_dim_v: numbers.head_dim_v,
@@ -75,7 +84,7 @@ fn dims(header: &Header, other_bytes: u64) -> ModelDims {
 /// Its numbers are none of a model.
 #[cfg(any(test, fuzzing))]
 pub fn place_header(metadata: gguf::Metadata) -> Result<Vec<u32>, gguf::GgufError> {
-    let header = Header::new(Arc::new(metadata))?;
+    let weights = Weights::new(Loadable::original(Path::new(""), Arc::new(metadata)))?;
     let spec = ModelSpec {
         name: ModelName {
             host: String::new(),
@@ -84,12 +93,12 @@ pub fn place_header(metadata: gguf::Metadata) -> Result<Vec<u32>, gguf::GgufErro
             tag: String::new(),
         },
         digest: String::new(),
-        weights: PathBuf::new(),
-        projectors: Vec::new(),
+        weights: weights.loadable.file.clone(),
+        projector: None,
         adapters: Vec::new(),
         embedding: false,
-        options: load_options(&Options::default(), &header),
-        dims: dims(&header, 1 << 30),
+        options: load_options(&Options::default(), &weights),
+        dims: dims(&weights, 1 << 30),
         draft: None,
     };
     Ok(crate::scheduler::place_everywhere(&spec))

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::{MAX_CELLS, RequestId, Token};
 use crate::json::deep;
+use crate::view::ModelFile;
 
 /// Levels of lists and objects in the text of a schema.
 const SCHEMA_LEVELS: usize = 1000;
@@ -60,10 +61,10 @@ pub enum Command {
 }
 
 /// How to write a model's file anew.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct QuantizeParams {
     /// The GGUF file to read.
-    pub source: PathBuf,
+    pub source: ModelFile,
     /// The file to write; what is in it is lost.
     pub target: PathBuf,
     /// `general.file_type` of the new file, as llama.cpp numbers them.
@@ -71,6 +72,24 @@ pub struct QuantizeParams {
     /// Tensors whose types are not left to llama.cpp; only heard where the file's type is a
     /// quantized one.
     pub tensor_types: Vec<TensorType>,
+}
+
+/// How to load a projector.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ProjectorParams {
+    pub file: ModelFile,
+    /// The least tokens of an image; 0 = what the file asks for.
+    pub min_image_tokens: u32,
+}
+
+impl ProjectorParams {
+    /// A projector with a file of its own.
+    pub fn original(path: impl Into<PathBuf>) -> Self {
+        Self {
+            file: ModelFile::original(path),
+            min_image_tokens: 0,
+        }
+    }
 }
 
 /// The type that one tensor gets.
@@ -85,10 +104,10 @@ pub struct TensorType {
 /// How to load a model.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LoadParams {
-    /// The GGUF file.
-    pub model_path: PathBuf,
-    /// Multimodal projectors; only the first is used.
-    pub projector_paths: Vec<PathBuf>,
+    /// The weights.
+    pub model: ModelFile,
+    /// The encoder of images and sound.
+    pub projector: Option<ProjectorParams>,
     /// LoRA adapters, all applied.
     pub adapters: Vec<Adapter>,
     /// KV cells of the unified pool, shared by all slots; never 0.
@@ -158,10 +177,9 @@ pub struct SpillFiles {
 }
 
 /// A model that guesses for another one.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct DraftParams {
-    /// The GGUF file.
-    pub path: PathBuf,
+    pub model: ModelFile,
     /// Most tokens that it guesses ahead; never 0.
     pub n_predict: u32,
 }

@@ -11,8 +11,9 @@ pub mod framing;
 
 pub use command::{
     Adapter, Command, Constraint, DraftParams, Dry, EmbedInput, EmbedParams, Exempt,
-    GenerateParams, KvCacheType, LoadParams, Mirostat, Priority, PromptPart, QuantizeParams,
-    SamplingParams, Speculation, SpillFiles, SpillParams, TensorType, ThinkingTags, Xtc,
+    GenerateParams, KvCacheType, LoadParams, Mirostat, Priority, ProjectorParams, PromptPart,
+    QuantizeParams, SamplingParams, Speculation, SpillFiles, SpillParams, TensorType, ThinkingTags,
+    Xtc,
 };
 pub use event::{
     DeviceInfo, EmbedResult, Event, Failure, FailureKind, FinishReason, Finished, LoadedInfo,

@@ -27,8 +27,8 @@ pub(super) fn params(
 ) -> LoadParams {
     let options = &entry.spec.options;
     LoadParams {
-        model_path: entry.spec.weights.clone(),
-        projector_paths: entry.spec.projectors.clone(),
+        model: entry.spec.weights.clone(),
+        projector: entry.spec.projector.clone(),
         adapters: entry.spec.adapters.clone(),
         n_ctx_pool: plan.n_ctx_pool,
         n_slots: plan.n_slots,
@@ -42,7 +42,7 @@ pub(super) fn params(
         embedding: entry.spec.embedding,
         speculation: policy.speculation,
         draft: entry.spec.draft(policy).map(|draft| DraftParams {
-            path: draft.weights.clone(),
+            model: draft.weights.clone(),
             n_predict: entry.spec.n_draft(),
         }),
         whole_window: false,

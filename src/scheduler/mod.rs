@@ -23,7 +23,8 @@ use tokio_util::task::TaskTracker;
 
 use crate::config::{Config, KeepAlive};
 use crate::model::{ModelName, Options};
-use crate::protocol::{Adapter, LoadedInfo, Speculation};
+use crate::protocol::{Adapter, LoadedInfo, ProjectorParams, Speculation};
+use crate::view::ModelFile;
 
 pub use estimate::ModelDims;
 pub use lease::Lease;
@@ -38,9 +39,9 @@ pub struct ModelSpec {
     pub name: ModelName,
     /// The manifest's digest, for `ps`.
     pub digest: String,
-    /// Identity of the runner together with projectors and adapters.
-    pub weights: PathBuf,
-    pub projectors: Vec<PathBuf>,
+    /// Identity of the runner together with projector and adapters.
+    pub weights: ModelFile,
+    pub projector: Option<ProjectorParams>,
     pub adapters: Vec<Adapter>,
     /// The model has a pooling type.
     pub embedding: bool,
@@ -83,7 +84,7 @@ impl ModelSpec {
             let is_same = have
                 .draft
                 .as_ref()
-                .is_some_and(|have| have.weights == draft.weights);
+                .is_some_and(|have| have.weights.path == draft.weights.path);
             !is_same || asked.is_some_and(|n| n != have.n_draft())
         })
     }
@@ -92,7 +93,7 @@ impl ModelSpec {
 /// A model that guesses for another one, loaded beside it.
 #[derive(Debug, Clone)]
 pub struct DraftSpec {
-    pub weights: PathBuf,
+    pub weights: ModelFile,
     pub dims: ModelDims,
 }
 

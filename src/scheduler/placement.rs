@@ -203,12 +203,8 @@ fn fixed_bytes(spec: &ModelSpec, policy: &Policy) -> u64 {
     let n_buffers = asked_batch(spec).unwrap_or(GPU_BATCH).div_ceil(GPU_BATCH);
     let buffers = dims.compute_bytes().saturating_mul(n_buffers.into());
     let own = dims.file_bytes.saturating_add(buffers);
-    let eyes = if spec.projectors.is_empty() {
-        0
-    } else {
-        VISION_BYTES
-    };
-    own.saturating_add(eyes)
+    let encoder = spec.projector.as_ref().map_or(0, |_| VISION_BYTES);
+    own.saturating_add(encoder)
         .saturating_add(draft_fixed_bytes(spec, policy))
 }
 
@@ -340,11 +336,7 @@ fn in_part(
 /// an image.
 fn batch(spec: &ModelSpec, usual: u32, n_ctx_pool: u32) -> u32 {
     let usual = if spec.embedding { GPU_BATCH } else { usual };
-    let least = if spec.projectors.is_empty() {
-        1
-    } else {
-        VISION_BATCH
-    };
+    let least = spec.projector.as_ref().map_or(1, |_| VISION_BATCH);
     asked_batch(spec)
         .unwrap_or(usual)
         .max(least)

@@ -132,6 +132,14 @@ impl Store {
         })
     }
 
+    /// Opens a file of a model for reading.
+    ///
+    /// # Errors
+    /// It is not there, or no regular file.
+    pub fn open_file(&self, path: &Path) -> std::io::Result<fs_err::File> {
+        open(path)
+    }
+
     /// Reads a GGUF header with its vocabulary and all other arrays; not remembered.
     ///
     /// # Errors

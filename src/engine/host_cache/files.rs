@@ -271,7 +271,9 @@ fn model_key(params: &LoadParams) -> io::Result<String> {
     let adapters = params.adapters.iter();
     let files = adapters.map(|adapter| (&adapter.path, adapter.scale));
     // Images are known by their files, whatever a projector makes of them.
-    let others = params.projector_paths.iter().chain([&params.model_path]);
+    let projector = params.projector.as_ref();
+    let projector = projector.map(|projector| &projector.file.path);
+    let others = projector.into_iter().chain([&params.model.path]);
     for (path, scale) in files.chain(others.map(|path| (path, 1.0))) {
         let metadata = fs::metadata(path)?;
         let modified = metadata.modified()?.duration_since(SystemTime::UNIX_EPOCH);

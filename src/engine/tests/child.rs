@@ -112,8 +112,10 @@ fn a_draft_model_is_loaded_with_its_model_or_left_out() {
     let size = |file: &tempfile::NamedTempFile| file.as_file().metadata().unwrap().len();
     for (draft, n_bytes) in [(&draft, size(&draft)), (&other, 0), (&faulty, 0)] {
         let mut child = start();
-        let path = draft.path().to_owned();
-        let draft = Some(DraftParams { path, n_predict: 4 });
+        let draft = Some(DraftParams {
+            model: ModelFile::original(draft.path()),
+            n_predict: 4,
+        });
         let load = LoadParams {
             draft,
             ..load_params(file.path(), 256, 2)

@@ -69,7 +69,7 @@ impl Setup<'_> {
         draft.write_all(says).unwrap();
         let load = self.params(target.path());
         let params = DraftParams {
-            path: draft.path().to_owned(),
+            model: ModelFile::original(draft.path()),
             n_predict: self.n_predict,
         };
         let params = draft_model::load_params(&load, &params);

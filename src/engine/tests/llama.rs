@@ -51,7 +51,7 @@ fn load(path: &Path, speculation: Speculation) -> LoadParams {
 fn drafted(path: &Path, draft: &Path) -> Result<Harness<Llama>, String> {
     let mut harness = harness(path, Speculation::On);
     let draft = DraftParams {
-        path: draft.to_owned(),
+        model: ModelFile::original(draft),
         n_predict: 4,
     };
     let params = draft_model::load_params(&load(path, Speculation::On), &draft);

@@ -1,13 +1,11 @@
 //! Images: whole in the cache or not at all, told apart by what they show, and nobody waits for them.
 
-use std::path::PathBuf;
-
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use super::*;
 use crate::engine::host_cache::HostCache;
-use crate::protocol::{FailureKind, FinishReason};
+use crate::protocol::{FailureKind, FinishReason, ProjectorParams};
 
 const WINDOW: (&str, u32) = ("drover-fake.attention.sliding_window", 16);
 
@@ -15,7 +13,7 @@ const WINDOW: (&str, u32) = ("drover-fake.attention.sliding_window", 16);
 fn seeing(n_ctx_pool: u32, n_slots: u32, keys: &[(&str, u32)]) -> Harness {
     let file = model(keys);
     Harness::load(&LoadParams {
-        projector_paths: vec![PathBuf::from("projector")],
+        projector: Some(ProjectorParams::original("projector")),
         ..load_params(file.path(), n_ctx_pool, n_slots)
     })
 }
@@ -215,7 +213,7 @@ fn what_is_no_image_is_refused_and_so_is_an_end_without_text() {
 fn images_come_back_from_outside_the_cache() {
     let file = model(&[WINDOW]);
     let params = LoadParams {
-        projector_paths: vec![PathBuf::from("projector")],
+        projector: Some(ProjectorParams::original("projector")),
         spill: SpillParams {
             memory_bytes: 1 << 20,
             files: None,
@@ -239,7 +237,7 @@ fn seeing_child() -> (child::Child, tempfile::NamedTempFile) {
     let mut child = child::start();
     let file = model(&[]);
     let loaded = child.load_with(LoadParams {
-        projector_paths: vec![PathBuf::from("projector")],
+        projector: Some(ProjectorParams::original("projector")),
         ..load_params(file.path(), 4096, 2)
     });
     assert!(matches!(loaded, Event::Loaded(_)));
@@ -306,7 +304,7 @@ fn a_reader_that_was_cancelled_does_not_come_back() {
     let mut child = child::start();
     let file = model(&[]);
     let loaded = child.load_with(LoadParams {
-        projector_paths: vec![PathBuf::from("projector")],
+        projector: Some(ProjectorParams::original("projector")),
         ..load_params(file.path(), 256, 2)
     });
     assert!(matches!(loaded, Event::Loaded(_)));

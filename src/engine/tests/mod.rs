@@ -24,6 +24,7 @@ use crate::protocol::{
     Command, Event, Exempt, Failure, Finished, GenerateParams, KvCacheType, LoadParams, Priority,
     PromptPart, RequestId, SamplingParams, Speculation, SpillParams, StepStats, TokenLogprob,
 };
+use crate::view::ModelFile;
 
 /// Steps after which a test gives up.
 const MANY: usize = 20_000;
@@ -43,8 +44,8 @@ pub(super) fn model(keys: &[(&str, u32)]) -> tempfile::NamedTempFile {
 
 pub(super) fn load_params(path: &std::path::Path, n_ctx_pool: u32, n_slots: u32) -> LoadParams {
     LoadParams {
-        model_path: path.to_owned(),
-        projector_paths: Vec::new(),
+        model: ModelFile::original(path),
+        projector: None,
         adapters: Vec::new(),
         n_ctx_pool,
         n_slots,

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::embed::{embed, inputs};
 use super::*;
 use crate::engine::host_cache::HostCache;
-use crate::protocol::{Adapter, SpillFiles};
+use crate::protocol::{Adapter, ProjectorParams, SpillFiles};
 
 const WINDOW: (&str, u32) = ("drover-fake.attention.sliding_window", 16);
 
@@ -145,7 +145,7 @@ fn what_is_applied_to_a_model_makes_it_another_one() {
                 scale,
             })
             .collect(),
-        projector_paths: projectors.iter().map(|&path| path.to_owned()).collect(),
+        projector: projectors.first().copied().map(ProjectorParams::original),
         ..load_params(model.path(), 4096, 2)
     };
     let (path, other) = (path.path(), other.path());

@@ -1,13 +1,22 @@
 //! Projectors: the vision and audio parts of models, in files of their own.
 
 use super::family::{Architecture, Family};
-use super::layout::has_key;
+use super::layout::{ForeignLayout, has_key};
 use crate::model::gguf::{Metadata, Value};
 
 pub(super) static FAMILY: Family = Family {
     architectures: &[Architecture {
         name: "clip",
-        foreign_layout: |metadata| is_untyped(metadata).then_some("a projector without a type"),
+        layout: Some(ForeignLayout {
+            is_foreign: is_untyped,
+            weights: |edit| {
+                // LLaVA's first ones; overrides count for weights only.
+                edit.set("clip.projector_type", "mlp");
+                edit.touch();
+                Ok(())
+            },
+            ..ForeignLayout::PLAIN
+        }),
         ..Architecture::PLAIN
     }],
     ..Family::PLAIN

@@ -1,12 +1,12 @@
 //! `DeepSeek`: versions 3 and 3.1, R1, and the files of version 2's architecture.
 
+mod layout;
 pub(super) mod parser;
 mod renderer;
 
 use super::family::{
     Architecture, BuiltinParser, BuiltinRenderer, Family, Marks, THINK_TAGS, TensorRule,
 };
-use super::layout::OWN_NAME;
 
 pub(super) static FAMILY: Family = Family {
     architectures: &[
@@ -26,7 +26,7 @@ pub(super) static FAMILY: Family = Family {
         },
         Architecture {
             name: "deepseekocr",
-            foreign_layout: |_| Some(OWN_NAME),
+            layout: Some(layout::OCR),
             ..Architecture::PLAIN
         },
     ],

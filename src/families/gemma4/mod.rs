@@ -1,16 +1,15 @@
 //! Gemma 4: thinking in channels, calls in a language of its own.
 
+mod layout;
 mod parser;
 mod renderer;
 
 use super::family::{Architecture, BuiltinParser, BuiltinRenderer, Family, Format, Marks};
-use super::layout::has_towers;
-use crate::model::gguf::Metadata;
 
 pub(super) static FAMILY: Family = Family {
     architectures: &[Architecture {
         name: "gemma4",
-        foreign_layout: layout,
+        layout: Some(layout::LAYOUT),
         format: Some(Format {
             renderer: "gemma4",
             parser: "gemma4",
@@ -59,14 +58,6 @@ pub(super) static FAMILY: Family = Family {
     resolve_renderer: resolve,
     ..Family::PLAIN
 };
-
-fn layout(metadata: &Metadata) -> Option<&'static str> {
-    if has_towers(metadata) || metadata.has_tensor_prefix(&["a.", "model.vision_tower."]) {
-        return Some("vision or audio tensors inside the model file");
-    }
-    let has_other_tokenizer = metadata.string("tokenizer.ggml.model") == Some("llama");
-    has_other_tokenizer.then_some("another tokenizer name")
-}
 
 /// Models of this size (in parameters) and above are large ones.
 const LARGE: f64 = 12e9;

@@ -1,12 +1,12 @@
 //! GLM 4: calls as a name with pairs of `<arg_key>` and `<arg_value>`.
 
+mod layout;
 mod parser;
 mod renderer;
 
 use super::family::{
     Architecture, BuiltinParser, BuiltinRenderer, Family, Marks, THINK_TAGS, TensorRule,
 };
-use super::layout::OWN_NAME;
 
 const QUANTIZATION: Option<TensorRule> = Some(TensorRule {
     tensors: &["token_embd.weight", "output.weight"],
@@ -22,13 +22,13 @@ pub(super) static FAMILY: Family = Family {
         },
         Architecture {
             name: "glmocr",
-            foreign_layout: |_| Some(OWN_NAME),
+            layout: Some(layout::OCR),
             quantization: QUANTIZATION,
             ..Architecture::PLAIN
         },
         Architecture {
             name: "glm4moelite",
-            foreign_layout: |_| Some(OWN_NAME),
+            layout: Some(layout::MOE_LITE),
             ..Architecture::PLAIN
         },
     ],

@@ -1,11 +1,11 @@
 //! gpt-oss: its TEMPLATE or chat template makes the prompt, answers are in the harmony format.
 
+mod layout;
 mod parser;
 
 pub use parser::{Event, FunctionNames, Header, Messages};
 
 use super::family::{Architecture, BuiltinParser, Family, Marks, TemplateFormat};
-use super::layout::OWN_NAME;
 use crate::chat::ThinkLevel;
 use crate::model::capability::Capability;
 
@@ -20,7 +20,7 @@ pub(super) static FAMILY: Family = Family {
         // The name in files that Ollama converted.
         Architecture {
             name: "gptoss",
-            foreign_layout: |_| Some(OWN_NAME),
+            layout: Some(layout::LAYOUT),
             adds: &[Capability::Thinking],
             ..Architecture::PLAIN
         },

@@ -1,16 +1,15 @@
 //! Poolside's Laguna models.
 
+mod layout;
 mod parser;
 mod renderer;
 
 use super::family::{Architecture, BuiltinParser, BuiltinRenderer, Family, Format, THINK_TAGS};
-use super::layout::has_key;
-use crate::model::gguf::Metadata;
 
 pub(super) static FAMILY: Family = Family {
     architectures: &[Architecture {
         name: "laguna",
-        foreign_layout: |metadata| has_other_names(metadata).then_some("other key names"),
+        layout: Some(layout::LAYOUT),
         format: Some(Format {
             renderer: "laguna",
             parser: "laguna",
@@ -54,10 +53,3 @@ pub(super) static FAMILY: Family = Family {
     ],
     ..Family::PLAIN
 };
-
-fn has_other_names(metadata: &Metadata) -> bool {
-    has_key(
-        metadata,
-        &[".rope.swa.dimension_count", ".rope.swa.freq_base"],
-    ) || metadata.tensor("blk.0.attn_g.weight").is_some()
-}

@@ -1,15 +1,15 @@
 //! Liquid's LFM2: calls in Python's syntax.
 
+mod layout;
 mod parser;
 mod renderer;
 
 use super::family::{Architecture, BuiltinParser, BuiltinRenderer, Family, Marks, THINK_TAGS};
-use crate::model::gguf::Metadata;
 
 pub(super) static FAMILY: Family = Family {
     architectures: &[Architecture {
         name: "lfm2",
-        foreign_layout: |metadata| has_other_names(metadata).then_some("other tensor names"),
+        layout: Some(layout::LAYOUT),
         ..Architecture::PLAIN
     }],
     renderers: &[
@@ -51,8 +51,3 @@ pub(super) static FAMILY: Family = Family {
     ],
     ..Family::PLAIN
 };
-
-fn has_other_names(metadata: &Metadata) -> bool {
-    metadata.tensor("output_norm.weight").is_some()
-        && metadata.tensor("token_embd_norm.weight").is_none()
-}

@@ -1,18 +1,25 @@
-//! Llama's vision models; the others need nothing that their files do not say.
+//! Llama's vision models and early files of Llama 3; the others need nothing that their files do not
+//! say.
+
+mod layout;
 
 use super::family::{Architecture, Family};
-use super::layout::{VISION, has_towers};
 
 pub(super) static FAMILY: Family = Family {
     architectures: &[
         Architecture {
+            name: "llama",
+            layout: Some(layout::LLAMA),
+            ..Architecture::PLAIN
+        },
+        Architecture {
             name: "llama4",
-            foreign_layout: |metadata| has_towers(metadata).then_some(VISION),
+            layout: Some(layout::LLAMA4),
             ..Architecture::PLAIN
         },
         Architecture {
             name: "mllama",
-            foreign_layout: |_| Some("a model family without support in llama.cpp"),
+            unsupported: true,
             ..Architecture::PLAIN
         },
     ],

@@ -1,15 +1,14 @@
 //! Mistral Small and Ministral 3.
 
+mod layout;
 mod parser;
 
 use super::family::{Architecture, BuiltinParser, Family, Marks};
-use super::layout::{VISION, has_key, has_towers};
-use crate::model::gguf::Metadata;
 
 pub(super) static FAMILY: Family = Family {
     architectures: &[Architecture {
         name: "mistral3",
-        foreign_layout: layout,
+        layout: Some(layout::LAYOUT),
         ..Architecture::PLAIN
     }],
     parsers: &[BuiltinParser {
@@ -26,15 +25,3 @@ pub(super) static FAMILY: Family = Family {
     ],
     ..Family::PLAIN
 };
-
-fn layout(metadata: &Metadata) -> Option<&'static str> {
-    if has_towers(metadata) {
-        return Some(VISION);
-    }
-    let keys = [
-        ".rope.scaling.beta_fast",
-        ".rope.scaling.mscale_all_dim",
-        ".rope.scaling_beta",
-    ];
-    has_key(metadata, &keys).then_some("other key names")
-}

@@ -1,12 +1,11 @@
 //! NVIDIA's Nemotron 3: Qwen's calls in XML, with a prompt of its own.
 
+mod layout;
 mod renderer;
 
 use super::family::{Architecture, BuiltinParser, BuiltinRenderer, Family, Format, THINK_TAGS};
-use super::layout::{VISION, has_towers};
 use super::shared::xml;
 use crate::model::capability::Capability;
-use crate::model::gguf::Metadata;
 
 /// Every architecture of Nemotron-H.
 const HYBRID: Architecture = Architecture {
@@ -24,15 +23,12 @@ pub(super) static FAMILY: Family = Family {
         HYBRID,
         Architecture {
             name: "nemotron_h_moe",
-            foreign_layout: |metadata| has_other_names(metadata).then_some("other tensor names"),
+            layout: Some(layout::MOE),
             ..HYBRID
         },
         Architecture {
             name: "nemotron_h_omni",
-            foreign_layout: |metadata| {
-                let has_tower = has_towers(metadata) || metadata.has_tensor_prefix(&["a."]);
-                has_tower.then_some(VISION)
-            },
+            layout: Some(layout::OMNI),
             lacks: &[Capability::Audio],
             ..HYBRID
         },
@@ -72,7 +68,3 @@ const PARSER: BuiltinParser = BuiltinParser {
     new: xml::thinking_coder,
     ..BuiltinParser::PLAIN
 };
-
-fn has_other_names(metadata: &Metadata) -> bool {
-    metadata.has_tensor_prefix(&["blk.0.ffn_latent_in", "blk.1.ffn_latent_in", "mtp."])
-}

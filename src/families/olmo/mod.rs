@@ -4,12 +4,20 @@ mod parser;
 mod renderer;
 
 use super::family::{Architecture, BuiltinParser, BuiltinRenderer, Family, Marks, THINK_TAGS};
-use super::layout::OWN_NAME;
+use super::layout::ForeignLayout;
 
 pub(super) static FAMILY: Family = Family {
     architectures: &[Architecture {
         name: "olmo3",
-        foreign_layout: |_| Some(OWN_NAME),
+        // llama.cpp knows it as the one before.
+        layout: Some(ForeignLayout {
+            is_foreign: |_| true,
+            weights: |edit| {
+                edit.rename_architecture("olmo2");
+                Ok(())
+            },
+            ..ForeignLayout::PLAIN
+        }),
         ..Architecture::PLAIN
     }],
     renderers: &[

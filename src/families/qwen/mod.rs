@@ -7,13 +7,16 @@ mod renderer;
 use super::family::{
     Architecture, BuiltinParser, BuiltinRenderer, Family, Marks, THINK_TAGS, TensorRule,
 };
-use super::layout::OWN_NAME;
 use super::shared::xml;
 use renderer::{coder, qwen35, vl};
 
+/// The least tokens of an image, as in Ollama: these models need more detail than their files ask
+/// for.
+const DETAILED: u32 = 1024;
+
 /// Qwen 3.5.
 const QWEN35: Architecture = Architecture {
-    foreign_layout: layout::qwen35,
+    layout: Some(layout::QWEN35),
     quantization: Some(TensorRule {
         tensors: &["nextn.eh_proj.weight"],
         kind: "Q8_0",
@@ -42,7 +45,13 @@ pub(super) static FAMILY: Family = Family {
     architectures: &[
         Architecture {
             name: "qwen25vl",
-            foreign_layout: |_| Some(OWN_NAME),
+            layout: Some(layout::QWEN25_VL),
+            min_image_tokens: DETAILED,
+            ..Architecture::PLAIN
+        },
+        Architecture {
+            name: "qwen2vl",
+            min_image_tokens: DETAILED,
             ..Architecture::PLAIN
         },
         Architecture {
@@ -52,17 +61,19 @@ pub(super) static FAMILY: Family = Family {
         },
         Architecture {
             name: "qwen3vl",
-            foreign_layout: layout::qwen3_vl,
+            layout: Some(layout::QWEN3_VL),
+            min_image_tokens: DETAILED,
             ..Architecture::PLAIN
         },
         Architecture {
             name: "qwen3vlmoe",
-            foreign_layout: layout::qwen3_vl,
+            layout: Some(layout::QWEN3_VL),
+            min_image_tokens: DETAILED,
             ..Architecture::PLAIN
         },
         Architecture {
             name: "qwen3next",
-            foreign_layout: layout::qwen3_next,
+            layout: Some(layout::QWEN3_NEXT),
             ..Architecture::PLAIN
         },
         Architecture {

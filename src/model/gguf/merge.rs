@@ -7,7 +7,8 @@ use std::io::{self, BufReader, BufWriter, Read as _, Seek as _, SeekFrom, Write}
 use std::ops::Range;
 use std::path::PathBuf;
 
-use super::reader::{self, Depth, Layout};
+use super::layout::Layout;
+use super::reader::{self, Depth};
 use super::{GgufError, MAGIC};
 
 /// Bytes that are read and written at once.
@@ -47,8 +48,8 @@ impl Merge {
                     let key = key.strip_prefix(&below).unwrap_or(key);
                     SPLIT_KEYS.contains(&key)
                 };
-                let kept = layout.pairs.iter().filter(|(key, _)| !is_split(key));
-                pairs = kept.map(|(_, bytes)| bytes.clone()).collect();
+                let kept = layout.pairs.iter().filter(|pair| !is_split(&pair.key));
+                pairs = kept.map(|pair| pair.pair.clone()).collect();
             }
             let data = || layout.tensors.iter().map(|tensor| length(&tensor.data));
             let padded = data().map(|length| length.next_multiple_of(alignment));

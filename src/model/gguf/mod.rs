@@ -7,6 +7,7 @@
 pub mod builder;
 pub mod file_type;
 mod hyperparameters;
+mod layout;
 mod merge;
 mod metadata;
 mod reader;
@@ -23,9 +24,10 @@ use std::io::{Read, Seek};
 use reader::Depth;
 
 pub use hyperparameters::{Hyperparameters, check_projector};
+pub use layout::{Layout, PairLayout, TensorLayout};
 pub use merge::Merge;
 pub use metadata::{FileKind, Metadata};
-pub use tensor::TensorInfo;
+pub use tensor::{Kind, TensorInfo, kind_of};
 pub use value::{Numbers, Scalar, Texts, Value};
 
 /// The first bytes of every file.
@@ -54,7 +56,15 @@ impl Metadata {
         reader::read(reader, Depth::Brief).map(|(metadata, _)| metadata)
     }
 
-    /// The same, and looks at each token of the vocabulary.
+    /// The same, and tells where everything lies.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub fn read_with_layout(reader: &mut (impl Read + Seek)) -> Result<(Self, Layout), GgufError> {
+        reader::read(reader, Depth::Brief)
+    }
+
+    /// As [`Self::read`], and looks at each token of the vocabulary.
     ///
     /// # Errors
     /// As [`Self::read`], and on a token that is there twice.

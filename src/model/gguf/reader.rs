@@ -10,6 +10,7 @@ use std::ops::Range;
 
 use indexmap::IndexMap;
 
+use super::layout::{Layout, PairLayout, TensorLayout};
 use super::metadata::TOKENS;
 use super::tensor::{Kind, kind_of};
 use super::value::{Numbers, Scalar, Texts, Value};
@@ -51,25 +52,6 @@ pub(super) enum Depth {
     Checked,
     /// All of it.
     Whole,
-}
-
-/// Keys, and the bytes of each pair.
-type Pairs = Vec<(Box<str>, Range<u64>)>;
-
-/// Where things lie in a file, for who copies them as they are.
-#[derive(Debug)]
-pub(super) struct Layout {
-    pub version: u32,
-    pub alignment: u64,
-    pub pairs: Pairs,
-    pub tensors: Vec<TensorLayout>,
-}
-
-#[derive(Debug)]
-pub(super) struct TensorLayout {
-    /// Name, dimensions and type; the offset comes behind.
-    pub description: Range<u64>,
-    pub data: Range<u64>,
 }
 
 pub(super) fn read(
@@ -153,12 +135,14 @@ impl<R: Read + Seek> Header<R> {
         &mut self,
         count: u64,
         values: &mut IndexMap<Box<str>, Value>,
-    ) -> Result<Pairs, GgufError> {
+    ) -> Result<Vec<PairLayout>, GgufError> {
         let mut pairs = Vec::new();
         for _ in 0..count {
             let start = self.position;
             let key = self.kept_string(MAX_KEY)?;
-            let value = match self.u32()? {
+            let value_start = self.position;
+            let kind = self.u32()?;
+            let value = match kind {
                 TEXT => Value::Text(self.kept_string(MAX_STRING)?),
                 ARRAY => self.array(&key)?,
                 code => {
@@ -173,7 +157,12 @@ impl<R: Read + Seek> Header<R> {
             if values.contains_key(&key) {
                 return Err(invalid(format!("key `{}` is there twice", shown(&key))));
             }
-            pairs.push((key.clone(), start..self.position));
+            pairs.push(PairLayout {
+                key: key.clone(),
+                kind,
+                pair: start..self.position,
+                value: value_start..self.position,
+            });
             values.insert(key, value);
         }
         Ok(pairs)
@@ -470,6 +459,7 @@ fn check_tensors(
         }
         kinds.push(kind.name);
         laid_out.push(TensorLayout {
+            code: *code,
             description: description.clone(),
             data,
         });

@@ -27,10 +27,13 @@ impl TensorInfo {
 
 /// A tensor type: its name, how many elements form a block, and how many bytes a block takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Kind {
+pub struct Kind {
+    /// As ggml numbers it.
     pub code: u32,
     pub name: &'static str,
+    /// Elements of a block.
     pub block: u64,
+    /// Bytes of a block.
     pub bytes: u64,
 }
 
@@ -83,7 +86,8 @@ const KINDS: [Kind; 36] = [
     kind(42, "Q2_0", 64, 18),
 ];
 
-pub(super) fn kind_of(code: u32) -> Option<&'static Kind> {
+/// The type with that number.
+pub fn kind_of(code: u32) -> Option<&'static Kind> {
     const TABLE: &[Kind] = &KINDS;
     TABLE.iter().find(|kind| kind.code == code)
 }
@@ -95,7 +99,7 @@ pub(super) fn kind_named(name: &str) -> Option<&'static Kind> {
 
 impl Kind {
     /// Bytes of a tensor of that shape; `None` when rows are no whole blocks or the number is absurd.
-    pub(super) fn size_bytes(&self, shape: &[u64]) -> Option<u64> {
+    pub fn size_bytes(&self, shape: &[u64]) -> Option<u64> {
         let row = shape.first().copied().unwrap_or(1);
         if !row.is_multiple_of(self.block) {
             return None;

@@ -89,7 +89,7 @@ impl Entry {
 
     pub(super) fn serves(&self, spec: &ModelSpec) -> bool {
         self.spec.weights == spec.weights
-            && self.spec.projectors == spec.projectors
+            && self.spec.projector == spec.projector
             && self.spec.adapters == spec.adapters
     }
 

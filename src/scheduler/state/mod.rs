@@ -163,7 +163,7 @@ impl State {
 
     /// Why a model that keeps crashing is not tried again just now.
     fn crash_loop(&mut self, spec: &ModelSpec, now: Instant) -> Option<AcquireError> {
-        let (times, error) = self.crashes.get_mut(&spec.weights)?;
+        let (times, error) = self.crashes.get_mut(&spec.weights.path)?;
         while times
             .front()
             .is_some_and(|&time| now.duration_since(time) > CRASH_WINDOW)
@@ -243,7 +243,7 @@ impl State {
         let entry = self.entries.remove(index);
         let error = &failure.error;
         if failure.crashed {
-            let record = self.crashes.entry(entry.spec.weights);
+            let record = self.crashes.entry(entry.spec.weights.path);
             let (times, last) = record.or_insert_with(|| (VecDeque::new(), error.clone()));
             times.push_back(now);
             last.clone_from(error);
@@ -276,7 +276,7 @@ impl State {
         for entry in self
             .entries
             .iter_mut()
-            .filter(|entry| entry.spec.weights == weights)
+            .filter(|entry| entry.spec.weights.path == weights)
         {
             if !entry.is_ready() {
                 continue;

@@ -166,9 +166,9 @@ impl State {
     fn reserved_for_others(&self, spec: &ModelSpec) -> u64 {
         self.evicted
             .iter()
-            .filter(|evicted| evicted.weights != spec.weights)
+            .filter(|evicted| evicted.weights != spec.weights.path)
             .filter(|evicted| {
-                !self.any(|entry| entry.is_resident() && entry.spec.weights == evicted.weights)
+                !self.any(|entry| entry.is_resident() && entry.spec.weights.path == evicted.weights)
             })
             .map(|evicted| evicted.need_bytes)
             .fold(0, u64::saturating_add)
@@ -248,7 +248,7 @@ impl State {
             return;
         };
         let evicted = Evicted {
-            weights: entry.spec.weights.clone(),
+            weights: entry.spec.weights.path.clone(),
             need_bytes: placement::least_bytes(&entry.spec, &self.limits.policy),
             at: now,
         };

@@ -165,7 +165,7 @@ fn a_small_model_takes_a_small_pool_on_the_cpu() {
 fn a_model_that_sees_gets_calls_that_hold_an_image_and_room_to_encode_it() {
     let blind = tiny();
     let mut seeing = tiny();
-    seeing.projectors = vec![PathBuf::from("projector")];
+    seeing.projector = Some(ProjectorParams::original("projector"));
     seeing.options.num_batch = Some(64);
     let (blind, plan) = (
         placed(&blind, &cpu_machine()),
@@ -320,7 +320,7 @@ fn dimensions_from_a_hostile_file_do_not_overflow() {
 /// The model with SmolLM2 as its draft model.
 fn drafted(mut spec: ModelSpec) -> ModelSpec {
     spec.draft = Some(DraftSpec {
-        weights: PathBuf::from("draft"),
+        weights: ModelFile::original("draft"),
         dims: tiny().dims,
     });
     spec

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use super::*;
 use crate::device::Snapshot;
 use crate::protocol::{DeviceInfo, SpillParams};
+use crate::view::ModelFile;
 
 const GIB: u64 = 1 << 30;
 const MIB: u64 = 1 << 20;
@@ -19,8 +20,8 @@ fn spec(name: &str, gib: u64) -> ModelSpec {
     ModelSpec {
         name: ModelName::parse(name).unwrap(),
         digest: String::new(),
-        weights: PathBuf::from(name),
-        projectors: Vec::new(),
+        weights: ModelFile::original(name),
+        projector: None,
         adapters: Vec::new(),
         embedding: false,
         options: Options::default(),

@@ -471,7 +471,7 @@ fn a_draft_model_is_loaded_for_who_wants_it() {
     let drafted = |n_predict: Option<u32>| {
         let mut spec = with(spec("a", 1), |o| o.draft_num_predict = n_predict);
         spec.draft = Some(DraftSpec {
-            weights: PathBuf::from("draft"),
+            weights: ModelFile::original("draft"),
             dims: ModelDims::default(),
         });
         spec

@@ -2,13 +2,15 @@
 #![no_main]
 
 use std::io::Cursor;
+use std::path::Path;
 
-use drover::families;
+use drover::families::{self, layout};
 use drover::inference::place_header;
 use drover::model::gguf::{Hyperparameters, Metadata, check_projector};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|file: &[u8]| {
+    let _ = layout::check(Path::new(""), &mut Cursor::new(file));
     for read in [Metadata::read, Metadata::read_checked, Metadata::read_whole] {
         let Ok(header) = read(&mut Cursor::new(file)) else {
             continue;

@@ -147,7 +147,7 @@ async fn images_that_cannot_be_seen_are_refused_in_words() {
 
 /// With llama.cpp, and a tiny model of a real architecture with random weights.
 #[cfg(feature = "llama")]
-mod real {
+pub(super) mod real {
     use std::io::Cursor;
     use std::path::PathBuf;
 
@@ -155,7 +155,7 @@ mod real {
     use crate::ollama::clients::run_against;
     use crate::support::real::{skip, variable};
 
-    fn png(color: [u8; 3]) -> String {
+    pub(in crate::ollama) fn png(color: [u8; 3]) -> String {
         let stripes = image::RgbImage::from_fn(60, 60, |x, _| {
             image::Rgb(color.map(|part| if x % 9 < 4 { part } else { 255 - part }))
         });

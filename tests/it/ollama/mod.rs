@@ -20,6 +20,8 @@ mod hosts;
 mod images;
 mod killed;
 mod language;
+#[cfg(feature = "llama")]
+mod layouts;
 mod loading;
 mod memory;
 mod metrics;

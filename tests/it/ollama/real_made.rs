@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use drover::model::gguf::Metadata;
 use drover::model::gguf::splitter::split;
 use drover::protocol::{QuantizeParams, TensorType};
+use drover::view::ModelFile;
 use serde_json::{Value, json};
 
 use super::real::question;
@@ -26,7 +27,7 @@ async fn quantized(source: PathBuf, file_type: u32, tensor_types: Vec<TensorType
     let folder = tempfile::TempDir::new().unwrap();
     let target = folder.path().join("new.gguf");
     let params = QuantizeParams {
-        source,
+        source: ModelFile::original(source),
         target: target.clone(),
         file_type,
         tensor_types,

@@ -77,7 +77,7 @@ impl Fake {
         params: &LoadParams,
         progress: &mut dyn FnMut(f32),
     ) -> Result<Self, BackendError> {
-        let head = head(&params.model_path).map_err(|error| BackendError(error.to_string()))?;
+        let head = head(&params.model.path).map_err(|error| BackendError(error.to_string()))?;
         if !head.starts_with(b"GGUF") {
             return Err(BackendError(
                 "failed to load model: not a GGUF file".to_owned(),
@@ -104,7 +104,7 @@ impl Fake {
             n_params: 1000,
             add_bos: key("drover-fake.add_bos") != Some(0),
             can_shift: window.is_none(),
-            size_bytes: fs_err::metadata(&params.model_path).map_or(0, |file| file.len()),
+            size_bytes: fs_err::metadata(&params.model.path).map_or(0, |file| file.len()),
             ..LoadedInfo::default()
         };
         let answer = text(&head, "drover-fake.answer");
@@ -116,7 +116,7 @@ impl Fake {
                 window.map(|window| window as usize),
             ),
             info,
-            can_see: !params.projector_paths.is_empty(),
+            can_see: params.projector.is_some(),
             n_batch: params.n_batch.max(1) as usize,
             vocabulary: key("drover-fake.vocabulary"),
             step_us: u64::from(key("drover-fake.step_us").unwrap_or(0)),

@@ -1,17 +1,16 @@
 //! Loading a model: weights, context, adapters, and what became of it.
 
 use std::num::NonZero;
-use std::path::Path;
 use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Instant;
 
 use llama_cpp_2::model::LlamaModel;
-use llama_cpp_2::model::params::{LlamaModelParams, LlamaSplitMode};
 use llama_cpp_sys_2 as sys;
 
 use super::context::{Context, Settings};
-use super::projector::{self, Projector};
+use super::encoder::{self, Encoder};
+use super::weights::{self, failure, readable};
 use super::{devices, log};
 use crate::engine::backend::BackendError;
 use crate::protocol::{KvCacheType, LoadParams, LoadedInfo};
@@ -32,7 +31,7 @@ const N_OUTPUTS_MIN: u32 = 32;
 pub(super) struct Loaded {
     pub(super) context: Context,
     pub(super) model: Arc<LlamaModel>,
-    pub(super) projector: Option<Projector>,
+    pub(super) encoder: Option<Encoder>,
     pub(super) info: LoadedInfo,
     /// Rows of one decode call whose logits may be asked for.
     pub(super) n_outputs_max: usize,
@@ -61,12 +60,19 @@ pub(super) fn load(
         .set_adapters(&adapters)
         .map_err(|path| failure(&format!("could not apply the adapter `{}`", path.display())))?;
     let mut info = info(&context, &model, params);
-    let projector = load_projector(params, &model, &context, &mut info);
+    let encoder_settings = encoder::Settings {
+        n_threads: settings.n_threads,
+        n_batch: usize::try_from(context.n_batch()).unwrap_or(usize::MAX),
+        may_be_on_gpu: info.vram_bytes > 0 && params.n_gpu_layers < 0,
+    };
+    let projector = params.projector.as_ref();
+    let encoder =
+        projector.and_then(|params| Encoder::new(params, &model, encoder_settings, &mut info));
     info.load_ms = started.elapsed().as_secs_f64() * 1000.0;
     Ok(Loaded {
         context,
         model,
-        projector,
+        encoder,
         info,
         n_outputs_max: match settings.n_outputs_max {
             0 => usize::MAX,
@@ -75,63 +81,18 @@ pub(super) fn load(
     })
 }
 
-/// Loads the first projector, if there is one: on the GPU where the whole model is there, too, and has
-/// left room. Without it the model still answers to text.
-fn load_projector(
-    params: &LoadParams,
-    model: &Arc<LlamaModel>,
-    context: &Context,
-    info: &mut LoadedInfo,
-) -> Option<Projector> {
-    let path = params.projector_paths.first()?;
-    let size = readable(path).map(|()| fs_err::metadata(path).map_or(0, |file| file.len()));
-    let size = size
-        .inspect_err(|error| tracing::warn!("the model cannot see images: {error}"))
-        .ok()?;
-    let may_be_on_gpu = info.vram_bytes > 0 && params.n_gpu_layers < 0;
-    for on_gpu in [true, false] {
-        if on_gpu && !may_be_on_gpu {
-            continue;
-        }
-        log::start();
-        let settings = projector::Settings {
-            on_gpu,
-            n_threads: n_threads(params.n_threads),
-            n_batch: usize::try_from(context.n_batch()).unwrap_or(usize::MAX),
-        };
-        if let Some(projector) = Projector::load(path, Arc::clone(model), &settings) {
-            if projector.can_see() {
-                info.size_bytes += size;
-                info.vram_bytes += if on_gpu { size } else { 0 };
-                return Some(projector);
-            }
-            break;
-        }
-        let place = if on_gpu { "the GPU" } else { "the CPU" };
-        let error = projector::refused(path, log::cause());
-        tracing::warn!("on {place}: {error}");
-    }
-    tracing::warn!("the model cannot see images, its projector is of no use");
-    None
-}
-
 /// Loads the weights on a thread of its own, so that the progress can be told meanwhile.
 fn load_model(
     params: &LoadParams,
     on_progress: &mut dyn FnMut(f32),
 ) -> Result<LlamaModel, BackendError> {
-    readable(&params.model_path)?;
     let (sender, receiver) = mpsc::sync_channel(PROGRESS_BACKLOG);
     thread::scope(|scope| {
         let loader = scope.spawn(move || {
-            let backend = devices::start()?;
-            let model = model_params(params)?.with_progress_callback(move |fraction| {
+            weights::load(params, move |fraction| {
                 // Nobody needs every single one.
                 let _ = sender.try_send(fraction);
-                true
-            });
-            LlamaModel::load_from_file(backend, &params.model_path, &model)
-                .map_err(|error| failure(&error.to_string()))
+            })
         });
         for fraction in receiver {
             on_progress(fraction);
@@ -139,46 +100,6 @@ fn load_model(
         let panicked = |_| Err(BackendError("the loading thread panicked".to_owned()));
         loader.join().unwrap_or_else(panicked)
     })
-}
-
-/// Tells early, and better than llama.cpp, that a file is not there.
-fn readable(path: &Path) -> Result<(), BackendError> {
-    let file = fs_err::File::open(path);
-    file.map(drop)
-        .map_err(|error| BackendError(error.to_string()))
-}
-
-/// What failed, with llama.cpp's own words if it had any.
-fn failure(what: &str) -> BackendError {
-    BackendError(log::cause().unwrap_or_else(|| what.to_owned()))
-}
-
-fn model_params(params: &LoadParams) -> Result<LlamaModelParams, BackendError> {
-    let mut model = LlamaModelParams::default();
-    // A negative number is llama.cpp's default: all layers.
-    if let Ok(n_layers) = u32::try_from(params.n_gpu_layers) {
-        model = model.with_n_gpu_layers(n_layers);
-    }
-    if let Some(use_mmap) = params.use_mmap {
-        model = model.with_use_mmap(use_mmap);
-    }
-    let chosen = if params.n_gpu_layers == 0 {
-        // Without layers on it a GPU would still be used for large batches, and take memory.
-        Some(Vec::new())
-    } else {
-        let main = params
-            .main_gpu
-            .and_then(|index| usize::try_from(index).ok());
-        let gpu = main.and_then(|index| devices::gpus().into_iter().nth(index));
-        gpu.map(|gpu| vec![gpu.index])
-    };
-    if let Some(devices) = chosen {
-        let model = model.with_split_mode(LlamaSplitMode::None);
-        return model
-            .with_devices(&devices)
-            .map_err(|error| BackendError(error.to_string()));
-    }
-    Ok(model)
 }
 
 fn settings(params: &LoadParams) -> Settings {

@@ -1,12 +1,14 @@
 //! The real backend: llama.cpp. The only user of its crates, and the only place with `unsafe`.
 //!
-//! - `load`: a model and its context from the daemon's parameters
+//! - `load`: a model and its context from the daemon's parameters · `weights`: its weights, `stream` and
+//!   `numbers` for those that are read through a view
 //! - `context`: the C calls, `batch` for their arrays · `log`: llama.cpp's log · `devices`: what it can compute on
 //! - `quantize`: other types for the tensors of a file
 //! - `preparer`: what requests are prepared with · `tokenizer`, `special`: texts to tokens
 //! - `sampling`: how a token is picked · `chain`: by what samplers · `grammar`: constraints
 //! - `vocabulary`: whether two models have the same one
-//! - `projector`: images, with `picture` and `webp` for their files and `encoder_cache` for those seen lately
+//! - `encoder`: when a projector is loaded, and `projector_file` from what · `projector`: images, with
+//!   `picture` and `webp` for their files and `encoder_cache` for those seen lately
 //!
 //! llama.cpp ends the process on a failed assertion, on a CUDA error and on some broken files; the
 //! daemon lives in another process for that reason. What can be checked before a call is checked
@@ -18,23 +20,28 @@ mod biases;
 mod chain;
 mod context;
 mod devices;
+mod encoder;
 mod encoder_cache;
 mod gate;
 mod grammar;
 mod load;
 mod log;
+mod numbers;
 mod picture;
 mod preparer;
 mod projector;
+mod projector_file;
 mod quantize;
 mod sampling;
 mod schema;
 mod special;
+mod stream;
 #[cfg(test)]
 mod tests;
 mod tokenizer;
 mod vocabulary;
 mod webp;
+mod weights;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -47,8 +54,8 @@ use rayon::iter::{
 use self::batch::{places, signed};
 use self::context::{Context, Vectors};
 pub(crate) use self::devices::devices;
+use self::encoder::Encoder;
 use self::preparer::Preparer;
-use self::projector::Projector;
 pub(crate) use self::quantize::quantize;
 pub(crate) use self::sampling::Sampler;
 use super::{Backend, BackendError, Decoded, MediaEncoder, Pick, Row, SeqId, shortlist};
@@ -64,7 +71,7 @@ pub(crate) struct Llama {
     context: Context,
     model: Arc<LlamaModel>,
     preparer: Arc<Preparer>,
-    projector: Option<Projector>,
+    encoder: Option<Encoder>,
     info: LoadedInfo,
     n_outputs_max: usize,
     /// Embeddings are what this context is for (`LoadParams::embedding`).
@@ -87,7 +94,7 @@ impl Llama {
             context: loaded.context,
             preparer: Arc::new(Preparer::new(&loaded.model, loaded.info.clone())),
             model: loaded.model,
-            projector: loaded.projector,
+            encoder: loaded.encoder,
             info: loaded.info,
             n_outputs_max: loaded.n_outputs_max,
             embedding: params.embedding,
@@ -219,8 +226,8 @@ impl Backend for Llama {
     }
 
     fn take_encoder(&mut self) -> Option<Box<dyn MediaEncoder>> {
-        let projector = self.projector.take()?;
-        Some(Box::new(projector))
+        let encoder = self.encoder.take()?;
+        Some(Box::new(encoder))
     }
 
     fn decode_media(

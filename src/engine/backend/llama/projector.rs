@@ -23,25 +23,23 @@ use sha2::{Digest, Sha256};
 use super::context::model_ptr;
 use super::encoder_cache::EncoderCache;
 use super::picture::{self, Picture};
-use crate::engine::backend::{BackendError, MediaEncoder};
 use crate::engine::media::{self, Media, Piece, Rows};
 use crate::protocol::{Failure, FailureKind, PromptPart};
 
-/// Models that need more detail than their files ask for, and the least rows of an image (as in Ollama).
-const DETAILED: [&str; 4] = ["qwen2vl", "qwen25vl", "qwen3vl", "qwen3vlmoe"];
-const DETAILED_ROWS: i32 = 1024;
-
 /// How to load a projector.
 pub(super) struct Settings {
-    pub(super) on_gpu: bool,
+    pub(super) is_on_gpu: bool,
     pub(super) n_threads: i32,
     /// Most rows of one decode call.
     pub(super) n_batch: usize,
+    /// The least tokens of an image; 0 = what the file asks for.
+    pub(super) min_image_tokens: u32,
 }
 
 /// A projector and the text model that it was loaded for.
 pub(super) struct Projector {
     ptr: NonNull<sys::mtmd_context>,
+    is_on_gpu: bool,
     n_batch: usize,
     /// Length of one row.
     n_embd: usize,
@@ -59,16 +57,13 @@ impl Projector {
         let name = CString::new(path.to_str()?).ok()?;
         // SAFETY: no arguments.
         let mut params = unsafe { sys::mtmd_context_params_default() };
-        params.use_gpu = settings.on_gpu;
+        params.use_gpu = settings.is_on_gpu;
         params.n_threads = settings.n_threads;
         params.print_timings = false;
         // It would encode an image of the largest size first, which takes long without a GPU.
-        params.warmup = settings.on_gpu;
-        let architecture = model
-            .meta_val_str("general.architecture")
-            .unwrap_or_default();
-        if DETAILED.contains(&architecture.as_str()) {
-            params.image_min_tokens = DETAILED_ROWS;
+        params.warmup = settings.is_on_gpu;
+        if let Ok(n_tokens @ 1..) = i32::try_from(settings.min_image_tokens) {
+            params.image_min_tokens = n_tokens;
         }
         // SAFETY: the path is a C string, the model is valid, the parameters are libmtmd's own with
         // values replaced.
@@ -77,6 +72,7 @@ impl Projector {
         let n_embd = unsafe { sys::llama_model_n_embd_inp(model_ptr(&model)) };
         Some(Self {
             ptr: NonNull::new(ptr)?,
+            is_on_gpu: settings.is_on_gpu,
             n_batch: settings.n_batch,
             n_embd: usize::try_from(n_embd).ok()?,
             encoder_cache: EncoderCache::default(),
@@ -88,6 +84,10 @@ impl Projector {
     pub(super) fn can_see(&self) -> bool {
         // SAFETY: the context is valid.
         unsafe { sys::mtmd_support_vision(self.ptr.as_ptr()) }
+    }
+
+    pub(super) fn is_on_gpu(&self) -> bool {
+        self.is_on_gpu
     }
 
     /// Prepares an image: in pieces where it is large, with the model's own marks around them.
@@ -123,6 +123,11 @@ impl Projector {
         Err(invalid(
             "an image of this prompt cannot be prepared for the model",
         ))
+    }
+
+    /// Encodes an image, given as the base64 of its file.
+    pub(super) fn encode_file(&mut self, image: &str) -> Result<Vec<Piece>, Failure> {
+        self.see(&file(image)?)
     }
 
     /// Encodes an image, or remembers it.
@@ -210,22 +215,17 @@ impl Projector {
     }
 }
 
-impl MediaEncoder for Projector {
-    fn check(&self, parts: &[PromptPart]) -> Result<(), Failure> {
-        let mut sum = picture::Sum::default();
-        for part in parts {
-            if let PromptPart::Media(text) = part {
-                let size = picture::size(&file(text)?);
-                let added = size.and_then(|size| sum.add(size));
-                added.map_err(|error| invalid(&error.to_string()))?;
-            }
+/// Refuses what no projector is asked for, before anything is computed.
+pub(super) fn check(parts: &[PromptPart]) -> Result<(), Failure> {
+    let mut sum = picture::Sum::default();
+    for part in parts {
+        if let PromptPart::Media(text) = part {
+            let size = picture::size(&file(text)?);
+            let added = size.and_then(|size| sum.add(size));
+            added.map_err(|error| invalid(&error.to_string()))?;
         }
-        Ok(())
     }
-
-    fn encode_file(&mut self, image: &str) -> Result<Vec<Piece>, Failure> {
-        self.see(&file(image)?)
-    }
+    Ok(())
 }
 
 /// The file in a part of a prompt.
@@ -353,13 +353,4 @@ impl<'a> Chunk<'a> {
         let n = unsafe { sys::mtmd_input_chunk_get_n_pos(self.ptr) };
         usize::try_from(n).unwrap_or(0)
     }
-}
-
-/// The words for a projector that was not loaded.
-pub(super) fn refused(path: &Path, cause: Option<String>) -> BackendError {
-    let cause = cause.map_or_else(String::new, |cause| format!(": {cause}"));
-    BackendError(format!(
-        "could not load the projector `{}`{cause}",
-        path.display()
-    ))
 }

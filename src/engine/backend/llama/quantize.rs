@@ -19,7 +19,7 @@ pub(crate) fn quantize(
     on_progress: impl Fn(f32) + Send + 'static,
 ) -> Result<(), BackendError> {
     devices::start()?;
-    let (source, target) = (path(&params.source)?, path(&params.target)?);
+    let (source, target) = (path(&params.source.path)?, path(&params.target)?);
     log::start();
     log::follow(Some(Box::new(on_progress)));
     // SAFETY: no arguments.

@@ -36,8 +36,12 @@ fn files(family: &str) -> Option<(PathBuf, PathBuf)> {
 
 fn seeing(family: &str) -> Option<Llama> {
     let (model, projector) = files(family)?;
+    let min_image_tokens = if family == "qwen25vl" { 1024 } else { 0 };
     Some(load(&LoadParams {
-        projector_paths: vec![projector],
+        projector: Some(ProjectorParams {
+            min_image_tokens,
+            ..ProjectorParams::original(projector)
+        }),
         n_ctx_pool: 4096,
         n_slots: 4,
         n_batch: 256,
@@ -292,7 +296,7 @@ fn an_image_is_whole_in_the_cache_or_not_at_all() {
             continue;
         };
         let mut llama = load(&LoadParams {
-            projector_paths: vec![projector],
+            projector: Some(ProjectorParams::original(projector)),
             n_ctx_pool: 256,
             n_slots: 2,
             n_batch: 64,
@@ -330,7 +334,7 @@ fn a_projector_of_another_model_costs_the_eyes_only() {
         return;
     };
     let mut llama = load(&LoadParams {
-        projector_paths: vec![other],
+        projector: Some(ProjectorParams::original(other)),
         ..params(model)
     });
     assert!(llama.take_encoder().is_none());

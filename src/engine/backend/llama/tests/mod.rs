@@ -23,8 +23,10 @@ use serde_json::Value;
 use super::*;
 use crate::engine::backend::{Preparer as _, SamplerSpec};
 use crate::protocol::{
-    Constraint, Exempt, KvCacheType, SamplingParams, Speculation, SpillParams, ThinkingTags,
+    Constraint, Exempt, KvCacheType, ProjectorParams, SamplingParams, Speculation, SpillParams,
+    ThinkingTags,
 };
+use crate::view::ModelFile;
 
 const SMOLLM2: &str = "smollm2-135m.gguf";
 const GEMMA3: &str = "gemma3-270m.gguf";
@@ -51,8 +53,8 @@ fn model(name: &str) -> Option<PathBuf> {
 
 fn params(path: PathBuf) -> LoadParams {
     LoadParams {
-        model_path: path,
-        projector_paths: Vec::new(),
+        model: ModelFile::original(path),
+        projector: None,
         adapters: Vec::new(),
         n_ctx_pool: 2048,
         n_slots: 8,

@@ -1,0 +1,165 @@
+//! Loads weights: from a path, from a path with values overridden, or through a view.
+//!
+//! `llama-cpp-2` loads from paths only, so the parameters are llama.cpp's own here.
+
+#![expect(unsafe_code, reason = "llama.cpp is a C library")]
+
+use std::ffi::{CString, c_char, c_void};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::ptr::NonNull;
+
+use llama_cpp_2::model::LlamaModel;
+use llama_cpp_sys_2 as sys;
+
+use super::stream::Stream;
+use super::{devices, log};
+use crate::engine::backend::BackendError;
+use crate::protocol::LoadParams;
+use crate::view::{Form, Override, OverrideValue};
+
+/// Loads a model; `on_progress` hears fractions between 0 and 1.
+pub(super) fn load(
+    params: &LoadParams,
+    mut on_progress: impl FnMut(f32),
+) -> Result<LlamaModel, BackendError> {
+    devices::start()?;
+    let file = readable(&params.model.path)?;
+    let mut on_progress: &mut dyn FnMut(f32) = &mut on_progress;
+    let mut chosen = chosen_devices(params);
+    // SAFETY: no arguments.
+    let mut model = unsafe { sys::llama_model_default_params() };
+    // A negative number is llama.cpp's default: all layers.
+    if params.n_gpu_layers >= 0 {
+        model.n_gpu_layers = params.n_gpu_layers;
+    }
+    if let Some(chosen) = &mut chosen {
+        model.split_mode = sys::LLAMA_SPLIT_MODE_NONE;
+        model.devices = chosen.as_mut_ptr();
+    }
+    match params.use_mmap {
+        None => {}
+        Some(true) => model.load_mode = sys::LLAMA_LOAD_MODE_MMAP,
+        Some(false) => model.load_mode = sys::LLAMA_LOAD_MODE_NONE,
+    }
+    model.progress_callback = Some(progress);
+    model.progress_callback_user_data = (&raw mut on_progress).cast();
+    let pointer = match &params.model.form {
+        Form::Original => by_path(&params.model.path, model)?,
+        Form::Overrides(pairs) => {
+            let overrides = overrides(pairs)?;
+            model.kv_overrides = overrides.as_ptr();
+            by_path(&params.model.path, model)?
+        }
+        Form::View(view) => {
+            // A stream has no file descriptor that could be mapped.
+            model.load_mode = sys::LLAMA_LOAD_MODE_NONE;
+            model.lazy_mode = sys::LLAMA_LAZY_MODE_OFF;
+            let stream = Stream::open(file.into_parts().0, view);
+            let stream = stream.ok_or_else(|| BackendError("out of memory".to_owned()))?;
+            // SAFETY: the stream lives longer than the call, and nothing keeps it; as for the
+            // parameters see `by_path`.
+            unsafe { sys::llama_model_load_from_file_ptr(stream.as_ptr(), model) }
+        }
+    };
+    let pointer = NonNull::new(pointer).ok_or_else(|| failure("failed to load model"))?;
+    // SAFETY: the wrapper is `repr(transparent)` over a pointer that is not null, and frees it
+    // (`context.rs` checks its size).
+    Ok(unsafe { std::mem::transmute::<NonNull<sys::llama_model>, LlamaModel>(pointer) })
+}
+
+fn by_path(
+    path: &Path,
+    params: sys::llama_model_params,
+) -> Result<*mut sys::llama_model, BackendError> {
+    let name = path.to_str().and_then(|path| CString::new(path).ok());
+    let name =
+        name.ok_or_else(|| BackendError(format!("`{}` is no path for llama.cpp", path.display())))?;
+    // SAFETY: the path is a C string; what the parameters point to (devices, overrides, the progress
+    // callback) lives in the caller, and llama.cpp uses it during the call only.
+    Ok(unsafe { sys::llama_model_load_from_file(name.as_ptr(), params) })
+}
+
+/// The devices to use, a list that ends with null; `None` = all of them.
+fn chosen_devices(params: &LoadParams) -> Option<Vec<sys::ggml_backend_dev_t>> {
+    let indexes = if params.n_gpu_layers == 0 {
+        // Without layers on it a GPU would still be used for large batches, and take memory.
+        Vec::new()
+    } else {
+        let main = usize::try_from(params.main_gpu?).ok()?;
+        vec![devices::gpus().into_iter().nth(main)?.index]
+    };
+    // SAFETY: the indexes are those of devices that ggml has listed.
+    let devices = indexes
+        .into_iter()
+        .map(|index| unsafe { sys::ggml_backend_dev_get(index) });
+    Some(devices.chain([std::ptr::null_mut()]).collect())
+}
+
+/// The list of overrides, which ends with an empty key.
+fn overrides(pairs: &[Override]) -> Result<Vec<sys::llama_model_kv_override>, BackendError> {
+    let pairs = pairs.iter().map(|pair| {
+        let (tag, value) = match &pair.value {
+            OverrideValue::Bool(flag) => (
+                sys::LLAMA_KV_OVERRIDE_TYPE_BOOL,
+                sys::llama_model_kv_override__bindgen_ty_1 { val_bool: *flag },
+            ),
+            OverrideValue::Integer(number) => (
+                sys::LLAMA_KV_OVERRIDE_TYPE_INT,
+                sys::llama_model_kv_override__bindgen_ty_1 { val_i64: *number },
+            ),
+            OverrideValue::Float(number) => (
+                sys::LLAMA_KV_OVERRIDE_TYPE_FLOAT,
+                sys::llama_model_kv_override__bindgen_ty_1 { val_f64: *number },
+            ),
+            OverrideValue::Text(text) => (
+                sys::LLAMA_KV_OVERRIDE_TYPE_STR,
+                sys::llama_model_kv_override__bindgen_ty_1 {
+                    val_str: fixed(text)?,
+                },
+            ),
+        };
+        Ok(sys::llama_model_kv_override {
+            tag,
+            key: fixed(&pair.key)?,
+            __bindgen_anon_1: value,
+        })
+    });
+    let end = sys::llama_model_kv_override {
+        tag: 0,
+        key: [0; 128],
+        __bindgen_anon_1: sys::llama_model_kv_override__bindgen_ty_1 { val_i64: 0 },
+    };
+    pairs.chain([Ok(end)]).collect()
+}
+
+/// A text with a zero after it.
+fn fixed(text: &str) -> Result<[c_char; 128], BackendError> {
+    let mut bytes = [0; 128];
+    if text.len() >= bytes.len() || text.contains('\0') {
+        return Err(BackendError(format!("`{text}` cannot be overridden")));
+    }
+    for (to, from) in bytes.iter_mut().zip(text.bytes()) {
+        *to = from.cast_signed();
+    }
+    Ok(bytes)
+}
+
+/// Tells the fraction that is loaded; goes on in any case.
+unsafe extern "C" fn progress(fraction: f32, on_progress: *mut c_void) -> bool {
+    // SAFETY: the pointer is the one of `load`, which waits for the call.
+    let on_progress = unsafe { &mut *on_progress.cast::<&mut dyn FnMut(f32)>() };
+    // A panic must not unwind into C; nothing depends on the progress.
+    let _ = catch_unwind(AssertUnwindSafe(|| on_progress(fraction)));
+    true
+}
+
+/// Tells early, and better than llama.cpp, that a file is not there.
+pub(super) fn readable(path: &Path) -> Result<fs_err::File, BackendError> {
+    fs_err::File::open(path).map_err(|error| BackendError(error.to_string()))
+}
+
+/// What failed, with llama.cpp's own words if it had any.
+pub(super) fn failure(what: &str) -> BackendError {
+    BackendError(log::cause().unwrap_or_else(|| what.to_owned()))
+}

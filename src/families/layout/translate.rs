@@ -1,0 +1,134 @@
+//! From a file to what llama.cpp loads.
+
+use std::io::{Read, Seek};
+use std::path::Path;
+use std::sync::Arc;
+
+use super::super::registry::architecture;
+use super::clip::{Clip, PREFIXES};
+use super::edit::Edit;
+use super::source::Source;
+use super::{ForeignLayout, invalid};
+use crate::model::gguf::{FileKind, GgufError, Hyperparameters, Metadata, Value, check_projector};
+use crate::view::{Form, HeaderOnly, ModelFile, OverrideValue, ReadAt, Reader};
+
+/// A file, and its header as llama.cpp sees it.
+#[derive(Debug, Clone)]
+pub struct Loadable {
+    pub file: ModelFile,
+    /// Without long lists; its vocabulary was checked.
+    pub metadata: Arc<Metadata>,
+}
+
+impl Loadable {
+    /// A file as it is.
+    pub fn original(path: &Path, metadata: Arc<Metadata>) -> Self {
+        Self {
+            file: ModelFile::original(path),
+            metadata,
+        }
+    }
+}
+
+/// Whether llama.cpp needs another header than the file has.
+pub fn is_foreign(metadata: &Metadata) -> bool {
+    layout(metadata).is_some_and(|layout| (layout.is_foreign)(metadata))
+}
+
+/// Whether a file of weights has a projector in it.
+pub fn has_projector(metadata: &Metadata) -> bool {
+    let has_one = |layout: &ForeignLayout| layout.projector.is_some();
+    layout(metadata).is_some_and(has_one) && metadata.has_tensor_prefix(&["v.", "s."])
+}
+
+/// Plans how llama.cpp gets the weights of a file, or a projector that has one to itself.
+///
+/// # Errors
+/// The file is no readable GGUF file, or lacks what its model needs; what comes out is checked like any
+/// other file.
+pub fn weights<F: ReadAt + Read + Seek>(path: &Path, file: &mut F) -> Result<Loadable, GgufError> {
+    let source = Source::read(file)?;
+    let foreign = layout(&source.metadata).filter(|layout| (layout.is_foreign)(&source.metadata));
+    let form = match foreign {
+        Some(layout) => {
+            let mut edit = Edit::of(&source);
+            (layout.weights)(&mut edit)?;
+            edit.finish()?
+        }
+        None => Form::Original,
+    };
+    finish(path, file, form)
+}
+
+/// Plans how llama.cpp gets the projector in a file of weights.
+///
+/// # Errors
+/// As [`weights`]; there is none.
+pub fn projector<F: ReadAt + Read + Seek>(
+    path: &Path,
+    file: &mut F,
+) -> Result<Loadable, GgufError> {
+    let source = Source::read(file)?;
+    let make = layout(&source.metadata).and_then(|layout| layout.projector);
+    let make = make.ok_or_else(|| invalid("the file has no projector in it"))?;
+    let mut clip = Clip::of(Edit::of_tensors(&source, PREFIXES));
+    make(&mut clip)?;
+    let form = clip.edit.finish()?;
+    finish(path, file, form)
+}
+
+/// Checks what can be known of a file before llama.cpp gets it, without its data: the header as
+/// llama.cpp sees it. A projector among the weights that cannot be used costs the images only.
+///
+/// # Errors
+/// Says why it could not be loaded.
+pub fn check<F: ReadAt + Read + Seek>(path: &Path, file: &mut F) -> Result<(), GgufError> {
+    let loadable = weights(path, file)?;
+    match loadable.metadata.kind() {
+        FileKind::Model => Hyperparameters::read(&loadable.metadata).map(drop),
+        FileKind::Projector => check_projector(&loadable.metadata),
+        FileKind::Adapter => Ok(()),
+    }
+}
+
+/// Reads the new header, which checks it.
+fn finish<F: ReadAt + Read + Seek>(
+    path: &Path,
+    file: &mut F,
+    form: Form,
+) -> Result<Loadable, GgufError> {
+    let metadata = match &form {
+        Form::Original => Metadata::read_checked(file)?,
+        Form::Overrides(overrides) => {
+            let mut metadata = Metadata::read_checked(file)?;
+            for pair in overrides {
+                let value = overridden(&pair.value);
+                metadata.values.insert(pair.key.as_str().into(), value);
+            }
+            metadata
+        }
+        Form::View(view) => Metadata::read_checked(&mut Reader::new(&*file, view, HeaderOnly))?,
+    };
+    Ok(Loadable {
+        file: ModelFile {
+            path: path.to_owned(),
+            form,
+        },
+        metadata: Arc::new(metadata),
+    })
+}
+
+fn overridden(value: &OverrideValue) -> Value {
+    match value {
+        OverrideValue::Bool(flag) => Value::Bool(*flag),
+        OverrideValue::Integer(number) => {
+            u64::try_from(*number).map_or(Value::Negative(*number), Value::Unsigned)
+        }
+        OverrideValue::Float(number) => Value::Double(*number),
+        OverrideValue::Text(text) => Value::Text(text.as_str().into()),
+    }
+}
+
+fn layout(metadata: &Metadata) -> Option<&'static ForeignLayout> {
+    architecture(metadata.architecture())?.layout.as_ref()
+}

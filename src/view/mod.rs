@@ -1,0 +1,95 @@
+//! A file that is made of pieces of another one.
+//!
+//! llama.cpp does not take every model file as it is: Ollama wrote some for its own engine, with other
+//! keys, names and an image encoder among the weights. A view describes the file that llama.cpp wants,
+//! in terms of the one that exists: a new header, then ranges of the original, in another order, with
+//! holes, cut, interleaved or converted. Nothing is copied; a [`Reader`] computes the bytes of any place
+//! when they are asked for.
+//!
+//! The daemon plans views (`families::layout`), runners read through them.
+
+mod reader;
+mod segment;
+#[cfg(test)]
+mod tests;
+
+pub use reader::{Convert, HeaderOnly, ReadAt, Reader};
+pub use segment::{Conversion, Pieces, Segment, Step};
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+/// A GGUF file, and how llama.cpp gets it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ModelFile {
+    pub path: PathBuf,
+    pub form: Form,
+}
+
+/// How llama.cpp gets a file, the cheapest first.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub enum Form {
+    /// As it is.
+    #[default]
+    Original,
+    /// As it is, with other values for some keys of its header.
+    Overrides(Vec<Override>),
+    /// As another file.
+    View(View),
+}
+
+/// A key of a GGUF header with the value that counts.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Override {
+    pub key: String,
+    pub value: OverrideValue,
+}
+
+/// The types that llama.cpp lets override.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum OverrideValue {
+    Bool(bool),
+    Integer(i64),
+    Float(f64),
+    Text(String),
+}
+
+/// The content of a file: its segments, one after the other.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct View {
+    pub segments: Vec<Segment>,
+}
+
+impl ModelFile {
+    /// A file as it is.
+    pub fn original(path: impl Into<PathBuf>) -> Self {
+        Self {
+            path: path.into(),
+            form: Form::Original,
+        }
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl View {
+    /// Bytes of the whole file; saturates.
+    pub fn n_bytes(&self) -> u64 {
+        let segments = self.segments.iter().map(Segment::n_bytes);
+        segments.fold(0, u64::saturating_add)
+    }
+
+    /// Appends a segment, or extends the last one where the new one goes on from it.
+    pub fn push(&mut self, segment: Segment) {
+        let Some(last) = self.segments.last_mut() else {
+            self.segments.push(segment);
+            return;
+        };
+        if let Some(segment) = last.extend(segment) {
+            self.segments.push(segment);
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! Files as Ollama's former engine wanted them: they answer like the same weights in llama.cpp's layout,
+//! to the last digit.
+
+use std::path::PathBuf;
+
+use serde_json::{Value, json};
+
+use crate::ollama::images::real::png;
+use crate::support::TestServer;
+use crate::support::real::variable;
+
+fn file(name: &str) -> Option<Vec<u8>> {
+    let root = variable("DROVER_TESTDATA").unwrap_or_else(|| "../shared/testdata".to_owned());
+    let path = PathBuf::from(root)
+        .join("gguf")
+        .join(format!("{name}.gguf"));
+    let file = fs_err::read(&path).ok();
+    if file.is_none() {
+        // It lies beside the checkout or nowhere.
+        println!("skipped: no {}", path.display());
+    }
+    file
+}
+
+/// A daemon with the same weights in both layouts, as `ollama` and `upstream`.
+async fn start(ollama: &str, upstream: &str) -> Option<TestServer> {
+    let files = [("ollama", file(ollama)?), ("upstream", file(upstream)?)];
+    let server = TestServer::start().await;
+    for (name, model) in files {
+        let mut files = json!({"model.gguf": server.upload(model).await});
+        let projector = (name == "upstream").then(|| file(&format!("{upstream}-projector")));
+        if let Some(projector) = projector.flatten() {
+            files["mmproj.gguf"] = server.upload(projector).await.into();
+        }
+        let body = json!({"model": name, "files": files, "stream": false});
+        server.post("/api/create", &body).await.ok();
+    }
+    Some(server)
+}
+
+/// What a model says, with the numbers behind it.
+async fn answer(server: &TestServer, model: &str, prompt: &str, images: &[String]) -> Value {
+    let options = json!({"temperature": 0, "num_predict": 12, "num_ctx": 1024});
+    let body = json!({"model": model, "prompt": prompt, "raw": true, "stream": false,
+        "images": images, "options": options, "logprobs": true, "top_logprobs": 20});
+    let answer = server.post("/api/generate", &body).await.ok().json();
+    assert!(answer["eval_count"].as_u64() > Some(0), "{answer}");
+    json!([
+        answer["response"],
+        answer["logprobs"],
+        answer["prompt_eval_count"]
+    ])
+}
+
+#[tokio::test]
+async fn weights_in_either_layout_say_the_same() {
+    for (ollama, upstream) in [
+        ("gptoss-ollama", "gptoss-upstream"),
+        ("gemma3-ollama", "gemma3-upstream"),
+        ("gemma3-1b-ollama", "gemma3-1b-upstream"),
+        ("mistral3-ollama", "mistral3-upstream"),
+        ("qwen25vl-ollama", "qwen25vl-upstream"),
+    ] {
+        let Some(server) = start(ollama, upstream).await else {
+            return;
+        };
+        for prompt in ["a b", "ab a b ba ab", &"a ab b ".repeat(30)] {
+            let ours = answer(&server, "ollama", prompt, &[]).await;
+            let theirs = answer(&server, "upstream", prompt, &[]).await;
+            assert!(
+                ours == theirs,
+                "{ollama}: {prompt}: {} {}",
+                ours[0],
+                theirs[0]
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_first_files_of_gpt_oss_answer() {
+    let Some(server) = start("gptoss-first-generation-ollama", "gptoss-upstream").await else {
+        return;
+    };
+    answer(&server, "ollama", "a b", &[]).await;
+}
+
+#[tokio::test]
+async fn an_encoder_among_the_weights_sees_the_same() {
+    let pictures = [png([250, 20, 10]), png([5, 40, 240])];
+    let prompt = "a [img-0] b";
+    // (The tiny Qwen 2.5 VL has no room for the least tokens of an image.)
+    if let Some(server) = start("gemma3-ollama", "gemma3-upstream").await {
+        for picture in &pictures {
+            let images = std::slice::from_ref(picture);
+            let ours = answer(&server, "ollama", prompt, images).await;
+            let theirs = answer(&server, "upstream", prompt, images).await;
+            assert!(ours == theirs, "{} {}", ours[0], theirs[0]);
+        }
+    }
+    // What comes after each line of an image is zero in the tiny projector; in real ones it is the row
+    // of a token, as in ours.
+    if let Some(server) = start("mistral3-ollama", "mistral3-upstream").await {
+        let mut said = Vec::new();
+        for picture in &pictures {
+            let images = std::slice::from_ref(picture);
+            let ours = answer(&server, "ollama", prompt, images).await;
+            let theirs = answer(&server, "upstream", prompt, images).await;
+            assert_eq!(ours[2], theirs[2]);
+            said.push(ours);
+        }
+        assert!(said[0] != said[1], "the image makes no difference");
+    }
+}
+
+#[tokio::test]
+async fn an_embedding_model_in_either_layout_gives_the_same_vectors() {
+    let Some(server) = start("embeddinggemma-ollama", "embeddinggemma-upstream").await else {
+        return;
+    };
+    let embed = async |model: &str| {
+        let body = json!({"model": model, "input": ["a b", "b a ab", "a"]});
+        server.post("/api/embed", &body).await.ok().json()["embeddings"].clone()
+    };
+    assert_eq!(embed("ollama").await, embed("upstream").await);
+}
