@@ -46,6 +46,7 @@ fn params(path: &Path) -> StartParams {
         model: "fake".to_owned(),
         load: LoadParams {
             model: ModelFile::original(path),
+            end_tokens: Vec::new(),
             projector: None,
             adapters: Vec::new(),
             n_ctx_pool: 1024,

@@ -51,6 +51,7 @@ impl Bench {
             name: ModelName::parse(name).unwrap(),
             digest: String::new(),
             weights: ModelFile::original(path),
+            end_tokens: Vec::new(),
             projector: None,
             adapters: Vec::new(),
             embedding: false,

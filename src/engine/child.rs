@@ -184,7 +184,7 @@ impl Child {
         #[cfg(not(feature = "llama"))]
         let outcome = Err(BackendError(format!(
             "this build has no inference library to quantize `{}` with",
-            params.source.display()
+            params.source.path.display()
         )));
         self.send(match outcome {
             Ok(()) => Event::Quantized,

@@ -12,9 +12,10 @@ use crate::families;
 use crate::families::layout::Loadable;
 use crate::model::Options;
 use crate::model::capability::Capability;
+use crate::model::gguf::{Metadata, Value};
 #[cfg(any(test, fuzzing))]
 use crate::model::{ModelName, gguf};
-use crate::protocol::{Adapter, ProjectorParams};
+use crate::protocol::{Adapter, ProjectorParams, Token};
 use crate::scheduler::{DraftSpec, ModelDims, ModelSpec};
 
 /// Describes the runner that a request needs.
@@ -24,6 +25,7 @@ pub(super) fn build(prepared: &Prepared, options: &Options) -> ModelSpec {
         name: model.name.clone(),
         digest: model.digest.clone(),
         weights: prepared.weights.loadable.file.clone(),
+        end_tokens: end_tokens(&prepared.weights.loadable.metadata),
         projector: prepared.projector.as_ref().map(|projector| {
             let architecture = prepared.weights.loadable.metadata.architecture();
             ProjectorParams {
@@ -61,6 +63,19 @@ fn load_options(options: &Options, weights: &Weights) -> Options {
     }
 }
 
+/// The tokens that end an answer by a key of Ollama's, which llama.cpp does not read.
+fn end_tokens(metadata: &Metadata) -> Vec<Token> {
+    /// No model has more than a few.
+    const MOST: usize = 32;
+    let Some(Value::Numbers(ids)) = metadata.get("tokenizer.ggml.eos_token_ids") else {
+        return Vec::new();
+    };
+    let ids = ids
+        .iter()
+        .filter_map(|id| Token::try_from(id.as_u64()?).ok());
+    ids.take(MOST).collect()
+}
+
 /// The dimensions that the memory estimate needs; `other_bytes` are loaded beside the weights.
 fn dims(weights: &Weights, other_bytes: u64) -> ModelDims {
     let (numbers, metadata) = (&weights.numbers, &weights.loadable.metadata);
@@ -83,7 +98,7 @@ fn dims(weights: &Weights, other_bytes: u64) -> ModelDims {
 /// # Errors
 /// Its numbers are none of a model.
 #[cfg(any(test, fuzzing))]
-pub fn place_header(metadata: gguf::Metadata) -> Result<Vec<u32>, gguf::GgufError> {
+pub fn place_header(metadata: Metadata) -> Result<Vec<u32>, gguf::GgufError> {
     let weights = Weights::new(Loadable::original(Path::new(""), Arc::new(metadata)))?;
     let spec = ModelSpec {
         name: ModelName {
@@ -94,6 +109,7 @@ pub fn place_header(metadata: gguf::Metadata) -> Result<Vec<u32>, gguf::GgufErro
         },
         digest: String::new(),
         weights: weights.loadable.file.clone(),
+        end_tokens: Vec::new(),
         projector: None,
         adapters: Vec::new(),
         embedding: false,

@@ -106,6 +106,8 @@ pub struct TensorType {
 pub struct LoadParams {
     /// The weights.
     pub model: ModelFile,
+    /// Tokens that end an answer, besides those that llama.cpp knows.
+    pub end_tokens: Vec<Token>,
     /// The encoder of images and sound.
     pub projector: Option<ProjectorParams>,
     /// LoRA adapters, all applied.

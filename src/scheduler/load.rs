@@ -28,6 +28,7 @@ pub(super) fn params(
     let options = &entry.spec.options;
     LoadParams {
         model: entry.spec.weights.clone(),
+        end_tokens: entry.spec.end_tokens.clone(),
         projector: entry.spec.projector.clone(),
         adapters: entry.spec.adapters.clone(),
         n_ctx_pool: plan.n_ctx_pool,

@@ -23,7 +23,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::config::{Config, KeepAlive};
 use crate::model::{ModelName, Options};
-use crate::protocol::{Adapter, LoadedInfo, ProjectorParams, Speculation};
+use crate::protocol::{Adapter, LoadedInfo, ProjectorParams, Speculation, Token};
 use crate::view::ModelFile;
 
 pub use estimate::ModelDims;
@@ -41,6 +41,8 @@ pub struct ModelSpec {
     pub digest: String,
     /// Identity of the runner together with projector and adapters.
     pub weights: ModelFile,
+    /// Tokens that end an answer, besides those that llama.cpp knows.
+    pub end_tokens: Vec<Token>,
     pub projector: Option<ProjectorParams>,
     pub adapters: Vec<Adapter>,
     /// The model has a pooling type.

@@ -45,6 +45,7 @@ pub(super) fn model(keys: &[(&str, u32)]) -> tempfile::NamedTempFile {
 pub(super) fn load_params(path: &std::path::Path, n_ctx_pool: u32, n_slots: u32) -> LoadParams {
     LoadParams {
         model: ModelFile::original(path),
+        end_tokens: Vec::new(),
         projector: None,
         adapters: Vec::new(),
         n_ctx_pool,

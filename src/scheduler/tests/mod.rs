@@ -21,6 +21,7 @@ fn spec(name: &str, gib: u64) -> ModelSpec {
         name: ModelName::parse(name).unwrap(),
         digest: String::new(),
         weights: ModelFile::original(name),
+        end_tokens: Vec::new(),
         projector: None,
         adapters: Vec::new(),
         embedding: false,

@@ -92,7 +92,11 @@ impl Llama {
         let loaded = load::load(params, on_progress)?;
         Ok(Self {
             context: loaded.context,
-            preparer: Arc::new(Preparer::new(&loaded.model, loaded.info.clone())),
+            preparer: Arc::new(Preparer::new(
+                &loaded.model,
+                loaded.info.clone(),
+                &params.end_tokens,
+            )),
             model: loaded.model,
             encoder: loaded.encoder,
             info: loaded.info,

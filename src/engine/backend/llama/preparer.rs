@@ -21,15 +21,18 @@ pub(crate) struct Preparer {
     tokenizer: Tokenizer,
     grammars: Grammars,
     last_dry: LastDry,
+    /// Tokens that end an answer, besides those that llama.cpp knows.
+    end_tokens: Vec<Token>,
 }
 
 impl Preparer {
-    pub(super) fn new(model: &Arc<LlamaModel>, info: LoadedInfo) -> Self {
+    pub(super) fn new(model: &Arc<LlamaModel>, info: LoadedInfo, end_tokens: &[Token]) -> Self {
         Self {
             info,
             tokenizer: Tokenizer::new(Arc::clone(model)),
             grammars: Grammars::new(Arc::clone(model)),
             last_dry: LastDry::default(),
+            end_tokens: end_tokens.to_vec(),
             model: Arc::clone(model),
         }
     }
@@ -67,7 +70,8 @@ impl backend::Preparer for Preparer {
     }
 
     fn is_end(&self, token: Token) -> bool {
-        self.is_token(token) && self.model.vocab().is_eog(LlamaToken(token))
+        let is_known = self.is_token(token) && self.model.vocab().is_eog(LlamaToken(token));
+        is_known || self.end_tokens.contains(&token)
     }
 
     fn cached_grammar(&self, constraint: &Constraint) -> Option<Grammar> {
@@ -83,6 +87,11 @@ impl backend::Preparer for Preparer {
         spec: &SamplerSpec<'_>,
         grammar: Option<Grammar>,
     ) -> Result<Sampler, BackendError> {
-        Sampler::new(Arc::clone(&self.model), spec, grammar, &self.last_dry)
+        Sampler::new(
+            Arc::clone(&self.model),
+            spec,
+            grammar,
+            (&self.last_dry, &self.end_tokens),
+        )
     }
 }

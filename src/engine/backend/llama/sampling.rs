@@ -54,7 +54,7 @@ impl Sampler {
         model: Arc<LlamaModel>,
         spec: &SamplerSpec<'_>,
         grammar: Option<Grammar>,
-        last_dry: &LastDry,
+        (last_dry, more_ends): (&LastDry, &[Token]),
     ) -> Result<Self, BackendError> {
         chain::check(spec.params)?;
         let biases = Biases::of(&model, spec.params);
@@ -65,7 +65,7 @@ impl Sampler {
             params => params.min_tokens,
         };
         let endless = if n_endless > 0 {
-            biases.without(end_tokens(&model))
+            biases.without(end_tokens(&model).chain(more_ends.iter().copied()))
         } else {
             Biases::default()
         };

@@ -54,6 +54,7 @@ fn model(name: &str) -> Option<PathBuf> {
 fn params(path: PathBuf) -> LoadParams {
     LoadParams {
         model: ModelFile::original(path),
+        end_tokens: Vec::new(),
         projector: None,
         adapters: Vec::new(),
         n_ctx_pool: 2048,

@@ -1,0 +1,6 @@
+//! Translations of files, with tiny models in both layouts where there are any, and with headers alone.
+
+mod headers;
+mod pairs;
+
+use super::{Loadable, check, has_projector, is_foreign, projector, weights};
