@@ -95,6 +95,7 @@ async fn ask(runner: &RunnerHandle, prompt: &str) -> Generation {
         constraint: None,
         exempt: Exempt::default(),
         logprobs: None,
+        prompt_logprobs: None,
         n_keep: 0,
         shift: false,
         priority: Priority::Interactive,

@@ -1,5 +1,6 @@
 //! Does what a plan says: the only part of the engine that talks to the backend.
 
+use std::ops::Range;
 use std::time::Instant;
 
 use super::backend::{Backend, Decoded as Evaluated, Pick};
@@ -16,7 +17,7 @@ use super::schedule::state::Running;
 use super::schedule::step_times::StepTimes;
 use super::speculate::{Drafter, Terms, Text};
 use super::units::to_u32;
-use crate::protocol::{Token, TokenLogprob};
+use crate::protocol::{PromptToken, Token, TokenLogprob};
 
 /// The backend, and what works beside it.
 pub(super) struct Executor<B: Backend> {
@@ -118,22 +119,64 @@ impl<B: Backend> Executor<B> {
             None => Vec::new(),
         };
         let started = Instant::now();
-        let (rows, sampling) = with_drafts(call, drafts, is_lost);
+        let Rows {
+            rows,
+            sampling,
+            telling,
+        } = with_drafts(call, drafts, is_lost);
         if rows.is_empty() {
             return None;
         }
         let has_drafts = sampling.iter().any(|one| !one.drafts.is_empty());
+        let mut prompts = Vec::new();
         let called = match self.backend.decode(&rows) {
-            Ok(Evaluated::Done) => Called::Done(self.sample(sampling, running)),
+            Ok(Evaluated::Done) => {
+                // Before the back end may have something else in the place of the logits.
+                prompts = self.tell_prompts(&rows, telling, running);
+                Called::Done(self.sample(sampling, running))
+            }
             Ok(Evaluated::NoSpace) => Called::NoSpace,
             Err(error) => Called::Failed(error.to_string()),
         };
         Some(Decoded {
             called,
+            prompts,
             n_rows: rows.len(),
             has_drafts,
             ms: ms(started, Instant::now()),
         })
+    }
+
+    /// What is told of the prompts' tokens that follow these rows.
+    fn tell_prompts(
+        &self,
+        rows: &[Row],
+        telling: Vec<(usize, Range<usize>)>,
+        running: &Running<B::Sampler>,
+    ) -> Vec<(usize, Vec<PromptToken>)> {
+        let told = telling.into_iter().filter_map(|(slot, own)| {
+            let sequence = running[slot].as_ref()?;
+            let n_top = sequence.params.logprobs.unwrap_or(0);
+            let entry = |logits: Option<&[f32]>, token: Token| {
+                logprobs::prompt_entry(&self.backend, logits, token, n_top)
+            };
+            let first = sequence
+                .tokens
+                .first()
+                .filter(|_| sequence.n_prompt_told == 0);
+            let mut tokens: Vec<PromptToken> =
+                first.iter().map(|token| entry(None, **token)).collect();
+            for row in own {
+                let place = rows[row].position as usize + 1;
+                if let Some(token) = sequence.tokens.get(place)
+                    && sequence.tells_prompt_at(place)
+                {
+                    tokens.push(entry(self.backend.logits(row), *token));
+                }
+            }
+            Some((slot, tokens))
+        });
+        told.collect()
     }
 
     /// The drafts of each sequence of a call, in the order of its segments.
@@ -278,21 +321,33 @@ impl Sampling {
     }
 }
 
+/// The rows of a decode call, and what is made of them.
+struct Rows {
+    rows: Vec<Row>,
+    sampling: Vec<Sampling>,
+    /// The slots whose prompts' log-probabilities are wanted, and their rows.
+    telling: Vec<(usize, Range<usize>)>,
+}
+
 /// The rows of a call with drafts and without lost sequences, and what is sampled from them.
 fn with_drafts(
     call: &DecodeCall,
     mut drafts: Vec<(usize, Vec<Token>)>,
     is_lost: &dyn Fn(usize) -> bool,
-) -> (Vec<Row>, Vec<Sampling>) {
+) -> Rows {
     let n_drafts: usize = drafts.iter().map(|(_, drafts)| drafts.len()).sum();
     let mut rows = Vec::with_capacity(call.rows.len() + n_drafts);
     let mut sampling = Vec::with_capacity(call.segments.len());
+    let mut telling = Vec::new();
     let mut planned = call.rows.as_slice();
     for segment in &call.segments {
         let (own, rest) = planned.split_at(segment.n_rows);
         planned = rest;
         if is_lost(segment.slot) {
             continue;
+        }
+        if segment.tells_prompt {
+            telling.push((segment.slot, rows.len()..rows.len() + own.len()));
         }
         rows.extend_from_slice(own);
         let Some(last) = own.last().filter(|_| segment.is_sampled) else {
@@ -323,5 +378,9 @@ fn with_drafts(
             drafts,
         });
     }
-    (rows, sampling)
+    Rows {
+        rows,
+        sampling,
+        telling,
+    }
 }

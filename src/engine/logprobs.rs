@@ -1,7 +1,7 @@
 //! Log-probabilities from raw logits.
 
 use super::backend::Backend;
-use crate::protocol::{Token, TokenLogprob, TopLogprob};
+use crate::protocol::{PromptToken, Token, TokenLogprob, TopLogprob};
 
 /// What stands for minus infinity, which JSON cannot say.
 const LEAST: f32 = -1e30;
@@ -35,6 +35,37 @@ pub(super) fn entry<B: Backend>(
         bytes: bytes(token),
         logprob: logprob(token),
         top: top.collect(),
+    }
+}
+
+/// The entry of a prompt's token, with the logits of the row before it, if there is one.
+pub(super) fn prompt_entry<B: Backend>(
+    backend: &B,
+    logits: Option<&[f32]>,
+    token: Token,
+    n_top: u32,
+) -> PromptToken {
+    let Some(logits) = logits else {
+        let mut bytes = Vec::new();
+        backend.append_piece(token, true, &mut bytes);
+        return PromptToken {
+            token,
+            bytes,
+            logprob: None,
+            top: Vec::new(),
+        };
+    };
+    let TokenLogprob {
+        token,
+        bytes,
+        logprob,
+        top,
+    } = entry(backend, logits, token, n_top);
+    PromptToken {
+        token,
+        bytes,
+        logprob: Some(logprob),
+        top,
     }
 }
 

@@ -9,10 +9,12 @@ use super::load::Loaded;
 use super::refusal::{Refusal, broken, longer};
 use super::sampling::sampling;
 use super::types::{
-    Chunk, ChunkStream, Done, DoneReason, Logprob, RequestOptions, Timings, TopLogprob,
+    Chunk, ChunkStream, Done, DoneReason, Echo, Logprob, PromptToken, RequestOptions, Timings,
+    TopLogprob,
 };
 use crate::model::Options;
 use crate::parser::{ParseError, Parser, Piece};
+use crate::protocol;
 use crate::protocol::{
     Constraint, Exempt, FailureKind, FinishReason, Finished, GenerateParams, PromptPart,
     TokenLogprob,
@@ -84,6 +86,7 @@ pub(super) fn params(
         constraint,
         exempt: Exempt::default(),
         logprobs: common.logprobs.then_some(common.top_logprobs),
+        prompt_logprobs: None,
         n_keep: options.num_keep,
         shift,
         priority: common.priority,
@@ -181,9 +184,13 @@ impl Answer {
                 Some(Ok(GenerationEvent::Text {
                     text,
                     n_tokens,
+                    prompt,
                     logprobs,
                 })) => {
-                    if let Some(chunk) = self.text(&text, n_tokens, logprobs).transpose() {
+                    let chunk = self
+                        .text(&text, n_tokens, logprobs)
+                        .map(|chunk| told(prompt, chunk));
+                    if let Some(chunk) = chunk.transpose() {
                         // A parser that gave up has nothing more to say.
                         self.ended = chunk.is_err();
                         return Some(chunk);
@@ -222,6 +229,7 @@ impl Answer {
             return Ok(None);
         }
         Ok(Some(Chunk {
+            echo: None,
             content: piece.content,
             thinking: piece.thinking,
             tool_calls: piece.tool_calls,
@@ -274,6 +282,7 @@ impl Answer {
             }
         };
         Ok(Chunk {
+            echo: None,
             content: piece.content,
             thinking: piece.thinking,
             tool_calls: piece.tool_calls,
@@ -367,22 +376,46 @@ fn unreadable(error: ParseError) -> RequestError {
     internal(error.to_string())
 }
 
+/// Adds what is told of the prompt to what is said, if there is something of either.
+fn told(prompt: Vec<protocol::PromptToken>, chunk: Option<Chunk>) -> Option<Chunk> {
+    if prompt.is_empty() {
+        return chunk;
+    }
+    let tokens = prompt.into_iter().map(|entry| PromptToken {
+        token: text(&entry.bytes),
+        logprob: entry.logprob,
+        bytes: entry.bytes,
+        top: alternatives(entry.top),
+    });
+    Some(Chunk {
+        echo: Some(Echo {
+            text: String::new(),
+            tokens: tokens.collect(),
+        }),
+        ..chunk.unwrap_or_default()
+    })
+}
+
 fn logprob(entry: TokenLogprob) -> Logprob {
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     Logprob {
         token: text(&entry.bytes),
         logprob: entry.logprob,
         bytes: entry.bytes,
-        top: entry
-            .top
-            .into_iter()
-            .map(|top| TopLogprob {
-                token: text(&top.bytes),
-                logprob: top.logprob,
-                bytes: top.bytes,
-            })
-            .collect(),
+        top: alternatives(entry.top),
     }
+}
+
+fn alternatives(top: Vec<protocol::TopLogprob>) -> Vec<TopLogprob> {
+    let top = top.into_iter().map(|top| TopLogprob {
+        token: text(&top.bytes),
+        logprob: top.logprob,
+        bytes: top.bytes,
+    });
+    top.collect()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
 }
 
 /// Milliseconds of the engine as a duration; never zero, so that the field is not left out.

@@ -3,18 +3,17 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use futures_util::stream::{self, StreamExt as _};
-
 use super::answer::{AnswerSpec, Calls, own_stops, params, single, start, too_long};
 use super::chat::{Conversation, UNLOAD, think};
 use super::chat_format::ChatFormat;
 use super::context::Context;
+use super::echo::echoed;
 use super::error::{RequestError, internal, invalid};
 use super::images::{self, Placeless};
 use super::prepare::{self, Prepared, Route, check_capabilities, merge_options};
 use super::refusal::Refusal;
 use super::render::{self, RenderRequest};
-use super::types::{Chunk, ChunkStream, DoneReason, GenerateRequest};
+use super::types::{ChunkStream, DoneReason, GenerateRequest};
 use super::{format, load};
 use crate::chat::Message;
 use crate::model::Options;
@@ -62,17 +61,7 @@ pub(super) async fn run(
     }
     let echo = request.echo.then(|| request.prompt.clone());
     let stream = rendered(context, &prepared, request, checked).await?;
-    Ok(echoed(echo, stream))
-}
-
-/// A prompt in front of its answer.
-fn echoed(prompt: Option<String>, stream: ChunkStream) -> ChunkStream {
-    let Some(prompt) = prompt else { return stream };
-    let chunk = Chunk {
-        content: prompt,
-        ..Chunk::default()
-    };
-    stream::once(async { Ok(chunk) }).chain(stream).boxed()
+    Ok(echoed(echo, false, stream))
 }
 
 /// What the checks of a request left behind.
@@ -247,7 +236,11 @@ impl Raw<'_> {
             vec![PromptPart::Tokens(tokens.clone())]
         };
         let constraint = self.checked.constraint.clone();
-        let params = params(common, options, n_ctx, parts, constraint);
+        let mut params = params(common, options, n_ctx, parts, constraint);
+        params.prompt_logprobs = self.request.prompt_logprobs;
+        // A client that counts tokens would count others.
+        params.cut &= params.prompt_logprobs.is_none();
+        let has_tokens = params.prompt_logprobs.is_some();
         let spec = AnswerSpec {
             params,
             parser: Box::new(Passthrough),
@@ -258,6 +251,6 @@ impl Raw<'_> {
             too_long,
             received: self.checked.received,
         };
-        Ok(echoed(echo, start(loaded, spec).await?))
+        Ok(echoed(echo, has_tokens, start(loaded, spec).await?))
     }
 }

@@ -7,6 +7,7 @@ mod answer;
 mod chat;
 pub mod chat_format;
 mod context;
+mod echo;
 mod embed;
 mod error;
 mod files;
@@ -38,8 +39,8 @@ use error::RequestError;
 #[cfg(any(test, fuzzing))]
 pub use spec::place_header;
 pub use types::{
-    ChatRequest, Chunk, ChunkStream, Done, DoneReason, EmbedRequest, EmbedResponse,
-    GenerateRequest, Logprob, MustCall, RequestOptions, Timings, TopLogprob,
+    ChatRequest, Chunk, ChunkStream, Done, DoneReason, Echo, EmbedRequest, EmbedResponse,
+    GenerateRequest, Logprob, MustCall, PromptToken, RequestOptions, Timings, TopLogprob,
 };
 
 /// What the endpoints call; cheap to clone.

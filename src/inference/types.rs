@@ -60,6 +60,9 @@ pub struct GenerateRequest {
     pub tokens: Vec<Token>,
     /// The prompt comes before the answer.
     pub echo: bool,
+    /// The log-probabilities of its tokens come, too, at most so many with their alternatives; only of a prompt
+    /// that goes to the model untouched.
+    pub prompt_logprobs: Option<u32>,
     /// No answer is wanted where `num_predict` is 0.
     pub may_be_empty: bool,
     pub suffix: String,
@@ -92,6 +95,8 @@ pub struct EmbedResponse {
 /// One piece of an answer.
 #[derive(Debug, Clone, Default)]
 pub struct Chunk {
+    /// The prompt, which comes before all the rest.
+    pub echo: Option<Echo>,
     pub content: String,
     pub thinking: String,
     pub tool_calls: Vec<ToolCall>,
@@ -99,6 +104,35 @@ pub struct Chunk {
     /// Part of the prompt was left out to make it fit the context.
     pub prompt_truncated: bool,
     pub done: Option<Done>,
+}
+
+impl Chunk {
+    /// Whether it says nothing of the answer.
+    pub fn is_empty(&self) -> bool {
+        self.content.is_empty()
+            && self.thinking.is_empty()
+            && self.tool_calls.is_empty()
+            && self.logprobs.is_empty()
+            && self.done.is_none()
+    }
+}
+
+/// A prompt that is returned.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Echo {
+    pub text: String,
+    /// Its tokens, where their log-probabilities were asked for.
+    pub tokens: Vec<PromptToken>,
+}
+
+/// A token of a prompt.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PromptToken {
+    pub token: String,
+    /// `None` of the first one.
+    pub logprob: Option<f32>,
+    pub bytes: Vec<u8>,
+    pub top: Vec<TopLogprob>,
 }
 
 /// The last chunk's data.

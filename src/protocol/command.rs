@@ -245,6 +245,10 @@ pub struct GenerateParams {
     pub exempt: Exempt,
     /// `Some(n)`: report the log-probability of every token and of its `n` best alternatives.
     pub logprobs: Option<u32>,
+    /// The same of the prompt's tokens, with no more than so many entries and alternatives in all. All of the
+    /// prompt is evaluated then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prompt_logprobs: Option<u32>,
     /// Tokens kept at the front by a context shift (BOS comes on top).
     pub n_keep: i32,
     /// At the end of the context: drop old tokens and go on, instead of finishing with `Length`.

@@ -113,6 +113,9 @@ pub struct Update {
     /// Tokens that were picked since the last update.
     #[serde(default = "one", skip_serializing_if = "is_one")]
     pub n_tokens: u32,
+    /// The next tokens of the prompt, where their log-probabilities were asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub prompt: Vec<PromptToken>,
     /// Entries of the tokens whose text is now known.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub logprobs: Vec<TokenLogprob>,
@@ -174,7 +177,19 @@ pub struct TokenLogprob {
     pub top: Vec<TopLogprob>,
 }
 
-/// An alternative to a generated token.
+/// A token of a prompt.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PromptToken {
+    pub token: Token,
+    /// The token's own bytes (they need not be whole UTF-8).
+    pub bytes: Vec<u8>,
+    /// `None` of the first one, before which there is nothing.
+    pub logprob: Option<f32>,
+    /// Best first.
+    pub top: Vec<TopLogprob>,
+}
+
+/// An alternative to a token.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TopLogprob {
     pub token: Token,

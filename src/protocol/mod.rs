@@ -17,7 +17,7 @@ pub use command::{
 };
 pub use event::{
     DeviceInfo, EmbedResult, Event, Failure, FailureKind, FinishReason, Finished, LoadedInfo,
-    StepStats, TokenLogprob, TopLogprob, Update,
+    PromptToken, StepStats, TokenLogprob, TopLogprob, Update,
 };
 
 /// Identifies a request on one channel; chosen by the daemon, never reused while in flight.

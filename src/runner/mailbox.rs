@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 use super::RunnerError;
 use super::cancels::Cancels;
 use crate::protocol::{
-    Failure, FailureKind, Finished, RequestId, TokenLogprob, TopLogprob, Update,
+    Failure, FailureKind, Finished, PromptToken, RequestId, TokenLogprob, TopLogprob, Update,
 };
 
 /// Most bytes that wait for their reader: more text than a model writes in an hour, and the
@@ -31,6 +31,8 @@ pub enum GenerationEvent {
         text: String,
         /// Tokens that were picked for it.
         n_tokens: u32,
+        /// The next tokens of the prompt, where their log-probabilities were asked for.
+        prompt: Vec<PromptToken>,
         logprobs: Vec<TokenLogprob>,
     },
     /// Always the last event of a generation that did not fail.
@@ -96,6 +98,7 @@ struct Mail {
     started: Option<(u32, bool)>,
     text: String,
     n_tokens: u32,
+    prompt: Vec<PromptToken>,
     logprobs: Vec<TokenLogprob>,
     /// What the log-probabilities take, roughly.
     n_logprob_bytes: usize,
@@ -114,14 +117,16 @@ impl Mailbox {
         if let Some((n_prompt, is_cut)) = mail.started.take() {
             return Some(Ok(GenerationEvent::Started { n_prompt, is_cut }));
         }
-        if !mail.text.is_empty() || !mail.logprobs.is_empty() {
+        if !mail.text.is_empty() || !mail.logprobs.is_empty() || !mail.prompt.is_empty() {
             let text = std::mem::take(&mut mail.text);
             let n_tokens = std::mem::take(&mut mail.n_tokens);
+            let prompt = std::mem::take(&mut mail.prompt);
             let logprobs = std::mem::take(&mut mail.logprobs);
             mail.n_logprob_bytes = 0;
             return Some(Ok(GenerationEvent::Text {
                 text,
                 n_tokens,
+                prompt,
                 logprobs,
             }));
         }
@@ -150,7 +155,11 @@ impl Mailbox {
             mail.text.push_str(&update.text);
         }
         mail.n_tokens = mail.n_tokens.saturating_add(update.n_tokens);
-        mail.n_logprob_bytes += update.logprobs.iter().map(n_bytes).sum::<usize>();
+        let of_prompt = |entry: &PromptToken| n_bytes(entry, &entry.bytes, &entry.top);
+        mail.n_logprob_bytes += update.prompt.iter().map(of_prompt).sum::<usize>();
+        mail.prompt.extend(update.prompt);
+        let of_answer = |entry: &TokenLogprob| n_bytes(entry, &entry.bytes, &entry.top);
+        mail.n_logprob_bytes += update.logprobs.iter().map(of_answer).sum::<usize>();
         mail.logprobs.extend(update.logprobs);
         mail.end = update.finished.map(Ok);
         let is_too_much = mail.text.len() + mail.n_logprob_bytes > MAX_UNREAD;
@@ -174,10 +183,10 @@ impl Mailbox {
 }
 
 /// What an entry takes in memory, roughly.
-fn n_bytes(entry: &TokenLogprob) -> usize {
+fn n_bytes<T>(entry: &T, bytes: &[u8], top: &[TopLogprob]) -> usize {
     let of_top = |top: &TopLogprob| size_of_val(top) + top.bytes.len();
-    let top: usize = entry.top.iter().map(of_top).sum();
-    size_of_val(entry) + entry.bytes.len() + top
+    let top: usize = top.iter().map(of_top).sum();
+    size_of_val(entry) + bytes.len() + top
 }
 
 fn unread() -> RunnerError {
@@ -196,6 +205,7 @@ mod tests {
             id: 1,
             text: "x".repeat(n_bytes),
             n_tokens: 1,
+            prompt: Vec::new(),
             logprobs,
             finished: None,
         }

@@ -48,6 +48,7 @@ fn update(text: &str, finished: bool) -> Update {
         id: 1,
         text: text.to_owned(),
         n_tokens: 1,
+        prompt: Vec::new(),
         logprobs: Vec::new(),
         finished: finished.then_some(Finished {
             reason: FinishReason::Stop,
@@ -86,6 +87,7 @@ async fn a_slow_reader_gets_larger_pieces_in_order() {
     let text = |text: &str| GenerationEvent::Text {
         text: text.to_owned(),
         n_tokens: 4,
+        prompt: Vec::new(),
         logprobs: Vec::new(),
     };
     assert_eq!(events.len(), 3);

@@ -102,9 +102,10 @@ pub struct CompletionChoice {
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct CompletionLogprobs {
     pub tokens: Vec<String>,
-    pub token_logprobs: Vec<f32>,
-    /// Alternatives with their log-probabilities.
-    pub top_logprobs: Vec<Map<String, Value>>,
+    /// `null` of a prompt's first token, before which there is nothing.
+    pub token_logprobs: Vec<Option<f32>>,
+    /// Alternatives with their log-probabilities; `null` in the same place.
+    pub top_logprobs: Vec<Option<Map<String, Value>>>,
     /// Where each token begins in the choice's text, in characters.
     pub text_offset: Vec<usize>,
 }

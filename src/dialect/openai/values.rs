@@ -153,6 +153,7 @@ pub(super) fn logprob(native: Logprob) -> TokenLogprob {
     }
 }
 
-fn finite(logprob: f32) -> f32 {
+/// A log-probability that typed clients can read.
+pub(super) fn finite(logprob: f32) -> f32 {
     logprob.max(LEAST_LOGPROB)
 }

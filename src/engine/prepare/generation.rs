@@ -192,6 +192,7 @@ impl<P: Preparer> Generation<P> {
             prompt.tokens = cut.unwrap_or(prompt.tokens);
         }
         prompt::check_length(prompt.tokens.len(), self.n_ctx as usize)?;
+        limits::check_prompt_logprobs(&self.params, prompt.tokens.len(), self.has_images)?;
         Ok(prompt)
     }
 

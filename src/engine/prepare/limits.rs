@@ -48,6 +48,29 @@ pub(super) fn check_generation(params: &mut GenerateParams) -> Result<(), Failur
     Ok(())
 }
 
+/// Whether the log-probabilities of a prompt's tokens are as many as the request may have.
+pub(super) fn check_prompt_logprobs(
+    params: &GenerateParams,
+    n_tokens: usize,
+    has_images: bool,
+) -> Result<(), Failure> {
+    let Some(n_most) = params.prompt_logprobs else {
+        return Ok(());
+    };
+    if has_images {
+        let message = "the log-probabilities of a prompt with images are not known";
+        return Err(prompt::failure(FailureKind::Invalid, message));
+    }
+    let n_top = params.logprobs.unwrap_or(0) as usize;
+    let n_entries = n_tokens.saturating_mul(1 + n_top);
+    if n_entries <= n_most as usize {
+        return Ok(());
+    }
+    Err(too_many(&format!(
+        "more than {n_most} log-probabilities for a prompt ({n_tokens} tokens with {n_top} alternatives each)"
+    )))
+}
+
 pub(super) fn check_embedding(params: &EmbedParams) -> Result<(), Failure> {
     if params.inputs.len() > INPUTS {
         return Err(too_many(&format!("more than {INPUTS} inputs")));

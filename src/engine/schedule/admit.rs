@@ -57,7 +57,7 @@ impl<'a> Room<'a> {
         }
         let running = self.running.iter();
         let shared = running
-            .map(|tokens| prefix::reusable(&next.tokens, tokens))
+            .map(|tokens| prefix::reusable(&next.tokens, tokens).min(next.n_reusable()))
             .max();
         let output = next.n_left().min(self.n_pool / 8);
         let wanted = (next.tokens.len() + output).min(next.n_ctx);
@@ -145,10 +145,10 @@ impl<S> State<S> {
         }
     }
 
-    fn views(&self, tokens: &[Token]) -> Vec<View> {
+    fn views(&self, sequence: &Sequence<S>) -> Vec<View> {
         let view = |slot| {
             let held = self.ledger.held(slot);
-            let n_common = prefix::reusable(tokens, held);
+            let n_common = prefix::reusable(&sequence.tokens, held).min(sequence.n_reusable());
             let fits = n_common == held.len() || self.ledger.can_cut(slot, n_common);
             View {
                 slot,
@@ -165,12 +165,13 @@ impl<S> State<S> {
 
     /// Starts a sequence in the slot from which it has least to compute.
     fn place(&mut self, mut sequence: Sequence<S>, offers: &dyn Offers, now: Instant) {
-        let views = self.views(&sequence.tokens);
+        let views = self.views(&sequence);
         let Some(choice) = prefix::choose(sequence.tokens.len(), &views) else {
             self.waiting.put_back(sequence.priority(), sequence);
             return;
         };
-        let offer = offers.find(&sequence.tokens);
+        let may_share = !sequence.tells_prompt();
+        let offer = offers.find(&sequence.tokens).filter(|_| may_share);
         let offer = offer.filter(|offer| offer.n_reuse >= choice.n_reuse + LEAST);
         let choice = match offer {
             Some(offer) if offer.place == Place::Memory => self.load(choice.slot, offer),
@@ -185,7 +186,7 @@ impl<S> State<S> {
         self.ledger.cut(choice.slot, choice.n_reuse);
         sequence.clock.admitted.get_or_insert(now);
         let n_cached = self.ledger.len(choice.slot);
-        if !sequence.awaits_fetch {
+        if may_share && !sequence.awaits_fetch {
             sequence.follows = self.leader(&sequence, n_cached);
         }
         if self.facts.is_windowed && sequence.n_generated == 0 {

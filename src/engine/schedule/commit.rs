@@ -10,7 +10,8 @@ use crate::engine::media::Media;
 use crate::engine::output::Piece;
 use crate::engine::units::to_u32;
 use crate::protocol::{
-    Event, Failure, FailureKind, FinishReason, RequestId, StepStats, Token, TokenLogprob, Update,
+    Event, Failure, FailureKind, FinishReason, PromptToken, RequestId, StepStats, Token,
+    TokenLogprob, Update,
 };
 
 /// What came of a plan.
@@ -32,6 +33,8 @@ pub(in crate::engine) struct Outcome {
 #[derive(Debug)]
 pub(in crate::engine) struct Decoded {
     pub(in crate::engine) called: Called<Vec<Sampled>>,
+    /// What prompts are told of their tokens, by slots.
+    pub(in crate::engine) prompts: Vec<(usize, Vec<PromptToken>)>,
     /// Rows of the call, drafts included.
     pub(in crate::engine) n_rows: usize,
     pub(in crate::engine) has_drafts: bool,
@@ -165,6 +168,9 @@ impl<S> State<S> {
                 self.retry = Retry::default();
                 self.n_calls = self.n_calls.wrapping_add(1);
                 self.record(call, lost);
+                for (slot, tokens) in decoded.prompts {
+                    self.tell_prompt(slot, tokens);
+                }
                 for segment in &call.segments {
                     self.end_without_output(*segment, now);
                 }
@@ -282,10 +288,26 @@ impl<S> State<S> {
                 id: sequence.id,
                 text: piece.text,
                 n_tokens: sequence.n_untold(),
+                prompt: Vec::new(),
                 logprobs: piece.logprobs,
                 finished: None,
             });
         }
+    }
+
+    fn tell_prompt(&mut self, slot: usize, tokens: Vec<PromptToken>) {
+        let Some(sequence) = self.running[slot].as_mut() else {
+            return;
+        };
+        sequence.n_prompt_told += tokens.len();
+        self.updates.push(Update {
+            id: sequence.id,
+            text: String::new(),
+            n_tokens: sequence.n_untold(),
+            prompt: tokens,
+            logprobs: Vec::new(),
+            finished: None,
+        });
     }
 
     /// Ends a sequence, for `reason` unless its last piece found a stop string; what it has in the cache
@@ -312,6 +334,7 @@ impl<S> State<S> {
             id: sequence.id,
             text,
             n_tokens: sequence.n_untold(),
+            prompt: Vec::new(),
             logprobs,
             finished: Some(sequence.finished(reason, now)),
         });

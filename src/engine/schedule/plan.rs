@@ -89,6 +89,8 @@ pub(in crate::engine) struct Segment {
     pub(in crate::engine) n_rows: usize,
     /// A token is sampled from the last row.
     pub(in crate::engine) is_sampled: bool,
+    /// Log-probabilities of the prompt come of it.
+    pub(in crate::engine) tells_prompt: bool,
     /// Most draft tokens that may follow.
     pub(in crate::engine) n_draft: usize,
 }
@@ -176,19 +178,33 @@ impl<S> State<S> {
     }
 
     fn pending(&self) -> Vec<Pending> {
+        let n_told = self.n_told_rows();
         let running = self.running.iter().enumerate();
         let pending = running.filter_map(|(slot, sequence)| {
             let sequence = sequence.as_ref().filter(|s| !s.is_held_up())?;
             let n_held = self.ledger.len(slot);
             Some(Pending {
                 slot,
-                n_tokens: sequence.n_next(n_held),
+                n_tokens: if sequence.tells_prompt() {
+                    sequence.n_next(n_held).min(n_told)
+                } else {
+                    sequence.n_next(n_held)
+                },
                 is_decoding: sequence.is_decoding(n_held),
                 priority: sequence.priority(),
                 order: sequence.order,
             })
         });
         pending.filter(|pending| pending.n_tokens > 0).collect()
+    }
+
+    /// Rows of a prompt whose tokens' log-probabilities are to be told: each has logits, and every other
+    /// sequence may have a row with logits beside them.
+    fn n_told_rows(&self) -> usize {
+        let running = || self.running.iter().flatten();
+        let n_telling = running().filter(|s| s.tells_prompt()).count();
+        let n_rest = self.facts.n_outputs.saturating_sub(running().count());
+        (n_rest / n_telling.max(1)).max(1)
     }
 
     /// How many of `n` sequences that all generate go into the next call.
@@ -218,13 +234,14 @@ impl<S> State<S> {
                     token,
                     position,
                     seq: seq(share.slot),
-                    output: is_sampled && n_after == end,
+                    output: is_sampled && n_after == end || sequence.tells_prompt_at(n_after),
                 },
             ));
         call.segments.push(Segment {
             slot: share.slot,
             n_rows: share.n_rows,
             is_sampled,
+            tells_prompt: sequence.tells_prompt(),
             n_draft: if call.draft.is_some() {
                 self.n_draft(sequence, is_read)
             } else {

@@ -29,6 +29,8 @@ pub(in crate::engine) struct Sequence<S> {
     pub(in crate::engine) n_generated: u32,
     /// Those of them of which an update has told.
     pub(in crate::engine) n_told: u32,
+    /// Prompt tokens whose log-probabilities were told.
+    pub(in crate::engine) n_prompt_told: usize,
     /// Guesses that were checked, and those of them that came true.
     pub(in crate::engine) n_drafted: u32,
     pub(in crate::engine) n_accepted: u32,
@@ -72,6 +74,7 @@ impl<S> Made<S> {
             media: self.prompt.media,
             n_generated: 0,
             n_told: 0,
+            n_prompt_told: 0,
             n_drafted: 0,
             n_accepted: 0,
             sampler: self.sampler,
@@ -148,6 +151,26 @@ impl<S> Sequence<S> {
     /// Whether only its newest token is to be evaluated.
     pub(in crate::engine) fn is_decoding(&self, n_held: usize) -> bool {
         self.n_generated > 0 && self.tokens.len() == n_held + 1
+    }
+
+    /// Whether log-probabilities of its prompt are still to be told.
+    pub(in crate::engine) fn tells_prompt(&self) -> bool {
+        self.params.prompt_logprobs.is_some() && self.n_prompt_told < self.n_prompt
+    }
+
+    /// Whether a row is to have logits for the prompt token at this place, which follows it.
+    pub(in crate::engine) fn tells_prompt_at(&self, place: usize) -> bool {
+        self.tells_prompt() && (self.n_prompt_told..self.n_prompt).contains(&place)
+    }
+
+    /// How many of its tokens a cache may have: the row before a prompt token that is to be told has to
+    /// be evaluated.
+    pub(in crate::engine) fn n_reusable(&self) -> usize {
+        if self.tells_prompt() {
+            self.n_prompt_told.saturating_sub(1)
+        } else {
+            usize::MAX
+        }
     }
 
     /// Tokens to evaluate up to the next boundary, the next image, or the end.

@@ -267,6 +267,7 @@ impl Machine {
             }
         };
         outcome.decode = Some(Decoded {
+            prompts: Vec::new(),
             called,
             n_rows: call.rows.len(),
             has_drafts,

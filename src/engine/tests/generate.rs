@@ -237,3 +237,108 @@ fn a_cancelled_answer_says_nothing_more() {
     assert_eq!(harness.outcomes[&running].text.len(), heard);
     assert!(!harness.outcomes[&running].is_over());
 }
+
+/// A request for the log-probabilities of its prompt, too.
+fn telling(prompt: &str) -> GenerateParams {
+    GenerateParams {
+        logprobs: Some(1),
+        prompt_logprobs: Some(10_000),
+        n_predict: Some(1),
+        ..params(prompt)
+    }
+}
+
+/// That every token of the prompt was told once, in order.
+#[track_caller]
+fn check_told(outcome: &Outcome, prompt: &str) {
+    let bytes: Vec<u8> = outcome
+        .prompt
+        .iter()
+        .flat_map(|t| t.bytes.clone())
+        .collect();
+    assert_eq!(
+        String::from_utf8(bytes).unwrap(),
+        format!("<|bos|>{prompt}")
+    );
+    for (place, token) in outcome.prompt.iter().enumerate() {
+        assert_eq!(token.logprob.is_none(), place == 0, "{place}");
+        assert_eq!(token.top.len(), usize::from(place > 0), "{place}");
+    }
+    // The fake takes the same token again for likely.
+    let doubled = outcome
+        .prompt
+        .windows(2)
+        .filter(|pair| pair[0].token == pair[1].token);
+    for pair in doubled {
+        assert!(pair[1].logprob.is_some_and(|logprob| logprob > -0.1));
+    }
+}
+
+#[test]
+fn a_prompt_tells_all_its_tokens_whatever_the_cache_has() {
+    let mut harness = Harness::new(1024, 2);
+    let prompt = "hello, aaaa ".repeat(20);
+    harness.ask(params(&prompt));
+    for _ in 0..2 {
+        let outcome = harness.ask(telling(&prompt));
+        check_told(outcome, &prompt);
+        assert_eq!(outcome.logprobs.len(), 1);
+        assert_eq!(outcome.finished().n_cached, 0);
+    }
+    // Others can have what it evaluated.
+    let outcome = harness.ask(params(&prompt));
+    assert!(outcome.prompt.is_empty() && outcome.finished().n_cached > 200);
+    let mut no_answer = telling("b");
+    no_answer.n_predict = Some(0);
+    check_told(harness.ask(no_answer), "b");
+}
+
+#[test]
+fn prompts_are_told_beside_others_and_after_a_pause() {
+    for window in [0, 64] {
+        let keys = [("drover-fake.attention.sliding_window", window)];
+        let keys = &keys[..usize::from(window > 0)];
+        let mut harness = Harness::with_keys(600, 4, keys);
+        let head =
+            "the same beginning of all of them, longer than is worth waiting for, ".repeat(2);
+        let prompts: Vec<String> = (0..3)
+            .map(|n| format!("{head}{n}{}", "!".repeat(100)))
+            .collect();
+        let mut job = telling(&prompts[0]);
+        job.priority = Priority::Batch;
+        let mut ids = vec![harness.submit(job)];
+        for _ in 0..3 {
+            harness.step();
+        }
+        // Chats take its place; what it has told is not told again.
+        let others = [
+            harness.submit(params(&head)),
+            harness.submit(params(&head[5..])),
+        ];
+        ids.extend(
+            prompts[1..]
+                .iter()
+                .map(|prompt| harness.submit(telling(prompt))),
+        );
+        harness.run();
+        for (id, prompt) in ids.iter().zip(&prompts) {
+            check_told(&harness.outcomes[id], prompt);
+        }
+        assert_eq!(harness.outcomes[&others[0]].text, head.trim());
+        let n_preempted: u32 = harness.steps.iter().map(|stats| stats.n_preempted).sum();
+        assert!(n_preempted > 0, "the job was paused");
+    }
+}
+
+#[test]
+fn no_more_is_told_of_a_prompt_than_was_agreed() {
+    let mut harness = Harness::new(256, 2);
+    let mut request = telling("abc");
+    request.prompt_logprobs = Some(7);
+    let failure = harness.ask(request).failure.as_ref().unwrap();
+    assert_eq!(failure.kind, FailureKind::Invalid);
+    assert!(
+        failure.message.contains("4 tokens with 1 alternatives"),
+        "{failure:?}"
+    );
+}

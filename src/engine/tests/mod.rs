@@ -22,7 +22,8 @@ use super::core::Engine;
 use super::prepare::{self, Outcome as Fate};
 use crate::protocol::{
     Command, Event, Exempt, Failure, Finished, GenerateParams, KvCacheType, LoadParams, Priority,
-    PromptPart, RequestId, SamplingParams, Speculation, SpillParams, StepStats, TokenLogprob,
+    PromptPart, PromptToken, RequestId, SamplingParams, Speculation, SpillParams, StepStats,
+    TokenLogprob,
 };
 use crate::view::ModelFile;
 
@@ -78,6 +79,7 @@ pub(super) fn params(prompt: &str) -> GenerateParams {
         constraint: None,
         exempt: Exempt::default(),
         logprobs: None,
+        prompt_logprobs: None,
         n_keep: 4,
         shift: false,
         priority: Priority::Interactive,
@@ -90,6 +92,7 @@ pub(super) fn params(prompt: &str) -> GenerateParams {
 struct Outcome {
     n_prompt: Option<u32>,
     text: String,
+    prompt: Vec<PromptToken>,
     logprobs: Vec<TokenLogprob>,
     finished: Option<Finished>,
     failure: Option<Failure>,
@@ -229,6 +232,7 @@ impl<B: Backend> Harness<B> {
                         let outcome = self.outcomes.get_mut(&update.id).unwrap();
                         assert!(!outcome.is_over(), "one end: {outcome:?}");
                         outcome.text.push_str(&update.text);
+                        outcome.prompt.extend(update.prompt);
                         outcome.logprobs.extend(update.logprobs);
                         outcome.finished = update.finished;
                     }

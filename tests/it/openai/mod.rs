@@ -2,6 +2,7 @@
 
 mod answers;
 mod fields;
+mod prompt_logprobs;
 
 use serde_json::{Value, json};
 

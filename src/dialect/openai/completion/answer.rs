@@ -1,15 +1,15 @@
 //! Chunks of one or more choices → a stream's events, or the whole answer.
 
-use serde_json::Map;
+use serde_json::{Map, Value};
 
 use super::super::head::{FINGERPRINT, Head};
 use super::super::tally::Tally;
-use super::super::values::{finish_reason, logprob, stop_reason};
+use super::super::values::{finish_reason, finite, logprob, stop_reason};
 use super::Kept;
 use crate::api::openai::{
     Completion, CompletionChoice, CompletionChunk, CompletionLogprobs, Usage,
 };
-use crate::inference::{Chunk, Logprob};
+use crate::inference::{Chunk, Echo, Logprob, TopLogprob};
 
 const OBJECT: &str = "text_completion";
 
@@ -43,18 +43,23 @@ impl CompletionStream {
             let shares_prompt = !index.is_multiple_of(self.n_per_prompt);
             self.tally.add(done.timings.as_ref(), shares_prompt);
         }
-        if chunk.content.is_empty() && chunk.logprobs.is_empty() && chunk.done.is_none() {
+        let is_empty =
+            chunk.content.is_empty() && chunk.logprobs.is_empty() && chunk.done.is_none();
+        if is_empty && chunk.echo.is_none() {
             return None;
         }
+        let (mut text, mut lists) = echoed(chunk.echo, offset);
+        text.push_str(&chunk.content);
+        add(&mut lists, logprobs(chunk.logprobs, offset));
         let reason = chunk.done.map(|done| done.reason);
         let choice = CompletionChoice {
             index,
-            logprobs: logprobs(chunk.logprobs, offset),
+            logprobs: lists,
             finish_reason: reason
                 .as_ref()
                 .and_then(|reason| finish_reason(reason, None)),
             stop_reason: reason.and_then(stop_reason),
-            text: chunk.content,
+            text,
         };
         // As Ollama does: the counters of all but the last event are zero.
         let usage = self.include_usage.then(Usage::default);
@@ -87,6 +92,8 @@ pub struct CompletionFold {
     choices: Vec<CompletionChoice>,
     /// Where the next token of each choice begins, in characters.
     offsets: Vec<usize>,
+    /// Entries of each choice's prompt.
+    n_echoed: Vec<usize>,
     kept: Kept,
     tally: Tally,
 }
@@ -98,6 +105,7 @@ impl CompletionFold {
             head,
             choices: vec![CompletionChoice::default(); n],
             offsets: vec![0; n],
+            n_echoed: vec![0; n],
             kept,
             tally: Tally::default(),
         }
@@ -109,13 +117,11 @@ impl CompletionFold {
         let Some((choice, offset)) = self.choices.get_mut(index).zip(offset) else {
             return;
         };
-        if let Some(more) = logprobs(chunk.logprobs, offset) {
-            let all = choice.logprobs.get_or_insert_default();
-            all.tokens.extend(more.tokens);
-            all.token_logprobs.extend(more.token_logprobs);
-            all.top_logprobs.extend(more.top_logprobs);
-            all.text_offset.extend(more.text_offset);
-        }
+        let (prompt, lists) = echoed(chunk.echo, offset);
+        self.n_echoed[index] += lists.as_ref().map_or(0, |lists| lists.tokens.len());
+        add(&mut choice.logprobs, lists);
+        add(&mut choice.logprobs, logprobs(chunk.logprobs, offset));
+        choice.text.push_str(&prompt);
         choice.text.push_str(&chunk.content);
         if let Some(done) = chunk.done {
             choice.finish_reason = finish_reason(&done.reason, None);
@@ -133,8 +139,11 @@ impl CompletionFold {
             logprobs,
         } = self.kept;
         let mut kept = Vec::new();
-        for made in self.choices.chunks_mut(n_made) {
+        let prompts = self.n_echoed.chunks(n_made);
+        for (made, n_echoed) in self.choices.chunks_mut(n_made).zip(prompts) {
             if n_kept < n_made {
+                let n_echoed = n_echoed.first().copied().unwrap_or_default();
+                let likelihood = |choice: &_| likelihood(choice, n_echoed);
                 made.sort_by(|a, b| likelihood(b).total_cmp(&likelihood(a)));
             }
             kept.extend(made.iter_mut().take(n_kept).map(std::mem::take));
@@ -162,16 +171,18 @@ impl CompletionFold {
     }
 }
 
-/// How likely an answer is: its tokens on average, so that a short one has no advantage.
-fn likelihood(choice: &CompletionChoice) -> f32 {
+/// How likely an answer is: its tokens on average, so that a short one has no advantage. Those of the prompt
+/// before it don't count.
+fn likelihood(choice: &CompletionChoice, n_echoed: usize) -> f32 {
     let logprobs = choice.logprobs.as_ref();
-    let logprobs = logprobs.map_or(&[][..], |logprobs| &logprobs.token_logprobs);
+    let logprobs = logprobs.and_then(|logprobs| logprobs.token_logprobs.get(n_echoed..));
+    let logprobs = logprobs.unwrap_or_default();
     if logprobs.is_empty() {
         return f32::NEG_INFINITY;
     }
     #[expect(clippy::cast_precision_loss, reason = "answers have few tokens")]
     let n_tokens = logprobs.len() as f32;
-    logprobs.iter().sum::<f32>() / n_tokens
+    logprobs.iter().flatten().sum::<f32>() / n_tokens
 }
 
 /// Spells log-probabilities as parallel lists and moves `offset` behind the last token.
@@ -182,17 +193,69 @@ fn logprobs(native: Vec<Logprob>, offset: &mut usize) -> Option<CompletionLogpro
     let mut lists = CompletionLogprobs::default();
     for token in native.into_iter().map(logprob) {
         lists.text_offset.push(*offset);
-        // A character of several tokens counts where it begins.
-        let begins = |byte: &&u8| **byte & 0xC0 != 0x80;
-        *offset += token.bytes.iter().filter(begins).count();
-        let top: Map<_, _> = token
-            .top_logprobs
-            .into_iter()
-            .map(|top| (top.token, top.logprob.into()))
-            .collect();
+        *offset += n_begun(&token.bytes);
+        let top = token.top_logprobs.into_iter();
+        let top = top.map(|top| (top.token, top.logprob));
         lists.tokens.push(token.token);
-        lists.token_logprobs.push(token.logprob);
-        lists.top_logprobs.push(top);
+        lists.token_logprobs.push(Some(token.logprob));
+        lists.top_logprobs.push(Some(by_text(top.collect())));
     }
     Some(lists)
+}
+
+/// The text of a prompt and the lists of its tokens, if they are wanted; moves `offset` behind it.
+fn echoed(echo: Option<Echo>, offset: &mut usize) -> (String, Option<CompletionLogprobs>) {
+    let Some(Echo { text, tokens }) = echo else {
+        return (String::new(), None);
+    };
+    let begin = *offset;
+    *offset += text.chars().count();
+    if tokens.is_empty() {
+        return (text, None);
+    }
+    let mut lists = CompletionLogprobs::default();
+    let (mut at, mut rest) = (begin, text.as_bytes());
+    for token in tokens {
+        lists.text_offset.push(at);
+        // What the vocabulary has added (a token that begins every text, a blank) is not in the text.
+        let bytes = token.bytes.as_slice();
+        let behind = [Some(bytes), bytes.strip_prefix(b" ")];
+        let behind = behind
+            .into_iter()
+            .flatten()
+            .find_map(|bytes| rest.strip_prefix(bytes).map(|rest| (n_begun(bytes), rest)));
+        if let Some((n, behind)) = behind {
+            at += n;
+            rest = behind;
+        }
+        lists.tokens.push(token.token);
+        lists.token_logprobs.push(token.logprob.map(finite));
+        let top = |top: TopLogprob| (top.token, finite(top.logprob));
+        let top = by_text(token.top.into_iter().map(top).collect());
+        lists.top_logprobs.push(token.logprob.map(|_| top));
+    }
+    (text, Some(lists))
+}
+
+/// Alternatives, best first, by their texts; of several with the same text the best.
+fn by_text(top: Vec<(String, f32)>) -> Map<String, Value> {
+    let mut map = Map::new();
+    for (text, logprob) in top {
+        map.entry(text).or_insert_with(|| logprob.into());
+    }
+    map
+}
+
+/// Characters that begin in these bytes: one of several tokens counts where it begins.
+fn n_begun(bytes: &[u8]) -> usize {
+    bytes.iter().filter(|&&byte| byte & 0xC0 != 0x80).count()
+}
+
+fn add(all: &mut Option<CompletionLogprobs>, more: Option<CompletionLogprobs>) {
+    let Some(more) = more else { return };
+    let all = all.get_or_insert_default();
+    all.tokens.extend(more.tokens);
+    all.token_logprobs.extend(more.token_logprobs);
+    all.top_logprobs.extend(more.top_logprobs);
+    all.text_offset.extend(more.text_offset);
 }

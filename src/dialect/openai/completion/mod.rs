@@ -1,6 +1,7 @@
 //! Completions: a request into native ones, chunks into an answer.
 //!
-//! As in Ollama a prompt that is a text goes through the model's chat template; thinking is not returned.
+//! As in Ollama a prompt that is a text goes through the model's chat template; thinking is not returned. Where the
+//! prompt comes back with its tokens' log-probabilities it goes to the model as it is.
 
 mod answer;
 #[cfg(test)]
@@ -19,6 +20,9 @@ use crate::inference::{GenerateRequest, RequestOptions};
 
 /// The most answers of which the best are returned: OpenAI's limit.
 const MOST_BEST_OF: i64 = 20;
+
+/// Log-probabilities of prompts in one answer, alternatives included: some 100 MB.
+const MOST_PROMPT_LOGPROBS: u32 = 1 << 20;
 
 /// The native requests of one request, prompt by prompt.
 #[derive(Debug, Clone)]
@@ -75,7 +79,12 @@ pub fn requests(mut request: CompletionRequest) -> Result<Requests, RequestError
         .set("logit_bias", given(request.logit_bias))
         .set("min_tokens", request.min_tokens)
         .set("ignore_eos", request.ignore_eos.then_some(true));
+    let n_natives = prompts.len() * n_made;
+    let tells_prompt = request.echo && kept.logprobs;
     let native = GenerateRequest {
+        // The tokens that are told are those of the text that comes back: without the model's template.
+        raw: tells_prompt,
+        prompt_logprobs: tells_prompt.then_some(MOST_PROMPT_LOGPROBS / n_natives.max(1) as u32),
         suffix: request.suffix,
         echo: request.echo,
         may_be_empty: request.echo,
@@ -91,7 +100,7 @@ pub fn requests(mut request: CompletionRequest) -> Result<Requests, RequestError
         },
         ..GenerateRequest::default()
     };
-    let mut natives = Vec::with_capacity(prompts.len() * n_made);
+    let mut natives = Vec::with_capacity(n_natives);
     for prompt in prompts {
         for choice in 0..n_made {
             let mut native = native.clone();
@@ -121,9 +130,9 @@ fn check(request: &CompletionRequest) -> Result<(), RequestError> {
         logit_bias: &request.logit_bias,
     };
     options.check()?;
-    if request.echo && request.logprobs.is_some() {
-        let error = invalid("'echo' with 'logprobs' is not supported: the prompt has none");
-        return Err(error.about("echo", "unsupported_value"));
+    if request.echo && request.logprobs.is_some() && !request.suffix.is_empty() {
+        let error = invalid("'echo' with 'logprobs' is not possible with 'suffix'");
+        return Err(error.about("suffix", "invalid_value"));
     }
     Ok(())
 }

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::super::Head;
 use super::*;
-use crate::inference::{Chunk, Done, DoneReason, Logprob, Timings, TopLogprob};
+use crate::inference::{Chunk, Done, DoneReason, Echo, Logprob, PromptToken, Timings, TopLogprob};
 
 fn read(body: Value) -> Result<Requests, RequestError> {
     requests(serde_json::from_value(body).unwrap())
@@ -235,8 +235,92 @@ fn the_prompt_comes_before_the_answer_where_that_is_asked_for() {
         .natives
         .remove(0);
     assert!(native.echo && native.may_be_empty);
-    let error = read(json!({"prompt": "a", "echo": true, "logprobs": 1})).unwrap_err();
-    assert_eq!(error.param.as_deref(), Some("echo"));
+    assert!(!native.raw && native.prompt_logprobs.is_none());
+    let natives = read(json!({"prompt": ["a", "b"], "echo": true, "logprobs": 1}));
+    let natives = natives.unwrap().natives;
+    assert!(
+        natives
+            .iter()
+            .all(|native| native.raw && native.common.logprobs)
+    );
+    assert_eq!(natives[0].prompt_logprobs, Some(1 << 19));
+    let body = json!({"prompt": "a", "echo": true, "logprobs": 1, "suffix": "b"});
+    assert_eq!(read(body).unwrap_err().param.as_deref(), Some("suffix"));
+}
+
+#[test]
+fn the_tokens_of_a_prompt_come_before_those_of_the_answer() {
+    let prompt = |token: &str, logprob| PromptToken {
+        token: String::from_utf8_lossy(token.as_bytes()).into_owned(),
+        logprob,
+        bytes: token.as_bytes().to_vec(),
+        top: vec![
+            TopLogprob {
+                token: "t".to_owned(),
+                logprob: -0.25,
+                bytes: vec![116],
+            };
+            usize::from(logprob.is_some())
+        ],
+    };
+    let echo = || Chunk {
+        echo: Some(Echo {
+            text: "Hé llo".to_owned(),
+            tokens: vec![
+                prompt("<bos>", None),
+                prompt(" Hé", Some(-2.0)),
+                prompt(" llo", Some(f32::NEG_INFINITY)),
+            ],
+        }),
+        ..token("!")
+    };
+    let expected = json!({"tokens": ["<bos>", " Hé", " llo", "!", "c"],
+        "token_logprobs": [null, -2.0, -9999.0, -0.5, -0.5],
+        "top_logprobs": [null, {"t": -0.25}, {"t": -0.25}, {"t": -0.25}, {"t": -0.25}],
+        "text_offset": [0, 0, 2, 6, 7]});
+    let mut fold = CompletionFold::new(head(), 1, KEPT);
+    fold.push(0, echo());
+    fold.push(0, token("c"));
+    let whole = serde_json::to_value(fold.end()).unwrap();
+    assert_eq!(whole["choices"][0]["text"], "Hé llo!c");
+    assert_eq!(whole["choices"][0]["logprobs"], expected);
+    let mut stream = CompletionStream::new(head(), 1, 1, false);
+    let first = serde_json::to_value(stream.push(0, echo())).unwrap();
+    assert_eq!(first["choices"][0]["text"], "Hé llo!");
+    let offsets = &first["choices"][0]["logprobs"]["text_offset"];
+    assert_eq!(*offsets, json!([0, 0, 2, 6]));
+    // What was asked is no part of how likely an answer is.
+    let kept = Kept {
+        n_made: 2,
+        n_kept: 1,
+        logprobs: true,
+    };
+    let mut fold = CompletionFold::new(head(), 2, kept);
+    for (index, logprobs) in [(0, vec![-1.0]), (1, vec![-1.5, -1.5])] {
+        fold.push(index, echo());
+        for logprob in logprobs {
+            let mut chunk = token("x");
+            chunk.logprobs[0].logprob = logprob;
+            fold.push(index, chunk);
+        }
+    }
+    let whole = serde_json::to_value(fold.end()).unwrap();
+    assert_eq!(whole["choices"][0]["text"], "Hé llo!x");
+}
+
+#[test]
+fn of_alternatives_with_the_same_text_the_best_is_told() {
+    let mut chunk = token("a");
+    let mut worse = chunk.logprobs[0].top[0].clone();
+    worse.logprob = -7.0;
+    chunk.logprobs[0].top.push(worse);
+    let mut fold = CompletionFold::new(head(), 1, KEPT);
+    fold.push(0, chunk);
+    let whole = serde_json::to_value(fold.end()).unwrap();
+    assert_eq!(
+        whole["choices"][0]["logprobs"]["top_logprobs"],
+        json!([{"t": -0.25}])
+    );
 }
 
 #[test]

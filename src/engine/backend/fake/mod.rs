@@ -62,7 +62,8 @@ pub(crate) struct Fake {
     row_us: u64,
     /// The rows of the last decode call.
     rows: Vec<Row>,
-    /// For every sampled row of the last decode call, its logits.
+    /// For every row of the last decode call with output, its logits: those of what was picked from it,
+    /// or else of the same token again.
     logits: Vec<Vec<f32>>,
 }
 
@@ -157,7 +158,9 @@ impl Fake {
             self.step_us + self.row_us * rows.len() as u64,
         ));
         self.rows = rows.to_vec();
-        self.logits = vec![Vec::new(); rows.len()];
+        let logits = |row: &Row| row.output.then(|| vocab::logits(row.token));
+        let logits = rows.iter().map(|row| logits(row).unwrap_or_default());
+        self.logits = logits.collect();
         Ok(Decoded::Done)
     }
 
