@@ -31,4 +31,4 @@ pub type Token = i32;
 pub const MAX_CELLS: u32 = 1 << 30;
 
 /// What both ends must agree on; raised with every change of a frame's shape.
-pub const VERSION: u32 = 11;
+pub const VERSION: u32 = 12;
