@@ -22,7 +22,7 @@ use crate::inference::{GenerateRequest, RequestOptions};
 const MOST_BEST_OF: i64 = 20;
 
 /// Log-probabilities of prompts in one answer, alternatives included: some 100 MB.
-const MOST_PROMPT_LOGPROBS: u32 = 1 << 20;
+const MOST_PROMPT_LOGPROBS: usize = 1 << 20;
 
 /// The native requests of one request, prompt by prompt.
 #[derive(Debug, Clone)]
@@ -81,10 +81,11 @@ pub fn requests(mut request: CompletionRequest) -> Result<Requests, RequestError
         .set("ignore_eos", request.ignore_eos.then_some(true));
     let n_natives = prompts.len() * n_made;
     let tells_prompt = request.echo && kept.logprobs;
+    let most_each = u32::try_from(MOST_PROMPT_LOGPROBS / n_natives.max(1)).unwrap_or(u32::MAX);
     let native = GenerateRequest {
         // The tokens that are told are those of the text that comes back: without the model's template.
         raw: tells_prompt,
-        prompt_logprobs: tells_prompt.then_some(MOST_PROMPT_LOGPROBS / n_natives.max(1) as u32),
+        prompt_logprobs: tells_prompt.then_some(most_each),
         suffix: request.suffix,
         echo: request.echo,
         may_be_empty: request.echo,
