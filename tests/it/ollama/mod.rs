@@ -21,6 +21,8 @@ mod images;
 mod killed;
 mod language;
 #[cfg(feature = "llama")]
+mod large_images;
+#[cfg(feature = "llama")]
 mod layouts;
 mod loading;
 mod memory;

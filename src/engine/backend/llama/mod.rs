@@ -24,6 +24,7 @@ mod encoder;
 mod encoder_cache;
 mod gate;
 mod grammar;
+mod jpeg;
 mod load;
 mod log;
 mod numbers;

@@ -7,7 +7,7 @@ use std::io::Cursor;
 
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits, RgbImage};
 
-use super::webp;
+use super::{jpeg, webp};
 
 /// Most pixels of an image: photos of 50 megapixels and panoramas of 63 are common, larger ones are
 /// made for printing. A model sees a megapixel or two of it.
@@ -23,6 +23,14 @@ const MAX_ASPECT: u32 = 200;
 /// Bytes of a decoded file: four for each pixel. Files with 16 bits for a color may have half as many pixels.
 /// A decoder may take as much again for itself.
 const MAX_BYTES: u64 = 4 * MAX_PIXELS;
+
+/// Pixels that a model may make use of, by far: what has more is scaled down as soon as it is decoded, by whole
+/// numbers. The most that is known are four megapixels in tiles.
+const USED_PIXELS: u64 = 16 << 20;
+
+/// Most scans of a JPEG file, each of which goes over the whole image. Cameras and the common programs make one,
+/// or about ten.
+const MAX_SCANS: usize = 100;
 
 /// Most pixels of all images of one request: twenty photos of 12 megapixels.
 const MAX_PIXELS_OF_REQUEST: u64 = 4 * MAX_PIXELS;
@@ -46,8 +54,15 @@ pub(super) enum PictureError {
     )]
     Large(u32, u32),
     /// Its decoder would need more memory than it may have.
-    #[error("the image is too large: make it smaller")]
+    #[error(
+        "the image is too large: make it smaller, decoding it takes more than {megabytes} MB of memory",
+        megabytes = 2 * MAX_BYTES / 1_000_000
+    )]
     Memory,
+    #[error(
+        "the image is too complicated: a JPEG file may have {MAX_SCANS} scans, this one has {0}"
+    )]
+    Scans(usize),
     #[error(
         "the image of {0}x{1} pixels is too long: one side may be at most {MAX_ASPECT} times the other"
     )]
@@ -109,6 +124,10 @@ fn open(file: &[u8]) -> Result<impl ImageDecoder, PictureError> {
             check(width, height)?;
         }
     }
+    let work = match format {
+        ImageFormat::Jpeg => jpeg::work(file),
+        _ => jpeg::Work::default(),
+    };
     // The largest side is checked below, with a better text.
     let mut limits = Limits::no_limits();
     limits.max_alloc = Some(MAX_BYTES);
@@ -118,6 +137,12 @@ fn open(file: &[u8]) -> Result<impl ImageDecoder, PictureError> {
     check(width, height)?;
     if decoder.total_bytes() > MAX_BYTES {
         return Err(PictureError::Large(width, height));
+    }
+    if work.n_scans > MAX_SCANS {
+        return Err(PictureError::Scans(work.n_scans));
+    }
+    if work.n_bytes > MAX_BYTES {
+        return Err(PictureError::Memory);
     }
     Ok(decoder)
 }
@@ -158,7 +183,7 @@ impl Picture {
         let mut decoder = open(file)?;
         // As photos say that the camera was held.
         let orientation = decoder.orientation()?;
-        let mut image = DynamicImage::from_decoder(decoder)?;
+        let mut image = shrunk(DynamicImage::from_decoder(decoder)?);
         image.apply_orientation(orientation);
         Ok(Self(on_white(image)))
     }
@@ -171,6 +196,17 @@ impl Picture {
     /// Red, green, blue of every pixel, line by line.
     pub(super) fn pixels(&self) -> &[u8] {
         self.0.as_raw()
+    }
+}
+
+/// An image of no more pixels than are of use, each the average of those in its place.
+fn shrunk(image: DynamicImage) -> DynamicImage {
+    let (width, height) = (image.width(), image.height());
+    let factors = 1..=width.min(height);
+    let is_enough = |factor: &u32| area(width / factor, height / factor) <= USED_PIXELS;
+    match factors.into_iter().find(is_enough) {
+        None | Some(1) => image,
+        Some(factor) => image.thumbnail_exact(width / factor, height / factor),
     }
 }
 

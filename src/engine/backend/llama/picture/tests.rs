@@ -75,9 +75,14 @@ fn png(width: u32, height: u32, bits: u8, color: u8) -> Vec<u8> {
 }
 
 fn jpeg(width: u16, height: u16) -> Vec<u8> {
+    jpeg_frame(0xc0, width, height)
+}
+
+fn jpeg_frame(marker: u8, width: u16, height: u16) -> Vec<u8> {
     let mut file = file(&RgbImage::new(8, 8).into(), ImageFormat::Jpeg);
     let at = file.windows(2).position(|mark| mark == [0xff, 0xc0]);
     let at = at.unwrap() + 5;
+    file[at - 4] = marker;
     file[at..at + 2].copy_from_slice(&height.to_be_bytes());
     file[at + 2..at + 4].copy_from_slice(&width.to_be_bytes());
     file
@@ -185,4 +190,151 @@ fn kept_inputs_of_the_fuzz_target_are_decoded_or_refused() {
         n_decoded += usize::from(Picture::decode(&file).is_ok());
     }
     assert!(n_decoded > 3, "{n_decoded}");
+}
+
+/// A PNG file of these bits, with further chunks.
+fn png_of(
+    size: (u32, u32),
+    [bits, color, interlaced]: [u8; 3],
+    chunks: &[(&[u8; 4], &[u8])],
+    lines: &[u8],
+) -> Vec<u8> {
+    let (width, height) = size;
+    let header = [
+        &width.to_be_bytes()[..],
+        &height.to_be_bytes(),
+        &[bits, color, 0, 0, interlaced],
+    ]
+    .concat();
+    // Stored, not compressed.
+    let length = u16::try_from(lines.len()).unwrap();
+    let (mut a, mut b) = (1_u32, 0);
+    for &byte in lines {
+        a = (a + u32::from(byte)) % 65_521;
+        b = (b + a) % 65_521;
+    }
+    let lengths = [length.to_le_bytes(), (!length).to_le_bytes()].concat();
+    let sum = (b << 16 | a).to_be_bytes();
+    let data = [&[0x78, 1, 1], &lengths[..], lines, &sum].concat();
+    let first: (&[u8; 4], &[u8]) = (b"IHDR", &header);
+    let last: [(&[u8; 4], &[u8]); 2] = [(b"IDAT", &data), (b"IEND", b"")];
+    let mut file = b"\x89PNG\r\n\x1a\n".to_vec();
+    for (name, data) in std::iter::once(&first).chain(chunks).chain(&last) {
+        let named = [&name[..], data].concat();
+        file.extend(u32::try_from(data.len()).unwrap().to_be_bytes());
+        file.extend(&named);
+        file.extend(crc32fast::hash(&named).to_be_bytes());
+    }
+    file
+}
+
+#[test]
+fn every_way_to_say_a_colour_is_read() {
+    let (grey, rgb, palette, grey_alpha, rgb_alpha) = (0, 2, 3, 4, 6);
+    let colours: &[(&[u8; 4], &[u8])] =
+        &[(b"PLTE", &[9, 8, 7, 200, 100, 50]), (b"tRNS", &[255, 0])];
+    let (black, white) = ([0, 0, 0], [255, 255, 255]);
+    for (name, kind, chunks, line, expected) in [
+        (
+            "1 bit",
+            [1, grey, 0],
+            &[][..],
+            &[0, 0b0100_0000][..],
+            [black, white],
+        ),
+        (
+            "2 bits",
+            [2, grey, 0],
+            &[],
+            &[0, 0b0111_0000],
+            [[85; 3], white],
+        ),
+        ("8 bits", [8, grey, 0], &[], &[0, 7, 9], [[7; 3], [9; 3]]),
+        (
+            "16 bits",
+            [16, grey, 0],
+            &[],
+            &[0, 7, 0, 9, 0],
+            [[7; 3], [9; 3]],
+        ),
+        (
+            "colours of 16 bits",
+            [16, rgb, 0],
+            &[],
+            &[0, 1, 0, 2, 0, 3, 0, 4, 0, 5, 0, 6, 0],
+            [[1, 2, 3], [4, 5, 6]],
+        ),
+        (
+            "a palette with a hole",
+            [1, palette, 0],
+            colours,
+            &[0, 0b0100_0000],
+            [[9, 8, 7], white],
+        ),
+        (
+            "grey and alpha",
+            [8, grey_alpha, 0],
+            &[],
+            &[0, 50, 255, 50, 0],
+            [[50; 3], white],
+        ),
+        (
+            "half a colour",
+            [8, rgb_alpha, 0],
+            &[],
+            &[0, 0, 0, 0, 255, 0, 0, 0, 127],
+            [black, [128; 3]],
+        ),
+    ] {
+        let file = png_of((2, 1), kind, chunks, line);
+        let picture = Picture::decode(&file).unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert_eq!(picture.pixels(), expected.concat(), "{name}");
+    }
+    // Three of seven passes have pixels.
+    let passes = [0, 1, 0, 2, 0, 3, 4];
+    let picture = Picture::decode(&png_of((2, 2), [8, grey, 1], &[], &passes)).unwrap();
+    assert_eq!(picture.pixels(), [[1; 3], [2; 3], [3; 3], [4; 3]].concat());
+}
+
+#[test]
+fn of_several_frames_the_first_one_counts() {
+    let mut bytes = Vec::new();
+    let mut encoder = image::codecs::gif::GifEncoder::new(&mut bytes);
+    for colour in [[255, 0, 0, 255], [0, 255, 0, 255]] {
+        let frame = image::Frame::new(RgbaImage::from_pixel(3, 3, Rgba(colour)));
+        encoder.encode_frame(frame).unwrap();
+    }
+    drop(encoder);
+    let picture = Picture::decode(&bytes).unwrap();
+    assert!(picture.pixels()[0] > 200 && picture.pixels()[1] < 50);
+}
+
+/// The decoder would keep 380 megabytes of coefficients.
+#[test]
+fn what_is_kept_until_the_last_scan_counts() {
+    let said = said(&jpeg_frame(0xc2, 9_000, 7_000));
+    assert!(said.contains("more than 536 MB of memory"), "{said}");
+    assert!(size(&jpeg_frame(0xc2, 6_000, 4_000)).is_ok());
+    let mut many = file(&RgbImage::new(8, 8).into(), ImageFormat::Jpeg);
+    let at = many
+        .windows(2)
+        .position(|mark| mark == [0xff, 0xda])
+        .unwrap();
+    let scan = many[at..many.len() - 2].to_vec();
+    many.splice(at..at, scan.repeat(100));
+    assert!(self::said(&many).contains("100 scans, this one has 101"));
+}
+
+#[test]
+fn a_large_photograph_is_scaled_to_what_is_of_use() {
+    let grey = |width, height| {
+        let image = image::GrayImage::from_fn(width, height, |x, _| {
+            image::Luma([if x % 2 == 0 { 0 } else { 200 }])
+        });
+        Picture(on_white(shrunk(image.into())))
+    };
+    let picture = grey(8_192, 4_096);
+    assert_eq!(picture.size(), (4_096, 2_048));
+    assert_eq!(picture.pixels()[..6], [100; 6]);
+    assert_eq!(grey(4_096, 4_096).size(), (4_096, 4_096));
 }
