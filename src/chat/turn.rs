@@ -62,9 +62,11 @@ impl Turn {
         }
     }
 
-    /// Whether it has pictures or sounds.
-    pub fn has_media(&self) -> bool {
-        !self.attachments.is_empty() || has_media(&self.blocks)
+    /// Its pictures and sounds, those of tools' results among them.
+    pub fn media(&self) -> Vec<&Image> {
+        let mut media: Vec<&Image> = self.attachments.iter().collect();
+        add_media(&self.blocks, &mut media);
+        media
     }
 
     /// Makes the messages that templates get. Results of tools become messages of the role `tool`, in
@@ -139,12 +141,14 @@ impl From<Message> for Turn {
     }
 }
 
-fn has_media(blocks: &[Block]) -> bool {
-    blocks.iter().any(|block| match block {
-        Block::Image(_) | Block::Audio(_) => true,
-        Block::ToolResult(result) => has_media(&result.content),
-        Block::Text(_) | Block::Thinking { .. } | Block::ToolUse(_) => false,
-    })
+fn add_media<'a>(blocks: &'a [Block], media: &mut Vec<&'a Image>) {
+    for block in blocks {
+        match block {
+            Block::Image(file) | Block::Audio(file) => media.push(file),
+            Block::ToolResult(result) => add_media(&result.content, media),
+            Block::Text(_) | Block::Thinking { .. } | Block::ToolUse(_) => {}
+        }
+    }
 }
 
 /// A template's message in the making.
@@ -263,7 +267,7 @@ mod tests {
             blocks: vec![text("a"), Block::Image(image("1")), text(""), text("b")],
             ..Turn::default()
         };
-        assert!(mixed.has_media());
+        assert!(!mixed.media().is_empty());
         let messages = mixed.into_messages();
         assert_eq!(messages[0].content, "a\n\n[img]\n\nb");
         assert_eq!(messages[0].images, [image("1")]);

@@ -45,8 +45,8 @@ pub(super) async fn run(
         &[Capability::Tools]
     };
     check_capabilities(&prepared, &request.common, Route::Chat, wants)?;
-    let has_images = request.messages.iter().any(Turn::has_media);
-    images::check(&prepared, &request.common, has_images)?;
+    let media: Vec<_> = request.messages.iter().flat_map(Turn::media).collect();
+    images::check(&prepared, &request.common, &media)?;
     let mut options = merge_options(&prepared, &request.common)?;
     if prepared.chat_format.path.is_rendered() {
         options.lift_zero_limit();

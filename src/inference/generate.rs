@@ -90,7 +90,8 @@ fn check(prepared: &Prepared, request: &GenerateRequest) -> Result<(), RequestEr
         &[Capability::Insert]
     };
     check_capabilities(prepared, &request.common, Route::Generate, wants)?;
-    images::check(prepared, &request.common, !request.images.is_empty())
+    let images: Vec<_> = request.images.iter().collect();
+    images::check(prepared, &request.common, &images)
 }
 
 /// The prompt as a short chat: system text, the model's own messages, one user message. A template

@@ -10,6 +10,7 @@ use super::types::RequestOptions;
 use crate::chat::{Image, Message};
 use crate::model::capability::Capability;
 use crate::protocol::PromptPart;
+use crate::protocol::media::is_sound;
 
 /// What becomes of an image that the prompt has no place for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,13 +25,21 @@ pub(super) enum Placeless {
 pub(super) fn check(
     prepared: &Prepared,
     common: &RequestOptions,
-    has_images: bool,
+    images: &[&Image],
 ) -> Result<(), RequestError> {
-    if !has_images || common.debug_render_only || prepared.projector.is_some() {
+    if common.debug_render_only {
         return Ok(());
     }
     let name = &prepared.model.name;
-    if !prepared.has(Capability::Vision) {
+    let has_sound = images.iter().any(|image| is_sound(&image.0));
+    if has_sound && !prepared.has(Capability::Audio) {
+        let error = invalid(format!("{name} does not support audio"));
+        return Err(error.about("messages", "unsupported_value"));
+    }
+    if images.is_empty() || prepared.projector.is_some() {
+        return Ok(());
+    }
+    if !has_sound && !prepared.has(Capability::Vision) {
         return Err(invalid(format!("{name} does not support vision")));
     }
     Err(RequestError::new(

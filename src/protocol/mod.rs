@@ -8,6 +8,7 @@ pub mod command;
 pub mod cut;
 pub mod event;
 pub mod framing;
+pub mod media;
 
 pub use command::{
     Adapter, Command, Constraint, DraftParams, Dry, EmbedInput, EmbedParams, Exempt,

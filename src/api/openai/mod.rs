@@ -13,6 +13,7 @@ mod embedding;
 mod error;
 mod models;
 mod shared;
+mod transcription;
 
 pub use arguments::Arguments;
 pub use chat::{
@@ -33,3 +34,4 @@ pub use shared::{
     CompletionTokensDetails, FinishReason, Guided, Logprobs, PromptTokensDetails, StreamOptions,
     TokenLogprob, TopLogprob, Usage,
 };
+pub use transcription::{Transcription, TranscriptionRequest};

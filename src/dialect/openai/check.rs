@@ -41,7 +41,9 @@ impl Options<'_> {
     }
 }
 
-fn decimal(
+/// # Errors
+/// Says which end of the range a number is beyond.
+pub(super) fn decimal(
     param: &'static str,
     value: Option<f64>,
     range: RangeInclusive<f64>,

@@ -13,6 +13,7 @@ mod guided;
 mod head;
 pub mod models;
 mod tally;
+pub mod transcription;
 mod values;
 
 pub use error::{UNKNOWN_URL, error_body, error_status};

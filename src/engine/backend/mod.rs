@@ -54,6 +54,13 @@ pub(crate) struct Pick<'a, S> {
     pub(crate) sampler: &'a mut S,
 }
 
+/// What a prompt has taken of its context.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Room {
+    pub(crate) n_taken: usize,
+    pub(crate) n_ctx: usize,
+}
+
 /// Encodes the images of prompts, on a thread of its own.
 pub(crate) trait MediaEncoder: Send {
     /// Looks over the images of a prompt, without decoding any of them.
@@ -62,11 +69,11 @@ pub(crate) trait MediaEncoder: Send {
     /// One of them is no image, or they are too large, each or together.
     fn check(&self, parts: &[PromptPart]) -> Result<(), Failure>;
 
-    /// Encodes an image (base64 of its file), with the model's own marks around it.
+    /// Encodes an image or a sound (base64 of its file), with the model's own marks around it.
     ///
     /// # Errors
-    /// It is no image that the model can see.
-    fn encode_file(&mut self, image: &str) -> Result<Vec<Piece>, Failure>;
+    /// It is none that the model can see or hear, or there is no room for it.
+    fn encode_file(&mut self, file: &str, room: Room) -> Result<Vec<Piece>, Failure>;
 }
 
 /// A part of a text that is tokenized by itself: the tokens of all parts, one after the other, are

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::reading::Reading;
 use super::{Prepared, Terms, limits};
-use crate::engine::backend::{MediaEncoder, Preparer, SamplerSpec};
+use crate::engine::backend::{MediaEncoder, Preparer, Room, SamplerSpec};
 use crate::engine::media::Piece;
 use crate::engine::output::Output;
 use crate::engine::prompt::{self, Prompt};
@@ -152,7 +152,11 @@ impl<P: Preparer> Generation<P> {
             return encoder.check(self.parts.make_contiguous());
         }
         if let Some(PromptPart::Media(image)) = self.parts.front() {
-            for piece in encoder.encode_file(image)? {
+            let room = Room {
+                n_taken: self.n_tokens,
+                n_ctx: self.n_ctx as usize,
+            };
+            for piece in encoder.encode_file(image, room)? {
                 self.push(piece);
             }
             self.parts.pop_front();

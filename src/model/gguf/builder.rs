@@ -12,6 +12,8 @@ use super::tensor::kind_named;
 pub struct GgufBuilder {
     values: Vec<(String, Value)>,
     tensors: Vec<(String, String, Vec<u64>)>,
+    /// What random numbers begin with, in place of zeros.
+    seed: Option<u64>,
 }
 
 impl GgufBuilder {
@@ -48,6 +50,13 @@ impl GgufBuilder {
         self
     }
 
+    /// Fills the tensors of `F32` and `F16` with small random numbers, the same ones for the same seed.
+    #[must_use]
+    pub fn noise(mut self, seed: u64) -> Self {
+        self.seed = Some(seed);
+        self
+    }
+
     /// Returns the file.
     ///
     /// # Panics
@@ -64,6 +73,7 @@ impl GgufBuilder {
             write_value(&mut file, value, type_of(value));
         }
         let mut offset = 0u64;
+        let mut places = Vec::new();
         for (name, kind, shape) in &self.tensors {
             let Some((size, code)) =
                 kind_named(kind).and_then(|kind| Some((kind.size_bytes(shape)?, kind.code)))
@@ -77,12 +87,38 @@ impl GgufBuilder {
             }
             file.extend(code.to_le_bytes());
             file.extend(offset.to_le_bytes());
+            places.push((kind.as_str(), offset, size));
             offset += size.next_multiple_of(32);
         }
-        let length =
-            file.len().next_multiple_of(32) + usize::try_from(offset).unwrap_or(usize::MAX);
-        file.resize(length, 0);
+        let begin = file.len().next_multiple_of(32);
+        let in_file = |offset: u64| begin + usize::try_from(offset).unwrap_or(usize::MAX);
+        file.resize(in_file(offset), 0);
+        if let Some(seed) = self.seed {
+            let mut random = fastrand::Rng::with_seed(seed);
+            for (kind, offset, size) in places {
+                let data = &mut file[in_file(offset)..in_file(offset + size)];
+                fill(data, kind, &mut random);
+            }
+        }
         file
+    }
+}
+
+fn fill(data: &mut [u8], kind: &str, random: &mut fastrand::Rng) {
+    match kind {
+        "F32" => {
+            for number in data.as_chunks_mut().0 {
+                *number = (random.f32() - 0.5).to_le_bytes();
+            }
+        }
+        "F16" => {
+            for number in data.as_chunks_mut().0 {
+                // Of either sign, from 1/32 to 1/4.
+                let bits = random.u16(..) & 0x83ff | random.u16(10..13) << 10;
+                *number = bits.to_le_bytes();
+            }
+        }
+        _ => {}
     }
 }
 

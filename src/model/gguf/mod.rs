@@ -5,6 +5,8 @@
 
 #[cfg(any(test, feature = "fake"))]
 pub mod builder;
+#[cfg(any(test, feature = "fake"))]
+pub mod ear;
 pub mod file_type;
 mod hyperparameters;
 mod layout;

@@ -8,6 +8,7 @@ mod allowance;
 mod body;
 mod client;
 mod fault;
+mod form;
 mod go_types;
 mod held;
 mod lenient;
@@ -30,6 +31,7 @@ use lenient::Reader;
 
 pub(crate) use body::{Body, Ignored};
 pub(crate) use client::Client;
+pub(crate) use form::OpenAiForm;
 pub(crate) use held::{Held, hold};
 pub(crate) use memory::{Memory, Share};
 

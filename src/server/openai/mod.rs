@@ -8,6 +8,7 @@ mod choices;
 mod completion;
 mod embedding;
 mod models;
+mod transcription;
 
 use axum::Router;
 use axum::http::header;
@@ -30,6 +31,11 @@ pub(super) fn routes() -> Router<App> {
             post(completion::completion),
         ))
         .merge(route("/v1/embeddings", "POST", post(embedding::embeddings)))
+        .merge(route(
+            "/v1/audio/transcriptions",
+            "POST",
+            post(transcription::transcription),
+        ))
         .merge(route("/v1/models", "GET", get(models::list)))
         .merge(wildcard(
             "/v1/models/{*model}",

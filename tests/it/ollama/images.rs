@@ -255,7 +255,7 @@ pub(super) mod real {
         };
         for (bytes, word) in [
             (&b"%PDF-1.7 a document"[..], "none of PNG, JPEG"),
-            (b"RIFF\x24\0\0\0WAVEfmt ", "sound is not supported"),
+            (b"RIFF\x24\0\0\0WAVEfmt ", "does not support audio"),
             (b"\x89PNG\r\n\x1a\n broken", "invalid image"),
         ] {
             let body = json!({"model": "eyes", "prompt": "a", "images": [STANDARD.encode(bytes)]});

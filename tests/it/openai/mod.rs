@@ -3,6 +3,8 @@
 mod answers;
 mod fields;
 mod prompt_logprobs;
+#[cfg(feature = "llama")]
+mod sound;
 
 use serde_json::{Value, json};
 

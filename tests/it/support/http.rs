@@ -20,6 +20,16 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
+    async fn of(response: Response) -> Self {
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        let text = response.text().await.unwrap();
+        Self {
+            status,
+            headers,
+            text,
+        }
+    }
+
     /// The body as JSON.
     pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.text)
@@ -101,14 +111,7 @@ impl TestServer {
             .http
             .request(method, format!("{}{path}", self.url))
             .body(body);
-        let response = request.timeout(PATIENCE).send().await.unwrap();
-        let (status, headers) = (response.status().as_u16(), response.headers().clone());
-        let text = response.text().await.unwrap();
-        Answer {
-            status,
-            headers,
-            text,
-        }
+        Answer::of(request.timeout(PATIENCE).send().await.unwrap()).await
     }
 
     pub(crate) async fn get(&self, path: &str) -> Answer {
@@ -118,6 +121,30 @@ impl TestServer {
     pub(crate) async fn post(&self, path: &str, body: &Value) -> Answer {
         self.request(Method::POST, path, body.to_string().into_bytes())
             .await
+    }
+
+    /// Sends a form: names, file names if they are files, and contents.
+    pub(crate) async fn post_form(
+        &self,
+        path: &str,
+        fields: &[(&str, Option<&str>, &[u8])],
+    ) -> Answer {
+        const BOUNDARY: &str = "a line between fields";
+        let mut body = Vec::new();
+        for (name, file, content) in fields {
+            let file = file.map_or_else(String::new, |file| format!("; filename=\"{file}\""));
+            let head = format!(
+                "--{BOUNDARY}\r\nContent-Disposition: form-data; name=\"{name}\"{file}\r\n\r\n"
+            );
+            body.extend_from_slice(head.as_bytes());
+            body.extend_from_slice(content);
+            body.extend_from_slice(b"\r\n");
+        }
+        body.extend_from_slice(format!("--{BOUNDARY}--\r\n").as_bytes());
+        let request = self.http.post(format!("{}{path}", self.url)).body(body);
+        let kind = format!("multipart/form-data; boundary=\"{BOUNDARY}\"");
+        let request = request.header("Content-Type", kind).timeout(PATIENCE);
+        Answer::of(request.send().await.unwrap()).await
     }
 
     /// Sends a request and returns as soon as the headers are there.

@@ -14,6 +14,7 @@ mod store;
 mod terminal;
 
 pub(crate) use cli::Drover;
+pub(crate) use http::Answer;
 pub(crate) use log::Log;
 pub(crate) use server::{BINARY, TestServer, hermetic, program};
 pub(crate) use settings::{skip, variable};

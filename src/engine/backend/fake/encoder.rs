@@ -11,7 +11,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use crate::engine::backend::MediaEncoder;
+use crate::engine::backend::{MediaEncoder, Room};
 use crate::engine::media::{self, Media, Piece, Rows};
 use crate::protocol::{Failure, FailureKind, PromptPart};
 
@@ -26,7 +26,7 @@ impl MediaEncoder for Reader {
         Ok(())
     }
 
-    fn encode_file(&mut self, file: &str) -> Result<Vec<Piece>, Failure> {
+    fn encode_file(&mut self, file: &str, _room: Room) -> Result<Vec<Piece>, Failure> {
         Ok(vec![Piece::Media(image(file)?.into())])
     }
 }

@@ -12,7 +12,7 @@ use llama_cpp_2::model::LlamaModel;
 use super::log;
 use super::projector::{self, Projector};
 use super::projector_file::ProjectorFile;
-use crate::engine::backend::MediaEncoder;
+use crate::engine::backend::{MediaEncoder, Room};
 use crate::engine::media::Piece;
 use crate::protocol::{Failure, FailureKind, LoadedInfo, ProjectorParams, PromptPart};
 use crate::view::Form;
@@ -60,7 +60,9 @@ impl Encoder {
             Form::View(view) => view.n_bytes(),
             Form::Original | Form::Overrides(_) => {
                 if encoder.projector().is_err() {
-                    tracing::warn!("the model cannot see images, its projector is of no use");
+                    tracing::warn!(
+                        "the model can neither see nor hear, its projector is of no use"
+                    );
                     return None;
                 }
                 fs_err::metadata(&params.file.path).map_or(0, |file| file.len())
@@ -112,10 +114,12 @@ impl Encoder {
             if let Some(projector) =
                 Projector::load(file.path(), Arc::clone(&self.model), &settings)
             {
-                if projector.can_see() {
+                if projector.has_senses() {
                     return Ok(projector);
                 }
-                return Err(format!("the projector `{name}` is none for images"));
+                return Err(format!(
+                    "the projector `{name}` has no encoder for images or sound"
+                ));
             }
             let cause = log::cause().map_or_else(String::new, |cause| format!(": {cause}"));
             let place = if is_on_gpu { "the GPU" } else { "the CPU" };
@@ -133,11 +137,11 @@ impl MediaEncoder for Encoder {
         projector::check(parts)
     }
 
-    fn encode_file(&mut self, image: &str) -> Result<Vec<Piece>, Failure> {
+    fn encode_file(&mut self, file: &str, room: Room) -> Result<Vec<Piece>, Failure> {
         let projector = self.projector().map_err(|message| Failure {
             kind: FailureKind::Internal,
             message,
         })?;
-        projector.encode_file(image)
+        projector.encode_file(file, room)
     }
 }

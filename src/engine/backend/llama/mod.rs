@@ -35,6 +35,7 @@ mod projector_file;
 mod quantize;
 mod sampling;
 mod schema;
+mod sound;
 mod special;
 mod stream;
 #[cfg(test)]

@@ -40,8 +40,6 @@ const MAX_PIXELS_OF_REQUEST: u64 = 4 * MAX_PIXELS;
 pub(super) enum PictureError {
     #[error("invalid image: it is none of PNG, JPEG, WebP, GIF and BMP")]
     Unknown,
-    #[error("sound is not supported yet, images are")]
-    Sound,
     #[error("invalid image: {0}")]
     Broken(image::ImageError),
     #[error("invalid image: it has no pixels")]
@@ -111,9 +109,6 @@ pub(super) fn size(file: &[u8]) -> Result<(u32, u32), PictureError> {
 
 /// Reads a file's header.
 fn open(file: &[u8]) -> Result<impl ImageDecoder, PictureError> {
-    if is_sound(file) {
-        return Err(PictureError::Sound);
-    }
     let mut reader = ImageReader::new(Cursor::new(file))
         .with_guessed_format()
         .map_err(image::ImageError::IoError)?;
@@ -163,11 +158,6 @@ fn check(width: u32, height: u32) -> Result<(), PictureError> {
 
 fn area(width: u32, height: u32) -> u64 {
     u64::from(width) * u64::from(height)
-}
-
-fn is_sound(bytes: &[u8]) -> bool {
-    let is_wave = bytes.starts_with(b"RIFF") && bytes.get(8..12) == Some(b"WAVE");
-    is_wave || bytes.starts_with(b"ID3") || bytes.starts_with(b"fLaC")
 }
 
 /// An image, decoded.

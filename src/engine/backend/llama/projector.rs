@@ -1,14 +1,14 @@
-//! Images through libmtmd: the only place that calls it.
+//! Images and sound through libmtmd: the only place that calls it.
 //!
-//! A projector is a second model beside the text model. It turns an image into rows that the text model
-//! takes in place of tokens. Images are decoded here, in Rust: what clients send is not for a C library.
+//! A projector is a second model beside the text model. It turns an image or a sound into rows that the text model
+//! takes in place of tokens. Both are decoded here, in Rust: what clients send is not for a C library.
 //!
 //! *Invariant:* one thread has it, that of the reader. The text model is only asked for its vocabulary
 //! and its width, which do not change.
 
 #![expect(unsafe_code, reason = "libmtmd is a C library")]
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::path::Path;
 use std::ptr::NonNull;
 use std::slice;
@@ -23,7 +23,11 @@ use sha2::{Digest, Sha256};
 use super::context::model_ptr;
 use super::encoder_cache::EncoderCache;
 use super::picture::{self, Picture};
+use super::sound;
+use crate::engine::backend::Room;
 use crate::engine::media::{self, Media, Piece, Rows};
+use crate::engine::prompt;
+use crate::protocol::media::is_sound;
 use crate::protocol::{Failure, FailureKind, PromptPart};
 
 /// How to load a projector.
@@ -90,8 +94,36 @@ impl Projector {
         self.is_on_gpu
     }
 
+    /// The rate at which it hears, if it does.
+    fn hearing_rate(&self) -> Option<u32> {
+        // SAFETY: the context is valid.
+        let rate = unsafe { sys::mtmd_get_audio_sample_rate(self.ptr.as_ptr()) };
+        u32::try_from(rate).ok().filter(|&rate| rate > 0)
+    }
+
+    /// Whether it is of use at all.
+    pub(super) fn has_senses(&self) -> bool {
+        self.can_see() || self.hearing_rate().is_some()
+    }
+
+    /// Prepares a sound: in pieces where it is long, with the model's own marks around them.
+    fn sound(&self, file: &[u8], id: &str) -> Result<Chunks, Failure> {
+        let rate = self.hearing_rate().ok_or_else(deaf)?;
+        let samples = sound::decode(file, rate).map_err(|error| invalid(&error.to_string()))?;
+        let bitmap = Bitmap::of_sound(&samples, id).ok_or_else(|| internal("out of memory"))?;
+        // They were copied.
+        drop(samples);
+        self.chunks(&sys::mtmd_input_part {
+            text: std::ptr::null(),
+            bitmap: bitmap.0.as_ptr(),
+        })
+    }
+
     /// Prepares an image: in pieces where it is large, with the model's own marks around them.
     fn image(&self, file: &[u8], id: &str) -> Result<Chunks, Failure> {
+        if !self.can_see() {
+            return Err(blind());
+        }
         let picture = Picture::decode(file).map_err(|error| invalid(&error.to_string()))?;
         let bitmap = Bitmap::new(&picture, id).ok_or_else(|| internal("out of memory"))?;
         // It was copied, and is large.
@@ -121,22 +153,29 @@ impl Projector {
             return Ok(chunks);
         }
         Err(invalid(
-            "an image of this prompt cannot be prepared for the model",
+            "an image or a sound of this prompt cannot be prepared for the model",
         ))
     }
 
-    /// Encodes an image, given as the base64 of its file.
-    pub(super) fn encode_file(&mut self, image: &str) -> Result<Vec<Piece>, Failure> {
-        self.see(&file(image)?)
+    /// Encodes an image or a sound, given as the base64 of its file.
+    pub(super) fn encode_file(&mut self, text: &str, room: Room) -> Result<Vec<Piece>, Failure> {
+        self.take_in(&file(text)?, room)
     }
 
-    /// Encodes an image, or remembers it.
-    fn see(&mut self, file: &[u8]) -> Result<Vec<Piece>, Failure> {
+    /// Encodes an image or a sound, or remembers it.
+    fn take_in(&mut self, file: &[u8], room: Room) -> Result<Vec<Piece>, Failure> {
         let id = STANDARD.encode(Sha256::digest(file));
         if let Some(pieces) = self.encoder_cache.find(&id) {
             return Ok(pieces);
         }
-        let chunks = self.image(file, &id)?;
+        let chunks = if is_sound(file) {
+            self.sound(file, &id)?
+        } else {
+            self.image(file, &id)?
+        };
+        // Before it is encoded, which can take minutes.
+        let n_rows: usize = chunks.iter().map(Chunk::n_rows).sum();
+        prompt::check_length(room.n_taken + n_rows, room.n_ctx)?;
         let mut pieces = Vec::with_capacity(chunks.len());
         let mut ordinal = 0;
         for chunk in chunks.iter() {
@@ -152,7 +191,7 @@ impl Projector {
         Ok(pieces)
     }
 
-    /// Encodes a piece of an image.
+    /// Encodes a piece of an image or of a sound.
     fn encode(&self, chunk: Chunk<'_>, fingerprint: u64) -> Result<Media, Failure> {
         let (n_rows, n_positions) = (chunk.n_rows(), chunk.n_positions());
         // SAFETY: the context and the chunk are valid.
@@ -165,7 +204,7 @@ impl Projector {
             )));
         }
         if n_rows == 0 {
-            return Err(invalid("an image of this prompt is empty"));
+            return Err(invalid("an image or a sound of this prompt is empty"));
         }
         let grid = self.grid(chunk, n_rows)?;
         // SAFETY: the context and the chunk are valid.
@@ -173,7 +212,7 @@ impl Projector {
         // SAFETY: the context is valid.
         let output = unsafe { sys::mtmd_get_output_embd(self.ptr.as_ptr()) };
         if code != 0 || output.is_null() {
-            return Err(internal("the image could not be encoded"));
+            return Err(internal("the image or sound could not be encoded"));
         }
         // SAFETY: after a successful call the output has this many values, by libmtmd's contract; they
         // are copied before the next call.
@@ -188,11 +227,16 @@ impl Projector {
         })
     }
 
-    /// The places of an image's rows, for models with positions in several dimensions.
+    /// The places of the rows of an image or a sound, for models with positions in several dimensions.
     fn grid(&self, chunk: Chunk<'_>, n_rows: usize) -> Result<Vec<[i32; 3]>, Failure> {
         // SAFETY: the context is valid.
         if !unsafe { sys::mtmd_decode_use_mrope(self.ptr.as_ptr()) } {
             return Ok(Vec::new());
+        }
+        if chunk.is_sound() {
+            // One after the other in every dimension, as text.
+            let places = (0..i32::try_from(n_rows).unwrap_or(i32::MAX)).map(|row| [row; 3]);
+            return Ok(places.collect());
         }
         // SAFETY: the chunk is valid; null if it is no image.
         let image = unsafe { sys::mtmd_input_chunk_get_tokens_image(chunk.ptr) };
@@ -220,7 +264,12 @@ pub(super) fn check(parts: &[PromptPart]) -> Result<(), Failure> {
     let mut sum = picture::Sum::default();
     for part in parts {
         if let PromptPart::Media(text) = part {
-            let size = picture::size(&file(text)?);
+            let file = file(text)?;
+            if is_sound(&file) {
+                sound::check(&file).map_err(|error| invalid(&error.to_string()))?;
+                continue;
+            }
+            let size = picture::size(&file);
             let added = size.and_then(|size| sum.add(size));
             added.map_err(|error| invalid(&error.to_string()))?;
         }
@@ -258,6 +307,14 @@ fn invalid(message: &str) -> Failure {
     }
 }
 
+fn deaf() -> Failure {
+    invalid("this model cannot hear: its projector has no encoder for sound that llama.cpp knows")
+}
+
+fn blind() -> Failure {
+    invalid("this model cannot see: its projector has no encoder for images")
+}
+
 fn internal(message: &str) -> Failure {
     Failure {
         kind: FailureKind::Internal,
@@ -265,7 +322,7 @@ fn internal(message: &str) -> Failure {
     }
 }
 
-/// An image's pixels in libmtmd's hands.
+/// An image's pixels, or a sound's samples, in libmtmd's hands.
 struct Bitmap(NonNull<sys::mtmd_bitmap>);
 
 impl Bitmap {
@@ -274,6 +331,17 @@ impl Bitmap {
         let (width, height) = picture.size();
         // SAFETY: the pixels are three bytes each, as many as the sides say; they are copied.
         let ptr = unsafe { sys::mtmd_bitmap_init(width, height, picture.pixels().as_ptr()) };
+        Self::named(ptr, &id)
+    }
+
+    fn of_sound(samples: &[f32], id: &str) -> Option<Self> {
+        let id = CString::new(id).ok()?;
+        // SAFETY: so many samples; they are copied.
+        let ptr = unsafe { sys::mtmd_bitmap_init_from_audio(samples.len(), samples.as_ptr()) };
+        Self::named(ptr, &id)
+    }
+
+    fn named(ptr: *mut sys::mtmd_bitmap, id: &CStr) -> Option<Self> {
         let ptr = NonNull::new(ptr)?;
         // SAFETY: the bitmap was just made; the text is copied.
         unsafe { sys::mtmd_bitmap_set_id(ptr.as_ptr(), id.as_ptr()) };
@@ -341,6 +409,12 @@ impl<'a> Chunk<'a> {
         }
         // SAFETY: so many tokens, which live as long as the list.
         Some(unsafe { slice::from_raw_parts(tokens, n_tokens) })
+    }
+
+    fn is_sound(self) -> bool {
+        // SAFETY: the chunk is valid.
+        let kind = unsafe { sys::mtmd_input_chunk_get_type(self.ptr) };
+        kind == sys::MTMD_INPUT_CHUNK_TYPE_AUDIO
     }
 
     fn n_rows(self) -> usize {

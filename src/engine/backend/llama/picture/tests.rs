@@ -47,7 +47,6 @@ fn what_is_transparent_is_white() {
 #[test]
 fn anything_else_is_refused_in_words() {
     assert!(said(b"%PDF-1.7").contains("none of PNG, JPEG"));
-    assert!(said(b"RIFF\x24\0\0\0WAVEfmt ").contains("sound is not supported"));
     let png = file(&RgbImage::new(30, 30).into(), ImageFormat::Png);
     assert!(said(&png[..png.len() / 2]).starts_with("invalid image"));
     assert!(said(b"").contains("none of PNG, JPEG"));

@@ -12,9 +12,15 @@ use llama_cpp_2::mtmd::{
 };
 
 use super::*;
-use crate::engine::backend::Ends;
+use crate::engine::backend::{Ends, Room};
 use crate::engine::media::Piece;
 use crate::protocol::{Failure, FailureKind, PromptPart};
+
+/// Enough for everything.
+pub(super) const ROOM: Room = Room {
+    n_taken: 0,
+    n_ctx: 4096,
+};
 
 /// The families, and what is special about them: an image that is seen at once and layers with a
 /// window; one row after the other; positions in three dimensions.
@@ -22,7 +28,7 @@ const FAMILIES: [&str; 3] = ["gemma3", "mistral3", "qwen25vl"];
 
 /// A model and its projector, from the reference data.
 #[expect(clippy::disallowed_methods, reason = "where the test data is")]
-fn files(family: &str) -> Option<(PathBuf, PathBuf)> {
+pub(super) fn files(family: &str) -> Option<(PathBuf, PathBuf)> {
     let root = std::env::var("DROVER_TESTDATA").unwrap_or_else(|_| "../shared/testdata".to_owned());
     let folder = PathBuf::from(root).join("gguf");
     let model = folder.join(format!("{family}-upstream.gguf"));
@@ -67,18 +73,22 @@ fn part(image: &RgbImage) -> PromptPart {
     PromptPart::Media(STANDARD.encode(bytes.into_inner()))
 }
 
-fn text(text: &str) -> PromptPart {
+pub(super) fn text(text: &str) -> PromptPart {
     PromptPart::Text(text.to_owned())
 }
 
 /// Reads a prompt, part by part.
-fn read(llama: &Llama, reader: &mut dyn MediaEncoder, prompt: &[PromptPart]) -> Vec<Piece> {
+pub(super) fn read(
+    llama: &Llama,
+    reader: &mut dyn MediaEncoder,
+    prompt: &[PromptPart],
+) -> Vec<Piece> {
     reader.check(prompt).unwrap();
     let preparer = llama.preparer();
     let Ends { before, after } = preparer.ends().clone();
     let [before, after] = [before, after].map(Piece::Tokens);
     let parts = prompt.iter().flat_map(|part| match part {
-        PromptPart::Media(image) => reader.encode_file(image).unwrap(),
+        PromptPart::Media(image) => reader.encode_file(image, ROOM).unwrap(),
         PromptPart::Text(text) => vec![Piece::Tokens(preparer.tokenize(text, true).unwrap())],
         PromptPart::Tokens(tokens) => vec![Piece::Tokens(tokens.clone())],
     });
@@ -97,11 +107,11 @@ fn see(reader: &mut dyn MediaEncoder, image: &PromptPart) -> Result<Vec<Piece>, 
     let PromptPart::Media(image) = image else {
         panic!("no image")
     };
-    reader.encode_file(image)
+    reader.encode_file(image, ROOM)
 }
 
 /// Evaluates a prompt's pieces from their beginning; returns the logits at the end.
-fn evaluate(llama: &mut Llama, seq: SeqId, pieces: &[Piece]) -> Vec<f32> {
+pub(super) fn evaluate(llama: &mut Llama, seq: SeqId, pieces: &[Piece]) -> Vec<f32> {
     let mut position = 0;
     let mut last = 0;
     for piece in pieces {

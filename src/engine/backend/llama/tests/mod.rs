@@ -8,6 +8,7 @@ mod images;
 mod loading;
 mod options;
 mod sampling;
+mod sounds;
 mod tokenizer;
 
 use std::path::{Path, PathBuf};
