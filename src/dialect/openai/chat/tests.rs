@@ -154,6 +154,18 @@ fn parts_of_a_message_stay_together() {
 }
 
 #[test]
+fn files_are_read_as_go_reads_base64() {
+    // Line breaks as MIME has them, and last bits that nothing needs.
+    let parts = json!([{"role": "user", "content": [
+        {"type": "image_url", "image_url": {"url": "data:image/png;base64,aGVs\nbG8=\n"}},
+        {"type": "image_url", "image_url": "data:;base64,aGVs\r\nbG9="},
+        {"type": "input_audio", "input_audio": {"data": "aGVs\r\nbG9=", "format": "mp3"}},
+    ]}]);
+    let images = messages(parts).unwrap().remove(0).images;
+    assert_eq!(images, vec![Image("hello".into()); 3]);
+}
+
+#[test]
 fn bad_content_is_refused_in_ollamas_words() {
     for (content, message) in [
         (json!(null), "invalid message content type: <nil>"),
