@@ -1,20 +1,22 @@
 //! Other types for the tensors of the weights (store specification §9.4).
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::parts::Parts;
 use super::{CreateError, NO_DIGEST, Status, rules};
-use crate::model::gguf::file_type;
+use crate::families::layout;
+use crate::model::gguf::{GgufError, file_type};
 use crate::model::{Digest, Layer, manifest as media};
 use crate::protocol::TensorType;
+use crate::view::ModelFile;
 
 /// Types that Ollama quantizes to.
 const TYPES: [&str; 7] = ["F32", "F16", "BF16", "Q8_0", "Q4_K_S", "Q4_K_M", "Q4_K"];
 
 /// A file to write anew.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Job {
-    pub source: PathBuf,
+    pub source: ModelFile,
     pub target: PathBuf,
     /// The code of `general.file_type`.
     pub file_type: u32,
@@ -68,6 +70,15 @@ pub(super) fn apply(
     Ok(())
 }
 
+/// The file as llama.cpp reads it.
+fn source(parts: &Parts<'_>, path: &Path) -> Result<ModelFile, CreateError> {
+    let file = parts.store.open_file(path);
+    let source = file
+        .map_err(GgufError::Io)
+        .and_then(|mut file| layout::to_quantize(path, &mut file));
+    source.map_err(|error| CreateError::internal(error.to_string()))
+}
+
 fn one(
     parts: &mut Parts<'_>,
     layer: &Layer,
@@ -78,7 +89,7 @@ fn one(
     let digest: Digest = super::parse_digest(&layer.digest)?;
     let mut writer = parts.store.blob_writer()?;
     let job = Job {
-        source: parts.store.blob_path(&digest),
+        source: source(parts, &parts.store.blob_path(&digest))?,
         target: writer.path().to_owned(),
         file_type,
         tensor_types,

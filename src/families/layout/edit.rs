@@ -58,6 +58,8 @@ pub struct Edit<'a> {
     pub(in crate::families) tensors: Vec<Tensor>,
     /// Something changed that cannot be overridden.
     needs_view: bool,
+    /// Tensors that the weights do not need stay: nobody loads the file.
+    pub(super) keeps_all: bool,
 }
 
 impl<'a> Edit<'a> {
@@ -77,6 +79,7 @@ impl<'a> Edit<'a> {
                 .map(|(info, layout)| Tensor::original(info, layout))
                 .collect(),
             needs_view: false,
+            keeps_all: false,
             source,
         }
     }
@@ -246,6 +249,9 @@ impl<'a> Edit<'a> {
 
     /// Leaves out the tensors whose names begin so.
     pub(in crate::families) fn hide(&mut self, prefixes: &[&str]) {
+        if self.keeps_all {
+            return;
+        }
         let begins = |name: &str| prefixes.iter().any(|prefix| name.starts_with(prefix));
         let n_before = self.tensors.len();
         self.tensors.retain(|tensor| !begins(&tensor.name));

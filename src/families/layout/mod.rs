@@ -21,7 +21,7 @@ pub use clip::Clip;
 pub(super) use clip::{OPENAI_MEAN, OPENAI_STD};
 pub use edit::Edit;
 pub(super) use edit::New;
-pub use translate::{Loadable, check, has_projector, is_foreign, projector, weights};
+pub use translate::{Loadable, check, has_projector, is_foreign, projector, to_quantize, weights};
 
 use crate::model::gguf::{GgufError, Metadata};
 

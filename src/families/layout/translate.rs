@@ -47,17 +47,38 @@ pub fn has_projector(metadata: &Metadata) -> bool {
 /// The file is no readable GGUF file, or lacks what its model needs; what comes out is checked like any
 /// other file.
 pub fn weights<F: ReadAt + Read + Seek>(path: &Path, file: &mut F) -> Result<Loadable, GgufError> {
+    translate(path, file, false)
+}
+
+fn translate<F: ReadAt + Read + Seek>(
+    path: &Path,
+    file: &mut F,
+    keeps_all: bool,
+) -> Result<Loadable, GgufError> {
     let source = Source::read(file)?;
     let foreign = layout(&source.metadata).filter(|layout| (layout.is_foreign)(&source.metadata));
     let form = match foreign {
         Some(layout) => {
             let mut edit = Edit::of(&source);
+            edit.keeps_all = keeps_all;
             (layout.weights)(&mut edit)?;
             edit.finish()?
         }
         None => Form::Original,
     };
     finish(path, file, form)
+}
+
+/// Plans how llama.cpp's quantizer gets the weights of a file: with the tensors that only a projector
+/// needs, so that they are in the new file, too.
+///
+/// # Errors
+/// As [`weights`].
+pub fn to_quantize<F: ReadAt + Read + Seek>(
+    path: &Path,
+    file: &mut F,
+) -> Result<ModelFile, GgufError> {
+    translate(path, file, true).map(|loadable| loadable.file)
 }
 
 /// Plans how llama.cpp gets the projector in a file of weights.

@@ -9,6 +9,12 @@ pub(super) const QWEN25_VL: ForeignLayout = ForeignLayout {
     projector: Some(qwen25_vl_projector),
 };
 
+/// What a quantized file of the same becomes.
+pub(super) const QWEN2_VL: ForeignLayout = ForeignLayout {
+    is_foreign: |metadata| metadata.has_tensor_prefix(&["v."]),
+    ..QWEN25_VL
+};
+
 pub(super) const QWEN3_VL: ForeignLayout = ForeignLayout {
     is_foreign: |metadata| !has_key(metadata, &[SECTIONS]) || metadata.has_tensor_prefix(&["v."]),
     weights: qwen3_vl,

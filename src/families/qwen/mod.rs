@@ -51,6 +51,7 @@ pub(super) static FAMILY: Family = Family {
         },
         Architecture {
             name: "qwen2vl",
+            layout: Some(layout::QWEN2_VL),
             min_image_tokens: DETAILED,
             ..Architecture::PLAIN
         },

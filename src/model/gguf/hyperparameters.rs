@@ -66,13 +66,15 @@ impl Hyperparameters {
             return Err(invalid(format!("a vocabulary of {n_vocab} tokens")));
         }
         let heads_kv = if heads_kv.is_empty() { heads } else { heads_kv };
+        let head_dim_k = or(length(".attention.key_length")?);
+        check_sections(header, head_dim_k)?;
         Ok(Self {
             n_head_kv: match heads_kv.as_slice() {
                 [] => vec![n_head; as_usize(n_layer)],
                 [every] => vec![*every; as_usize(n_layer)],
                 _ => heads_kv,
             },
-            head_dim_k: or(length(".attention.key_length")?),
+            head_dim_k,
             head_dim_v: or(length(".attention.value_length")?),
             n_embd,
             n_vocab: u32::try_from(n_vocab).unwrap_or(u32::MAX),
@@ -154,6 +156,23 @@ fn check_rope(header: &Metadata) -> Result<(), GgufError> {
             KNOWN.join(", ")
         ))),
     }
+}
+
+/// Positions in several dimensions share the width of a head; llama.cpp ends its process in the first
+/// decode call where they take more.
+fn check_sections(header: &Metadata, head_dim: u32) -> Result<(), GgufError> {
+    const KEY: &str = ".rope.dimension_sections";
+    let sections = list(header, KEY, &HEAD)?;
+    let sum = sections
+        .iter()
+        .fold(0, |sum: u32, section| sum.saturating_add(*section));
+    if sum <= head_dim || head_dim == 0 {
+        return Ok(());
+    }
+    Err(invalid(format!(
+        "the sections of `{}` take {sum} of the {head_dim} numbers of a head",
+        header.whole(KEY)
+    )))
 }
 
 /// One number, or one for each layer, of which the largest counts.

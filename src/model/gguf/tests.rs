@@ -167,6 +167,11 @@ fn numbers_that_no_model_has() {
         ("expert_count", json!(2048), "is 2048"),
         ("expert_group_count", json!(1), "1 groups of 0 experts"),
         ("rope.scaling.type", json!(""), "is none of none, linear"),
+        (
+            "rope.dimension_sections",
+            json!([90, 9, 9, 0]),
+            "take 108 of the",
+        ),
     ] {
         let file = sample().value(&format!("llama.{key}"), value.clone());
         let error = Hyperparameters::read(&read(&file.build()).unwrap());

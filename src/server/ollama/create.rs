@@ -20,7 +20,6 @@ use crate::server::gate::Pass;
 use crate::server::origin::Origin;
 use crate::server::state::App;
 use crate::store::StoreError;
-use crate::view::ModelFile;
 
 /// Steps that may wait for a slow client.
 const QUEUE: usize = 16;
@@ -150,7 +149,7 @@ fn start(
         // In a child of its own; this thread may wait for it.
         let quantizer = |job: Job, progress: &mut (dyn FnMut(f32) + Send)| {
             let params = QuantizeParams {
-                source: ModelFile::original(job.source),
+                source: job.source,
                 target: job.target,
                 file_type: job.file_type,
                 tensor_types: job.tensor_types,

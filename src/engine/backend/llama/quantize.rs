@@ -5,13 +5,16 @@
 #![expect(unsafe_code, reason = "llama.cpp is a C library")]
 
 use std::ffi::CString;
+use std::io;
 use std::path::Path;
 
 use llama_cpp_sys_2 as sys;
 
-use super::{devices, log};
+use super::numbers::Ggml;
+use super::{devices, log, weights};
 use crate::engine::backend::BackendError;
 use crate::protocol::{QuantizeParams, TensorType};
+use crate::view::{Form, Reader};
 
 /// Quantizes; `on_progress` hears fractions between 0 and 1. An error carries what llama.cpp said.
 pub(crate) fn quantize(
@@ -19,7 +22,8 @@ pub(crate) fn quantize(
     on_progress: impl Fn(f32) + Send + 'static,
 ) -> Result<(), BackendError> {
     devices::start()?;
-    let (source, target) = (path(&params.source.path)?, path(&params.target)?);
+    let source = Source::open(params)?;
+    let (source_path, target) = (path(source.path())?, path(&params.target)?);
     log::start();
     log::follow(Some(Box::new(on_progress)));
     // SAFETY: no arguments.
@@ -28,6 +32,11 @@ pub(crate) fn quantize(
     // What is quantized already and stays where it is would be refused otherwise.
     settings.allow_requantize = true;
     let patterns = patterns(&params.tensor_types)?;
+    let pairs = match &params.source.form {
+        Form::Overrides(pairs) => weights::overrides(pairs)?,
+        Form::Original | Form::View(_) => weights::overrides(&[])?,
+    };
+    settings.kv_overrides = pairs.as_ptr();
     // The list ends with a null pattern.
     let end = (std::ptr::null(), sys::GGML_TYPE_COUNT);
     let overrides = patterns.iter().map(|(name, kind)| (name.as_ptr(), *kind));
@@ -38,14 +47,47 @@ pub(crate) fn quantize(
     settings.tt_overrides = overrides.as_ptr();
     // SAFETY: both paths and all patterns are C strings that outlive the call, as the list of them
     // does; the other settings are llama.cpp's own with plain values replaced.
-    let code =
-        unsafe { sys::llama_model_quantize(source.as_ptr(), target.as_ptr(), &raw const settings) };
+    let code = unsafe {
+        sys::llama_model_quantize(source_path.as_ptr(), target.as_ptr(), &raw const settings)
+    };
     log::follow(None);
     if code == 0 {
         return Ok(());
     }
     let cause = log::cause().unwrap_or_else(|| format!("code {code}"));
     Err(BackendError(format!("failed to quantize: {cause}")))
+}
+
+/// What the quantizer reads; it takes paths only.
+enum Source<'a> {
+    Original(&'a Path),
+    /// A view that was written beside the target.
+    Written(tempfile::TempPath),
+}
+
+impl<'a> Source<'a> {
+    fn open(params: &'a QuantizeParams) -> Result<Self, BackendError> {
+        let Form::View(view) = &params.source.form else {
+            return Ok(Self::Original(&params.source.path));
+        };
+        let write = || {
+            let file = fs_err::File::open(&params.source.path)?;
+            let folder = params.target.parent().unwrap_or(Path::new("."));
+            let mut written = tempfile::NamedTempFile::new_in(folder)?;
+            io::copy(&mut Reader::new(file, view, Ggml), &mut written)?;
+            Ok(written.into_temp_path())
+        };
+        let written: io::Result<tempfile::TempPath> = write();
+        let failed = |error| BackendError(format!("the model cannot be written anew: {error}"));
+        written.map(Self::Written).map_err(failed)
+    }
+
+    fn path(&self) -> &Path {
+        match self {
+            Self::Original(path) => path,
+            Self::Written(path) => path,
+        }
+    }
 }
 
 /// What llama.cpp takes for names: regular expressions, here ones that match one name only.

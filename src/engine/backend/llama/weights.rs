@@ -97,7 +97,9 @@ fn chosen_devices(params: &LoadParams) -> Option<Vec<sys::ggml_backend_dev_t>> {
 }
 
 /// The list of overrides, which ends with an empty key.
-fn overrides(pairs: &[Override]) -> Result<Vec<sys::llama_model_kv_override>, BackendError> {
+pub(super) fn overrides(
+    pairs: &[Override],
+) -> Result<Vec<sys::llama_model_kv_override>, BackendError> {
     let pairs = pairs.iter().map(|pair| {
         let (tag, value) = match &pair.value {
             OverrideValue::Bool(flag) => (

@@ -132,7 +132,7 @@ fn with(mut object: Value, more: Value) -> Value {
 fn qwen() -> Vec<Case> {
     let encoder = json!({".vision.block_count": 1, ".vision.embedding_length": 8,
         ".vision.attention.head_count": 2, ".vision.patch_size": 4, ".vision.spatial_merge_size": 2});
-    let deepstack = json!({".vision.deepstack_visual_indexes": [0]});
+    let deepstack = json!({".vision.deepstack_visual_indexes": [0], ".attention.key_length": 64});
     let moved = json!({".attention.head_count_kv": [2], ".rope.dimension_sections": [3, 3, 2],
         ".rope.mrope_interleaved": true});
     vec![
