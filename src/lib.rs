@@ -24,7 +24,7 @@ pub mod client;
 pub mod engine;
 pub mod parser;
 pub mod renderer;
-pub mod runner;
+pub mod runner_client;
 pub mod store;
 // Level 4: model families; the machine; the processes that run templates.
 pub mod device;

@@ -15,7 +15,7 @@ use drover::protocol::{
     Exempt, GenerateParams, KvCacheType, LoadParams, Priority, PromptPart, SamplingParams,
     Speculation, SpillParams,
 };
-use drover::runner::{
+use drover::runner_client::{
     Generation, GenerationEvent, RunnerError, RunnerHandle, StartError, StartParams, Started,
     Tokenize, probe, start,
 };

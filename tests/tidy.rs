@@ -27,7 +27,7 @@ const LEVELS: &[(&str, u32)] = &[
     ("renderer", 3),
     ("parser", 3),
     ("client", 3),
-    ("runner", 3),
+    ("runner_client", 3),
     ("engine", 3),
     ("registry", 4),
     ("families", 4),
@@ -136,7 +136,7 @@ fn the_schedule_is_pure() {
         "Condvar",
         "mpsc",
         "std::fs",
-        "child::",
+        "runner::",
         "execute::",
         "inbox::",
         "outbox::",
@@ -243,7 +243,7 @@ fn files_are_short_and_say_what_they_are_for() {
 fn the_reader_of_imports_sees_all_spellings() {
     let source = "use crate::chat::Role;\nuse crate::{model::{digest, name}, units as u};\n\
                   // crate::server\nlet x = crate::store::open();\nfn f() { super::cli::run() }\n";
-    let file = SourceFile::new("runner/mod.rs".to_owned(), source.to_owned());
+    let file = SourceFile::new("runner_client/mod.rs".to_owned(), source.to_owned());
     let expected = [
         (1, "chat"),
         (2, "model"),
@@ -253,7 +253,7 @@ fn the_reader_of_imports_sees_all_spellings() {
     ];
     let expected = expected.map(|(line, name)| (line, name.to_owned()));
     assert_eq!(file.imports(), expected);
-    let nested = SourceFile::new("runner/log.rs".to_owned(), source.to_owned());
+    let nested = SourceFile::new("runner_client/log.rs".to_owned(), source.to_owned());
     assert_eq!(nested.imports(), expected[..4]);
 }
 

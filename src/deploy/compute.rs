@@ -15,7 +15,7 @@ pub(super) fn devices(exe: PathBuf) -> Vec<DeviceInfo> {
         return Vec::new();
     };
     let tasks = tokio_util::task::TaskTracker::new();
-    let devices = runtime.block_on(crate::runner::probe(exe, &tasks));
+    let devices = runtime.block_on(crate::runner_client::probe(exe, &tasks));
     devices.unwrap_or_default()
 }
 

@@ -2,7 +2,7 @@
 //!
 //! A step is three things: [`schedule`] plans it, [`execute`] has the backend do it, and the schedule
 //! takes what came of it. The schedule is pure; the executor is the only part that talks to the
-//! [`backend`]. [`core`] is both together, and [`child`] the threads and the channel around it.
+//! [`backend`]. [`core`] is both together, and [`runner`] the threads and the channel around it.
 //!
 //! Beside the engine's thread, [`prepare`] makes sequences of requests (tokens, images, constraints).
 //! [`speculate`] makes drafts, [`host_cache`] keeps prefixes that lost their cells, [`output`] makes
@@ -26,7 +26,6 @@ pub(crate) mod backend;
 #[doc(hidden)]
 pub mod bench;
 mod cache_ops;
-mod child;
 mod core;
 mod detokenizer;
 mod draft_model;
@@ -43,6 +42,7 @@ mod output;
 mod prepare;
 mod prompt;
 mod row;
+mod runner;
 mod schedule;
 mod speculate;
 mod stop;
@@ -52,5 +52,5 @@ mod units;
 
 /// Entry of the runner role; returns when the daemon asks for it.
 pub fn run() -> std::process::ExitCode {
-    child::run()
+    runner::run()
 }

@@ -19,7 +19,7 @@ use crate::protocol::{
     Constraint, Exempt, FailureKind, FinishReason, Finished, GenerateParams, PromptPart,
     TokenLogprob,
 };
-use crate::runner::{Generation, GenerationEvent, RunnerError, Tokenize};
+use crate::runner_client::{Generation, GenerationEvent, RunnerError, Tokenize};
 use crate::scheduler::Lease;
 
 /// What one answer needs besides the engine's parameters.

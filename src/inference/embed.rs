@@ -13,7 +13,7 @@ use super::types::{EmbedRequest, EmbedResponse};
 use crate::families;
 use crate::model::gguf::Metadata;
 use crate::protocol::{EmbedInput, EmbedParams};
-use crate::runner::RunnerError;
+use crate::runner_client::RunnerError;
 use crate::scheduler::Lease;
 
 /// Runs an embedding request.

@@ -2,7 +2,7 @@
 
 use super::error::{ErrorKind as Kind, RequestError, internal, invalid};
 use crate::protocol::FailureKind;
-use crate::runner::RunnerError;
+use crate::runner_client::RunnerError;
 
 /// Why an answer could not be begun.
 #[derive(Debug)]

@@ -8,7 +8,7 @@ use super::error::RequestError;
 use super::refusal::Refusal;
 use super::render::RenderRequest;
 use crate::chat::Message;
-use crate::runner::Tokenize;
+use crate::runner_client::Tokenize;
 use crate::scheduler::Lease;
 use crate::workers::Workers;
 

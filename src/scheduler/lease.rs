@@ -7,7 +7,7 @@ use tokio::sync::Notify;
 
 use super::event::{EntryId, WaiterId};
 use crate::protocol::LoadedInfo;
-use crate::runner::RunnerHandle;
+use crate::runner_client::RunnerHandle;
 
 /// The right to use a loaded runner; while it lives the model stays loaded.
 #[derive(Debug)]

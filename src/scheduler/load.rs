@@ -9,7 +9,7 @@ use super::placement::{LoadPlan, Policy};
 use super::state::Entry;
 use crate::config::KeepAlive;
 use crate::protocol::{DraftParams, LoadParams, LoadedInfo};
-use crate::runner::StartError;
+use crate::runner_client::StartError;
 
 /// The cap on a request without `num_ctx`: the setting, else the whole pool.
 pub(super) fn default_ctx(context_length: u32, info: &LoadedInfo) -> u32 {

@@ -233,15 +233,15 @@ fn images_come_back_from_outside_the_cache() {
 }
 
 /// A runner with a model that sees.
-fn seeing_child() -> (child::Child, tempfile::NamedTempFile) {
-    let mut child = child::start();
+fn seeing_runner() -> (runner::Runner, tempfile::NamedTempFile) {
+    let mut runner = runner::start();
     let file = model(&[]);
-    let loaded = child.load_with(LoadParams {
+    let loaded = runner.load_with(LoadParams {
         projector: Some(ProjectorParams::original("projector")),
         ..load_params(file.path(), 4096, 2)
     });
     assert!(matches!(loaded, Event::Loaded(_)));
-    (child, file)
+    (runner, file)
 }
 
 /// So many pictures that take time, and some text.
@@ -255,43 +255,43 @@ fn album(n_images: usize) -> Box<GenerateParams> {
 
 #[test]
 fn one_picture_does_not_wait_for_an_album() {
-    let (mut child, _file) = seeing_child();
+    let (mut runner, _file) = seeing_runner();
     for (id, n_images) in [(1, 30), (2, 1)] {
         let params = album(n_images);
-        child.send(&Command::Generate { id, params });
+        runner.send(&Command::Generate { id, params });
     }
-    let event = child.event();
+    let event = runner.event();
     assert!(matches!(event, Event::Started { id: 2, .. }), "{event:?}");
 }
 
 #[test]
 fn an_album_that_nobody_waits_for_is_closed() {
-    let (mut child, _file) = seeing_child();
+    let (mut runner, _file) = seeing_runner();
     let begun = std::time::Instant::now();
     for id in 1..=3 {
         let params = album(100);
-        child.send(&Command::Generate { id, params });
+        runner.send(&Command::Generate { id, params });
     }
     for id in 1..=3 {
-        child.send(&Command::Cancel { id });
+        runner.send(&Command::Cancel { id });
     }
     let params = album(1);
-    child.send(&Command::Generate { id: 4, params });
-    assert!(matches!(child.event(), Event::Started { id: 4, .. }));
+    runner.send(&Command::Generate { id: 4, params });
+    assert!(matches!(runner.event(), Event::Started { id: 4, .. }));
     // All of it takes six seconds.
     assert!(begun.elapsed() < std::time::Duration::from_secs(3));
 }
 
 #[test]
 fn an_album_larger_than_the_context_is_closed_where_that_is_full() {
-    let (mut child, _file) = seeing_child();
+    let (mut runner, _file) = seeing_runner();
     let begun = std::time::Instant::now();
     let params = Box::new(GenerateParams {
         n_ctx: 100,
         ..*album(100)
     });
-    child.send(&Command::Generate { id: 1, params });
-    let Event::Failed { failure, .. } = child.event() else {
+    runner.send(&Command::Generate { id: 1, params });
+    let Event::Failed { failure, .. } = runner.event() else {
         panic!("not refused")
     };
     assert_eq!(failure.kind, FailureKind::ContextExceeded);
@@ -301,9 +301,9 @@ fn an_album_larger_than_the_context_is_closed_where_that_is_full() {
 
 #[test]
 fn a_reader_that_was_cancelled_does_not_come_back() {
-    let mut child = child::start();
+    let mut runner = runner::start();
     let file = model(&[]);
-    let loaded = child.load_with(LoadParams {
+    let loaded = runner.load_with(LoadParams {
         projector: Some(ProjectorParams::original("projector")),
         ..load_params(file.path(), 256, 2)
     });
@@ -317,15 +317,15 @@ fn a_reader_that_was_cancelled_does_not_come_back() {
         };
         let prompt = vec![image("cat", 20), text(said)];
         let params = Box::new(with_images(prompt));
-        child.send(&Command::Generate { id, params });
+        runner.send(&Command::Generate { id, params });
         if id == 1 {
-            child.send(&Command::Cancel { id });
+            runner.send(&Command::Cancel { id });
         }
     }
     // Whatever the first one came to, it is silent before the second one's end.
     let mut finished = Vec::new();
     while finished.is_empty() {
-        match child.event() {
+        match runner.event() {
             Event::Step { updates, .. } => {
                 finished.extend(
                     updates

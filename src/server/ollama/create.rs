@@ -13,7 +13,7 @@ use crate::model::ModelName;
 use crate::model::name::Source;
 use crate::protocol::QuantizeParams;
 use crate::registry::{Asker, Steps, Wish};
-use crate::runner;
+use crate::runner_client;
 use crate::server::error::{ApiError, OllamaError};
 use crate::server::extract::OllamaJson;
 use crate::server::gate::Pass;
@@ -162,7 +162,7 @@ fn start(
                     // The thread listens to the end.
                     let _ = heard.send(fraction);
                 };
-                runner::quantize(exe, params, &tracker, &mut hear).await
+                runner_client::quantize(exe, params, &tracker, &mut hear).await
             };
             let work = tasks.spawn_on(work, &runtime);
             fractions.iter().for_each(progress);
