@@ -330,7 +330,7 @@ impl Task {
                 tools,
                 think,
             } => template.render(&RenderInput {
-                messages: &images::behind(&keep_from(messages, from)),
+                messages: &images::after_text(&keep_from(messages, from)),
                 tools,
                 think: *think,
                 now: None,
