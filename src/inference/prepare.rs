@@ -1,4 +1,4 @@
-//! From a request to a model that can be loaded: name, store, capabilities, options.
+//! Finds and checks the model of a request: name, store, capabilities, options.
 //!
 //! The order of the checks is Ollama's: clients see the first error only.
 
@@ -17,7 +17,7 @@ use crate::model::name::Source;
 use crate::model::{ModelName, Options, gguf};
 use crate::store::{Model, StoreError};
 
-/// Which endpoint asks; their texts differ.
+/// The endpoint; error texts differ between them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Route {
     Chat,
@@ -26,7 +26,7 @@ pub(super) enum Route {
     LegacyEmbeddings,
 }
 
-/// A model that exists, with what its weights say about themselves.
+/// An existing model, with the metadata of its weights.
 #[derive(Debug, Clone)]
 pub(super) struct Prepared {
     pub(super) model: Model,
@@ -257,7 +257,7 @@ pub(super) fn check_capabilities(
     Err(invalid(message).about(field, "unsupported_value"))
 }
 
-/// The least context of a model that sees, as in Ollama: an image takes hundreds of tokens.
+/// The least context of a vision model, as in Ollama: an image takes hundreds of tokens.
 const VISION_CTX: u32 = 2048;
 
 /// Merges built-in defaults, the model's parameters and the request's options.

@@ -1,4 +1,4 @@
-//! The pure parts; the whole path is tested against the real binary.
+//! Tests of the pure parts; integration tests cover the whole path.
 
 use serde_json::json;
 
