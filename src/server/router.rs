@@ -1,7 +1,7 @@
 //! The route table.
 //!
-//! Each line names its methods in the order in which a 405 lists them (API specification §1.1).
-//! The same path with a slash behind it is a redirect.
+//! Each line names its methods in the order in which a 405's `Allow` header lists them, as in Ollama. The
+//! same path with a trailing slash is a redirect.
 
 use axum::Router;
 use axum::extract::Request;
@@ -33,7 +33,7 @@ pub(super) fn routes() -> Router<App> {
         .fallback(|method: Method, uri: Uri| async move { not_found(&method, &uri) })
 }
 
-/// One line of the table. `/v1` routes are made with it too.
+/// Adds one line of the table; also used for the `/v1` routes.
 pub(super) fn route(
     path: &'static str,
     methods: &'static str,
@@ -53,7 +53,7 @@ pub(super) fn route(
     router.route(&format!("{path}/"), any(slashed))
 }
 
-/// A line whose path ends in a parameter that takes slashes, too.
+/// Adds a line whose path ends in a parameter that may contain slashes.
 pub(super) fn wildcard(
     path: &'static str,
     methods: &'static str,
@@ -73,7 +73,7 @@ fn allows(methods: &str, method: &Method) -> bool {
     methods.split(", ").any(|known| known == method.as_str())
 }
 
-/// OpenAI's clients look for an object in whatever is no success.
+/// OpenAI's clients expect an error object in every unsuccessful response.
 fn is_openai(uri: &Uri) -> bool {
     uri.path() == "/v1" || uri.path().starts_with("/v1/")
 }
@@ -133,7 +133,7 @@ async fn version() -> Response {
     })
 }
 
-/// For load balancers, as llama-server answers; models are loaded when they are asked for.
+/// For load balancers, like llama-server's; always ok, since models are loaded on demand.
 async fn health() -> Response {
     json(&serde_json::json!({"status": "ok"}))
 }

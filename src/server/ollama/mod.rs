@@ -1,4 +1,4 @@
-//! Ollama's routes, one file per group of endpoints: decode, call, spell.
+//! Ollama's routes, one file per group of endpoints.
 
 mod asker;
 mod blobs;
@@ -63,7 +63,7 @@ pub(super) fn routes() -> Router<App> {
     .fold(Router::new(), Router::merge)
 }
 
-/// The model's name under either of its keys; `model` wins.
+/// The model's name, from `model` or else `name`.
 fn wanted(model: String, name: String) -> String {
     if model.is_empty() { name } else { model }
 }

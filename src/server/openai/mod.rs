@@ -1,7 +1,6 @@
 //! OpenAI's routes (`/v1`).
 //!
-//! Handlers decode, call and spell. *Invariant:* every error of theirs is in OpenAI's envelope,
-//! also one that ends a stream.
+//! *Invariant:* every error is in OpenAI's envelope, even one that ends a stream.
 
 mod chat;
 mod choices;
@@ -44,12 +43,12 @@ pub(super) fn routes() -> Router<App> {
         ))
 }
 
-/// A fresh head for an answer about `model`.
+/// Makes the head of an answer by `model`.
 fn head(prefix: &str, model: &str) -> Head {
     Head::new(prefix, model, Timestamp::now(), &mut fastrand::Rng::new())
 }
 
-/// Answers 200 with a line of JSON, typed as Ollama types the successes of these routes.
+/// Answers 200 with a line of JSON, with the content type that Ollama uses on these routes.
 fn answer(line: Bytes) -> Response {
     ([(header::CONTENT_TYPE, "application/json")], line).into_response()
 }
