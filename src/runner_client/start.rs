@@ -11,7 +11,7 @@ use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
 use super::cancels::Cancels;
-use super::process::Ears;
+use super::process::Receivers;
 use super::spawn::{Spawned, spawn};
 use super::{Inner, RunnerHandle, limits, process};
 use crate::metrics::ModelMetrics;
@@ -82,11 +82,11 @@ pub async fn start(params: StartParams, tasks: &TaskTracker) -> Result<Started, 
     let span = tracing::info_span!("runner", model = %params.model, pid);
     let metrics = ModelMetrics::new(&params.model);
     let cancels = Cancels::default();
-    let ears = Ears {
+    let receivers = Receivers {
         inbox,
         cancels: cancels.clone(),
     };
-    let task = process::run(spawned, ears, params.silence_timeout, metrics, ended);
+    let task = process::run(spawned, receivers, params.silence_timeout, metrics, ended);
     tasks.spawn(task.instrument(span));
     let inner = Inner {
         info,
