@@ -113,7 +113,7 @@ pub(super) async fn find(
     })
 }
 
-/// What the store has of a model.
+/// What the store has for a model.
 struct Found {
     model: Model,
     /// Of its files; `None` = it has no weights.
@@ -165,7 +165,7 @@ fn read(context: &Context, model: &Model, path: &Path) -> Result<Read, Unusable>
     })
 }
 
-/// The draft model of a model. Without it answers only come slower, so that a broken one is left out.
+/// Returns a model's draft model. A broken one is ignored: without it, answers are only slower.
 fn draft(context: &Context, model: &Model) -> Option<Weights> {
     let path = model.draft.as_ref()?;
     let header = context.store.gguf(path);

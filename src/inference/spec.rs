@@ -51,8 +51,8 @@ pub(super) fn build(prepared: &Prepared, options: &Options) -> ModelSpec {
     }
 }
 
-/// The options as they make a difference to a load, so that numbers beyond what there is ask for no
-/// other runner than the largest of them.
+/// Normalizes the options that matter for loading, so that numbers beyond the limits do not need a
+/// different runner than the limits themselves.
 fn load_options(options: &Options, weights: &Weights) -> Options {
     let n_layer = i32::try_from(weights.numbers.n_head_kv.len()).unwrap_or(i32::MAX - 1);
     Options {
@@ -76,7 +76,7 @@ fn end_tokens(metadata: &Metadata) -> Vec<Token> {
     ids.take(MOST).collect()
 }
 
-/// The dimensions that the memory estimate needs; `other_bytes` are loaded beside the weights.
+/// The dimensions for the memory estimate; `other_bytes` are loaded in addition to the weights.
 fn dims(weights: &Weights, other_bytes: u64) -> ModelDims {
     let (numbers, metadata) = (&weights.numbers, &weights.loadable.metadata);
     ModelDims {

@@ -60,12 +60,12 @@ pub enum Command {
     Shutdown,
 }
 
-/// How to write a model's file anew.
+/// How to rewrite a model's file.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct QuantizeParams {
     /// The GGUF file to read.
     pub source: ModelFile,
-    /// The file to write; what is in it is lost.
+    /// The file to write; it is overwritten.
     pub target: PathBuf,
     /// `general.file_type` of the new file, as llama.cpp numbers them.
     pub file_type: u32,
@@ -177,11 +177,11 @@ pub struct SpillFiles {
     pub limit_bytes: u64,
 }
 
-/// A model that guesses for another one.
+/// A model that drafts tokens for another one.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct DraftParams {
     pub model: ModelFile,
-    /// Most tokens that it guesses ahead; never 0.
+    /// Most tokens that it drafts ahead; never 0.
     pub n_predict: u32,
 }
 
