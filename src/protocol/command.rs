@@ -307,8 +307,8 @@ fn is_zero(number: &u32) -> bool {
     *number == 0
 }
 
-/// "Don't repeat yourself": penalizes a token that would continue a repetition of `n` tokens by `multiplier
-/// * base ^ (n - allowed_length)`.
+/// "Don't repeat yourself": penalizes a token that would continue a repetition of `n` tokens by
+/// `multiplier * base ^ (n - allowed_length)`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Dry {
     pub multiplier: f32,

@@ -1,5 +1,5 @@
 //! Gets a token after a 401, by Docker's token protocol
-//! (https://distribution.github.io/distribution/spec/auth/token/) with Ollama's signed requests.
+//! (<https://distribution.github.io/distribution/spec/auth/token/>) with Ollama's signed requests.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;

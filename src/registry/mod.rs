@@ -1,5 +1,5 @@
 //! The registry client: transfers models by the OCI distribution protocol
-//! (https://github.com/opencontainers/distribution-spec), as Ollama uses it.
+//! (<https://github.com/opencontainers/distribution-spec>), as Ollama uses it.
 //!
 //! [`Registry::pull`] and [`Registry::push`] return a stream of progress for the client; dropping it ends
 //! the work. *Invariants:* a model's manifest is written after its blobs were verified; memory use does not

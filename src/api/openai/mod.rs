@@ -1,4 +1,4 @@
-//! OpenAI's wire types (https://github.com/openai/openai-openapi), as far as Ollama serves them and the
+//! OpenAI's wire types (<https://github.com/openai/openai-openapi>), as far as Ollama serves them and the
 //! official clients read them.
 //!
 //! Requests only decode and responses only encode: the daemon never calls these routes. Fields whose errors

@@ -1,4 +1,4 @@
-//! OpenAI's dialect: requests and responses (https://platform.openai.com/docs/api-reference).
+//! OpenAI's dialect: requests and responses (<https://platform.openai.com/docs/api-reference>).
 //!
 //! One submodule for each endpoint group. A request for `n` choices becomes `n` native requests;
 //! answers are built from chunks that carry the index of their choice, either event by event
