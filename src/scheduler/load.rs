@@ -62,7 +62,7 @@ pub(super) fn expires_at(entry: &Entry, now: Instant, clock: Timestamp) -> Optio
     clock.checked_add(left).ok()
 }
 
-/// What a failed load means, with the text that clients read (API specification §12).
+/// What a failed load means, with the text that clients read.
 pub(super) fn failure(model: &str, error: &StartError) -> LoadFailure {
     let text = error.to_string();
     LoadFailure {

@@ -1,7 +1,7 @@
 //! The numbers of an architecture, within bounds: what arithmetic, loops and llama.cpp may rely on.
 //!
-//! llama.cpp ends its process on some numbers instead of refusing the file (GGUF compatibility notes
-//! §2.6); those are refused here.
+//! llama.cpp ends its process on some numbers instead of refusing the file
+//! (failed assertions, divisions by zero); those are refused here.
 
 use std::ops::RangeInclusive;
 
