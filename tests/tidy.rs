@@ -1,5 +1,5 @@
-//! The rules of `docs/architecture.md` that can be read off the source text: who may import whom,
-//! which crates stay where, how long a file may be, that every file says what it is for.
+//! The rules of `docs/architecture.md` that the source text shows: allowed imports, crates with one place,
+//! the length of files, and that every file says what it is for.
 //!
 //! Text, not syntax: comments are cut off line by line, nothing else is understood. That is
 //! enough for imports, and it needs no dependency.

@@ -111,7 +111,7 @@ impl Actor {
                 keep_alive,
                 reply,
             } => {
-                // Gone before its turn: its cancellation was heard already.
+                // Gone before its turn: its cancellation was already processed.
                 if reply.is_closed() {
                     return;
                 }

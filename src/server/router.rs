@@ -5,10 +5,11 @@
 
 use axum::Router;
 use axum::extract::Request;
+use axum::handler::Handler;
 use axum::http::{HeaderValue, Method, StatusCode, Uri, header};
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{MethodRouter, any, get};
+use axum::routing::{MethodRouter, any};
 
 use super::error::{ApiError, OpenAiError};
 use super::state::App;
@@ -24,22 +25,31 @@ const TEXT: &str = "text/plain";
 /// Builds the routes without the middleware.
 pub(super) fn routes() -> Router<App> {
     Router::new()
-        .merge(route("/", "HEAD, GET", get(root)))
-        .merge(route("/api/version", "HEAD, GET", get(version)))
-        .merge(route("/health", "HEAD, GET", get(health)))
-        .merge(route("/metrics", "HEAD, GET", get(metrics)))
+        .merge(route("/", "HEAD, GET", root))
+        .merge(route("/api/version", "HEAD, GET", version))
+        .merge(route("/health", "HEAD, GET", health))
+        .merge(route("/metrics", "HEAD, GET", metrics))
         .merge(ollama::routes())
         .merge(openai::routes())
         .fallback(|method: Method, uri: Uri| async move { not_found(&method, &uri) })
 }
 
-/// Adds one line of the table; also used for the `/v1` routes.
-pub(super) fn route(
+/// Adds one line of the table, with one handler for all methods; also used for the `/v1` routes.
+pub(super) fn route<T: 'static>(
     path: &'static str,
     methods: &'static str,
-    handler: MethodRouter<App>,
+    handler: impl Handler<T, App>,
 ) -> Router<App> {
-    let router = wildcard(path, methods, handler);
+    route_by_method(path, methods, any(handler))
+}
+
+/// Adds a line whose methods have handlers of their own.
+pub(super) fn route_by_method(
+    path: &'static str,
+    methods: &'static str,
+    handlers: MethodRouter<App>,
+) -> Router<App> {
+    let router = line(path, methods, handlers);
     if path == "/" {
         return router;
     }
@@ -54,11 +64,15 @@ pub(super) fn route(
 }
 
 /// Adds a line whose path ends in a parameter that may contain slashes.
-pub(super) fn wildcard(
+pub(super) fn wildcard<T: 'static>(
     path: &'static str,
     methods: &'static str,
-    handler: MethodRouter<App>,
+    handler: impl Handler<T, App>,
 ) -> Router<App> {
+    line(path, methods, any(handler))
+}
+
+fn line(path: &'static str, methods: &'static str, handlers: MethodRouter<App>) -> Router<App> {
     let known = move |request: Request, next: Next| async move {
         if allows(methods, request.method()) {
             next.run(request).await
@@ -66,7 +80,7 @@ pub(super) fn wildcard(
             method_not_allowed(methods, request.method(), request.uri())
         }
     };
-    Router::new().route(path, handler.layer(from_fn(known)))
+    Router::new().route(path, handlers.layer(from_fn(known)))
 }
 
 fn allows(methods: &str, method: &Method) -> bool {

@@ -35,7 +35,7 @@ pub struct Partial {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum States {
     Kept,
-    /// The download is over. A save that was under way meanwhile would leave them behind.
+    /// The download is over. Otherwise a concurrent save would recreate them.
     Gone,
 }
 

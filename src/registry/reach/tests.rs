@@ -1,4 +1,4 @@
-//! Which URLs are allowed for whom.
+//! Which URLs are allowed for which client.
 
 use std::path::PathBuf;
 

@@ -12,7 +12,6 @@ mod transcription;
 use axum::Router;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
 use bytes::Bytes;
 use jiff::Timestamp;
 
