@@ -78,7 +78,7 @@ fn a_template_with_a_bos_of_its_own_gets_no_second_one() {
 fn another_image_in_the_same_place_is_another_prompt() {
     let mut harness = with_projector(512, 2, &[]);
     let show = |name: &str| {
-        let before = "this text before the image is as long as the one after";
+        let before = "in front of the image stands as much as after it.";
         with_images(vec![text(before), image(name, 20), text("[[say done]]")])
     };
     harness.ask(show("cat"));
