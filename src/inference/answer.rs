@@ -191,7 +191,7 @@ impl Answer {
                         .text(&text, n_tokens, logprobs)
                         .map(|chunk| told(prompt, chunk));
                     if let Some(chunk) = chunk.transpose() {
-                        // A parser that gave up has nothing more to say.
+                        // After an error, the parser has no more output.
                         self.ended = chunk.is_err();
                         return Some(chunk);
                     }
@@ -418,7 +418,7 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// Milliseconds of the engine as a duration; never zero, so that the field is not left out.
+/// Milliseconds of the engine as a duration; never zero, since zeros are omitted from responses.
 fn millis(ms: f64) -> Duration {
     Duration::try_from_secs_f64(ms / 1000.0)
         .unwrap_or_default()

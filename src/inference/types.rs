@@ -63,7 +63,7 @@ pub struct GenerateRequest {
     /// The log-probabilities of its tokens come, too, at most so many with their alternatives; only of a prompt
     /// that goes to the model untouched.
     pub prompt_logprobs: Option<u32>,
-    /// No answer is wanted where `num_predict` is 0.
+    /// A `num_predict` of 0 means no answer, instead of no limit.
     pub may_be_empty: bool,
     pub suffix: String,
     pub system: Option<String>,

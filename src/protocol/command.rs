@@ -248,7 +248,7 @@ pub struct GenerateParams {
     /// prompt is evaluated then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prompt_logprobs: Option<u32>,
-    /// Tokens kept at the front by a context shift (BOS comes on top).
+    /// Tokens that a context shift keeps at the front, in addition to BOS.
     pub n_keep: i32,
     /// At the end of the context, drop old tokens and continue instead of finishing with `Length`.
     pub shift: bool,

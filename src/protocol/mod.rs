@@ -31,5 +31,5 @@ pub type Token = i32;
 /// few of them in range.
 pub const MAX_CELLS: u32 = 1 << 30;
 
-/// What both ends must agree on; raised with every change of a frame's shape.
+/// The protocol version. Increase it with every change of a frame's shape.
 pub const VERSION: u32 = 12;

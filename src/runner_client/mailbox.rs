@@ -182,7 +182,7 @@ impl Mailbox {
     }
 }
 
-/// What an entry takes in memory, roughly.
+/// Approximate size of an entry in memory.
 fn n_bytes<T>(entry: &T, bytes: &[u8], top: &[TopLogprob]) -> usize {
     let of_top = |top: &TopLogprob| size_of_val(top) + top.bytes.len();
     let top: usize = top.iter().map(of_top).sum();

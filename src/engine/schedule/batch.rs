@@ -98,7 +98,7 @@ pub(in crate::engine) struct Budget {
     token_ms: f64,
 }
 
-/// A step's time when nobody waits for the next token: it bounds how long a newcomer or a
+/// The longest step when no interactive sequence is generating: it bounds how long a new request or a
 /// cancellation waits. Small models get whole batches on a common CPU by it, which cost 5 % less for each
 /// token than those of half the size.
 const ALONE_MS: f64 = 3000.0;

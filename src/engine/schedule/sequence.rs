@@ -31,7 +31,7 @@ pub(in crate::engine) struct Sequence<S> {
     pub(in crate::engine) n_told: u32,
     /// Prompt tokens whose log-probabilities were told.
     pub(in crate::engine) n_prompt_told: usize,
-    /// Guesses that were checked, and those of them that came true.
+    /// Drafts that were verified, and those that were accepted.
     pub(in crate::engine) n_drafted: u32,
     pub(in crate::engine) n_accepted: u32,
     pub(in crate::engine) sampler: S,

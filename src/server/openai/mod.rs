@@ -22,24 +22,16 @@ use crate::dialect::openai::Head;
 /// The routes, for `router.rs` to merge.
 pub(super) fn routes() -> Router<App> {
     Router::new()
-        .merge(route("/v1/chat/completions", "POST", post(chat::chat)))
-        .merge(route(
-            "/v1/completions",
-            "POST",
-            post(completion::completion),
-        ))
-        .merge(route("/v1/embeddings", "POST", post(embedding::embeddings)))
+        .merge(route("/v1/chat/completions", "POST", chat::chat))
+        .merge(route("/v1/completions", "POST", completion::completion))
+        .merge(route("/v1/embeddings", "POST", embedding::embeddings))
         .merge(route(
             "/v1/audio/transcriptions",
             "POST",
-            post(transcription::transcription),
+            transcription::transcription,
         ))
-        .merge(route("/v1/models", "GET", get(models::list)))
-        .merge(wildcard(
-            "/v1/models/{*model}",
-            "GET",
-            get(models::retrieve),
-        ))
+        .merge(route("/v1/models", "GET", models::list))
+        .merge(wildcard("/v1/models/{*model}", "GET", models::retrieve))
 }
 
 /// Makes the head of an answer by `model`.

@@ -171,8 +171,8 @@ impl CompletionFold {
     }
 }
 
-/// How likely an answer is: its tokens on average, so that a short one has no advantage. Those of the prompt
-/// before it don't count.
+/// The likelihood of an answer: the average of its tokens, so that short answers have no advantage. Those
+/// of the prompt before it don't count.
 fn likelihood(choice: &CompletionChoice, n_echoed: usize) -> f32 {
     let logprobs = choice.logprobs.as_ref();
     let logprobs = logprobs.and_then(|logprobs| logprobs.token_logprobs.get(n_echoed..));

@@ -1,7 +1,7 @@
 //! Completions: converts a request to native ones, and chunks to a response.
 //!
-//! As in Ollama a prompt that is a text goes through the model's chat template; thinking is not returned. Where the
-//! prompt comes back with its tokens' log-probabilities it goes to the model as it is.
+//! As in Ollama, a text prompt goes through the model's chat template, and thinking is not returned. Where
+//! the prompt comes back with its tokens' log-probabilities it goes to the model as it is.
 
 mod answer;
 #[cfg(test)]
