@@ -1,4 +1,4 @@
-//! Quantizes the weights: other types for their tensors.
+//! Other types for the tensors of the weights (store specification §9.4).
 
 use std::path::PathBuf;
 
@@ -11,21 +11,21 @@ use crate::protocol::TensorType;
 /// Types that Ollama quantizes to.
 const TYPES: [&str; 7] = ["F32", "F16", "BF16", "Q8_0", "Q4_K_S", "Q4_K_M", "Q4_K"];
 
-/// A file to quantize.
+/// A file to write anew.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Job {
     pub source: PathBuf,
     pub target: PathBuf,
     /// The code of `general.file_type`.
     pub file_type: u32,
-    /// Tensors that get a different type than llama.cpp would choose.
+    /// Tensors that get another type than llama.cpp would choose.
     pub tensor_types: Vec<TensorType>,
 }
 
-/// Quantizes a file; reports progress as fractions. Errors are texts for the client.
+/// Writes files anew; hears how far it is, as fractions. Fails with a text for the client.
 pub type Quantizer<'a> = &'a dyn Fn(Job, &mut (dyn FnMut(f32) + Send)) -> Result<(), String>;
 
-/// Quantizes all weights that do not have the wanted type.
+/// Quantizes all weights that are not of the wanted type.
 pub(super) fn apply(
     parts: &mut Parts<'_>,
     wanted: &str,

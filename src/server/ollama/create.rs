@@ -1,4 +1,4 @@
-//! `POST /api/create`: makes a model; a missing base model is pulled first.
+//! `POST /api/create`: makes a model; one that it is made from and that is not there is pulled first.
 
 use axum::extract::State;
 use axum::response::Response;
@@ -13,7 +13,7 @@ use crate::model::ModelName;
 use crate::model::name::Source;
 use crate::protocol::QuantizeParams;
 use crate::registry::{Asker, Steps, Wish};
-use crate::runner_client;
+use crate::runner;
 use crate::server::error::{ApiError, OllamaError};
 use crate::server::extract::OllamaJson;
 use crate::server::gate::Pass;
@@ -22,7 +22,7 @@ use crate::server::state::App;
 use crate::store::StoreError;
 use crate::view::ModelFile;
 
-/// How many steps may wait for a slow client; then the work waits, too.
+/// Steps that may wait for a slow client.
 const QUEUE: usize = 16;
 
 /// The last step of a pull.
@@ -69,7 +69,8 @@ pub(super) async fn create(
     Ok(progress::answer(&app, stream, Box::pin(steps)).await?)
 }
 
-/// The base model, if it is missing. (A name that is not valid is refused later, with another error.)
+/// The model that another one is to be made from, if it is not there. (What is no name of a model is
+/// refused later, in other words.)
 async fn missing(app: &App, from: &str) -> Result<Option<ModelName>, ApiError> {
     let Ok((from, Source::Local | Source::Unspecified)) = ModelName::split_source(from) else {
         return Ok(None);
@@ -85,7 +86,7 @@ async fn missing(app: &App, from: &str) -> Result<Option<ModelName>, ApiError> {
     Ok(looked.await?)
 }
 
-/// A model to make.
+/// A model that is to be made.
 struct Creation {
     app: App,
     origin: Origin,
@@ -102,7 +103,7 @@ impl Creation {
     }
 }
 
-/// The current step, and the next one.
+/// What is being done, and what comes then.
 enum Stage {
     Pull(Steps, Pass, Box<Creation>),
     Create(mpsc::Receiver<Result<Progress, ApiError>>),
@@ -114,7 +115,7 @@ impl Stage {
         loop {
             self = match self {
                 Self::Pull(mut steps, pass, creation) => match steps.next().await {
-                    // That was the pull; the model is not yet made.
+                    // Of the pull; the model is not made yet.
                     Some(Ok(step)) if step.status == SUCCESS => Self::Pull(steps, pass, creation),
                     Some(Ok(step)) => return Some((Ok(step), Self::Pull(steps, pass, creation))),
                     Some(Err(error)) => return Some((Err(error.into()), Self::Failed)),
@@ -133,7 +134,7 @@ impl Stage {
     }
 }
 
-/// Makes the model on the blocking pool. It continues when the client leaves, since all blobs are present.
+/// Makes the model on the blocking pool. It goes on when the client leaves: its blobs are there.
 fn start(
     app: &App,
     name: ModelName,
@@ -146,7 +147,7 @@ fn start(
     let runtime = tokio::runtime::Handle::current();
     app.block(move || {
         let _pass = pass;
-        // It runs in a separate process; this thread may block on it.
+        // In a child of its own; this thread may wait for it.
         let quantizer = |job: Job, progress: &mut (dyn FnMut(f32) + Send)| {
             let params = QuantizeParams {
                 source: ModelFile::original(job.source),
@@ -154,14 +155,14 @@ fn start(
                 file_type: job.file_type,
                 tensor_types: job.tensor_types,
             };
-            let (sender, fractions) = std::sync::mpsc::channel();
+            let (heard, fractions) = std::sync::mpsc::channel();
             let (exe, tracker) = (exe.clone(), tasks.clone());
             let work = async move {
-                let mut report = |fraction| {
-                    // The receiver lives as long as the thread.
-                    let _ = sender.send(fraction);
+                let mut hear = |fraction| {
+                    // The thread listens to the end.
+                    let _ = heard.send(fraction);
                 };
-                runner_client::quantize(exe, params, &tracker, &mut report).await
+                runner::quantize(exe, params, &tracker, &mut hear).await
             };
             let work = tasks.spawn_on(work, &runtime);
             fractions.iter().for_each(progress);
@@ -169,7 +170,7 @@ fn start(
             outcome.map_err(|error| error.to_string())
         };
         let tell = |step| {
-            // The client has left.
+            // Nobody listens any more.
             let _ = sender.blocking_send(step);
         };
         let mut status = |status: create::Status| {

@@ -13,7 +13,7 @@ use super::{devices, log};
 use crate::engine::backend::BackendError;
 use crate::protocol::{QuantizeParams, TensorType};
 
-/// Quantizes; calls `on_progress` with fractions between 0 and 1. An error carries llama.cpp's message.
+/// Quantizes; `on_progress` hears fractions between 0 and 1. An error carries what llama.cpp said.
 pub(crate) fn quantize(
     params: &QuantizeParams,
     on_progress: impl Fn(f32) + Send + 'static,
