@@ -1,27 +1,27 @@
-//! Why a request failed, before a dialect has spelled it.
+//! Why a request failed, before a dialect turns it into a response.
 
 use std::borrow::Cow;
 
-/// The error of every use case. Dialects make a status and a body of it, for answers and for lines of
-/// streams alike.
+/// The error of every use case. Each dialect maps it to a status and a body, both for whole responses and
+/// for lines of a stream.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct RequestError {
     pub kind: ErrorKind,
-    /// In full, for the log; clients read it without this machine's paths.
+    /// The full text, for the log; clients get it without this machine's paths.
     pub message: String,
-    /// The field of the request that is to blame.
+    /// The field of the request that caused the error.
     pub param: Option<Cow<'static, str>>,
-    /// What is wrong, for programs.
+    /// A machine-readable code.
     pub code: Option<&'static str>,
 }
 
-/// Who is to blame, and what the client can do.
+/// Who caused the error, and what the client can do about it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ErrorKind {
-    /// The request makes no sense.
+    /// The request is not valid.
     Invalid,
-    /// The same, where Ollama says 500 all the same. (Clients of other APIs would send the request again.)
+    /// The request is not valid, but Ollama answers 500. (Clients of other APIs would retry on a 500.)
     Mistaken,
     /// Nobody is signed in.
     Unauthorized,
@@ -34,7 +34,7 @@ pub enum ErrorKind {
     TooLarge,
     /// The client went away, or the model was unloaded.
     Canceled,
-    /// The model, or drover.
+    /// The model or drover failed.
     Internal,
     /// The model or this build of drover cannot do it.
     Unsupported,
@@ -53,7 +53,7 @@ impl RequestError {
         }
     }
 
-    /// The request makes no sense.
+    /// The request is not valid.
     pub fn invalid(message: impl Into<String>) -> Self {
         Self::new(ErrorKind::Invalid, message)
     }
@@ -68,7 +68,7 @@ impl RequestError {
         Self::new(ErrorKind::Internal, message)
     }
 
-    /// Says which field of the request is to blame, and why.
+    /// Names the field of the request that caused the error, and the code.
     #[must_use]
     pub fn about(mut self, param: impl Into<Cow<'static, str>>, code: &'static str) -> Self {
         self.param = Some(param.into());
@@ -76,7 +76,7 @@ impl RequestError {
         self
     }
 
-    /// Says for programs what is wrong, where no field of the request is.
+    /// Sets the code of an error that no field of the request caused.
     #[must_use]
     pub fn coded(mut self, code: &'static str) -> Self {
         self.code = Some(code);

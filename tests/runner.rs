@@ -15,7 +15,7 @@ use drover::protocol::{
     Exempt, GenerateParams, KvCacheType, LoadParams, Priority, PromptPart, SamplingParams,
     Speculation, SpillParams,
 };
-use drover::runner::{
+use drover::runner_client::{
     Generation, GenerationEvent, RunnerError, RunnerHandle, StartError, StartParams, Started,
     Tokenize, probe, start,
 };
@@ -321,7 +321,7 @@ async fn failures_of_a_load() {
     assert!(matches!(error, StartError::Spawn(_)), "{error}");
 }
 
-/// Scheduling specification §18.15: the limit counts from the last sign of life.
+/// The limit counts from the last sign of life.
 #[tokio::test]
 async fn only_a_load_without_progress_times_out() {
     let tasks = TaskTracker::new();

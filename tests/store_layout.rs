@@ -1,5 +1,5 @@
 //! The model directory, file by file: a directory as Ollama leaves it is read, and what we write
-//! is what Ollama expects (store specification §2 and §3).
+//! is what Ollama expects.
 #![cfg(feature = "fake")]
 #![expect(
     clippy::unwrap_used,

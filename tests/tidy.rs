@@ -1,5 +1,5 @@
-//! The rules of `docs/architecture.md` that can be read off the source text: who may import whom,
-//! which crates stay where, how long a file may be, that every file says what it is for.
+//! The rules of `docs/architecture.md` that the source text shows: allowed imports, crates with one place,
+//! the length of files, and that every file says what it is for.
 //!
 //! Text, not syntax: comments are cut off line by line, nothing else is understood. That is
 //! enough for imports, and it needs no dependency.
@@ -27,6 +27,7 @@ const LEVELS: &[(&str, u32)] = &[
     ("renderer", 3),
     ("parser", 3),
     ("client", 3),
+    ("runner_client", 3),
     ("runner", 3),
     ("engine", 3),
     ("registry", 4),
@@ -136,7 +137,7 @@ fn the_schedule_is_pure() {
         "Condvar",
         "mpsc",
         "std::fs",
-        "child::",
+        "runner::",
         "execute::",
         "inbox::",
         "outbox::",
@@ -175,7 +176,7 @@ fn crates_stay_where_they_belong() {
 fn families_are_named_in_their_folders_only() {
     let folders = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/families");
     let mut files = Vec::new();
-    collect(&folders, &mut files);
+    collect(&folders, "rs", &mut files);
     let folder = |path: &PathBuf| {
         let mut parts = path.strip_prefix(&folders).expect("a path below it").iter();
         let first = parts.next().expect("a file").to_string_lossy().into_owned();
@@ -239,11 +240,46 @@ fn files_are_short_and_say_what_they_are_for() {
     });
 }
 
+/// What readers of the repository cannot open is no source: a comment states the fact itself, or names
+/// something public.
+#[test]
+fn no_comment_refers_to_a_document_that_is_not_here() {
+    let foreign = |line: &str| {
+        let words = [
+            "API specification",
+            "OpenAI specification",
+            "store specification",
+            "prompt specification",
+            "scheduling specification",
+            "compatibility notes",
+        ];
+        let line = line.to_lowercase();
+        let names_one = words.iter().any(|word| line.contains(&word.to_lowercase()));
+        names_one || line.contains('\u{a7}')
+    };
+    assert!(foreign("/// See the API specification \u{a7}1.1."));
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut report = String::new();
+    for (folder, extension) in [("src", "rs"), ("tests", "rs"), ("docs", "md")] {
+        let mut paths = Vec::new();
+        collect(&root.join(folder), extension, &mut paths);
+        assert!(paths.len() > 5, "only {} files in {folder}", paths.len());
+        for path in paths.iter().filter(|path| !path.ends_with("tidy.rs")) {
+            for (index, line) in read(path).lines().enumerate() {
+                if foreign(line) {
+                    let _ = writeln!(report, "{}:{}: {line}", path.display(), index + 1);
+                }
+            }
+        }
+    }
+    assert!(report.is_empty(), "\n{report}");
+}
+
 #[test]
 fn the_reader_of_imports_sees_all_spellings() {
     let source = "use crate::chat::Role;\nuse crate::{model::{digest, name}, units as u};\n\
                   // crate::server\nlet x = crate::store::open();\nfn f() { super::cli::run() }\n";
-    let file = SourceFile::new("runner/mod.rs".to_owned(), source.to_owned());
+    let file = SourceFile::new("runner_client/mod.rs".to_owned(), source.to_owned());
     let expected = [
         (1, "chat"),
         (2, "model"),
@@ -253,7 +289,7 @@ fn the_reader_of_imports_sees_all_spellings() {
     ];
     let expected = expected.map(|(line, name)| (line, name.to_owned()));
     assert_eq!(file.imports(), expected);
-    let nested = SourceFile::new("runner/log.rs".to_owned(), source.to_owned());
+    let nested = SourceFile::new("runner_client/log.rs".to_owned(), source.to_owned());
     assert_eq!(nested.imports(), expected[..4]);
 }
 
@@ -372,7 +408,7 @@ fn level(module: &str) -> Option<u32> {
 fn check(rule: impl Fn(&SourceFile) -> Vec<String>) {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut paths = Vec::new();
-    collect(&root, &mut paths);
+    collect(&root, "rs", &mut paths);
     assert!(
         paths.len() > 100,
         "only {} files under {}",
@@ -399,12 +435,15 @@ fn read(path: &Path) -> String {
     std::fs::read_to_string(path).expect("a readable source file")
 }
 
-fn collect(folder: &Path, paths: &mut Vec<PathBuf>) {
+fn collect(folder: &Path, wanted: &str, paths: &mut Vec<PathBuf>) {
     for entry in std::fs::read_dir(folder).expect("a readable folder") {
         let path = entry.expect("a readable folder").path();
         if path.is_dir() {
-            collect(&path, paths);
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            collect(&path, wanted, paths);
+        } else if path
+            .extension()
+            .is_some_and(|extension| extension == wanted)
+        {
             paths.push(path);
         }
     }

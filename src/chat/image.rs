@@ -11,18 +11,18 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::json::BASE64;
 
-/// The undecoded file: PNG, JPEG, WebP, …; its kind is sniffed where it is used. Copies share it.
+/// The encoded file: PNG, JPEG, WebP, …; its type is detected where it is used. Clones share the bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Image(pub Bytes);
 
-/// Padded standard base64; as in Go, it does not matter what the last bits are that nothing needs.
+/// Padded standard base64; like Go's decoder, it ignores unused trailing bits.
 const LENIENT: GeneralPurpose = GeneralPurpose::new(
     &alphabet::STANDARD,
     GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true),
 );
 
 impl Image {
-    /// Decodes padded standard base64; line breaks in it are passed over, as in Go.
+    /// Decodes padded standard base64; line breaks are skipped, as in Go.
     ///
     /// # Errors
     /// Returns Ollama's text with the offset of the first bad byte.
@@ -59,7 +59,7 @@ impl<'de> Deserialize<'de> for Image {
     }
 }
 
-/// Decodes the text where it lies.
+/// Decodes borrowed text without copying it first.
 struct Base64;
 
 impl<'de> de::Visitor<'de> for Base64 {

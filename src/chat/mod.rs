@@ -1,7 +1,7 @@
 //! The native conversation types.
 //!
-//! Dialects make [`Turn`]s, ordered content blocks, of the messages of their requests. [`Message`] is
-//! what templates get, and what models store: its serde form *is* Ollama's.
+//! Dialects turn the messages of their requests into [`Turn`]s, which hold ordered content blocks.
+//! Templates get [`Message`]s, and models store them: its serde form *is* Ollama's.
 
 mod image;
 mod think;
@@ -74,7 +74,7 @@ fn lower_case<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::E
     Ok(role.to_lowercase())
 }
 
-/// Decodes `null` like an absent field, as Go's decoder does.
+/// Treats `null` like an absent field, as Go's decoder does.
 pub fn null_is_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
 where
     D: Deserializer<'de>,

@@ -36,7 +36,7 @@ impl ThinkLevel {
 }
 
 impl Think {
-    /// Whether reasoning is wanted at all.
+    /// Whether the request asks for reasoning.
     pub fn is_on(self) -> bool {
         self != Self::Off
     }

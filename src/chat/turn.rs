@@ -1,14 +1,14 @@
-//! Messages as ordered content blocks: what any API can say in a conversation.
+//! Messages as ordered content blocks: everything that an API can express in a conversation.
 //!
-//! Dialects make turns of their requests. Templates know less: [`Turn::into_messages`] makes the
+//! Dialects make turns from their requests. Templates support less: [`Turn::into_messages`] makes the
 //! [`Message`]s that they get.
 
 use super::{Image, Message, ToolCall};
 
-/// What a message's text has where a picture or a sound of it belongs, in order.
+/// Marks where an image or audio clip belongs in a message's text, in order.
 pub const PLACE: &str = "[img]";
 
-/// What stands between the texts of a message.
+/// Separates the texts of a message.
 const BREAK: &str = "\n\n";
 
 /// One message of a conversation.
@@ -16,10 +16,10 @@ const BREAK: &str = "\n\n";
 pub struct Turn {
     /// `system`, `user`, `assistant`, `tool` or a name that only some templates know; lower case.
     pub role: String,
-    /// The name of a tool on a message that is none of a tool: templates may show it.
+    /// The tool's name on a message that is not a tool result: templates may show it.
     pub tool_name: String,
     pub blocks: Vec<Block>,
-    /// Files that came beside the text, not in it (Ollama's `images`): the template places them.
+    /// Files that came beside the text, not inside it (Ollama's `images`): the template places them.
     pub attachments: Vec<Image>,
 }
 
@@ -32,7 +32,7 @@ pub enum Block {
     /// Earlier reasoning of the assistant.
     Thinking {
         text: String,
-        /// What the API returned with it and wants back; empty = none.
+        /// The signature that the API returned with it and expects back; empty = none.
         signature: String,
     },
     ToolUse(ToolCall),
@@ -42,11 +42,11 @@ pub enum Block {
 /// What a tool answered.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct ToolResult {
-    /// The call that is answered; empty = not said.
+    /// The call that is answered; empty = not given.
     pub call_id: String,
-    /// The function that was called; empty = not said.
+    /// The function that was called; empty = not given.
     pub tool_name: String,
-    /// Texts, pictures and sounds.
+    /// Text, images and audio.
     pub content: Vec<Block>,
     /// The call failed; `content` says why.
     pub is_error: bool,
@@ -69,9 +69,9 @@ impl Turn {
         media
     }
 
-    /// Makes the messages that templates get. Results of tools become messages of the role `tool`, in
-    /// order; the texts of a message are joined by empty lines, with marks where its files belong.
-    /// Signatures and the flag of a failed call are lost: no template knows them.
+    /// Makes the messages that templates get. Tool results become messages of the role `tool`, in order.
+    /// The texts of a message are joined by empty lines, with marks where its files belong. Signatures and
+    /// error flags are dropped: no template supports them.
     pub fn into_messages(self) -> Vec<Message> {
         let mut messages = Vec::with_capacity(1);
         let mut own = Builder::new(self.role, self.tool_name);
@@ -85,7 +85,7 @@ impl Turn {
         }
         let is_tool = own.message.role == "tool";
         for result in results {
-            // What else a tool's message has belongs to its first result.
+            // Other content of a tool's message belongs to its first result.
             let mut builder = if is_tool && messages.is_empty() {
                 std::mem::take(&mut own)
             } else {
@@ -98,7 +98,7 @@ impl Turn {
             }
             messages.push(builder.finish());
         }
-        // An empty message is one, too, but not beside results.
+        // An empty message is kept, unless there are results.
         if messages.is_empty() || own.has_content() {
             messages.push(own.finish());
         }
@@ -155,7 +155,7 @@ fn add_media<'a>(blocks: &'a [Block], media: &mut Vec<&'a Image>) {
 #[derive(Default)]
 struct Builder {
     message: Message,
-    /// Texts, and [`PLACE`]s of files.
+    /// Texts, and a [`PLACE`] for each file.
     pieces: Vec<String>,
     has_text: bool,
 }
@@ -191,7 +191,7 @@ impl Builder {
                 self.message.thinking.push_str(&text);
             }
             Block::ToolUse(call) => self.message.tool_calls.push(call),
-            // A result within a result: no API has it.
+            // No API nests tool results.
             Block::ToolResult(result) => {
                 for block in result.content {
                     self.add(block);
@@ -209,7 +209,7 @@ impl Builder {
     }
 
     fn finish(mut self) -> Message {
-        // Files alone stand where the template puts them.
+        // A message of files alone leaves their place to the template.
         if self.has_text {
             self.message.content = if self.pieces.len() == 1 {
                 self.pieces.remove(0)

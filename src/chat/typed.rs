@@ -1,5 +1,5 @@
-//! Tools in the fixed types that Ollama decodes them into: unknown keywords are gone, the order of
-//! keys is fixed. Prompts show tools in this form.
+//! Tools in the fixed types that Ollama decodes them into, which drop unknown keywords and fix the order of
+//! keys. Prompts show tools in this form.
 
 use serde_json::{Map, Value};
 
@@ -29,7 +29,7 @@ pub struct TypedParameters {
     pub defs: Option<Value>,
     pub items: Option<Value>,
     pub required: Vec<String>,
-    /// `None` = there is no such key.
+    /// `None` = the key is absent.
     pub properties: Option<Properties>,
 }
 
@@ -40,7 +40,7 @@ pub type Properties = Vec<(String, TypedProperty)>;
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct TypedProperty {
     pub any_of: Vec<Self>,
-    /// The types that are allowed, none = any.
+    /// The allowed types; empty = any.
     pub kinds: Vec<String>,
     pub items: Option<Value>,
     pub description: String,
@@ -141,7 +141,7 @@ fn properties(schema: &Map<String, Value>) -> Option<Properties> {
 pub enum Spelling {
     /// `<`, `>`, `&` as `\u003c` … everywhere.
     Escaped,
-    /// As they are, but not inside properties: those are made in a step of their own.
+    /// Unescaped, except inside properties, which Ollama encodes in a separate step.
     Plain,
     /// Escaped, the outermost properties by name, a description even when it is empty: inside Go templates.
     Sorted,

@@ -1,4 +1,4 @@
-//! What every command that talks to the daemon gets.
+//! The context of every command that uses the daemon.
 
 use crate::cli::program::Program;
 use crate::cli::ui::Ui;

@@ -135,7 +135,7 @@ pub(crate) fn check_arity(name: &str, count: usize) -> Result<(), String> {
 /// What the command `help` says, of words that the parser does not take for a topic.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Topic {
-    /// The help of the first word, for standard output; words behind it are the command's own.
+    /// The help of the first word, for standard output; the words after it belong to the command.
     Known(String),
     /// For standard error; as in Ollama that is no failure.
     Unknown(String),

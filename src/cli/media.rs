@@ -1,4 +1,4 @@
-//! Images and sounds whose paths are written in a prompt.
+//! Images and audio files whose paths are in a prompt.
 
 use std::io::Read as _;
 use std::path::Path;
@@ -38,7 +38,7 @@ pub(super) fn extract(ui: Ui, prompt: &str) -> anyhow::Result<Extracted> {
         let (bytes, kind) = match read(Path::new(&path)) {
             Ok(Some(file)) => file,
             Ok(None) => {
-                // A slash before the path may have been taken for its beginning.
+                // A slash before the path may have been mistaken for its start.
                 at += start + 1;
                 continue;
             }
@@ -59,7 +59,7 @@ pub(super) fn extract(ui: Ui, prompt: &str) -> anyhow::Result<Extracted> {
     Ok(found)
 }
 
-/// Everything that looks like a path, one behind the other.
+/// Everything that looks like a path, in order.
 fn candidates(text: &str) -> Vec<&str> {
     let mut found = Vec::new();
     let mut rest = text;
@@ -102,7 +102,7 @@ fn find_start(text: &str) -> Option<usize> {
     Some(drive.unwrap_or(start))
 }
 
-/// The offset behind the first known ending that ends a word.
+/// The offset after the first known extension that ends a word.
 fn find_end(text: &str) -> Option<usize> {
     let lower = text.to_ascii_lowercase();
     for (at, _) in lower.match_indices('.') {

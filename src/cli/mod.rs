@@ -103,7 +103,7 @@ fn run(
             ),
         },
         Some(Command::Launch(_)) => commands::launch::run(ui, &config),
-        // It may measure a server that is not ours, and says itself who does not answer.
+        // It may measure another server, and reports itself if that does not answer.
         Some(Command::Bench(args)) => {
             help::check_arity("bench", args.args.len()).map_err(anyhow::Error::msg)?;
             block_on(commands::bench::run(ui, &config, &args))
@@ -150,15 +150,15 @@ fn check_arity(command: &Command) -> anyhow::Result<()> {
     help::check_arity(name, args.len()).map_err(anyhow::Error::msg)
 }
 
-/// Drives a command to its end on this thread. Connections have a thread of their own: an answer
-/// that the user stopped is hung up on also while the terminal is being read.
+/// Runs a command on this thread. Connections have their own thread, so that a stopped answer is cancelled
+/// even while the terminal is being read.
 fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()
         .build()?;
     let result = runtime.block_on(work);
-    // Nobody waits for a file that is still being read.
+    // Do not wait for a file that is still being read.
     runtime.shutdown_background();
     result
 }

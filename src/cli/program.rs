@@ -1,5 +1,5 @@
-//! The name under which the program was started: `ollama` speaks Ollama's words, which scripts
-//! read, `drover` its own.
+//! The name under which the program was started: as `ollama` it prints Ollama's texts, which scripts parse,
+//! as `drover` its own.
 
 use std::ffi::OsStr;
 use std::path::Path;
@@ -31,7 +31,7 @@ impl Program {
         }
     }
 
-    /// What the daemon is called.
+    /// The name of the daemon.
     pub(crate) const fn server(self) -> &'static str {
         match self {
             Self::Drover => "the daemon",

@@ -1,4 +1,4 @@
-//! What an answer is asked for with: model, conversation, options, display switches.
+//! The state of a session: model, conversation, options, display switches.
 
 use serde_json::{Map, Value};
 
@@ -15,7 +15,7 @@ pub(super) struct Session {
     pub(super) model: String,
     /// The model that this one was made from, if its daemon knows.
     pub(super) parent_model: String,
-    /// Set by the user; the model's own is the daemon's affair.
+    /// The user's system message; the daemon adds the model's own.
     pub(super) system: String,
     /// The conversation without the model's own messages.
     pub(super) messages: Vec<Message>,
@@ -33,12 +33,12 @@ pub(super) struct Session {
     pub(super) verbose: bool,
     pub(super) hide_thinking: bool,
     pub(super) save_history: bool,
-    /// It was said that a prompt was cut.
+    /// The user was told that a prompt was cut.
     pub(super) told_of_cut: bool,
 }
 
 impl Session {
-    /// Takes over what the daemon tells of the model.
+    /// Takes over what the daemon reports about the model.
     pub(super) fn adopt(&mut self, shown: &ShowResponse) {
         let can = |name: &str| {
             shown
@@ -49,7 +49,7 @@ impl Session {
         self.parent_model.clone_from(&shown.details.parent_model);
         self.seeded.clone_from(&shown.messages);
         self.can_think = can("thinking");
-        // Daemons without a list of capabilities tell it by the projector.
+        // Daemons that list no capabilities show it by the projector.
         let old_vision = shown.capabilities.is_empty()
             && (!shown.projector_info.is_empty()
                 || shown.model_info.keys().any(|key| key.contains(".vision.")));

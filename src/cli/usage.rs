@@ -1,4 +1,4 @@
-//! Mistakes on the command line, in the words that Ollama's users and scripts know.
+//! Usage errors, in the words that Ollama's users and scripts know.
 
 use std::error::Error as _;
 use std::ffi::OsString;

@@ -1,4 +1,4 @@
-//! What a daemon's processor computes with, from its counters.
+//! The instruction sets that a daemon uses, from its metrics.
 
 use std::time::Duration;
 
@@ -7,22 +7,22 @@ use serde::Serialize;
 
 use super::{Client, ClientError};
 
-/// Longest wait for the counters of a server that may be anything.
+/// Longest wait for the metrics: the server may not be drover.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Bytes of counters that are read.
+/// The most bytes of metrics that are read.
 const MOST: usize = 4 << 20;
 
-/// Instruction sets by llama.cpp's names, with blanks between them.
+/// Instruction sets by llama.cpp's names, separated by spaces.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Cpu {
     pub used: String,
-    /// What the processor has and the daemon's build of llama.cpp does not use.
+    /// Those that the CPU has and the daemon's build of llama.cpp does not use.
     pub unused: String,
 }
 
 impl Client {
-    /// Asks what the daemon computes with; `None` when it does not say, as servers that are no drover.
+    /// Asks which instruction sets the daemon uses; `None` for servers other than drover.
     pub async fn cpu(&self) -> Option<Cpu> {
         let text = tokio::time::timeout(PATIENCE, self.counters()).await;
         read(&text.ok()?.ok()?)

@@ -1,4 +1,4 @@
-//! What can go wrong between client and daemon, in the words that Ollama's client uses.
+//! Errors of the client, in the words of Ollama's client.
 
 use std::error::Error as _;
 
@@ -12,7 +12,7 @@ const NO_MESSAGE: &str = "something went wrong, please see the ollama server log
 /// A request failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
-    /// Nobody listens at the address.
+    /// Nothing listens at the address.
     #[error("could not connect to ollama server, run 'ollama serve' to start it")]
     Unreachable,
     /// The daemon answered with an error status; `prefix` is the status line or empty.
@@ -22,16 +22,16 @@ pub enum ClientError {
         prefix: String,
         message: String,
     },
-    /// A line of a stream that had begun well carried an error.
+    /// A line of a running stream carried an error.
     #[error("{0}")]
     Stream(String),
     /// The network or the protocol failed.
     #[error("{0}")]
     Transport(String),
-    /// A line of a stream is longer than any that a daemon sends.
+    /// A line of a stream is longer than any line that a daemon sends.
     #[error("line of the answer is too long")]
     LineTooLong,
-    /// The answer is not what the API promises.
+    /// The response does not match the API.
     #[error("unexpected answer: {0}")]
     Decode(#[from] serde_json::Error),
 }
@@ -42,7 +42,7 @@ impl ClientError {
         matches!(self, Self::Status { status: 404, .. })
     }
 
-    /// Streaming requests name the status in their errors, the others do not.
+    /// Adds the status, which only the errors of streaming requests name.
     pub(super) fn with_status_line(self) -> Self {
         match self {
             Self::Status {
@@ -89,7 +89,7 @@ fn is_refused(error: &reqwest::Error) -> bool {
     false
 }
 
-/// Turns an answer with an error status into the error that it tells.
+/// Turns a response with an error status into an error.
 pub(super) async fn from_response(response: Response) -> ClientError {
     let status = response.status().as_u16();
     let body = response.text().await.unwrap_or_default();
@@ -100,7 +100,7 @@ pub(super) async fn from_response(response: Response) -> ClientError {
     }
 }
 
-/// Returns the message of an error in OpenAI's shape; `None` if it is none.
+/// Returns the message of an error in OpenAI's format; `None` for other bodies.
 pub(super) fn openai_message(json: &[u8]) -> Option<String> {
     #[derive(Deserialize)]
     struct Body {

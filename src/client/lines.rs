@@ -34,7 +34,7 @@ impl<T: DeserializeOwned> Lines<T> {
     /// Waits for the next object; `None` is the end.
     ///
     /// # Errors
-    /// Fails when a line carries an `error`, is too long or no JSON, or the connection breaks.
+    /// Fails when a line carries an `error`, is too long or is not JSON, or when the connection breaks.
     pub async fn next(&mut self) -> Result<Option<T>, ClientError> {
         loop {
             if let Some(line) = self.cutter.line() {
@@ -69,11 +69,11 @@ fn decode<T: DeserializeOwned>(line: &[u8]) -> Result<T, ClientError> {
     Ok(serde_json::from_slice(line)?)
 }
 
-/// Cuts bytes into lines; looks at every byte once.
+/// Splits bytes into lines; reads every byte once.
 #[derive(Debug, Default)]
 pub(super) struct Cutter {
     buffer: BytesMut,
-    /// Bytes at the front of the buffer that hold no line end.
+    /// Bytes at the front of the buffer that are known to hold no line end.
     searched: usize,
 }
 

@@ -26,7 +26,7 @@ use serde::de::DeserializeOwned;
 
 use crate::config::HostSpec;
 
-/// The version of Ollama whose behaviour is offered; clients compare it as a semantic version.
+/// The version of Ollama whose behaviour drover implements; clients compare it as a semantic version.
 pub const OLLAMA_VERSION: &str = "0.33.0";
 
 /// Longest wait for a connection; answers may take as long as they like.
@@ -40,14 +40,14 @@ pub struct Client {
 }
 
 impl Client {
-    /// Makes a client of the daemon at `host`; connects to nothing yet.
+    /// Makes a client of the daemon at `host`, without connecting.
     ///
     /// # Errors
     /// Fails when the system's certificates cannot be read (only for `https`).
     pub fn new(host: &HostSpec) -> Result<Self, ClientError> {
-        // Already installed is as good.
+        // Fails only if a provider is already installed.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        // A connection that sat idle while the user typed is no gain, and may be dead.
+        // Reusing a connection that was idle while the user typed gains nothing, and it may be dead.
         let mut builder = reqwest::Client::builder()
             .user_agent(user_agent())
             .connect_timeout(CONNECT_TIMEOUT)

@@ -1,4 +1,4 @@
-//! Listing, inspecting, copying and deleting models; is the daemon there at all.
+//! Listing, inspecting, copying and deleting models, and checking that the daemon runs.
 
 use reqwest::Method;
 
@@ -12,7 +12,7 @@ impl Client {
     /// Asks whether the daemon answers.
     ///
     /// # Errors
-    /// Returns [`ClientError::Unreachable`] when nobody listens.
+    /// Returns [`ClientError::Unreachable`] when nothing listens.
     pub async fn heartbeat(&self) -> Result<(), ClientError> {
         Self::send(self.request(Method::HEAD, "/")).await.map(drop)
     }
@@ -20,7 +20,7 @@ impl Client {
     /// Returns the daemon's version.
     ///
     /// # Errors
-    /// Fails when the daemon does not answer as promised; so do all methods below.
+    /// Fails when the response does not match the API; so do all methods below.
     pub async fn version(&self) -> Result<String, ClientError> {
         Ok(self.get::<VersionResponse>("/api/version").await?.version)
     }

@@ -1,4 +1,4 @@
-//! OpenAI's streamed chat, as far as a measurement needs it. Any server that speaks it will do.
+//! OpenAI's streamed chat, as far as measurements need it. It works with any server that supports it.
 
 use reqwest::{Method, Response};
 use serde::{Deserialize, Serialize};
@@ -11,18 +11,18 @@ use super::{Client, ClientError, error};
 #[serde(default)]
 pub struct OpenAiEvent {
     pub choices: Vec<OpenAiChoice>,
-    /// The counters; servers send them with the last event if they were asked for.
+    /// The counters, which servers send with the last event on request.
     pub usage: Option<OpenAiUsage>,
 }
 
-/// What an event adds to one answer.
+/// The part of one answer that an event adds.
 #[derive(Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub struct OpenAiChoice {
     pub delta: OpenAiDelta,
 }
 
-/// Text and thoughts; servers have two names for the latter.
+/// Text and reasoning; servers have two names for the latter.
 #[derive(Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub struct OpenAiDelta {
@@ -37,15 +37,15 @@ pub struct OpenAiDelta {
 pub struct OpenAiUsage {
     pub prompt_tokens: u64,
     pub completion_tokens: u64,
-    /// Absent where a server does not tell.
+    /// Absent if the server does not report it.
     pub prompt_tokens_details: Option<OpenAiPromptDetails>,
 }
 
-/// What is known of a prompt's tokens.
+/// Details of a prompt's tokens.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub struct OpenAiPromptDetails {
-    /// Those that were not computed again.
+    /// Tokens that came from the cache.
     pub cached_tokens: u64,
 }
 
@@ -57,7 +57,7 @@ pub struct OpenAiEvents {
 }
 
 impl Client {
-    /// Asks for a streamed chat; `body` is the request as OpenAI specifies it.
+    /// Requests a streamed chat; `body` is a request of OpenAI's API.
     ///
     /// # Errors
     /// Fails when the server refuses; the stream itself may fail later.
@@ -80,7 +80,7 @@ impl OpenAiEvents {
     /// Waits for the next event; `None` is the end.
     ///
     /// # Errors
-    /// Fails when an event carries an `error` or is no JSON, or the connection breaks.
+    /// Fails when an event carries an `error` or is not JSON, or when the connection breaks.
     pub async fn next(&mut self) -> Result<Option<OpenAiEvent>, ClientError> {
         loop {
             while let Some(line) = self.cutter.line() {
@@ -103,7 +103,7 @@ impl OpenAiEvents {
 enum Line {
     Event(OpenAiEvent),
     Done,
-    /// Blank lines, comments, names of events.
+    /// Blank lines, comments, event names.
     Other,
 }
 

@@ -6,7 +6,7 @@ use tokio::net::TcpListener;
 use super::*;
 use crate::api::ollama::{GenerateRequest, ShowRequest};
 
-/// Answers one request with `answer` and returns what was asked, beside `call`'s result.
+/// Answers one request with `answer`; returns the request and `call`'s result.
 async fn exchange<T>(answer: &str, call: impl AsyncFnOnce(Client) -> T) -> (String, T) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();

@@ -17,7 +17,7 @@ const UPLOAD_CHUNK_BYTES: usize = 256 * 1024;
 #[derive(Serialize)]
 struct TransferRequest<'a> {
     model: &'a str,
-    /// The spelling that old daemons want.
+    /// The spelling that old daemons require.
     name: &'a str,
     insecure: bool,
 }
@@ -49,7 +49,7 @@ impl Client {
         self.post_stream("/api/push", &body).await
     }
 
-    /// Makes a model of uploaded blobs or another model.
+    /// Makes a model from uploaded blobs or another model.
     ///
     /// # Errors
     /// See [`Self::pull`].
@@ -57,7 +57,7 @@ impl Client {
         self.post_stream("/api/create", request).await
     }
 
-    /// Whether the daemon has a blob already.
+    /// Whether the daemon already has a blob.
     ///
     /// # Errors
     /// Fails on any other answer than yes or no.
@@ -70,10 +70,10 @@ impl Client {
         }
     }
 
-    /// Uploads a blob; `sent` hears of every piece of bytes on its way.
+    /// Uploads a blob; calls `sent` with each chunk's length.
     ///
     /// # Errors
-    /// Fails when the daemon finds another digest, or the reader or the connection breaks.
+    /// Fails when the daemon computes another digest, or when the reader or the connection fails.
     pub async fn upload_blob<R, F>(
         &self,
         digest: &Digest,

@@ -22,7 +22,7 @@ use super::{Config, ConfigError, HostSpec, KeepAlive, Loaded, Warning, values};
 
 const KV_CACHE_TYPES: &[&str] = &["f16", "f32", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0"];
 
-/// Variables of the scripts that build, pack and test drover.
+/// Variables of the scripts that build, package and test drover.
 const OF_SCRIPTS: &[&str] = &[
     "DROVER_CACHE",
     "DROVER_DEB_LEVEL",
@@ -43,7 +43,7 @@ pub fn process(name: &str) -> Option<String> {
     value.map(|text| text.to_string_lossy().into_owned())
 }
 
-/// Warns of variables that begin like ours and are none, among the names of this environment.
+/// Warns about variables with our prefix that do not exist, such as misspelled ones.
 pub fn unknown(names: impl Iterator<Item = String>) -> Vec<Warning> {
     let ours = |name: &str| VARIABLES.iter().any(|known| known.name == name);
     let odd = names.filter(|name| name.starts_with("DROVER_") && !ours(name));
@@ -67,10 +67,10 @@ pub fn names() -> impl Iterator<Item = String> {
     std::env::vars_os().map(|(name, _)| name.to_string_lossy().into_owned())
 }
 
-/// Returns our own executable, which is started again for each runner.
+/// Returns our own executable, which the daemon starts again for each runner.
 ///
 /// # Errors
-/// The system does not say.
+/// The system does not report it.
 pub fn executable() -> std::io::Result<PathBuf> {
     std::env::current_exe()
 }
@@ -78,7 +78,7 @@ pub fn executable() -> std::io::Result<PathBuf> {
 /// Reads all settings through `lookup`.
 ///
 /// # Errors
-/// All mistakes at once: bad `DROVER_*` values, no home folder.
+/// Returns all mistakes at once: bad `DROVER_*` values, no home folder.
 pub fn load(lookup: &dyn Fn(&str) -> Option<String>) -> Result<Loaded, ConfigError> {
     let mut reader = Reader {
         lookup,
@@ -103,7 +103,7 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    /// The value without surrounding blanks and quotes; `None` when unset or empty.
+    /// Returns the value without surrounding white space and quotes; `None` when unset or empty.
     fn text(&self, name: &str) -> Option<String> {
         let value = (self.lookup)(name)?;
         let value = values::clean(&value);
@@ -165,7 +165,7 @@ impl Reader<'_> {
             && port.parse::<u16>().is_err()
             && !text.ends_with("::1")
         {
-            // What stands before the host is a password.
+            // Hides the part before the host, which may be a password.
             let shown = text.rsplit('@').next().unwrap_or_default();
             self.warn("OLLAMA_HOST", shown, &host.port.to_string());
         }
@@ -197,7 +197,7 @@ impl Reader<'_> {
         self.required(state, "DROVER_STATE_DIR")
     }
 
-    /// Ollama's place; without a home folder our own.
+    /// Ollama's path; without a home folder, one of our own.
     fn registry_key(&self, state_dir: Option<&Path>) -> PathBuf {
         let home = self.home().map(|home| home.join(".ollama"));
         let folder = home.or_else(|| state_dir.map(Path::to_owned));
@@ -231,7 +231,7 @@ impl Reader<'_> {
         patterns
     }
 
-    /// The HTTP client reads the same variables; odd values are its business.
+    /// The HTTP client reads the same variables and handles bad values itself.
     fn proxy_hosts(&self) -> Vec<String> {
         const NAMES: [&str; 3] = ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"];
         let spellings = NAMES.map(|name| [name.to_owned(), name.to_ascii_lowercase()]);
@@ -256,7 +256,7 @@ impl Reader<'_> {
         path
     }
 
-    /// The items of a list with commas.
+    /// Returns the items of a comma-separated list.
     fn list(&self, name: &str) -> Vec<String> {
         let list = self.text(name).unwrap_or_default();
         list.split(',')
@@ -400,7 +400,7 @@ impl Reader<'_> {
         self.own_size(NAME)
     }
 
-    /// A number of bytes, with or without a unit; `None` where nothing is said.
+    /// A number of bytes, with or without a unit; `None` when unset.
     fn own_size(&mut self, name: &'static str) -> Option<u64> {
         let text = self.text(name)?;
         let size = text.parse::<ByteSize>();

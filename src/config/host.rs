@@ -1,6 +1,6 @@
 //! `OLLAMA_HOST`: `[scheme://]host[:port][/path]`, read as Ollama reads it.
 //!
-//! *Invariant:* parsing never fails; what makes no sense falls back to the defaults.
+//! *Invariant:* parsing never fails; parts that are not valid fall back to the defaults.
 
 use std::net::IpAddr;
 
@@ -24,7 +24,7 @@ impl HostSpec {
             (true, "http") => 80,
             _ => DEFAULT_PORT,
         };
-        // A password may have a slash in it.
+        // A password may contain a slash.
         let at = rest.rfind('@').map_or(0, |at| at + 1);
         let (login, rest) = rest.split_at(at);
         let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));

@@ -24,7 +24,7 @@ pub enum KeepAlive {
 /// Where to listen or connect (`OLLAMA_HOST`).
 #[derive(Clone, PartialEq, Eq)]
 pub struct HostSpec {
-    /// `http` or `https`; only clients look at it.
+    /// `http` or `https`; only clients use it.
     pub scheme: String,
     /// User and password for clients, with the `@`; empty = none. It is never shown.
     pub login: String,
@@ -45,7 +45,7 @@ pub struct Config {
     pub state_dir: PathBuf,
     /// `OLLAMA_ORIGINS` entries, before the built-in ones.
     pub origins: Vec<String>,
-    /// Names by which clients may call the server, beside its own (`DROVER_ALLOWED_HOSTS`).
+    /// Host names that clients may use besides the server's own (`DROVER_ALLOWED_HOSTS`).
     pub allowed_hosts: Vec<Pattern>,
     pub keep_alive: KeepAlive,
     /// Longest time without load progress; `None` = never give up.
@@ -62,19 +62,19 @@ pub struct Config {
     pub kv_cache_type: String,
     /// `off`, `auto` or `on`: the serde names of `protocol::Speculation` (`DROVER_SPECULATIVE`).
     pub speculative: String,
-    /// Bytes of memory for prompts that lost their place in the KV cache, by model (`None` = by the
-    /// machine), and bytes of disk for those of all models (`DROVER_SPILL_MEMORY`,
+    /// Bytes of memory per model for prompts that lost their place in the KV cache (`None` = chosen by the
+    /// size of the machine), and bytes of disk for those of all models (`DROVER_SPILL_MEMORY`,
     /// `DROVER_SPILL_DISK`).
     pub spill_memory: Option<u64>,
     pub spill_disk: u64,
     /// Bytes kept free on each GPU.
     pub gpu_overhead: u64,
     pub no_prune: bool,
-    /// The private key by which registries know this user.
+    /// The private key that identifies this user to registries.
     pub registry_key: PathBuf,
     /// Base addresses asked before the default registry (`DROVER_REGISTRY_MIRRORS`).
     pub registry_mirrors: Vec<String>,
-    /// Registries that everybody may name, wherever they are (`DROVER_ALLOWED_REGISTRIES`).
+    /// Registries that every client may name, in any network (`DROVER_ALLOWED_REGISTRIES`).
     pub allowed_registries: Vec<Pattern>,
     /// Hosts of the proxies that the environment names (`HTTPS_PROXY` and the like).
     pub proxy_hosts: Vec<String>,
@@ -84,14 +84,15 @@ pub struct Config {
     pub debug_level: u8,
     /// Largest JSON request body in bytes (`DROVER_MAX_BODY`).
     pub max_body_bytes: usize,
-    /// Bytes that all requests in flight may hold; `None` = by the machine (`DROVER_BODY_MEMORY`).
+    /// Bytes that all requests in flight may hold; `None` = chosen by the size of the machine
+    /// (`DROVER_BODY_MEMORY`).
     pub body_memory: Option<u64>,
     /// Connections at once; 0 = automatic (`DROVER_MAX_CONNECTIONS`).
     pub max_connections: usize,
-    /// How long a client may neither send its request on nor take its answer
+    /// How long a client may pause while sending its request or reading the answer
     /// (`DROVER_CLIENT_TIMEOUT`).
     pub client_timeout: Duration,
-    /// How long streams may run on after SIGTERM (`DROVER_GRACE`).
+    /// How long streams may continue after SIGTERM (`DROVER_GRACE`).
     pub shutdown_grace: Duration,
     /// A runner that does not answer for this long is killed (`DROVER_RUNNER_TIMEOUT`).
     pub runner_timeout: Duration,
@@ -99,14 +100,14 @@ pub struct Config {
     pub template_timeout: Duration,
 }
 
-/// The settings with what was odd about the environment.
+/// The settings, with warnings about the environment.
 #[derive(Debug, Clone)]
 pub struct Loaded {
     pub config: Config,
     pub warnings: Vec<Warning>,
 }
 
-/// A variable whose value is not what its user meant.
+/// A variable whose value drover does not use as given.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Warning {
     pub variable: Cow<'static, str>,

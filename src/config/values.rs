@@ -1,6 +1,6 @@
 //! How the text of a variable becomes a value: Ollama's rules, oddities included.
 //!
-//! Pure functions; who looks the variables up and who reports mistakes is decided elsewhere.
+//! Pure functions: callers look the variables up and report mistakes.
 
 use crate::units;
 
@@ -34,7 +34,7 @@ pub fn parse_bool(word: &str) -> Option<bool> {
 /// Reads decimal digits; empty is `Ok(None)`.
 ///
 /// # Errors
-/// Returns the cleaned text when it is no such number, for the caller's warning.
+/// Returns the cleaned text when it is not such a number, for the caller's warning.
 pub fn unsigned(text: &str) -> Result<Option<u64>, String> {
     let text = clean(text);
     if text.is_empty() {
@@ -47,8 +47,8 @@ pub fn unsigned(text: &str) -> Result<Option<u64>, String> {
     }
 }
 
-/// Reads a Go duration or a bare integer of seconds, as nanoseconds; negative values are kept.
-/// Empty and nonsense are `None`, which means the default.
+/// Reads a Go duration or a bare integer of seconds, as nanoseconds; negative values are kept. Empty and
+/// invalid values are `None`, which means the default.
 pub fn duration_nanos(text: &str) -> Option<i64> {
     let text = clean(text);
     if text.is_empty() {

@@ -1,4 +1,4 @@
-//! The config blob: what the weights say, what is inherited, what the request overrides.
+//! The config blob, from the weights, the base model and the request.
 
 use serde_json::{Map, Value};
 
@@ -10,7 +10,7 @@ use crate::model::ImageConfig;
 use crate::model::gguf::Metadata;
 use crate::units::format_count;
 
-/// Builds the config in Ollama's way: a field that is set is not set again.
+/// Builds the config as Ollama does: a field that is set is not set again.
 pub(super) fn build(
     request: &CreateRequest,
     base: &Base,
@@ -45,7 +45,7 @@ pub(super) fn build(
     Ok(config)
 }
 
-/// Whether renderer and parser are left to the architecture.
+/// Whether the architecture decides about renderer and parser.
 pub(super) fn takes_default_renderer(request: &CreateRequest, base: &Base) -> bool {
     let is_set = |given: &String, inherited: &String| !given.is_empty() || !inherited.is_empty();
     !(is_set(&request.renderer, &base.config.renderer)
@@ -71,7 +71,7 @@ pub(super) fn built_in(architecture: &str) -> Option<&'static Format> {
     families::architecture(architecture)?.format.as_ref()
 }
 
-/// Applies `info`: what the request knows better.
+/// Applies `info`, the request's overrides.
 fn override_by(config: &mut ImageConfig, info: &Map<String, Value>) -> Result<(), CreateError> {
     if let Some(Value::Array(words)) = info.get("capabilities") {
         for word in words.iter().filter_map(Value::as_str) {

@@ -1,14 +1,14 @@
-//! Recognises the chat template of a GGUF file, and names the TEMPLATE that stands for it.
+//! Recognises the chat template of a GGUF file, and finds the equivalent TEMPLATE.
 //!
 //! The known texts and their translations are Ollama's (`templates/NOTICE`); so is the limit.
 
 use rapidfuzz::distance::levenshtein;
 use serde::Deserialize;
 
-/// Edits (of code points) that a text may be away from a known one.
+/// The largest edit distance (in code points) to a known text.
 const MAX_EDITS: usize = 99;
 
-/// A TEMPLATE that stands for a chat template.
+/// A TEMPLATE that is equivalent to a chat template.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Known {
     pub name: &'static str,
@@ -17,7 +17,7 @@ pub struct Known {
     parameters: &'static str,
 }
 
-/// One line for each name that the index has.
+/// One line for each name in the index.
 macro_rules! known {
     ($($name:literal),* $(,)?) => {
         [$(Known {
@@ -65,16 +65,16 @@ struct Parameters {
 }
 
 impl Known {
-    /// The texts that end an answer. A file that is compiled in is read: that each one can be is
-    /// tested below.
+    /// The texts that end an answer. They are parsed from a compiled-in file; a test below checks every
+    /// one.
     pub fn stop(&self) -> Vec<String> {
         let parameters = serde_json::from_str(self.parameters);
         parameters.map_or_else(|_| Vec::new(), |parameters: Parameters| parameters.stop)
     }
 }
 
-/// Returns the TEMPLATE for a chat template that is known, or nearly so. (The index is compiled in;
-/// a test reads it.)
+/// Returns the TEMPLATE for a chat template that is equal or close to a known one. (The index is compiled
+/// in, and tested.)
 pub fn nearest(chat_template: &str) -> Option<&'static Known> {
     let index: Vec<Indexed> = serde_json::from_str(INDEX).ok()?;
     let args = levenshtein::Args::default().score_cutoff(MAX_EDITS);

@@ -1,4 +1,4 @@
-//! Uploaded files: recognised, checked, turned into layers. The bytes of whole files stay as they are.
+//! Recognises and checks uploaded files and makes layers of them. The bytes of whole files are not changed.
 
 use std::collections::BTreeMap;
 use std::io::Read as _;
@@ -13,7 +13,7 @@ use crate::model::gguf::{FileKind, GgufError, MAGIC, Metadata};
 use crate::model::{Digest, manifest as media};
 use crate::store::{Store, StoreError};
 
-/// Bytes of all headers that are held at once: those of a thousand parts of a file.
+/// The most bytes of headers in memory at once: enough for a file of a thousand parts.
 const MAX_HEADERS: u64 = 64 << 20;
 
 /// What a set of files is uploaded for.
@@ -75,8 +75,8 @@ fn push(parts: &mut Parts<'_>, source: &Source<'_>, media_type: &str) -> Result<
         Source::Split(uploads) => split::merge(parts, uploads)?,
     };
     let mut layer = parts.store.existing_layer(media_type, &digest)?;
-    // Where a projector or an adapter came from is of use; the model layer's would be shown as
-    // the name of a parent model.
+    // The origin of a projector or an adapter is useful; that of a model layer would be shown as the name
+    // of a parent model.
     if media_type != media::MEDIA_MODEL {
         first.name.clone_into(&mut layer.from);
     }
@@ -87,7 +87,7 @@ fn push(parts: &mut Parts<'_>, source: &Source<'_>, media_type: &str) -> Result<
     Ok(())
 }
 
-/// The GGUF files of a set, decided as Ollama does: by names, else by the first bytes.
+/// The GGUF files of a set, found as in Ollama: by names, otherwise by the first bytes.
 fn gguf_files<'a>(
     store: &Store,
     files: &'a Files,
@@ -101,7 +101,7 @@ fn gguf_files<'a>(
     let mut found = Vec::new();
     for (name, digest) in files {
         let digest = parse_digest(digest)?;
-        // A folder with a GGUF file often holds the files that it was converted from.
+        // A folder with a GGUF file often also holds the files that it was converted from.
         if by_name && is_companion(name) {
             continue;
         }
@@ -127,7 +127,7 @@ fn check_count(sources: &[Source<'_>], wanted: Wanted) -> Result<(), CreateError
     }
 }
 
-/// What a file becomes. (All keys of a split file are in its first part.)
+/// The media type of a file's layer. (All keys of a split file are in its first part.)
 fn media_type(upload: &Upload<'_>, wanted: Wanted) -> Result<&'static str, CreateError> {
     let name = upload.name;
     match (wanted, upload.header.kind()) {
@@ -142,8 +142,8 @@ fn media_type(upload: &Upload<'_>, wanted: Wanted) -> Result<&'static str, Creat
     }
 }
 
-/// Reads the header: every tensor must lie within the file, every number on which llama.cpp would
-/// abort must be in its range, and no token may be there twice.
+/// Reads and checks the header: every tensor must be within the file, numbers on which llama.cpp would
+/// abort must be in range, and no token may occur twice.
 fn checked_header(
     store: &Store,
     name: &str,

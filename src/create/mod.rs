@@ -1,8 +1,8 @@
-//! Makes a model from a request: layers, config, manifest (store specification §9).
+//! Makes a model from a request: layers, config, manifest.
 //!
-//! Blobs are written first and pinned; the manifest comes last, under the store's lock, so that a
-//! failure at any point leaves nothing but unreferenced blobs, which are pruned later. The same
-//! request over the same store gives the same digests.
+//! Blobs are written first and pinned; the manifest comes last, under the store's lock, so that a failure
+//! at any point leaves nothing but unreferenced blobs, which are pruned later. The same request on the same
+//! store yields the same digests.
 
 mod config;
 pub mod detect;
@@ -31,7 +31,7 @@ use quantize::Quantizer;
 /// What to make (`POST /api/create`, names already parsed).
 #[derive(Debug, Clone, Default)]
 pub struct CreateRequest {
-    /// An existing model; wins over `files`.
+    /// An existing model; takes precedence over `files`.
     pub from: Option<String>,
     /// Relative path → digest of an uploaded blob.
     pub files: BTreeMap<String, String>,
@@ -49,10 +49,10 @@ pub struct CreateRequest {
     pub info: Map<String, Value>,
 }
 
-/// What stands for the digest of a file that is not there yet.
+/// Placeholder for the digest of a file that does not exist yet.
 const NO_DIGEST: &str = "0000000000000000000";
 
-/// What is told of a model without a template: it is most often one that was not made for chats.
+/// The warning about a model without a template, which is usually not a chat model.
 pub const UNTAUGHT: &str = "no chat template: prompts go to the model as they are, chats in ChatML; a \
                             TEMPLATE in the Modelfile says otherwise";
 
@@ -60,7 +60,7 @@ pub const UNTAUGHT: &str = "no chat template: prompts go to the model as they ar
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Status {
     pub status: String,
-    /// Of what is worked on; empty where that is no blob.
+    /// The digest of the current blob; empty for steps without one.
     pub digest: String,
     /// In bytes.
     pub total: Option<u64>,
@@ -76,7 +76,7 @@ pub struct CreateError {
 }
 
 impl CreateError {
-    /// The request cannot be fulfilled as it is.
+    /// An error for a request that cannot be fulfilled.
     fn bad(message: impl Into<String>) -> Self {
         Self {
             kind: ErrorKind::Invalid,
@@ -117,7 +117,7 @@ pub fn validate(request: &CreateRequest) -> Result<(), CreateError> {
 /// Makes the model; blocks. The manifest is written last.
 ///
 /// # Errors
-/// Nothing but unreferenced blobs is left behind on failure.
+/// A failure leaves nothing but unreferenced blobs.
 pub fn create(
     store: &Store,
     target: &ModelName,
@@ -148,7 +148,7 @@ pub fn create(
     Ok(())
 }
 
-/// Whether a path stays below the folder that it is relative to, as Go's `fs.ValidPath` has it.
+/// Whether a relative path stays inside its folder, by the rules of Go's `fs.ValidPath`.
 fn is_inside(path: &str) -> bool {
     path.split('/')
         .all(|part| !matches!(part, "" | "." | "..") && !part.contains('\0'))

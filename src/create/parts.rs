@@ -10,13 +10,13 @@ use crate::model::gguf::Metadata;
 use crate::model::{Digest, Layer, manifest as media};
 use crate::store::{Pins, Store};
 
-/// One layer and what is known of it.
+/// One layer with its properties.
 #[derive(Debug)]
 pub(super) struct Part {
     pub(super) layer: Layer,
     /// The header of weights.
     pub(super) header: Option<Arc<Metadata>>,
-    /// The blob was not there before.
+    /// The blob is new.
     is_new: bool,
 }
 
@@ -49,7 +49,7 @@ impl<'a> Parts<'a> {
         (self.progress)(status);
     }
 
-    /// Puts other weights in the place of those with this digest.
+    /// Replaces the weights with this digest.
     pub(super) fn replace(&mut self, digest: &str, layer: Layer, header: Arc<Metadata>) {
         let mut parts = self.list.iter_mut();
         let old = parts.find(|part| {
@@ -64,7 +64,7 @@ impl<'a> Parts<'a> {
         }
     }
 
-    /// Keeps a blob from deletion from here on.
+    /// Protects a blob from deletion from now on.
     pub(super) fn pin(&mut self, digest: Digest) {
         self.pins.add(digest);
     }
@@ -78,7 +78,7 @@ impl<'a> Parts<'a> {
         });
     }
 
-    /// Appends a layer whose blob was made just now and is pinned.
+    /// Appends a layer whose blob is new and pinned.
     pub(super) fn push_new(&mut self, layer: Layer, header: Option<Arc<Metadata>>) {
         self.list.push(Part {
             layer,
@@ -87,7 +87,7 @@ impl<'a> Parts<'a> {
         });
     }
 
-    /// Puts a small layer at the end; other layers of its type stay.
+    /// Appends a small layer; other layers of its type stay.
     pub(super) fn append(&mut self, media_type: &str, content: &[u8]) -> Result<(), CreateError> {
         let (layer, is_new) = self.write(media_type, content)?;
         self.list.push(Part {
@@ -98,12 +98,12 @@ impl<'a> Parts<'a> {
         Ok(())
     }
 
-    /// Removes all layers of a type; their blobs go with the last manifest that mentions them.
+    /// Removes all layers of a type; their blobs are deleted with the last manifest that refers to them.
     pub(super) fn remove(&mut self, media_type: &str) {
         self.list.retain(|part| part.layer.media_type != media_type);
     }
 
-    /// Writes a blob that is no layer (the config).
+    /// Writes a blob that is not a layer (the config).
     pub(super) fn write_json(
         &mut self,
         media_type: &str,
@@ -134,7 +134,7 @@ impl<'a> Parts<'a> {
             .filter_map(|part| Some((&part.layer, part.header.as_deref()?)))
     }
 
-    /// Reports all layers and gives them away, with the pins that protect them.
+    /// Reports and returns all layers, with the pins that protect them.
     pub(super) fn finish(mut self) -> (Vec<Layer>, Pins) {
         let mut layers = Vec::with_capacity(self.list.len());
         for part in std::mem::take(&mut self.list) {

@@ -1,13 +1,13 @@
-//! Types of single tensors that Ollama does not leave to llama.cpp's quantizer.
+//! Types of single tensors that Ollama chooses instead of llama.cpp's quantizer.
 
 use crate::families;
 use crate::model::gguf::{Metadata, TensorInfo};
 use crate::protocol::TensorType;
 
-/// Towers and drafts inside the model's file: they stay as they are.
+/// Encoders and draft layers inside the model's file, which are not changed.
 const EMBEDDED: [&str; 5] = ["a.", "mm.", "mtp.", "s.", "v."];
 
-/// The tensors of a model that get another type than llama.cpp would choose for that file type.
+/// The tensors of a model that get a different type than llama.cpp would choose for that file type.
 pub(super) fn tensor_types(header: &Metadata, file_type: &str) -> Vec<TensorType> {
     let architecture = families::architecture(header.architecture());
     let rule = architecture.and_then(|architecture| architecture.quantization.as_ref());

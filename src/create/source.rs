@@ -1,4 +1,4 @@
-//! Where the weights come from: a model of the store, or uploaded files.
+//! The source of the weights: a model of the store, or uploaded files.
 
 use std::sync::Arc;
 
@@ -49,7 +49,7 @@ pub(super) fn collect(parts: &mut Parts<'_>, request: &CreateRequest) -> Result<
     Ok(base)
 }
 
-/// Adds the TEMPLATE of a chat template that is known, with its stop texts.
+/// Adds the TEMPLATE for a known chat template, with its stop texts.
 fn recognise(parts: &mut Parts<'_>) -> Result<Base, CreateError> {
     let mut base = Base::default();
     let text = |header: &Metadata| Some(header.string("tokenizer.chat_template")?.to_owned());
@@ -111,7 +111,7 @@ fn brief(parts: &Parts<'_>, digest: &Digest) -> Result<Arc<Metadata>, CreateErro
     Ok(header)
 }
 
-/// Making a model is not running it: what only Ollama can load today is kept as it is.
+/// Warns about a layout that only Ollama can load today; creating such a model is allowed.
 pub(super) fn warn_of_layout(digest: &Digest, header: &Metadata) {
     if let Some(reason) = families::refusal(header) {
         tracing::warn!(%digest, reason, "the new model cannot be loaded");

@@ -1,5 +1,5 @@
-//! The parts of a split GGUF file: found among the uploads, checked against each other, merged into
-//! one blob.
+//! Finds the parts of a split GGUF file among the uploads, checks them against each other and merges them
+//! into one blob.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use crate::model::gguf::{GgufError, Merge, Metadata};
 /// Bytes between two reports of progress.
 const STEP: u64 = 16 << 20;
 
-/// An uploaded GGUF file whose header is good.
+/// An uploaded GGUF file with a valid header.
 #[derive(Debug)]
 pub(super) struct Upload<'a> {
     pub(super) name: &'a str,
@@ -21,7 +21,7 @@ pub(super) struct Upload<'a> {
     pub(super) header: Arc<Metadata>,
 }
 
-/// What becomes one layer.
+/// The files of one layer.
 #[derive(Debug)]
 pub(super) enum Source<'a> {
     Whole(Upload<'a>),
@@ -39,7 +39,7 @@ impl<'a> Source<'a> {
     }
 }
 
-/// Finds the parts that belong together; the order is that of the first of each.
+/// Groups parts that belong together, in the order of the first of each.
 pub(super) fn group(uploads: Vec<Upload<'_>>) -> Result<Vec<Source<'_>>, CreateError> {
     let mut found: Vec<(Option<PartName>, Vec<Upload<'_>>)> = Vec::new();
     for upload in uploads {
@@ -69,7 +69,7 @@ pub(super) fn group(uploads: Vec<Upload<'_>>) -> Result<Vec<Source<'_>>, CreateE
         .collect()
 }
 
-/// What the name of a part says, which must agree with its header; `None` for whole files.
+/// Parses the name of a part, which must agree with its header; `None` for whole files.
 fn part_name(upload: &Upload<'_>) -> Result<Option<PartName>, CreateError> {
     let Some(count) = number(&upload.header, "count").filter(|count| *count > 1) else {
         return Ok(None);
@@ -94,7 +94,7 @@ fn part_name(upload: &Upload<'_>) -> Result<Option<PartName>, CreateError> {
     }
 }
 
-/// Whether these are all parts, in order, and parts of one file.
+/// Checks that these are all parts of one file, in order.
 fn check(part: &PartName, uploads: &[Upload<'_>]) -> Result<(), CreateError> {
     let first = &uploads[0];
     // The names are unique and sorted, and their numbers have leading zeros.
@@ -175,7 +175,7 @@ pub(super) fn merge(
     Ok((digest, header))
 }
 
-/// A number among `split.*`, which may also stand below the architecture.
+/// A number among `split.*`; the key may also have the architecture as a prefix.
 fn number(header: &Metadata, key: &str) -> Option<u64> {
     let direct = header.number(&format!("split.{key}"));
     direct.or_else(|| header.number(&format!(".split.{key}")))

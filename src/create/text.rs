@@ -9,14 +9,14 @@ use crate::json::go as go_json;
 use crate::model::{ImageConfig, Options, manifest as media};
 use crate::template::Template;
 
-/// Adds or replaces the layers that a request names; what it does not name is inherited.
+/// Adds or replaces the layers that a request names; others are inherited.
 pub(super) fn apply(
     parts: &mut Parts<'_>,
     request: &CreateRequest,
     base: &Base,
 ) -> Result<(), CreateError> {
     if !request.template.is_empty() {
-        // Told now and not at the first request, which would fail for ever.
+        // Fail now instead of at every later request.
         if let Err(error) = Template::parse(&request.template) {
             return Err(CreateError::bad(format!("template error: {error}")));
         }
@@ -24,7 +24,7 @@ pub(super) fn apply(
         parts.remove(media::MEDIA_PROMPT);
         parts.append(media::MEDIA_TEMPLATE, request.template.as_bytes())?;
     }
-    // An empty text keeps the inherited one: Ollama has no way to remove it either.
+    // An empty text keeps the inherited one, as in Ollama.
     if !request.system.is_empty() {
         parts.remove(media::MEDIA_SYSTEM);
         parts.append(media::MEDIA_SYSTEM, request.system.as_bytes())?;
@@ -40,8 +40,8 @@ pub(super) fn apply(
     Ok(())
 }
 
-/// Whether nothing says how the model is to be talked to: no TEMPLATE, no renderer or parser, no chat
-/// template in its file. (Who embeds is not talked to.)
+/// Whether the model has no chat format: no TEMPLATE, no renderer or parser, no chat template in its file.
+/// (Embedding models need none.)
 pub(super) fn is_untaught(parts: &Parts<'_>, config: &ImageConfig) -> bool {
     let is_named = !config.renderer.is_empty() || !config.parser.is_empty();
     let has_template = parts.has(media::MEDIA_TEMPLATE) || parts.has(media::MEDIA_PROMPT);
@@ -53,7 +53,7 @@ pub(super) fn is_untaught(parts: &Parts<'_>, config: &ImageConfig) -> bool {
     !is_named && !has_template && jinja.is_empty() && !embeds
 }
 
-/// One layer with the inherited parameters under the given ones.
+/// One layer with the inherited parameters, overridden by the given ones.
 fn params(parts: &mut Parts<'_>, request: &CreateRequest, base: &Base) -> Result<(), CreateError> {
     let mut params = base.params.clone();
     params.extend(request.parameters.clone());
@@ -65,7 +65,7 @@ fn params(parts: &mut Parts<'_>, request: &CreateRequest, base: &Base) -> Result
     {
         params.entry("stop").or_insert_with(|| json!(format.stop));
     }
-    // Told now and not at the first request, which would fail for ever.
+    // Fail now instead of at every later request.
     check(&request.parameters)?;
     if params.is_empty() {
         return Ok(());

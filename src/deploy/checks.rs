@@ -1,4 +1,4 @@
-//! What must hold before Ollama is stopped.
+//! The checks before Ollama is stopped.
 
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
@@ -11,10 +11,10 @@ use super::{Say, compute, health, models, port};
 use crate::store::free_bytes;
 use crate::units::format_bytes;
 
-/// Less free space than this and not even a manifest could be written for sure.
+/// The least free space: with less, writing even a manifest may fail.
 const LEAST_FREE: u64 = 64 << 20;
 
-/// Says how each check went; returns what speaks against taking over.
+/// Reports each check; returns the reasons against a takeover.
 pub(super) fn run(ollama: &Service, plan: &Plan, say: Say<'_>) -> Vec<String> {
     let mut against = Vec::new();
     let mut check = |result: Result<String, String>| match result {
@@ -57,8 +57,8 @@ pub(super) fn run(ollama: &Service, plan: &Plan, say: Say<'_>) -> Vec<String> {
     against
 }
 
-/// Says whether the card can be used; a card that cannot speaks against taking over, as answers would
-/// be many times slower than Ollama's.
+/// Reports whether the GPU can be used. An unusable GPU is a reason against a takeover, as answers would be
+/// many times slower than Ollama's.
 pub(super) fn gpu(exe: PathBuf, is_optional: bool, say: Say<'_>) -> Option<String> {
     let gpu = Gpu::look(&compute::devices(exe));
     let text = gpu.finding().text;
@@ -111,7 +111,7 @@ fn who_listens(ollama: &Service, plan: &Plan) -> Result<String, String> {
     }
 }
 
-/// Asks as the user that drover will run as: root may read everything.
+/// Checks access as the user that drover will run as, since root may read everything.
 pub(super) fn access(plan: &Plan) -> Result<String, String> {
     let path = &plan.models;
     for folder in [path.clone(), path.join("blobs"), path.join("manifests")] {

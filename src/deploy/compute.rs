@@ -1,4 +1,4 @@
-//! What models are computed with on this machine, and whether that is the best it has.
+//! Which devices compute models on this machine, and whether they are its best ones.
 
 use std::path::PathBuf;
 
@@ -6,7 +6,7 @@ use super::finding::{Finding, Level};
 use crate::device::InstructionSets;
 use crate::protocol::DeviceInfo;
 
-/// What a fresh runner of the program `exe` can compute on; starts one.
+/// Returns the devices that a new runner of the program `exe` finds; starts one.
 pub(super) fn devices(exe: PathBuf) -> Vec<DeviceInfo> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -15,11 +15,11 @@ pub(super) fn devices(exe: PathBuf) -> Vec<DeviceInfo> {
         return Vec::new();
     };
     let tasks = tokio_util::task::TaskTracker::new();
-    let devices = runtime.block_on(crate::runner::probe(exe, &tasks));
+    let devices = runtime.block_on(crate::runner_client::probe(exe, &tasks));
     devices.unwrap_or_default()
 }
 
-/// Which instruction sets of the CPU are used.
+/// Reports which instruction sets of the CPU are used.
 pub(super) fn cpu(devices: &[DeviceInfo]) -> Option<Finding> {
     let cpu = devices.iter().find(|device| !device.is_gpu)?;
     let sets = InstructionSets::of_this_machine(cpu.instruction_sets.clone());

@@ -1,4 +1,4 @@
-//! `drover doctor`: what keeps drover from working well, each with the command that mends it.
+//! `drover doctor`: finds what keeps drover from working well, each with the command that fixes it.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -9,7 +9,7 @@ use super::systemd::{self, DROVER, OLLAMA, Service};
 use super::{checks, compute, health, models, plan::Plan, port};
 use crate::config::{HostSpec, env};
 
-/// Looks at everything. `host` is where commands would look for the daemon, `exe` our own program.
+/// Runs all checks. `host` is the daemon's address for commands, `exe` our own program.
 pub fn doctor(host: &HostSpec, exe: PathBuf) -> Vec<Finding> {
     let service = Service::ask(DROVER).ok().filter(|_| systemd::is_here());
     let service = service.filter(Service::exists);
@@ -117,7 +117,7 @@ fn the_port(host: &HostSpec, service: Option<&Service>) -> Vec<Finding> {
 fn the_store(plan: &Plan) -> Vec<Finding> {
     let path = plan.models.as_path();
     let mut findings = Vec::new();
-    // Only root can ask as somebody else.
+    // Only root can check as another user.
     if rustix::process::geteuid().is_root() {
         findings.push(match checks::access(plan) {
             Ok(text) => Finding::ok("access", text),
@@ -158,12 +158,12 @@ fn the_store(plan: &Plan) -> Vec<Finding> {
     findings
 }
 
-/// Values that do not do what their user thinks.
+/// Settings without the effect that their user expects.
 fn the_settings(environment: Vec<(String, String)>) -> Vec<Finding> {
     const CHECK: &str = "settings";
     let lookup = |name: &str| {
         let found = environment.iter().rev().find(|(known, _)| known == name);
-        // Only what depends on it is not looked at.
+        // Skip only the checks that depend on it.
         found
             .map(|(_, value)| value.clone())
             .or_else(|| (name == "HOME").then(|| "/".to_owned()))
@@ -195,7 +195,7 @@ fn the_settings(environment: Vec<(String, String)>) -> Vec<Finding> {
     }
 }
 
-/// Certificates of registries are checked against the clock.
+/// A wrong clock makes the certificates of registries invalid.
 fn the_clock() -> Option<Finding> {
     let output = Command::new("timedatectl")
         .args(["show", "--property", "NTPSynchronized", "--value"])

@@ -1,10 +1,10 @@
-//! What was looked at, and how it was found.
+//! The result of a check.
 
 use serde::Serialize;
 
 use crate::plain;
 
-/// How bad it is.
+/// Its severity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Level {
@@ -13,13 +13,13 @@ pub enum Level {
     Failure,
 }
 
-/// One thing that was looked at.
+/// One finding.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Finding {
     pub check: &'static str,
     pub level: Level,
     pub text: String,
-    /// The command that mends it.
+    /// The command that fixes it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fix: Option<String>,
 }
@@ -49,7 +49,7 @@ impl Finding {
     }
 }
 
-/// Settings may hold passwords.
+/// Removes passwords, which settings may hold.
 fn shown(text: impl Into<String>) -> String {
     plain::redacted(&text.into()).into_owned()
 }

@@ -1,4 +1,4 @@
-//! Whether drover can compute on this machine's card, and what keeps it from that.
+//! Whether drover can use this machine's GPU, and if not, why.
 
 use std::path::{Path, PathBuf};
 
@@ -11,18 +11,18 @@ use crate::protocol::DeviceInfo;
 /// Where the kernel lists devices.
 const PCI: &str = "/sys/bus/pci/devices";
 
-/// What becomes of the card.
+/// The state of the GPU.
 pub(super) enum Gpu {
-    /// A fresh runner computes on it.
+    /// A new runner uses it.
     Used(String),
     /// There is no NVIDIA card.
     Absent,
-    /// There is one that drover cannot use.
+    /// There is one, but drover cannot use it.
     Unusable { reason: String, fix: &'static str },
 }
 
 impl Gpu {
-    /// `devices` = what a fresh runner can compute on.
+    /// `devices` = the devices that a new runner finds.
     pub(super) fn look(devices: &[DeviceInfo]) -> Self {
         let gpus: Vec<&DeviceInfo> = devices.iter().filter(|device| device.is_gpu).collect();
         if let Some(first) = gpus.first() {
@@ -76,7 +76,7 @@ impl Gpu {
     }
 }
 
-/// Whether the models that are loaded now are wholly on the GPU.
+/// Whether the loaded models are completely on the GPU.
 pub(super) fn offload(host: &HostSpec) -> Vec<Finding> {
     let loaded = health::loaded(host).unwrap_or_default();
     let findings = loaded.iter().map(|model| {
@@ -102,7 +102,7 @@ fn has_nvidia_card(devices: &Path) -> bool {
     })
 }
 
-/// A card forgets its memory when the machine sleeps.
+/// Checks whether the GPU's memory survives when the machine sleeps.
 pub(super) fn sleep() -> Option<Finding> {
     let state = Service::ask("sleep.target").ok()?;
     if state.get("LoadState") == "masked" {

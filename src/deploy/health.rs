@@ -1,4 +1,4 @@
-//! Asks the daemon at an address, from code that is not asynchronous.
+//! Asks the daemon at an address, from synchronous code.
 
 use std::time::{Duration, Instant};
 
@@ -7,13 +7,13 @@ use crate::api::ollama::ProcessModel;
 use crate::client::Client;
 use crate::config::HostSpec;
 
-/// Between two questions.
+/// The pause between two requests.
 const PAUSE: Duration = Duration::from_millis(200);
 
 /// Longest wait for one answer.
 const ANSWER: Duration = Duration::from_secs(5);
 
-/// What answers.
+/// The server that answered.
 #[derive(Debug)]
 pub(super) struct Health {
     pub(super) version: String,
@@ -25,7 +25,7 @@ pub(super) fn ask(host: &HostSpec) -> Option<Health> {
     runtime().ok()?.block_on(answer(host))
 }
 
-/// Asks until it answers; `None` when it does not in time, an error when `give_up` has one.
+/// Asks until it answers; `None` when time runs out, an error when `give_up` returns one.
 pub(super) fn wait(
     host: &HostSpec,
     patience: Duration,

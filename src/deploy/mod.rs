@@ -1,7 +1,7 @@
-//! Taking Ollama's place on a machine, giving it back, and looking for what is in the way.
+//! Takes Ollama's place on a machine, gives it back, and finds what is in the way.
 //!
-//! *Invariants:* what changes the machine is written down first (`record`), so that undoing it
-//! needs nothing else; of a store nothing is written, moved or deleted; all functions block.
+//! *Invariants:* every change of the machine is recorded first (`record`), so that undoing it needs nothing
+//! else; nothing in a store is written, moved or deleted; all functions block.
 
 mod checks;
 mod compute;
@@ -22,10 +22,10 @@ pub use finding::{Finding, Level};
 pub use rollback::rollback;
 pub use takeover::{Takeover, takeover};
 
-/// Where news for the user go, line by line.
+/// Receives messages for the user, line by line.
 pub type Say<'a> = &'a dyn Fn(&str);
 
-/// Why it did not work, and what to do.
+/// Why it failed, and what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum DeployError {
     #[error("{0}")]

@@ -1,4 +1,4 @@
-//! Which models of a store llama.cpp can load, without loading them.
+//! Checks which models of a store llama.cpp can load, without loading them.
 
 use std::path::Path;
 
@@ -6,18 +6,18 @@ use super::DeployError;
 use crate::families::{self, layout};
 use crate::store::{ListedModel, Store};
 
-/// A model with the reason why it cannot be loaded, if there is one.
+/// A model, with the reason if it cannot be loaded.
 pub(super) struct Verdict {
     pub(super) name: String,
     pub(super) refusal: Option<String>,
 }
 
-/// Looks at all models of a store that exists; writes nothing.
+/// Checks all models of an existing store; writes nothing.
 pub(super) fn verdicts(models: &Path) -> Result<Vec<Verdict>, DeployError> {
     let unreadable =
         |error: &dyn std::fmt::Display| super::refused(format!("{}: {error}", models.display()));
     for folder in ["blobs", "manifests"] {
-        // A store without them would be an empty one.
+        // Without these folders the store would seem empty.
         fs_err::read_dir(models.join(folder)).map_err(|error| unreadable(&error))?;
     }
     let store = Store::at(models);

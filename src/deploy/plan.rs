@@ -1,5 +1,5 @@
-//! What of an Ollama service is carried over, and the drop-in that does it. Pure but for the user
-//! database and environment files.
+//! Which settings of an Ollama service are carried over, and the drop-in that does it. Pure, except that it
+//! reads the user database and environment files.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -19,7 +19,7 @@ pub(super) struct Plan {
     pub(super) gid: u32,
     group: String,
     home: PathBuf,
-    /// `Environment=` as it was.
+    /// The service's `Environment=`.
     environment: Vec<(String, String)>,
     environment_files: Vec<String>,
     pub(super) models: PathBuf,
@@ -111,13 +111,13 @@ impl Plan {
     }
 }
 
-/// In a unit's quotes, where `%` begins a specifier.
+/// Quotes for a unit file, where `%` begins a specifier.
 fn quoted(text: &str) -> String {
     let text = text.replace('\\', "\\\\").replace('"', "\\\"");
     format!("\"{}\"", text.replace('%', "%%"))
 }
 
-/// An environment file's variables; a file that cannot be read has none.
+/// The variables of an environment file; empty if it cannot be read.
 fn read_environment(path: &Path) -> Vec<(String, String)> {
     let text = fs_err::read_to_string(path).unwrap_or_default();
     let lines = text.lines().map(str::trim);

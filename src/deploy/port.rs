@@ -1,4 +1,4 @@
-//! Who listens on a port.
+//! Finds the process that listens on a port.
 
 use procfs::net::TcpState;
 use procfs::process::{FDTarget, Process};
@@ -10,7 +10,7 @@ pub(super) struct Owner {
     pub(super) name: String,
 }
 
-/// The process that listens on `port`; `Some(None)` when somebody does whom we may not see.
+/// The process that listens on `port`; `Some(None)` if we may not see which one.
 pub(super) fn owner(port: u16) -> Option<Option<Owner>> {
     let mut entries = procfs::net::tcp().unwrap_or_default();
     entries.extend(procfs::net::tcp6().unwrap_or_default());

@@ -1,4 +1,5 @@
-//! What a takeover changed: enough to undo it, written before anything is changed; and its log.
+//! The record of a takeover's changes: enough to undo them, and written before anything is changed. Also
+//! its log.
 
 use std::io::{ErrorKind, Write as _};
 use std::path::Path;
@@ -8,17 +9,17 @@ use serde::{Deserialize, Serialize};
 
 use super::{DeployError, Say, refused};
 
-/// The record of a takeover that is in force (or was cut off).
+/// The record of the active (or interrupted) takeover.
 pub(super) const RECORD: &str = "/etc/drover/takeover.json";
 
-/// Where takeovers and rollbacks say what they did.
+/// The log of takeovers and rollbacks.
 const LOG: &str = "/var/log/drover-takeover.log";
 
 /// The folder of the drop-ins, and ours in it.
 pub(super) const FOLDER: &str = "/etc/systemd/system/drover.service.d";
 pub(super) const DROP_IN: &str = "/etc/systemd/system/drover.service.d/50-takeover.conf";
 
-/// How things were.
+/// The state before the takeover.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Record {
     pub(super) at: Timestamp,
@@ -26,14 +27,14 @@ pub(super) struct Record {
     pub(super) ollama_enabled: bool,
     pub(super) drover_active: bool,
     pub(super) drover_enabled: bool,
-    /// The socket that may hold the port for drover; records of older versions do not tell.
+    /// The socket that may hold the port for drover; absent in records of older versions.
     #[serde(default)]
     pub(super) socket_active: bool,
     #[serde(default)]
     pub(super) socket_enabled: bool,
-    /// There were drop-ins of drover's already.
+    /// The folder of drover's drop-ins already existed.
     pub(super) had_folder: bool,
-    /// Where both answer.
+    /// The address of both daemons.
     pub(super) host: String,
 }
 
@@ -62,7 +63,7 @@ impl Record {
     }
 }
 
-/// Writes a file beside its place and renames it, with its folder.
+/// Writes a file atomically (temporary file and rename), and creates its folder.
 pub(super) fn write(path: &Path, text: &str) -> Result<(), DeployError> {
     use std::os::unix::fs::PermissionsExt as _;
     let folder = path.parent().unwrap_or(Path::new("/"));
@@ -76,7 +77,7 @@ pub(super) fn write(path: &Path, text: &str) -> Result<(), DeployError> {
     Ok(())
 }
 
-/// Removes a file that may be gone already.
+/// Removes a file that may not exist.
 pub(super) fn remove(path: &Path) -> Result<(), DeployError> {
     match fs_err::remove_file(path) {
         Err(error) if error.kind() != ErrorKind::NotFound => Err(error.into()),
@@ -84,7 +85,7 @@ pub(super) fn remove(path: &Path) -> Result<(), DeployError> {
     }
 }
 
-/// Says a line, and keeps it in the log as far as that can be written.
+/// Prints a line and appends it to the log, if possible.
 pub(super) fn log(say: Say<'_>, text: &str) {
     say(text);
     let options = fs_err::OpenOptions::new()

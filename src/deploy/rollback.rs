@@ -1,4 +1,4 @@
-//! `drover rollback`: everything as the record says it was.
+//! `drover rollback`: restores everything from the record.
 
 use std::path::Path;
 use std::time::Duration;
@@ -14,7 +14,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Gives the machine back to Ollama.
 ///
 /// # Errors
-/// There was no takeover; or a step failed, and it can be tried again.
+/// There was no takeover, or a step failed and can be retried.
 pub fn rollback(say: Say<'_>) -> Result<(), DeployError> {
     require_root("rollback")?;
     let record = Record::load(Path::new(RECORD))?
@@ -25,9 +25,9 @@ pub fn rollback(say: Say<'_>) -> Result<(), DeployError> {
     Ok(())
 }
 
-/// Undoes a takeover, also one that was cut off anywhere. The record goes last.
+/// Undoes a takeover, even one that was interrupted anywhere. The record is removed last.
 pub(super) fn undo(record: &Record, say: Say<'_>) -> Result<(), DeployError> {
-    // Not there, not enabled: as good. The port must be free for Ollama.
+    // It may not exist or not be enabled. The port must be free for Ollama.
     let _ = systemctl(&["stop", SOCKET]);
     if !record.socket_enabled {
         let _ = systemctl(&["disable", SOCKET]);
@@ -39,7 +39,7 @@ pub(super) fn undo(record: &Record, say: Say<'_>) -> Result<(), DeployError> {
     log(say, &format!("stopped {DROVER}"));
     remove(Path::new(DROP_IN))?;
     if !record.had_folder {
-        // Somebody may have put something else there meanwhile: then it stays.
+        // If someone has added other files meanwhile, the folder stays.
         let _ = fs_err::remove_dir(FOLDER);
     }
     systemctl(&["daemon-reload"])?;

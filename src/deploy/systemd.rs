@@ -1,4 +1,4 @@
-//! What systemd says of a service, and what it is told to do.
+//! Queries and controls services of systemd.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -9,17 +9,17 @@ use super::DeployError;
 /// Ollama's service as its install script and the distributions name it.
 pub(super) const OLLAMA: &str = "ollama.service";
 
-/// Ours.
+/// drover's service.
 pub(super) const DROVER: &str = "drover.service";
 
 /// The socket that holds the port while our service is being restarted.
 pub(super) const SOCKET: &str = "drover.socket";
 
-/// The properties that are asked for.
+/// The properties that are queried.
 const PROPERTIES: &str = "LoadState,ActiveState,UnitFileState,User,Group,Environment,\
                           EnvironmentFiles,FragmentPath,DropInPaths,MainPID,NRestarts";
 
-/// systemd runs this machine.
+/// Whether systemd runs this machine.
 pub(super) fn is_here() -> bool {
     Path::new("/run/systemd/system").is_dir()
 }
@@ -41,12 +41,12 @@ pub(super) fn systemctl(args: &[&str]) -> Result<String, DeployError> {
     Err(failed(reason))
 }
 
-/// A service as `systemctl show` tells it.
+/// A service, as `systemctl show` reports it.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Service(HashMap<String, String>);
 
 impl Service {
-    /// Asks for it; a service that does not exist is not loaded.
+    /// Queries a service; one that does not exist is not loaded.
     pub(super) fn ask(name: &str) -> Result<Self, DeployError> {
         systemctl(&["show", name, "--property", PROPERTIES]).map(|text| Self::parse(&text))
     }
@@ -54,7 +54,7 @@ impl Service {
     pub(super) fn parse(text: &str) -> Self {
         let mut values: HashMap<String, String> = HashMap::new();
         for (name, value) in text.lines().filter_map(|line| line.split_once('=')) {
-            // Environment files come on a line each.
+            // Each environment file has its own line.
             let known = values.entry(name.to_owned()).or_default();
             if !known.is_empty() {
                 known.push('\n');
@@ -96,7 +96,7 @@ impl Service {
             .collect()
     }
 
-    /// `EnvironmentFile=`, as it is written: `-` in front where the file may be missing.
+    /// `EnvironmentFile=` as written: a leading `-` means that the file may be missing.
     pub(super) fn environment_files(&self) -> Vec<String> {
         let lines = self.get("EnvironmentFiles").lines();
         lines

@@ -1,4 +1,4 @@
-//! `drover takeover`: the plan, the checks, the change; whatever fails is undone.
+//! `drover takeover`: the plan, the checks, the change. A failure is undone.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -17,20 +17,20 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// How to take over.
 #[derive(Debug)]
 pub struct Takeover {
-    /// Shows the plan and the checks, changes nothing.
+    /// Shows the plan and the checks without changing anything.
     pub dry_run: bool,
-    /// A card that cannot be used is no reason not to.
+    /// Proceed even if the GPU cannot be used.
     pub without_gpu: bool,
-    /// This program, for a look at the devices.
+    /// This program, to probe the devices.
     pub exe: PathBuf,
-    /// Where Ollama listens, if it is no service.
+    /// Ollama's port, if it is not a service.
     pub port: u16,
 }
 
-/// Takes Ollama's place, or only shows how.
+/// Takes Ollama's place, or shows what it would do.
 ///
 /// # Errors
-/// A check speaks against it and nothing was changed; or it failed and was undone.
+/// A check failed and nothing was changed, or the change failed and was undone.
 pub fn takeover(how: Takeover, say: Say<'_>) -> Result<(), DeployError> {
     require_root("takeover")?;
     if !systemd::is_here() {
@@ -160,7 +160,7 @@ fn reason() -> Option<String> {
     errors.next().map(str::to_owned)
 }
 
-/// Repeating it changes nothing.
+/// A repeated takeover changes nothing.
 fn already(record: &Record, say: Say<'_>) -> Result<(), DeployError> {
     let service = Service::ask(DROVER)?;
     if service.is_active() {
@@ -177,7 +177,7 @@ fn already(record: &Record, say: Say<'_>) -> Result<(), DeployError> {
     )))
 }
 
-/// What to do where Ollama is no service of systemd's.
+/// Explains what to do if Ollama is not a systemd service.
 fn by_hand(port: u16) -> DeployError {
     let owner = port::owner(port).flatten();
     let process = owner.and_then(|owner| procfs::process::Process::new(owner.pid).ok());

@@ -1,6 +1,6 @@
-//! Instruction sets: those that llama.cpp computes with, and those that only the CPU has.
+//! Instruction sets: those that llama.cpp uses, and those that only the CPU has.
 
-/// What is asked about: llama.cpp's name, and the kernel's. A build that lacks one of these is slower.
+/// The checked sets: llama.cpp's name and the kernel's. A build without one of these is slower.
 const SETS: &[(&str, &str)] = &[
     ("AVX", "avx"),
     ("F16C", "f16c"),
@@ -21,20 +21,20 @@ const SETS: &[(&str, &str)] = &[
     ("SME", "sme"),
 ];
 
-/// The one takes the place of the other.
+/// The first one replaces the second one.
 const BETTER: (&str, &str) = ("AVX512_VNNI", "AVX_VNNI");
 
 /// Instruction sets by llama.cpp's names.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct InstructionSets {
-    /// Those that this build of llama.cpp computes with here.
+    /// Those that this build of llama.cpp uses here.
     pub used: Vec<String>,
-    /// Those that the CPU has beside them.
+    /// Those that the CPU has in addition.
     pub unused: Vec<String>,
 }
 
 impl InstructionSets {
-    /// Compares what llama.cpp uses with what the kernel says of this machine's CPU.
+    /// Compares what llama.cpp uses with what the kernel reports about this machine's CPU.
     pub fn of_this_machine(used: Vec<String>) -> Self {
         let known = fs_err::read_to_string("/proc/cpuinfo").unwrap_or_default();
         Self::of(used, &known)

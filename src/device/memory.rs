@@ -1,9 +1,9 @@
-//! System memory as this process may use it.
+//! The system memory that this process may use.
 
 use sysinfo::{MemoryRefreshKind, System};
 
-/// Returns total and available bytes, zero where the system does not say; a cgroup's limit counts
-/// where it is lower.
+/// Returns total and available bytes, zero if the system does not report them; a lower cgroup limit takes
+/// precedence.
 pub fn system_memory() -> (u64, u64) {
     let Ok(mut system) = System::new() else {
         return (0, 0);

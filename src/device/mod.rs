@@ -1,4 +1,4 @@
-//! The machine: memory, cores, GPUs. Reads `/proc` and cgroups; GPUs come from a probe child.
+//! The machine: memory, cores, GPUs. Reads `/proc` and cgroups; a probe process lists the GPUs.
 
 mod cpu;
 mod memory;
@@ -8,17 +8,17 @@ use crate::protocol::DeviceInfo;
 pub use cpu::InstructionSets;
 pub use memory::system_memory;
 
-/// What there is and what is free, at one moment.
+/// Total and free resources at one moment.
 #[derive(Debug, Clone, Default)]
 pub struct Snapshot {
     pub system_total_bytes: u64,
     pub system_available_bytes: u64,
-    /// GPUs as llama.cpp sees them (from the probe child); empty on a machine without.
+    /// GPUs that llama.cpp found in the probe process; empty on a machine without.
     pub gpus: Vec<DeviceInfo>,
 }
 
 impl Snapshot {
-    /// Reads the system's memory now, beside GPUs that were probed earlier.
+    /// Reads the system's memory now, and combines it with GPUs that were probed earlier.
     pub fn take(gpus: &[DeviceInfo]) -> Self {
         let (system_total_bytes, system_available_bytes) = system_memory();
         Self {

@@ -1,4 +1,4 @@
-//! The dialects: api types ↔ inference types, by plain functions over types.
+//! The dialects: pure functions between the types of an API and those of `inference`.
 //!
 //! *Invariant:* nothing here does I/O, reads a clock or draws a random number.
 

@@ -1,11 +1,11 @@
-//! What all dialects make of an error.
+//! Errors, as all dialects report them.
 
 use std::borrow::Cow;
 
 use crate::error::{ErrorKind, RequestError};
 use crate::plain;
 
-/// Status that Ollama's log and clients know for a client that went away.
+/// The status that Ollama uses for a client that closed the connection.
 const CLIENT_CLOSED_REQUEST: u16 = 499;
 
 /// Returns the HTTP status of a kind.
@@ -25,7 +25,7 @@ pub(super) fn of(kind: ErrorKind) -> u16 {
     }
 }
 
-/// Returns what the client reads: of a failure of ours not where things are on this machine.
+/// Returns the message for the client; that of an internal error without this machine's paths.
 pub(super) fn shown(error: &RequestError, status: u16) -> String {
     let message = plain::redacted(&error.message);
     if status >= 500 {

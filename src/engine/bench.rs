@@ -1,11 +1,11 @@
-//! What `tests/bench/engine.rs` reaches of the engine's decisions. No part of the interface.
+//! Access to the engine's decisions for `tests/bench/engine.rs`. Not part of the interface.
 
 use super::backend::shortlist::{self, Shortlist};
 use super::schedule::batch::{self, Limits, Pending};
 use super::schedule::prefix::{self, View};
 use crate::protocol::{Priority, Token};
 
-/// Sequences of which every fourth one evaluates its prompt.
+/// Sequences, every fourth of which evaluates its prompt.
 #[derive(Debug)]
 pub struct Planner(Vec<Pending>);
 

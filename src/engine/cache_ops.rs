@@ -1,4 +1,4 @@
-//! Makes the changes of the cache that a plan asks for.
+//! Applies the cache operations of a plan.
 
 use std::collections::BTreeSet;
 
@@ -7,17 +7,17 @@ use super::host_cache::{HostCache, SavedState};
 use super::row::SeqId;
 use super::schedule::plan::CacheOp;
 
-/// What became of changes of the cache.
+/// The result of cache operations.
 #[derive(Debug, Default)]
 pub(super) struct Changes {
-    /// Sequences that were emptied because a change could not be made.
+    /// Sequences that were emptied because an operation failed.
     pub(super) lost: BTreeSet<SeqId>,
     pub(super) n_saved: usize,
     pub(super) n_loaded: usize,
 }
 
 impl Changes {
-    /// Makes changes, in order.
+    /// Applies operations, in order.
     pub(super) fn apply<B: Backend>(
         &mut self,
         backend: &mut B,
@@ -54,11 +54,11 @@ impl Changes {
         }
     }
 
-    /// Makes a change that takes no host cache.
+    /// Applies an operation that does not use the host cache.
     pub(super) fn change<B: Backend>(&mut self, backend: &mut B, op: &CacheOp) {
         match *op {
             CacheOp::Clear { seq } => {
-                // Dropping a whole sequence is something that every memory can do.
+                // Every memory can drop a whole sequence.
                 backend.remove(seq, 0, None);
                 self.lost.remove(&seq);
             }
@@ -87,7 +87,7 @@ impl Changes {
         }
     }
 
-    /// Fills a sequence from a kept state; false when that does not go in.
+    /// Restores a sequence from a kept state; false when it does not fit.
     fn load<B: Backend>(
         &mut self,
         backend: &mut B,

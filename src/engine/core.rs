@@ -1,7 +1,7 @@
 //! The engine: plan, execute, commit.
 //!
-//! [`Engine::enter`] takes requests that are prepared, [`Engine::step`] computes once,
-//! [`Engine::take_events`] gives out what is to be told. No channel, no thread.
+//! [`Engine::enter`] takes prepared requests, [`Engine::step`] runs one step, [`Engine::take_events`]
+//! returns the events. It has no channel and no thread.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -15,7 +15,7 @@ use super::schedule::state::{Facts, Prepared, State};
 use super::speculate::{Drafter, PromptLookup};
 use crate::protocol::{Event, RequestId, Speculation};
 
-/// A loaded model at work.
+/// The engine of a loaded model.
 pub(super) struct Engine<B: Backend> {
     pub(super) state: State<B::Sampler>,
     pub(super) executor: Executor<B>,
@@ -39,34 +39,34 @@ impl<B: Backend> Engine<B> {
         }
     }
 
-    /// Has somebody else make the drafts.
+    /// Replaces the drafter.
     pub(super) fn draft_with(&mut self, drafter: impl Drafter + 'static) {
         self.state.facts.has_draft_model = drafter.is_asked_for();
         self.executor.drafter = Box::new(drafter);
     }
 
-    /// Lets prefixes that lose their cells be kept elsewhere.
+    /// Sets the host cache, which keeps prefixes that lose their cells.
     pub(super) fn keep_in(&mut self, host: HostCache) {
         self.state.facts.has_host_cache = host.is_on();
         self.executor.host = host;
     }
 
-    /// Calls this whenever there is something new for a step that had nothing to do.
+    /// Sets a callback for news after a step that had nothing to do.
     pub(super) fn wake_with(&self, wake: impl Fn() + Send + 'static) {
         self.executor.host.wake_with(wake);
     }
 
-    /// Whether a step would do something.
+    /// Whether a step has something to do.
     pub(super) fn has_work(&self) -> bool {
         self.state.has_work()
     }
 
-    /// What is to be told, in order.
+    /// Takes the events, in order.
     pub(super) fn take_events(&mut self) -> Vec<Event> {
         self.state.take_events()
     }
 
-    /// What requests are prepared with.
+    /// Returns the preparer of requests.
     pub(super) fn terms(&self) -> Terms<B::Preparer> {
         Terms {
             preparer: Arc::clone(self.executor.backend.preparer()),
@@ -85,13 +85,13 @@ impl<B: Backend> Engine<B> {
         self.state.pong(id);
     }
 
-    /// Ends requests without a word. What they have in the cache stays for the next ones.
+    /// Ends requests without events. Their cells stay in the cache for later requests.
     pub(super) fn cancel(&mut self, ids: &[RequestId]) {
         self.state.cancel(ids);
     }
 
-    /// Computes once; false when there was nothing to compute but for those that wait for a prefix,
-    /// which is being read.
+    /// Runs one step; false when there was nothing to compute, except for sequences that wait for a prefix
+    /// to be read.
     pub(super) fn step(&mut self) -> bool {
         let started = Instant::now();
         self.executor.host.collect();
@@ -104,7 +104,7 @@ impl<B: Backend> Engine<B> {
         !is_idle
     }
 
-    /// Makes the changes of the cache that the next step would begin with.
+    /// Applies the pending cache operations.
     pub(super) fn flush(&mut self) {
         let ops = self.state.ledger.take_ops();
         for seq in self.executor.apply(&ops).lost {
@@ -112,8 +112,8 @@ impl<B: Backend> Engine<B> {
         }
     }
 
-    /// Puts all that is worth it into files for the next runner of this model, the most recently
-    /// used first, until the deadline.
+    /// Saves the cache to files for the next runner of this model, the most recently used prefixes first,
+    /// until the deadline.
     pub(super) fn close(&mut self, deadline: Instant) {
         self.flush();
         let Executor { backend, host, .. } = &mut self.executor;

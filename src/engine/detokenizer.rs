@@ -1,13 +1,12 @@
 //! From the bytes of tokens to whole UTF-8 text.
 //!
-//! A token may hold half a character. *Law:* any way of cutting the bytes gives the same text,
-//! namely what `String::from_utf8_lossy` makes of all of them, less a character at the end that
-//! has only begun: it was never said.
+//! A token may hold half a character. *Law:* however the bytes are cut, the text is the same: what
+//! `String::from_utf8_lossy` makes of all of them, without an incomplete character at the end.
 
-/// Collects bytes and gives out whole characters.
+/// Collects bytes and returns whole characters.
 #[derive(Debug, Default)]
 pub(super) struct Detokenizer {
-    /// The beginning of a character whose rest has not come; at most three bytes between calls.
+    /// An incomplete character; at most three bytes between calls.
     held: Vec<u8>,
 }
 
@@ -77,7 +76,7 @@ mod tests {
             for piece in &pieces {
                 text.push_str(&detokenizer.push(piece));
             }
-            // A full stop ends every character: what has only begun shows as one replacement.
+            // A full stop ends every character, so an incomplete one becomes one replacement character.
             let bytes = [pieces.concat(), b".".to_vec()].concat();
             let lossy = String::from_utf8_lossy(&bytes).into_owned();
             let unfinished = if detokenizer.held.is_empty() { "." } else { "\u{fffd}." };

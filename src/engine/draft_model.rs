@@ -1,10 +1,10 @@
-//! Drafts of a second, smaller model that runs beside the first.
+//! Drafts by a second, smaller model.
 //!
-//! It has a context of its own with the same slots, and is behind by what the sequences have said
-//! since it last drafted. So it first reads that, all sequences in one call, and then drafts their
-//! next tokens one call after the other, a row for each sequence. It always drafts the likeliest
-//! token and stops where it is not sure. What came of its drafts it sees from the text the next
-//! time; cells of those that were wrong are dropped then.
+//! It has its own context with the same slots, and lags by the tokens that were generated since it last
+//! drafted. So it first evaluates those, all sequences in one call, and then drafts the next tokens in one
+//! call after another, with a row for each sequence. It always drafts the likeliest token, and stops where
+//! its probability is low. The next time, it learns from the text which drafts were accepted, and drops the
+//! cells of the others.
 //!
 //! All this takes time, which the decision to draft counts ([`Price`]).
 
@@ -23,10 +23,10 @@ use crate::protocol::{DraftParams, LoadParams, RequestId, SpillParams, Token};
 /// How often a draft is made and right, before anything is known of a sequence.
 const FIRST_DRAFT: f64 = 0.6;
 
-/// How sure of a token the model must be to go on drafting behind it.
+/// The least probability of a token at which the model drafts further tokens after it.
 const LEAST_SURE: f32 = 0.4;
 
-/// Tokens that a sequence is behind at most while it is being drafted.
+/// The most tokens that a sequence may lag while it is being drafted.
 const NEAR: usize = 64;
 
 /// Tokens over which the time for reading a prompt is spread at most.
@@ -57,7 +57,7 @@ pub(super) fn load_params(target: &LoadParams, draft: &DraftParams) -> LoadParam
 pub(super) struct DraftModel<B: Backend> {
     backend: B,
     slots: Ledger,
-    /// Who is drafted in each slot.
+    /// The sequence in each slot.
     drafted: Vec<Drafted>,
     /// Most drafts of one sequence.
     n_most: usize,
@@ -124,7 +124,7 @@ impl<B: Backend> DraftModel<B> {
         })
     }
 
-    /// As if its calls had taken so long.
+    /// For tests: sets the measured times of its calls.
     #[cfg(test)]
     pub(super) fn set_times(&mut self, ms: f64) {
         self.times = StepTimes::all(|_| ms);
@@ -195,8 +195,8 @@ impl<B: Backend> DraftModel<B> {
         self.slots.cut(text.slot, n_held);
     }
 
-    /// Reads what is new in the texts, in one call; returns those that are read to their ends. A long
-    /// prompt takes several steps, so that nobody has to wait for it.
+    /// Evaluates the new tokens of all texts in one call; returns the sequences that are up to date. A long
+    /// prompt takes several steps, so that it does not delay others.
     fn read(
         &mut self,
         texts: &[Text<'_>],
@@ -257,7 +257,7 @@ impl<B: Backend> DraftModel<B> {
         Ok(live)
     }
 
-    /// Evaluates rows; false where there is no room for them.
+    /// Evaluates rows; false if there is no room for them.
     fn evaluate(&mut self, rows: &[Row]) -> Result<bool, BackendError> {
         if rows.is_empty() {
             return Ok(true);
@@ -278,7 +278,7 @@ impl<B: Backend> DraftModel<B> {
         Ok(true)
     }
 
-    /// Makes the changes that the ledger has noted.
+    /// Applies the ledger's pending cache operations.
     fn change_cache(&mut self) {
         let mut changes = Changes::default();
         for op in self.slots.take_ops() {
@@ -339,7 +339,7 @@ impl<B: Backend> DraftModel<B> {
         Ok(drafts)
     }
 
-    /// The next draft of a sequence; none where it would be the end, or where the model is not sure.
+    /// The next draft of a sequence; none for an end token, or if its probability is too low.
     fn next(&mut self, one: &Live, terms: &Terms<'_>) -> Option<Token> {
         let (token, share) = self.backend.likeliest(one.row)?;
         if (terms.is_end)(token) || u32::try_from(token).is_ok_and(|n| n >= self.n_vocab) {
@@ -387,7 +387,7 @@ impl<B: Backend> Drafter for DraftModel<B> {
         drafts
     }
 
-    /// The cells stay: they are compared with the text the next time.
+    /// The cells stay: the next time they are compared with the text.
     fn forget(&mut self, slot: usize) {
         self.drafted[slot].drafts.clear();
     }

@@ -1,4 +1,4 @@
-//! Does what a plan says: the only part of the engine that talks to the backend.
+//! Executes a plan: the only part of the engine that calls the backend.
 
 use std::ops::Range;
 use std::time::Instant;
@@ -19,11 +19,11 @@ use super::speculate::{Drafter, Terms, Text};
 use super::units::to_u32;
 use crate::protocol::{PromptToken, Token, TokenLogprob};
 
-/// The backend, and what works beside it.
+/// The backend, the drafter and the host cache.
 pub(super) struct Executor<B: Backend> {
     pub(super) backend: B,
     pub(super) drafter: Box<dyn Drafter>,
-    /// What is kept of slots that were needed.
+    /// Prefixes of slots that were needed for something else.
     pub(super) host: HostCache,
 }
 
@@ -39,7 +39,7 @@ struct Sampling {
 }
 
 impl<B: Backend> Executor<B> {
-    /// Does what a plan says. Of those that run only the samplers change.
+    /// Executes a plan. It changes nothing in the running sequences except their samplers.
     pub(super) fn execute(
         &mut self,
         plan: &StepPlan,
@@ -213,8 +213,8 @@ impl<B: Backend> Executor<B> {
         slots.zip(drafts).collect()
     }
 
-    /// Samples a token of every sequence that is evaluated to its end, and further ones as far as its
-    /// drafts come true.
+    /// Samples a token for every fully evaluated sequence, and further tokens as long as its drafts are
+    /// right.
     ///
     /// A sequence's drafts are rows after its own, each with logits. They are sampled in order by the
     /// sequence's own sampler, from the same logits as without drafts, and the first token that differs

@@ -1,22 +1,21 @@
-//! What the engine's thread has to hear.
+//! The queue of the engine's thread.
 //!
-//! Cancellations, and questions whether it is alive, are in lists of their own, which it looks at before
-//! anything else: they never wait behind requests. What can pile up is bounded by the number of requests
-//! in flight, which the workers limits.
+//! Cancellations and pings have separate lists, which the engine checks first, so they never wait for
+//! requests. The number of requests in flight, which the prompt workers limit, bounds all of them.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::schedule::state::Prepared;
 use crate::protocol::RequestId;
 
-/// The way to the engine's thread.
+/// The sending end.
 #[derive(Debug)]
 pub(super) struct Inbox<S> {
     mail: Mutex<Mail<S>>,
     arrived: Condvar,
 }
 
-/// What has come since the engine looked last.
+/// What has arrived since the engine last looked.
 #[derive(Debug)]
 pub(super) struct Mail<S> {
     pub(super) cancelled: Vec<RequestId>,
@@ -80,7 +79,7 @@ impl<S> Inbox<S> {
         self.tell(|mail| mail.prepared.push((id, prepared)));
     }
 
-    /// A request is not wanted any more: one that the engine has not seen goes at once.
+    /// Cancels a request. One that the engine has not yet taken is dropped at once.
     pub(super) fn cancel(&self, id: RequestId) {
         self.tell(|mail| {
             let n_prepared = mail.prepared.len();
@@ -91,12 +90,12 @@ impl<S> Inbox<S> {
         });
     }
 
-    /// A sign of life is asked for.
+    /// Asks for a pong.
     pub(super) fn ping(&self, id: RequestId) {
         self.tell(|mail| mail.pings.push(id));
     }
 
-    /// Something has happened that the engine's thread may wait for.
+    /// Wakes the engine's thread.
     pub(super) fn wake(&self) {
         self.tell(|mail| mail.is_woken = true);
     }

@@ -1,5 +1,5 @@
-//! Where the reader brings commands: to whoever starts, and once a model is loaded to the workers and the
-//! engine. Nobody is waited for there.
+//! Routes the reader's commands: before a model is loaded to the starting thread, afterwards to the prompt
+//! workers and the engine. It never blocks.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -18,13 +18,13 @@ pub(super) struct Intake {
 
 #[derive(Default)]
 struct State {
-    /// Commands before a model is loaded: one, where the daemon is sane.
+    /// Commands before a model is loaded; a correct daemon sends one.
     first: VecDeque<Command>,
     sink: Option<Box<dyn CommandSink>>,
     is_closed: bool,
 }
 
-/// Commands that may come before a model is loaded; others are dropped.
+/// The capacity of the queue before a model is loaded; further commands are dropped.
 const FIRST: usize = 64;
 
 /// The first task of a runner.
@@ -34,7 +34,7 @@ pub(super) enum First {
     Closed,
 }
 
-/// Who takes commands for a loaded model.
+/// Takes commands for a loaded model.
 pub(super) trait CommandSink: Send {
     fn take(&self, command: Command);
 

@@ -1,5 +1,5 @@
-//! The runner's log: one line per event on standard error, a level letter in front
-//! (`E `, `W `, `I `, `D `), which the daemon takes over into its own log.
+//! The runner's log: one line per event on standard error, a level letter in front (`E `, `W `, `I `, `D
+//! `), which the daemon copies to its own log.
 
 use std::fmt;
 use std::panic::PanicHookInfo;
@@ -9,9 +9,9 @@ use tracing_subscriber::fmt::FmtContext;
 use tracing_subscriber::fmt::format::{FormatEvent, FormatFields, Writer};
 use tracing_subscriber::registry::LookupSpan;
 
-/// Sends the log and the words of a panic to standard error.
+/// Writes the log and panic messages to standard error.
 pub(super) fn install() {
-    // A subscriber that is there already keeps its place.
+    // An existing subscriber is kept.
     let _ = tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
         .with_max_level(Level::DEBUG)

@@ -3,7 +3,7 @@
 use super::backend::Backend;
 use crate::protocol::{PromptToken, Token, TokenLogprob, TopLogprob};
 
-/// What stands for minus infinity, which JSON cannot say.
+/// Stands for minus infinity, which JSON does not have.
 const LEAST: f32 = -1e30;
 
 /// The entry of a picked token: log-softmax over the raw logits, before any sampler.
@@ -88,7 +88,7 @@ impl Scale {
     }
 
     fn logprob(&self, logit: f32) -> f32 {
-        // The maximum first: the difference of large numbers is exact, their sum is not.
+        // Subtract the maximum first: the difference of large numbers is exact, their sum is not.
         let logprob = logit - self.max - self.log_sum;
         if logprob.is_finite() { logprob } else { LEAST }
     }

@@ -1,18 +1,17 @@
-//! Images in a prompt: what the model sees in place of tokens.
+//! Images in a prompt, as the model gets them instead of tokens.
 //!
-//! An image takes a number of rows, each with an embedding instead of a token. In lists of tokens they
-//! are stood for by numbers below zero that are made of the image's content. So all that compares
-//! prompts (slots, copies, what is kept elsewhere) tells images apart by what they show, and needs to
-//! know nothing of them.
+//! An image takes a number of rows, each with an embedding instead of a token. In lists of tokens, negative
+//! numbers that are derived from the image's content represent these rows. So code that compares prompts
+//! (slots, copies, the host cache) distinguishes images by content without knowing about them.
 //!
-//! An image is evaluated whole, and a prompt's prefix is never cut within one ([`whole`]): some
-//! models look at all of an image from each part of it, and some give all its parts one position.
+//! An image is evaluated as a whole, and a prefix never ends inside one ([`whole`]): in some models every
+//! part of an image attends to the whole image, and some give all its parts one position.
 
 use std::sync::Arc;
 
 use crate::protocol::Token;
 
-/// Marks a row that takes no position of its own: some models count an image's longer side only.
+/// Marks a row without a position of its own: some models count only an image's longer side.
 const STILL: u32 = 1 << 30;
 
 /// Marks an image's first row.
@@ -21,7 +20,7 @@ const FIRST: u32 = 1 << 29;
 /// An image, encoded for the model that was loaded.
 #[derive(Debug)]
 pub(crate) struct Media {
-    /// What stands for it in lists of tokens, one number for each of its rows; never empty.
+    /// The numbers that represent it in lists of tokens, one for each row; never empty.
     pub(crate) tokens: Vec<Token>,
     #[cfg_attr(
         not(feature = "llama"),
@@ -30,7 +29,7 @@ pub(crate) struct Media {
     pub(crate) rows: Rows,
 }
 
-/// What a model computes with in place of tokens.
+/// The embeddings that replace tokens.
 #[derive(Debug, Default)]
 #[cfg_attr(
     not(feature = "llama"),
@@ -39,14 +38,14 @@ pub(crate) struct Media {
 pub(crate) struct Rows {
     /// One vector after the other, each as long as the model's input is wide.
     pub(crate) embeddings: Vec<f32>,
-    /// Each row looks at all of them, and not only at those before it.
+    /// Attention is not causal: each row attends to all rows.
     pub(crate) is_seen_at_once: bool,
     /// Time, height and width of each row counted from the image's first position; empty for models
     /// that have one position for each row.
     pub(crate) grid: Vec<[i32; 3]>,
 }
 
-/// A piece of a prompt that was read.
+/// A piece of a prepared prompt.
 #[derive(Debug, Clone)]
 pub(crate) enum Piece {
     Tokens(Vec<Token>),

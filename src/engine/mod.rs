@@ -1,15 +1,14 @@
 //! The runner's side: one loaded model, many requests at once (continuous batching).
 //!
-//! A step is three things: [`schedule`] plans it, [`execute`] has the backend do it, and the schedule
-//! takes what came of it. The schedule is pure; the executor is the only part that talks to the
-//! [`backend`]. [`core`] is both together, and [`child`] the threads and the channel around it.
+//! A step has three parts: [`schedule`] plans it, [`execute`] executes the plan on the backend, and the
+//! schedule commits the outcome. The schedule is pure; only the executor calls the [`backend`]. [`core`]
+//! combines both, and [`runner`] adds the threads and the channel.
 //!
-//! Beside the engine's thread, [`prepare`] makes sequences of requests (tokens, images, constraints).
-//! [`speculate`] makes drafts, [`host_cache`] keeps prefixes that lost their cells, [`output`] makes
-//! text of tokens.
+//! On other threads, [`prepare`] makes sequences from requests (tokens, images, constraints). [`speculate`]
+//! makes drafts, [`host_cache`] keeps prefixes that lost their cells, [`output`] turns tokens into text.
 //!
-//! *Invariants:* one thread owns the backend and everything that changes. It only decodes and samples:
-//! what else a request takes is done beside it. Nothing here knows of HTTP, templates or files but for
+//! *Invariants:* one thread owns the backend and all mutable state. It only decodes and samples; other work
+//! on a request runs on other threads. Nothing here knows about HTTP, templates or files, except
 //! [`backend`] and [`host_cache`].
 
 #![cfg_attr(
@@ -26,7 +25,6 @@ pub(crate) mod backend;
 #[doc(hidden)]
 pub mod bench;
 mod cache_ops;
-mod child;
 mod core;
 mod detokenizer;
 mod draft_model;
@@ -43,6 +41,7 @@ mod output;
 mod prepare;
 mod prompt;
 mod row;
+mod runner;
 mod schedule;
 mod speculate;
 mod stop;
@@ -50,7 +49,7 @@ mod stop;
 mod tests;
 mod units;
 
-/// Entry of the runner role; returns when the daemon asks for it.
+/// Runs the runner; returns when the daemon shuts it down.
 pub fn run() -> std::process::ExitCode {
-    child::run()
+    runner::run()
 }

@@ -1,17 +1,17 @@
-//! The way to the thread that writes to the daemon.
+//! The queue of the thread that writes to the daemon.
 
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use crate::protocol::Event;
 
-/// Frames that may wait for the daemon to read.
+/// The capacity of the queue. When it is full, senders wait.
 const OUTBOX: usize = 1024;
 
-/// Takes events; cheap to clone. Whoever gives one waits while the daemon does not read.
+/// The sending end; cheap to clone. Senders wait while the daemon does not read.
 #[derive(Debug, Clone)]
 pub(super) struct Outbox(SyncSender<Option<Event>>);
 
-/// The other end of it.
+/// The receiving end.
 pub(super) struct Events(Receiver<Option<Event>>);
 
 /// The daemon is gone.
@@ -25,18 +25,18 @@ pub(super) fn outbox() -> (Outbox, Events) {
 }
 
 impl Outbox {
-    /// Tells something.
+    /// Sends an event.
     pub(super) fn tell(&self, event: Event) -> Result<(), Gone> {
         self.0.send(Some(event)).map_err(|_| Gone)
     }
 
-    /// Tells something that may be lost where the daemon does not keep up.
+    /// Sends an event that may be dropped if the queue is full.
     #[cfg(feature = "llama")]
     pub(super) fn mention(&self, event: Event) {
         let _ = self.0.try_send(Some(event));
     }
 
-    /// That was all, whoever else has a way to it.
+    /// Closes the queue, whatever other senders exist.
     pub(super) fn close(&self) {
         // Closed already, if the daemon is gone.
         let _ = self.0.send(None);

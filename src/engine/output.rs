@@ -1,4 +1,4 @@
-//! What becomes of generated tokens: text, stop strings, log-probabilities.
+//! Processes generated tokens: text, stop strings, log-probabilities.
 
 use super::detokenizer::Detokenizer;
 use super::stop::StopFinder;
@@ -9,14 +9,14 @@ use crate::protocol::TokenLogprob;
 pub(super) struct Output {
     detokenizer: Detokenizer,
     stop: StopFinder,
-    /// Entries of tokens whose text is not out yet, and where it begins.
+    /// Entries of tokens whose text is not yet released, and where it begins.
     waiting: Vec<(usize, TokenLogprob)>,
-    /// Bytes of text so far, and of what is out of it.
+    /// Bytes of text so far, and of the released part.
     n_bytes: usize,
     n_out: usize,
 }
 
-/// What one token brought to light.
+/// The output that one token released.
 #[derive(Debug, Default)]
 pub(super) struct Piece {
     pub(super) text: String,
@@ -36,9 +36,9 @@ impl Output {
         }
     }
 
-    /// Takes a token's bytes; where it `may_stop`, stop strings are looked for. Entries wait until the
-    /// text of their token is known to the client, so that none is lost where a stop string or half a
-    /// character is held back. Those of a stop string are dropped with it.
+    /// Takes a token's bytes; searches for stop strings if it `may_stop`. Entries wait until the text of
+    /// their token is released, so that none is lost while a possible stop string or half a character is
+    /// held back. Those of a stop string are dropped with it.
     pub(super) fn push(
         &mut self,
         bytes: &[u8],
@@ -71,7 +71,7 @@ impl Output {
         }
     }
 
-    /// Gives out what was held back as a possible stop string.
+    /// Returns what was held back as a possible stop string.
     pub(super) fn finish(&mut self) -> Piece {
         Piece {
             text: self.stop.finish(),
@@ -130,7 +130,7 @@ mod tests {
             tokens
         };
         assert_eq!(tokens(&[b"a", b"#", b"#"]), [1]);
-        // Part of its text is out.
+        // Part of its text was released.
         assert_eq!(tokens(&[b"a", b"b#", b"#"]), [1, 2]);
         assert_eq!(tokens(&[b"a", b"#", b"b", b"##"]), [1, 2, 3]);
         assert_eq!(tokens(&[b"a", b"\xc3", b"\xa9"]), [1]);

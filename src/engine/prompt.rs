@@ -1,4 +1,4 @@
-//! A prompt as the model gets it, and the refusals on the way there.
+//! A prompt as the model gets it, and the errors while making it.
 
 use std::collections::HashSet;
 
@@ -16,7 +16,7 @@ pub(super) struct Prompt {
 }
 
 impl Prompt {
-    /// Puts the pieces of a prompt with images together; `has_bos` = one was put in front of them.
+    /// Joins the pieces of a prompt with images; `has_bos` = a BOS was put in front of them.
     pub(super) fn join(mut pieces: Vec<Piece>, has_bos: bool) -> Result<Self, Failure> {
         if let Some(Piece::Tokens(first)) = pieces.first_mut()
             && has_bos
@@ -35,7 +35,7 @@ impl Prompt {
             }
         }
         match prompt.tokens.last() {
-            // Only rows of text have logits to go on from.
+            // Only text rows have logits to sample from.
             Some(token) if *token < 0 => Err(failure(
                 FailureKind::Invalid,
                 "the prompt must not end with an image: some text must follow",
@@ -52,14 +52,14 @@ impl Prompt {
     }
 }
 
-/// Takes a BOS away that was put in front of a text with one of its own, as templates write it.
+/// Removes a BOS that was added to a text that already begins with one, as templates write it.
 pub(super) fn drop_second_bos(tokens: &mut Vec<Token>) {
     if tokens.len() > 1 && tokens[0] == tokens[1] {
         tokens.remove(0);
     }
 }
 
-/// Refuses numbers that are no tokens of this model.
+/// Refuses numbers that are not tokens of this model.
 pub(super) fn check(info: &LoadedInfo, tokens: &[Token]) -> Result<(), Failure> {
     let n_vocab = info.n_vocab;
     let is_token = |&token: &Token| u32::try_from(token).is_ok_and(|token| token < n_vocab);
@@ -99,7 +99,7 @@ pub(super) fn too_long(n_tokens: &str, n_ctx: usize) -> Failure {
     )
 }
 
-/// The library would not take a request.
+/// The error for a request that the library refuses.
 pub(super) fn refused(error: &BackendError) -> Failure {
     failure(FailureKind::Invalid, &error.to_string())
 }

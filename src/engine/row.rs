@@ -1,4 +1,4 @@
-//! One token of a decode call, as schedule and backend both know it.
+//! One token of a decode call, shared by schedule and backend.
 
 use crate::protocol::Token;
 

@@ -9,11 +9,11 @@ use std::ops::Range;
 #[derive(Debug)]
 pub(super) struct StopFinder {
     stops: Vec<String>,
-    /// Received and not yet given out.
+    /// Received and not yet released.
     held: String,
 }
 
-/// What may be given out after a piece.
+/// What a piece releases.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Released {
     pub(super) text: String,
@@ -60,7 +60,7 @@ impl StopFinder {
         }
     }
 
-    /// Gives out what was held back; nothing more will come.
+    /// Returns what was held back, at the end of the text.
     pub(super) fn finish(&mut self) -> String {
         std::mem::take(&mut self.held)
     }
@@ -74,14 +74,13 @@ impl StopFinder {
         matches.min().map(|(end, start)| start..end)
     }
 
-    /// Length of the longest end of the held text that begins a stop string.
+    /// Length of the longest suffix of the held text that is a prefix of a stop string.
     fn longest_prefix(&self) -> usize {
         let held = self.held.as_bytes();
         let of_stop = |stop: &String| {
             let stop = stop.as_bytes();
             let longest = held.len().min(stop.len() - 1);
-            // The cut falls between characters: both are whole UTF-8, and the beginning of a stop
-            // string is the beginning of a character.
+            // The cut is between characters: both are valid UTF-8, and a stop string starts at a character.
             (1..=longest).rev().find(|&n| held.ends_with(&stop[..n]))
         };
         self.stops.iter().filter_map(of_stop).max().unwrap_or(0)

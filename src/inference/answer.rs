@@ -1,4 +1,4 @@
-//! From a generation in the engine to the chunks of an answer.
+//! Turns a generation of the engine into the chunks of an answer.
 
 use std::time::{Duration, Instant};
 
@@ -19,7 +19,7 @@ use crate::protocol::{
     Constraint, Exempt, FailureKind, FinishReason, Finished, GenerateParams, PromptPart,
     TokenLogprob,
 };
-use crate::runner::{Generation, GenerationEvent, RunnerError, Tokenize};
+use crate::runner_client::{Generation, GenerationEvent, RunnerError, Tokenize};
 use crate::scheduler::Lease;
 
 /// What one answer needs besides the engine's parameters.
@@ -28,29 +28,29 @@ pub(super) struct AnswerSpec {
     pub(super) params: GenerateParams,
     pub(super) parser: Box<dyn Parser>,
     pub(super) calls: Calls,
-    /// The request's own stop sequences: an answer that ends with one says so.
+    /// The request's own stop sequences, which an answer reports if one ends it.
     pub(super) stops: Vec<String>,
     /// Text of the prompt, if the final object carries the `context` tokens.
     pub(super) context_of: Option<String>,
-    /// Messages were left out to make the prompt fit.
+    /// Messages were dropped to make the prompt fit.
     pub(super) truncated: bool,
-    /// What a client is told whose prompt does not fit, in place of the engine's words.
+    /// The error text for a prompt that does not fit, instead of the engine's.
     pub(super) too_long: Option<&'static str>,
     /// When the request came in.
     pub(super) received: Instant,
 }
 
-/// Ollama's words for a prompt that could be cut, but must not be.
+/// Ollama's error for a prompt that could be cut, but must not be.
 const TOO_LONG: &str = "the prompt is longer than the context length currently available to the model; shorten the prompt, adjust the context length in settings, or use a model with a longer context length";
 
-/// Those words, where a request asks for them.
+/// Returns that error for requests that forbid cutting.
 pub(super) fn too_long(common: &RequestOptions, has_images: bool) -> Option<&'static str> {
     let may_cut = common.truncate != Some(false) && !has_images;
     (may_cut && common.shift == Some(false)).then_some(TOO_LONG)
 }
 
-/// Tokens that an answer may have: as many as asked for, at most ten contexts. `None` = no limit,
-/// where the context's length is not known (0).
+/// The most tokens of an answer: as many as requested, but at most ten contexts. `None` = no limit, if the
+/// length of the context is not known (0).
 pub fn bounded_n_predict(num_predict: i64, n_ctx: u32) -> Option<u32> {
     let n_predict = u32::try_from(num_predict);
     if n_ctx == 0 {
@@ -150,23 +150,23 @@ pub(super) async fn start(loaded: Loaded, spec: AnswerSpec) -> Result<ChunkStrea
     })))
 }
 
-/// An answer on its way. The lease lives as long as it does.
+/// An answer in progress. The lease lives as long as it does.
 struct Answer {
     generation: Generation,
     lease: Lease,
     parser: Box<dyn Parser>,
     calls: Calls,
     stops: Vec<String>,
-    /// Tokens before the answer that were thinking.
+    /// Thinking tokens before the answer.
     n_thinking: u32,
-    /// Tokens of which it is not known yet.
+    /// Tokens that are not yet known to be thinking or answer.
     n_undecided: u32,
-    /// Something else than thinking has come.
+    /// Output other than thinking has arrived.
     answers: bool,
     context_of: Option<String>,
     client: String,
     truncated: bool,
-    /// Everything the model wrote, if the `context` tokens are wanted.
+    /// All output of the model, if the request wants `context` tokens.
     raw: String,
     load: Duration,
     received: Instant,
@@ -191,7 +191,7 @@ impl Answer {
                         .text(&text, n_tokens, logprobs)
                         .map(|chunk| told(prompt, chunk));
                     if let Some(chunk) = chunk.transpose() {
-                        // A parser that gave up has nothing more to say.
+                        // After an error, the parser has no more output.
                         self.ended = chunk.is_err();
                         return Some(chunk);
                     }
@@ -239,8 +239,8 @@ impl Answer {
         }))
     }
 
-    /// Counts the tokens of thinking: those before anything else was said. Where both came at once they
-    /// are divided by their lengths.
+    /// Counts thinking tokens: those before any other output. If a piece contains both, its tokens are
+    /// divided by the lengths of the texts.
     fn count(&mut self, piece: &Piece, n_tokens: u32, n_bytes: usize) {
         let is_answer = !piece.content.is_empty() || !piece.tool_calls.is_empty();
         if !piece.thinking.is_empty() {
@@ -254,7 +254,7 @@ impl Answer {
             let n_undecided = std::mem::take(&mut self.n_undecided);
             self.n_thinking = self.n_thinking.saturating_add(n_undecided + share);
         } else if !self.answers && !is_answer {
-            // A tag, or what may become one.
+            // A tag, or the possible start of one.
             self.n_undecided += n_tokens;
         }
         self.answers |= is_answer;
@@ -314,17 +314,17 @@ impl Answer {
     }
 }
 
-/// What becomes of the tool calls that a parser finds.
+/// How tool calls from the parser are passed on.
 #[derive(Debug, Default)]
 pub(super) struct Calls {
     /// Each gets an id.
     are_named: bool,
-    /// How many more are told; `None` = all.
+    /// How many more are passed on; `None` = all.
     n_left: Option<usize>,
 }
 
 impl Calls {
-    /// Each call gets an id; no more than `most` are told.
+    /// Each call gets an id; at most `most` are passed on.
     pub(super) fn named(most: Option<usize>) -> Self {
         Self {
             are_named: true,
@@ -370,7 +370,7 @@ fn call_id() -> String {
     format!("call_{signs}")
 }
 
-/// What the model wrote makes no sense in its own format.
+/// The model's output is not valid in its own format.
 #[expect(clippy::needless_pass_by_value, reason = "for map_err")]
 fn unreadable(error: ParseError) -> RequestError {
     internal(error.to_string())
@@ -418,7 +418,7 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// Milliseconds of the engine as a duration; never zero, so that the field is not left out.
+/// Milliseconds of the engine as a duration; never zero, since zeros are omitted from responses.
 fn millis(ms: f64) -> Duration {
     Duration::try_from_secs_f64(ms / 1000.0)
         .unwrap_or_default()

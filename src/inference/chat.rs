@@ -22,7 +22,7 @@ use crate::protocol::{Constraint, Exempt, Token};
 use crate::renderer::kept;
 use crate::scheduler::Lease;
 
-/// A keep-alive that asks for the model to go.
+/// The keep-alive that unloads a model.
 pub(super) const UNLOAD: Option<KeepAlive> = Some(KeepAlive::For(Duration::ZERO));
 
 /// Runs a chat request.
@@ -67,7 +67,7 @@ pub(super) async fn run(
         load::load(context, &prepared, &options, request.common.keep_alive).await?;
         return Ok(single(DoneReason::Load, None));
     }
-    // A call is forced from the first token on.
+    // A forced call applies from the first token on.
     let wanted = if must_call && prepared.has(Capability::Thinking) {
         Some(Think::Off)
     } else {
@@ -94,22 +94,22 @@ pub(super) async fn run(
     conversation.answer(context, &prepared).await
 }
 
-/// Everything that a rendered conversation needs to be answered.
+/// A conversation with everything that is needed to answer it.
 pub(super) struct Conversation {
     pub(super) request: Arc<RenderRequest>,
-    /// The prompt, where something else than the model's own template made it.
+    /// The prompt, if something other than the model's own template rendered it.
     pub(super) rendered: Option<String>,
     pub(super) common: RequestOptions,
     pub(super) options: Options,
     pub(super) constraint: Option<Constraint>,
     pub(super) received: Instant,
-    /// generate: tokens of an earlier exchange that come first.
+    /// generate: tokens of an earlier exchange, which precede the prompt.
     pub(super) context: Vec<Token>,
-    /// Else it is generate: the final object carries the tokens of prompt and answer.
+    /// False for generate, whose final object carries the tokens of prompt and answer.
     pub(super) is_chat: bool,
-    /// The constraint is that of a tool call.
+    /// The constraint forces a tool call.
     pub(super) must_call: bool,
-    /// Of several calls only the first one is told.
+    /// Only the first of several calls is passed on.
     pub(super) one_call: bool,
 }
 
@@ -210,7 +210,7 @@ impl Conversation {
         .await
     }
 
-    /// Puts the text of earlier tokens in front of the prompt (§6.5).
+    /// Puts the text of the request's `context` tokens in front of the prompt.
     async fn with_context(&self, prompt: String, lease: &Lease) -> Result<String, Refusal> {
         if self.context.is_empty() {
             return Ok(prompt);
@@ -220,9 +220,9 @@ impl Conversation {
     }
 }
 
-/// What the template is told about thinking: of a model that does not think, no more than that it shall
-/// not. Where it is not known where thinking ends, a constraint holds from the first token and switches
-/// thinking off, unless the client asked for it.
+/// The `think` value for the template. For a model that does not think, only "off" is passed on. If it is
+/// not known where thinking ends, a constraint applies from the first token, so it switches thinking off
+/// unless the client asked for it.
 pub(super) fn think(
     prepared: &Prepared,
     requested: Option<Think>,

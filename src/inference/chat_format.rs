@@ -1,4 +1,4 @@
-//! The chat format of a model: its template, its parser, its tags. Made once per model.
+//! The chat format of a model: its template, parser and tags. Made once per model.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -16,7 +16,7 @@ use crate::renderer::{GoTemplate, chatml};
 use crate::store::Model;
 use crate::workers::{Template, Workers};
 
-/// Chat formats by the digest of the manifest, which everything in them depends on.
+/// A cache of chat formats by the digest of the manifest, which determines everything in them.
 #[derive(Debug, Default)]
 pub(super) struct ChatFormats {
     formats: Mutex<HashMap<String, Arc<OnceLock<Arc<ChatFormat>>>>>,
@@ -24,7 +24,7 @@ pub(super) struct ChatFormats {
     wants_template: Option<bool>,
 }
 
-/// Formats kept; beyond it the cache starts anew.
+/// How many formats are kept.
 const MAX_CACHED: usize = 64;
 
 impl ChatFormats {
@@ -35,7 +35,8 @@ impl ChatFormats {
         }
     }
 
-    /// Returns the model's chat format. Parses a TEMPLATE: not for the async runtime's own threads.
+    /// Returns the model's chat format. Parses a TEMPLATE, so do not call it on the async runtime's
+    /// threads.
     pub(super) fn get(&self, model: &Model, metadata: &Metadata) -> Arc<ChatFormat> {
         let format = {
             let mut formats = self.formats.lock().unwrap_or_else(PoisonError::into_inner);
@@ -44,17 +45,17 @@ impl ChatFormats {
             }
             Arc::clone(formats.entry(model.digest.clone()).or_default())
         };
-        // Others who want the same one wait for it instead of making it, too.
+        // Concurrent requests for the same format wait instead of making it again.
         let format =
             format.get_or_init(|| Arc::new(ChatFormat::new(model, metadata, self.wants_template)));
         Arc::clone(format)
     }
 }
 
-/// How to make a model's prompts and read its answers.
+/// How to render a model's prompts and parse its answers.
 #[derive(Debug)]
 pub(super) struct ChatFormat {
-    /// The model's name, for messages.
+    /// The model's name, for error messages.
     name: String,
     pub(super) path: Path,
     maker: Maker,
@@ -64,7 +65,7 @@ pub(super) struct ChatFormat {
     pub(super) parser: Option<&'static BuiltinParser>,
 }
 
-/// A TEMPLATE and what is known of it, without its tree: running it is not done here.
+/// A TEMPLATE and what its analysis found, without the syntax tree: workers run it.
 #[derive(Debug)]
 struct Known {
     template: Arc<Template>,
@@ -146,7 +147,7 @@ impl ChatFormat {
         }
     }
 
-    /// The model's name, for messages.
+    /// The model's name, for error messages.
     pub(super) fn name(&self) -> &str {
         &self.name
     }
@@ -164,7 +165,7 @@ impl ChatFormat {
         }
     }
 
-    /// What a built-in parser that the model or its family names reads.
+    /// The capabilities that the built-in parser of the model or its family adds.
     pub(super) fn parser_capabilities(&self) -> Vec<Capability> {
         match self.parser {
             Some(parser)
@@ -179,7 +180,7 @@ impl ChatFormat {
         }
     }
 
-    /// Makes the prompt of a conversation from the message `from` on; system messages all stay.
+    /// Renders a conversation from the message `from` on; all system messages stay.
     pub(super) async fn render(
         &self,
         workers: &Workers,
@@ -189,7 +190,7 @@ impl ChatFormat {
         self.maker.render(workers, &self.name, request, from).await
     }
 
-    /// Texts that end an answer in a chat, beside those that model and request name.
+    /// Texts that end an answer in a chat, in addition to those of model and request.
     pub(super) fn stops(&self) -> &'static [&'static str] {
         match self.maker {
             Maker::Untaught(_) => &chatml::MARKS,
@@ -197,7 +198,7 @@ impl ChatFormat {
         }
     }
 
-    /// The texts around thinking, where no built-in parser knows them.
+    /// The tags around thinking, for models without a built-in parser.
     fn thinking_tags(&self) -> Option<(&str, &str)> {
         match self.path {
             Path::Jinja | Path::None => Some(("<think>", "</think>")),
@@ -205,7 +206,7 @@ impl ChatFormat {
         }
     }
 
-    /// The texts around the thinking that comes before an answer.
+    /// The tags around the thinking before an answer.
     fn tags(&self) -> Option<(&str, &str)> {
         match self.parser {
             Some(parser) => parser.thinking,
@@ -218,10 +219,10 @@ impl ChatFormat {
         self.tags().is_some()
     }
 
-    /// What a constraint on the answer to `prompt` leaves alone.
+    /// The output that a constraint on the answer to `prompt` does not apply to.
     pub(super) fn exempt(&self, request: &RenderRequest, prompt: &str) -> Exempt {
         let thinks = request.think.is_some_and(Think::is_on);
-        // Where an answer has a head of its own, it is said also without thinking.
+        // If answers have a header of their own, it also appears without thinking.
         let tags = self.tags().filter(|(open, _)| thinks || open.is_empty());
         let thinking = tags.map(|(open, close)| {
             let is_open = prompt.trim_end().ends_with(open);
@@ -243,7 +244,7 @@ impl ChatFormat {
         }
     }
 
-    /// Whether the model's calls are JSON without a mark before it, and then whether as a list.
+    /// Whether the model's calls are bare JSON without a tag, and if so, whether they are a list.
     pub(super) fn bare_calls(&self) -> Option<bool> {
         match (self.parser, self.tool_tag()) {
             (None, "{") => Some(false),
@@ -252,7 +253,7 @@ impl ChatFormat {
         }
     }
 
-    /// The text that begins a tool call, where no built-in parser knows it.
+    /// The text that begins a tool call, for models without a built-in parser.
     fn tool_tag(&self) -> &str {
         match (&self.go, self.path) {
             (Some(go), path) if path.is_rendered() => &go.tool_tag,
@@ -279,7 +280,7 @@ impl ChatFormat {
         tokens
     }
 
-    /// Makes the parser of an answer to `prompt`; `thinks` = the model can and was not told not to.
+    /// Makes the parser of an answer to `prompt`; `thinks` = the model can think and thinking is not off.
     pub(super) fn parser(
         &self,
         request: &RenderRequest,
@@ -311,8 +312,8 @@ impl ChatFormat {
     }
 }
 
-/// The special token with which a tool tag may begin: its leading `[…]` or `<…>`, else all of it.
-/// A bare bracket of JSON is none.
+/// The special token that a tool tag may begin with: its leading `[…]` or `<…>`, otherwise all of it. A
+/// bare JSON bracket is not one.
 pub fn preserved_of_tag(tag: &str) -> Option<&str> {
     let close = match tag {
         "" | "{" | "[" => return None,

@@ -1,4 +1,4 @@
-//! What every use case works with.
+//! The context of every use case.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use crate::scheduler::SchedulerHandle;
 use crate::store::Store;
 use crate::workers::Workers;
 
-/// The parts of the daemon that answers need; cheap to clone.
+/// The parts of the daemon that use cases need; cheap to clone.
 #[derive(Debug, Clone)]
 pub(super) struct Context {
     pub(super) store: Store,

@@ -13,7 +13,7 @@ use super::types::{EmbedRequest, EmbedResponse};
 use crate::families;
 use crate::model::gguf::Metadata;
 use crate::protocol::{EmbedInput, EmbedParams};
-use crate::runner::RunnerError;
+use crate::runner_client::RunnerError;
 use crate::scheduler::Lease;
 
 /// Runs an embedding request.
@@ -76,8 +76,8 @@ pub(super) async fn run(
     Ok(response)
 }
 
-/// Tokens that an input may have. As in Ollama, `/api/embed` goes by the very number that is asked for,
-/// also where it is less than any context has, and 0 is as much as the model was trained for.
+/// The most tokens of an input. As in Ollama, `/api/embed` uses exactly the requested number, even a very
+/// small one, and 0 means the model's trained length.
 fn n_ctx(lease: &Lease, num_ctx: Option<u32>, is_legacy: bool) -> u32 {
     match num_ctx {
         Some(0) if !is_legacy => lease.n_ctx(Some(u32::MAX)),
@@ -86,25 +86,25 @@ fn n_ctx(lease: &Lease, num_ctx: Option<u32>, is_legacy: bool) -> u32 {
     }
 }
 
-/// Whether the legacy route gives a model's vectors as they are, as Ollama does for what it did so in
-/// earlier versions.
+/// Whether the legacy route returns a model's vectors without normalizing them, as Ollama does for models
+/// that earlier versions did not normalize.
 pub(super) fn is_raw(metadata: &Metadata) -> bool {
     let is_pooled = metadata.number(".pooling_type").is_some();
     let architecture = families::architecture(metadata.architecture());
     is_pooled && architecture.is_some_and(|architecture| (architecture.raw_embeddings)(metadata))
 }
 
-/// Numbers in an answer: 32,000 vectors of a large model. Written out they take some 400 MB.
+/// The most numbers in a response: 32,000 vectors of a large model, some 400 MB of JSON.
 const MOST_VALUES: usize = 32 << 20;
 
-/// Texts that go to the runner together, and their bytes: enough for it to fill its batches.
+/// How many texts, and how many bytes of them, go to the runner together: enough to fill its batches.
 const PORTION: usize = 256;
 const PORTION_BYTES: usize = 1 << 20;
 
-/// Portions of a request in the runner: one is prepared while another one is computed.
+/// Portions of a request in the runner at once: it prepares one while it computes another.
 const PORTIONS_AT_ONCE: usize = 2;
 
-/// Cuts a list of texts into portions.
+/// Divides a list of texts into portions.
 pub(super) fn portions(inputs: Vec<EmbedInput>) -> Vec<Vec<EmbedInput>> {
     let mut portions = vec![Vec::new()];
     let mut n_bytes = 0;
@@ -133,7 +133,7 @@ fn failed(error: &RunnerError, is_legacy: bool) -> RequestError {
     error
 }
 
-/// Cuts a vector to its first values and gives it length 1 again.
+/// Truncates a vector and normalizes it to length 1 again.
 pub(super) fn shorten(vector: &mut Vec<f32>, dimensions: usize) {
     if dimensions >= vector.len() {
         return;

@@ -1,18 +1,18 @@
-//! Errors as the use cases make them.
+//! Constructors of the use cases' errors.
 
 pub(super) use crate::error::{ErrorKind, RequestError};
 
-/// The request makes no sense.
+/// The request is not valid.
 pub(super) fn invalid(message: impl Into<String>) -> RequestError {
     RequestError::invalid(message)
 }
 
-/// A mistake of the client for which Ollama says 500.
+/// The request is not valid, but Ollama answers 500.
 pub(super) fn mistaken(message: impl Into<String>) -> RequestError {
     RequestError::new(ErrorKind::Mistaken, message)
 }
 
-/// The request may be right, but the model or drover is not.
+/// The model or drover failed.
 pub(super) fn internal(message: impl Into<String>) -> RequestError {
     RequestError::internal(message)
 }

@@ -1,4 +1,4 @@
-//! Answers that must be, or may be, tool calls in JSON: the constraints that make them so.
+//! Constraints for answers that must be, or may be, tool calls in JSON.
 
 use serde_json::{Map, Value, json};
 
@@ -6,13 +6,13 @@ use super::types::MustCall;
 use crate::chat::ToolDefinition;
 use crate::protocol::Constraint;
 
-/// Calls of one answer, at most.
+/// The most calls of one answer.
 const MAX_CALLS: usize = 16;
 
-/// The names under which models give a call's arguments when nothing tells them which.
+/// The keys that models use for a call's arguments when the format does not fix one.
 const ARGUMENTS: [&str; 2] = ["arguments", "parameters"];
 
-/// Where JSON Schema keeps what it refers to by `#/…`: from the root on.
+/// The keys at the root of a JSON Schema that hold the targets of `#/…` references.
 const DEFINITIONS: [&str; 2] = ["$defs", "definitions"];
 
 /// Calls of the tools, each as `{"name": …, "arguments": {…}}`: one, or a list.
@@ -27,11 +27,11 @@ pub(super) fn constraint(tools: &[ToolDefinition], must_call: MustCall) -> Const
     Constraint::JsonSchema(Value::Object(root).to_string())
 }
 
-/// An answer of this form, or what a model whose calls are bare JSON writes instead: an object, or
-/// a list of them. A form that cannot be put beside another one stays alone.
+/// An answer that matches `form`, or instead a call by a model whose calls are bare JSON: an object, or a
+/// list of objects. A form that cannot be combined with another one stays alone.
 pub(super) fn or_calls(form: Constraint, tools: &[ToolDefinition], is_list: bool) -> Constraint {
     let Constraint::JsonSchema(text) = &form else {
-        // A call is an object already.
+        // A call is already an object.
         return form;
     };
     let Ok(Value::Object(mut answer)) = Constraint::schema(text) else {
@@ -61,7 +61,7 @@ fn list(calls: Value) -> Map<String, Value> {
     list
 }
 
-/// The schemas of all calls; what the tools' schemas refer to goes to the root.
+/// The schemas of all calls; the definitions of the tools' schemas move to the root.
 fn calls(tools: &[ToolDefinition], keys: &[&str], root: &mut Map<String, Value>) -> Value {
     let mut calls = Vec::with_capacity(tools.len() * keys.len());
     for tool in tools {
@@ -82,9 +82,9 @@ fn calls(tools: &[ToolDefinition], keys: &[&str], root: &mut Map<String, Value>)
     calls.into()
 }
 
-/// A function that declares no parameters gets none.
+/// A function that declares no parameters gets no arguments.
 fn close_empty(arguments: &mut Map<String, Value>) {
-    // What says nothing of properties.
+    // Keywords that do not concern properties.
     const SILENT: [&str; 8] = [
         "type",
         "title",
@@ -113,7 +113,7 @@ fn lift_definitions(schema: &mut Map<String, Value>, root: &mut Map<String, Valu
     }
 }
 
-/// Whether a schema refers to a place that is another one when it is no longer the root.
+/// Whether a schema has references that break when it is no longer the root.
 fn refers_elsewhere(schema: &Value) -> bool {
     match schema {
         Value::Object(fields) => fields.iter().any(|(key, value)| match value {

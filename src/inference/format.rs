@@ -6,11 +6,11 @@ use serde_json::Value;
 use super::error::{RequestError, invalid, mistaken};
 use crate::protocol::Constraint;
 
-/// Reads `format` (API specification §3.3).
+/// Parses `format`: `"json"` or a JSON schema, and drover's own `regex` and `grammar` objects.
 ///
 /// # Errors
-/// 500 with Ollama's text for anything but `"json"` and an object; 400 for a grammar in a language
-/// that is not read.
+/// 500 with Ollama's text for anything but `"json"` and an object; 400 for a grammar in an unsupported
+/// language.
 pub(super) fn parse(format: &Value) -> Result<Option<Constraint>, RequestError> {
     match format {
         Value::Null => Ok(None),
@@ -38,7 +38,7 @@ pub(super) fn parse(format: &Value) -> Result<Option<Constraint>, RequestError> 
     }
 }
 
-/// A field of a `format` that is not a JSON schema, since no schema has such a type.
+/// A field of a `format` object that is not a JSON schema, since its type is none of JSON Schema's.
 fn text_of(format: &Value, field: &str) -> Result<String, RequestError> {
     let text = format.get(field).and_then(Value::as_str);
     let text = text.filter(|text| !text.is_empty());

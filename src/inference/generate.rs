@@ -1,4 +1,4 @@
-//! Generate: one prompt, rendered as a short chat or taken as it is.
+//! Generate: one prompt, rendered as a short chat or used unchanged.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -64,7 +64,7 @@ pub(super) async fn run(
     Ok(echoed(echo, false, stream))
 }
 
-/// What the checks of a request left behind.
+/// A request's data after the checks.
 struct Checked {
     options: Options,
     constraint: Option<Constraint>,
@@ -72,7 +72,7 @@ struct Checked {
     received: Instant,
 }
 
-/// The checks 9 to 12 of §6.2.
+/// The checks that need the model, in Ollama's order.
 fn check(prepared: &Prepared, request: &GenerateRequest) -> Result<(), RequestError> {
     let has_template = request
         .template
@@ -94,8 +94,8 @@ fn check(prepared: &Prepared, request: &GenerateRequest) -> Result<(), RequestEr
     images::check(prepared, &request.common, &images)
 }
 
-/// The prompt as a short chat: system text, the model's own messages, one user message. A template
-/// in the request makes the prompt itself, and so does the model's for a text with a suffix.
+/// Renders the prompt as a short chat: system text, the model's own messages, one user message. A template
+/// in the request renders the prompt directly, and so does the model's template for a prompt with a suffix.
 async fn rendered(
     context: &Context,
     prepared: &Prepared,
@@ -145,7 +145,7 @@ async fn rendered(
     conversation.answer(context, prepared).await
 }
 
-/// What makes a prompt without the model's renderer, and without cutting the history.
+/// A prompt that is rendered without the model's renderer, and without dropping messages.
 struct Direct {
     /// A template of the request, empty = none.
     template: String,
@@ -188,7 +188,7 @@ impl Direct {
     }
 }
 
-/// A prompt that goes to the model untouched.
+/// A prompt that goes to the model unchanged.
 struct Raw<'a> {
     request: &'a GenerateRequest,
     checked: Checked,

@@ -5,8 +5,8 @@ use crate::chat::Message;
 use crate::families;
 use crate::parser::{Parser as _, Thinking};
 
-/// The model's own messages and system text, then the request's messages; old reasoning is left
-/// out for families that were trained without it.
+/// The model's own messages and system text, then the request's messages. Old reasoning is removed for
+/// families that were trained without it.
 pub(super) fn assemble(prepared: &Prepared, request: Vec<Message>) -> Vec<Message> {
     let model = &prepared.model;
     let mut messages = Vec::with_capacity(request.len() + model.messages.len() + 1);
@@ -22,8 +22,8 @@ pub(super) fn assemble(prepared: &Prepared, request: Vec<Message>) -> Vec<Messag
     messages
 }
 
-/// Takes `<think>…</think>` out of the assistant's messages before the last question, where the
-/// model's family was trained so.
+/// Removes `<think>…</think>` from the assistant's messages before the last question, for families that
+/// were trained this way.
 pub fn forget_reasoning(messages: &mut [Message], family: &str, model: &str) {
     if !families::forgets_reasoning(family, model) {
         return;
@@ -37,7 +37,7 @@ pub fn forget_reasoning(messages: &mut [Message], family: &str, model: &str) {
         .filter(|message| message.role == "assistant")
     {
         let mut parser = Thinking::new("<think>", "</think>", false);
-        // This parser does not fail; what it holds back at the end was not closed.
+        // This parser does not fail; text that it still holds at the end was not closed.
         if let Ok(piece) = parser.push(&message.content) {
             message.content = piece.content;
         }

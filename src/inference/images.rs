@@ -1,5 +1,4 @@
-//! Images in a rendered prompt: they take the places of the tags (`[img-0]`, `[img-1]`, …) that
-//! renderers left for them.
+//! Images in a rendered prompt: they replace the tags (`[img-0]`, `[img-1]`, …) of the renderers.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -12,16 +11,17 @@ use crate::model::capability::Capability;
 use crate::protocol::PromptPart;
 use crate::protocol::media::is_sound;
 
-/// What becomes of an image that the prompt has no place for.
+/// What to do with an image that has no tag in the prompt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Placeless {
-    /// The model's template ignores images: the answer would be about nothing.
+    /// Refuse it: the model's template ignores images, so the answer could not refer to it.
     Refused,
-    /// It comes first.
+    /// Put it at the start.
     InFront,
 }
 
-/// Images are never dropped without a word. Where only the prompt is to be shown, nobody looks at them.
+/// Refuses images for a model without vision: images are never dropped silently. Requests that only show
+/// the prompt are exempt.
 pub(super) fn check(
     prepared: &Prepared,
     common: &RequestOptions,
@@ -54,10 +54,10 @@ pub(super) fn of<'a>(messages: impl IntoIterator<Item = &'a Message>) -> Vec<Ima
     images.cloned().collect()
 }
 
-/// Cuts a prompt at its tags, away from the async runtime: images are large.
+/// Splits a prompt at its tags, on the blocking pool, since images are large.
 ///
 /// # Errors
-/// There is no place for an image, and it needs one.
+/// An image has no tag, but needs one.
 pub(super) async fn place(
     prompt: String,
     images: Vec<Image>,
@@ -144,7 +144,7 @@ mod tests {
     fn images_stand_where_their_tags_stood() {
         let parts = cut("one [img-0] two[img-1]", 2).unwrap();
         assert_eq!(parts, [text("one "), image(0), text(" two"), image(1)]);
-        // By number, and each once: what looks like a tag besides is text.
+        // Matched by number, and each tag once; anything else that looks like a tag is text.
         let parts = cut("[img-1][img-0]? [img-0] [img-7] [img-x] [img-", 2).unwrap();
         let rest = "? [img-0] [img-7] [img-x] [img-";
         assert_eq!(parts, [image(1), image(0), text(rest)]);

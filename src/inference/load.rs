@@ -1,4 +1,4 @@
-//! From a prepared model to a lease on a runner.
+//! Gets a lease on a runner for a prepared model.
 
 use std::time::{Duration, Instant};
 

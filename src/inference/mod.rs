@@ -1,7 +1,7 @@
 //! The use cases: chat, generate, embed, load, unload; native types in, chunks out.
 //!
-//! *Invariant:* nothing here knows a wire format, and nothing here blocks the runtime: the store
-//! is asked on the blocking pool, llama.cpp and models' templates live in other processes.
+//! *Invariant:* nothing here knows a wire format, and nothing here blocks the runtime: the store is read on
+//! the blocking pool, and llama.cpp and models' templates run in other processes.
 
 mod answer;
 mod chat;
@@ -43,12 +43,12 @@ pub use types::{
     GenerateRequest, Logprob, MustCall, PromptToken, RequestOptions, Timings, TopLogprob,
 };
 
-/// What the endpoints call; cheap to clone.
+/// The use cases; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Inference(Context);
 
 impl Inference {
-    /// Puts the parts together; `wants_template` is `OLLAMA_GO_TEMPLATE`.
+    /// Makes the use cases; `wants_template` is `OLLAMA_GO_TEMPLATE`.
     pub fn new(
         store: Store,
         scheduler: SchedulerHandle,
@@ -64,7 +64,7 @@ impl Inference {
         })
     }
 
-    /// Lets no more prompts be made.
+    /// Stops rendering prompts.
     pub fn close(&self) {
         self.0.workers.close();
     }
@@ -74,7 +74,7 @@ impl Inference {
     /// Resolves when the engine has accepted the prompt.
     ///
     /// # Errors
-    /// Everything that is known before the first token.
+    /// All errors that occur before the first token.
     pub async fn chat(&self, request: ChatRequest) -> Result<ChunkStream, RequestError> {
         chat::run(&self.0, request).await
     }
@@ -82,7 +82,7 @@ impl Inference {
     /// Generate; an empty prompt loads or unloads, as in [`Self::chat`].
     ///
     /// # Errors
-    /// Everything that is known before the first token.
+    /// All errors that occur before the first token.
     pub async fn generate(&self, request: GenerateRequest) -> Result<ChunkStream, RequestError> {
         generate::run(&self.0, request).await
     }

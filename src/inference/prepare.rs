@@ -1,4 +1,4 @@
-//! From a request to a model that can be loaded: name, store, capabilities, options.
+//! Finds and checks the model of a request: name, store, capabilities, options.
 //!
 //! The order of the checks is Ollama's: clients see the first error only.
 
@@ -17,7 +17,7 @@ use crate::model::name::Source;
 use crate::model::{ModelName, Options, gguf};
 use crate::store::{Model, StoreError};
 
-/// Which endpoint asks; their texts differ.
+/// The endpoint; error texts differ between them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Route {
     Chat,
@@ -26,7 +26,7 @@ pub(super) enum Route {
     LegacyEmbeddings,
 }
 
-/// A model that exists, with what its weights say about themselves.
+/// An existing model, with the metadata of its weights.
 #[derive(Debug, Clone)]
 pub(super) struct Prepared {
     pub(super) model: Model,
@@ -113,7 +113,7 @@ pub(super) async fn find(
     })
 }
 
-/// What the store has of a model.
+/// What the store has for a model.
 struct Found {
     model: Model,
     /// Of its files; `None` = it has no weights.
@@ -165,7 +165,7 @@ fn read(context: &Context, model: &Model, path: &Path) -> Result<Read, Unusable>
     })
 }
 
-/// The draft model of a model. Without it answers only come slower, so that a broken one is left out.
+/// Returns a model's draft model. A broken one is ignored: without it, answers are only slower.
 fn draft(context: &Context, model: &Model) -> Option<Weights> {
     let path = model.draft.as_ref()?;
     let header = context.store.gguf(path);
@@ -257,7 +257,7 @@ pub(super) fn check_capabilities(
     Err(invalid(message).about(field, "unsupported_value"))
 }
 
-/// The least context of a model that sees, as in Ollama: an image takes hundreds of tokens.
+/// The least context of a vision model, as in Ollama: an image takes hundreds of tokens.
 const VISION_CTX: u32 = 2048;
 
 /// Merges built-in defaults, the model's parameters and the request's options.

@@ -1,13 +1,13 @@
-//! What clients read when the engine refuses a request or fails.
+//! The errors that clients get when the engine refuses a request or fails.
 
 use super::error::{ErrorKind as Kind, RequestError, internal, invalid};
 use crate::protocol::FailureKind;
-use crate::runner::RunnerError;
+use crate::runner_client::RunnerError;
 
-/// Why an answer could not be begun.
+/// Why an answer could not start.
 #[derive(Debug)]
 pub(super) enum Refusal {
-    /// The process died before anything was streamed: a new one may do better.
+    /// The process died before anything was streamed; a new one may succeed.
     Gone(RequestError),
     Final(RequestError),
 }
@@ -31,10 +31,10 @@ impl From<RequestError> for Refusal {
 }
 
 impl Refusal {
-    /// Whether a runner that died before it had streamed anything gets a second chance.
+    /// Whether to retry with a new runner, because the old one died before it had streamed anything.
     ///
     /// # Errors
-    /// The error for the client, when a new runner would do no better.
+    /// The error for the client, if a new runner would not help.
     pub(super) fn second_chance(self) -> Result<(), RequestError> {
         match self {
             Self::Final(error) => Err(error),
@@ -64,7 +64,7 @@ pub(super) fn engine_error(error: &RunnerError) -> RequestError {
     }
 }
 
-/// A prompt is too long: clients of OpenAI look for the code.
+/// The prompt is too long; OpenAI's clients check the code.
 pub(super) fn longer(message: impl Into<String>) -> RequestError {
     RequestError {
         code: Some("context_length_exceeded"),

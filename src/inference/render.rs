@@ -1,4 +1,4 @@
-//! From a conversation to a prompt: by our own code, or by a worker that runs the model's template.
+//! Renders a conversation to a prompt: with our own code, or in a worker that runs the model's template.
 
 use std::sync::Arc;
 
@@ -10,15 +10,15 @@ use crate::families::BuiltinRenderer;
 use crate::renderer::{RenderInput, chatml, go, keep_from};
 use crate::workers::{Conversation, Subject, Template, WorkError, Workers};
 
-/// A conversation that is to be rendered.
+/// A conversation to render.
 #[derive(Debug, Default)]
 pub(super) struct RenderRequest {
     pub(super) messages: Vec<Message>,
     pub(super) tools: Vec<ToolDefinition>,
     pub(super) think: Option<Think>,
-    /// Else it is one prompt, of generate.
+    /// False for a single prompt, of generate.
     pub(super) is_chat: bool,
-    /// The same for workers, encoded once for all that is tried to make it fit.
+    /// The conversation encoded for workers, once for all attempts to make it fit.
     subject: OnceCell<Arc<Subject>>,
 }
 
@@ -61,22 +61,21 @@ impl RenderRequest {
     }
 }
 
-/// What makes the prompts of a model.
+/// How a model's prompts are rendered.
 #[derive(Debug)]
 pub(super) enum Maker {
     Builtin(&'static BuiltinRenderer),
-    /// No template says how chats are made: they are in ChatML, and a prompt goes to the model as it is,
-    /// or as a TEMPLATE has it that is not wanted for chats.
+    /// The model has no template for chats: they use ChatML. A single prompt is used unchanged, or rendered
+    /// by a TEMPLATE that is not used for chats.
     Untaught(Option<Arc<Template>>),
     /// The model's own template.
     Template(Arc<Template>),
-    /// There is one, but it cannot be used: the text says why.
+    /// There is a template, but it cannot be used; the text says why.
     Broken(String),
 }
 
 impl Maker {
-    /// Makes a prompt of the messages from `from` on; system messages all stay. `model` is for
-    /// messages.
+    /// Renders the messages from `from` on; all system messages stay. `model` is for error messages.
     pub(super) async fn render(
         &self,
         workers: &Workers,
@@ -111,7 +110,7 @@ impl Maker {
     }
 }
 
-/// Names the model whose template is to blame, and a way out where there is one.
+/// Makes an error that names the model whose template failed, and a workaround if there is one.
 pub(super) fn of_model(model: &str, failure: WorkError) -> RequestError {
     let hint = "create a model from it with a TEMPLATE of your own";
     match failure {
@@ -124,11 +123,11 @@ pub(super) fn of_model(model: &str, failure: WorkError) -> RequestError {
     }
 }
 
-/// What a client is told.
+/// Returns the error for the client.
 pub(super) fn error(failure: WorkError) -> RequestError {
     let kind = match &failure {
         WorkError::TooMany | WorkError::Stopping => ErrorKind::Overloaded,
-        // The template refuses the conversation, or it is more than a prompt can be made of.
+        // The template refuses the conversation, or the conversation exceeds a limit.
         WorkError::Failed(_) | WorkError::TooSlow(_) | WorkError::TooDeep | WorkError::TooLarge => {
             ErrorKind::Mistaken
         }

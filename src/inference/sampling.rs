@@ -1,12 +1,12 @@
-//! Options → how the engine picks tokens.
+//! Converts options to the engine's sampling parameters.
 
 use crate::model::Options;
 use crate::protocol::{Dry, Mirostat, SamplingParams, Xtc};
 
-/// Infinity, as far as the protocol's JSON can say it; no logit comes near.
+/// Stands for infinity, which JSON does not have; no logit comes near it.
 const FORBIDDEN: f32 = -1e9;
 
-/// Above it XTC can leave nothing out: two tokens cannot both be more likely than one half.
+/// With a higher threshold XTC has no effect: two tokens cannot both be more likely than one half.
 const MOST_XTC_THRESHOLD: f32 = 0.5;
 
 pub(super) fn sampling(options: &Options) -> SamplingParams {
@@ -33,11 +33,11 @@ pub(super) fn sampling(options: &Options) -> SamplingParams {
     }
 }
 
-/// What llama.cpp reads as "a random seed".
+/// llama.cpp's value for a random seed.
 const RANDOM: u32 = u32::MAX;
 
-/// Only −1 is random. Other numbers that llama.cpp has no room for are folded into what it has, as
-/// Ollama's engine does, and none of them becomes "random" on the way.
+/// Only −1 is random. Other numbers beyond llama.cpp's range are wrapped into it, as Ollama's engine does,
+/// but never to the value for random.
 fn seed(seed: i64) -> Option<u32> {
     #[expect(
         clippy::cast_possible_truncation,

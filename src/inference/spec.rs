@@ -1,4 +1,4 @@
-//! From a stored model to what the scheduler loads.
+//! Makes the scheduler's description of a runner from a stored model.
 
 #[cfg(any(test, fuzzing))]
 use std::path::Path;
@@ -51,12 +51,12 @@ pub(super) fn build(prepared: &Prepared, options: &Options) -> ModelSpec {
     }
 }
 
-/// The options as they make a difference to a load, so that numbers beyond what there is ask for no
-/// other runner than the largest of them.
+/// Normalizes the options that matter for loading, so that numbers beyond the limits do not need a
+/// different runner than the limits themselves.
 fn load_options(options: &Options, weights: &Weights) -> Options {
     let n_layer = i32::try_from(weights.numbers.n_head_kv.len()).unwrap_or(i32::MAX - 1);
     Options {
-        // One more than there are layers: the output, too.
+        // One more than the number of layers, for the output layer.
         num_gpu: options.num_gpu.clamp(-1, n_layer + 1),
         main_gpu: options.main_gpu.filter(|index| *index >= 0),
         ..options.clone()
@@ -76,7 +76,7 @@ fn end_tokens(metadata: &Metadata) -> Vec<Token> {
     ids.take(MOST).collect()
 }
 
-/// The dimensions that the memory estimate needs; `other_bytes` are loaded beside the weights.
+/// The dimensions for the memory estimate; `other_bytes` are loaded in addition to the weights.
 fn dims(weights: &Weights, other_bytes: u64) -> ModelDims {
     let (numbers, metadata) = (&weights.numbers, &weights.loadable.metadata);
     ModelDims {
@@ -92,11 +92,10 @@ fn dims(weights: &Weights, other_bytes: u64) -> ModelDims {
     }
 }
 
-/// Goes the way from a file's header to places for its model, for the fuzz targets; returns the
-/// cells of the pools.
+/// For fuzzing: goes from a file's header to the placement of its model; returns the cells of the pools.
 ///
 /// # Errors
-/// Its numbers are none of a model.
+/// The header's numbers are not valid.
 #[cfg(any(test, fuzzing))]
 pub fn place_header(metadata: Metadata) -> Result<Vec<u32>, gguf::GgufError> {
     let weights = Weights::new(Loadable::original(Path::new(""), Arc::new(metadata)))?;

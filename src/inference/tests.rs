@@ -1,4 +1,4 @@
-//! The pure parts; the whole path is tested against the real binary.
+//! Tests of the pure parts; integration tests cover the whole path.
 
 use serde_json::json;
 
@@ -10,7 +10,7 @@ use crate::model::gguf::builder::GgufBuilder;
 use crate::protocol::Constraint;
 use crate::protocol::{EmbedInput, Failure, FailureKind};
 use crate::renderer::keep_from;
-use crate::runner::RunnerError;
+use crate::runner_client::RunnerError;
 
 #[test]
 fn format_takes_json_a_schema_or_nothing() {

@@ -1,5 +1,5 @@
-//! Fitting the context: which messages are left out (prompt specification §5). A prompt that is too long
-//! all the same loses its middle in the runner, which has its tokens.
+//! Fits a conversation into the context by dropping the oldest messages, as Ollama does. If the prompt is
+//! still too long, the runner, which has its tokens, cuts its middle.
 
 use std::sync::Arc;
 
@@ -8,11 +8,11 @@ use super::error::RequestError;
 use super::refusal::Refusal;
 use super::render::RenderRequest;
 use crate::chat::Message;
-use crate::runner::Tokenize;
+use crate::runner_client::Tokenize;
 use crate::scheduler::Lease;
 use crate::workers::Workers;
 
-/// Tokens that an image takes, as Ollama reckons.
+/// Tokens of an image, by Ollama's estimate.
 const IMAGE_TOKENS: usize = 768;
 
 /// Tokens of the images from a message on.
@@ -22,13 +22,13 @@ pub fn image_tokens(messages: &[Message], from: usize) -> usize {
         .sum()
 }
 
-/// Looks for the longest tail of a history that fits, by bisection: dropping more messages does
-/// not make a prompt longer. The last message always stays.
+/// Finds the longest tail of a history that fits, by bisection: dropping more messages does not make a
+/// prompt longer. The last message always stays.
 #[derive(Debug)]
 pub struct Search {
     /// Dropping everything before this message does not fit; `None` = not tried yet.
     too_few: Option<usize>,
-    /// Dropping everything before this one does, or is the last resort.
+    /// Dropping everything before this message fits, or is the last resort.
     enough: usize,
 }
 
@@ -51,7 +51,7 @@ impl Search {
         }
     }
 
-    /// Whether what [`Self::next`] named fits.
+    /// Reports whether the message from [`Self::next`] fits.
     pub fn tell(&mut self, from: usize, fits: bool) {
         if fits {
             self.enough = from;
@@ -66,7 +66,7 @@ impl Search {
     }
 }
 
-/// A history that was to be fitted.
+/// A history to fit.
 pub(super) struct History<'a> {
     pub(super) format: &'a ChatFormat,
     pub(super) request: &'a Arc<RenderRequest>,

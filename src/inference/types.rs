@@ -11,7 +11,7 @@ use crate::chat::{Image, Think, ToolCall, ToolDefinition, Turn};
 use crate::config::KeepAlive;
 use crate::protocol::{EmbedInput, Priority, Token};
 
-/// What chat and generate have in common.
+/// The options that chat and generate share.
 #[derive(Debug, Clone, Default)]
 pub struct RequestOptions {
     /// The name as the client sent it; answers echo it.
@@ -38,13 +38,13 @@ pub struct ChatRequest {
     pub common: RequestOptions,
     pub messages: Vec<Turn>,
     pub tools: Vec<ToolDefinition>,
-    /// The answer must be calls of the tools.
+    /// The answer must consist of tool calls.
     pub must_call: Option<MustCall>,
-    /// Of several calls only the first one is in the answer.
+    /// The answer contains only the first of several calls.
     pub one_call: bool,
 }
 
-/// How many tools an answer that may not be text calls.
+/// How many calls a forced answer has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MustCall {
     One,
@@ -56,14 +56,14 @@ pub enum MustCall {
 pub struct GenerateRequest {
     pub common: RequestOptions,
     pub prompt: String,
-    /// The prompt in tokens, which go to the model as they are; in place of a text.
+    /// The prompt as tokens, which go to the model unchanged; replaces the text.
     pub tokens: Vec<Token>,
-    /// The prompt comes before the answer.
+    /// Return the prompt before the answer.
     pub echo: bool,
     /// The log-probabilities of its tokens come, too, at most so many with their alternatives; only of a prompt
     /// that goes to the model untouched.
     pub prompt_logprobs: Option<u32>,
-    /// No answer is wanted where `num_predict` is 0.
+    /// A `num_predict` of 0 means no answer, instead of no limit.
     pub may_be_empty: bool,
     pub suffix: String,
     pub system: Option<String>,
@@ -75,12 +75,12 @@ pub struct GenerateRequest {
 
 #[derive(Debug, Clone, Default)]
 pub struct EmbedRequest {
-    /// `options`, `keep_alive`, `truncate`, `model`, `client` are looked at.
+    /// Only `options`, `keep_alive`, `truncate`, `model` and `client` are used.
     pub common: RequestOptions,
     pub inputs: Vec<EmbedInput>,
-    /// Cut to the first n values and normalise again; 0 = all.
+    /// Truncate to the first n values and normalize again; 0 = all.
     pub dimensions: usize,
-    /// The legacy endpoint: of some models not normalised, no truncation.
+    /// The legacy endpoint: no truncation, and for some models no normalization.
     pub legacy: bool,
 }
 
@@ -101,7 +101,7 @@ pub struct Chunk {
     pub thinking: String,
     pub tool_calls: Vec<ToolCall>,
     pub logprobs: Vec<Logprob>,
-    /// Part of the prompt was left out to make it fit the context.
+    /// The prompt was cut to fit the context.
     pub prompt_truncated: bool,
     pub done: Option<Done>,
 }
@@ -145,7 +145,7 @@ pub struct Done {
     pub context: Option<Vec<Token>>,
     /// `_debug_render_only`: the rendered prompt and the number of images.
     pub debug: Option<(String, usize)>,
-    /// Part of the prompt was left out to make it fit the context.
+    /// The prompt was cut to fit the context.
     pub prompt_truncated: bool,
 }
 
@@ -162,7 +162,7 @@ pub enum DoneReason {
     Debug,
 }
 
-/// Counters of a finished answer (API specification §6.8).
+/// Durations and token counts of a finished answer.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Timings {
     pub total: Duration,

@@ -5,16 +5,16 @@ use serde_json::{Map, Value};
 
 use super::scan::{is_deeper, value_len};
 
-/// Levels of a tree of values in a request: what walks through one calls itself. Schemas of a hundred
-/// objects within each other have more than `serde_json` reads.
+/// The most levels of a JSON value in a request: the code that walks such values is recursive. Schemas with
+/// a hundred nested objects have more levels than `serde_json` reads.
 pub const MAX_LEVELS: usize = 400;
 
-/// Reads a text with at most so many levels of lists and objects. Each takes a piece of the stack.
+/// Parses a text with at most `most_levels` nested lists and objects. Each level takes stack space.
 ///
 /// # Errors
-/// It is no JSON, or nested more deeply.
+/// The text is not JSON, or is nested too deeply.
 pub fn parse(text: &str, most_levels: usize) -> Result<Value, String> {
-    // This does not make anything, and has no limit.
+    // Checks the syntax only: it builds no tree and has no depth limit.
     serde_json::from_str::<IgnoredAny>(text).map_err(|error| error.to_string())?;
     if is_deeper(text, most_levels) {
         return Err(format!("more than {most_levels} levels"));
@@ -23,7 +23,8 @@ pub fn parse(text: &str, most_levels: usize) -> Result<Value, String> {
     value(&mut rest).ok_or_else(|| "no JSON".to_owned())
 }
 
-/// A number as a tree has it: what is beyond all numbers is the largest one, as its text is JSON.
+/// Parses a number. One that is too large for a float becomes the largest float, since its text is valid
+/// JSON.
 pub fn number(text: &str) -> Option<Value> {
     if let Ok(number) = serde_json::from_str(text) {
         return Some(number);
@@ -32,7 +33,7 @@ pub fn number(text: &str) -> Option<Value> {
     Some(number.clamp(f64::MIN, f64::MAX).into())
 }
 
-/// The value with which a text begins, which is cut off.
+/// Takes the value at the start of the text.
 fn value(rest: &mut &str) -> Option<Value> {
     *rest = rest.trim_ascii_start();
     match rest.bytes().next()? {
@@ -61,7 +62,7 @@ fn value(rest: &mut &str) -> Option<Value> {
     }
 }
 
-/// The text of the next value, which is neither list nor object.
+/// Takes the text of the next value that is neither a list nor an object.
 fn take<'a>(rest: &mut &'a str) -> Option<&'a str> {
     *rest = rest.trim_ascii_start();
     let (text, after) = rest.split_at_checked(value_len(rest))?;
@@ -74,7 +75,7 @@ fn pass(rest: &mut &str, character: char) -> Option<()> {
     Some(())
 }
 
-/// Whether a list or an object ends here; its end is cut off. So does a text that is cut off.
+/// Whether a list or an object ends here, and takes the end. The end of the text counts as one.
 fn ends(rest: &mut &str, end: char) -> bool {
     *rest = rest.trim_ascii_start();
     rest.is_empty() || pass(rest, end).is_some()

@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 /// Serialises a blob's content.
 ///
 /// # Errors
-/// Fails when a map has keys that are no strings.
+/// Fails when a map has keys that are not strings.
 pub fn to_vec(value: &impl Serialize) -> Result<Vec<u8>, serde_json::Error> {
     let mut bytes = Vec::new();
     value.serialize(&mut Serializer::with_formatter(&mut bytes, GoFormatter))?;
@@ -20,8 +20,8 @@ pub fn to_vec(value: &impl Serialize) -> Result<Vec<u8>, serde_json::Error> {
     Ok(bytes)
 }
 
-/// Writes a value on one line, without a newline; integers that a float cannot hold exactly are
-/// written as the float, because Go decodes every number so.
+/// Writes a value on one line, without a newline; integers that a float cannot hold exactly are written as
+/// the float, because Go decodes every number as a float.
 pub fn to_string(value: &Value) -> String {
     write(value, true)
 }
@@ -101,12 +101,12 @@ impl Formatter for GoFormatter {
     }
 }
 
-/// Numbers as Go's `any` holds them.
+/// Writes numbers as Go's `any` holds them: as floats.
 struct ValueFormatter {
     escapes: bool,
 }
 
-/// Above it, not every integer is a float.
+/// Above this, a float cannot hold every integer.
 const EXACT: u64 = 1 << 53;
 
 impl Formatter for ValueFormatter {

@@ -1,5 +1,4 @@
-//! JSON in the spellings that prompts and files need byte by byte, and what can be said of it before it
-//! is decoded.
+//! JSON in the exact spellings that prompts and files need, and checks on JSON text before it is decoded.
 
 pub mod deep;
 pub mod go;
@@ -8,8 +7,8 @@ mod spell;
 
 pub use spell::{indented, spaced};
 
-/// The name of a newtype that is a text in base64: whoever decodes it takes it as a file, not as text.
+/// Name of a newtype that holds base64 text: the decoder takes it as a file, not as text.
 pub const BASE64: &str = "Base64";
 
-/// The name of a newtype that is a text of JSON: it becomes a tree.
+/// Name of a newtype that holds JSON as text: the decoder makes a tree of it.
 pub const NESTED: &str = "NestedJson";

@@ -1,16 +1,17 @@
-//! JSON text looked over without being decoded: where a value ends, how deep and how large it is.
+//! Scans JSON text without decoding it: where a value ends, how deep and how large it is.
 //!
-//! Made for text that is known to be JSON; on other text the answers mean nothing, and nothing panics.
+//! Meant for text that is known to be valid JSON. On other text the results mean nothing, but nothing
+//! panics.
 
 use std::ops::ControlFlow;
 
 use memchr::memchr2;
 
-/// Bytes of memory that a value of a tree takes beside its text: itself, twice where a list grows,
-/// and its key's place.
+/// Bytes of memory that a decoded value takes besides its text: the value itself, twice because lists grow
+/// by doubling, and its key.
 const NODE: usize = 2 * size_of::<serde_json::Value>() + 64;
 
-/// Length of the value with which a text begins.
+/// Length of the value at the start of the text.
 pub fn value_len(text: &str) -> usize {
     let bytes = text.as_bytes();
     match bytes.first() {
@@ -44,7 +45,7 @@ pub fn value_len(text: &str) -> usize {
     }
 }
 
-/// Whether lists and objects lie within each other more than so many levels deep.
+/// Whether lists and objects are nested more than `most` levels deep.
 pub fn is_deeper(text: &str, most: usize) -> bool {
     let mut depth = 0_usize;
     let found = outside_strings(text.as_bytes(), |_, byte| {
@@ -62,18 +63,18 @@ pub fn is_deeper(text: &str, most: usize) -> bool {
     found.is_some()
 }
 
-/// Bytes of memory that a text takes as a tree of values, at most.
+/// Upper bound on the bytes of memory that the text takes once it is decoded.
 pub fn tree_bytes(text: &str) -> usize {
     let mut n_values = 1_usize;
     let _: Option<()> = outside_strings(text.as_bytes(), |_, byte| {
-        // Each value but the first stands behind one of these.
+        // Every value but the first follows one of these.
         n_values += usize::from(matches!(byte, b',' | b'[' | b'{'));
         ControlFlow::Continue(())
     });
     n_values.saturating_mul(NODE).saturating_add(text.len())
 }
 
-/// Length of the string with which the bytes begin.
+/// Length of the string at the start of the bytes.
 fn string_len(bytes: &[u8]) -> usize {
     let mut at = 1;
     while let Some(rest) = bytes.get(at..) {
@@ -83,14 +84,14 @@ fn string_len(bytes: &[u8]) -> usize {
         if rest[found] == b'"' {
             return at + found + 1;
         }
-        // The character behind a backslash ends nothing.
+        // An escaped character does not end the string.
         at += found + 2;
     }
     bytes.len()
 }
 
-/// Bytes over which a few instructions find more than a call of `memchr`: in prose and code something is
-/// escaped every other line.
+/// Up to this many bytes, an inline search is faster than a call of `memchr`: prose and code have an escape
+/// every other line.
 const NEAR: usize = 128;
 
 fn quote_or_backslash(bytes: &[u8]) -> Option<usize> {

@@ -1,6 +1,6 @@
-//! White space put into compact JSON text.
+//! Adds white space to compact JSON text.
 
-/// One space behind every `:` and `,` outside strings: `{"a": 1, "b": 2}`.
+/// One space after every `:` and `,` outside strings: `{"a": 1, "b": 2}`.
 pub fn spaced(compact: &str) -> String {
     let mut text = String::with_capacity(compact.len() + compact.len() / 8);
     outside_strings(compact, &mut text, |c, text| {
@@ -51,7 +51,7 @@ fn line(text: &mut String, depth: usize, width: usize) {
     text.extend(std::iter::repeat_n(' ', depth * width));
 }
 
-/// Copies strings; what is outside them goes to `each`, and so does the quote that begins one.
+/// Copies strings unchanged and passes every byte outside them, and the opening quotes, to `each`.
 fn outside_strings(compact: &str, text: &mut String, mut each: impl FnMut(char, &mut String)) {
     let mut in_string = false;
     let mut escaped = false;

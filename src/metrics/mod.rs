@@ -1,10 +1,9 @@
-//! Counters of the daemon in Prometheus' text format: requests by route, and what the runners' steps
-//! did, by model.
+//! The daemon's counters in Prometheus' text format: requests by route, and the runners' steps by model.
 //!
-//! One set for the process, since there is one daemon in it. A request costs two look-ups; a runner
-//! keeps what it counts in, so that a step costs a few atomic additions and a token nothing.
-//! *Invariant:* labels have few values: routes of the table, status codes, names of models. Nothing
-//! that a client makes up becomes one.
+//! The process has one set of counters, since it runs one daemon. A request costs two look-ups. Each runner
+//! holds references to its own counters, so a step costs a few atomic additions and a token costs nothing.
+//! *Invariant:* labels have few values: routes of the table, status codes, names of models. Nothing that a
+//! client can choose freely becomes a label.
 
 #[cfg(test)]
 mod tests;
@@ -22,13 +21,12 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
-/// Upper bounds in seconds: a step on a graphics card is some milliseconds, a large prompt on a CPU
-/// a second.
+/// Upper bounds in seconds: a step on a GPU takes a few milliseconds, a large prompt on a CPU a second.
 const STEP_SECONDS: [f64; 11] = [
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
 ];
 
-/// Upper bounds in seconds, from a question about versions to a long answer.
+/// Upper bounds in seconds, from a version query to a long answer.
 const REQUEST_SECONDS: [f64; 11] = [
     0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0, 300.0,
 ];
@@ -51,7 +49,7 @@ struct ModelLabel {
     model: String,
 }
 
-/// Names of instruction sets with blanks between them.
+/// Names of instruction sets, separated by spaces.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct CpuLabels {
     used: String,
@@ -89,16 +87,16 @@ pub struct Step {
     /// Prompt tokens that were in the cache.
     pub n_cached: u32,
     pub n_generated: u32,
-    /// Guessed tokens, and those of them that came true.
+    /// Drafted tokens, and those that were accepted.
     pub n_drafted: u32,
     pub n_accepted: u32,
-    /// Idle slots that were emptied because room was needed.
+    /// Idle slots that were emptied to make room.
     pub n_evicted: u32,
-    /// Beginnings that were kept for later prompts.
+    /// Prefixes that were kept for later prompts.
     pub n_parked: u32,
     /// Sequences that were put back into the queue.
     pub n_preempted: u32,
-    /// Contents of slots that were kept outside of the cache, and that came back.
+    /// Slot contents that were saved to the host cache, and that were restored from it.
     pub n_spilled: u32,
     pub n_restored: u32,
     /// How many sequences run, and how many requests wait for a slot.
@@ -107,7 +105,7 @@ pub struct Step {
     pub time: Duration,
 }
 
-/// Where a runner counts.
+/// A runner's counters.
 #[derive(Debug)]
 pub struct ModelMetrics {
     prompt_tokens: Counter,
@@ -137,17 +135,17 @@ pub fn request(route: &str, status: u16, time: Duration) {
     METRICS.requests.get_or_create_owned(&labels).inc();
 }
 
-/// Says which instruction sets models are computed with, and which the CPU has beside them.
+/// Records which instruction sets the build uses, and which ones of the CPU it does not.
 pub fn cpu(used: String, unused: String) {
     METRICS.cpu.clear();
     let labels = CpuLabels { used, unused };
     METRICS.cpu.get_or_create_owned(&labels).set(1);
 }
 
-/// All counters, as `GET /metrics` answers.
+/// Returns all counters as `GET /metrics` sends them.
 ///
 /// # Errors
-/// The encoder's own; it has none when it writes to a `String`.
+/// The encoder's errors; writing to a `String` causes none.
 pub fn text() -> Result<String, fmt::Error> {
     let mut text = String::new();
     encode(&mut text, &METRICS.registry)?;
@@ -155,7 +153,7 @@ pub fn text() -> Result<String, fmt::Error> {
 }
 
 impl ModelMetrics {
-    /// The counters of a model; they go on where an earlier runner of the same name has ended.
+    /// Returns a model's counters, which continue those of an earlier runner of the same model.
     pub fn new(model: &str) -> Self {
         let label = ModelLabel {
             model: model.to_owned(),
@@ -201,7 +199,7 @@ impl ModelMetrics {
         self.step_seconds.observe(step.time.as_secs_f64());
     }
 
-    /// Nothing runs or waits: no step comes that would say so.
+    /// Resets the gauges when nothing runs or waits, since no step will come that reports it.
     pub fn idle(&self) {
         self.running.set(0);
         self.waiting.set(0);
@@ -257,10 +255,10 @@ impl Metrics {
         let prompt_tokens = counter("prompt_tokens", "Prompt tokens that were computed");
         let cached_tokens = counter("prompt_tokens_cached", "Prompt tokens found in the cache");
         let generated_tokens = counter("generated_tokens", "Generated tokens");
-        let drafted_tokens = counter("drafted_tokens", "Guessed tokens that were checked");
-        let accepted_tokens = counter("accepted_tokens", "Guessed tokens that came true");
+        let drafted_tokens = counter("drafted_tokens", "Drafted tokens that were checked");
+        let accepted_tokens = counter("accepted_tokens", "Drafted tokens that were accepted");
         let evictions = counter("cache_evictions", "Idle slots emptied to make room");
-        let parked = counter("cache_parked", "Beginnings kept for later prompts");
+        let parked = counter("cache_parked", "Prefixes kept for later prompts");
         let preemptions = counter("preemptions", "Sequences put back into the queue");
         let spilled = counter("cache_spilled", "Prompts kept outside of the cache");
         let restored = counter("cache_restored", "Prompts that came back into the cache");

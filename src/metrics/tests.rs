@@ -1,8 +1,8 @@
-//! The text, as Prometheus reads it.
+//! The text that Prometheus scrapes.
 
 use super::*;
 
-/// The value of a line, by its beginning.
+/// The value of the line that starts with `line`.
 fn value(line: &str) -> f64 {
     let text = text().unwrap();
     let found = text.lines().find_map(|known| known.strip_prefix(line));
@@ -56,7 +56,7 @@ fn steps_add_up_and_gauges_fall_when_the_runner_ends() {
         (of("sequences_running"), of("sequences_waiting")),
         (0.0, 0.0)
     );
-    // The next runner of the model goes on counting.
+    // The model's next runner continues the count.
     ModelMetrics::new("m:\"odd\"").step(&step);
     assert_eq!(of("prompt_tokens_total"), 30.0);
 }

@@ -47,7 +47,7 @@ impl Capability {
     }
 }
 
-/// What the text of a Jinja chat template gives away.
+/// The capabilities that the text of a Jinja chat template implies.
 pub fn of_jinja(template: &str) -> Vec<Capability> {
     let has = |word: &str| template.contains(word);
     let mut found = Vec::new();

@@ -23,10 +23,10 @@ impl Digest {
         Self(bytes)
     }
 
-    /// Returns the digest of what is left in a reader; `progress` hears of the bytes.
+    /// Returns the digest of the rest of a reader; calls `progress` with the bytes read.
     ///
     /// # Errors
-    /// Fails when it cannot be read.
+    /// Fails when the reader fails.
     pub fn of_reader(reader: &mut impl Read, progress: &mut dyn FnMut(u64)) -> io::Result<Self> {
         let mut hasher = Sha256::new();
         let mut buffer = vec![0; READ_BYTES];

@@ -1,10 +1,11 @@
-//! The config blob (store specification §3.3).
+//! The config blob, which a manifest's `config` entry names.
 
 use serde::{Deserialize, Serialize};
 
 use crate::chat::null_is_default;
 
-/// Details of a model that need no look into its weights. Read leniently; key order is Ollama's.
+/// Details of a model that are known without reading its weights. Decoding is lenient; the key order is
+/// Ollama's.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ImageConfig {

@@ -1,4 +1,4 @@
-//! Manifest, layers, media types (store specification §3.1, §3.2).
+//! Manifest, layers, media types: Docker's image manifest v2 with Ollama's own media types.
 
 use serde::{Deserialize, Serialize};
 
@@ -18,7 +18,7 @@ pub const MEDIA_PARAMS: &str = "application/vnd.ollama.image.params";
 pub const MEDIA_MESSAGES: &str = "application/vnd.ollama.image.messages";
 pub const MEDIA_LICENSE: &str = "application/vnd.ollama.image.license";
 
-/// A manifest as it is on disk; never written back from this type if it was pulled.
+/// A manifest as it is on disk. Pulled manifests are never written back from this type.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct Manifest {

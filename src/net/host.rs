@@ -1,4 +1,4 @@
-//! A host as URLs and `Host` headers have it, and the patterns by which settings name hosts.
+//! Hosts in URLs and `Host` headers, and the patterns that settings name hosts by.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
@@ -6,19 +6,19 @@ use std::net::{IpAddr, Ipv6Addr};
 /// Longest name that DNS can have, in bytes.
 const MAX_NAME_BYTES: usize = 253;
 
-/// A host with its port, if it was said.
+/// A host with its port, if one was given.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Host {
     pub domain: Domain,
     pub port: Option<u16>,
 }
 
-/// What a host is called.
+/// The name or address of a host.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Domain {
-    /// An IPv6 address that stands for one of IPv4 is that one.
+    /// IPv4-mapped IPv6 addresses are stored as IPv4.
     Address(IpAddr),
-    /// In lower case, without the dot at the end; letters, digits, `-`, `_` and dots.
+    /// Lower case, without a trailing dot; letters, digits, `-`, `_` and dots only.
     Name(String),
 }
 
@@ -53,10 +53,10 @@ impl Domain {
         is_name.then(|| Self::Name(name.to_ascii_lowercase()))
     }
 
-    /// Whether the name cannot lead out of the local networks: it has no dot, or an ending that no
-    /// public name has.
+    /// Whether the name can only resolve within local networks: it has no dot, or a suffix that no public
+    /// name has.
     pub fn is_local_name(&self) -> bool {
-        // Those that are reserved, and those of RFC 6762, appendix G.
+        // The reserved ones, and those of RFC 6762, appendix G.
         const ENDINGS: [&str; 12] = [
             "localhost",
             "local",
@@ -77,7 +77,7 @@ impl Domain {
         !name.contains('.') || ENDINGS.iter().any(|ending| is_below(name, ending))
     }
 
-    /// Whether this means this machine, by what it says: a loopback address or `localhost`.
+    /// Whether this is a loopback address or `localhost`.
     pub fn is_loopback(&self) -> bool {
         match self {
             Self::Address(address) => address.is_loopback(),
@@ -86,7 +86,7 @@ impl Domain {
     }
 }
 
-/// Prints an IPv6 address in brackets, as it stands in a URL.
+/// Prints an IPv6 address in brackets, as URLs do.
 impl fmt::Display for Domain {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -106,8 +106,8 @@ impl fmt::Display for Host {
     }
 }
 
-/// Hosts that a setting allows: `name`, `*.name` (all below it), an address, `*` (all); each of the
-/// first three with or without a port. Without one, every port is meant.
+/// Hosts that a setting allows: `name`, `*.name` (all subdomains), an address, `*` (all). The first three
+/// may have a port; without one they match every port.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pattern {
     domains: Domains,
@@ -118,12 +118,12 @@ pub struct Pattern {
 enum Domains {
     All,
     One(Domain),
-    /// All below a name.
+    /// All subdomains of a name.
     Below(String),
 }
 
 impl Pattern {
-    /// Reads an entry of a setting; names may be in any script. `None` = no such thing.
+    /// Parses an entry of a setting; names may be in any script. `None` if it is not a pattern.
     pub fn parse(text: &str) -> Option<Self> {
         if text == "*" {
             return Some(Self {
@@ -135,7 +135,7 @@ impl Pattern {
             Some(rest) => (true, rest),
             None => (false, text),
         };
-        // As browsers and HTTP clients write it.
+        // The ASCII form that browsers and HTTP clients send.
         let ascii = |name: &str| Some(url::Host::parse(name).ok()?.to_string());
         let host = if text.is_ascii() {
             Host::parse(text)?
@@ -154,7 +154,7 @@ impl Pattern {
         })
     }
 
-    /// The very host, at that port alone if it has one.
+    /// A pattern for exactly this host, and for its port alone if it has one.
     pub fn exactly(host: Host) -> Self {
         Self {
             domains: Domains::One(host.domain),
@@ -162,12 +162,12 @@ impl Pattern {
         }
     }
 
-    /// Whether the host is meant; one without a port is no pattern's that has one.
+    /// Whether the pattern matches. A pattern with a port does not match a host without one.
     pub fn matches(&self, host: &Host) -> bool {
         self.matches_domain(&host.domain) && self.port.is_none_or(|port| host.port == Some(port))
     }
 
-    /// Whether the host is meant, at some port.
+    /// Whether the pattern matches the host at any port.
     pub fn matches_domain(&self, domain: &Domain) -> bool {
         match (&self.domains, domain) {
             (Domains::All, _) => true,
@@ -178,7 +178,7 @@ impl Pattern {
     }
 }
 
-/// Splits off the port; empty = none was said.
+/// Splits off the port; empty if there is none.
 fn split(text: &str) -> Option<(&str, &str)> {
     if let Some(rest) = text.strip_prefix('[') {
         let (address, rest) = rest.split_once(']')?;
@@ -190,14 +190,14 @@ fn split(text: &str) -> Option<(&str, &str)> {
         };
         return Some((address, port));
     }
-    // An IPv6 address without brackets has no port.
+    // An unbracketed IPv6 address cannot have a port.
     if text.parse::<Ipv6Addr>().is_ok() {
         return Some((text, ""));
     }
     Some(text.split_once(':').unwrap_or((text, "")))
 }
 
-/// Whether a name ends in another one, at a dot.
+/// Whether `name` is a subdomain of `above`.
 fn is_below(name: &str, above: &str) -> bool {
     name.strip_suffix(above)
         .is_some_and(|rest| rest.len() > 1 && rest.ends_with('.'))

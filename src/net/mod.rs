@@ -1,4 +1,4 @@
-//! Hosts and addresses: how they are written, where they lie, what this machine is called.
+//! Hosts and addresses: how they are written, which network they are in, what this machine is called.
 
 mod host;
 mod own;

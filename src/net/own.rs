@@ -1,37 +1,37 @@
-//! What this machine is called, as far as nobody else has a say in it: host name, search domains,
-//! the hosts file, and the names that the resolver gives for our own addresses.
+//! This machine's names, from trusted sources only: host name, search domains, the hosts file, and the
+//! names that the resolver returns for our own addresses.
 //!
-//! *Invariant:* no name that a stranger says is ever looked up here. That it leads to this machine
-//! proves nothing: whoever owns a name can point it anywhere.
+//! *Invariant:* a name that a client sends is never looked up here. That it resolves to this machine proves
+//! nothing: the owner of a name can point it anywhere.
 
 use std::collections::HashSet;
 use std::net::IpAddr;
 
-/// Where names are written down by hand.
+/// The hosts file.
 const HOSTS_FILE: &str = "/etc/hosts";
 
-/// Where the search domains are.
+/// The file with the search domains.
 const RESOLVER_FILE: &str = "/etc/resolv.conf";
 
-/// Files above this size are lists of advertisers, not of machines.
+/// Larger files are ad-blocking lists, not lists of machines.
 const MAX_FILE_BYTES: u64 = 1 << 20;
 
-/// Addresses whose names are looked up; machines with more have them for their containers.
+/// The most addresses that are looked up; machines with more use them for containers.
 const MAX_ADDRESSES: usize = 8;
 
-/// What the machine knows of itself without asking anybody.
+/// What the machine knows about itself without asking the resolver.
 #[derive(Debug, Clone, Default)]
 pub struct Own {
     /// The host name, in lower case.
     pub machine: String,
-    /// All names but those that the resolver has to be asked for.
+    /// All names except those that only the resolver knows.
     pub names: HashSet<String>,
     /// Addresses to ask the resolver about.
     pub addresses: Vec<IpAddr>,
 }
 
 impl Own {
-    /// Returns the host name in lower case; empty where it has none.
+    /// Returns the host name in lower case, or an empty string.
     pub fn machine() -> String {
         let name = hostname::get().map(|name| name.to_string_lossy().to_ascii_lowercase());
         name.unwrap_or_default()
@@ -55,11 +55,11 @@ impl Own {
         }
     }
 
-    /// Asks the resolver for the name of an address of ours. Blocks for as long as the system's
-    /// resolver waits, which is seconds.
+    /// Asks the resolver for the name of one of our addresses. Blocks for as long as the system's resolver
+    /// waits, which can be seconds.
     pub fn name_of(address: IpAddr) -> Option<String> {
         let name = dns_lookup::lookup_addr(&address).ok()?;
-        // Without a name the address comes back.
+        // The resolver returns the address itself when it has no name.
         name.parse::<IpAddr>().is_err().then(|| clean(&name))
     }
 }
@@ -70,9 +70,8 @@ fn text(path: &str) -> String {
     text.flatten().unwrap_or_default()
 }
 
-/// The names of our addresses in a hosts file. Those of loopback addresses count only where they
-/// begin with the machine's own (Debian's `127.0.1.1 box.example box`): what else stands there is
-/// switched off by it.
+/// Returns the names of our addresses in a hosts file. A line for a loopback address counts only if its
+/// first name is the machine's own (Debian's `127.0.1.1 box.example box`): other lines block their names.
 fn hosts(text: &str, addresses: &[IpAddr], machine: &str) -> HashSet<String> {
     let mut found = HashSet::new();
     for line in text.lines() {
@@ -91,7 +90,7 @@ fn hosts(text: &str, addresses: &[IpAddr], machine: &str) -> HashSet<String> {
     found
 }
 
-/// The machine's name in each of the search domains.
+/// Returns the machine's name in each of the search domains.
 fn searched(text: &str, machine: &str) -> HashSet<String> {
     let short = first_label(machine);
     let lists = text.lines().filter_map(|line| {

@@ -1,8 +1,8 @@
-//! How far away an address is.
+//! Which network an address is in.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Where an address lies, from the one that everybody may reach to the one that nobody should.
+/// The network of an address, from the one that everybody may reach to the one that nobody should.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Place {
     /// On the internet.
@@ -11,20 +11,21 @@ pub enum Place {
     Private,
     /// On this machine.
     Here,
-    /// Link-local, which is where clouds hand out keys, or no address of one host at all.
+    /// Link-local (clouds hand out keys there), or not the address of a single host.
     Special,
 }
 
-/// What is not public of IPv4 (IANA's registry of special-purpose addresses): first address, bits.
+/// The IPv4 ranges that are not public (IANA's special-purpose address registry): first address, prefix
+/// length.
 const V4: &[(Ipv4Addr, u32, Place)] = &[
     // "This host": Linux connects to itself.
     (Ipv4Addr::new(0, 0, 0, 0), 8, Place::Special),
     (Ipv4Addr::new(10, 0, 0, 0), 8, Place::Private),
-    // Alibaba's metadata, in what is otherwise carriers' and VPNs' range.
+    // Alibaba's metadata service, inside the range of carriers (CGNAT) and VPNs.
     (Ipv4Addr::new(100, 100, 100, 200), 32, Place::Special),
     (Ipv4Addr::new(100, 64, 0, 0), 10, Place::Private),
     (Ipv4Addr::LOCALHOST, 8, Place::Here),
-    // Azure's metadata.
+    // Azure's metadata service.
     (Ipv4Addr::new(168, 63, 129, 16), 32, Place::Special),
     (Ipv4Addr::new(169, 254, 0, 0), 16, Place::Special),
     (Ipv4Addr::new(172, 16, 0, 0), 12, Place::Private),
@@ -32,7 +33,7 @@ const V4: &[(Ipv4Addr, u32, Place)] = &[
     (Ipv4Addr::new(192, 0, 2, 0), 24, Place::Special),
     (Ipv4Addr::new(192, 88, 99, 0), 24, Place::Special),
     (Ipv4Addr::new(192, 168, 0, 0), 16, Place::Private),
-    // Benchmarks, and proxies that give every name an address of it.
+    // Benchmarks, and proxies that map every name to an address in this range.
     (Ipv4Addr::new(198, 18, 0, 0), 15, Place::Private),
     (Ipv4Addr::new(198, 51, 100, 0), 24, Place::Special),
     (Ipv4Addr::new(203, 0, 113, 0), 24, Place::Special),
@@ -40,10 +41,10 @@ const V4: &[(Ipv4Addr, u32, Place)] = &[
     (Ipv4Addr::new(224, 0, 0, 0), 3, Place::Special),
 ];
 
-/// The same of IPv6, before [`PUBLIC_V6`] decides.
+/// The same for IPv6; they are checked before [`PUBLIC_V6`].
 const V6: &[(Ipv6Addr, u32, Place)] = &[
     (Ipv6Addr::LOCALHOST, 128, Place::Here),
-    // Metadata: Amazon's, Google's, Scaleway's.
+    // Metadata services of Amazon, Google and Scaleway.
     (
         v6([0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254]),
         128,
@@ -56,23 +57,24 @@ const V6: &[(Ipv6Addr, u32, Place)] = &[
     ),
     (v6([0xfd00, 0x42, 0, 0, 0, 0, 0, 0x42]), 128, Place::Special),
     (v6([0xfc00, 0, 0, 0, 0, 0, 0, 0]), 7, Place::Private),
-    // Protocols' own, Teredo among them, and documentation.
+    // Protocol assignments (Teredo among them) and documentation.
     (v6([0x2001, 0, 0, 0, 0, 0, 0, 0]), 23, Place::Special),
     (v6([0x2001, 0xdb8, 0, 0, 0, 0, 0, 0]), 32, Place::Special),
     (v6([0x3fff, 0, 0, 0, 0, 0, 0, 0]), 20, Place::Special),
 ];
 
-/// All that IANA has given out of IPv6.
+/// The only IPv6 range that IANA has assigned for global unicast.
 const PUBLIC_V6: (Ipv6Addr, u32) = (v6([0x2000, 0, 0, 0, 0, 0, 0, 0]), 3);
 
 /// Translated IPv4 (NAT64).
 const NAT64: (Ipv6Addr, u32) = (v6([0x64, 0xff9b, 0, 0, 0, 0, 0, 0]), 96);
 
-/// IPv4 in IPv6 (6to4), the address behind the first 16 bits.
+/// IPv4 in IPv6 (6to4); the IPv4 address follows the first 16 bits.
 const SIX_TO_FOUR: (Ipv6Addr, u32) = (v6([0x2002, 0, 0, 0, 0, 0, 0, 0]), 16);
 
 impl Place {
-    /// Where an address lies; one of this machine's own is [`Self::Here`], whatever its range.
+    /// Returns the network of an address; this machine's own addresses are [`Self::Here`], whatever their
+    /// range.
     pub fn of(address: IpAddr) -> Self {
         match Self::by_range(address) {
             by_range @ (Self::Public | Self::Private) if is_ours(address) => {
@@ -102,7 +104,7 @@ fn of_v6(address: Ipv6Addr) -> Place {
     if let Some((_, _, place)) = V6.iter().find(|(first, n, _)| is_in(address, (*first, *n))) {
         return *place;
     }
-    // What carries an IPv4 address ends up there.
+    // An address that embeds an IPv4 address reaches that one.
     if is_in(address, NAT64) {
         return of_v4(embedded(bits, 0));
     }
@@ -120,10 +122,10 @@ fn is_in(address: Ipv6Addr, (first, n_bits): (Ipv6Addr, u32)) -> bool {
     (u128::from(address) ^ u128::from(first)).leading_zeros() >= n_bits
 }
 
-/// The IPv4 address that has so many bits behind it.
+/// The IPv4 address that is followed by `below` bits.
 #[expect(clippy::cast_possible_truncation, reason = "these 32 bits are meant")]
-fn embedded(bits: u128, behind: u32) -> Ipv4Addr {
-    Ipv4Addr::from((bits >> behind) as u32)
+fn embedded(bits: u128, below: u32) -> Ipv4Addr {
+    Ipv4Addr::from((bits >> below) as u32)
 }
 
 const fn v6(parts: [u16; 8]) -> Ipv6Addr {
@@ -131,7 +133,7 @@ const fn v6(parts: [u16; 8]) -> Ipv6Addr {
     Ipv6Addr::new(a, b, c, d, e, f, g, h)
 }
 
-/// Whether an interface of this machine has the address; they may change while we run.
+/// Whether an interface of this machine has the address. Not cached, since interfaces can change.
 pub fn is_ours(address: IpAddr) -> bool {
     let address = address.to_canonical();
     if_addrs::get_if_addrs()

@@ -1,4 +1,4 @@
-//! For tests: the law that the way in which an answer is cut does not matter.
+//! For tests: checks that it does not matter how an answer is cut into pieces.
 
 use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
@@ -7,7 +7,7 @@ use proptest::test_runner::TestRunner;
 use super::{ParseError, Parser, Piece, Start};
 use crate::chat::ToolDefinition;
 
-/// All that a parser makes of these texts.
+/// Joins all that a parser returns for these texts.
 pub(crate) fn joined<'a>(
     parser: &mut dyn Parser,
     texts: impl IntoIterator<Item = &'a str>,
@@ -31,7 +31,7 @@ pub(crate) fn tool(function: &serde_json::Value) -> ToolDefinition {
     serde_json::from_value(tool).unwrap()
 }
 
-/// What a parser makes of a whole text, told of these tools.
+/// Parses a whole text with these tools.
 pub(crate) fn parse(
     new: impl Fn(&Start<'_>) -> Box<dyn Parser>,
     tools: &[ToolDefinition],
@@ -44,7 +44,7 @@ pub(crate) fn parse(
     joined(&mut *new(&start), [text])
 }
 
-/// Checks texts of a pattern: whole, by characters, and cut anywhere, they mean the same.
+/// Checks that texts of a pattern give the same result whole, by characters, and cut at random places.
 pub(crate) fn check_cuts(new: impl Fn() -> Box<dyn Parser>, pattern: &str) {
     let mut runner = TestRunner::deterministic();
     let texts = proptest::string::string_regex(pattern).unwrap();

@@ -1,4 +1,4 @@
-//! An answer that is tool calls from its first to its last character, by a constraint.
+//! An answer that consists of tool calls alone, because of a constraint.
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use super::{ParseError, Parser, Piece};
 use crate::chat::{ToolCall, ToolCallFunction};
 
-/// Reads `{"name": …, "arguments": {…}}` or a list of that. What is neither is shown as it is.
+/// Reads `{"name": …, "arguments": {…}}` or a list of that. Other text is shown unchanged.
 #[derive(Debug, Default)]
 pub struct ForcedCall {
     text: String,

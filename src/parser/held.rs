@@ -1,8 +1,8 @@
-//! What has to wait: the end of a text that may be the beginning of a tag; and how parsers go through it.
+//! Held-back text: the end of a text that may be the start of a tag, and how parsers work through it.
 
 use super::{ParseError, Piece};
 
-/// Takes steps through the text that a parser holds, until one needs more of it.
+/// Runs a parser's steps over the text that it holds, until a step needs more text.
 pub(crate) fn drive(
     mut step: impl FnMut(&mut Piece) -> Result<bool, ParseError>,
 ) -> Result<Piece, ParseError> {
@@ -11,7 +11,7 @@ pub(crate) fn drive(
     Ok(piece)
 }
 
-/// Length of the longest end of `text` that begins `tag` and is not all of it.
+/// Length of the longest suffix of `text` that is a proper prefix of `tag`.
 pub(crate) fn overlap(text: &str, tag: &str) -> usize {
     let longest = tag.len().saturating_sub(1).min(text.len());
     (1..=longest)
@@ -20,14 +20,14 @@ pub(crate) fn overlap(text: &str, tag: &str) -> usize {
         .unwrap_or(0)
 }
 
-/// The same for several tags: the longest one counts.
+/// The same for several tags: the longest match counts.
 pub(crate) fn overlap_any(text: &str, tags: &[&str]) -> usize {
     let lengths = tags.iter().map(|tag| overlap(text, tag));
     lengths.max().unwrap_or(0)
 }
 
-/// Takes from the front of `held` what cannot belong to a tag any more; neither can the white space
-/// before it, which waits with it.
+/// Takes the front of `held` that can no longer belong to a tag. White space before a possible tag waits
+/// with it.
 pub(crate) fn take_decided(held: &mut String, tags: &[&str]) -> String {
     let undecided = overlap_any(held, tags);
     let decided = held[..held.len() - undecided].trim_end().len();

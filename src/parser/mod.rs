@@ -1,8 +1,7 @@
 //! Model output → content, thinking and tool calls.
 //!
-//! Synchronous and without I/O: one value per request, thrown away after. The parsers of model
-//! families are in `families`.
-//! *Law:* any way of cutting the input gives the same pieces, joined.
+//! Synchronous and without I/O: one value per request. The parsers of model families are in `families`.
+//! *Law:* however the input is cut, the joined output is the same.
 
 #[cfg(test)]
 pub(crate) mod cut;
@@ -20,7 +19,7 @@ pub use then::Then;
 pub use thinking::Thinking;
 pub use tool_calls::{ToolCalls, find_arguments};
 
-/// What a piece of output turned out to be.
+/// The parsed form of a piece of output.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Piece {
     pub content: String,
@@ -35,7 +34,7 @@ impl Piece {
     }
 }
 
-/// The output cannot be read as what it claims to be (a tool call with broken arguments, …).
+/// The output breaks its own format (a tool call with broken arguments, …).
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct ParseError(pub String);
@@ -54,21 +53,21 @@ pub trait Parser: std::fmt::Debug + Send {
     /// The output ended in the middle of something that cannot be shown as it is.
     fn finish(&mut self) -> Result<Piece, ParseError>;
 
-    /// Returns what was held back where a limit has cut the output off: calls that are whole, but
-    /// nothing of one that has only begun.
+    /// Returns what was held back after a limit has cut the output off: complete calls, but nothing of an
+    /// incomplete one.
     fn cut(&mut self) -> Piece {
         self.finish().unwrap_or_default()
     }
 }
 
-/// What a parser is told before the first piece.
+/// What a parser gets before the first piece.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Start<'a> {
     pub tools: &'a [ToolDefinition],
-    /// The last message of the history: an assistant's text is continued.
+    /// The last message of the history: if it is the assistant's, the answer continues it.
     pub last: Option<&'a Message>,
     pub think: Option<Think>,
-    /// Whether the rendered prompt ends inside an open thinking block; `None` = not known, the
+    /// Whether the rendered prompt ends inside an open thinking block; `None` = not known; then the
     /// family's own rule decides.
     pub in_thinking: Option<bool>,
 }

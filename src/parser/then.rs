@@ -1,4 +1,4 @@
-//! One parser behind another: what the first one takes for content is for the second.
+//! Chains two parsers: the content of the first one is the input of the second.
 
 use super::{ParseError, Parser, Piece};
 
@@ -10,7 +10,7 @@ pub struct Then<A, B> {
 }
 
 impl<A: Parser, B: Parser> Then<A, B> {
-    /// Puts `second` behind `first`.
+    /// Chains `second` after `first`.
     pub fn new(first: A, second: B) -> Self {
         Self { first, second }
     }

@@ -29,7 +29,7 @@ pub struct Thinking {
 }
 
 impl Thinking {
-    /// A parser for tags; `inside` = the prompt has opened the first one.
+    /// A parser for tags; `inside` = the prompt already contains the opening tag.
     pub fn new(open: &str, close: &str, inside: bool) -> Self {
         Self {
             open: open.to_owned(),
@@ -51,7 +51,7 @@ impl Thinking {
         self
     }
 
-    /// Moves as much of the held text as is decided; true when there may be more to decide.
+    /// Moves the decided part of the held text; true when there may be more to decide.
     fn step(&mut self, piece: &mut Piece) -> bool {
         match self.state {
             State::Start => {
@@ -100,7 +100,7 @@ impl Thinking {
             self.state = State::ContentStart;
             return true;
         }
-        // Held back: a possible beginning of the tag, and the white space before it.
+        // Hold back a possible start of the tag, and the white space before it.
         let mut decided = self.held.len() - overlap(&self.held, &self.close);
         if self.trims {
             decided = self.held[..decided].trim_end().len();

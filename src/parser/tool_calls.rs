@@ -1,8 +1,8 @@
-//! Tool calls as JSON behind a tag, for templates that no family's parser is known for.
+//! Tool calls as JSON after a tag, for templates without a family parser.
 //!
-//! The rules are those of Ollama's `tools` package: the tag is taken literally, a call needs the
-//! name of a declared tool and a JSON object. It is looked for whenever an object may have ended,
-//! so that the way in which the text arrives does not matter.
+//! The rules are those of Ollama's `tools` package: the tag is taken literally, a call needs the name of a
+//! declared tool and a JSON object. The parser looks for a call whenever an object may have ended, so that
+//! it does not matter how the text arrives.
 
 use serde::de::IgnoredAny;
 use serde_json::{Map, Value};
@@ -15,7 +15,7 @@ use crate::chat::{ToolCall, ToolCallFunction, ToolDefinition};
 enum State {
     LookingForTag,
     Calling,
-    /// What comes is content.
+    /// The rest is content.
     Done,
 }
 
@@ -30,7 +30,7 @@ pub struct ToolCalls {
 }
 
 impl ToolCalls {
-    /// A parser for calls of these tools behind a tag; `{` and `[` stand for JSON without a tag.
+    /// A parser for calls of these tools after a tag; `{` and `[` mean JSON without a tag.
     pub fn new(tag: &str, tools: &[ToolDefinition]) -> Self {
         Self {
             tag: tag.to_owned(),
@@ -67,7 +67,7 @@ impl ToolCalls {
         }
     }
 
-    /// Lets through what comes before the tag; true when it was found.
+    /// Passes on what comes before the tag; true when the tag was found.
     fn look_for_tag(&mut self, piece: &mut Piece) -> bool {
         let found = self.buffer.find(&self.tag);
         let end = found.unwrap_or(self.buffer.len() - overlap(&self.buffer, &self.tag));
@@ -102,8 +102,8 @@ impl ToolCalls {
         Some(call)
     }
 
-    /// Bare JSON has ended: what follows is content. Braces around something else (code) are no end, as
-    /// a call may still come, for a while.
+    /// Whether bare JSON has ended, so that the rest is content. Braces around something else (code) do not
+    /// count at first, as a call may still come.
     fn is_balanced(&self) -> bool {
         let (open, close) = match self.tag.as_str() {
             "{" => ('{', '}'),
@@ -126,14 +126,14 @@ impl ToolCalls {
         });
         let Some((end, _)) = end else { return false };
         let is_json = |text: &str| serde_json::from_str::<IgnoredAny>(text).is_ok();
-        // A list of something is none of calls.
+        // A list of something else is not a list of calls.
         open == '['
             || self.n_calls > 0
             || self.buffer.len() > MAX_CODE
             || is_json(&self.buffer[..=end])
     }
 
-    /// What is shown of a call that never became one.
+    /// Returns the text of a call that was never completed.
     fn leftover(&mut self) -> String {
         let rest = std::mem::take(&mut self.buffer);
         match self.state {
@@ -144,10 +144,10 @@ impl ToolCalls {
     }
 }
 
-/// Bytes that may wait for a call behind something in braces that is no JSON.
+/// The most bytes that wait for a call after something in braces that is not JSON.
 const MAX_CODE: usize = 16 << 10;
 
-/// Whether bare JSON that is not complete looks like a call.
+/// Whether incomplete bare JSON looks like a call.
 pub(crate) fn begins_like_call(text: &str) -> bool {
     let text = text.trim_start_matches(['[', '{', ' ', '\n', '\r', '\t']);
     let keys = [
@@ -179,7 +179,7 @@ impl Parser for ToolCalls {
 
     fn cut(&mut self) -> Piece {
         let is_call = match self.state {
-            // What is held may be the beginning of the tag.
+            // What is held may be the start of the tag.
             State::LookingForTag => !self.is_bare(),
             _ => begins_like_call(&self.buffer),
         };
@@ -191,7 +191,7 @@ impl Parser for ToolCalls {
     }
 }
 
-/// Which characters are outside JSON strings.
+/// Tracks which characters are outside JSON strings.
 #[derive(Debug, Default)]
 struct Scan {
     in_string: bool,
@@ -213,8 +213,8 @@ impl Scan {
     }
 }
 
-/// The earliest name in a text, the longest at that place, and where it ends. None as long as the
-/// text ends with what may become a longer one.
+/// Finds the earliest name in a text, the longest at that place, and where it ends. `None` while the end of
+/// the text may become a longer one.
 fn find_name<'a>(names: &'a [String], text: &str) -> Option<(&'a str, usize)> {
     if names.iter().any(|name| overlap(text, name) > 0) {
         return None;
@@ -227,8 +227,7 @@ fn find_name<'a>(names: &'a [String], text: &str) -> Option<(&'a str, usize)> {
         .map(|(start, name)| (name.as_str(), start + name.len()))
 }
 
-/// The arguments in the first complete object of a text that has some, and where it ends (its last
-/// brace).
+/// Finds the first complete object in a text that has arguments, and where it ends (its last brace).
 pub fn find_arguments(tool: &str, text: &str) -> Option<(Map<String, Value>, usize)> {
     let mut start = None;
     let mut depth = 0_i32;
@@ -318,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn calls_behind_a_tag_are_found_in_order() {
+    fn calls_after_a_tag_are_found_in_order() {
         let call = r#"{"name": "get_weather", "arguments": {"city": "Paris"}}"#;
         let text =
             format!("Well. <call>{call}</call> <call>{{\"name\": \"get\", \"parameters\": {{}}}}");

@@ -1,7 +1,7 @@
-//! Texts of strangers, made fit for where people read them: the log, the terminal, errors.
+//! Makes untrusted text safe for where people read it: the log, the terminal, errors.
 //!
-//! A model's name, a registry's error or an answer may hold what a terminal takes for commands: moves
-//! of the cursor, titles, the clipboard. Each character is judged by itself, so that it does not matter
+//! A model's name, a registry's error or an answer may hold terminal control sequences, which move the
+//! cursor or set the title or the clipboard. Each character is judged by itself, so it does not matter
 //! where a text was cut: without its first character, a sequence is just text.
 
 mod path;
@@ -18,27 +18,27 @@ fn is_control(character: char) -> bool {
     character.is_control() && !matches!(character, '\n' | '\t')
 }
 
-/// Whether it changes the order in which other characters are shown. Texts in some languages have
-/// them, names and messages do not.
+/// Whether it changes the order in which other characters are shown. Texts in some languages need such
+/// characters, names and messages do not.
 fn changes_order(character: char) -> bool {
     matches!(character, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// A text of many lines, as a model writes it, for a terminal.
+/// Makes a text of several lines, such as a model's answer, safe for a terminal.
 pub fn text(text: &str) -> Cow<'_, str> {
     without(text, is_control)
 }
 
-/// A name or a message for a terminal.
+/// Makes a name or a message safe for a terminal.
 pub fn message(text: &str) -> Cow<'_, str> {
     without(text, |character| {
         is_control(character) || changes_order(character)
     })
 }
 
-/// JSON that no terminal acts on, and that means the same.
+/// Escapes JSON so that no terminal acts on it; its meaning stays the same.
 pub fn json(text: &str) -> Cow<'_, str> {
-    // These stand within strings only, and JSON's writers leave them as they are.
+    // They occur in strings only, and JSON writers do not escape them.
     escaped(
         text,
         |character| is_control(character) || changes_order(character),
@@ -46,7 +46,7 @@ pub fn json(text: &str) -> Cow<'_, str> {
     )
 }
 
-/// A line of a log: whatever is in it, it stays one line, and what was odd in it can be seen.
+/// Makes a log line of any text: it stays on one line, and unusual characters are shown escaped.
 pub fn line(text: &str) -> Cow<'_, str> {
     escaped(
         text,

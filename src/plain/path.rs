@@ -1,15 +1,15 @@
-//! Errors without the folders of this machine, and of the one that it was built on.
+//! Removes the folders of this machine, and of the build machine, from error texts.
 
 use std::borrow::Cow;
 
-/// What may stand before a path in a sentence.
+/// Characters that may precede a path in a sentence.
 const BEFORE: [char; 9] = ['"', '\'', '`', '(', '[', '{', '=', ',', '<'];
 
-/// What ends a path in a sentence.
-const BEHIND: [char; 9] = ['"', '\'', '`', ')', ']', '}', ':', ',', '>'];
+/// Characters that end a path in a sentence.
+const AFTER: [char; 9] = ['"', '\'', '`', ')', ']', '}', ':', ',', '>'];
 
-/// A text in which absolute paths are the names of their files: a name (often that of a blob) says
-/// which, and the folders are nobody's business.
+/// Replaces absolute paths by their file names: the name (often that of a blob) says which file it is, and
+/// clients need not know the folders.
 pub fn without_paths(text: &str) -> Cow<'_, str> {
     if !text.contains('/') {
         return Cow::Borrowed(text);
@@ -22,7 +22,7 @@ pub fn without_paths(text: &str) -> Cow<'_, str> {
             let end = end(rest, before);
             let path = &rest[..end];
             let folder = path.trim_end_matches('/').rfind('/').unwrap_or(0);
-            // One name behind one slash says nothing of this machine.
+            // A single name after a slash reveals nothing about this machine.
             let name = if folder > 0 {
                 &path[folder + 1..]
             } else {
@@ -40,21 +40,21 @@ pub fn without_paths(text: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-/// Whether a path may begin behind this: not within a word, a relative path or an address.
+/// Whether a path may begin after this character: not inside a word, a relative path or a URL.
 fn may_begin(before: Option<char>, rest: &str) -> bool {
     match before {
         None => true,
-        // The address of a file has three of them.
+        // A `file:` URL has three slashes.
         Some(':') => !rest.starts_with("//") || rest.starts_with("///"),
         Some(character) => character.is_whitespace() || BEFORE.contains(&character),
     }
 }
 
-/// The length of a path. In quotes it goes up to the other one, also over blanks.
+/// Returns the length of a path. A quoted path ends at the closing quote and may contain spaces.
 fn end(rest: &str, before: Option<char>) -> usize {
     let quote = before.filter(|before| matches!(before, '"' | '\'' | '`'));
     let closing = quote.and_then(|quote| rest.find(quote));
-    let open = || rest.find(|c: char| c.is_whitespace() || BEHIND.contains(&c));
+    let open = || rest.find(|c: char| c.is_whitespace() || AFTER.contains(&c));
     closing.or_else(open).unwrap_or(rest.len())
 }
 

@@ -1,14 +1,14 @@
-//! Addresses without what opens their doors.
+//! Removes secrets from URLs.
 
 use std::borrow::Cow;
 
-/// What ends an address in a sentence.
+/// Characters that end a URL in a sentence.
 const END: [char; 6] = ['"', '\'', '`', '<', '>', '|'];
 
-/// What may stand behind an address in a sentence, and not at the end of one.
+/// Punctuation that may follow a URL in a sentence and is not its last character.
 const PUNCTUATION: [char; 7] = [')', ']', '}', '.', ',', ':', ';'];
 
-/// A text in which addresses have neither user and password nor a query, which may be signed.
+/// Removes user, password and query from the URLs in a text; a query may hold a signature.
 pub fn redacted(text: &str) -> Cow<'_, str> {
     if !text.contains("://") {
         return Cow::Borrowed(text);
@@ -19,15 +19,15 @@ pub fn redacted(text: &str) -> Cow<'_, str> {
         let (before, address) = rest.split_at(at + 3);
         out.push_str(before);
         let end = address.find(|c: char| c.is_whitespace() || END.contains(&c));
-        let (address, behind) = address.split_at(end.unwrap_or(address.len()));
+        let (address, after) = address.split_at(end.unwrap_or(address.len()));
         push(address, &mut out);
-        rest = behind;
+        rest = after;
     }
     out.push_str(rest);
     Cow::Owned(out)
 }
 
-/// Appends an address, from its host on, without secrets.
+/// Appends a URL, from its host on, without secrets.
 fn push(address: &str, out: &mut String) {
     let host = address.get(login(address)..).unwrap_or_default();
     if host.len() < address.len() {
@@ -44,15 +44,14 @@ fn push(address: &str, out: &mut String) {
     out.push_str(&host[address.len()..]);
 }
 
-/// How long the part with user and password is, `@` included.
+/// Returns the length of the part with user and password, `@` included.
 fn login(address: &str) -> usize {
     let end = address.find(['/', '?', '#']).unwrap_or(address.len());
     let authority = &address[..end];
     if let Some(at) = authority.rfind('@') {
         return at + 1;
     }
-    // A password with a slash, which should have been written otherwise: what stands before it is no
-    // host with a port.
+    // A password with an unescaped slash: the text before the slash is not a host with a port.
     let is_login = authority
         .split_once(':')
         .is_some_and(|(_, port)| !port.bytes().all(|byte| byte.is_ascii_digit()));

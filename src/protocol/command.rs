@@ -1,4 +1,4 @@
-//! Daemon → runner.
+//! Commands: daemon → runner.
 
 use std::path::PathBuf;
 
@@ -9,10 +9,10 @@ use super::{MAX_CELLS, RequestId, Token};
 use crate::json::deep;
 use crate::view::ModelFile;
 
-/// Levels of lists and objects in the text of a schema.
+/// The most nested lists and objects in the text of a schema.
 const SCHEMA_LEVELS: usize = 1000;
 
-/// Slots of a runner and rows of one decode call: far more than any hardware serves at once.
+/// The most slots of a runner, and the most rows of one decode call: far more than any hardware can serve.
 const MAX_SLOTS: u32 = 1 << 12;
 const MAX_ROWS: u32 = 1 << 16;
 
@@ -21,10 +21,10 @@ const MAX_ROWS: u32 = 1 << 16;
 pub enum Command {
     /// The first command: load a model. Answered by `LoadProgress`* and `Loaded` or `LoadFailed`.
     Load(Box<LoadParams>),
-    /// Writes a model's file anew with other types of tensors. Answered by `LoadProgress`* and
-    /// `Quantized` or `LoadFailed`.
+    /// Rewrites a model's file with other tensor types. Answered by `LoadProgress`* and `Quantized` or
+    /// `LoadFailed`.
     Quantize(QuantizeParams),
-    /// Lists the devices that llama.cpp sees, without a model. Answered by `Devices`.
+    /// Lists the devices that llama.cpp finds, without a model. Answered by `Devices`.
     Probe,
     /// Generates text. Answered by `Started`, then `Step` frames that name the id until an update
     /// with `finished`; or by `Failed`.
@@ -60,17 +60,16 @@ pub enum Command {
     Shutdown,
 }
 
-/// How to write a model's file anew.
+/// How to rewrite a model's file.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct QuantizeParams {
     /// The GGUF file to read.
     pub source: ModelFile,
-    /// The file to write; what is in it is lost.
+    /// The file to write; it is overwritten.
     pub target: PathBuf,
     /// `general.file_type` of the new file, as llama.cpp numbers them.
     pub file_type: u32,
-    /// Tensors whose types are not left to llama.cpp; only heard where the file's type is a
-    /// quantized one.
+    /// Tensors whose type the daemon chooses instead of llama.cpp; only used for quantized file types.
     pub tensor_types: Vec<TensorType>,
 }
 
@@ -95,7 +94,7 @@ impl ProjectorParams {
 /// The type that one tensor gets.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TensorType {
-    /// The whole name.
+    /// The full name.
     pub name: String,
     /// The type, as ggml numbers them.
     pub code: u32,
@@ -132,25 +131,25 @@ pub struct LoadParams {
     /// Pooled embeddings instead of logits (the model has a pooling type).
     pub embedding: bool,
     pub speculation: Speculation,
-    /// A second model that guesses what this one says.
+    /// A smaller model that drafts tokens for this one.
     pub draft: Option<DraftParams>,
-    /// Layers with a window keep the whole context, so that it can be cut back anywhere.
+    /// Sliding-window layers keep the whole context, so that it can be rolled back to any place.
     pub whole_window: bool,
     pub spill: SpillParams,
 }
 
 impl LoadParams {
-    /// Checks the numbers on which buffers and positions depend.
+    /// Checks the numbers that determine buffer sizes and positions.
     ///
     /// # Errors
-    /// Names the one that no runner can work with.
+    /// Names the number that is out of range.
     pub fn check(&self) -> Result<(), String> {
-        let guesses = self.draft.as_ref().map_or(0, |draft| draft.n_predict);
+        let n_draft = self.draft.as_ref().map_or(0, |draft| draft.n_predict);
         for (what, number, bounds) in [
             ("cells", self.n_ctx_pool, 1..=MAX_CELLS),
             ("slots", self.n_slots, 1..=MAX_SLOTS),
             ("rows of a batch", self.n_batch, 1..=MAX_ROWS),
-            ("guessed tokens", guesses, 0..=MAX_ROWS),
+            ("draft tokens", n_draft, 0..=MAX_ROWS),
         ] {
             if !bounds.contains(&number) {
                 let (start, end) = bounds.into_inner();
@@ -161,7 +160,7 @@ impl LoadParams {
     }
 }
 
-/// Where beginnings of prompts are kept whose place in the KV cache is needed.
+/// Where prompt prefixes go when the KV cache needs their place.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SpillParams {
     /// Most bytes of host memory; 0 = none.
@@ -170,7 +169,7 @@ pub struct SpillParams {
     pub files: Option<SpillFiles>,
 }
 
-/// A folder for the states of all models.
+/// A folder with the saved states of all models.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SpillFiles {
     pub folder: PathBuf,
@@ -178,24 +177,24 @@ pub struct SpillFiles {
     pub limit_bytes: u64,
 }
 
-/// A model that guesses for another one.
+/// A model that drafts tokens for another one.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct DraftParams {
     pub model: ModelFile,
-    /// Most tokens that it guesses ahead; never 0.
+    /// Most tokens that it drafts ahead; never 0.
     pub n_predict: u32,
 }
 
-/// Whether tokens are guessed ahead and checked together (`DROVER_SPECULATIVE`).
+/// Whether tokens are drafted ahead and verified together (`DROVER_SPECULATIVE`).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Speculation {
     Off,
-    /// Where it pays, as measured. Without a draft model not in requests with a seed or at temperature 0,
-    /// which shall repeat.
+    /// Where measurements show that it pays. Without a draft model, not for requests with a seed or at
+    /// temperature 0, whose answers must be reproducible.
     #[default]
     Auto,
-    /// Wherever there is a guess, whatever it costs.
+    /// Wherever there is a draft, whatever it costs.
     On,
 }
 
@@ -224,14 +223,14 @@ pub struct Adapter {
 /// One generation.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct GenerateParams {
-    /// The prompt's pieces in order.
+    /// The parts of the prompt, in order.
     pub prompt: Vec<PromptPart>,
     /// Add BOS as the vocabulary says (unless the text begins with it already).
     pub add_special: bool,
     /// Context of this request in tokens, prompt included; at most the pool.
     pub n_ctx: u32,
-    /// A prompt that fills the context loses its middle, instead of failing with `ContextExceeded`.
-    /// Not one with images.
+    /// Cut the middle out of a prompt that fills the context, instead of failing with `ContextExceeded`.
+    /// Prompts with images are never cut.
     pub cut: bool,
     /// Most tokens to generate; `None` = until the context ends.
     pub n_predict: Option<u32>,
@@ -241,7 +240,7 @@ pub struct GenerateParams {
     /// Special tokens whose text is output (tool and thinking markers).
     pub preserved: Vec<String>,
     pub constraint: Option<Constraint>,
-    /// What the constraint leaves alone.
+    /// The output that the constraint does not apply to.
     pub exempt: Exempt,
     /// `Some(n)`: report the log-probability of every token and of its `n` best alternatives.
     pub logprobs: Option<u32>,
@@ -249,21 +248,21 @@ pub struct GenerateParams {
     /// prompt is evaluated then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prompt_logprobs: Option<u32>,
-    /// Tokens kept at the front by a context shift (BOS comes on top).
+    /// Tokens that a context shift keeps at the front, in addition to BOS.
     pub n_keep: i32,
-    /// At the end of the context: drop old tokens and go on, instead of finishing with `Length`.
+    /// At the end of the context, drop old tokens and continue instead of finishing with `Length`.
     pub shift: bool,
     pub priority: Priority,
-    /// Who asks (for fair share): an API key or an address.
+    /// The client, for fair scheduling: an API key or an address.
     pub client: String,
 }
 
-/// A piece of a prompt.
+/// A part of a prompt.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum PromptPart {
-    /// Text, texts of special tokens read as those tokens.
+    /// Text; the texts of special tokens become those tokens.
     Text(String),
-    /// Tokens as they are.
+    /// Tokens, used unchanged.
     Tokens(Vec<Token>),
     /// An encoded image or sound file (base64 of the file's bytes).
     Media(String),
@@ -290,12 +289,12 @@ pub struct SamplingParams {
     pub logit_bias: Vec<(Token, f32)>,
     pub dry: Option<Dry>,
     pub xtc: Option<Xtc>,
-    /// In place of all but the temperature and the biases.
+    /// Replaces all samplers except temperature and biases.
     pub mirostat: Option<Mirostat>,
-    /// Tokens before which neither an end token is picked nor a stop text looked for.
+    /// Before this many tokens, no end token is sampled and no stop text is searched for.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub min_tokens: u32,
-    /// No end token is ever picked. Under a constraint neither this nor `min_tokens` counts.
+    /// No end token is ever sampled. Under a constraint, this and `min_tokens` have no effect.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub ignore_eos: bool,
 }
@@ -308,28 +307,28 @@ fn is_zero(number: &u32) -> bool {
     *number == 0
 }
 
-/// "Don't repeat yourself": punishes a token that would go on with a repetition of `n` tokens by
+/// "Don't repeat yourself": penalizes a token that would continue a repetition of `n` tokens by
 /// `multiplier * base ^ (n - allowed_length)`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Dry {
     pub multiplier: f32,
     pub base: f32,
     pub allowed_length: i32,
-    /// Tokens that are searched; -1 = the whole context.
+    /// How many tokens are searched; -1 = the whole context.
     pub penalty_last_n: i32,
-    /// Texts over which no repetition reaches.
+    /// Texts that end a repetition.
     pub sequence_breakers: Vec<String>,
 }
 
-/// "Exclude top choices": with this probability, leaves out all tokens of at least `threshold` but
-/// the least likely of them.
+/// "Exclude top choices": with this probability, excludes all tokens of at least `threshold` except the
+/// least likely of them.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Xtc {
     pub probability: f32,
     pub threshold: f32,
 }
 
-/// Mirostat: keeps the surprise of the text near `tau`, learning at the rate `eta`.
+/// Mirostat: keeps the text's surprise near `tau`, with the learning rate `eta`.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Mirostat {
     /// 1 or 2.
@@ -368,38 +367,38 @@ pub enum Constraint {
     JsonObject,
     /// JSON that matches this schema (JSON text).
     JsonSchema(String),
-    /// Text that this regular expression matches from its beginning to its end.
+    /// Text that this regular expression matches in full.
     Regex(String),
     /// Text of the language of this Lark grammar.
     Lark(String),
 }
 
 impl Constraint {
-    /// Reads the text of a schema, which may be nested more deeply than frames are.
+    /// Parses the text of a schema, which may be nested more deeply than frames may.
     ///
     /// # Errors
-    /// It is no JSON, or nested more deeply than that.
+    /// The text is not JSON, or is nested too deeply.
     pub fn schema(text: &str) -> Result<Value, String> {
         deep::parse(text, SCHEMA_LEVELS)
     }
 }
 
-/// What a constraint leaves alone: it holds for the answer.
+/// The output that a constraint does not apply to.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Exempt {
     /// The thinking before the answer.
     pub thinking: Option<ThinkingTags>,
-    /// The text that begins a tool call: an output that begins with it is no answer.
+    /// The text that begins a tool call: output that begins with it is a call, not an answer.
     pub call: Option<String>,
 }
 
 /// The texts around the thinking that comes before an answer.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ThinkingTags {
-    /// Empty = the prompt has opened it.
+    /// Empty = the prompt already contains it.
     pub open: String,
     pub close: String,
-    /// The beginning of `close` that the prompt has said already.
+    /// The start of `close` that the prompt already contains.
     pub begun: String,
 }
 
@@ -411,17 +410,17 @@ pub enum Priority {
     Batch,
 }
 
-/// What is to be embedded.
+/// An input to embed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum EmbedInput {
     Text(String),
-    /// Tokens of a text, without those that the vocabulary puts around it.
+    /// Tokens of a text, without the special tokens around it.
     Tokens(Vec<Token>),
 }
 
 impl EmbedInput {
-    /// About how many bytes it takes.
+    /// Approximate size in bytes.
     pub fn n_bytes(&self) -> usize {
         match self {
             Self::Text(text) => text.len(),
@@ -436,7 +435,7 @@ pub struct EmbedParams {
     pub inputs: Vec<EmbedInput>,
     /// Most tokens of one input, special ones included.
     pub n_ctx: u32,
-    /// Cut longer inputs at the end instead of failing with `ContextExceeded`.
+    /// Truncate longer inputs instead of failing with `ContextExceeded`.
     pub truncate: bool,
     /// Scale every vector to length 1.
     pub normalize: bool,

@@ -1,16 +1,17 @@
-//! How a prompt that fills its context is cut: as Ollama does, out of the middle.
+//! Cuts a prompt that fills its context: out of the middle, as Ollama does.
 
 use super::Token;
 
-/// How many tokens a prompt keeps that fills its context: the first `n_keep` and half of the rest.
+/// The number of tokens that remain of a prompt that fills its context: the first `n_keep` and half of the
+/// rest.
 pub fn prompt_limit(n_ctx: u32, n_keep: usize) -> usize {
     let n_ctx = n_ctx as usize;
     let n_rest = n_ctx.saturating_sub(n_keep);
     n_ctx.saturating_sub((n_rest / 2).max(1))
 }
 
-/// Cuts a single long prompt: the first `n_keep` tokens (negative = as many as can be) and the tail stay.
-/// `None` when it fits as it is.
+/// Cuts a long prompt: the first `n_keep` tokens (negative = as many as possible) and the tail remain.
+/// `None` when it fits.
 pub fn cut_middle(tokens: &[Token], n_ctx: u32, n_keep: i32) -> Option<Vec<Token>> {
     if tokens.len() < n_ctx as usize {
         return None;

@@ -1,4 +1,4 @@
-//! Runner → daemon.
+//! Events: runner → daemon.
 
 use serde::{Deserialize, Serialize};
 
@@ -29,7 +29,7 @@ pub enum Event {
     Started {
         id: RequestId,
         n_prompt: u32,
-        /// It was cut to fit the context.
+        /// The prompt was cut to fit the context.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         is_cut: bool,
     },
@@ -59,7 +59,7 @@ pub enum Event {
     },
 }
 
-/// What became of a load.
+/// The result of a load.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct LoadedInfo {
     /// KV cells of the pool as llama.cpp made it.
@@ -74,7 +74,7 @@ pub struct LoadedInfo {
     /// The vocabulary adds BOS (EOS) by itself.
     pub add_bos: bool,
     pub add_eos: bool,
-    /// Old tokens can be dropped and the rest moved (context shift).
+    /// Old tokens can be dropped and the rest shifted (context shift).
     pub can_shift: bool,
     /// Weights, KV cache and compute buffers in bytes.
     pub size_bytes: u64,
@@ -99,18 +99,18 @@ pub struct DeviceInfo {
     pub is_integrated: bool,
     pub total_bytes: u64,
     pub free_bytes: u64,
-    /// Of a CPU: the instruction sets that llama.cpp computes with, by its names.
+    /// For a CPU: the instruction sets that llama.cpp uses, by its names.
     #[serde(default)]
     pub instruction_sets: Vec<String>,
 }
 
-/// What one sequence got out of a step.
+/// What a step produced for one sequence.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Update {
     pub id: RequestId,
     /// Whole UTF-8 text; may be empty.
     pub text: String,
-    /// Tokens that were picked since the last update.
+    /// Tokens that were sampled since the last update.
     #[serde(default = "one", skip_serializing_if = "is_one")]
     pub n_tokens: u32,
     /// The next tokens of the prompt, where their log-probabilities were asked for.
@@ -146,7 +146,7 @@ pub struct Finished {
     pub n_cached: u32,
     /// Generated tokens, the end token included.
     pub n_generated: u32,
-    /// Guesses at tokens that were checked, and those of them that came true.
+    /// Draft tokens that were verified, and those that were accepted.
     pub n_drafted: u32,
     pub n_accepted: u32,
     /// Milliseconds that this request waited for a slot.
@@ -170,7 +170,7 @@ pub enum FinishReason {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TokenLogprob {
     pub token: Token,
-    /// The token's own bytes (they need not be whole UTF-8).
+    /// The token's bytes (not necessarily valid UTF-8).
     pub bytes: Vec<u8>,
     pub logprob: f32,
     /// Best first.
@@ -213,23 +213,23 @@ pub struct Failure {
     pub message: String,
 }
 
-/// What the daemon makes of a failure.
+/// The kind of a failure, from which the daemon chooses the status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum FailureKind {
     /// The request cannot be served as it is (HTTP 400).
     Invalid,
     /// The prompt does not fit `n_ctx` (HTTP 400).
     ContextExceeded,
-    /// The model cannot do that (HTTP 501: embeddings of a chat model and the like).
+    /// The model does not support the request (HTTP 501), such as embeddings of a chat model.
     Unsupported,
-    /// There is too much to do (HTTP 503).
+    /// The runner is overloaded (HTTP 503).
     Overloaded,
     /// The engine failed (HTTP 500).
     Internal,
 }
 
-/// Numbers of one step, for logs and metrics. Those that are 0 in most steps are sent in the others only:
-/// at a single stream they were the larger part of a token's frame.
+/// Numbers of one step, for logs and metrics. Those that are 0 in most steps are omitted when 0: with a
+/// single stream they were the larger part of a token's frame.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct StepStats {
@@ -237,27 +237,26 @@ pub struct StepStats {
     pub n_rows: u32,
     #[serde(skip_serializing_if = "is_zero")]
     pub n_prefill: u32,
-    /// Guesses at tokens included.
+    /// Draft tokens included.
     pub n_decode: u32,
-    /// Guesses at tokens that were checked, and those of them that came true.
+    /// Draft tokens that were verified, and those that were accepted.
     #[serde(skip_serializing_if = "is_zero")]
     pub n_drafted: u32,
     #[serde(skip_serializing_if = "is_zero")]
     pub n_accepted: u32,
-    /// Prompt tokens that the cache had for sequences that got their slot.
+    /// Prompt tokens of newly admitted sequences that were in the cache.
     #[serde(skip_serializing_if = "is_zero")]
     pub n_cached: u32,
-    /// Tokens that were picked.
+    /// Tokens that were sampled.
     pub n_generated: u32,
-    /// Idle slots that were emptied to make room, beginnings that were parked, sequences that were
-    /// put back into the queue.
+    /// Idle slots that were emptied to make room, prefixes that were parked, sequences that were preempted.
     #[serde(skip_serializing_if = "is_zero")]
     pub n_evicted: u32,
     #[serde(skip_serializing_if = "is_zero")]
     pub n_parked: u32,
     #[serde(skip_serializing_if = "is_zero")]
     pub n_preempted: u32,
-    /// Contents of slots that were kept outside of the cache, and that came back.
+    /// Slot contents that were saved to the host cache, and that were restored from it.
     #[serde(skip_serializing_if = "is_zero")]
     pub n_spilled: u32,
     #[serde(skip_serializing_if = "is_zero")]

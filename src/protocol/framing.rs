@@ -9,7 +9,7 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// Longest frame in bytes: a request with several large images in base64 fits.
+/// The longest frame in bytes; a request with several large images in base64 fits.
 pub const MAX_FRAME_BYTES: usize = 1 << 30;
 
 /// Encodes a frame's payload, without the length.
@@ -48,18 +48,18 @@ pub fn write_frame<T: Serialize>(writer: &mut impl Write, message: &T) -> io::Re
     writer.flush()
 }
 
-/// A frame that has come in.
+/// A received frame.
 #[derive(Debug)]
 pub enum Incoming<T> {
     Message(T),
-    /// It holds something else; the frames behind it are not affected.
+    /// It cannot be decoded; the frames after it are not affected.
     Unreadable(serde_json::Error),
 }
 
 /// Reads one frame; `None` when the other end closed the channel between frames.
 ///
 /// # Errors
-/// Fails on a torn or oversized frame.
+/// Fails on a truncated or oversized frame.
 pub fn read_frame<T: DeserializeOwned>(reader: &mut impl Read) -> io::Result<Option<Incoming<T>>> {
     let mut prefix = [0; 4];
     match reader.read_exact(&mut prefix) {

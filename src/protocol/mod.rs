@@ -1,4 +1,4 @@
-//! What daemon and runner say to each other: commands down, events up.
+//! The protocol between daemon and runner: commands down, events up.
 //!
 //! The channel is a Unix socket pair, the runner's end being its standard input. Frames are
 //! length-delimited JSON ([`framing`]). Both ends are the same binary; the version in
@@ -27,9 +27,9 @@ pub type RequestId = u64;
 /// A vocabulary index, as llama.cpp numbers them.
 pub type Token = i32;
 
-/// The most cells of a KV cache: llama.cpp counts positions in signed numbers, and a margin keeps sums
-/// of a few of them in range.
+/// The most cells of a KV cache: llama.cpp's positions are signed 32-bit, and the margin keeps sums of a
+/// few of them in range.
 pub const MAX_CELLS: u32 = 1 << 30;
 
-/// What both ends must agree on; raised with every change of a frame's shape.
+/// The protocol version. Increase it with every change of a frame's shape.
 pub const VERSION: u32 = 12;

@@ -1,5 +1,5 @@
-//! What a registry answers, as far as it is held in memory or told: never more than a bound, and
-//! nothing of a host that nobody here has named.
+//! Reads a registry's responses: never more than a fixed bound into memory, and never passing on text from
+//! a host that nobody on this machine has named.
 
 use std::time::Duration;
 
@@ -8,16 +8,16 @@ use serde::Deserialize;
 
 use super::RegistryError;
 
-/// Answers of the protocol that are held in memory are not longer than this, in bytes.
+/// The longest response of the protocol that is held in memory, in bytes.
 pub(super) const MAX_ANSWER_BYTES: usize = 4 << 20;
 
-/// As much of an error's body is read, in bytes.
+/// How much of an error's body is read, in bytes.
 const MAX_ERROR_BYTES: usize = 4096;
 
-/// As much of a reason is passed on, in characters.
+/// How much of a reason is passed on, in characters.
 const MAX_REASON: usize = 200;
 
-/// How a registry says what is wrong: as the distribution protocol has it, or in one word.
+/// A registry's error body: the distribution protocol's form, or a single string.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Reason {
@@ -33,10 +33,10 @@ struct Entry {
     message: String,
 }
 
-/// Reads a whole answer, if it is not too long and does not take too long.
+/// Reads a whole response, within a limit of size and time.
 ///
 /// # Errors
-/// The connection breaks, there is more than `most` bytes, or the time is over.
+/// The connection breaks, there are more than `most` bytes, or time runs out.
 pub(super) async fn body(
     mut response: Response,
     most: usize,
@@ -80,7 +80,7 @@ pub(super) async fn refused(
         return Ok(response);
     }
     let reason = if is_known {
-        // A longer one is none of the protocol.
+        // A longer body is not an error of the protocol.
         body(response, MAX_ERROR_BYTES, time)
             .await
             .map(|text| reason(&text))
@@ -93,10 +93,11 @@ pub(super) async fn refused(
     })
 }
 
-/// The address in a header, which may be relative to the one that was asked; `None` = it has none.
+/// Returns the URL in a header, which may be relative to the requested one; `None` if there is no such
+/// header.
 ///
 /// # Errors
-/// It is no address of HTTP.
+/// It is not an HTTP URL.
 pub(super) fn target(response: &Response, header: &str) -> Result<Option<Url>, RegistryError> {
     let text = response.headers().get(header);
     let text = text.and_then(|value| value.to_str().ok());
@@ -109,7 +110,7 @@ pub(super) fn target(response: &Response, header: &str) -> Result<Option<Url>, R
     }
 }
 
-/// The reason that an error's body has, in one line.
+/// Returns the reason in an error's body, as one line.
 fn reason(body: &[u8]) -> String {
     let text = match serde_json::from_slice(body) {
         Ok(Reason::Error { error }) => error,
@@ -131,7 +132,7 @@ fn reason(body: &[u8]) -> String {
     words(&text)
 }
 
-/// A foreign text, fit to be shown: one line without control characters, of a bounded length.
+/// Makes foreign text safe to show: one line without control characters, of bounded length.
 pub(super) fn words(text: &str) -> String {
     let is_shown = |letter: &char| !letter.is_control();
     text.split_whitespace()

@@ -1,4 +1,5 @@
-//! From a 401 to a token (store specification §7.1, §7.2).
+//! Gets a token after a 401, by Docker's token protocol
+//! (<https://distribution.github.io/distribution/spec/auth/token/>) with Ollama's signed requests.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -8,11 +9,11 @@ use reqwest::Url;
 use super::answer::words;
 use super::{Key, RegistryError};
 
-/// Base64 of the hex text of SHA-256 of nothing: what a request without a body signs.
+/// What a request without a body signs: base64 of the hex text of the SHA-256 of nothing.
 const EMPTY_BODY: &str =
     "ZTNiMGM0NDI5OGZjMWMxNDlhZmJmNGM4OTk2ZmI5MjQyN2FlNDFlNDY0OWI5MzRjYTQ5NTk5MWI3ODUyYjg1NQ==";
 
-/// What `WWW-Authenticate` asks for.
+/// The challenge in `WWW-Authenticate`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Challenge {
     pub(super) realm: String,
@@ -29,10 +30,10 @@ impl Challenge {
         }
     }
 
-    /// Returns the address at which a token is asked for.
+    /// Returns the URL for requesting a token.
     ///
     /// # Errors
-    /// Fails when the realm is no address, or that of another host than `asked`.
+    /// Fails when the realm is not a URL, or is on another host than `asked`.
     pub(super) fn token_url(
         &self,
         asked: &Url,
@@ -51,7 +52,7 @@ impl Challenge {
                 words(&theirs)
             )));
         }
-        // A signature over plain HTTP would be everybody's on the way.
+        // Over plain HTTP, everybody on the way could read the signature.
         if asked.scheme() == "https" && url.scheme() != "https" {
             return Err(RegistryError::Malformed(
                 "the registry wants the request for a token by plain HTTP".to_owned(),
@@ -82,7 +83,7 @@ pub(super) fn authorization(key: &Key, url: &Url) -> Result<String, RegistryErro
     key.authorization(&format!("GET,{url},{EMPTY_BODY}"))
 }
 
-/// The text between the quote behind `key=` and the next one before a comma or the end.
+/// The text between the quote after `key=` and the next quote before a comma or the end.
 fn value(header: &str, key: &str) -> String {
     let start = format!("{key}=\"");
     let Some(at) = header.find(&start) else {
@@ -90,8 +91,8 @@ fn value(header: &str, key: &str) -> String {
     };
     let rest = &header[at + start.len()..];
     let ends = rest.match_indices('"').find(|(at, _)| {
-        let behind = rest[at + 1..].trim_start();
-        behind.is_empty() || behind.starts_with(',')
+        let after = rest[at + 1..].trim_start();
+        after.is_empty() || after.starts_with(',')
     });
     rest[..ends.map_or(rest.len(), |(at, _)| at)].to_owned()
 }

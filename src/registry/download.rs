@@ -1,4 +1,4 @@
-//! One blob: its parts at once, each from where it stopped, until the digest is that of its name.
+//! Downloads one blob: all parts concurrently, each from where it stopped, until the digest matches.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,22 +16,22 @@ use super::{RegistryError, Settings, hasher};
 use crate::model::Digest;
 use crate::store::{Partial, Store};
 
-/// Parts that are fetched at once.
+/// How many parts are fetched concurrently.
 const AT_ONCE: usize = 16;
 
-/// Bytes that are gathered before they are written; those of all parts fit a processor's cache.
+/// Bytes that are buffered before a write; the buffers of all parts fit the CPU cache.
 const WRITE_BYTES: usize = 1 << 18;
 
-/// How often it is saved how far the parts are; a killed process loses no more.
+/// How often the parts' progress is saved; a killed process loses no more than that.
 const SAVE_EVERY: Duration = Duration::from_secs(1);
 
-/// As long may bytes wait to be written.
+/// How long buffered bytes may wait for their write.
 const WRITE_EVERY: Duration = Duration::from_millis(500);
 
-/// How often another process is asked whether it has the blob now.
+/// How often to check whether another process has finished the blob.
 const POLL: Duration = Duration::from_millis(500);
 
-/// A blob to fetch, and where from.
+/// A blob to fetch, and its source.
 #[derive(Debug)]
 pub(super) struct Download {
     pub(super) session: Arc<Session>,
@@ -42,10 +42,10 @@ pub(super) struct Download {
 }
 
 impl Download {
-    /// Fetches the blob unless it is there; `completed` hears how far it is.
+    /// Fetches the blob unless it is present; reports progress to `completed`.
     ///
     /// # Errors
-    /// See [`RegistryError`]; what was fetched is kept for the next attempt, unless it is wrong.
+    /// See [`RegistryError`]; fetched data is kept for the next attempt unless its digest is wrong.
     pub(super) async fn run(
         &self,
         completed: &watch::Sender<u64>,
@@ -67,7 +67,7 @@ impl Download {
                     return Err(RegistryError::Mismatch { want, got });
                 }
                 Err(error) => {
-                    // That it could not be noted is the lesser trouble.
+                    // The first error matters more than a failed save.
                     if let Err(error) = partial.save() {
                         tracing::warn!(%error, "how far a download is could not be saved");
                     }
@@ -79,7 +79,7 @@ impl Download {
         .await
     }
 
-    /// Opens the partial file; `None` when the blob is there, also by another process.
+    /// Opens the partial file; `None` when the blob is present, possibly fetched by another process.
     async fn open(
         &self,
         cancel: &CancellationToken,
@@ -96,7 +96,7 @@ impl Download {
             match opened.await? {
                 None => return Ok(None),
                 Some(Some(partial)) => return Ok(Some(Arc::new(partial))),
-                // Another process fetches it.
+                // Another process is fetching it.
                 Some(None) => tokio::select! {
                     () = tokio::time::sleep(POLL) => {}
                     () = cancel.cancelled() => return Err(canceled()),
@@ -131,7 +131,7 @@ impl Download {
         }
     }
 
-    /// Whether the registry answers a request for a part with that part.
+    /// Whether the registry supports range requests.
     async fn sends_parts(&self) -> Result<bool, RegistryError> {
         let mut retry = Retry::new(self.settings.first_delay);
         loop {
@@ -168,7 +168,7 @@ impl Download {
         Ok(())
     }
 
-    /// One request for what a part misses.
+    /// One request for the missing bytes of a part.
     async fn attempt(
         &self,
         partial: &Arc<Partial>,
@@ -178,7 +178,7 @@ impl Download {
         let missing = partial.parts()[index].missing();
         let mut left = missing.end - missing.start;
         let mut response = self.get(missing.clone()).await?;
-        // What is there already comes once more from a registry that sends no parts.
+        // A registry without range requests sends the bytes again that are already here.
         let mut n_skipped = 0;
         if response.status() == StatusCode::PARTIAL_CONTENT {
             self.check_range(&response, missing.start)?;
@@ -205,7 +205,7 @@ impl Download {
                 }
             }
             n_skipped -= n_skipped.min(n_received);
-            // What came before the connection broke counts.
+            // Bytes that arrived before the connection broke count.
             let is_due = gathered.n_bytes >= WRITE_BYTES || gathered.since.elapsed() >= WRITE_EVERY;
             if is_due || left == 0 || ended {
                 let n_written = gathered.n_bytes as u64;
@@ -259,7 +259,7 @@ impl Download {
     }
 }
 
-/// Bytes of a part that are to be written, as they came.
+/// The unwritten bytes of a part, in the chunks in which they arrived.
 #[derive(Debug)]
 struct Gathered {
     chunks: Vec<Bytes>,
@@ -284,7 +284,7 @@ impl Gathered {
     }
 }
 
-/// Writes what was gathered.
+/// Writes the buffered bytes.
 async fn write(
     partial: &Arc<Partial>,
     index: usize,
@@ -301,7 +301,7 @@ async fn write(
     .await
 }
 
-/// Saves again and again how far the parts are; ends only with an error.
+/// Saves the parts' progress periodically; ends only with an error.
 async fn save_often(partial: &Arc<Partial>) -> RegistryError {
     loop {
         tokio::time::sleep(SAVE_EVERY).await;
@@ -312,7 +312,7 @@ async fn save_often(partial: &Arc<Partial>) -> RegistryError {
     }
 }
 
-/// Runs what blocks on the pool for that.
+/// Runs blocking work on tokio's blocking pool.
 async fn blocking<T: Send + 'static>(
     job: impl FnOnce() -> Result<T, RegistryError> + Send + 'static,
 ) -> Result<T, RegistryError> {

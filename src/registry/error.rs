@@ -1,4 +1,4 @@
-//! What can go wrong between us and a registry, in Ollama's words where clients know them.
+//! Errors of transfers, in Ollama's words where clients depend on them.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -7,22 +7,22 @@ use super::reach::OutOfReach;
 use crate::model::Digest;
 use crate::store::StoreError;
 
-/// Why a transfer failed. Cheap to clone: all who wait for a blob hear of it.
+/// Why a transfer failed. Cheap to clone, since everybody who waits for a blob gets it.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum RegistryError {
     #[error("file does not exist")]
     NotFound,
     #[error("unauthorized: access denied")]
     Unauthorized,
-    /// The registry's status, and its reason where it gives one to somebody who may hear it.
+    /// The registry's status, with its reason if there is one and the client may see it.
     #[error("{status}{}{reason}", if reason.is_empty() { "" } else { ": " })]
     Status { status: u16, reason: String },
-    /// It is not for the daemon to go there.
+    /// The daemon may not connect there.
     #[error("{0}")]
     Refused(String),
     #[error("{0}")]
     Transport(String),
-    /// The registry's answer makes no sense.
+    /// The registry's response is not valid.
     #[error("{0}")]
     Malformed(String),
     #[error("digest mismatch, file must be downloaded again: want {want}, got {got}")]
@@ -41,7 +41,7 @@ pub enum RegistryError {
 }
 
 impl RegistryError {
-    /// Whether trying again could help.
+    /// Whether a retry could help.
     pub(super) fn is_passing(&self) -> bool {
         match self {
             Self::Transport(_) => true,
@@ -50,12 +50,12 @@ impl RegistryError {
         }
     }
 
-    /// Whether another registry could do better: it is not about this machine.
+    /// Whether another registry could succeed, since the error is not about this machine.
     pub(super) fn is_the_registrys(&self) -> bool {
         !matches!(self, Self::Store(_) | Self::Key(_))
     }
 
-    /// Names the key to whoever is refused for it.
+    /// Adds the public key to an error about missing access.
     pub(super) fn with_key(self, private: &Path) -> Self {
         match self {
             Self::Status {
@@ -75,7 +75,7 @@ impl RegistryError {
         }
     }
 
-    /// Whether somebody was kept from going where the daemon may not.
+    /// Whether the daemon refused to connect.
     pub fn is_refused(&self) -> bool {
         match self {
             Self::Refused(_) => true,
@@ -110,7 +110,7 @@ impl From<reqwest::Error> for RegistryError {
             .url()
             .and_then(|url| url.host_str())
             .unwrap_or_default();
-        // The innermost cause says what happened, the sentences around it only where.
+        // The innermost cause says what happened; the outer messages only say where.
         let mut cause: &(dyn std::error::Error + 'static) = &error;
         loop {
             if let Some(refused) = cause.downcast_ref::<OutOfReach>() {
@@ -138,11 +138,11 @@ impl From<reqwest::Error> for RegistryError {
     }
 }
 
-/// Whether this says that the other side sent something else than TLS.
+/// Whether the error says that the other side does not use TLS.
 fn is_no_tls(error: &(dyn std::error::Error + 'static)) -> bool {
     use rustls::{Error, InvalidMessage};
     let mut error = error;
-    // An I/O error's source is that of what it holds, which itself is reached only so.
+    // `io::Error::source` skips the error inside it, so take that one first.
     while let Some(inner) = error
         .downcast_ref::<std::io::Error>()
         .and_then(std::io::Error::get_ref)

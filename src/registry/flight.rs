@@ -1,4 +1,4 @@
-//! One download for all who want a blob; it ends when the last of them has gone.
+//! Shares one download among all who want a blob; it ends when the last of them leaves.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -11,28 +11,28 @@ use super::RegistryError;
 use super::download::Download;
 use crate::model::Digest;
 
-/// The downloads under way.
+/// The running downloads.
 #[derive(Debug, Default)]
 pub(super) struct Flights(Mutex<HashMap<Digest, Slot>>);
 
 #[derive(Debug)]
 struct Slot {
     flight: Weak<Flight>,
-    /// Held by whoever works on the blob's files: one that was cancelled still saves its state.
+    /// Held while working on the blob's files: a cancelled download still saves its state.
     turn: Arc<tokio::sync::Mutex<()>>,
 }
 
-/// A download, as those who wait for it hold it.
+/// A waiter's handle of a download.
 #[derive(Debug)]
 pub(super) struct Flight {
     pub(super) completed: watch::Receiver<u64>,
-    /// `None` = under way.
+    /// `None` = still running.
     pub(super) end: watch::Receiver<Option<Result<(), RegistryError>>>,
     _cancel: DropGuard,
 }
 
 impl Flights {
-    /// Waits with the others for a blob, or starts its download.
+    /// Joins the download of a blob, or starts it.
     pub(super) fn join(&self, download: Download, tasks: &TaskTracker) -> Arc<Flight> {
         let mut slots = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         slots.retain(|_, slot| slot.flight.strong_count() > 0 || Arc::strong_count(&slot.turn) > 1);
@@ -41,7 +41,7 @@ impl Flights {
             turn: Arc::default(),
         });
         let running = slot.flight.upgrade();
-        // Who comes after an error tries anew.
+        // After an error, the next caller starts a new download.
         if let Some(flight) = running.filter(|flight| flight.end.borrow().is_none()) {
             return flight;
         }

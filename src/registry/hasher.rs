@@ -1,4 +1,4 @@
-//! The digest of a blob, computed while it arrives: behind the bytes that are there without a gap.
+//! Computes a blob's digest while it downloads, following the bytes that are complete from the start.
 
 use std::sync::Arc;
 
@@ -9,13 +9,13 @@ use super::RegistryError;
 use crate::model::Digest;
 use crate::store::{Partial, StoreError};
 
-/// Bytes read at a time; they stay in a processor's cache.
+/// Bytes read at a time; they stay in the CPU cache.
 const CHUNK_BYTES: usize = 1 << 18;
 
 /// Follows `contiguous` to the end of the blob and returns the digest.
 ///
 /// # Errors
-/// The file cannot be read, or the download has ended before.
+/// The file cannot be read, or the download ended early.
 pub(super) async fn digest(
     partial: Arc<Partial>,
     mut contiguous: watch::Receiver<u64>,

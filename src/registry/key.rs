@@ -1,4 +1,4 @@
-//! The key by which a registry knows this user (store specification §2.5, §7.3).
+//! The key that identifies this user to registries: an OpenSSH ed25519 key, as Ollama has it.
 
 use std::io::{ErrorKind, Write as _};
 use std::path::Path;
@@ -21,11 +21,11 @@ pub struct Key {
 }
 
 impl Key {
-    /// Reads the key, or makes one where there is none. An existing one is never changed: it is
-    /// the user's account.
+    /// Reads the key, or makes one if there is none. An existing key is never changed: it is the user's
+    /// account.
     ///
     /// # Errors
-    /// Fails when it cannot be read or made, or is no ed25519 key.
+    /// Fails when the key cannot be read or made, or is not an ed25519 key.
     pub fn load_or_create(path: &Path) -> Result<Self, RegistryError> {
         let failed = |error: &dyn std::fmt::Display| {
             RegistryError::Key(format!(
@@ -38,7 +38,7 @@ impl Key {
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 match create(path).map_err(|error| failed(&error))? {
                     Some(key) => return Ok(key),
-                    // Another process was quicker: its key stays.
+                    // Another process made one meanwhile, which is used.
                     None => fs_err::read_to_string(path).map_err(|error| failed(&error))?,
                 }
             }
@@ -76,13 +76,13 @@ impl Key {
     }
 }
 
-/// Makes a key pair and writes both halves; the private one is never readable by others. `None` =
-/// there is one by now.
+/// Makes a key pair and writes both halves; the private one is never readable by others. `None` = another
+/// process has made one.
 fn create(path: &Path) -> Result<Option<Key>, Box<dyn std::error::Error>> {
     let folder = path.parent().ok_or("it has no folder")?;
     let private = PrivateKey::random(&mut OsRng, Algorithm::Ed25519)?;
     fs_err::create_dir_all(folder)?;
-    // Readable by its owner alone, and written whole before it has its name.
+    // Readable by its owner only, and complete before it gets its name.
     let mut file = tempfile::NamedTempFile::new_in(folder)?;
     file.write_all(private.to_openssh(LineEnding::LF)?.as_bytes())?;
     file.as_file().sync_all()?;

@@ -1,4 +1,4 @@
-//! A manifest from outside: what is checked before anything of it is fetched.
+//! Checks a manifest from a registry before anything of it is fetched.
 
 use reqwest::header::ACCEPT;
 
@@ -13,30 +13,30 @@ use crate::model::manifest::{
 use crate::model::{Digest, Manifest};
 use crate::store::{MAX_JSON, MAX_TEXT, MAX_TEXTS};
 
-/// What all of Ollama's layers are called.
+/// The prefix of the media types of Ollama's layers.
 const OURS: &str = "application/vnd.ollama.image.";
 
-/// A layer of a model for another engine.
+/// A safetensors layer, which another engine uses.
 const MEDIA_TENSOR: &str = "application/vnd.ollama.image.tensor";
 
 const NEEDS_MLX: &str = "this model requires MLX support, but the MLX runtime is not available";
 
-/// Most layers of a model: Ollama's have a dozen.
+/// The most layers of a model; Ollama's have about a dozen.
 const MAX_LAYERS: usize = 1000;
 
 /// A manifest whose blobs can be fetched.
 #[derive(Debug, Clone)]
 pub(super) struct Remote {
-    /// As it was sent: its digest is the model's.
+    /// The bytes as they were sent: their digest is the model's.
     pub(super) bytes: Vec<u8>,
-    /// Digests and sizes, layers first, each once.
+    /// Digests and sizes without duplicates, layers first.
     pub(super) blobs: Vec<(Digest, u64)>,
 }
 
-/// Asks for the manifest.
+/// Fetches the manifest.
 ///
 /// # Errors
-/// See [`RegistryError`]; also for manifests of other things than models.
+/// See [`RegistryError`]; also fails for manifests that are not of models.
 pub(super) async fn fetch(session: &Session, mut retry: Retry) -> Result<Remote, RegistryError> {
     loop {
         let bytes = async {
@@ -60,8 +60,8 @@ impl Remote {
                 "the registry's manifest is not that of a model: {reason}"
             ))
         };
-        // Deeply nested text is refused by the parser's own limit. Its words would have pieces of
-        // the answer in them, whatever that is.
+        // The parser's own limit refuses deeply nested text. Its error text is not used, since it may quote
+        // the response.
         let no_json = |error: serde_json::Error| {
             let what = if error.is_data() {
                 "something else"
@@ -131,7 +131,7 @@ impl Remote {
     }
 }
 
-/// Refuses what the store would not read: it is held in memory.
+/// Refuses texts that are too long for the store, which keeps them in memory.
 fn check_texts(manifest: &Manifest) -> Result<(), String> {
     let mut n_texts = 0;
     for layer in &manifest.layers {

@@ -1,9 +1,9 @@
-//! The registry client: models over the wire, by the distribution protocol as Ollama uses it
-//! (store specification §6–8).
+//! The registry client: transfers models by the OCI distribution protocol
+//! (<https://github.com/opencontainers/distribution-spec>), as Ollama uses it.
 //!
-//! [`Registry::pull`] and [`Registry::push`] return what is to be told to the client; dropping
-//! that ends the work. *Invariants:* a model's manifest is written after its blobs were checked;
-//! memory does not depend on the size of a model; what was fetched is not fetched again.
+//! [`Registry::pull`] and [`Registry::push`] return a stream of progress for the client; dropping it ends
+//! the work. *Invariants:* a model's manifest is written after its blobs were verified; memory use does not
+//! depend on the size of a model; fetched data is not fetched again.
 
 mod answer;
 mod auth;
@@ -41,34 +41,34 @@ pub use key::Key;
 pub use reach::Asker;
 use reach::Http;
 
-/// What happens to a pull or a push; the last item is the end.
+/// The progress of a pull or a push; the last item is the end.
 pub type Steps = Pin<Box<dyn Stream<Item = Result<Progress, RegistryError>> + Send>>;
 
-/// Steps that may wait for a slow client.
+/// How many steps may wait for a slow client; then the transfer waits, too.
 const QUEUE: usize = 16;
 
-/// Uploads are cut as Ollama cuts them.
+/// Uploads use Ollama's part sizes.
 const UPLOAD_PARTS: PartSizes = PartSizes {
     wanted: 16,
     bytes: 100_000_000..=1_000_000_000,
 };
 
-/// Downloads are cut finer than Ollama cuts them (it goes on with any parts): the digest is
-/// computed from the beginning on, and what is fetched far ahead of it is waited for at the end.
+/// Downloads use smaller parts than Ollama, which can resume any. The digest is computed in order, and
+/// hashing parts that were fetched far ahead would delay the end.
 const DOWNLOAD_PARTS: PartSizes = PartSizes {
     wanted: 128,
     bytes: 33_554_432..=1_000_000_000,
 };
 
-/// How often progress is told.
+/// How often progress is reported.
 const PROGRESS_EVERY: Duration = Duration::from_millis(60);
 
-/// How blobs are cut into parts.
+/// How blobs are divided into parts.
 #[derive(Debug, Clone)]
 pub struct PartSizes {
-    /// How many there should be.
+    /// The desired number of parts.
     pub wanted: u64,
-    /// Bounds of a part's size in bytes; they win.
+    /// Bounds of a part's size in bytes; they take precedence.
     pub bytes: RangeInclusive<u64>,
 }
 
@@ -79,22 +79,22 @@ impl PartSizes {
     }
 }
 
-/// How the client is set up.
+/// The client's settings.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// The user's private key (`~/.ollama/id_ed25519`).
     pub key: PathBuf,
-    /// Base addresses that are asked before the default registry, in this order.
+    /// Base URLs that are tried before the default registry, in this order.
     pub mirrors: Vec<String>,
-    /// Registries that everybody may name, wherever they are.
+    /// Registries that every client may name, in any network.
     pub allowed: Vec<Pattern>,
-    /// Hosts of the proxies that the environment names; they may be near.
+    /// Hosts of the proxies that the environment names; they may be in private networks.
     pub proxies: Vec<String>,
-    /// Longest time without a byte before a request is given up and tried again.
+    /// Longest time without a byte before a request is aborted and retried.
     pub stall: Duration,
-    /// Longest time for a whole answer that is no blob.
+    /// Longest time for a whole response that is not a blob.
     pub answer: Duration,
-    /// The first waiting time of a retry; the others follow from it.
+    /// The delay before the first retry; later delays grow from it.
     pub first_delay: Duration,
     pub download_parts: PartSizes,
     pub upload_parts: PartSizes,
@@ -117,13 +117,13 @@ impl Settings {
     }
 }
 
-/// A model to fetch or to send.
+/// A requested transfer.
 #[derive(Debug, Clone)]
 pub struct Wish {
     pub name: ModelName,
-    /// By plain HTTP.
+    /// Use plain HTTP.
     pub insecure: bool,
-    /// Who wants it.
+    /// Who requests it.
     pub asker: Asker,
 }
 
@@ -176,7 +176,7 @@ impl Registry {
         self.start(move |teller| push::run(inner, wish, teller))
     }
 
-    /// Runs work on a task of its own, up to its end or until nobody listens.
+    /// Runs work on its own task, until it ends or nobody listens any more.
     fn start<F>(&self, work: impl FnOnce(Teller) -> F) -> Steps
     where
         F: Future<Output = Result<(), RegistryError>> + Send + 'static,
@@ -201,14 +201,14 @@ impl Registry {
     }
 }
 
-/// The moments at which progress is told; those that were missed are left out.
+/// The ticks at which progress is reported; missed ones are skipped.
 fn progress_ticks() -> Interval {
     let mut ticks = tokio::time::interval(PROGRESS_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     ticks
 }
 
-/// Tells the client what happens.
+/// Reports progress to the client.
 #[derive(Debug, Clone)]
 struct Teller(mpsc::Sender<Result<Progress, RegistryError>>);
 
@@ -222,7 +222,7 @@ impl Teller {
         .await;
     }
 
-    /// How far a blob is; zeros are left out, as Ollama does.
+    /// Reports a blob's progress; zeros are omitted, as in Ollama.
     async fn blob(&self, verb: &str, digest: &str, total: u64, completed: u64) {
         let number = |number: u64| (number > 0).then_some(number);
         let short = digest.get(7..19).unwrap_or(digest);
@@ -236,7 +236,7 @@ impl Teller {
     }
 
     async fn tell(&self, progress: Progress) {
-        // A listener that has gone ends the work elsewhere.
+        // When the listener is gone, the work ends elsewhere.
         let _ = self.0.send(Ok(progress)).await;
     }
 }

@@ -14,7 +14,7 @@ use crate::model::Digest;
 use crate::plain;
 use crate::store::Leftover;
 
-/// Fetches a model and puts it in the place of an old one of its name.
+/// Fetches a model, which replaces an old one of the same name.
 pub(super) async fn run(
     inner: Arc<Inner>,
     wish: Wish,
@@ -35,7 +35,7 @@ pub(super) async fn run(
     for blob in &remote.blobs {
         from_any(&inner, &mut sources, *blob, &teller).await?;
     }
-    // Each was verified while it arrived.
+    // Each blob was verified while it arrived.
     teller.step("verifying sha256 digest").await;
     teller.step("writing manifest").await;
     let store = inner.store.clone();
@@ -56,8 +56,8 @@ pub(super) async fn run(
     Ok(())
 }
 
-/// Asks the mirrors, then the registry itself. Returns the one that has the manifest with those
-/// that come after it.
+/// Asks the mirrors, then the registry itself. Returns the first one that has the manifest, and those after
+/// it.
 async fn find(
     inner: &Inner,
     wish: &Wish,
@@ -81,8 +81,7 @@ async fn find(
     Err(failed)
 }
 
-/// Fetches one blob from the first of the sources that has it; one that does not answer at all is
-/// not asked again.
+/// Fetches one blob from the first source that has it; a source that does not answer is not asked again.
 async fn from_any(
     inner: &Inner,
     sources: &mut VecDeque<Arc<Session>>,
@@ -97,7 +96,7 @@ async fn from_any(
         let Err(error) = blob(inner, session, wanted, teller).await else {
             return Ok(());
         };
-        // What a source before has sent was wrong perhaps; it is thrown away by now.
+        // A previous source may have sent wrong data, which has been deleted.
         let is_mismatch = matches!(error, RegistryError::Mismatch { .. });
         if is_mixed && is_mismatch {
             is_mixed = false;
@@ -117,7 +116,7 @@ async fn from_any(
     }
 }
 
-/// Waits for one blob and tells how far it is.
+/// Waits for one blob and reports its progress.
 async fn blob(
     inner: &Inner,
     session: &Arc<Session>,
@@ -158,7 +157,7 @@ async fn ended(
     end: &mut watch::Receiver<Option<Result<(), RegistryError>>>,
 ) -> Result<(), RegistryError> {
     let known = end.wait_for(Option::is_some).await;
-    // Without a word it was the daemon that ended.
+    // Without a result, the daemon is shutting down.
     let gone = Err(RegistryError::Transport("shutting down".to_owned()));
     known.ok().and_then(|end| end.clone()).unwrap_or(gone)
 }

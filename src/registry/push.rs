@@ -13,7 +13,7 @@ use crate::json::go as go_json;
 use crate::model::manifest::MEDIA_MANIFEST;
 use crate::model::{Layer, Manifest};
 
-/// Sends a model to the registry that its name says.
+/// Sends a model to the registry in its name.
 pub(super) async fn run(
     inner: Arc<Inner>,
     wish: Wish,
@@ -39,7 +39,7 @@ pub(super) async fn run(
     Ok(())
 }
 
-/// Sends one blob and tells how far it is.
+/// Sends one blob and reports its progress.
 async fn blob(
     inner: &Inner,
     session: &Session,

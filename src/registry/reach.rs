@@ -1,10 +1,10 @@
-//! Where the registry client connects to: what this machine's settings name, what is asked for on
-//! this machine itself, and of the rest what lies on the internet.
+//! Where the registry client may connect: hosts in this machine's settings, hosts that someone on this
+//! machine names, and otherwise only hosts on the internet.
 //!
-//! Clients anywhere may name a registry, and registries may lead anywhere; neither may make the
-//! daemon talk to the network around it. An address in a URL is judged here before every request,
-//! also after a redirect; the addresses of a name are judged by [`Resolver`] in the moment of the
-//! connection, so that no second look-up can give others.
+//! Any client may name a registry, and registries may redirect anywhere; neither may make the daemon
+//! connect to its private networks (SSRF). This module checks an address in a URL before every request and
+//! after every redirect. [`Resolver`] checks the addresses of a name at the moment of the connection, so
+//! that a second look-up cannot return others.
 
 use std::collections::HashSet;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
@@ -23,25 +23,25 @@ use crate::net::{Domain, Host, Pattern, Place};
 /// Longest wait for a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Look-ups at once: each may hold a thread for as long as a dead resolver is waited for.
+/// The most concurrent look-ups: each may hold a thread until a dead resolver times out.
 const MAX_LOOKUPS: usize = 16;
 
 /// Who names a registry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Asker {
-    /// Somebody on this machine: a registry on it or beside it is as good as any.
+    /// Someone on this machine, who may use registries in private networks.
     Here,
-    /// Somebody who should not see more of this network than we show.
+    /// Someone else, who may not reach this network through the daemon.
     Elsewhere,
 }
 
-/// How far away what a client connects to has to be.
+/// Which networks a client may connect to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Reach {
     Public,
-    /// Also private networks and this machine.
+    /// Private networks and this machine as well.
     Near,
-    /// Whatever the settings name.
+    /// Any address, for hosts in the settings.
     Any,
 }
 
@@ -55,7 +55,7 @@ impl Reach {
     }
 }
 
-/// The connections and the rule for them; cheap to clone.
+/// The HTTP clients and the rule for them; cheap to clone.
 #[derive(Debug, Clone)]
 pub(super) struct Http(Arc<Inner>);
 
@@ -65,23 +65,23 @@ struct Inner {
     public: Clients,
     near: Clients,
     any: Clients,
-    /// Never by a proxy: no other machine reaches what is asked for.
+    /// Never uses a proxy: no other machine can reach this one's loopback addresses.
     loopback: Clients,
     resolver: Resolver,
-    /// Makes requests and sends none.
+    /// Builds requests, but sends none.
     maker: Client,
 }
 
-/// Redirects are always returned: where they lead is judged anew.
+/// Clients that return redirects instead of following them, since every target is checked.
 #[derive(Debug)]
 struct Clients {
-    /// Gives up an answer that stalls.
+    /// Aborts a response that stalls.
     reading: Lazy,
-    /// Who takes an upload is silent until the last byte is there.
+    /// Without a read timeout: the server sends nothing until an upload is complete.
     sending: Lazy,
 }
 
-/// A client that is made when it is needed: it reads the system's certificates.
+/// A client that is made on first use, since making it reads the system's certificates.
 #[derive(Debug)]
 struct Lazy {
     resolver: Resolver,
@@ -96,14 +96,14 @@ enum Proxies {
     None,
 }
 
-/// What is waited for.
+/// What a request waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Patience {
     Stall,
     None,
 }
 
-/// The registry that somebody has named, and who.
+/// The registry that a client named, and who the client is.
 #[derive(Debug, Clone)]
 pub(super) struct Named {
     host: Option<Host>,
@@ -120,20 +120,20 @@ impl Named {
     }
 }
 
-/// Which hosts are known.
+/// The hosts that are known from settings.
 #[derive(Debug)]
 struct Rule {
     known: Vec<Pattern>,
-    /// What the HTTP client has to reach to reach anything.
+    /// Proxies, which the HTTP client must be able to reach.
     proxies: HashSet<Domain>,
 }
 
 impl Http {
     pub(super) fn new(settings: &Settings) -> Result<Self, RegistryError> {
-        // Already installed is as good.
+        // Fails only if a provider is already installed.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let rule = Rule::new(settings);
-        // Each with its own turns: who waits for strangers' names does not hold up the others.
+        // Each has its own permits, so look-ups of untrusted names cannot delay the others.
         let public = Resolver::new(Reach::Public, &rule);
         let near = Resolver::new(Reach::Near, &rule);
         let any = Resolver::new(Reach::Any, &rule);
@@ -149,10 +149,10 @@ impl Http {
         })))
     }
 
-    /// The client that may send a request to an address.
+    /// Returns the client that may send a request to a URL.
     ///
     /// # Errors
-    /// `Refused`: none may.
+    /// `Refused` if the URL is not allowed.
     pub(super) async fn client(
         &self,
         url: &Url,
@@ -163,7 +163,7 @@ impl Http {
         let host = host_of(url)
             .ok_or_else(|| RegistryError::Malformed("no address of a registry".to_owned()))?;
         let reach = inner.rule.reach(&host, named)?;
-        // A proxy looks names up by itself, and may find more than the internet.
+        // A proxy resolves names itself, and may reach private networks.
         if reach == Reach::Public
             && !inner.rule.proxies.is_empty()
             && let Domain::Name(name) = &host.domain
@@ -184,12 +184,12 @@ impl Http {
         }
     }
 
-    /// What makes requests; any client that may sends them.
+    /// Returns the client that builds requests.
     pub(super) fn maker(&self) -> &Client {
         &self.0.maker
     }
 
-    /// Whether what an address answers may be told: somebody on this machine wants to hear it.
+    /// Whether the client may see the text of a response, because it is on this machine.
     pub(super) fn is_known(&self, url: &Url, named: &Named) -> bool {
         host_of(url).is_some_and(|host| {
             let is_named = named.asker == Asker::Here && named.host.as_ref() == Some(&host);
@@ -221,7 +221,7 @@ impl Lazy {
         let mut builder = Client::builder()
             .user_agent(user_agent())
             .connect_timeout(CONNECT_TIMEOUT)
-            // Parts come over connections of their own.
+            // Parts use separate connections.
             .http1_only()
             .dns_resolver(self.resolver.clone())
             .redirect(redirect::Policy::none());
@@ -255,7 +255,7 @@ impl Rule {
         self.known.iter().any(|pattern| pattern.matches(host))
     }
 
-    /// How near the addresses of a host may be. What the URL itself says is judged here.
+    /// Which networks the addresses of a host may be in. An address in the URL itself is checked here.
     fn reach(&self, host: &Host, named: &Named) -> Result<Reach, RegistryError> {
         if self.is_known(host) {
             return Ok(Reach::Any);
@@ -267,7 +267,7 @@ impl Rule {
         };
         let is_out_of_reach = match &host.domain {
             Domain::Address(address) => !reach.covers(Place::of(*address)),
-            // Where a proxy looks names up, the resolver here does not see them.
+            // When a proxy resolves names, our resolver is not asked.
             Domain::Name(_) => {
                 let is_local = host.domain.is_local_name() || self.proxies.contains(&host.domain);
                 reach == Reach::Public && is_local
@@ -281,7 +281,7 @@ impl Rule {
     }
 }
 
-/// Looks names up, and keeps to itself what is out of reach.
+/// Resolves names, and drops addresses that are not allowed.
 #[derive(Debug, Clone)]
 struct Resolver {
     reach: Reach,
@@ -289,7 +289,7 @@ struct Resolver {
     turns: Arc<Semaphore>,
 }
 
-/// No address that may be connected to.
+/// No allowed address.
 #[derive(Debug, thiserror::Error)]
 #[error("{host} {why}; DROVER_ALLOWED_REGISTRIES={host} on the server allows it")]
 pub(super) struct OutOfReach {
@@ -323,7 +323,7 @@ impl Resolver {
         }
     }
 
-    /// The addresses that may be connected to; at least one.
+    /// Returns the allowed addresses; at least one.
     async fn find(&self, name: &str) -> Result<Vec<SocketAddr>, BoxError> {
         let Some(Host { domain, .. }) = Host::parse(name) else {
             return Err(format!("{name:?} is no host").into());
@@ -332,7 +332,7 @@ impl Resolver {
         let asked = name.to_owned();
         let found = tokio::task::spawn_blocking(move || {
             let found = (asked.as_str(), 0).to_socket_addrs()?.collect();
-            // The turn is over when the thread is free, whether anybody still waits or not.
+            // The permit is released when the thread is free, even if the caller is gone.
             drop(turn);
             Ok::<Vec<SocketAddr>, std::io::Error>(found)
         });
@@ -361,7 +361,7 @@ impl Resolve for Resolver {
     }
 }
 
-/// The host and port that a URL leads to; `None` for what is not HTTP.
+/// The host and port of a URL; `None` if it is not HTTP.
 fn host_of(url: &Url) -> Option<Host> {
     if !matches!(url.scheme(), "http" | "https") {
         return None;
@@ -371,7 +371,7 @@ fn host_of(url: &Url) -> Option<Host> {
     Some(host)
 }
 
-/// In Ollama's form: the public registry refuses models to versions that it finds too old.
+/// In Ollama's form, since the public registry refuses some models to old versions.
 fn user_agent() -> String {
     let arch = if cfg!(target_arch = "aarch64") {
         "arm64"

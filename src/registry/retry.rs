@@ -1,16 +1,16 @@
-//! When something is tried again.
+//! When to retry.
 
 use std::time::Duration;
 
 use super::RegistryError;
 
-/// Attempts in a row that brought nothing, before giving up.
+/// The number of consecutive failures before giving up.
 const ATTEMPTS: u32 = 6;
 
-/// Each waiting time is this many times the one before: 0.2, 0.6, 1.8, 5.4, 16 seconds.
+/// The factor between delays: 0.2, 0.6, 1.8, 5.4, 16 seconds.
 const GROWTH: u32 = 3;
 
-/// Counts the failures in a row.
+/// Counts consecutive failures.
 #[derive(Debug)]
 pub(super) struct Retry {
     first_delay: Duration,
@@ -29,7 +29,7 @@ impl Retry {
         }
     }
 
-    /// For what somebody waits for: gives up within a second or two.
+    /// For interactive requests: gives up within a second or two.
     pub(super) fn short(first_delay: Duration) -> Self {
         Self {
             n_attempts: 3,
@@ -37,12 +37,12 @@ impl Retry {
         }
     }
 
-    /// Something was achieved since the last failure.
+    /// Resets the count: there was progress since the last failure.
     pub(super) fn progressed(&mut self) {
         self.n_failed = 0;
     }
 
-    /// This much is done; counts as progress where it is more than ever before.
+    /// Reports how much is done; counts as progress if it is more than before.
     pub(super) fn reached(&mut self, furthest: u64) {
         if furthest > self.furthest {
             self.furthest = furthest;
@@ -53,7 +53,7 @@ impl Retry {
     /// Waits before the next attempt.
     ///
     /// # Errors
-    /// The error itself when trying again is no use, or that it was tried often enough.
+    /// The error itself if a retry cannot help, or an error that there were too many.
     pub(super) async fn after(&mut self, error: RegistryError) -> Result<(), RegistryError> {
         if !error.is_passing() {
             return Err(error);
@@ -63,7 +63,7 @@ impl Retry {
         if self.n_failed >= self.n_attempts {
             return Err(RegistryError::Exhausted(Box::new(error)));
         }
-        // Clients that failed together should not come back together.
+        // Jitter: clients that failed together should not retry together.
         let delay = delay.mul_f64(0.5 + fastrand::f64());
         tracing::debug!(%error, ?delay, "trying again");
         tokio::time::sleep(delay).await;

@@ -1,4 +1,4 @@
-//! One model's conversation with one registry: addresses, redirects, token, one retry after a 401.
+//! One model's requests to one registry: URLs, redirects, token, one retry after a 401.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -15,7 +15,7 @@ use super::{Key, RegistryError, Settings, Wish};
 use crate::model::ModelName;
 use crate::model::name::DEFAULT_HOST;
 
-/// Redirects in a row that are followed.
+/// The most consecutive redirects.
 const MAX_REDIRECTS: usize = 10;
 
 /// One model on one registry.
@@ -27,7 +27,7 @@ pub(super) struct Session {
     base: String,
     tag: String,
     key: std::path::PathBuf,
-    /// Longest time for a whole answer that is no blob.
+    /// Longest time for a whole response that is not a blob.
     time: Duration,
     token: Mutex<Option<String>>,
 }
@@ -39,14 +39,14 @@ struct Token {
 }
 
 impl Session {
-    /// The registry that a model's name says.
+    /// The registry in a model's name.
     pub(super) fn new(http: &Http, settings: &Settings, wish: &Wish) -> Self {
         let scheme = if wish.insecure { "http" } else { "https" };
         let address = format!("{scheme}://{}", wish.name.host);
         Self::at(http, settings, wish, &address)
     }
 
-    /// The registries to look for a model in, in order: mirrors stand in for the default one.
+    /// The registries to try for a model, in order: mirrors replace the default one.
     pub(super) fn candidates(http: &Http, settings: &Settings, wish: &Wish) -> Vec<Self> {
         let is_default = wish.name.host.eq_ignore_ascii_case(DEFAULT_HOST);
         let mirrors = settings.mirrors.iter().filter(|_| is_default);
@@ -84,7 +84,7 @@ impl Session {
         format!("{}/blobs/{digest}", self.base)
     }
 
-    /// Sends a request, with redirects followed; an answer is a success.
+    /// Sends a request and follows redirects; returns only successful responses.
     ///
     /// # Errors
     /// See [`RegistryError`].
@@ -93,7 +93,7 @@ impl Session {
         self.refused(answer).await
     }
 
-    /// Sends a request; an answer may be a redirect.
+    /// Sends a request; the response may be a redirect.
     ///
     /// # Errors
     /// See [`RegistryError`].
@@ -110,7 +110,7 @@ impl Session {
         self.refused(answer).await
     }
 
-    /// Sends a request to an address that somebody signed: without a token.
+    /// Sends a request to a presigned URL, without a token.
     ///
     /// # Errors
     /// See [`RegistryError`].
@@ -122,15 +122,15 @@ impl Session {
         self.refused(self.hop(request, Patience::None).await?).await
     }
 
-    /// Reads a whole answer of the protocol.
+    /// Reads a whole response of the protocol.
     ///
     /// # Errors
-    /// It breaks off, is too long, or takes too long.
+    /// It ends early, is too long, or takes too long.
     pub(super) async fn read(&self, answer: Response) -> Result<Vec<u8>, RegistryError> {
         body(answer, MAX_ANSWER_BYTES, self.time).await
     }
 
-    /// Sends a request with the token, if there is one; gets one and tries once more after a 401.
+    /// Sends a request with the token, if there is one; after a 401, gets a token and retries once.
     async fn authorized<F>(
         &self,
         attempt: impl Fn(Option<String>) -> F,
@@ -146,7 +146,7 @@ impl Session {
         let header = response.headers().get(WWW_AUTHENTICATE);
         let header = header.and_then(|value| value.to_str().ok());
         let challenge = Challenge::parse(header.unwrap_or_default());
-        // Whoever a redirect led to gets nothing signed.
+        // The target of a redirect to another host gets no signature.
         if challenge.realm.is_empty() || !self.is_at_home(response.url()) {
             return Err(RegistryError::Unauthorized);
         }
@@ -162,7 +162,7 @@ impl Session {
         Ok(response)
     }
 
-    /// Sends a request and goes where the answers lead; what is secret stays with the registry.
+    /// Sends a request and follows redirects; only the registry itself gets secrets.
     async fn follow(
         &self,
         make: &impl Make,
@@ -183,7 +183,7 @@ impl Session {
         )))
     }
 
-    /// Puts the token in a request to the registry, and takes what is secret out of any other.
+    /// Adds the token to a request to the registry, and removes secrets from any other request.
     fn authorize(&self, request: &mut Request, token: Option<&str>) {
         if !self.is_at_home(request.url()) {
             request.headers_mut().remove(AUTHORIZATION);
@@ -196,7 +196,7 @@ impl Session {
         }
     }
 
-    /// Sends one request, if it may go where it leads.
+    /// Sends one request, if its URL is allowed.
     async fn hop(&self, request: Request, patience: Patience) -> Result<Response, RegistryError> {
         let client = self.http.client(request.url(), &self.named, patience);
         Ok(client.await?.execute(request).await?)
@@ -220,7 +220,7 @@ impl Session {
         let answer = answer.map_err(|error| error.with_key(&self.key))?;
         let body = self.read(answer).await?;
         let token: Result<Token, _> = serde_json::from_slice(&body);
-        // The parser's words would have pieces of the answer in them.
+        // The parser's error text may quote the response.
         let no_token = |_| RegistryError::Malformed("the registry's token is none".to_owned());
         Ok(token.map_err(no_token)?.token)
     }
@@ -230,7 +230,7 @@ impl Session {
         refused(answer, is_known, self.time).await
     }
 
-    /// Whether an address is the registry's own: scheme, host and port.
+    /// Whether a URL has the registry's own scheme, host and port.
     fn is_at_home(&self, url: &Url) -> bool {
         Url::parse(&self.base).is_ok_and(|base| base.origin() == url.origin())
     }
@@ -240,12 +240,12 @@ impl Session {
     }
 }
 
-/// What makes a request, as often as it is sent.
+/// Builds a request, once for each time that it is sent.
 pub(super) trait Make: Fn(&Client) -> RequestBuilder + Send + Sync {}
 
 impl<F: Fn(&Client) -> RequestBuilder + Send + Sync> Make for F {}
 
-/// Where an answer leads, if it is a redirect that can be followed.
+/// Returns the target of a redirect that can be followed.
 fn redirect(response: &Response) -> Result<Option<Url>, RegistryError> {
     let is_redirect = matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308);
     if !is_redirect || !response.headers().contains_key(LOCATION) {

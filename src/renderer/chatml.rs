@@ -1,11 +1,11 @@
-//! ChatML, for models that bring no template of their own.
+//! ChatML, for models without a template.
 
 use std::fmt::Write as _;
 
 use super::{RenderError, RenderInput, images};
 
-/// The marks of its turns. To a model that was not trained with them they are text, and it may go on with
-/// a turn of the user's: they end an answer.
+/// The marks around its turns. For a model that was not trained with them they are plain text, and it may
+/// continue with a turn of the user; so they end an answer.
 pub const MARKS: [&str; 2] = ["<|im_end|>", "<|im_start|>"];
 
 /// Renders a prompt that ends where the assistant's answer begins, or, when the last message is the
@@ -15,7 +15,7 @@ pub const MARKS: [&str; 2] = ["<|im_end|>", "<|im_start|>"];
 /// Never; the signature is that of all renderers.
 pub fn render(input: &RenderInput<'_>) -> Result<String, RenderError> {
     let mut prompt = String::new();
-    let shown = images::behind(input.messages);
+    let shown = images::after_text(input.messages);
     let (messages, prefill) = super::prefill(&shown);
     for message in messages {
         let role = match message.role.as_str() {

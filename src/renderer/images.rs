@@ -11,8 +11,7 @@ pub(crate) struct Images {
 }
 
 impl Images {
-    /// The message's text with a tag for each of its images: at the places that it marks, else in
-    /// front.
+    /// Returns the message's text with a tag for each image: at the marked places, otherwise at the front.
     pub(crate) fn tag(&mut self, message: &Message, content: &str) -> String {
         let first = self.n_seen;
         self.n_seen += message.images.len();
@@ -37,9 +36,9 @@ impl Images {
     }
 }
 
-/// The messages as a GGUF file's own template gets them: each image stands at the next `[img]` of its
-/// message, or, as in Ollama, behind the text.
-pub fn behind(messages: &[Message]) -> Cow<'_, [Message]> {
+/// The messages for a GGUF file's own template: each image replaces the next `[img]` of its message or, as
+/// in Ollama, follows the text.
+pub fn after_text(messages: &[Message]) -> Cow<'_, [Message]> {
     if messages.iter().all(|message| message.images.is_empty()) {
         return messages.into();
     }
@@ -59,8 +58,7 @@ pub fn behind(messages: &[Message]) -> Cow<'_, [Message]> {
     messages.iter().map(tag_all).collect()
 }
 
-/// The messages as a TEMPLATE gets them: each image stands at the next `[img]` of its message, or
-/// in front of the text.
+/// The messages for a TEMPLATE: each image replaces the next `[img]` of its message, or precedes the text.
 pub fn tagged(messages: &[Message]) -> Cow<'_, [Message]> {
     if messages.iter().all(|message| message.images.is_empty()) {
         return messages.into();
@@ -111,7 +109,7 @@ mod tests {
         };
         let placed = "one [img-0] two [img-1] three";
         assert_eq!(
-            texts(behind(&messages)),
+            texts(after_text(&messages)),
             ["none [img]", placed, "a [img-2] b[img-3]"]
         );
         assert_eq!(

@@ -1,4 +1,4 @@
-//! Which of a model's templates makes its prompts.
+//! Chooses which of a model's templates makes its prompts.
 //!
 //! A built-in renderer or parser decides first, then the TEMPLATE in Go's language, unless the
 //! GGUF's own Jinja template can do more.
@@ -20,18 +20,18 @@ pub enum Path {
     GoTemplate,
     /// The GGUF's template.
     Jinja,
-    /// Nothing at all.
+    /// There is no template.
     None,
 }
 
 impl Path {
-    /// Whether Ollama would make the prompt itself, instead of handing messages to its engine.
+    /// Whether Ollama would render the prompt itself, instead of passing messages to its engine.
     pub fn is_rendered(self) -> bool {
         !matches!(self, Self::Jinja | Self::None)
     }
 }
 
-/// What a model brings.
+/// What a model provides.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Offer<'a> {
     /// The TEMPLATE layer.
@@ -43,12 +43,12 @@ pub struct Offer<'a> {
     pub parser: &'a str,
     /// The model's family has a parser for answers to this TEMPLATE.
     pub has_family_parser: bool,
-    /// `OLLAMA_GO_TEMPLATE`: what the user wants, `None` = automatic.
+    /// `OLLAMA_GO_TEMPLATE`: the user's choice; `None` = automatic.
     pub wants_template: Option<bool>,
 }
 
 impl Offer<'_> {
-    /// Chooses.
+    /// Makes the choice.
     pub fn path(&self) -> Path {
         if !self.renderer.is_empty() {
             return Path::Renderer;
@@ -67,7 +67,7 @@ impl Offer<'_> {
         }
     }
 
-    /// Whether the GGUF's template can do more than the TEMPLATE, by all that is known.
+    /// Whether the GGUF's template is known to support more than the TEMPLATE.
     pub fn prefers_jinja(&self) -> bool {
         let named = !self.renderer.is_empty() || !self.parser.is_empty() || self.has_family_parser;
         let Some(template) = self.template else {
@@ -84,7 +84,7 @@ impl Offer<'_> {
         go == jinja && go.contains(&Capability::Tools) && jinja_round && !go_round
     }
 
-    /// What the TEMPLATE adds to the model's capabilities: nothing where it plays no part.
+    /// The capabilities that the TEMPLATE adds: none if it is not used.
     pub fn template_capabilities(&self) -> Vec<Capability> {
         match self.template {
             Some(template) if self.path().is_rendered() => of_template(template),
@@ -93,7 +93,7 @@ impl Offer<'_> {
     }
 }
 
-/// What a TEMPLATE can show.
+/// The capabilities that a TEMPLATE supports.
 pub fn of_template(template: &GoTemplate) -> Vec<Capability> {
     let offers = [
         (Capability::Tools, template.uses("tools")),
@@ -113,7 +113,7 @@ pub fn round_trip(template: &GoTemplate) -> bool {
         && results.iter().any(|word| text.contains(word))
 }
 
-/// Whether a Jinja template shows calls and results, as far as its words tell.
+/// Whether a Jinja template shows calls and results, judged by the words in it.
 pub fn jinja_round_trip(text: &str) -> bool {
     const CALLS: [&str; 2] = ["tool_calls", "assistant_tool_call"];
     const RESULTS: [&str; 7] = [

@@ -20,7 +20,7 @@ use crate::config::Config;
 use crate::device::{InstructionSets, Snapshot};
 use crate::metrics;
 use crate::protocol::DeviceInfo;
-use crate::runner::{self, RunnerHandle, StartError, StartParams, Started};
+use crate::runner_client::{self, RunnerHandle, StartError, StartParams, Started};
 
 type Inbox = mpsc::Receiver<Message>;
 
@@ -111,7 +111,7 @@ impl Actor {
                 keep_alive,
                 reply,
             } => {
-                // Gone before its turn: its cancellation was heard already.
+                // Gone before its turn: its cancellation was already processed.
                 if reply.is_closed() {
                     return;
                 }
@@ -262,7 +262,7 @@ impl Actor {
         let span = tracing::info_span!("load", model = %params.model);
         let task = async move {
             let result = tokio::select! {
-                result = runner::start(params, &tasks) => result,
+                result = runner_client::start(params, &tasks) => result,
                 () = cancel.cancelled() => return,
             };
             // The actor ends only after all loads were cancelled.
@@ -277,7 +277,7 @@ impl Actor {
     fn probe(&self) {
         let (exe, tasks, messages) = (self.exe.clone(), self.tasks.clone(), self.messages.clone());
         self.tasks.spawn(async move {
-            let devices = runner::probe(exe, &tasks).await.unwrap_or_else(|error| {
+            let devices = runner_client::probe(exe, &tasks).await.unwrap_or_else(|error| {
                 tracing::warn!(%error, "the devices could not be listed, models run on the CPU");
                 Vec::new()
             });

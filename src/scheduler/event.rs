@@ -9,7 +9,7 @@ use super::{AcquireError, Lease, LoadedModel, ModelSpec};
 use crate::config::KeepAlive;
 use crate::device::Snapshot;
 use crate::protocol::{DeviceInfo, LoadedInfo};
-use crate::runner::{StartError, Started};
+use crate::runner_client::{StartError, Started};
 
 /// One loaded (or wanted) model.
 pub(super) type EntryId = u64;

@@ -1,4 +1,4 @@
-//! Whom to unload when a model needs room. Pure and exchangeable.
+//! Chooses which models to unload when another one needs room. Pure and exchangeable.
 
 use tokio::time::Instant;
 

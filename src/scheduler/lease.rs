@@ -7,7 +7,7 @@ use tokio::sync::Notify;
 
 use super::event::{EntryId, WaiterId};
 use crate::protocol::LoadedInfo;
-use crate::runner::RunnerHandle;
+use crate::runner_client::RunnerHandle;
 
 /// The right to use a loaded runner; while it lives the model stays loaded.
 #[derive(Debug)]
@@ -54,8 +54,8 @@ impl Drop for Lease {
     }
 }
 
-/// What was dropped and not yet heard of by the actor. A list and not a channel: dropping can
-/// neither wait nor fail.
+/// Dropped leases that the actor has not yet processed. This is a list, not a channel, because `Drop` can
+/// neither wait nor fail. A lease and a waiter each write once, so their number bounds its length.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Notes {
     inner: Arc<NotesInner>,

@@ -9,7 +9,7 @@ use super::placement::{LoadPlan, Policy};
 use super::state::Entry;
 use crate::config::KeepAlive;
 use crate::protocol::{DraftParams, LoadParams, LoadedInfo};
-use crate::runner::StartError;
+use crate::runner_client::StartError;
 
 /// The cap on a request without `num_ctx`: the setting, else the whole pool.
 pub(super) fn default_ctx(context_length: u32, info: &LoadedInfo) -> u32 {
@@ -62,7 +62,7 @@ pub(super) fn expires_at(entry: &Entry, now: Instant, clock: Timestamp) -> Optio
     clock.checked_add(left).ok()
 }
 
-/// What a failed load means, with the text that clients read (API specification §12).
+/// What a failed load means, with the text that clients read.
 pub(super) fn failure(model: &str, error: &StartError) -> LoadFailure {
     let text = error.to_string();
     LoadFailure {

@@ -59,13 +59,13 @@ pub fn place_everywhere(spec: &ModelSpec) -> Vec<u32> {
     placement::place_everywhere(spec)
 }
 
-/// Tokens that a draft model guesses ahead where nothing else is asked for, as in Ollama; and the most
-/// that may be asked for: hardly any guess is right so far ahead.
+/// How many tokens a draft model drafts ahead by default, as in Ollama; and the most that may be requested,
+/// since hardly any draft is right so far ahead.
 const N_DRAFT: u32 = 4;
 const MAX_DRAFT: u32 = 64;
 
 impl ModelSpec {
-    /// Tokens that the draft model guesses ahead.
+    /// How many tokens the draft model drafts ahead.
     fn n_draft(&self) -> u32 {
         let asked = self.options.draft_num_predict;
         asked.map_or(N_DRAFT, |n| n.min(MAX_DRAFT))
@@ -78,8 +78,8 @@ impl ModelSpec {
         (may_guess && self.n_draft() > 0).then_some(draft)
     }
 
-    /// Whether another draft model is wanted than there is, or another number of its guesses. Who
-    /// wants none takes no harm from one.
+    /// Whether another draft model is wanted than there is, or another number of drafts. Who wants none
+    /// takes no harm from one.
     fn wants_other_draft(&self, have: &Self) -> bool {
         let asked = self.options.draft_num_predict.map(|_| self.n_draft());
         self.draft.as_ref().is_some_and(|draft| {
@@ -92,7 +92,7 @@ impl ModelSpec {
     }
 }
 
-/// A model that guesses for another one, loaded beside it.
+/// A draft model, loaded together with its target model.
 #[derive(Debug, Clone)]
 pub struct DraftSpec {
     pub weights: ModelFile,

@@ -1,9 +1,8 @@
 //! Accepting connections, until told to stop.
 //!
-//! Stopping has two steps: first nobody new is accepted, so that whoever comes waits in the
-//! socket's own queue (where systemd holds the socket, for the next daemon); then those that were
-//! accepted are closed as they fall idle. At once, it would also close connections whose first
-//! request is just on its way.
+//! Stopping has two steps. First it accepts no more connections, so that new clients wait in the socket's
+//! backlog (for the next daemon, if systemd holds the socket). Then it closes accepted connections as they
+//! become idle. Doing both at once would also close connections whose first request is still arriving.
 
 use std::sync::Arc;
 
@@ -19,15 +18,15 @@ use super::origin::Peer;
 #[derive(Debug)]
 pub(super) struct Accepting {
     pub(super) listener: TcpListener,
-    /// Cancelled: nobody is accepted any more.
+    /// Cancelled to stop accepting.
     pub(super) stopping: CancellationToken,
-    /// Cancelled: connections are closed as they fall idle.
+    /// Cancelled to close connections as they become idle.
     pub(super) closing: CancellationToken,
 }
 
 impl Accepting {
-    /// Serves until all connections have ended after `closing`; those that have not when this is
-    /// dropped are cut.
+    /// Serves until all connections have ended after `closing`. Dropping the future cuts the remaining
+    /// ones.
     pub(super) async fn run(self, connections: Connections) {
         let Self {
             mut listener,
@@ -37,7 +36,7 @@ impl Accepting {
         let connections = Arc::new(connections);
         let _cut = connections.cut_on_drop();
         let tasks = TaskTracker::new();
-        // Where the system gives no connection, the listener waits a moment and tries again.
+        // If the system refuses a connection, the listener waits a moment and tries again.
         while let Some((stream, address)) = stopping
             .run_until_cancelled(Listener::accept(&mut listener))
             .await

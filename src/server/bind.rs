@@ -1,5 +1,4 @@
-//! The address: handed over by systemd, bound as `OLLAMA_HOST` says, or refused with what to do
-//! about it.
+//! The listening address: passed by systemd, or bound from `OLLAMA_HOST`, or an error that says what to do.
 
 use std::io::{self, ErrorKind};
 use std::time::Duration;
@@ -11,14 +10,14 @@ use super::ServeError;
 use crate::client::Client;
 use crate::config::HostSpec;
 
-/// How long whoever has the address may take to say what it is.
+/// How long the program that has the address may take to identify itself.
 const INTRODUCTION: Duration = Duration::from_secs(1);
 
-/// Takes the socket that systemd holds for us (`drover.socket`): it outlives a restart, so that
-/// clients wait instead of being refused.
+/// Takes the socket from systemd (`drover.socket`). It survives a restart, so clients wait instead of being
+/// refused.
 ///
 /// # Errors
-/// What was handed over is no listening TCP socket.
+/// The passed file descriptor is not a listening TCP socket.
 pub(super) fn inherited() -> io::Result<Option<std::net::TcpListener>> {
     let mut sockets = ListenFd::from_env();
     if sockets.len() > 1 {
@@ -34,10 +33,10 @@ pub(super) fn inherited() -> io::Result<Option<std::net::TcpListener>> {
     Ok(listener)
 }
 
-/// Uses the socket that was handed over, or binds the address; an empty host means all interfaces.
+/// Uses the passed socket, or binds the address; an empty host means all interfaces.
 ///
 /// # Errors
-/// `InUse` names who answers there, if it does.
+/// `InUse` names the program that answers there, if one does.
 pub(super) async fn bind(
     host: &HostSpec,
     inherited: Option<std::net::TcpListener>,
@@ -72,7 +71,7 @@ async fn listen(host: &HostSpec) -> io::Result<TcpListener> {
         return TcpListener::bind((host.host.as_str(), host.port)).await;
     }
     match TcpListener::bind(("::", host.port)).await {
-        // A system without IPv6.
+        // The system has no IPv6.
         Err(error) if error.kind() != ErrorKind::AddrInUse => {
             TcpListener::bind(("0.0.0.0", host.port)).await
         }
@@ -88,7 +87,7 @@ fn address_of(host: &HostSpec) -> String {
     }
 }
 
-/// Asks whoever has the address for its version, as clients do.
+/// Asks the program at the address for its version, as clients do.
 async fn occupant(host: &HostSpec) -> String {
     let host = HostSpec {
         scheme: "http".to_owned(),
@@ -114,7 +113,7 @@ mod tests {
         let address = first.local_addr().unwrap().to_string();
         let host = HostSpec::parse(&address);
         let taken = bind(&host, None);
-        // The occupant hangs up instead of telling its version.
+        // The occupant closes the connection instead of answering.
         let hang_up = async { drop(first.accept().await.unwrap()) };
         let (error, ()) = tokio::join!(taken, hang_up);
         let text = error.unwrap_err().to_string();

@@ -1,7 +1,7 @@
-//! From errors to answers: the only place that makes statuses.
+//! Turns errors into responses: the only place that sets error statuses.
 //!
-//! *Invariant:* a failure of ours (status 500 and above) is logged here, once, whether it becomes
-//! a status or the last line of a stream.
+//! *Invariant:* an internal error (status 500 and above) is logged here once, whether it becomes a status
+//! or the last line of a stream.
 
 use std::error::Error;
 
@@ -17,14 +17,14 @@ use crate::error::{ErrorKind, RequestError};
 use crate::registry::RegistryError;
 use crate::store::StoreError;
 
-/// Content type of plain answers and errors.
+/// Content type of JSON responses and errors.
 pub(crate) const JSON: &str = "application/json; charset=utf-8";
 
-/// What went wrong, before a dialect has spelled it.
+/// An error, before a dialect turns it into a response.
 pub(crate) type ApiError = RequestError;
 
 impl RequestError {
-    /// A body that did not arrive in time, or was broken off.
+    /// The error for a body that did not arrive in time, or broke off.
     pub(crate) fn body(error: &(dyn Error + 'static)) -> Self {
         let mut causes = std::iter::successors(Some(error), |&error| error.source());
         let kind = if causes.any(|cause| cause.is::<Stalled>()) {
@@ -78,7 +78,7 @@ impl From<tokio::task::JoinError> for ApiError {
     }
 }
 
-/// An error as Ollama's own routes spell it: `{"error":"…"}`.
+/// An error of Ollama's routes: `{"error":"…"}`.
 #[derive(Debug)]
 pub(crate) struct OllamaError(pub(crate) ApiError);
 
@@ -95,13 +95,12 @@ impl IntoResponse for OllamaError {
     }
 }
 
-/// The last line of a stream that failed. Also the body of an error, whose readers do not mind
-/// the line's end.
+/// The last line of a stream that failed, and the body of an error response.
 pub(crate) fn ollama_line(error: &ApiError) -> Bytes {
     to_bytes(&ollama::error_body(error))
 }
 
-/// An error as the OpenAI routes spell it: `{"error":{"message","type","param","code"}}`.
+/// An error of OpenAI's routes: `{"error":{"message","type","param","code"}}`.
 #[derive(Debug)]
 pub(crate) struct OpenAiError(pub(crate) ApiError);
 
@@ -132,7 +131,7 @@ fn respond(error: &ApiError, status: u16, body: Bytes) -> Response {
     let body = body.slice(..body.len().saturating_sub(1));
     let mut response = (status, [(header::CONTENT_TYPE, JSON)], body).into_response();
     let extra = match status {
-        // Clients that try again by themselves look for it.
+        // Clients with automatic retries use it.
         StatusCode::SERVICE_UNAVAILABLE => Some((header::RETRY_AFTER, "1")),
         // The rest of the body is not read, so the connection cannot be used again.
         StatusCode::PAYLOAD_TOO_LARGE | StatusCode::REQUEST_TIMEOUT => {
@@ -210,7 +209,7 @@ mod tests {
         assert!(body.contains(expected), "{body}");
         let (_, _, body) = text(OpenAiError(ApiError::internal(message)).into_response()).await;
         assert!(body.contains(expected), "{body}");
-        // What the client said itself is repeated as it is.
+        // Text from the client is repeated unchanged.
         let error = ApiError::invalid("invalid model name: /srv/x");
         let (_, _, body) = text(OllamaError(error).into_response()).await;
         assert!(body.contains("/srv/x"), "{body}");

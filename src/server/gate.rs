@@ -1,4 +1,4 @@
-//! Work of which only so much is done at once, because it takes threads, files, memory.
+//! Limits concurrent work that takes threads, files or memory.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -10,17 +10,18 @@ use super::error::ApiError;
 use super::origin::Origin;
 use crate::error::ErrorKind;
 
-/// How long a request waits for its turn. Those that wait are bounded by the requests at once.
+/// How long a request waits for its turn; then it is refused with 503. The limit on concurrent requests
+/// bounds how many wait.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The kinds of work that last, or may wait for something.
+/// The kinds of long-running work.
 #[derive(Debug)]
 pub(crate) struct Gates {
-    /// Uploads of blobs, from the moment that they have a file.
+    /// Uploads of blobs, from when they have a file.
     pub(crate) uploads: Gate,
     /// Pulls and pushes: connections to registries, and threads of the blocking pool.
     pub(crate) transfers: Gate,
-    /// Creations: each has a thread of the blocking pool, and perhaps a child that quantizes.
+    /// Creations: each has a thread of the blocking pool, and possibly a process that quantizes.
     pub(crate) creations: Gate,
     /// Copies and deletions, which wait for the lock of the model directory on such threads.
     pub(crate) changes: Gate,
@@ -28,7 +29,7 @@ pub(crate) struct Gates {
 
 impl Default for Gates {
     fn default() -> Self {
-        // All together they leave threads of the blocking pool (512) to what only computes.
+        // Together they leave threads of the blocking pool (512) for short computations.
         Self {
             uploads: Gate::new("uploads", 256, 64),
             transfers: Gate::new("pulls and pushes", 64, 16),
@@ -38,7 +39,7 @@ impl Default for Gates {
     }
 }
 
-/// Lets so many through at once, and of one origin a part of them.
+/// Admits a number of jobs at once, and for each origin a part of it.
 #[derive(Debug)]
 pub(crate) struct Gate {
     /// For messages.
@@ -48,7 +49,7 @@ pub(crate) struct Gate {
     origins: Mutex<BTreeMap<Origin, Weak<Semaphore>>>,
 }
 
-/// The right to do one piece of the work; it ends when it is dropped.
+/// The right to do one job, until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Pass {
     _all: OwnedSemaphorePermit,
@@ -65,7 +66,7 @@ impl Gate {
         }
     }
 
-    /// Waits in turn, first behind the others of the origin, then with what other origins have.
+    /// Waits for a pass: first in the origin's own queue, then in the common one.
     ///
     /// # Errors
     /// 503 after [`PATIENCE`].
@@ -111,7 +112,7 @@ mod tests {
         let refused = gate.enter(greedy).await.unwrap_err();
         assert_eq!(refused.kind, ErrorKind::Overloaded);
         let _other = gate.enter(modest).await.unwrap();
-        // Now everything is taken, until somebody has done.
+        // Now all passes are taken, until one is dropped.
         let waiting = tokio::join!(gate.enter(modest), async { drop(first) });
         drop(waiting.0.unwrap());
         assert!(gate.enter(greedy).await.is_ok());

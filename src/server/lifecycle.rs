@@ -34,10 +34,10 @@ use crate::scheduler::SchedulerHandle;
 use crate::store::Store;
 use crate::workers::{self, Workers};
 
-/// How long a connection that was just accepted may take for its first request.
+/// How long a newly accepted connection may take to send its first request.
 const FIRST_REQUEST: Duration = Duration::from_millis(50);
 
-/// How long cut-off streams may take for their last words.
+/// How long cut-off streams may take to send their final error.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// How long runners and jobs may take to end; well under the time that systemd gives.
@@ -54,7 +54,7 @@ pub fn serve(config: Config, exe: PathBuf) -> Result<(), ServeError> {
         .enable_all()
         .build()?;
     let result = runtime.block_on(run(config, exe, socket));
-    // A job that still blocks (a slow disk) does not keep the process.
+    // A blocked job (a slow disk) does not keep the process alive.
     runtime.shutdown_timeout(Duration::from_secs(1));
     result
 }
@@ -81,7 +81,7 @@ async fn run(
     Ok(())
 }
 
-/// Opens the store and starts the scheduler, which asks for the devices beside all this.
+/// Opens the store and starts the scheduler, which probes the devices concurrently.
 async fn assemble(config: Config, exe: PathBuf) -> Result<App, ServeError> {
     let config = Arc::new(config);
     let tasks = TaskTracker::new();
@@ -126,20 +126,20 @@ async fn assemble(config: Config, exe: PathBuf) -> Result<App, ServeError> {
     }))
 }
 
-/// Makes the key by which registries know this user, where there is none; its public half can then
-/// be registered. What needs no registry goes without. Blocks.
+/// Makes the key that identifies this user to registries, if there is none, so that its public half can be
+/// registered. A failure only affects registries. Blocks.
 fn prepare_key(path: &Path) {
     if let Err(error) = Key::load_or_create(path) {
         tracing::warn!(%error, "registries that ask for a key will refuse");
     }
 }
 
-/// A daemon that serves.
+/// A running daemon.
 struct Daemon {
     app: App,
     /// Cancelled to stop accepting.
     stopping: CancellationToken,
-    /// Cancelled to close connections as they fall idle.
+    /// Cancelled to close connections as they become idle.
     closing: CancellationToken,
     server: JoinHandle<()>,
 }
@@ -179,7 +179,7 @@ impl Daemon {
         })
     }
 
-    /// Ends everything: requests in flight have the grace, which `hurry` ends.
+    /// Stops everything: requests in flight get a grace period, which `hurry` ends.
     async fn stop(mut self, hurry: impl Future<Output = ()>) {
         notify(&[NotifyState::Stopping]);
         tracing::info!("stopping");
@@ -216,8 +216,8 @@ impl Daemon {
     }
 }
 
-/// Removes what no model uses. Never at the first start over a store: another program may have made
-/// it and may want it back as it was. Blocks.
+/// Removes blobs that no model uses. Never at the first start on a store, which another program may have
+/// made and may need unchanged. Blocks.
 fn clean_up(app: &AppState) {
     if app.config.no_prune {
         return;
@@ -240,7 +240,7 @@ fn clean_up(app: &AppState) {
     }
 }
 
-/// Says once who can come in.
+/// Logs a warning if other machines can connect.
 fn warn_if_open(address: SocketAddr) {
     if !address.ip().is_loopback() {
         tracing::warn!(
@@ -250,7 +250,7 @@ fn warn_if_open(address: SocketAddr) {
     }
 }
 
-/// What ends the daemon.
+/// The signals that stop the daemon.
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
@@ -334,7 +334,7 @@ mod tests {
             rest.contains("{\"error\":\"the server is shutting down\"}\n"),
             "{rest}"
         );
-        // The stream was ended, not torn off.
+        // The stream ended properly.
         assert!(rest.ends_with("0\r\n\r\n"), "{rest}");
     }
 

@@ -1,21 +1,21 @@
-//! How much of the daemon clients may take, and for how long.
+//! Limits on what clients may use, and for how long.
 
 use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// Connections at once, where nothing else is said and there are files enough. An idle one takes
+/// The default number of concurrent connections, if there are enough file descriptors. An idle one takes
 /// about 20 KiB.
 const N_CONNECTIONS: usize = 2048;
 
-/// Files that are not for connections: uploads, downloads, pipes to runners, models that are read.
+/// File descriptors for other uses: uploads, downloads, pipes to runners, models.
 const N_OTHER_FILES: usize = 512;
 
-/// A request's head is a few hundred bytes, sent at once.
+/// How long a request's head may take; it is a few hundred bytes, sent at once.
 const HEAD: Duration = Duration::from_secs(30);
 
-/// Longer than what HTTP clients keep a connection that they do not use (mostly up to 90 s), so
-/// that none sends a request into one that is just being closed.
+/// How long a connection may be unused: longer than HTTP clients keep idle connections (mostly up to 90 s),
+/// so that none sends a request into one that is being closed.
 const IDLE: Duration = Duration::from_secs(300);
 
 /// The limits on connections.
@@ -25,18 +25,19 @@ pub(super) struct Limits {
     pub(super) n_connections: usize,
     /// Connections, and requests, of one origin that is not this machine.
     pub(super) n_of_origin: usize,
-    /// How many of the connections this machine cannot take from others, and they not from it.
+    /// How many connections are reserved for this machine, and for all others.
     pub(super) n_reserved: usize,
-    /// How long a request's head may be on its way, also that of a connection's first request.
+    /// How long a request's head may take to arrive, including a connection's first one.
     pub(super) head: Duration,
     /// How long a connection may be unused.
     pub(super) idle: Duration,
-    /// How long a client may send nothing of a request's body, and take nothing of an answer.
+    /// How long a client may pause while it sends a request's body or reads an answer.
     pub(super) stall: Duration,
 }
 
 impl Limits {
-    /// What the settings (`max_connections` of 0 = automatic) and the number of files allow.
+    /// Makes the limits from the settings (`max_connections` of 0 = automatic) and the number of file
+    /// descriptors.
     pub(super) fn new(max_connections: usize, stall: Duration, n_files: usize) -> Self {
         let most = match max_connections {
             0 => N_CONNECTIONS,
@@ -55,7 +56,7 @@ impl Limits {
     }
 }
 
-/// Allows this process as many open files as it may allow itself, and returns the number.
+/// Raises this process's limit on open files to its maximum, and returns the number.
 pub(super) fn raise_n_files() -> usize {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     let raised = Rlimit {
@@ -69,7 +70,7 @@ pub(super) fn raise_n_files() -> usize {
             current
         }
     };
-    // Without a value there is no limit.
+    // `None` means unlimited.
     n_files.map_or(usize::MAX, |n_files| {
         usize::try_from(n_files).unwrap_or(usize::MAX)
     })

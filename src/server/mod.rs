@@ -1,7 +1,7 @@
-//! The HTTP surface: routes, middleware, the life of the daemon.
+//! The HTTP server: routes, middleware, the daemon's start and stop.
 //!
-//! Handlers decode, call and spell; decisions are made below. *Invariant:* `error.rs` is the only
-//! place that turns an error into a status.
+//! Handlers decode, call a use case and encode; lower modules make the decisions. *Invariant:* `error.rs`
+//! is the only place that turns an error into a status.
 
 mod accept;
 mod bind;

@@ -1,4 +1,4 @@
-//! Where requests come from, as far as limits and fairness tell clients apart.
+//! The origin of requests, by which limits and fair scheduling distinguish clients.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -8,11 +8,10 @@ use axum::extract::{ConnectInfo, FromRequestParts};
 use axum::http::Extensions;
 use axum::http::request::Parts;
 
-/// The bits of an IPv6 address that tell networks apart; whoever has one address has all others of
-/// its network.
+/// The network bits of an IPv6 address: the owner of one address can use all others of its network.
 const NETWORK: u128 = !0 << 64;
 
-/// Who is at the other end of a connection.
+/// The peer of a connection.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Peer(pub(super) SocketAddr);
 
@@ -33,7 +32,7 @@ impl Origin {
     pub(super) fn of(address: IpAddr) -> Self {
         match address.to_canonical() {
             address if address.is_loopback() => Self::LOCAL,
-            // All machines on a link have the same network there.
+            // All machines on a link share the link-local network.
             IpAddr::V6(address) if !address.is_unicast_link_local() => {
                 Self(Ipv6Addr::from_bits(address.to_bits() & NETWORK).into())
             }
@@ -41,7 +40,7 @@ impl Origin {
         }
     }
 
-    /// Where a request comes from.
+    /// Returns the origin of a request.
     pub(super) fn of_request(extensions: &Extensions) -> Self {
         let peer = extensions.get::<ConnectInfo<Peer>>();
         peer.map_or(Self::LOCAL, |peer| peer.0.origin())

@@ -1,14 +1,15 @@
 //! The route table.
 //!
-//! Each line names its methods in the order in which a 405 lists them (API specification §1.1).
-//! The same path with a slash behind it is a redirect.
+//! Each line names its methods in the order in which a 405's `Allow` header lists them, as in Ollama. The
+//! same path with a trailing slash is a redirect.
 
 use axum::Router;
 use axum::extract::Request;
+use axum::handler::Handler;
 use axum::http::{HeaderValue, Method, StatusCode, Uri, header};
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{MethodRouter, any, get};
+use axum::routing::{MethodRouter, any};
 
 use super::error::{ApiError, OpenAiError};
 use super::state::App;
@@ -24,22 +25,31 @@ const TEXT: &str = "text/plain";
 /// Builds the routes without the middleware.
 pub(super) fn routes() -> Router<App> {
     Router::new()
-        .merge(route("/", "HEAD, GET", get(root)))
-        .merge(route("/api/version", "HEAD, GET", get(version)))
-        .merge(route("/health", "HEAD, GET", get(health)))
-        .merge(route("/metrics", "HEAD, GET", get(metrics)))
+        .merge(route("/", "HEAD, GET", root))
+        .merge(route("/api/version", "HEAD, GET", version))
+        .merge(route("/health", "HEAD, GET", health))
+        .merge(route("/metrics", "HEAD, GET", metrics))
         .merge(ollama::routes())
         .merge(openai::routes())
         .fallback(|method: Method, uri: Uri| async move { not_found(&method, &uri) })
 }
 
-/// One line of the table. `/v1` routes are made with it too.
-pub(super) fn route(
+/// Adds one line of the table, with one handler for all methods; also used for the `/v1` routes.
+pub(super) fn route<T: 'static>(
     path: &'static str,
     methods: &'static str,
-    handler: MethodRouter<App>,
+    handler: impl Handler<T, App>,
 ) -> Router<App> {
-    let router = wildcard(path, methods, handler);
+    route_by_method(path, methods, any(handler))
+}
+
+/// Adds a line whose methods have handlers of their own.
+pub(super) fn route_by_method(
+    path: &'static str,
+    methods: &'static str,
+    handlers: MethodRouter<App>,
+) -> Router<App> {
+    let router = line(path, methods, handlers);
     if path == "/" {
         return router;
     }
@@ -53,12 +63,16 @@ pub(super) fn route(
     router.route(&format!("{path}/"), any(slashed))
 }
 
-/// A line whose path ends in a parameter that takes slashes, too.
-pub(super) fn wildcard(
+/// Adds a line whose path ends in a parameter that may contain slashes.
+pub(super) fn wildcard<T: 'static>(
     path: &'static str,
     methods: &'static str,
-    handler: MethodRouter<App>,
+    handler: impl Handler<T, App>,
 ) -> Router<App> {
+    line(path, methods, any(handler))
+}
+
+fn line(path: &'static str, methods: &'static str, handlers: MethodRouter<App>) -> Router<App> {
     let known = move |request: Request, next: Next| async move {
         if allows(methods, request.method()) {
             next.run(request).await
@@ -66,14 +80,14 @@ pub(super) fn wildcard(
             method_not_allowed(methods, request.method(), request.uri())
         }
     };
-    Router::new().route(path, handler.layer(from_fn(known)))
+    Router::new().route(path, handlers.layer(from_fn(known)))
 }
 
 fn allows(methods: &str, method: &Method) -> bool {
     methods.split(", ").any(|known| known == method.as_str())
 }
 
-/// OpenAI's clients look for an object in whatever is no success.
+/// OpenAI's clients expect an error object in every unsuccessful response.
 fn is_openai(uri: &Uri) -> bool {
     uri.path() == "/v1" || uri.path().starts_with("/v1/")
 }
@@ -133,7 +147,7 @@ async fn version() -> Response {
     })
 }
 
-/// For load balancers, as llama-server answers; models are loaded when they are asked for.
+/// For load balancers, like llama-server's; always ok, since models are loaded on demand.
 async fn health() -> Response {
     json(&serde_json::json!({"status": "ok"}))
 }

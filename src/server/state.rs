@@ -1,4 +1,4 @@
-//! What every handler gets. Built once; the parts are owned elsewhere.
+//! The state of every handler. Built once; the parts are owned elsewhere.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use crate::registry::Registry;
 use crate::scheduler::SchedulerHandle;
 use crate::store::Store;
 
-/// The handlers' shared state; one count is all that a request clones.
+/// The handlers' shared state; cloning it increments one counter.
 pub(crate) type App = Arc<AppState>;
 
 /// The parts of the daemon that requests reach.
@@ -29,16 +29,17 @@ pub(crate) struct AppState {
     /// Our own executable, for child processes.
     pub(crate) exe: PathBuf,
     pub(crate) gates: Gates,
-    /// Of all requests in flight.
+    /// The memory of all requests in flight.
     pub(crate) memory: Memory,
     /// Owner of every task and blocking job that a handler starts.
     pub(crate) tasks: TaskTracker,
-    /// Cancelled when the daemon stops and the grace is over: what still runs ends with an error.
+    /// Cancelled when the daemon stops and the grace period is over: requests that still run end with an
+    /// error.
     pub(crate) cut_off: CancellationToken,
 }
 
 impl AppState {
-    /// Runs what would block on the pool for that, under the request's span.
+    /// Runs blocking work on the blocking pool, in the request's span.
     pub(crate) fn block<T: Send + 'static>(
         &self,
         job: impl FnOnce() -> T + Send + 'static,

@@ -1,7 +1,7 @@
 //! Bodies: JSON as Go writes it, streams of lines and events, headers within two seconds.
 //!
-//! *Invariants:* nothing is written before there is something to say, every event is a frame of
-//! its own, and a stream that fails or is cut off ends with an error in its own format.
+//! *Invariants:* headers are sent only with or after the first piece (or after the deadline), every event
+//! is a separate frame, and a stream that fails or is cut off ends with an error in its own format.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -25,18 +25,18 @@ use crate::error::{ErrorKind, RequestError};
 use crate::inference::{Chunk, ChunkStream};
 use crate::json::go as go_json;
 
-/// Longest time that a streaming client waits for the headers of its answer. What fails within it
-/// has a status, what fails later ends the stream.
+/// The longest time that a streaming client waits for headers. An error within it becomes a status; a later
+/// one ends the stream.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(2);
 
-/// The pieces of an answer that may still be on its way.
+/// The pieces of an answer in progress.
 pub(crate) type Items<T, E> = Pin<Box<dyn Stream<Item = Result<T, E>> + Send>>;
 
-/// Opens a streaming answer: returns with the first piece, with the error that came before it, or
-/// after [`PATIENCE`] with a stream that tells either of them later.
+/// Opens a streaming response: returns with the first piece, with an error before it, or after [`PATIENCE`]
+/// with a stream that yields either of them later.
 ///
 /// # Errors
-/// What fails before the first piece, and early enough to become a status.
+/// Errors before the first piece that are early enough to become a status.
 pub(crate) async fn open<S, T, E>(
     opening: impl Future<Output = Result<S, E>> + Send + 'static,
 ) -> Result<Items<T, E>, E>
@@ -64,7 +64,7 @@ where
     }
 }
 
-/// How a stream is written: its content type and its last words when it fails.
+/// The format of a stream: its content type, and how it reports an error.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Format {
     pub(crate) content_type: &'static str,
@@ -112,7 +112,7 @@ struct Writer<E> {
     frames: Option<Items<Bytes, E>>,
     cut_off: CancellationToken,
     format: Format,
-    /// The request's; the body outlives its handler.
+    /// The request's span, since the body outlives the handler.
     span: tracing::Span,
 }
 
@@ -138,7 +138,7 @@ impl<E: Into<ApiError>> Writer<E> {
 /// The header of an answer whose prompt was cut to fit the context.
 const TRUNCATED: HeaderName = HeaderName::from_static("x-drover-prompt-truncated");
 
-/// Says in a header that the prompt was cut.
+/// Adds a header that says that the prompt was cut.
 pub(crate) fn told(mut response: Response, is_cut: bool) -> Response {
     if is_cut {
         let yes = HeaderValue::from_static("true");
@@ -147,8 +147,7 @@ pub(crate) fn told(mut response: Response, is_cut: bool) -> Response {
     response
 }
 
-/// Looks whether the first piece of an answer is one of a cut prompt, as far as it has come: headers do
-/// not wait for it.
+/// Checks whether the first piece reports a cut prompt, if it has arrived: headers do not wait for it.
 pub(crate) fn looked_at<T, E>(
     items: Items<T, E>,
     of: fn(&T) -> bool,
@@ -162,7 +161,7 @@ pub(crate) fn looked_at<T, E>(
 /// Joins the pieces of an answer into one.
 ///
 /// # Errors
-/// The first failure; what came before it is lost.
+/// The first error; earlier output is lost.
 pub(crate) async fn fold(mut chunks: ChunkStream) -> Result<Chunk, RequestError> {
     let mut whole = Chunk::default();
     while let Some(chunk) = chunks.next().await {
@@ -183,7 +182,7 @@ pub(crate) async fn fold(mut chunks: ChunkStream) -> Result<Chunk, RequestError>
     ))
 }
 
-/// Answers 200 with one JSON object that is written away from the runtime: it may be large.
+/// Answers 200 with one JSON object that is encoded on the blocking pool, since it may be large.
 ///
 /// # Errors
 /// The job was lost.
@@ -211,7 +210,7 @@ pub(crate) fn json_as(content_type: &'static str, value: &impl Serialize) -> Res
 pub(crate) fn to_bytes(value: &impl Serialize) -> Bytes {
     match go_json::to_vec(value) {
         Ok(line) => line.into(),
-        // Only a map with keys that are no strings fails, and no wire type has one.
+        // Encoding fails only for maps with keys that are not strings, and no wire type has one.
         Err(error) => {
             tracing::error!(%error, "an answer could not be written");
             Bytes::from_static(b"{}\n")
@@ -263,7 +262,7 @@ mod tests {
     async fn an_early_failure_is_a_status() {
         let opened = open(after(1, Err(broken()))).await;
         assert_eq!(opened.err(), Some(broken()));
-        // Also when the stream exists and fails before its first piece.
+        // The same if the stream exists and fails before its first piece.
         let opened = open(after(1, Ok(numbers(vec![Err(broken())])))).await;
         assert_eq!(opened.err(), Some(broken()));
     }

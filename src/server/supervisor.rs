@@ -1,4 +1,4 @@
-//! What the daemon owes to systemd: readiness, signs of life, reloading.
+//! The interface to systemd: readiness, watchdog, reloading.
 
 use sd_notify::NotifyState;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -6,18 +6,18 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use super::ServeError;
 use crate::scheduler::SchedulerHandle;
 
-/// Signs of life per `WatchdogSec=`: one may be late.
+/// Watchdog messages per `WatchdogSec=`, so that one may be late.
 const BEATS: u32 = 3;
 
-/// Tells systemd, where it listens.
+/// Notifies systemd, if it listens.
 pub(super) fn notify(states: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(states) {
         tracing::debug!(%error, "could not tell systemd");
     }
 }
 
-/// Gives signs of life where systemd asks for them; never returns. Each sign takes an answer of
-/// the scheduler: a daemon that cannot give out its models any more is not alive.
+/// Sends watchdog messages if systemd asks for them; never returns. Each message requires an answer of the
+/// scheduler: a daemon that cannot grant models is not alive.
 pub(super) async fn watchdog(scheduler: &SchedulerHandle) {
     let Some(limit) = sd_notify::watchdog_enabled() else {
         return std::future::pending().await;
@@ -38,8 +38,8 @@ impl Hangup {
         Ok(Self(signal(SignalKind::hangup())?))
     }
 
-    /// Reloads what can be at each signal; never returns. Settings are the environment, which a
-    /// process cannot read anew; the devices can be looked for again.
+    /// Probes the devices again at each signal; never returns. Settings cannot be reloaded, since they come
+    /// from the environment of the process.
     pub(super) async fn reload_each_time(&mut self, scheduler: &SchedulerHandle) {
         while self.0.recv().await.is_some() {
             let mut states = vec![NotifyState::Reloading];

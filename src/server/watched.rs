@@ -1,4 +1,4 @@
-//! An answer's body with something beside it: it sees the pieces go, or only lives as long as they do.
+//! A response body with a watcher that observes its pieces, or only lives as long as the body.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -6,18 +6,19 @@ use std::task::{Context, Poll};
 use axum::body::{Body, Bytes, HttpBody};
 use http_body::{Frame, SizeHint};
 
-/// What a body says when it is asked for its next piece.
+/// The result of polling a body.
 pub(super) type Polled = Poll<Option<Result<Frame<Bytes>, axum::Error>>>;
 
-/// What stands beside a body. It is dropped with it, at the answer's end or when the client leaves.
+/// The watcher of a body. It is dropped with the body, at the end of the response or when the client
+/// leaves.
 pub(super) trait Watch: Unpin {
-    /// The body was asked for its next piece; `is_last` = nothing follows what it gave.
+    /// The body was polled; `is_last` = nothing follows this piece.
     fn polled(&mut self, polled: &Polled, is_last: bool) {
         let _ = (polled, is_last);
     }
 }
 
-/// A body and who watches it.
+/// A body and its watcher.
 #[derive(Debug)]
 pub(super) struct Watched<W> {
     body: Body,

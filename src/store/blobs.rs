@@ -10,7 +10,7 @@ use super::layout::{explain, open, sync_folder};
 use super::{Store, StoreError};
 use crate::model::{Digest, Layer};
 
-/// A blob in the making; dropped without [`BlobWriter::finish`] it leaves nothing behind.
+/// A blob in the making; dropping it without [`BlobWriter::finish`] removes it.
 #[derive(Debug)]
 pub struct BlobWriter {
     store: Store,

@@ -68,8 +68,8 @@ struct Mention {
 }
 
 impl Store {
-    /// Looks at everything; with `verify` every blob is read and its digest computed, and
-    /// `progress` hears of the bytes. Blocks, for long.
+    /// Looks at everything; with `verify` every blob is read and its digest computed, and Reports bytes to
+    /// `progress`. Blocks, for long.
     ///
     /// # Errors
     /// A folder or a blob cannot be read.
@@ -206,7 +206,8 @@ impl Store {
         }
     }
 
-    /// Looks at one file of `blobs` (and whether nobody has worked on it for long); reads it through where somebody hears of it.
+    /// Looks at one file of `blobs` (and whether nobody has worked on it for long); reads it through if
+    /// there is a progress callback.
     fn check_file(
         &self,
         (name, is_old): (&str, bool),

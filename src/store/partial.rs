@@ -1,6 +1,6 @@
 //! A blob that is being downloaded: its data, and how far each of its parts is.
 //!
-//! The files are Ollama's (store specification §2.4): `<blob>-partial` has the blob's full length,
+//! The files are Ollama's: `<blob>-partial` has the blob's full length,
 //! `<blob>-partial-<N>` is the state of a part. Either program goes on where the other has stopped.
 //! *Invariants:* a state never claims bytes that are not written; the blob gets its name only
 //! after its content was checked.
@@ -35,7 +35,7 @@ pub struct Partial {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum States {
     Kept,
-    /// The download is over. A save that was under way meanwhile would leave them behind.
+    /// The download is over. Otherwise a concurrent save would recreate them.
     Gone,
 }
 

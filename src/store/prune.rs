@@ -17,7 +17,7 @@ const GRACE: SignedDuration = SignedDuration::from_hours(1);
 const PARTIAL: &str = "-partial";
 
 impl Store {
-    /// Deletes what no manifest mentions (start-up rules of the store specification §5.4).
+    /// Deletes what no manifest mentions, by Ollama's rules for its start.
     /// Returns how many blobs went.
     ///
     /// # Errors

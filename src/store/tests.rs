@@ -1,4 +1,4 @@
-//! The store on a real folder: the layout, several writers, what crashes leave behind.
+//! The store on a real folder: the layout, several writers, remains of crashes.
 
 use std::time::{Duration, SystemTime};
 

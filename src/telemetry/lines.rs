@@ -87,12 +87,12 @@ fn styled(text: &str) -> String {
         let (before, sequence) = rest.split_at(at);
         line.push_str(&plain::line(before));
         let style = STYLES.iter().find(|style| sequence.starts_with(**style));
-        let (begin, behind) = sequence.split_at(style.map_or(1, |style| style.len()));
+        let (begin, after) = sequence.split_at(style.map_or(1, |style| style.len()));
         match style {
             Some(style) => line.push_str(style),
             None => line.push_str(&plain::line(begin)),
         }
-        rest = behind;
+        rest = after;
     }
     line.push_str(&plain::line(rest));
     line

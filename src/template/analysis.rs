@@ -1,7 +1,7 @@
-//! What can be known of a template without rendering it: names, tags, the part before an answer.
+//! What can be found out about a template without rendering it: names, tags, the part before an answer.
 //!
-//! The rules are those of Ollama's `template`, `thinking` and `tools` packages, which walk Go's
-//! trees in their own ways; each function says what it passes over.
+//! The rules are those of Ollama's `template`, `thinking` and `tools` packages, which walk Go's trees in
+//! their own ways; each function documents what it skips.
 
 use std::collections::BTreeSet;
 
@@ -11,8 +11,7 @@ use super::ast::{Branch, Command, Node, Operand, Pipe, Term};
 impl Template {
     /// The names of all fields and variables in lower case, over all bodies.
     ///
-    /// Fields of a parenthesised expression are passed over, as are the names that a pipeline
-    /// declares.
+    /// Fields of a parenthesised expression are skipped, as are the names that a pipeline declares.
     ///
     /// # Errors
     /// Ollama refuses `{{template "x"}}` without an argument.
@@ -41,8 +40,8 @@ impl Template {
         self.bodies.entry(String::new()).or_default().push(action);
     }
 
-    /// A copy that ends with the first mention of `.Response` in an action: what stands before an
-    /// answer. Conditions are not searched.
+    /// Returns a copy that ends with the first `.Response` in an action: the part before an answer.
+    /// Conditions are not searched.
     pub(crate) fn up_to_response(&self) -> Self {
         let mut copy = self.clone();
         if let Some(body) = copy.bodies.get_mut("") {
@@ -52,8 +51,8 @@ impl Template {
         copy
     }
 
-    /// The texts around `.Thinking` in a loop over `.Messages`: opening and closing tag, empty
-    /// where there is none.
+    /// Returns the texts around `.Thinking` in a loop over `.Messages`: opening and closing tag, empty if
+    /// there is none.
     pub fn thinking_tags(&self) -> (String, String) {
         let mut found = ("", "");
         if let Some(body) = self.bodies.get("") {
@@ -63,7 +62,7 @@ impl Template {
         (open.to_owned(), close.to_owned())
     }
 
-    /// The text that begins a tool call, `{` where there is none of its own.
+    /// Returns the text that begins a tool call; `{` if the template has none.
     pub fn tool_tag(&self) -> String {
         let body = self.bodies.get("").map(Vec::as_slice).unwrap_or_default();
         let text = tool_call_list(body)
@@ -139,7 +138,7 @@ fn cut_list(list: &mut Vec<Node>, is_cut: &mut bool) {
     });
 }
 
-/// Drops what follows the field inside of an action, too; false when nothing is left.
+/// Also drops what follows the field inside an action; false when nothing is left.
 fn cut_pipe(pipe: &mut Pipe, is_cut: &mut bool) -> bool {
     pipe.commands.retain_mut(|command| {
         if !cut_operand(&mut command.first, is_cut) {
@@ -165,7 +164,7 @@ fn cut_operand(operand: &mut Operand, is_cut: &mut bool) -> bool {
     }
 }
 
-/// `in_messages`: the nearest loop around is one over `.Messages`.
+/// `in_messages`: the innermost enclosing loop is over `.Messages`.
 fn thinking_in_list<'a>(list: &'a [Node], in_messages: bool, found: &mut (&'a str, &'a str)) {
     for node in list {
         match node {
@@ -198,7 +197,7 @@ fn thinking_in_branch<'a>(
     in_messages: bool,
     found: &mut (&'a str, &'a str),
 ) {
-    // A condition belongs to the list in which the branch stands.
+    // A condition belongs to the list that contains the branch.
     if in_messages && mentions(&branch.pipe, "Thinking") {
         take_tags(around, found);
     }
@@ -216,7 +215,7 @@ fn take_tags<'a>(list: &'a [Node], found: &mut (&'a str, &'a str)) {
     }
 }
 
-/// Whether a pipeline reads the field of the dot.
+/// Whether a pipeline reads this field of the dot.
 fn mentions(pipe: &Pipe, field: &str) -> bool {
     operands(pipe).any(|operand| match &operand.term {
         Term::Field(fields) => fields.first().is_some_and(|name| name == field),
@@ -225,7 +224,7 @@ fn mentions(pipe: &Pipe, field: &str) -> bool {
     })
 }
 
-/// The list of the first `if` that tests tool calls with a field that stands there directly.
+/// Returns the list of the first `if` whose condition mentions the field of tool calls directly.
 fn tool_call_list(list: &[Node]) -> Option<&[Node]> {
     list.iter().find_map(|node| {
         let branch = match node {

@@ -1,4 +1,4 @@
-//! A template as a tree, and how its parts print in messages (Go quotes the source it means).
+//! The syntax tree of a template, and how its parts print in messages (Go quotes the source).
 
 use std::fmt::{self, Display, Formatter};
 
@@ -17,7 +17,7 @@ pub(super) enum Node {
     Continue,
 }
 
-/// A pipeline that decides, what is done with it, and what without.
+/// A condition, with the bodies for true and for false.
 #[derive(Debug, Clone)]
 pub(super) struct Branch {
     pub(super) pipe: Pipe,
@@ -33,7 +33,7 @@ pub(super) struct Call {
     pub(super) pipe: Option<Pipe>,
 }
 
-/// Commands, each of which is given the value of the one before; it may set variables.
+/// A chain of commands, each of which gets the value of the previous one; it may set variables.
 #[derive(Debug, Clone)]
 pub(super) struct Pipe {
     pub(super) variables: Vec<String>,
@@ -50,7 +50,7 @@ pub(super) struct Command {
     pub(super) arguments: Vec<Operand>,
 }
 
-/// A term and where it stands: a byte offset in the source.
+/// A term and its byte offset in the source.
 #[derive(Debug, Clone)]
 pub(super) struct Operand {
     pub(super) pos: usize,

@@ -1,17 +1,17 @@
-//! Equality and order. Unlike kinds are a mistake, not a difference.
+//! Equality and order. Comparing values of different kinds is an error.
 
 use std::cmp::Ordering;
 
 use super::value::Value;
 
-/// What can be compared with what.
+/// The kinds of values; only values of the same kind can be compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Basic {
     Bool,
     Int,
     Float,
     String,
-    /// Lists, maps, structs and nothing.
+    /// Lists, maps, structs and nil.
     Other,
 }
 

@@ -1,4 +1,4 @@
-//! Strings made safe for other languages: Go, HTML, JavaScript, URLs. Bytes in, text out.
+//! Escapes strings for Go, HTML, JavaScript and URLs.
 
 use std::fmt::Write as _;
 
@@ -45,7 +45,8 @@ fn push_quoted(out: &mut String, character: char, quote: char, ascii_only: bool)
     };
 }
 
-/// Nearly Go's `unicode.IsPrint`: spaces other than the common one and invisible signs are not.
+/// Approximates Go's `unicode.IsPrint`: spaces other than ASCII's and invisible characters are not
+/// printable.
 pub(super) fn is_printable(character: char) -> bool {
     let invisible = matches!(
         u32::from(character),

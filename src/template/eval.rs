@@ -1,7 +1,7 @@
 //! Executes a tree over a value.
 //!
-//! *Invariant:* every node and every operand costs a step, every level of nesting counts against
-//! the depth, and what functions produce is counted; so execution ends and its stack is bounded.
+//! *Invariant:* every node and operand costs a step, every level of nesting counts against the depth limit,
+//! and the output of functions is counted. So execution ends, and its stack is bounded.
 
 use super::ast::{Branch, Call, Command, Node, Operand, Pipe, Term};
 use super::format::{self, Sink};
@@ -13,7 +13,7 @@ type Result<T> = std::result::Result<T, ExecError>;
 
 /// Executes a template's main body.
 pub(super) fn render(template: &Template, value: &Value) -> Result<Vec<u8>> {
-    // Without data, Go's dot is no value at all.
+    // Without data, Go's dot is an invalid value, not nil.
     let root = if value.is_nil() {
         Value::Absent
     } else {
@@ -34,7 +34,7 @@ pub(super) fn render(template: &Template, value: &Value) -> Result<Vec<u8>> {
     Ok(state.out.into_bytes())
 }
 
-/// Where to go on behind a node.
+/// Where to continue after a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Flow {
     Next,
@@ -42,7 +42,7 @@ enum Flow {
     Continue,
 }
 
-/// A place in the source and the text that stands there, for messages.
+/// A place in the source and its text, for messages.
 #[derive(Clone, Copy)]
 struct At<'a> {
     pos: usize,
@@ -69,12 +69,12 @@ impl Command {
 
 struct State<'a> {
     template: &'a Template,
-    /// Of the body that is being executed.
+    /// The name of the body that is being executed.
     name: &'a str,
-    /// The innermost last.
+    /// Innermost last.
     variables: Vec<(&'a str, Value)>,
     out: Sink,
-    /// What is left of each.
+    /// What is left of each limit.
     steps: usize,
     produced: usize,
     depth: usize,
@@ -187,7 +187,7 @@ impl<'a> State<'a> {
         Ok(())
     }
 
-    /// One turn of a loop: its variables stand on top, since the pipeline declared them.
+    /// One iteration of a loop: its variables are on top of the stack, since the pipeline declared them.
     fn iteration(&mut self, index: Value, item: &Value, branch: &'a Branch) -> Result<Flow> {
         let mark = self.variables.len();
         let pipe = &branch.pipe;
@@ -261,7 +261,7 @@ impl<'a> State<'a> {
         }
     }
 
-    /// `last` is the value of the command before, the last argument of this one.
+    /// `last` is the value of the previous command, which is the last argument of this one.
     fn command(&mut self, dot: &Value, command: &'a Command, last: Option<Value>) -> Result<Value> {
         let first = &command.first;
         if let Term::Function(name) = &first.term {
@@ -350,7 +350,7 @@ impl<'a> State<'a> {
         if let ("call", Some(value), Some(operand)) =
             (name, arguments.first(), command.arguments.first())
         {
-            // No value is a function.
+            // No value can be a function.
             let kind = value.type_name();
             let message = format!("error calling call: non-function {operand} of type {kind}");
             return Err(self.error(command.at(), &message));
@@ -437,7 +437,7 @@ impl<'a> State<'a> {
     }
 }
 
-/// Go names the last command of a pipeline that gave a wrong value.
+/// Go's message names the last command of a pipeline that gave a wrong value.
 fn place(pipe: &Pipe) -> At<'_> {
     match pipe.commands.last() {
         Some(command) if command.arguments.is_empty() => command.first.at(),

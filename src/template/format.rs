@@ -3,7 +3,7 @@
 use super::number;
 use super::value::{Content, Value};
 
-/// Collects bytes up to a limit; behind it, it only remembers that there was more.
+/// Collects bytes up to a limit; beyond it, it only records that there was more.
 #[derive(Debug)]
 pub(super) struct Sink {
     bytes: Vec<u8>,
@@ -41,7 +41,7 @@ impl Sink {
     }
 }
 
-/// Go's `%v`; nothing prints as `<nil>`.
+/// Go's `%v`; nil prints as `<nil>`.
 pub(super) fn value(out: &mut Sink, value: &Value) {
     match value {
         Value::Absent | Value::Nil => out.push("<nil>"),
@@ -86,7 +86,7 @@ fn sequence<'a>(out: &mut Sink, items: impl Iterator<Item = &'a Value>) {
     }
 }
 
-/// What an action prints: as `%v`, but nothing as `<no value>`.
+/// What an action prints: as `%v`, but nil prints as `<no value>`.
 pub(super) fn action(out: &mut Sink, printed: &Value) {
     if printed.is_nil() {
         out.push("<no value>");

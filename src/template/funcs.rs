@@ -14,7 +14,7 @@ use super::{MAX_BYTES, compare, escape, json};
 type Arguments<'a> = &'a [Value];
 type Result<T = Value> = std::result::Result<T, String>;
 
-/// A function with its numbers of arguments; `most` is `None` where there is no end.
+/// A function with its allowed numbers of arguments; `most` is `None` for variadic functions.
 pub(super) struct Function {
     pub(super) name: &'static str,
     pub(super) least: usize,
@@ -79,12 +79,12 @@ pub(super) fn find(name: &str) -> Option<&'static Function> {
     FUNCTIONS.iter().find(|function| function.name == name)
 }
 
-/// `and` and `or` whose earlier arguments did not decide.
+/// `and` and `or`, when the earlier arguments did not decide the result.
 fn last(arguments: Arguments<'_>) -> Result {
     Ok(arguments.last().cloned().unwrap_or(Value::Nil))
 }
 
-/// No value is a function; `eval` says so with the operand's spelling where there is one.
+/// No value is a function; `eval` reports it with the operand's spelling where it has one.
 fn call(arguments: Arguments<'_>) -> Result {
     let name = arguments[0].type_name();
     Err(format!("non-function of type {name}"))
@@ -161,7 +161,7 @@ fn len(arguments: Arguments<'_>) -> Result {
     Ok(Value::Int(i64::try_from(length).unwrap_or(i64::MAX)))
 }
 
-/// A place in a list or string of `length`; the length itself is one, the last of a slice.
+/// Checks an index into a list or string; the length itself is allowed, as the end of a slice.
 fn place(index: &Value, length: usize) -> Result<usize> {
     match index {
         Value::Int(at) => usize::try_from(*at)

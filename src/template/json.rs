@@ -4,7 +4,7 @@ use super::format::Sink;
 use super::number;
 use super::value::{Content, Value};
 
-/// Writes a value; the error is Go's for what JSON cannot hold.
+/// Writes a value; for a value that JSON cannot hold, the error is Go's.
 pub(super) fn write(out: &mut Sink, value: &Value) -> Result<(), String> {
     match value {
         Value::Absent | Value::Nil => out.push("null"),

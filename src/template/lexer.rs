@@ -1,11 +1,11 @@
-//! Cuts a template's text into tokens, as Go's lexer does.
+//! Splits a template's text into tokens, as Go's lexer does.
 //!
-//! Trim markers are carried out here: the text tokens have lost their white space already, and
-//! comments leave nothing. The list always ends with [`Kind::Eof`] or [`Kind::Error`].
+//! The lexer applies trim markers, so text tokens have already lost their white space, and drops comments.
+//! The list always ends with [`Kind::Eof`] or [`Kind::Error`].
 
 use super::{MAX_SOURCE, MAX_TOKENS};
 
-/// What a token is. Keywords have a kind each: none of them can be a function's name.
+/// The kind of a token. Each keyword has its own kind: none can be a function's name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     Error,
@@ -95,7 +95,7 @@ impl Token {
     }
 }
 
-/// Cuts the whole text.
+/// Splits the whole text.
 pub(super) fn lex(input: &str) -> Vec<Token> {
     let mut lexer = Lexer {
         input,
@@ -121,7 +121,7 @@ pub(super) fn lex(input: &str) -> Vec<Token> {
 struct Lexer<'a> {
     input: &'a str,
     pos: usize,
-    /// The line of `counted`, the offset up to which line ends have been counted.
+    /// The line at offset `counted`, up to which line ends have been counted.
     line: usize,
     counted: usize,
     parens: usize,
@@ -164,7 +164,7 @@ impl<'a> Lexer<'a> {
         }
     }
 
-    /// Text of which the first `kept` of `length` bytes are printed.
+    /// Adds a text token: `length` bytes, of which the first `kept` are printed.
     fn text(&mut self, kept: usize, length: usize) {
         let start = self.pos;
         if kept > 0 {
@@ -196,7 +196,7 @@ impl<'a> Lexer<'a> {
         rest.starts_with(RIGHT).then_some(false)
     }
 
-    /// Drops the white space behind an end that trims.
+    /// Drops the white space after a trimming delimiter.
     fn trim(&mut self, trims: bool) {
         if trims {
             let rest = self.rest();
@@ -262,7 +262,7 @@ impl<'a> Lexer<'a> {
         Ok(())
     }
 
-    /// White space, but for the last piece if it belongs to a closing trim marker.
+    /// White space, except the part that belongs to a closing trim marker.
     fn space(&mut self) {
         let rest = self.rest();
         let mut length = rest.len() - rest.trim_start_matches(SPACE).len();
@@ -327,7 +327,7 @@ impl<'a> Lexer<'a> {
         Ok(())
     }
 
-    /// A number in any of Go's notations; whether it is one is for the parser to say.
+    /// A number in any of Go's notations; the parser checks whether it is valid.
     fn number(&mut self) -> Result<(), String> {
         let rest = self.rest();
         let unsigned = rest.strip_prefix(['+', '-']).unwrap_or(rest);

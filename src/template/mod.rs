@@ -1,9 +1,9 @@
 //! Go's template language, as the templates inside Ollama's models use it.
 //!
-//! A text is compiled once ([`Template::parse`]) and rendered over a [`Value`] as often as needed.
-//! Messages are Go's, word for word where its own tests have them.
-//! *Invariant:* templates come from strangers. Whatever they say, parsing and rendering end: steps,
-//! depth and bytes have limits, and a template reaches nothing but its value and today's date.
+//! A text is compiled once ([`Template::parse`]) and rendered over a [`Value`] as often as needed. Error
+//! messages are Go's, word for word where Go's own tests check them. *Invariant:* templates are untrusted.
+//! Parsing and rendering always end: steps, depth and bytes have limits, and a template can reach nothing
+//! but its value and today's date.
 
 mod analysis;
 mod ast;
@@ -34,30 +34,30 @@ pub fn quote(text: &str) -> String {
     escape::quote(text.as_bytes(), false)
 }
 
-/// The longest text, in bytes; the longest of known models has 20,000.
+/// The longest source text, in bytes; the longest of known models has 20,000.
 pub const MAX_SOURCE: usize = 256 << 10;
-/// Words and signs of a text: each becomes some 200 bytes. Those of known models have 2,000.
+/// The most tokens; each takes some 200 bytes. Templates of known models have up to 2,000.
 const MAX_TOKENS: usize = 32_768;
-/// Variables that can be seen at one place: each use looks through them.
+/// The most variables in scope at one place: each use searches them linearly.
 const MAX_VARIABLES: usize = 500;
-/// How deep parentheses, branches and bodies may lie in each other; also the length of `else if`.
+/// How deeply parentheses, branches and bodies may nest; also the length of an `else if` chain.
 const MAX_NESTING: usize = 150;
-/// How deep nodes, parentheses and calls of templates may lie in each other while rendering.
+/// How deeply nodes, parentheses and template calls may nest while rendering.
 const MAX_DEPTH: usize = 400;
 /// Nodes and operands that one rendering may evaluate.
 const MAX_STEPS: usize = 10_000_000;
-/// The longest result, and the most that functions may produce on the way there.
+/// The most bytes of the result, and of what functions produce on the way.
 const MAX_BYTES: usize = 64 << 20;
 
 /// A compiled template.
 #[derive(Debug, Clone)]
 pub struct Template {
-    /// Kept for the places in messages.
+    /// Kept for the positions in messages.
     source: String,
     bodies: parser::Bodies,
 }
 
-/// Why a text is no template.
+/// Why a text is not a valid template.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("template: :{line}: {message}")]
 pub struct ParseError {
@@ -90,9 +90,9 @@ impl Template {
         })
     }
 
-    /// Renders over a value, the template's dot.
+    /// Renders the template with `value` as its dot.
     ///
-    /// Long conversations take a while: not for the async runtime's own threads.
+    /// Long conversations take a while: do not call it on the async runtime's threads.
     pub fn render(&self, value: &Value) -> Result<String, ExecError> {
         let bytes = eval::render(self, value)?;
         Ok(match String::from_utf8(bytes) {

@@ -1,8 +1,8 @@
-//! Numbers: Go's constants, and floats in the forms in which Go prints them.
+//! Numbers: Go's constants, and floats as Go prints them.
 
 use super::value::Value;
 
-/// From this many digits before the point on, Go's shortest form has an exponent.
+/// With more digits than this before the point, Go's shortest form has an exponent.
 const SHORTEST_THRESHOLD: usize = 6;
 
 /// Reads a constant in Go's notations; a float only if it is written as one.
@@ -109,16 +109,16 @@ pub(super) fn fixed(value: f64, precision: usize) -> String {
     format!("{value:.precision$}{zeros}")
 }
 
-/// A precision that has all digits of any number, and the zeros that follow them: Rust's own limit is
-/// lower than Go's.
+/// Splits a precision into one that Rust supports and the zeros that follow: Rust's limit is lower than
+/// Go's.
 fn within_digits(precision: usize) -> (usize, String) {
-    /// The smallest number has as many behind the point.
+    /// The smallest float has this many digits after the point.
     const DIGITS: usize = 1074;
     let zeros = "0".repeat(precision.saturating_sub(DIGITS));
     (precision.min(DIGITS), zeros)
 }
 
-/// The form of JSON: an exponent below 1e-6 and from 1e+21 on; nothing for what JSON cannot hold.
+/// The form of JSON: an exponent below 1e-6 and from 1e+21 on; `None` for what JSON cannot hold.
 pub(super) fn json(value: f64) -> Option<String> {
     if !value.is_finite() {
         return None;

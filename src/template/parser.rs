@@ -1,6 +1,6 @@
-//! Makes a tree of the tokens and says what is wrong with them in Go's words.
+//! Builds the syntax tree from the tokens; errors are in Go's words.
 //!
-//! *Invariant:* the tree is at most [`MAX_NESTING`] levels deep, so whoever walks it may recurse.
+//! *Invariant:* the tree is at most [`MAX_NESTING`] levels deep, so code that walks it may recurse.
 
 use std::collections::BTreeMap;
 
@@ -93,7 +93,7 @@ impl Parser {
         self.body(name, CONTEXT)
     }
 
-    /// The body of a template of its own, which sees no variables of its surroundings.
+    /// Parses the body of a separate template, which cannot use the surrounding variables.
     fn body(&mut self, name: String, context: &str) -> Result<(), ParseError> {
         let outer = std::mem::replace(&mut self.variables, vec!["$".to_owned()]);
         let range_depth = std::mem::take(&mut self.range_depth);
@@ -106,7 +106,7 @@ impl Parser {
         self.add(name, list)
     }
 
-    /// An empty body gives way to any other; two that are not empty are a mistake.
+    /// Any other body replaces an empty one; two that are not empty are an error.
     fn add(&mut self, name: String, list: Vec<Node>) -> Result<(), ParseError> {
         let old = self.bodies.get(&name);
         if old.is_none_or(|old| is_empty(old)) {
@@ -270,7 +270,7 @@ impl Parser {
         }
     }
 
-    /// The value of a string token; `None` if it is none.
+    /// Returns the value of a string token; `None` for other tokens.
     pub(super) fn string(&self, token: &Token) -> Result<Option<Vec<u8>>, ParseError> {
         let inside = token.text.get(1..token.text.len().saturating_sub(1));
         let inside = inside.unwrap_or_default();
@@ -294,7 +294,7 @@ impl Parser {
         }
     }
 
-    /// Goes one level deeper; every recursion of the parser passes here.
+    /// Goes one level deeper; every recursion of the parser calls this.
     pub(super) fn enter(&mut self) -> Result<(), ParseError> {
         self.nesting += 1;
         if self.nesting > MAX_NESTING {
@@ -348,7 +348,7 @@ impl Parser {
         self.error(format!("unexpected {} in {context}", token.describe()))
     }
 
-    /// A message at the line of the token that was read last.
+    /// Makes an error at the line of the token that was read last.
     pub(super) fn error(&self, message: impl Into<String>) -> ParseError {
         let read = self.next.saturating_sub(1).min(self.tokens.len() - 1);
         ParseError {
@@ -372,7 +372,7 @@ pub(super) fn is_executable(operand: &Operand) -> bool {
     )
 }
 
-/// A pipeline that has been read must have a command, and only the first may be a constant.
+/// A pipeline must have a command, and only the first may be a constant.
 pub(super) fn check(pipe: &Pipe, context: &str) -> Result<(), String> {
     if pipe.commands.is_empty() {
         return Err(format!("missing value for {context}"));

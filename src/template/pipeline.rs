@@ -8,7 +8,7 @@ use super::value::Value;
 use super::{MAX_VARIABLES, ParseError};
 
 impl Parser {
-    /// Reads up to `end` and takes it.
+    /// Parses up to and including `end`.
     pub(super) fn pipeline(&mut self, context: &str, end: Kind) -> Result<Pipe, ParseError> {
         self.enter()?;
         let mut pipe = Pipe {
@@ -48,7 +48,7 @@ impl Parser {
     fn declarations(&mut self, pipe: &mut Pipe, context: &str) -> Result<(), ParseError> {
         while self.peek_non_space().kind == Kind::Variable {
             let variable = self.take();
-            // A variable that is not set is an operand; the space behind it counts there.
+            // A variable that is not assigned is an operand, and then the space after it matters.
             let has_space = self.peek().kind == Kind::Space;
             let next = self.peek_non_space().clone();
             let is_comma = next.kind == Kind::Char && next.text == ",";
@@ -83,7 +83,7 @@ impl Parser {
         Ok(())
     }
 
-    /// Operands with spaces between them, up to a `|` (which is taken) or the end (which is not).
+    /// Parses operands separated by spaces, up to a `|` (which is consumed) or the end (which is not).
     fn command(&mut self) -> Result<Command, ParseError> {
         let pos = self.peek_non_space().pos;
         let mut operands = Vec::new();
@@ -112,7 +112,7 @@ impl Parser {
         })
     }
 
-    /// A term with the fields behind it.
+    /// Parses a term with the fields that follow it.
     fn operand(&mut self) -> Result<Option<Operand>, ParseError> {
         let Some(mut operand) = self.term()? else {
             return Ok(None);
@@ -191,7 +191,7 @@ impl Parser {
         }))
     }
 
-    /// `'x'` is the number of the character.
+    /// Parses a character constant, whose value is its code.
     fn character(&self, text: &str) -> Result<Value, ParseError> {
         let inside = text
             .get(1..text.len().saturating_sub(1))

@@ -1,13 +1,13 @@
-//! Go's `Sprintf`: verbs, flags, and its way of complaining inside the text.
+//! Go's `Sprintf`: verbs, flags, and its error messages inside the text.
 
 use super::format::{self, Sink};
 use super::value::{Content, Value};
 use super::{escape, number};
 
-/// Go takes no width or precision beyond this.
+/// Go's largest width or precision.
 const MAX_WIDTH: usize = 1_000_000;
 
-/// What stands between `%` and the verb.
+/// The flags between `%` and the verb.
 #[derive(Debug, Clone, Copy, Default)]
 struct Spec {
     plus: bool,
@@ -44,7 +44,7 @@ struct Printer<'a> {
     rest: &'a str,
     arguments: &'a [Value],
     next: usize,
-    /// Arguments were chosen by number, so none counts as left over.
+    /// Arguments were chosen by index, so none counts as extra.
     is_reordered: bool,
 }
 
@@ -124,7 +124,7 @@ impl Printer<'_> {
         Some(number.min(MAX_WIDTH))
     }
 
-    /// A width or precision from the arguments.
+    /// Takes a width or precision from the arguments.
     fn star(&mut self) -> Option<i64> {
         let argument = self.arguments.get(self.next);
         self.next += 1;
@@ -308,7 +308,7 @@ fn float(out: &mut Sink, number: f64, verb: char, spec: Spec) -> bool {
     true
 }
 
-/// A number with its sign; zeros go between the two.
+/// Prints a number with its sign; padding zeros go between the two.
 fn signed(out: &mut Sink, is_negative: bool, unsigned: &str, spec: Spec) {
     let sign = match (is_negative, spec.plus, spec.space) {
         (true, ..) => "-",
@@ -367,7 +367,7 @@ fn truncate(bytes: &[u8], characters: usize) -> &[u8] {
     end.and_then(|end| bytes.get(..end)).unwrap_or(bytes)
 }
 
-/// Spaces up to the width, which counts characters.
+/// Pads with spaces to the width, which counts characters.
 fn pad(out: &mut Sink, bytes: &[u8], spec: Spec) {
     let width = spec.width.unwrap_or(0);
     let length = if width > 0 {

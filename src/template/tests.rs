@@ -1,4 +1,4 @@
-//! Tests of the language, feature by feature. A result is the text or the whole message.
+//! Tests of the language, feature by feature. The expected value is the text or the whole error message.
 
 use proptest::prelude::*;
 use serde_json::json;
@@ -22,7 +22,7 @@ fn render_over(template: &str, value: &Value) -> String {
     }
 }
 
-/// Checks pairs of a template and what it gives.
+/// Checks pairs of a template and its output.
 fn check(pairs: &[(&str, &str)]) {
     for (template, want) in pairs {
         assert_eq!(render(template), *want, "{template}");
@@ -121,7 +121,7 @@ fn pipelines() {
     ]);
 }
 
-/// A list read from JSON has room for more than it holds, as in Go.
+/// A list read from JSON has spare capacity, as in Go.
 #[test]
 fn slices_reach_as_far_as_in_go() {
     check(&[
@@ -506,8 +506,8 @@ fn hostile_templates_end() {
     assert!(render(endless).contains("steps"));
 }
 
-/// What a stranger's text may be long or deep of. Threads of the daemon have two megabytes of stack,
-/// builds for tests need the most.
+/// The limits on length and depth hold. The daemon's threads have 2 MB of stack; debug builds need the
+/// most.
 #[test]
 fn hostile_texts_are_read_within_limits() {
     const MANY: usize = 5000;
@@ -580,7 +580,7 @@ fn the_deepest_template_fits_the_stack() {
     assert_eq!(render(&text), "1");
 }
 
-/// Pieces that make something like templates when they are put together at random.
+/// Fragments that form template-like text when they are put together at random.
 fn pieces() -> impl Strategy<Value = String> {
     let piece = prop::sample::select(vec![
         "{{",

@@ -1,4 +1,4 @@
-//! What templates work on: values with Go's kinds, cheap to clone and to cut.
+//! The values that templates work on: they have Go's kinds and are cheap to clone and to slice.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -7,12 +7,13 @@ use std::sync::Arc;
 /// A value. Strings are bytes, as Go's are: a template may cut one inside a character.
 #[derive(Debug, Clone)]
 pub enum Value {
-    /// No value at all, the dot of a template that is called without argument; has all fields.
+    /// Go's invalid value: the dot of a template that is called without argument. Every field of it can be
+    /// read.
     Absent,
-    /// Nothing where something could be: JSON's null, a missing key of a map.
+    /// Nil: JSON's null, or a missing key of a map.
     Nil,
     Bool(bool),
-    /// Constants of the template and what counts: lengths, indices.
+    /// Constants of the template, lengths and indices.
     Int(i64),
     /// Every number of JSON.
     Float(f64),
@@ -39,7 +40,7 @@ pub struct Typed {
 /// The inside of a typed value.
 #[derive(Debug, Clone)]
 pub enum Content {
-    /// A struct: other than with a map, an unknown field is an error.
+    /// A struct: unlike in a map, an unknown field is an error.
     Fields(Vec<(&'static str, Value)>),
     /// A list or a map.
     Plain(Value),
@@ -57,8 +58,8 @@ impl List {
         self.items.get(self.range.clone()).unwrap_or_default()
     }
 
-    /// How long the list may become in a `slice`: Go's lists have room for more than they hold, as they
-    /// grow by doubling.
+    /// How long the list may become in a `slice`: Go's lists have spare capacity, since they grow by
+    /// doubling.
     pub(super) fn capacity(&self) -> usize {
         let whole = self.items.len();
         let room = if whole == 0 {
@@ -69,7 +70,7 @@ impl List {
         room.saturating_sub(self.range.start)
     }
 
-    /// The items from `start` to `end`, counted inside this part; behind the last one there are nils.
+    /// Returns the items from `start` to `end` of this part; those after the last one are nil.
     pub(super) fn part(&self, start: usize, end: usize) -> Self {
         let length = self.items().len();
         if end > length {

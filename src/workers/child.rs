@@ -1,9 +1,8 @@
-//! The worker's end: a process that limits itself, reads orders and renders.
+//! The worker process: it limits itself, reads orders and renders.
 //!
-//! The main thread reads, another one renders, so that the end of the daemon, which is the end of
-//! the channel, ends the process in the middle of a template. The thread that renders has a stack
-//! that is larger than any honest template needs; one that overflows it ends the process, as does
-//! an allocation beyond the limits.
+//! The main thread reads and another one renders. So when the daemon ends, which closes the channel, the
+//! process ends even in the middle of a template. The rendering thread has a larger stack than any honest
+//! template needs; a stack overflow ends the process, as does an allocation beyond the limits.
 
 use std::io::{self, Read as _, Write as _};
 use std::os::fd::AsFd as _;
@@ -22,25 +21,25 @@ use crate::protocol::framing::MAX_FRAME_BYTES;
 use crate::renderer::go::PromptParts;
 use crate::renderer::{ChatTemplate, GoTemplate, RenderError, RenderInput, images, keep_from};
 
-/// The stack of the thread that renders, in bytes.
+/// The stack of the rendering thread, in bytes.
 const STACK: usize = 64 << 20;
 
-/// What the thread needs besides, in bytes.
+/// What the thread needs in addition, in bytes.
 const MISCELLANEOUS: u64 = 1 << 20;
 
-/// Levels of lists and objects in an order: those of a request, and some around them.
+/// The most nested lists and objects in an order: those of a request, and some around them.
 const LEVELS: usize = 500;
 
-/// Orders that may lie between the two threads: those of one job.
+/// Capacity of the queue between the two threads: the orders of one job. When it is full, the reader waits.
 const ORDERS: usize = 4;
 
-/// A job that took longer may have left much memory behind.
+/// After a longer job, the process may hold much memory.
 const LONG: Duration = Duration::from_millis(20);
 
 /// The exit code of a rendering that panicked.
 const PANICKED: i32 = 101;
 
-/// Runs the role of a worker on standard input, which is one end of a socket pair.
+/// Runs the worker on standard input, which is one end of a socket pair.
 pub fn run() -> ExitCode {
     let channel = io::stdin()
         .as_fd()
@@ -55,9 +54,9 @@ pub fn run() -> ExitCode {
     }
 }
 
-/// Says something to the daemon, which reads it when this process has ended.
+/// Writes a message that the daemon reads when this process has ended.
 fn tell(words: &str) {
-    // Without a reader there is nobody to be told.
+    // An error means that nobody reads it.
     let _ = writeln!(io::stderr(), "{words}");
 }
 
@@ -82,7 +81,7 @@ fn serve(channel: &UnixStream) -> io::Result<()> {
         is_new: false,
     };
     let work = move || {
-        // Unwinding comes by here as well as the end of the orders.
+        // Runs on unwinding as well as at the end of the orders.
         let _guard = Leaves;
         renderer.work(&inbox);
     };
@@ -93,17 +92,17 @@ fn serve(channel: &UnixStream) -> io::Result<()> {
     let ready = Answer::Ready(VERSION.to_owned());
     write(channel, &ready.encode(false))?;
     let result = read(channel, &orders, &memory);
-    // End of file: the daemon has no more use for this process, or has none itself.
+    // End of file: the daemon does not need this process any more, or has ended.
     if result.is_ok() {
         leave(0);
     }
     result
 }
 
-/// An order, or why it cannot be read: a client may nest values a little deeper than JSON is read.
+/// An order, or why it cannot be parsed: a client may nest values more deeply than the parser allows.
 type Received = Result<Order<'static>, serde_json::Error>;
 
-/// Ends the process with its thread.
+/// Ends the process when its thread ends.
 struct Leaves;
 
 impl Drop for Leaves {
@@ -112,8 +111,8 @@ impl Drop for Leaves {
     }
 }
 
-/// Hands orders on until the channel ends. What is to be rendered decides how much memory may be
-/// taken, and that before it is read.
+/// Passes orders on until the channel ends. The size of a subject sets the memory limit before it is
+/// parsed.
 fn read(
     mut channel: &UnixStream,
     orders: &SyncSender<Received>,
@@ -141,7 +140,7 @@ fn read(
         let received: Received =
             serde_json::from_slice(&payload).or_else(|error| deep(&payload).ok_or(error));
         drop(payload);
-        // What cannot be read is a subject: all else is the daemon's own.
+        // Only a subject can be unreadable: the daemon itself writes everything else.
         if matches!(received, Ok(Order::Subject(_)) | Err(_)) {
             subject_len = length;
             memory.allow(subject_len)?;
@@ -152,7 +151,7 @@ fn read(
     }
 }
 
-/// Reads an order whose tools or calls are nested more deeply than `serde_json` reads at once.
+/// Parses an order whose tools or calls are nested more deeply than `serde_json` allows.
 fn deep(payload: &[u8]) -> Option<Order<'static>> {
     let text = std::str::from_utf8(payload).ok()?;
     let order = json::deep::parse(text, LEVELS).ok()?;
@@ -171,11 +170,11 @@ fn write(mut channel: &UnixStream, payload: &[u8]) -> io::Result<()> {
 enum Loaded {
     Jinja(Box<ChatTemplate>),
     Go(Box<GoTemplate>),
-    /// It is none: why.
+    /// It is not a valid template, and why.
     Broken(RenderError),
 }
 
-/// What is to be rendered.
+/// The current subject.
 enum Task {
     Conversation {
         messages: Vec<Message>,
@@ -187,7 +186,7 @@ enum Task {
         suffix: String,
         think: Option<Think>,
     },
-    /// It cannot be read: why.
+    /// It cannot be parsed, and why.
     Unreadable(String),
 }
 
@@ -226,14 +225,14 @@ impl From<Subject<'_>> for Task {
     }
 }
 
-/// The thread that renders.
+/// The state of the rendering thread.
 struct Renderer {
     channel: UnixStream,
     memory: Arc<Memory>,
-    /// By place.
+    /// Indexed by place.
     templates: Vec<Option<Loaded>>,
     subject: Task,
-    /// Something was read since the last answer.
+    /// An order was processed since the last answer.
     is_new: bool,
 }
 
@@ -262,7 +261,7 @@ impl Renderer {
                 }
                 Order::Subject(subject) => {
                     self.is_new = true;
-                    // The old one goes before the new one grows.
+                    // Drop the old subject before parsing the new one.
                     self.subject = Task::default();
                     self.subject = subject.into();
                 }
@@ -284,7 +283,7 @@ impl Renderer {
         }
     }
 
-    /// Makes room at a place.
+    /// Drops the template at a place.
     fn forget(&mut self, place: usize) {
         if self.templates.len() <= place {
             self.templates.resize_with(place + 1, || None);
@@ -330,7 +329,7 @@ impl Task {
                 tools,
                 think,
             } => template.render(&RenderInput {
-                messages: &images::behind(&keep_from(messages, from)),
+                messages: &images::after_text(&keep_from(messages, from)),
                 tools,
                 think: *think,
                 now: None,

@@ -1,4 +1,4 @@
-//! What a worker denies itself before it reads anything.
+//! The limits that a worker sets on itself before it reads anything.
 
 use std::io;
 use std::os::unix::fs::FileExt as _;
@@ -9,42 +9,41 @@ use rustix::process::{
     set_parent_process_death_signal, setrlimit,
 };
 
-/// Memory that a template may take for a small subject, in bytes: the tree of a long one, the C
-/// library's reserves, and what is made on the way to a prompt.
+/// Memory that a template may use for a small subject, in bytes: its syntax tree, the C library's reserves,
+/// and intermediate values.
 const ALLOWANCE: u64 = 192 << 20;
 
-/// And for each byte of the subject: as it was read, as values, as text, each more than once.
+/// In addition, for each byte of the subject: it exists as input, as values and as text, each more than
+/// once.
 const FACTOR: u64 = 8;
 
 /// The most for any subject.
 const MAX_ALLOWANCE: u64 = 2 << 30;
 
-/// What a worker may keep between two jobs, more than it began with.
+/// How much more memory than at its start a worker may keep between two jobs.
 const MAX_RESIDENT: u64 = 64 << 20;
 
-/// File descriptors: the three, the channel twice, the memory's file, what the clock reads.
+/// File descriptors: standard ones, the channel twice, the status file, the time zone's files.
 const MAX_FILES: u64 = 16;
 
 /// As the command `nice` without an argument.
 const NICE: i32 = 10;
 
-/// Limits this process for good; `needed` is the memory in bytes that is taken later and does not
-/// count.
+/// Limits this process permanently; `needed` is memory in bytes that is allocated later and does not count.
 ///
 /// # Errors
-/// The system does not let itself be asked.
+/// The system does not report the process's memory.
 pub(super) fn confine(needed: u64) -> io::Result<Memory> {
-    // The second net under end-of-file. Like the next four, it fails only where the system does not
-    // know it.
+    // A fallback for end-of-file. Like the next four, it fails only on systems that do not support it.
     let _ = set_parent_process_death_signal(Some(Signal::KILL));
-    // As `ps` and `top` list it.
+    // The name in `ps` and `top`.
     let _ = fs_err::write("/proc/self/comm", "drover-renderer");
-    // Whoever is out of memory should take this process rather than the daemon.
+    // When memory runs out, the kernel should kill this process rather than the daemon.
     let _ = fs_err::write("/proc/self/oom_score_adj", "1000");
-    // Answers that are being made go first.
+    // Running generations have priority.
     let _ = nice(NICE);
     let memory = Memory::new(needed)?;
-    // No memory image, neither as a file nor to a program that collects them.
+    // No core dump, neither to a file nor to a collector.
     let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
     limit(Resource::Core, 0, 0)?;
     limit(Resource::Fsize, 0, 0)?;
@@ -53,7 +52,7 @@ pub(super) fn confine(needed: u64) -> io::Result<Memory> {
     Ok(memory)
 }
 
-/// Sets a limit and how far it may be raised again, below what was set from outside.
+/// Sets a soft and a hard limit, below those that were set from outside.
 fn limit(resource: Resource, current: u64, maximum: u64) -> io::Result<()> {
     let hard = getrlimit(resource).maximum.unwrap_or(u64::MAX);
     let limit = Rlimit {
@@ -67,9 +66,9 @@ fn limit(resource: Resource, current: u64, maximum: u64) -> io::Result<()> {
 #[derive(Debug)]
 pub(super) struct Memory {
     status: File,
-    /// Address space that is not a template's, in bytes: also libraries, which can be large.
+    /// Address space besides a template's, in bytes, including libraries, which can be large.
     base: u64,
-    /// Resident at the beginning, in bytes.
+    /// Resident memory at the start, in bytes.
     resident: u64,
 }
 
@@ -84,7 +83,7 @@ impl Memory {
         })
     }
 
-    /// Allows as much as a subject of so many bytes needs.
+    /// Sets the limit for a subject of so many bytes.
     ///
     /// # Errors
     /// The system refuses.
@@ -95,9 +94,9 @@ impl Memory {
         limit(Resource::As, self.base.saturating_add(allowance), most)
     }
 
-    /// Whether a new process would be smaller by far.
+    /// Whether a new process would be much smaller.
     pub(super) fn is_much(&self) -> bool {
-        // Who cannot be asked is replaced.
+        // A worker whose memory is unknown is replaced.
         read(&self.status).map_or(true, |(_, resident)| {
             resident > self.resident.saturating_add(MAX_RESIDENT)
         })

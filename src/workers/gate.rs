@@ -1,40 +1,40 @@
-//! Who may use a worker: so many at once, and nobody all of them.
+//! Limits who may use workers: a total, and a share for each owner.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// The owners that are remembered before those without requests are looked for and forgotten.
+/// How many owners are kept before those without requests are removed.
 const MANY_OWNERS: usize = 64;
 
-/// Lets requests through in the order in which they come, within limits.
+/// Admits requests in order of arrival, within limits.
 ///
-/// *Invariant:* an owner has at most `n_each` requests inside or next in line, so that one whose
-/// templates never end leaves workers to the others, and a request waits at most for `n_each` of
-/// every other owner.
+/// *Invariant:* an owner has at most `n_each` requests admitted or next in line. So an owner whose
+/// templates never end leaves workers for the others, and a request waits for at most `n_each` of every
+/// other owner.
 #[derive(Debug)]
 pub(super) struct Gate {
     all: Arc<Semaphore>,
     n_each: usize,
     owners: Mutex<HashMap<u64, Weak<Semaphore>>>,
-    /// Places for those who wait.
+    /// Permits for waiting requests.
     waiting: Semaphore,
 }
 
-/// The right to use a worker, as long as it lives.
+/// The right to use a worker, until it is dropped.
 #[derive(Debug)]
 pub(super) struct Pass {
     _own: OwnedSemaphorePermit,
     _all: OwnedSemaphorePermit,
 }
 
-/// Too many wait already.
+/// Too many requests are waiting.
 #[derive(Debug)]
 pub(super) struct Full;
 
 impl Gate {
-    /// Lets `n_all` in at once, `n_each` of one owner, and `n_waiting` wait.
+    /// Admits `n_all` at once, `n_each` of one owner; `n_waiting` more may wait, and others are refused.
     pub(super) fn new(n_all: usize, n_each: usize, n_waiting: usize) -> Self {
         Self {
             all: Arc::new(Semaphore::new(n_all)),
@@ -44,10 +44,10 @@ impl Gate {
         }
     }
 
-    /// Waits for a pass; dropping the future leaves the line.
+    /// Waits for a pass; dropping the future leaves the queue.
     pub(super) async fn pass(&self, owner: u64) -> Result<Pass, Full> {
         let _place = self.waiting.try_acquire().map_err(|_| Full)?;
-        // Neither is ever closed.
+        // The semaphores are never closed.
         let own = self.own(owner).acquire_owned().await.map_err(|_| Full)?;
         let all = Arc::clone(&self.all).acquire_owned();
         Ok(Pass {

@@ -1,4 +1,4 @@
-//! What workers are given: templates, and what is to be rendered with them.
+//! The input of workers: templates, and subjects to render with them.
 
 use std::sync::Weak;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,14 +14,14 @@ use crate::renderer::MAX_SOURCE;
 /// Owner of all templates that come with requests.
 const REQUESTS: u64 = 0;
 
-/// The longest prompt whatever it is made from, in bytes: far beyond the context of any model.
+/// The longest prompt, in bytes: far beyond the context of any model.
 const MAX_PROMPT: usize = 64 << 20;
 
-/// What a prompt may be longer than its subject: fixed texts, and indented JSON.
+/// How much longer than its subject a prompt may be: fixed texts, and indented JSON.
 const MAX_ADDED: usize = 1 << 20;
 const MAX_FACTOR: usize = 8;
 
-/// A subject that large is not left in a worker that has nothing else to do.
+/// An idle worker does not keep a larger subject.
 const LARGE: usize = 4 << 20;
 
 fn next_id() -> u64 {
@@ -29,11 +29,11 @@ fn next_id() -> u64 {
     NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
-/// A template's text. Whether it is one is seen when it is first used.
+/// A template's text. It is parsed when it is first used.
 #[derive(Debug)]
 pub struct Template {
     pub(super) id: u64,
-    /// Whose requests stand in one line.
+    /// Requests of one owner share a queue.
     pub(super) owner: u64,
     language: Language,
     source: String,
@@ -85,7 +85,7 @@ impl Template {
         }
     }
 
-    /// Whether it is used but once.
+    /// Whether it is used only once.
     pub(super) fn is_guest(&self) -> bool {
         self.owner == REQUESTS
     }
@@ -111,7 +111,7 @@ fn check(source: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// A conversation that is to be rendered.
+/// A conversation to render.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Conversation<'a> {
     pub messages: &'a [Message],
@@ -119,7 +119,7 @@ pub struct Conversation<'a> {
     pub think: Option<Think>,
 }
 
-/// What is to be rendered, as workers read it.
+/// A subject to render, encoded for workers.
 #[derive(Debug)]
 pub struct Subject {
     pub(super) id: u64,
@@ -128,11 +128,11 @@ pub struct Subject {
 }
 
 impl Workers {
-    /// Encodes a conversation. A long one takes milliseconds: not for the async runtime's own
+    /// Encodes a conversation. A long one takes milliseconds: do not call it on the async runtime's
     /// threads.
     ///
     /// # Errors
-    /// None in practice: conversations came as JSON.
+    /// None in practice: conversations arrived as JSON.
     pub fn conversation(&self, conversation: &Conversation<'_>) -> Result<Subject, WorkError> {
         self.subject(Content::Conversation {
             messages: conversation.messages.iter().map(Said::from).collect(),
@@ -141,7 +141,7 @@ impl Workers {
         })
     }
 
-    /// Encodes a text with what follows the answer, for a TEMPLATE.
+    /// Encodes a text and its suffix, for a TEMPLATE.
     ///
     /// # Errors
     /// None in practice.
@@ -187,7 +187,7 @@ pub(super) struct Job {
 }
 
 impl Job {
-    /// The longest prompt of this job, in bytes: nobody turns a line into a gigabyte.
+    /// The longest prompt of this job, in bytes, so that a line cannot become a gigabyte.
     pub(super) fn max_prompt(&self) -> usize {
         let of_subject = self.subject.frame.len().saturating_mul(MAX_FACTOR);
         of_subject.saturating_add(MAX_ADDED).min(MAX_PROMPT)

@@ -1,14 +1,13 @@
-//! Workers: child processes that run the templates of models.
+//! Workers: processes that run the templates of models.
 //!
-//! A template is a program of a stranger, in a language that bounds neither memory nor the depth of
-//! what it is parsed into, computes and drops. So it is parsed and run in a process of its own,
-//! `drover renderer` ([`child`]), which limits itself to what a prompt needs. Whatever becomes of
-//! it costs one request: a worker that ends, takes too long or has lost its client is replaced.
+//! A template is an untrusted program, in a language that bounds neither memory nor the depth of syntax
+//! trees and values. So it is parsed and run in a separate process, `drover renderer` ([`child`]), which
+//! limits itself to what a prompt needs. A failure costs one request: the daemon replaces a worker that
+//! ends, takes too long or has lost its client.
 //!
-//! Workers are started when they are needed and wait for the next job afterwards, with the templates
-//! they have parsed. How many there are, and how many one model may keep busy, is the [`gate`]'s
-//! matter; a pass whose worker was lost comes back after a pause, so that nobody can have processes
-//! started without end.
+//! Workers start on demand and then wait for the next job, with their parsed templates. The [`gate`]
+//! decides how many there are, and how many one model may keep busy. The pass of a lost worker is returned
+//! after a pause, so that nobody can make the daemon start processes endlessly.
 
 mod child;
 mod confine;
@@ -36,35 +35,36 @@ use job::Job;
 use wire::Answer;
 use worker::{Lost, Worker};
 
-/// Requests that may wait for a worker. One that waits is small beside what it wants to say.
+/// The most requests that may wait for a worker; more are refused. A waiting request takes little memory
+/// besides its text.
 const MAX_WAITING: usize = 16_384;
 
 /// How long a request waits for a worker.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// How long a worker whose client has left may take to end its job: less than a new one costs.
+/// How long a worker whose client has left may take to finish its job: less than a new worker costs.
 const LEFT: Duration = Duration::from_millis(100);
 
-/// How long it takes until a lost worker is replaced.
+/// The pause before a lost worker is replaced.
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// How long a worker waits for work before it is ended, as soon as another one has ended a job.
+/// How long a worker may be idle; checked whenever another one has finished a job.
 const IDLE: Duration = Duration::from_secs(60);
 
-/// How workers are used.
+/// The settings of the workers.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// Our own executable.
     pub exe: PathBuf,
     /// Longest time for making one prompt.
     pub time: Duration,
-    /// Workers at most; one model has half of them.
+    /// The most workers; one model can use half of them.
     pub n_workers: usize,
 }
 
 impl Settings {
-    /// As many workers as the machine has cores, within limits: a template that does not end has
-    /// two of four.
+    /// As many workers as the machine has cores, within limits: a template that does not end can block two
+    /// of four.
     pub fn new(exe: PathBuf, time: Duration) -> Self {
         let n_cores = std::thread::available_parallelism().map_or(1, usize::from);
         Self {
@@ -78,7 +78,7 @@ impl Settings {
 /// Why there is no prompt.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum WorkError {
-    /// The template is none.
+    /// The template is not valid.
     #[error(transparent)]
     Unparsable(RenderError),
     /// The template failed, or refused the conversation.
@@ -90,12 +90,12 @@ pub enum WorkError {
     TooDeep,
     #[error("the template takes too much memory")]
     TooLarge,
-    /// Why stands in the log.
+    /// The reason is in the log.
     #[error("the process that ran the template has ended unexpectedly")]
     Ended,
     #[error("too many requests wait for their prompts, try again later")]
     TooMany,
-    /// Why stands in the log.
+    /// The reason is in the log.
     #[error("the process that runs templates could not be started")]
     Start,
     #[error("the server is stopping")]
@@ -112,14 +112,14 @@ pub struct Workers {
 struct Pool {
     settings: Settings,
     gate: Gate,
-    /// The last one used is the last one here.
+    /// The most recently used one is last.
     idle: Mutex<Vec<Worker>>,
     tasks: TaskTracker,
     stopping: CancellationToken,
 }
 
 impl Workers {
-    /// Starts nothing yet.
+    /// Does not start a worker yet.
     pub fn new(settings: Settings, tasks: &TaskTracker) -> Self {
         let n_all = settings.n_workers.max(1);
         let pool = Pool {
@@ -134,8 +134,8 @@ impl Workers {
         }
     }
 
-    /// Makes a prompt of a subject, from the message `from` on (system messages all stay). Dropping
-    /// the future ends the work.
+    /// Renders a subject to a prompt, from the message `from` on (all system messages stay). Dropping the
+    /// future cancels the work.
     ///
     /// # Errors
     /// See [`WorkError`].
@@ -161,7 +161,7 @@ impl Workers {
         answer.await.unwrap_or(Err(WorkError::Stopping))
     }
 
-    /// Ends the workers that wait, and those that work as soon as their clients have left.
+    /// Ends idle workers now, and busy ones as soon as their clients have left.
     pub fn close(&self) {
         self.pool.stopping.cancel();
         self.pool.idle().clear();
@@ -170,13 +170,13 @@ impl Workers {
 
 type Reply = oneshot::Sender<Result<String, WorkError>>;
 
-/// What became of a job.
+/// The outcome of a job.
 enum Outcome {
     Done(Answer, bool),
-    /// The worker has hung up.
+    /// The worker closed the channel.
     Lost,
     TooSlow,
-    /// Nobody waits for the prompt any more.
+    /// The client has left.
     Left,
 }
 
@@ -185,13 +185,13 @@ impl Pool {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Does a job and answers. The pass is given back when its worker can be used again, or when a
-    /// new one may be started.
+    /// Does a job and replies. The pass is returned when its worker can be used again, or when a new one
+    /// may start.
     async fn work(self: Arc<Self>, job: Job, pass: Pass, mut reply: Reply) {
         let mut worker = match self.worker_for(&job).await {
             Ok(worker) => worker,
             Err(error) => {
-                // The client may have left meanwhile.
+                // An error means that the client has left.
                 let _ = reply.send(Err(error));
                 return self.pause(pass).await;
             }
@@ -246,7 +246,7 @@ impl Pool {
         }
     }
 
-    /// Takes the worker that needs to be told the least, or starts one.
+    /// Takes the idle worker that already has most of the job's input, or starts one.
     async fn worker_for(&self, job: &Job) -> Result<Worker, WorkError> {
         {
             let mut idle = self.idle();
@@ -266,7 +266,7 @@ impl Pool {
         Worker::start(&self.settings.exe).await
     }
 
-    /// Lets a worker wait for the next job, and ends those that have waited long.
+    /// Makes a worker idle, and ends those that have been idle for long.
     fn shelve(&self, mut worker: Worker) {
         worker.last_used = tokio::time::Instant::now();
         let mut idle = self.idle();
@@ -276,7 +276,7 @@ impl Pool {
         }
     }
 
-    /// Keeps a pass for a while.
+    /// Holds a pass for a while.
     async fn pause(&self, pass: Pass) {
         tokio::select! {
             () = tokio::time::sleep(PAUSE) => {}
@@ -285,7 +285,7 @@ impl Pool {
         drop(pass);
     }
 
-    /// Ends a worker that waits with a subject that nobody wants to see rendered again.
+    /// Ends an idle worker whose subject is not needed any more.
     fn forget(&self, subject: u64) {
         self.idle().retain(|worker| worker.subject != subject);
     }

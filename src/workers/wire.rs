@@ -1,8 +1,8 @@
-//! What the daemon and a worker say to each other.
+//! The protocol between the daemon and a worker.
 //!
-//! Orders are frames of JSON as between daemon and runner ([`crate::protocol::framing`]). A
-//! conversation is encoded once, however often it is rendered. Answers are a letter and plain text:
-//! a long prompt is neither escaped nor searched for escapes.
+//! Orders are frames of JSON as between daemon and runner ([`crate::protocol::framing`]). A conversation is
+//! encoded once, however often it is rendered. Answers are a letter and plain text, so a long prompt need
+//! not be escaped.
 
 use std::borrow::Cow;
 
@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::chat::{Image, Message, Think, ToolCall, ToolDefinition};
 
-/// What both ends must agree on; raised with every change of a frame's shape.
+/// The protocol version. Increase it with every change of a frame's shape.
 pub(super) const VERSION: &str = "1";
 
 /// The language of a template.
@@ -24,11 +24,11 @@ pub(crate) enum Language {
     Go,
 }
 
-/// What the daemon wants.
+/// An order of the daemon.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Order<'a> {
-    /// Keep a template; what was in its place goes.
+    /// Store a template in a place, replacing the previous one.
     Template {
         place: usize,
         language: Language,
@@ -36,19 +36,19 @@ pub(super) enum Order<'a> {
         bos_token: Cow<'a, str>,
         eos_token: Cow<'a, str>,
     },
-    /// Keep what is to be rendered; what was there goes.
+    /// Store the subject, replacing the previous one.
     Subject(Subject<'a>),
     /// Render the subject with the template at a place.
     Render {
         place: usize,
-        /// The first message, but for system messages, which all stay.
+        /// The first message that stays; all system messages stay.
         from: usize,
         /// The longest prompt, in bytes.
         max_prompt: usize,
     },
 }
 
-/// What a prompt is made from.
+/// The input of a prompt.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Subject<'a> {
@@ -57,7 +57,7 @@ pub(super) enum Subject<'a> {
         tools: Cow<'a, [ToolDefinition]>,
         think: Option<Think>,
     },
-    /// A text with what follows the answer, for a TEMPLATE.
+    /// A text and its suffix, for a TEMPLATE.
     Parts {
         prompt: Cow<'a, str>,
         suffix: Cow<'a, str>,
@@ -65,7 +65,7 @@ pub(super) enum Subject<'a> {
     },
 }
 
-/// A message without what templates do not see: the content of its images.
+/// A message without the content of its images, which templates do not use.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub(super) struct Said<'a> {
@@ -120,33 +120,33 @@ impl From<Said<'_>> for Message {
     }
 }
 
-/// What a worker answers.
+/// An answer of a worker.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Answer {
     /// It has started; the text is its [`VERSION`].
     Ready(String),
     Prompt(String),
-    /// The template is none.
+    /// The template is not valid.
     Unparsable(String),
     /// The template failed, or refused the conversation.
     Failed(String),
 }
 
-/// The longest message, in bytes. Templates choose what they complain of, and parsers quote them.
+/// The longest error message, in bytes: templates can raise any text, and parsers quote them.
 const MAX_MESSAGE: usize = 1000;
 
 impl Answer {
-    /// The template is none; the reason is cut.
+    /// The template is not valid; truncates the reason.
     pub(super) fn unparsable(reason: &str) -> Self {
         Self::Unparsable(brief(reason))
     }
 
-    /// There is no prompt; the reason is cut.
+    /// Rendering failed; truncates the reason.
     pub(super) fn failed(reason: &str) -> Self {
         Self::Failed(brief(reason))
     }
 
-    /// Encodes a frame's payload; `is_last` = no order is taken after this answer.
+    /// Encodes a frame's payload; `is_last` = the worker takes no more orders.
     pub(super) fn encode(&self, is_last: bool) -> Vec<u8> {
         let (letter, text) = match self {
             Self::Ready(text) => (b'r', text),
@@ -165,7 +165,7 @@ impl Answer {
         payload
     }
 
-    /// Decodes a frame's payload, and says whether it is the last one; `None` from another version.
+    /// Decodes a frame's payload and whether it is the last one; `None` if it is from another version.
     pub(super) fn decode(payload: &[u8]) -> Option<(Self, bool)> {
         let (letter, text) = payload.split_first()?;
         let text = String::from_utf8(text.to_vec()).ok()?;

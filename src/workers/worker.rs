@@ -1,4 +1,4 @@
-//! A worker as the daemon has it: a child process and what lies ready in it.
+//! The daemon's end of a worker: the process, and the templates that it holds.
 
 use std::os::fd::OwnedFd;
 use std::path::Path;
@@ -19,19 +19,19 @@ use super::{Job, WorkError};
 use crate::config::env;
 use crate::protocol::framing::{self, MAX_FRAME_BYTES};
 
-/// Templates that lie ready in a worker. The first place is for those that come but once.
+/// How many templates a worker holds. The first place is for templates that are used once.
 const PLACES: usize = 8;
 
-/// How long a worker may take to start; a machine that just woke up needs a while.
+/// How long a worker may take to start; a machine that just woke up can be slow.
 const START: Duration = Duration::from_secs(20);
 
-/// How long a worker that has hung up may take to end.
+/// How long a worker may take to end after closing the channel.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
-/// What is read of its last words, in bytes.
+/// How much of its last output is read, in bytes.
 const MAX_WORDS: u64 = 4096;
 
-/// All that a worker sees of the environment: what time it is here, and where its libraries are.
+/// The environment variables that a worker inherits: time zone and library path.
 const ENVIRONMENT: &[&str] = &["TZ", "TZDIR", "LD_LIBRARY_PATH"];
 
 /// A started worker; dropping it kills the process.
@@ -40,16 +40,16 @@ pub(super) struct Worker {
     child: Child,
     stderr: Option<ChildStderr>,
     channel: Framed<UnixStream, LengthDelimitedCodec>,
-    /// The templates that it has, by place; zero = none.
+    /// The templates that it holds, by place; zero = none.
     places: [u64; PLACES],
-    /// Where the next template goes.
+    /// The place of the next template.
     next_place: usize,
-    /// What it was told to render last.
+    /// The subject that it holds.
     pub(super) subject: u64,
     pub(super) last_used: Instant,
 }
 
-/// It hung up, or said what cannot be understood.
+/// It closed the channel, or sent an invalid answer.
 #[derive(Debug)]
 pub(super) struct Lost;
 
@@ -85,10 +85,10 @@ impl Worker {
             .arg("renderer")
             .env_clear()
             .envs(environment)
-            // The C library reserves address space for each thread else, which is limited here.
+            // Otherwise the C library reserves address space for each thread, which the limit would count.
             .env("MALLOC_ARENA_MAX", "1")
             .current_dir("/")
-            // Ctrl-C is for the daemon, which lets answers end.
+            // Ctrl-C must reach only the daemon, which lets answers finish.
             .process_group(0)
             .stdin(Stdio::from(OwnedFd::from(theirs)))
             .stdout(Stdio::null())
@@ -112,7 +112,7 @@ impl Worker {
         Ok(worker)
     }
 
-    /// Whether it still runs; one may be killed while it waits.
+    /// Whether it still runs; it may have been killed while idle.
     pub(super) fn is_alive(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(None))
     }
@@ -121,8 +121,8 @@ impl Worker {
         self.places.contains(&template)
     }
 
-    /// Has a job done; the flag says that the worker takes no other. A future that is dropped leaves
-    /// a worker that is of no use any more.
+    /// Runs a job; the flag says that the worker takes no more jobs. If the future is dropped, the worker
+    /// cannot be used again.
     pub(super) async fn render(&mut self, job: &Job) -> Result<(Answer, bool), Lost> {
         let template = &job.template;
         let place = match self.places.iter().position(|id| *id == template.id) {
@@ -169,13 +169,13 @@ impl Worker {
         }
     }
 
-    /// Ends it, whatever it does, and collects it.
+    /// Kills it and reaps it.
     pub(super) async fn kill(mut self) {
-        // An error means that it has ended and was collected already.
+        // An error means that it was already reaped.
         let _ = self.child.kill().await;
     }
 
-    /// Why a worker that hung up has ended.
+    /// Returns why a worker that closed the channel has ended.
     pub(super) async fn cause(mut self) -> WorkError {
         let words = self.last_words().await;
         if words.contains("overflowed its stack") {
@@ -183,13 +183,13 @@ impl Worker {
         } else if words.contains("memory allocation of") {
             WorkError::TooLarge
         } else {
-            // Not for clients: it may say where this was built.
+            // Not for clients: it may contain paths of the build machine.
             tracing::error!(words, "a renderer has ended unexpectedly");
             WorkError::Ended
         }
     }
 
-    /// What it said before it ended, else how it ended.
+    /// Its last output, or else its exit status.
     async fn last_words(&mut self) -> String {
         let ended = tokio::time::timeout(LAST_WORDS, self.child.wait()).await;
         let status = match ended {
@@ -204,8 +204,7 @@ impl Worker {
         if let Some(stderr) = self.stderr.take() {
             let mut stderr = stderr.take(MAX_WORDS);
             let read = stderr.read_to_end(&mut words);
-            // Nobody else has the pipe's other end, but to wait for ever would be a bad way to learn
-            // of a case in which somebody has.
+            // No other process should hold the pipe's other end, but if one does, do not wait forever.
             let _ = tokio::time::timeout(LAST_WORDS, read).await;
         }
         let words = String::from_utf8_lossy(&words);

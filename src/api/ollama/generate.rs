@@ -5,8 +5,8 @@ use serde_json::{Map, Value};
 
 use crate::chat::{Message, ToolCall, ToolDefinition, null_is_default};
 
-/// Body of `POST /api/generate`. `think`, `keep_alive`, `format` stay JSON here; the dialect
-/// reads them so that their errors have Ollama's texts.
+/// Body of `POST /api/generate`. `think`, `keep_alive` and `format` stay JSON here; the dialect reads them,
+/// so that errors have Ollama's texts.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct GenerateRequest {
@@ -166,7 +166,7 @@ pub struct ChatResponse {
     pub metrics: Metrics,
 }
 
-/// The message of an answer; `content` is always there.
+/// The message of an answer; `content` is always present.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ResponseMessage {
@@ -194,7 +194,7 @@ pub struct Metrics {
     pub eval_count: u64,
     #[serde(skip_serializing_if = "is_zero")]
     pub eval_duration: u64,
-    /// Not in Ollama: the prompt was cut to fit the context. No such key where it was not.
+    /// Not in Ollama: the prompt was cut to fit the context. Absent where it was not.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub prompt_truncated: bool,
 }

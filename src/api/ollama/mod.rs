@@ -1,5 +1,5 @@
-//! Ollama's wire types (API specification §6–§10); both directions derive both ways, since the
-//! daemon and its own client share them. Keys are emitted in Ollama's order.
+//! The wire types of Ollama's API. Requests and responses can be both encoded and decoded, since the daemon
+//! and its own client share them. Keys are emitted in Ollama's order.
 
 mod embed;
 mod generate;

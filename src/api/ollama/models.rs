@@ -62,9 +62,9 @@ pub struct ProcessModel {
     pub expires_at: String,
     pub size_vram: u64,
     pub context_length: u64,
-    /// drover's own: sequences that may run at once.
+    /// Not in Ollama: sequences that may run at once.
     pub slots: u32,
-    /// drover's own: requests in flight.
+    /// Not in Ollama: requests in flight.
     pub slots_busy: u32,
 }
 
@@ -91,7 +91,7 @@ pub struct ShowRequest {
     pub options: Map<String, Value>,
 }
 
-/// What a file's header says, key by key.
+/// The key-value pairs of a file's header.
 pub trait ModelInfo: Serialize {
     fn is_empty(&self) -> bool;
 }
@@ -102,8 +102,8 @@ impl ModelInfo for Map<String, Value> {
     }
 }
 
-/// Answer of `POST /api/show`. The daemon writes headers as they are, without making JSON values of
-/// them first.
+/// Answer of `POST /api/show`. The daemon encodes headers directly, without making JSON values of them
+/// first.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(
     default,

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use crate::json::{NESTED, deep};
 
-/// The arguments of an earlier call; `None` = the text is no object.
+/// The arguments of an earlier call; `None` = the text is not a JSON object.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Arguments(pub Option<Map<String, Value>>);
 

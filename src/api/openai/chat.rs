@@ -31,7 +31,7 @@ pub struct ChatRequest {
     pub top_p: Option<f64>,
     pub frequency_penalty: Option<f64>,
     pub presence_penalty: Option<f64>,
-    /// Token numbers with what is added to their logits.
+    /// Token ids, with what is added to their logits.
     pub logit_bias: Value,
     pub response_format: Option<ResponseFormat>,
     #[serde(deserialize_with = "null_is_default")]
@@ -40,18 +40,18 @@ pub struct ChatRequest {
     pub tool_choice: Value,
     /// `None` = true.
     pub parallel_tool_calls: Option<bool>,
-    /// What `tools` was before there were other ones than functions.
+    /// Deprecated by OpenAI in favour of `tools`.
     #[serde(deserialize_with = "null_is_default")]
     pub functions: Vec<ToolFunction>,
     /// A word or an object.
     pub function_call: Value,
-    /// What the answer may be; this daemon writes texts.
+    /// The kinds of output that the client accepts; drover generates text only.
     pub modalities: Value,
     pub audio: Value,
-    /// vLLM's and llama-server's: the answer does not end by itself.
+    /// vLLM's and llama-server's: the model's end token does not end the answer.
     #[serde(deserialize_with = "null_is_default")]
     pub ignore_eos: bool,
-    /// vLLM's: it does not end before.
+    /// vLLM's: the answer does not end before this many tokens.
     pub min_tokens: Option<i64>,
     pub reasoning: Option<Reasoning>,
     #[serde(deserialize_with = "null_is_default")]
@@ -60,7 +60,7 @@ pub struct ChatRequest {
     pub logprobs: bool,
     #[serde(deserialize_with = "null_is_default")]
     pub top_logprobs: i64,
-    /// Constraints as other servers' clients spell them ([`super::Guided`]).
+    /// Constraints as clients of other servers spell them ([`super::Guided`]).
     pub structured_outputs: Value,
     pub guided_json: Value,
     pub guided_regex: Value,
@@ -86,9 +86,9 @@ pub struct Message {
     /// Another spelling of `reasoning` that many clients send.
     #[serde(deserialize_with = "null_is_default")]
     pub reasoning_content: String,
-    /// `None` = no such key, which makes an absent `content` a mistake.
+    /// `None` = the key is absent; then a message needs `content`.
     pub tool_calls: Option<Vec<ToolCall>>,
-    /// The one call, as it was before there could be several.
+    /// Deprecated by OpenAI in favour of `tool_calls`.
     pub function_call: Option<CalledFunction>,
     /// For role `tool`: the function that answered.
     #[serde(deserialize_with = "null_is_default")]
@@ -174,7 +174,7 @@ pub struct ChatChoice {
     /// The stop sequence that ended the choice; vLLM's addition.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stop_reason: Option<String>,
-    /// Typed clients want the key.
+    /// Always present: typed clients require the key.
     pub logprobs: Option<Logprobs>,
 }
 
@@ -184,18 +184,18 @@ pub struct AnswerMessage {
     /// `assistant`
     pub role: &'static str,
     pub content: String,
-    /// Always `null`: typed clients want the key.
+    /// Always `null`: typed clients require the key.
     pub refusal: Option<String>,
     #[serde(skip_serializing_if = "String::is_empty")]
     pub reasoning: String,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub tool_calls: Vec<AnswerToolCall>,
-    /// In place of `tool_calls`, for a request with `functions`.
+    /// Replaces `tool_calls` for a request with `functions`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub function_call: Option<ToolCallFunction>,
 }
 
-/// A whole call: its pieces are never sent one by one.
+/// A whole call: drover never streams parts of one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct AnswerToolCall {
     pub id: String,
@@ -216,7 +216,7 @@ pub struct ChatChunk<'a> {
     pub model: &'a str,
     pub system_fingerprint: &'static str,
     pub choices: Vec<ChunkChoice>,
-    /// `null` before the last event; no such key where the counters were not asked for.
+    /// `null` before the last event; absent if the request did not ask for it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub usage: Option<Option<Usage>>,
 }
@@ -233,7 +233,7 @@ pub struct ChunkChoice {
     pub logprobs: Option<Logprobs>,
 }
 
-/// What a chunk adds to the message.
+/// The part of the message that a chunk adds.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Delta {
     /// `assistant`, in a choice's first chunk only.
@@ -245,7 +245,7 @@ pub struct Delta {
     pub reasoning: String,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub tool_calls: Vec<AnswerToolCall>,
-    /// In place of `tool_calls`, for a request with `functions`.
+    /// Replaces `tool_calls` for a request with `functions`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub function_call: Option<ToolCallFunction>,
 }

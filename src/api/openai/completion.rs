@@ -19,21 +19,21 @@ pub struct CompletionRequest {
     pub suffix: String,
     pub max_tokens: Option<i64>,
     pub n: Option<i64>,
-    /// Answers of which the likeliest `n` are returned.
+    /// The number of answers to generate, of which the likeliest `n` are returned.
     pub best_of: Option<i64>,
-    /// The prompt comes before the answer.
+    /// Return the prompt before the answer.
     #[serde(deserialize_with = "null_is_default")]
     pub echo: bool,
-    /// vLLM's and llama-server's: the answer does not end by itself.
+    /// vLLM's and llama-server's: the model's end token does not end the answer.
     #[serde(deserialize_with = "null_is_default")]
     pub ignore_eos: bool,
-    /// vLLM's: it does not end before.
+    /// vLLM's: the answer does not end before this many tokens.
     pub min_tokens: Option<i64>,
     pub temperature: Option<f64>,
     pub top_p: Option<f64>,
     pub frequency_penalty: Option<f64>,
     pub presence_penalty: Option<f64>,
-    /// Token numbers with what is added to their logits.
+    /// Token ids, with what is added to their logits.
     pub logit_bias: Value,
     pub seed: Option<i64>,
     /// A string or an array of strings.
@@ -43,7 +43,7 @@ pub struct CompletionRequest {
     pub stream_options: Option<StreamOptions>,
     /// Number of alternatives; 0 = only the chosen tokens.
     pub logprobs: Option<i64>,
-    /// Constraints as other servers' clients spell them ([`super::Guided`]).
+    /// Constraints as clients of other servers spell them ([`super::Guided`]).
     pub structured_outputs: Value,
     pub guided_json: Value,
     pub guided_regex: Value,
@@ -94,7 +94,7 @@ pub struct CompletionChoice {
     /// The stop sequence that ended the choice; vLLM's addition.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stop_reason: Option<String>,
-    /// Typed clients want the key.
+    /// Always present: typed clients require the key.
     pub logprobs: Option<CompletionLogprobs>,
 }
 

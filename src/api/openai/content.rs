@@ -1,7 +1,7 @@
 //! The content of a message: a text, or parts of several kinds.
 //!
-//! Nothing is refused here, so that the dialect can do it in its own words. Files are decoded where they
-//! lie in the body: they are most of it.
+//! Decoding never fails, so that the dialect can report errors in its own words. Files are decoded from the
+//! body without a copy, since they are most of it.
 
 use std::fmt;
 
@@ -11,7 +11,7 @@ use serde::{Deserialize, Deserializer};
 use crate::chat::Image;
 use crate::json::BASE64;
 
-/// Media types of data addresses that are images.
+/// Prefixes of data URLs that hold images.
 const IMAGE_PREFIXES: [&str; 5] = [
     "data:image/jpeg;base64,",
     "data:image/jpg;base64,",
@@ -32,13 +32,13 @@ pub enum Content {
     Object,
 }
 
-/// A part of a content.
+/// A part of the content.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Part {
     Text(String),
     Image(File),
     Audio(File),
-    /// Of no known kind, or without what its kind needs.
+    /// A part of an unknown kind, or one that lacks a required field.
     Bad,
 }
 
@@ -46,13 +46,13 @@ pub enum Part {
 #[derive(Debug, Clone, PartialEq)]
 pub enum File {
     Data(Image),
-    /// It lies elsewhere on the net.
+    /// A URL of another host.
     Remote,
-    /// What there is cannot be read, and why.
+    /// It cannot be decoded, and why.
     Bad(String),
-    /// There is none.
+    /// The file is absent.
     Missing,
-    /// It is not where it should be.
+    /// The file is in the wrong field.
     Misplaced,
 }
 
@@ -115,7 +115,7 @@ impl<'de> Deserialize<'de> for Part {
     }
 }
 
-/// What comes of values of other types: they are passed over.
+/// Skips values of other types.
 macro_rules! otherwise {
     ($other:expr; $($method:ident $kind:ty),*) => {
         $(fn $method<E>(self, _: $kind) -> Result<Self::Value, E> {
@@ -196,7 +196,7 @@ impl<'de> Visitor<'de> for WordVisitor {
     }
 }
 
-/// Where a part has its file: an address, or an object with an address or with data.
+/// The file of a part: a URL, or an object with a URL or with data.
 #[derive(Default)]
 struct Place {
     url: Option<File>,
@@ -248,7 +248,7 @@ impl<'de> Visitor<'de> for PlaceVisitor {
     }
 }
 
-/// Reads the text of a file, `None` for other values.
+/// Decodes a string to a file; `None` for other values.
 struct FileVisitor(fn(&str) -> File);
 
 impl<'de> DeserializeSeed<'de> for FileVisitor {

@@ -40,7 +40,7 @@ pub struct EmbeddingItem {
     pub index: usize,
 }
 
-/// A vector in the form that was asked for.
+/// A vector in the requested encoding.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(untagged)]
 pub enum Embedding {
@@ -49,7 +49,7 @@ pub enum Embedding {
     Base64(String),
 }
 
-/// Both counters are the tokens of all inputs.
+/// Both counters are the sum of the tokens of all inputs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct EmbeddingUsage {
     pub prompt_tokens: u64,

@@ -10,7 +10,7 @@ pub struct ErrorBody {
     pub error: ErrorDetail,
 }
 
-/// All four keys are always there.
+/// All four keys are always present.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ErrorDetail {
     pub message: String,

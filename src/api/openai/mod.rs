@@ -1,9 +1,9 @@
-//! OpenAI's wire types, as far as Ollama serves them and the official clients read them
-//! (OpenAI specification A.1 to A.5, B.1 to B.4).
+//! OpenAI's wire types (<https://github.com/openai/openai-openapi>), as far as Ollama serves them and the
+//! official clients read them.
 //!
-//! Requests only decode, answers only encode: the daemon never calls these routes. Values whose
-//! mistakes have a text of Ollama's (`content`, `stop`, `input`, …) stay JSON; the dialect reads
-//! them. Keys are emitted in Ollama's order.
+//! Requests only decode and responses only encode: the daemon never calls these routes. Fields whose errors
+//! need Ollama's texts (`content`, `stop`, `input`, …) stay JSON; the dialect reads them. Keys are emitted
+//! in Ollama's order.
 
 mod arguments;
 mod chat;

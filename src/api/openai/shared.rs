@@ -1,4 +1,4 @@
-//! What chat and completions have in common.
+//! Types that chat and completions share.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -26,14 +26,14 @@ pub struct Usage {
     pub completion_tokens_details: Option<CompletionTokensDetails>,
 }
 
-/// Not in Ollama; clients show it where it is there.
+/// Not in Ollama; clients show it where it is present.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct PromptTokensDetails {
     /// The part of the prompt that came from the prefix cache.
     pub cached_tokens: u64,
 }
 
-/// Not in Ollama, either.
+/// Not in Ollama.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct CompletionTokensDetails {
     /// The part of the answer that was thinking.
@@ -55,12 +55,12 @@ pub enum FinishReason {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Logprobs {
     pub content: Vec<TokenLogprob>,
-    /// Always `null`: typed clients want the key.
+    /// Always `null`: typed clients require the key.
     pub refusal: Option<Vec<TokenLogprob>>,
 }
 
-/// Log-probability of one token. Unlike Ollama, `top_logprobs` is always there: typed clients
-/// require it.
+/// Log-probability of one token. Unlike in Ollama, `top_logprobs` is always present: typed clients require
+/// it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct TokenLogprob {
     pub token: String,
@@ -77,8 +77,8 @@ pub struct TopLogprob {
     pub bytes: Vec<u8>,
 }
 
-/// Constraints beyond OpenAI's `response_format`: vLLM's and llama-server's fields. Requests have them
-/// as fields of their own: flattened, all that is unknown would be kept until it is known to be.
+/// Constraints beyond OpenAI's `response_format`: vLLM's and llama-server's fields. Requests list them as
+/// single fields: with `flatten`, serde would buffer all unknown fields.
 #[derive(Debug, Clone, Default)]
 pub struct Guided {
     /// vLLM: an object with one of `json`, `json_object`, `regex`, `choice`, `grammar`.
@@ -93,11 +93,11 @@ pub struct Guided {
     pub json_schema: Value,
 }
 
-/// Gives a kind of request the way to take its constraints out.
+/// Implements `take_guided` for a request type.
 macro_rules! has_guided {
     ($request:ty) => {
         impl $request {
-            /// Takes the constraints out.
+            /// Moves the constraints out of the request.
             pub fn take_guided(&mut self) -> $crate::api::openai::Guided {
                 use std::mem::take;
                 $crate::api::openai::Guided {

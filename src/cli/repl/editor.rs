@@ -153,8 +153,8 @@ fn save_beside(editor: &mut Editor<Placeholder, FileHistory>, path: &Path) -> an
     Ok(())
 }
 
-/// Rows of the screen that an entry takes behind a prompt of four columns, with a place for the
-/// cursor at its end.
+/// Rows of the screen that an entry takes after a prompt of four columns, with a place for the cursor at
+/// its end.
 fn rows(entry: &str, columns: usize) -> usize {
     let columns = columns.max(1);
     let widths = format!(">>> {entry}");

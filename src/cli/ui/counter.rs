@@ -9,7 +9,7 @@ use super::{Ui, status_line};
 const TICK: Duration = Duration::from_millis(100);
 const TEMPLATE: &str = "{msg} ▕{wide_bar}▏ {pos}/{len} {elapsed}";
 
-/// Counts until it is dropped, and leaves nothing behind.
+/// Counts until it is dropped, and then erases itself.
 #[derive(Debug)]
 pub(crate) struct Counter(ProgressBar);
 

@@ -1,10 +1,10 @@
 //! The terminal: data goes to stdout, talk goes to stderr, and all of it goes through [`Ui`].
 //!
-//! *Invariants:* nothing but data is written to stdout, so that it can be piped; errors of stderr
-//! are ignored, errors of stdout are reported (a broken pipe is success, which `main` decides).
-//! No terminal gets control characters that came from elsewhere: what is shown is cleaned here, and
-//! our own go through [`Ui::draw`]. As with `ls`, a pipe or a file gets the text of a model as it is;
-//! tables, which are for eyes and columns, and messages are always clean.
+//! *Invariants:* nothing but data is written to stdout, so that it can be piped; errors of stderr are
+//! ignored, errors of stdout are reported (a broken pipe is success, which `main` decides). No terminal
+//! gets control characters that came from elsewhere: what is shown is cleaned here, and our own go through
+//! [`Ui::draw`]. As with `ls`, a pipe or a file gets the text of a model as it is; tables and messages are
+//! always cleaned.
 
 mod bar;
 mod counter;
@@ -81,12 +81,12 @@ impl Ui {
         Ok(())
     }
 
-    /// Writes a line for the user's eyes.
+    /// Writes a line to stderr, for the user.
     pub(crate) fn talk(self, text: &str) {
         self.talk_raw(&format!("{text}\n"));
     }
 
-    /// Writes text for the user's eyes without a line end.
+    /// Writes text to stderr without a line end, for the user.
     pub(crate) fn talk_raw(self, text: &str) {
         let text = plain::redacted(text);
         let text = plain::message(&text);

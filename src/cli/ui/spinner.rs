@@ -10,7 +10,7 @@ const TICK: Duration = Duration::from_millis(100);
 /// The last one is shown when the work is done.
 const GLYPHS: [&str; 11] = ["⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏", ""];
 
-/// Turns until it is dropped, and leaves nothing behind.
+/// Turns until it is dropped, and then erases itself.
 #[derive(Debug)]
 pub(crate) struct Spinner(ProgressBar);
 

@@ -1,8 +1,8 @@
-//! What a runner gets of the daemon's environment: an allow-list.
+//! The allow-list of environment variables that a runner inherits from the daemon.
 //!
-//! The daemon may have been started with the keys of clouds and registries in its environment. A
-//! runner parses files and images of strangers, and needs none of them. It gets what the loader, the C
-//! library, the drivers and llama.cpp read, and settings reach it in the load command.
+//! The daemon's environment may hold keys of clouds and registries. A runner parses untrusted files and
+//! images, and needs none of these keys. It gets what the loader, the C library, the drivers and llama.cpp
+//! read; its settings arrive in the load command.
 
 use std::ffi::OsString;
 
@@ -32,7 +32,7 @@ const NAMES: &[&str] = &[
     "GPU_DEVICE_ORDINAL",
     "GPU_MAX_HW_QUEUES",
     "DRI_PRIME",
-    // llama.cpp's; what begins with `LLAMA_` otherwise is for its programs, or for others.
+    // llama.cpp's; other variables that begin with `LLAMA_` are for its programs, or for others.
     "LLAMA_ATTN_ROT_DISABLE",
     "LLAMA_BATCH_DEBUG",
     "LLAMA_GRAPH_INPUT_DEBUG",
@@ -42,7 +42,7 @@ const NAMES: &[&str] = &[
     "LLAMA_TRACE",
     "LLGUIDANCE_LOG_LEVEL",
     "RAYON_NUM_THREADS",
-    // For those who look for faults.
+    // For debugging.
     "RUST_BACKTRACE",
     "RUST_LIB_BACKTRACE",
     "RUST_MIN_STACK",
@@ -53,7 +53,7 @@ const NAMES: &[&str] = &[
     "LLVM_PROFILE_FILE",
 ];
 
-/// Families of variables that are passed on.
+/// Prefixes of variables that are passed on.
 const PREFIXES: &[&str] = &[
     "LC_",
     "LD_",
@@ -79,7 +79,7 @@ const PREFIXES: &[&str] = &[
     "ANV_",
 ];
 
-/// Words in a name that no member of a family has: such a variable is somebody's secret.
+/// A variable with one of these words in its name is a secret and is not passed on.
 const SECRETS: &[&str] = &[
     "KEY",
     "TOKEN",
@@ -102,7 +102,7 @@ fn is_inherited(name: &str) -> bool {
     NAMES.contains(&name) || is_member && !is_secret(name)
 }
 
-/// Whether a variable's name says that its value is nobody's business.
+/// Whether a variable's name says that its value is a secret.
 pub fn is_secret(name: &str) -> bool {
     name.split('_').any(|word| SECRETS.contains(&word))
 }

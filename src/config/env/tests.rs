@@ -110,7 +110,7 @@ fn sizes_may_have_a_unit() {
         auto("DROVER_SPILL_MEMORY").unwrap().config.spill_memory,
         None
     );
-    // Off is the default, and nothing else would be meant by it.
+    // Off is already the default, so `auto` could mean nothing else.
     assert!(auto("DROVER_SPILL_DISK").is_err());
 }
 
@@ -188,7 +188,7 @@ fn variables_that_only_look_like_ours_are_told() {
     );
 }
 
-/// What `docs/settings.md` says of the variables.
+/// The text of `docs/settings.md`, made from the table.
 fn settings() -> String {
     let row = |variable: &Variable| {
         let default = match variable.default {
@@ -226,7 +226,7 @@ fn settings() -> String {
     )
 }
 
-/// Written anew with `DROVER_WRITE_DOCS=1`.
+/// `DROVER_WRITE_DOCS=1` rewrites the file.
 #[test]
 fn the_page_of_settings_is_made_from_the_table() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/settings.md");

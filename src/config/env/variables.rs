@@ -1,10 +1,10 @@
-//! The table of variables: what there is, and what no longer does anything.
+//! The table of variables, and of Ollama's variables that have no effect here.
 
 /// One documented variable.
 #[derive(Debug, Clone, Copy)]
 pub struct Variable {
     pub name: &'static str,
-    /// The default as users would write it.
+    /// The default as a user would write it.
     pub default: &'static str,
     pub doc: &'static str,
 }
@@ -118,7 +118,7 @@ pub const VARIABLES: &[Variable] = &[
     row(
         "DROVER_SPECULATIVE",
         "auto",
-        "Guess tokens (what repeats the text, or what a draft model says) and check them together: auto = where it pays, on, off",
+        "Speculative decoding: draft tokens from repeated text or a draft model, and verify them together: auto = where it pays, on, off",
     ),
     row(
         "DROVER_SPILL_MEMORY",

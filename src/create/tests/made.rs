@@ -1,4 +1,4 @@
-//! What becomes of files, models and texts.
+//! Models made of files, models and texts.
 
 use serde_json::json;
 
@@ -250,7 +250,7 @@ fn a_replaced_model_leaves_no_blobs_that_nobody_uses() {
     );
 }
 
-/// A pruner that believes every file to be old runs at every step.
+/// A pruner that considers every file old runs at every step.
 #[test]
 fn pruning_beside_cannot_take_blobs_in_use() {
     let bench = Bench::new();

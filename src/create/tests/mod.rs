@@ -8,7 +8,7 @@ mod split;
 use super::*;
 use crate::model::gguf::builder::GgufBuilder;
 
-/// A store in a folder of its own, with what was reported.
+/// A store in a temporary folder, with the reported progress.
 struct Bench {
     folder: tempfile::TempDir,
     store: Store,
@@ -109,7 +109,7 @@ fn from_model(name: &str) -> CreateRequest {
     }
 }
 
-/// Stands for llama.cpp's quantizer: a small file of the wanted type.
+/// Replaces llama.cpp's quantizer: writes a small file of the wanted type.
 fn requantized(job: quantize::Job, progress: &mut (dyn FnMut(f32) + Send)) -> Result<(), String> {
     progress(0.5);
     let file = GgufBuilder::model("llama").value("general.file_type", job.file_type);

@@ -17,7 +17,7 @@ fn weights_are_quantized_once_and_their_config_says_so() {
     let quantizing = "quantizing F16 model to Q4_K_M".to_owned();
     assert!(bench.statuses.contains(&quantizing), "{:?}", bench.statuses);
     assert!(bench.statuses.contains(&"verifying conversion".to_owned()));
-    // The same again gives the same.
+    // Repeating it yields the same digest.
     let before = model.digest.clone();
     bench.create("m", &request).unwrap();
     assert_eq!(bench.model("m").digest, before);
@@ -51,7 +51,7 @@ fn the_wanted_quantization_may_be_there_already() {
     assert_eq!(bench.model("m").config.file_type, "Q8_0");
 }
 
-/// Tensors whose types the quantizer is told, for a model with these ones.
+/// The tensor types that the quantizer gets, for a model with these tensors.
 fn told(architecture: &str, quantize: &str, tensors: &[&str]) -> Vec<(String, u32)> {
     let bench = Bench::new();
     let file = GgufBuilder::model(architecture).value("general.file_type", 32);

@@ -1,4 +1,4 @@
-//! Requests that fail, and that nothing is left of them.
+//! Requests that fail, and leave nothing.
 
 use serde_json::json;
 

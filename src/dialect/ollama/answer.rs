@@ -1,4 +1,4 @@
-//! From chunks to Ollama's answers: one object per chunk, the counters in the last one.
+//! Converts chunks to Ollama's responses: one object per chunk, with counters in the last one.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use crate::api::ollama as api;
 use crate::inference::{Chunk, Done, DoneReason, EmbedResponse, Logprob, Timings};
 use crate::units::rfc3339_utc;
 
-/// Spells a chunk of a chat; `model` is the name as the client sent it.
+/// Converts a chunk of a chat; `model` is the name as the client sent it.
 pub fn chat_chunk(model: &str, chunk: Chunk, now: Timestamp) -> api::ChatResponse {
     let end = End::new(chunk.done);
     let message = if end.debug.is_some() {
@@ -33,7 +33,7 @@ pub fn chat_chunk(model: &str, chunk: Chunk, now: Timestamp) -> api::ChatRespons
     }
 }
 
-/// Spells a chunk of a generation; `model` is the name as the client sent it.
+/// Converts a chunk of a generation; `model` is the name as the client sent it.
 pub fn generate_chunk(model: &str, mut chunk: Chunk, now: Timestamp) -> api::GenerateResponse {
     let end = End::new(chunk.done);
     for call in &mut chunk.tool_calls {
@@ -54,7 +54,7 @@ pub fn generate_chunk(model: &str, mut chunk: Chunk, now: Timestamp) -> api::Gen
     }
 }
 
-/// Spells the answer of `/api/embed`; loading alone has no counters.
+/// Makes the response of `/api/embed`; loading alone has no counters.
 pub fn embed_answer(model: String, answer: EmbedResponse) -> api::EmbedResponse {
     let nonzero = |number: u64| (number > 0).then_some(number);
     api::EmbedResponse {
@@ -66,7 +66,7 @@ pub fn embed_answer(model: String, answer: EmbedResponse) -> api::EmbedResponse 
     }
 }
 
-/// Spells the answer of `/api/embeddings`.
+/// Makes the response of `/api/embeddings`.
 pub fn embeddings_answer(answer: EmbedResponse) -> api::EmbeddingsResponse {
     let first = answer.vectors.into_iter().next().unwrap_or_default();
     api::EmbeddingsResponse {

@@ -1,4 +1,4 @@
-//! Errors as Ollama's own routes spell them: `{"error":"…"}`.
+//! Errors of Ollama's routes: `{"error":"…"}`.
 
 use crate::api::ollama::ErrorBody;
 use crate::dialect::status;

@@ -1,4 +1,4 @@
-//! A header's keys as `show` has them.
+//! A header's keys as `show` returns them.
 
 use std::sync::Arc;
 
@@ -8,13 +8,13 @@ use serde::ser::{Serialize, Serializer};
 use crate::api::ollama::ModelInfo;
 use crate::model::gguf::{Metadata, Value};
 
-/// Keys that are shown elsewhere, or nowhere.
+/// Keys that `show` returns elsewhere, or not at all.
 const HIDDEN: [&str; 2] = ["general.name", "tokenizer.chat_template"];
 
-/// Bytes of JSON that a byte of a header may become: `\u0000`.
+/// The most bytes of JSON per byte of a header: `\u0000`.
 const SPELLED: usize = 6;
 
-/// The keys of a header, written without a copy of their values.
+/// The keys of a header, encoded without copying their values.
 #[derive(Debug, Clone, Default)]
 pub struct KeyValues {
     header: Option<Arc<Metadata>>,
@@ -32,14 +32,14 @@ impl KeyValues {
         }
     }
 
-    /// Bytes of memory that it takes beside what is remembered anyway, and that its text takes, at most.
+    /// Upper bound on the bytes that it and its text take, besides the cached header.
     pub fn bytes(&self) -> usize {
         let header = self.header.as_ref().filter(|_| self.in_order);
         let bytes = header.map_or(0, |header| header.weight());
         usize::try_from(bytes).map_or(usize::MAX, |bytes| bytes.saturating_mul(1 + SPELLED))
     }
 
-    /// Gives the model another name than its file has.
+    /// Overrides the model's name from the file.
     pub fn set_basename(&mut self, name: String) {
         self.basename = Some(name);
     }
@@ -51,7 +51,7 @@ impl ModelInfo for KeyValues {
     }
 }
 
-/// A value of the file, or one that is put in its place.
+/// A value of the file, or one that replaces it.
 #[derive(serde::Serialize)]
 #[serde(untagged)]
 enum Shown<'a> {

@@ -1,4 +1,4 @@
-//! Ollama's spelling of requests and answers.
+//! Ollama's dialect: requests and responses.
 
 mod answer;
 mod error;

@@ -1,4 +1,4 @@
-//! From stored and loaded models to the answers of `tags`, `show` and `ps`.
+//! Makes the responses of `tags`, `show` and `ps` from stored and loaded models.
 
 use std::path::{self, PathBuf};
 use std::sync::Arc;
@@ -24,13 +24,13 @@ use crate::units::{format_count, rfc3339_local};
 /// "Forever" is a date about 292 years ahead, as Go's longest duration is.
 const FOREVER_NANOS: i64 = i64::MAX;
 
-/// Headers of a model's files, as far as they could be read.
+/// The headers of a model's files that could be read.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Files<'a> {
     pub weights: Option<&'a Arc<Metadata>>,
     /// The first projector.
     pub projector: Option<&'a Arc<Metadata>>,
-    /// There is a projector, readable or not.
+    /// There is a projector, even if it cannot be read.
     pub has_projector: bool,
     /// The TEMPLATE, if it can be used.
     pub template: Option<&'a GoTemplate>,
@@ -38,7 +38,7 @@ pub struct Files<'a> {
     pub wants_template: Option<bool>,
 }
 
-/// Spells one entry of `tags`.
+/// Makes one entry of `tags`.
 pub fn listed(model: &ListedModel, files: &Files<'_>) -> api::ListedModel {
     let number = |key| files.weights.and_then(|weights| weights.number(key));
     let config = &model.config;
@@ -60,7 +60,7 @@ pub fn listed(model: &ListedModel, files: &Files<'_>) -> api::ListedModel {
     }
 }
 
-/// Spells one entry of `ps`; `config` is absent when the model was deleted meanwhile.
+/// Makes one entry of `ps`; `config` is absent if the model was deleted meanwhile.
 pub fn loaded(
     model: &LoadedModel,
     config: Option<&ImageConfig>,
@@ -87,7 +87,7 @@ pub fn loaded(
     }
 }
 
-/// Spells the answer of `show`.
+/// Makes the response of `show`.
 pub fn show(
     model: &Model,
     files: &Files<'_>,
@@ -98,7 +98,7 @@ pub fn show(
     } else {
         request.system.clone()
     };
-    // What is in force: clients read from it what the model can do.
+    // The template that is used: clients infer the model's capabilities from it.
     let jinja = jinja(files);
     let template = match (offer(&model.config, files).path(), &model.template) {
         (Path::Jinja, _) => jinja,
@@ -191,7 +191,7 @@ fn capabilities(config: &ImageConfig, files: &Files<'_>) -> Vec<String> {
         .collect()
 }
 
-/// The name of the model that this one was made of.
+/// The name of the model that this one was made from.
 fn parent(manifest: &Manifest) -> String {
     let mut layers = manifest.layers.iter();
     layers

@@ -1,4 +1,4 @@
-//! From Ollama's requests to native ones. Errors have Ollama's texts, in Ollama's order.
+//! Converts Ollama's requests to native ones. Errors have Ollama's texts, in Ollama's order.
 
 use std::time::Duration;
 
@@ -13,12 +13,12 @@ use crate::inference::{ChatRequest, EmbedRequest, GenerateRequest, RequestOption
 use crate::protocol::EmbedInput;
 use crate::units::parse_go_duration;
 
-/// Longer times are as good as forever, and no clock overflows.
+/// Longer times are shortened to this, so that no clock overflows.
 const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
 const MOST_TOP_LOGPROBS: i64 = 20;
 
-/// Converts a chat request; `client` says who asks.
+/// Converts a chat request of `client`.
 ///
 /// # Errors
 /// Bad `keep_alive`, `think` or `top_logprobs` (400).
@@ -48,7 +48,7 @@ pub fn chat(request: api::ChatRequest, client: String) -> Result<ChatRequest, Re
     })
 }
 
-/// Converts a generate request; `client` says who asks.
+/// Converts a generate request of `client`.
 ///
 /// # Errors
 /// As [`chat`].
@@ -89,7 +89,7 @@ pub fn generate(
 /// Converts a request for embeddings; no input at all only loads the model.
 ///
 /// # Errors
-/// An input that is no text and no list of texts, a bad `keep_alive` (400).
+/// An input that is neither a text nor a list of texts, or a bad `keep_alive` (400).
 pub fn embed(request: api::EmbedRequest, client: String) -> Result<EmbedRequest, RequestError> {
     let keep_alive = keep_alive(&request.keep_alive)?;
     let inputs = inputs(request.input).ok_or_else(|| invalid("invalid input type"))?;
@@ -132,7 +132,7 @@ pub fn embeddings(
     })
 }
 
-/// Converts what `create` makes a model of.
+/// Converts a request of `create`.
 pub fn create(request: api::CreateRequest) -> create::CreateRequest {
     let given = |text: String| (!text.is_empty()).then_some(text);
     create::CreateRequest {
@@ -176,7 +176,7 @@ pub fn keep_alive(value: &Value) -> Result<Option<KeepAlive>, RequestError> {
         Value::Array(_) => return Err(unsupported("[]interface {}")),
         Value::Object(_) => return Err(unsupported("map[string]interface {}")),
     };
-    // Negative and absurdly large numbers are no durations; both mean forever.
+    // Negative and huge numbers are not valid durations; both mean forever.
     Ok(Some(
         Duration::try_from_secs_f64(seconds).map_or(KeepAlive::Forever, keep_for),
     ))

@@ -1,4 +1,4 @@
-//! Ollama's spelling, in tables.
+//! Ollama's dialect, in tables.
 
 use std::time::Duration;
 

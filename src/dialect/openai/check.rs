@@ -1,4 +1,4 @@
-//! Whether values are what OpenAI's routes take, in their words.
+//! Validates values of OpenAI's routes; error texts follow OpenAI's.
 
 use std::borrow::Cow;
 use std::fmt::Display;
@@ -9,13 +9,13 @@ use serde_json::Value;
 use super::invalid;
 use crate::error::RequestError;
 
-/// What a bias may be.
+/// The range of a bias.
 const BIASES: RangeInclusive<f64> = -100.0..=100.0;
 
-/// `max_tokens` that Ollama's clients send: −1 and −2 are no limit, and 0 is none, either.
+/// The least `max_tokens`: Ollama's clients send −1, −2 and 0 for no limit.
 const LEAST_LIMIT: i64 = -2;
 
-/// Options that both routes have.
+/// Options of both routes.
 #[derive(Debug)]
 pub(super) struct Options<'a> {
     pub(super) temperature: Option<f64>,
@@ -29,7 +29,7 @@ pub(super) struct Options<'a> {
 
 impl Options<'_> {
     /// # Errors
-    /// Names the first one out of its range.
+    /// Names the first one that is out of range.
     pub(super) fn check(&self) -> Result<(), RequestError> {
         decimal("temperature", self.temperature, 0.0..=2.0)?;
         decimal("top_p", self.top_p, 0.0..=1.0)?;
@@ -53,7 +53,7 @@ pub(super) fn decimal(
 }
 
 /// # Errors
-/// Says which end of the range a number is beyond.
+/// Says which bound the number violates.
 pub(super) fn integer(
     param: &'static str,
     value: Option<i64>,
@@ -131,7 +131,7 @@ fn is_token(value: &Value) -> bool {
         .is_some_and(|token| i32::try_from(token).is_ok())
 }
 
-/// A value that is none of those which a field may have.
+/// The error for a value that a field does not support.
 pub(super) fn unknown(
     param: impl Into<Cow<'static, str>>,
     value: &str,
@@ -143,7 +143,7 @@ pub(super) fn unknown(
     invalid(message).about(param, "invalid_value")
 }
 
-/// A value of a wrong type.
+/// The error for a value of a wrong type.
 pub(super) fn wrong_type(
     param: impl Into<Cow<'static, str>>,
     expected: &str,
@@ -163,7 +163,7 @@ pub(super) fn wrong_type(
     invalid(message).about(param, "invalid_type")
 }
 
-/// A value that must be there.
+/// The error for a missing value.
 pub(super) fn missing(param: impl Into<Cow<'static, str>>) -> RequestError {
     let param = param.into();
     invalid(format!("Missing required parameter: '{param}'."))

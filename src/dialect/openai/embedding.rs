@@ -1,4 +1,4 @@
-//! Embeddings: inputs and the two spellings of a vector.
+//! Embeddings: inputs and the two encodings of a vector.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -14,17 +14,17 @@ use crate::error::RequestError;
 use crate::inference::{EmbedRequest, EmbedResponse, RequestOptions};
 use crate::protocol::EmbedInput;
 
-/// How vectors are written.
+/// How vectors are encoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Encoding {
     Float,
     Base64,
 }
 
-/// Reads a request.
+/// Converts a request.
 ///
 /// # Errors
-/// Refuses an unknown encoding and inputs that are neither texts nor tokens, in Ollama's words.
+/// Refuses an unknown encoding, and inputs that are neither texts nor tokens, with Ollama's texts.
 pub fn request(request: EmbeddingRequest) -> Result<(EmbedRequest, Encoding), RequestError> {
     let encoding = match request.encoding_format.to_lowercase().as_str() {
         "" | "float" => Encoding::Float,
@@ -66,7 +66,7 @@ fn inputs(input: Value) -> Result<Vec<EmbedInput>, RequestError> {
     Ok(inputs.collect())
 }
 
-/// Spells an answer to a request for `model`.
+/// Makes the response to a request for `model`.
 pub fn response(model: String, native: EmbedResponse, encoding: Encoding) -> EmbeddingResponse {
     let n_prompt = u64::from(native.n_prompt);
     EmbeddingResponse {

@@ -1,13 +1,13 @@
-//! Errors as the OpenAI routes spell them: `{"error":{"message","type","param","code"}}`.
+//! Errors of OpenAI's routes: `{"error":{"message","type","param","code"}}`.
 
 use crate::api::openai::{ErrorBody, ErrorDetail};
 use crate::dialect::status;
 use crate::error::{ErrorKind, RequestError};
 
-/// `code` of a path that is none, for which OpenAI has another type than for a model that is none.
+/// The `code` for an unknown path: its error type differs from that for an unknown model.
 pub const UNKNOWN_URL: &str = "unknown_url";
 
-/// Returns the HTTP status. What is the client's mistake is never 500: clients send that again.
+/// Returns the HTTP status. Client errors are never 500, since clients would retry them.
 pub fn error_status(kind: ErrorKind) -> u16 {
     match kind {
         ErrorKind::Mistaken => 400,

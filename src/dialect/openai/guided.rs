@@ -1,4 +1,4 @@
-//! Constraints as vLLM's and llama-server's clients ask for them: in fields beside OpenAI's.
+//! Constraints in the fields of vLLM and llama-server, which extend OpenAI's requests.
 
 use serde_json::{Value, json};
 
@@ -8,10 +8,10 @@ use crate::error::RequestError;
 use crate::json::deep;
 use crate::json::scan::tree_bytes;
 
-/// Bytes that a schema which comes as a text may take as a tree.
+/// The most bytes of memory for a schema that is sent as text, once decoded.
 const MAX_SCHEMA: usize = 16 << 20;
 
-/// The native `format` of a request, `None` where it asks for nothing.
+/// The native `format` of a request; `None` if it has no constraint.
 ///
 /// # Errors
 /// Refuses fields of a wrong type and more than one constraint.

@@ -1,14 +1,14 @@
-//! What all events of one answer share.
+//! The fields that all events of one answer share.
 
 use jiff::Timestamp;
 
 /// `system_fingerprint` of every answer; clients of Ollama may look at it.
 pub(super) const FINGERPRINT: &str = "fp_ollama";
 
-/// Length of the random part of an id: as OpenAI's, long enough to be unique.
+/// Length of the random part of an id, as in OpenAI's ids.
 const ID_LENGTH: usize = 29;
 
-/// Identity of an answer: the same in all its events.
+/// The identity of an answer, which is the same in all its events.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Head {
     pub id: String,
@@ -19,7 +19,7 @@ pub struct Head {
 }
 
 impl Head {
-    /// Makes a head with a fresh id: `prefix`, then random letters and digits.
+    /// Makes a head with a new id: `prefix`, then random letters and digits.
     pub fn new(prefix: &str, model: &str, now: Timestamp, rng: &mut fastrand::Rng) -> Self {
         let random = std::iter::repeat_with(|| rng.alphanumeric()).take(ID_LENGTH);
         Self {

@@ -1,4 +1,4 @@
-//! OpenAI's spelling of our requests and answers (OpenAI specification A.2 to A.5, B.2 to B.4).
+//! OpenAI's dialect: requests and responses (<https://platform.openai.com/docs/api-reference>).
 //!
 //! One submodule for each endpoint group. A request for `n` choices becomes `n` native requests;
 //! answers are built from chunks that carry the index of their choice, either event by event

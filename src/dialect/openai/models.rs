@@ -1,4 +1,4 @@
-//! The store's models as OpenAI lists them.
+//! The store's models in OpenAI's format.
 
 use jiff::Timestamp;
 
@@ -6,7 +6,7 @@ use crate::api::openai::{Model, ModelList};
 use crate::model::ModelName;
 use crate::store::ListedModel;
 
-/// Spells a listing; the order stays.
+/// Makes a list of models in the given order.
 pub fn list(models: &[ListedModel]) -> ModelList {
     ModelList {
         object: "list",
@@ -17,7 +17,7 @@ pub fn list(models: &[ListedModel]) -> ModelList {
     }
 }
 
-/// Spells one model under the `id` that the client uses.
+/// Makes one model, with the `id` that the client uses.
 pub fn model(id: String, name: &ModelName, modified: Timestamp) -> Model {
     let [_, namespace, ..] = name.parts();
     Model {

@@ -3,7 +3,7 @@
 use crate::api::openai::{CompletionTokensDetails, PromptTokensDetails, Usage};
 use crate::inference::Timings;
 
-/// Sums up choices; a prompt that several choices share counts once.
+/// Sums the counters of choices; a prompt that several choices share counts once.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Tally {
     n_prompt: u64,
@@ -13,7 +13,7 @@ pub(super) struct Tally {
 }
 
 impl Tally {
-    /// Adds a finished choice; `shares_prompt` = an earlier choice has brought the same prompt.
+    /// Adds a finished choice; `shares_prompt` = an earlier choice has the same prompt.
     pub(super) fn add(&mut self, timings: Option<&Timings>, shares_prompt: bool) {
         let Some(timings) = timings else { return };
         self.n_generated += u64::from(timings.n_generated);

@@ -1,4 +1,4 @@
-//! Values that several endpoints read or write in the same way.
+//! Values that several endpoints share.
 
 use serde_json::{Map, Value};
 
@@ -8,15 +8,15 @@ use crate::error::RequestError;
 use crate::inference::{DoneReason, Logprob};
 use crate::protocol::Token;
 
-/// The least number that is written as a log-probability: JSON has no infinity.
+/// The least log-probability in responses: JSON has no infinity.
 const LEAST_LOGPROB: f32 = -9999.0;
 
-/// Native options, put together key by key.
+/// Builds native options key by key.
 #[derive(Debug, Default)]
 pub(super) struct OptionMap(Map<String, Value>);
 
 impl OptionMap {
-    /// Sets an option if the request has it.
+    /// Sets an option that the request has.
     pub(super) fn set(mut self, name: &str, value: Option<impl Into<Value>>) -> Self {
         if let Some(value) = value {
             self.0.insert(name.to_owned(), value.into());
@@ -29,7 +29,7 @@ impl OptionMap {
     }
 }
 
-/// A prompt, or what is to be embedded.
+/// A prompt, or an input to embed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Prompt {
     Text(String),
@@ -37,7 +37,7 @@ pub(super) enum Prompt {
 }
 
 impl Prompt {
-    /// A text, tokens, or a list of either; `None` = something else, or nothing.
+    /// Parses a text, tokens, or a list of either; `None` for anything else.
     pub(super) fn all_of(value: Value) -> Option<Vec<Self>> {
         match value {
             Value::String(text) => Some(vec![Self::Text(text)]),
@@ -72,7 +72,7 @@ pub(super) fn given(value: Value) -> Option<Value> {
     (!value.is_null()).then_some(value)
 }
 
-/// Reads `n`.
+/// Parses `n`.
 ///
 /// # Errors
 /// Refuses numbers outside 1 to [`MAX_CHOICES`].
@@ -87,7 +87,7 @@ pub(super) fn n_choices(n: Option<i64>) -> Result<usize, RequestError> {
         })
 }
 
-/// The seed of a choice: a fixed one is varied, else all choices would be the same text.
+/// The seed of a choice: a fixed seed is varied, otherwise all choices would be equal.
 pub(super) fn seed_of(seed: Option<i64>, choice: usize) -> Option<i64> {
     let choice = i64::try_from(choice).unwrap_or_default();
     // Random stays random.
@@ -100,7 +100,7 @@ pub(super) fn seed_of(seed: Option<i64>, choice: usize) -> Option<i64> {
     })
 }
 
-/// Go's name of a JSON value's type, as Ollama's messages have it.
+/// Go's name of a JSON value's type, for Ollama's messages.
 pub(super) fn go_type(value: &Value) -> &'static str {
     match value {
         Value::Null => "<nil>",
@@ -112,7 +112,8 @@ pub(super) fn go_type(value: &Value) -> &'static str {
     }
 }
 
-/// Why a choice ended, `of_calls` if it has some; a load or an unload reads as `stop`, since typed clients know no other.
+/// Why a choice ended: `of_calls` if it has calls. A load or an unload is reported as `stop`, since typed
+/// clients know no other reason.
 pub(super) fn finish_reason(
     reason: &DoneReason,
     of_calls: Option<FinishReason>,
@@ -127,7 +128,7 @@ pub(super) fn finish_reason(
     }
 }
 
-/// The request's stop sequence that ended a choice, as vLLM tells it.
+/// The request's stop sequence that ended a choice, as vLLM reports it.
 pub(super) fn stop_reason(reason: DoneReason) -> Option<String> {
     match reason {
         DoneReason::StopSequence(stop) => Some(stop),
@@ -135,7 +136,7 @@ pub(super) fn stop_reason(reason: DoneReason) -> Option<String> {
     }
 }
 
-/// Spells the log-probability of a token.
+/// Converts the log-probability of a token.
 pub(super) fn logprob(native: Logprob) -> TokenLogprob {
     TokenLogprob {
         token: native.token,

@@ -41,7 +41,7 @@ pub(crate) struct SamplerSpec<'a> {
         expect(dead_code, reason = "the fake's answers are given, not constrained")
     )]
     pub(crate) exempt: &'a Exempt,
-    /// Tokens that the penalties have seen already; the constraint has not.
+    /// Tokens of the prompt, which count for the penalties but not for the constraint.
     pub(crate) prompt: &'a [Token],
     /// The request's context: the window of `repeat_last_n: -1`.
     pub(crate) n_ctx: u32,
@@ -101,7 +101,7 @@ pub(crate) trait Preparer: Send + Sync + 'static {
     /// State of one sequence's sampling: random generator, penalties, constraint.
     type Sampler: Send + 'static;
 
-    /// A compiled constraint at its beginning.
+    /// A compiled constraint in its initial state.
     type Grammar: Send + 'static;
 
     /// What became of the load.
@@ -206,7 +206,7 @@ pub(crate) trait Backend {
     /// The likeliest token of a row of the last decode call, and about how probable it is.
     fn likeliest(&self, row: usize) -> Option<(Token, f32)>;
 
-    /// Whether the tokens of another model mean the same, so that it can guess for this one.
+    /// Whether another model has the same vocabulary, so that it can draft for this one.
     fn same_vocabulary(&self, other: &Self) -> Result<(), BackendError>;
 
     /// The raw logits of a row of the last decode call, `n_vocab` long.

@@ -116,10 +116,10 @@ pub(crate) fn best(logits: &[f32]) -> Option<Token> {
 const NEAR: f32 = 8.0;
 
 /// The best token and about how probable it is. Exact would be an exponential for each token of the
-/// vocabulary, which takes longer than a small model's guess should.
+/// vocabulary, which would take too long for a draft of a small model.
 #[cfg_attr(
     not(feature = "llama"),
-    expect(dead_code, reason = "what is guessed is llama's")
+    expect(dead_code, reason = "only llama.cpp drafts")
 )]
 pub(crate) fn likeliest(logits: &[f32]) -> Option<(Token, f32)> {
     let token = best(logits)?;

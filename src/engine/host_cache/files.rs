@@ -1,10 +1,10 @@
 //! States in files, which outlive their runner: one file each, in a folder for all models, with a
 //! limit for all of them together; the least recently used goes first.
 //!
-//! A file is `MAGIC`, a CRC-32 of what follows the header, the number of tokens (all `u32`, little
-//! endian), the tokens (`i32`), and the backend's bytes to its end. Its name is what it is of: first
-//! the model and the settings that its bytes depend on, then the tokens, both hashed. Prompts can be
-//! read from it: only their owner may.
+//! A file is `MAGIC`, a CRC-32 of what follows the header, the number of tokens (all `u32`, little endian),
+//! the tokens (`i32`), and the backend's bytes to its end. Its name is a hash of the model and of the
+//! settings that its bytes depend on, then a hash of the tokens. Prompts can be read from it, so only its
+//! owner may read it.
 
 use std::io::{self, Read, Write};
 use std::os::unix::fs::DirBuilderExt;
@@ -23,10 +23,10 @@ const MAGIC: [u8; 4] = *b"DRV1";
 const HEADER_BYTES: usize = 12;
 const ENDING: &str = "state";
 
-/// States that may wait for the disk; each can be large, so that more of them are let go.
+/// The capacity of the queue to the disk. Each state can be large, so further ones are dropped.
 const QUEUE: usize = 2;
 
-/// What a killed writer left behind is removed when it is this old.
+/// Temporary files of a killed writer are removed when they are this old.
 const STALE: Duration = Duration::from_secs(3600);
 
 /// The files of one model, and the thread that writes them.
@@ -64,7 +64,7 @@ impl Known {
 #[derive(Debug, Clone)]
 pub(in crate::engine) struct Folder {
     path: PathBuf,
-    /// Beginning of the names of this model's files.
+    /// Prefix of the names of this model's files.
     model: String,
     /// Most bytes of all files.
     limit: u64,
@@ -105,12 +105,12 @@ impl Files {
         self.known.iter().find(|known| known.tokens == tokens)
     }
 
-    /// Offers a state no more; its file stays for others.
+    /// Stops offering a state; its file stays for others.
     pub(super) fn forget(&mut self, tokens: &[Token]) {
         self.known.retain(|known| known.tokens != tokens);
     }
 
-    /// Has a state written; where the disk is too slow for that, it is let go.
+    /// Queues a state for writing; drops it if the disk is too slow.
     pub(super) fn write(&mut self, state: SavedState) {
         let known = Known {
             path: self.folder.file(&state.tokens),
@@ -127,7 +127,7 @@ impl Files {
     /// Waits until everything is written; after that, one may write by oneself.
     pub(super) fn finish(self) -> Folder {
         drop(self.queue);
-        // A panic there has lost cached states, nothing else.
+        // A panic there only loses cached states.
         let _ = self.writer.join();
         self.folder
     }
@@ -178,8 +178,7 @@ impl Folder {
             .join(format!("{}-{}.{ENDING}", self.model, short(hash)))
     }
 
-    /// This model's files, with their tokens; those that are none, or are removed just now, are left
-    /// alone.
+    /// This model's files, with their tokens; ignores files that are invalid or disappear meanwhile.
     fn known(&self) -> io::Result<Vec<Known>> {
         let mut known = Vec::new();
         for entry in fs::read_dir(&self.path)? {
@@ -195,7 +194,7 @@ impl Folder {
         Ok(known)
     }
 
-    /// Removes what was not used for longest until the limit is kept, and what killed writers left.
+    /// Removes the least recently used files until the limit is met, and temporary files of killed writers.
     fn prune(&self) {
         let Ok(entries) = fs::read_dir(&self.path) else {
             return;
@@ -259,13 +258,13 @@ fn read(path: &Path) -> io::Result<SavedState> {
     if found.finalize() != checksum {
         return Err(io::ErrorKind::InvalidData.into());
     }
-    // Where that cannot be noted, the file goes sooner.
+    // If that cannot be recorded, the file is removed earlier.
     let _ = file.file().set_modified(SystemTime::now());
     Ok(SavedState { tokens, bytes })
 }
 
-/// What the bytes of a state depend on beside the tokens: the model's files, what is applied to
-/// them, how the cache is laid out, and the version that wrote them.
+/// What the bytes of a state depend on besides the tokens: the model's files and adapters, the layout of
+/// the cache, and the version that wrote them.
 fn model_key(params: &LoadParams) -> io::Result<String> {
     let mut hash = Sha256::new();
     let adapters = params.adapters.iter();

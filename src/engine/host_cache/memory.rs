@@ -45,7 +45,7 @@ impl Memory {
         self.n_bytes = self.states.iter().map(SavedState::n_bytes).sum();
     }
 
-    /// Puts a state on the memory and returns those that have no room any more, itself perhaps.
+    /// Adds a state and returns those that no longer fit, possibly itself.
     pub(super) fn put(&mut self, state: SavedState) -> Vec<SavedState> {
         if state.n_bytes() > self.limit {
             return vec![state];

@@ -1,10 +1,10 @@
 //! Prefixes that lost their cells, in host memory and in files, so that they need not be computed
 //! again: the second level of the prefix cache.
 //!
-//! What an idle slot holds comes here when the slot or its cells are needed (`CacheOp::Save`), and
-//! goes back into a slot when a prompt begins with it and no slot holds as much (`CacheOp::Load`).
-//! When memory is full, what was used longest ago goes into files; a runner that stops puts all of it
-//! there, and the next one finds it. Both have a limit in bytes.
+//! When an idle slot or its cells are needed, its content is saved here (`CacheOp::Save`). It is restored
+//! to a slot when a prompt begins with it and no slot holds as much (`CacheOp::Load`). When memory is full,
+//! the least recently used states move to files; a runner that stops saves everything there, and the next
+//! one finds it. Both levels have a limit in bytes.
 //!
 //! - `memory`: what is in memory · `files`: what is in files, written by a thread of its own
 //! - `reader`: the thread that reads files, while others are being answered
@@ -24,10 +24,10 @@ use super::schedule::offers::{LEAST, Offer, Offers, Place};
 use super::schedule::prefix::{self, is_covered};
 use crate::protocol::{LoadParams, Token};
 
-/// States that were read and that nobody has taken yet, at most.
+/// The most states that were read and not yet taken.
 const MAX_FETCHED: usize = 4;
 
-/// What a sequence's cells hold, as the backend wrote it down.
+/// The content of a sequence's cells, as the backend saved it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct SavedState {
     /// The token of every position, from 0.
@@ -37,7 +37,7 @@ pub(super) struct SavedState {
 }
 
 impl SavedState {
-    /// What it takes in memory or in a file, about.
+    /// Its approximate size in memory or in a file.
     fn n_bytes(&self) -> u64 {
         (self.bytes.len() + self.tokens.len() * size_of::<Token>()) as u64
     }
@@ -65,8 +65,8 @@ impl HostCache {
         }
     }
 
-    /// What these parameters ask for; files of earlier runners of the same model are found again. A
-    /// folder that cannot be used is logged and goes unused.
+    /// Makes the cache for these parameters, and finds files of earlier runners of the same model. A folder
+    /// that cannot be used is logged and ignored.
     pub(super) fn open(params: &LoadParams, can_cut: bool) -> Self {
         let files = params.spill.files.as_ref().and_then(|wanted| {
             Files::open(wanted, params)
@@ -141,7 +141,7 @@ impl HostCache {
         }
     }
 
-    /// Offers the state of these tokens no more.
+    /// Stops offering the state of these tokens.
     pub(super) fn forget(&mut self, tokens: &[Token]) {
         self.memory.retain(|known| known != tokens);
         if let Some((files, _)) = &mut self.files {
@@ -149,7 +149,7 @@ impl HostCache {
         }
     }
 
-    /// Keeps a state, and drops those that it makes needless.
+    /// Keeps a state, and drops those that it makes redundant.
     pub(super) fn keep(&mut self, state: SavedState) {
         let can_cut = self.can_cut;
         self.memory

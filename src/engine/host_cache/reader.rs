@@ -1,5 +1,4 @@
-//! Reads states from files on a thread of its own: a large one takes longer than anybody who is being
-//! answered should wait.
+//! Reads states from files on a separate thread, since a large one would delay running answers.
 
 use std::fmt;
 use std::io;
@@ -10,7 +9,7 @@ use super::SavedState;
 use super::files::Known;
 use crate::protocol::Token;
 
-/// Files that may wait to be read: what has been read waits in memory, and each can be large.
+/// The capacity of the queue. Read states wait in memory, and each can be large.
 const QUEUE: usize = 2;
 
 /// The engine's side of the thread.
@@ -60,8 +59,8 @@ impl Reader {
         *lock(&self.shared.wake) = Some(Box::new(wake));
     }
 
-    /// Has a file read, unless it is being read already, or many others are: then the schedule asks
-    /// again.
+    /// Queues a file for reading, unless it is already queued. If the queue is full, the schedule asks
+    /// again later.
     pub(super) fn read(&mut self, known: Known) {
         if self.is_reading(&known.tokens) {
             return;

@@ -1,4 +1,4 @@
-//! From an embedding request's inputs to tokens that fit into one batch each.
+//! Turns the inputs of an embedding request into tokens, each of which fits into one batch.
 
 use std::collections::VecDeque;
 
@@ -13,11 +13,11 @@ use crate::protocol::{EmbedInput, EmbedParams, Failure, FailureKind, RequestId, 
 const BYTES_PER_TOKEN: usize = 32;
 const LEAST_BYTES: usize = 64 << 10;
 
-/// An embedding request on its way.
+/// An embedding request in preparation.
 pub(super) struct Embedding {
     params: EmbedParams,
     waiting: VecDeque<EmbedInput>,
-    /// The first of them, or its beginning.
+    /// The first of them, or its first part.
     reading: Option<Reading>,
     /// Bytes of it that are read.
     n_bytes: usize,
@@ -149,7 +149,7 @@ impl Limit {
             return Err(prompt::failure(FailureKind::ContextExceeded, &message));
         }
         tokens.truncate(self.n_tokens());
-        // What the vocabulary puts behind every text stays behind the shortened one.
+        // A shortened text keeps the special tokens at its end.
         if let (Some(end), Some(last)) = (ends.after.last(), tokens.last_mut()) {
             *last = *end;
         }

@@ -1,4 +1,4 @@
-//! From a generation's parameters to a sequence that can run.
+//! Turns the parameters of a generation into a sequence that can run.
 
 use std::collections::VecDeque;
 use std::time::Instant;
@@ -15,10 +15,10 @@ use crate::protocol::{
     Constraint, Failure, FailureKind, GenerateParams, PromptPart, RequestId, Token,
 };
 
-/// Tokens up to which a prompt is counted that is too long, so that the client hears how much.
+/// The tokens of a prompt that is too long are counted up to this number, for the error message.
 const COUNTED: usize = 256 << 10;
 
-/// A generation on its way.
+/// A generation in preparation.
 pub(super) struct Generation<P: Preparer> {
     params: GenerateParams,
     n_ctx: u32,

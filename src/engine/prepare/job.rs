@@ -1,4 +1,4 @@
-//! A request on its way to the engine.
+//! A request in preparation.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -238,7 +238,7 @@ impl Tokenization {
     }
 }
 
-/// Prepares a request from its beginning to its end.
+/// Prepares a request completely.
 #[cfg(test)]
 pub(in crate::engine) fn now<P: Preparer>(
     command: Command,

@@ -1,6 +1,5 @@
-//! What no honest request asks for, and what the engine's thread would have to pay for at every token.
-//! The daemon knows the model and the client better, and has its own words for most of this; here is the
-//! second net.
+//! Limits on values that no honest request needs, and that would cost the engine's thread time at every
+//! token. The daemon checks most of them with better messages; this is a second check.
 
 use crate::engine::prompt;
 use crate::protocol::{EmbedParams, Failure, FailureKind, GenerateParams, PromptPart};
@@ -11,14 +10,14 @@ const PROMPT_BYTES: usize = 32 << 20;
 /// Numbers in a list of tokens, for the same reason.
 const TOKENS: usize = 8 << 20;
 
-/// Stop texts, and bytes of all of them: each is looked for at every token.
+/// The most stop texts, and bytes of all of them: each is searched for at every token.
 const STOPS: usize = 256;
 const STOP_BYTES: usize = 16 << 10;
 
 /// Special tokens that are output.
 const PRESERVED: usize = 1024;
 
-/// Alternatives to a token that are told.
+/// The most reported alternatives to a token.
 const LOGPROBS: u32 = 128;
 
 /// Inputs of one command; the daemon makes several of more.

@@ -1,13 +1,13 @@
-//! What is computed for a request before the engine can take it, and beside it: tokens, images,
-//! constraints, samplers.
+//! Prepares requests for the engine, on other threads: tokens, images, constraints, samplers.
 //!
 //! - [`workers`]: the threads · [`state`]: who waits for them
 //! - [`job`]: a request on its way · [`generation`], [`embedding`]: what the two kinds need
 //! - [`reading`]: text to tokens, in slices · [`limits`]: what is refused at once
 //!
-//! Requests are worked on in slices of some milliseconds, clients in turn, so that a short question does
-//! not wait for another one's book. What cannot be cut has threads of its own: images one, because there
-//! is one projector, constraints a few. A cancellation takes effect at once wherever a request is.
+//! Work is divided into slices of a few milliseconds, and clients take turns, so that a short question does
+//! not wait for another client's book. Work that cannot be divided has its own threads: one for images,
+//! because there is one projector, and a few for constraints. A cancellation takes effect at once wherever
+//! a request is.
 
 mod embedding;
 mod generation;

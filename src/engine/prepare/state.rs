@@ -1,4 +1,4 @@
-//! Where each request is on its way. Pure: who is next, who is taken out.
+//! The state of all requests in preparation. Pure: decides which request is next.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -11,10 +11,10 @@ use crate::protocol::RequestId;
 /// Constraints that are compiled at once, each from another place.
 const COMPILERS: usize = 4;
 
-/// Requests that may be here. The daemon admits fewer.
+/// The most requests in preparation; more are refused as overloaded. The daemon admits fewer.
 const REQUESTS: usize = 8192;
 
-/// Bytes of what they sent: some hundred photos.
+/// The most bytes of all requests: some hundred photos.
 const BYTES: usize = 1 << 30;
 
 pub(super) struct State<P: Preparer> {
@@ -143,7 +143,7 @@ impl<P: Preparer> State<P> {
         !self.compilations.is_empty()
     }
 
-    /// Takes out a request whose constraint takes too long, and tells whether it was its turn.
+    /// Removes a request whose constraint takes too long; returns whether its compilation had started.
     pub(super) fn overdue(&mut self, longest: Duration) -> Option<(RequestId, bool)> {
         let is_overdue = |job: &Job<P>| job.age() > longest;
         let mut compiling = self.compilations.iter_mut();
@@ -176,7 +176,7 @@ impl<P: Preparer> State<P> {
     }
 }
 
-/// Where a client is: names are made up easily.
+/// The client's origin: anyone can make up names.
 fn origin(client: &str) -> &str {
     client.split_once('/').map_or(client, |(origin, _)| origin)
 }

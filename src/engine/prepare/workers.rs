@@ -1,8 +1,8 @@
-//! The threads that prepare requests, and the way to them.
+//! The threads that prepare requests.
 //!
-//! *Invariants:* a request is in one place at a time: in a queue, with a thread, or handed over to the
-//! engine. It goes from one to the next under one lock, so that a cancellation always finds it. Nothing
-//! is computed under that lock, and nobody waited for.
+//! *Invariants:* a request is in one place at a time: in a queue, with a thread, or passed to the engine.
+//! It moves under one lock, so that a cancellation always finds it. The lock is never held while computing
+//! or waiting.
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -20,8 +20,8 @@ use crate::engine::outbox::Outbox;
 use crate::engine::prompt;
 use crate::protocol::{Command, Constraint, Event, Failure, FailureKind, RequestId};
 
-/// Threads that read texts and build samplers. One would do for fairness; the second is there when the
-/// first one is held up by something that cannot be cut.
+/// Threads that tokenize texts and build samplers. One would suffice for fairness; the second one works
+/// while the first is blocked by something that cannot be divided.
 const READERS: usize = 2;
 
 /// Stack of such a thread: llama.cpp's way of splitting texts by regular expressions goes deep where a
@@ -35,8 +35,8 @@ const TURN: Duration = Duration::from_millis(5);
 /// memory.
 const COMPILER_STACK: usize = 256 << 20;
 
-/// Longest time until a constraint is compiled, waiting included. A compilation cannot be ended; its
-/// request is, and the thread keeps its place until it is done.
+/// The longest time until a constraint is compiled, including waiting. A running compilation cannot be
+/// stopped: its request ends, but the thread counts until it is done.
 const LONGEST_COMPILATION: Duration = Duration::from_secs(30);
 
 /// How often that is looked at, while something is compiled.
@@ -187,7 +187,7 @@ impl<P: Preparer> Shared<P> {
             Ok(()) => Done::Need(Need::Time),
             Err(failure) => Done::Failed(failure),
         };
-        // A file that its decoder stumbles over costs its own request, not those after it.
+        // If its decoder panics, only this request fails.
         let done = unless_it_panics(work, "an image of this prompt could not be read");
         self.put_back(job, done);
         true
@@ -241,7 +241,7 @@ impl<P: Preparer> Shared<P> {
             return;
         }
         match outcome {
-            // Under the lock: who cancels from now on tells the engine.
+            // Under the lock: later cancellations go to the engine.
             Ok(Outcome::Prepared(prepared)) => self.inbox.put(id, prepared),
             Ok(Outcome::Answer(event)) => {
                 drop(state);
@@ -342,7 +342,7 @@ fn unless_it_panics(work: impl FnOnce() -> Done, message: &str) -> Done {
         .unwrap_or_else(|_| Done::Failed(prompt::failure(FailureKind::Invalid, message)))
 }
 
-/// Ollama's words for a server that has too much to do.
+/// Ollama's error for an overloaded server.
 fn busy() -> Failure {
     prompt::failure(
         FailureKind::Overloaded,
@@ -350,7 +350,7 @@ fn busy() -> Failure {
     )
 }
 
-/// Lets other threads go first: those that generate, above all.
+/// Lowers the thread's priority, so that generating threads go first.
 #[cfg(target_os = "linux")]
 fn step_back() {
     let thread = rustix::thread::gettid();

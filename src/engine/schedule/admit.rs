@@ -1,4 +1,4 @@
-//! From the queue into a slot.
+//! Admits sequences from the queue into slots.
 
 use std::time::Instant;
 
@@ -9,12 +9,12 @@ use super::sequence::{Follows, Sequence};
 use super::state::State;
 use crate::protocol::{Priority, Token};
 
-/// How many may pass the first one in the queue, for every slot, while it does not fit: so that a
-/// long prompt does not hold up short ones, and these it not for ever.
+/// How many sequences per slot may overtake the first one in the queue while it does not fit: so a long
+/// prompt does not block short ones, and is not delayed forever.
 const PASSES_PER_SLOT: usize = 4;
 
-/// Idle slots that may be emptied for a kept prefix that does not go in: cells of layers with a window
-/// are counted by nobody but the backend.
+/// How many idle slots may be emptied for a kept prefix that does not fit: only the backend counts the
+/// cells of sliding-window layers.
 const N_SPARE: usize = 2;
 
 /// What is left of slots and pool beside those that run.
@@ -68,8 +68,8 @@ impl<'a> Room<'a> {
 impl<S> State<S> {
     /// Gives slots to waiting sequences, in their order, while there is room.
     ///
-    /// The first one that does not fit is passed by some that do, and then holds them up.
-    /// Interactive ones take the place of batch jobs, which go on later.
+    /// Some that fit may overtake the first one that does not; then they wait for it. Interactive requests
+    /// preempt batch jobs, which continue later.
     pub(super) fn admit(&mut self, offers: &dyn Offers, now: Instant) {
         let n_pool = self.facts.n_pool;
         let has_begun = self.embeddings.begun_in().is_some();
@@ -133,8 +133,8 @@ impl<S> State<S> {
         candidates.max().map(|(_, slot)| slot)
     }
 
-    /// Puts a running sequence back into the queue. Its cells stay until somebody needs them; what
-    /// is gone by then is computed again.
+    /// Preempts a running sequence: it goes back to the queue. Its cells stay until they are needed; lost
+    /// ones are computed again.
     pub(super) fn preempt(&mut self, slot: usize) {
         if let Some(mut sequence) = self.release(slot) {
             sequence.follows = None;
@@ -268,8 +268,8 @@ impl<S> State<S> {
         choice
     }
 
-    /// An older sequence that is just evaluating a long prefix of this prompt. Older ones only,
-    /// so that nobody waits in a circle.
+    /// An older sequence that is evaluating a long prefix of this prompt. Only older ones, so that there is
+    /// no cycle of waiting sequences.
     fn leader(&self, sequence: &Sequence<S>, n_cached: usize) -> Option<Follows> {
         let candidates = self.running.iter().flatten().filter(|leader| {
             let is_older = leader.seniority() < sequence.seniority();

@@ -1,19 +1,19 @@
-//! What the next decode call contains.
+//! Decides what the next decode call contains.
 //!
 //! Pure: every decision is a function of the arguments and of measured step times.
 
 use crate::protocol::Priority;
 
-/// What a running sequence has still to evaluate.
+/// The pending work of a running sequence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::engine) struct Pending {
     pub(in crate::engine) slot: usize,
     /// Tokens that are not in the cache; never 0.
     pub(in crate::engine) n_tokens: usize,
-    /// It has begun to generate and only its newest token is missing.
+    /// It is generating, and only its newest token is pending.
     pub(in crate::engine) is_decoding: bool,
     pub(in crate::engine) priority: Priority,
-    /// Age: the smallest came first.
+    /// Age: smaller is older.
     pub(in crate::engine) order: u64,
 }
 
@@ -32,8 +32,7 @@ pub(in crate::engine) struct Limits {
     pub(in crate::engine) n_prefill: usize,
     /// Generating sequences, where no prompt is in the call.
     pub(in crate::engine) n_decode: usize,
-    /// Whose turn it is where these are not all: the number of the sequence in their order, modulo
-    /// how many there are.
+    /// If not all of them: whose turn it is, as an index into the sequences, modulo their number.
     pub(in crate::engine) turn: usize,
 }
 
@@ -87,11 +86,11 @@ fn prefill(pending: &[Pending], mut room: usize) -> Vec<Share> {
     shares
 }
 
-/// How many prompt tokens a step may take, learnt from how long steps took.
+/// The number of prompt tokens of a step, learned from measured step times.
 #[derive(Debug)]
 pub(in crate::engine) struct Budget {
     n_batch: usize,
-    /// Longest step while somebody who reads along is generating.
+    /// The longest step while an interactive sequence is generating.
     target_ms: f64,
     /// A step without prompt tokens; running average.
     decode_ms: f64,
@@ -99,7 +98,7 @@ pub(in crate::engine) struct Budget {
     token_ms: f64,
 }
 
-/// A step's time when nobody waits for the next token: it bounds how long a newcomer or a
+/// The longest step when no interactive sequence is generating: it bounds how long a new request or a
 /// cancellation waits. Small models get whole batches on a common CPU by it, which cost 5 % less for each
 /// token than those of half the size.
 const ALONE_MS: f64 = 3000.0;
@@ -115,7 +114,7 @@ const LEAST: (usize, usize) = (8, 128);
 const WEIGHT: f64 = 0.25;
 
 impl Budget {
-    /// `on_gpu` tells what step time can be hoped for: 50 ms on a graphics card, else 250 ms.
+    /// `on_gpu` sets the target time of a step: 50 ms on a GPU, otherwise 250 ms.
     pub(in crate::engine) fn new(n_batch: usize, on_gpu: bool) -> Self {
         Self {
             n_batch,
@@ -128,7 +127,7 @@ impl Budget {
     /// Prompt tokens for the next step; `shared` = an interactive sequence is generating.
     pub(in crate::engine) fn n_prefill(&self, shared: bool) -> usize {
         let (first_guess, least, time_ms) = if shared {
-            // Where decoding alone takes as long as a step may, prompts still move on.
+            // Even if decoding alone takes the whole time of a step, prompts make progress.
             let time_ms = (self.target_ms - self.decode_ms).max(self.decode_ms / 2.0);
             (FIRST_GUESS.0, LEAST.0, time_ms)
         } else {
@@ -254,7 +253,7 @@ mod tests {
         });
         let slots = |turn| rows(&super::plan(&pending, limits(turn)));
         assert_eq!([6, 7, 8].map(slots), [[(2, 1)], [(1, 1)], [(0, 1)]]);
-        // A call with a prompt is dear anyway.
+        // A call with a prompt is expensive anyway.
         let with_prompt = [decoding(0), decoding(1), prompt(2, 5, 3)];
         let shares = super::plan(&with_prompt, limits(0));
         assert_eq!(rows(&shares), [(0, 1), (1, 1), (2, 5)]);
@@ -273,7 +272,7 @@ mod tests {
             budget.observe(512, 50.0 + 512.0 * 400.0);
         }
         assert_eq!((budget.n_prefill(true), budget.n_prefill(false)), LEAST);
-        // Many generate, and each step takes long: half of its time again is for prompts.
+        // Many generate, and each step takes long: prompts get half of that time in addition.
         let mut budget = Budget::new(512, false);
         budget.observe(0, 400.0);
         budget.observe(100, 600.0);

@@ -1,4 +1,4 @@
-//! What came of a step: cells, tokens, events.
+//! Commits the outcome of a step: cells, tokens, events.
 
 use std::time::Instant;
 
@@ -14,22 +14,22 @@ use crate::protocol::{
     TokenLogprob, Update,
 };
 
-/// What came of a plan.
+/// The outcome of a plan.
 #[derive(Debug, Default)]
 pub(in crate::engine) struct Outcome {
-    /// Sequences that the backend had to empty before it came to rows of theirs: these are skipped.
+    /// Sequences that the backend had to empty, so that their rows were skipped.
     pub(in crate::engine) lost: Vec<usize>,
-    /// Prefixes that went to the host cache, and that came from there.
+    /// Prefixes that were saved to the host cache, and that were restored from it.
     pub(in crate::engine) n_saved: usize,
     pub(in crate::engine) n_loaded: usize,
     pub(in crate::engine) embed: Option<Embedded>,
     pub(in crate::engine) media: Option<Called<()>>,
     pub(in crate::engine) decode: Option<Decoded>,
-    /// How far each slot can be cut back now; empty where it is everywhere.
+    /// How far each slot can be rolled back now; empty if there is no limit.
     pub(in crate::engine) floors: Vec<u32>,
 }
 
-/// What came of the decode call.
+/// The outcome of the decode call.
 #[derive(Debug)]
 pub(in crate::engine) struct Decoded {
     pub(in crate::engine) called: Called<Vec<Sampled>>,
@@ -42,13 +42,13 @@ pub(in crate::engine) struct Decoded {
     pub(in crate::engine) ms: f64,
 }
 
-/// What came of a call.
+/// The outcome of a call.
 #[derive(Debug)]
 pub(in crate::engine) enum Called<T> {
     Done(T),
     /// The pool has no room; nothing was changed.
     NoSpace,
-    /// Nobody knows what the call has left behind.
+    /// The state of the cells after the call is unknown.
     Failed(String),
 }
 
@@ -56,14 +56,14 @@ pub(in crate::engine) enum Called<T> {
 #[derive(Debug, Default)]
 pub(in crate::engine) struct Sampled {
     pub(in crate::engine) slot: usize,
-    /// At least one, but where sampling failed. The first `n_confirmed` are drafts, whose cells stay.
+    /// At least one, unless sampling failed. The first `n_confirmed` are accepted drafts, whose cells stay.
     pub(in crate::engine) tokens: Vec<SampledToken>,
     pub(in crate::engine) n_drafted: usize,
-    /// Drafts that came true.
+    /// Accepted drafts.
     pub(in crate::engine) n_confirmed: usize,
     /// Why no more could be sampled.
     pub(in crate::engine) failed: Option<String>,
-    /// The cells of wrong drafts could not be dropped alone, so that the sequence is empty.
+    /// The cells of wrong drafts could not be dropped separately, so the sequence is empty.
     pub(in crate::engine) is_lost: bool,
 }
 
@@ -78,7 +78,7 @@ pub(in crate::engine) struct SampledToken {
 }
 
 impl<S> State<S> {
-    /// Takes what came of a plan that took until `now`; `started` is when it was made.
+    /// Commits the outcome of a plan that was made at `started` and executed until `now`.
     pub(in crate::engine) fn commit(
         &mut self,
         plan: StepPlan,
@@ -178,7 +178,7 @@ impl<S> State<S> {
                     failed.extend(self.take_sampled(sampled, now));
                 }
             }
-            // Nobody has to make room for drafts.
+            // Drafts must not displace anything.
             Called::NoSpace if decoded.has_drafts => self.retry.without_drafts = true,
             Called::NoSpace => self.make_space(call.n_prefill, now),
             Called::Failed(message) => {
@@ -246,7 +246,7 @@ impl<S> State<S> {
         }
         let message = sampled.failed?;
         let sequence = self.release(slot)?;
-        // A constraint is the client's; nothing else fails here.
+        // The constraint comes from the client; nothing else can fail here.
         let kind = match sequence.params.constraint {
             Some(_) => FailureKind::Invalid,
             None => FailureKind::Internal,

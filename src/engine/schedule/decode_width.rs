@@ -1,8 +1,8 @@
-//! Whether two or three sequences generate together or in turn.
+//! Decides whether two or three sequences generate together or in turn.
 //!
-//! A CPU computes one row by another way than several (a product of a matrix with a vector), which
-//! can be so much quicker that two or three sequences are done sooner one after the other. Which
-//! machine and model is like that is not known beforehand, so it is measured.
+//! A CPU uses another algorithm for one row (a matrix-vector product) than for several. It can be so much
+//! faster that two or three sequences finish sooner one after the other. Whether that holds for a machine
+//! and a model is measured.
 
 use super::step_times::StepTimes;
 
@@ -47,7 +47,7 @@ mod tests {
 
     #[test]
     fn the_quicker_way_is_found_and_the_other_one_tried_now_and_then() {
-        // Two rows dearer than twice one, as on some machines with AVX-512.
+        // Two rows cost more than twice one, as on some machines with AVX-512.
         let calls = run(2, 1000, |n_rows| [0.0, 12.2, 29.4][n_rows]);
         assert_eq!(calls[..4], [2, 1, 1, 1]);
         let n_together = calls.iter().filter(|&&n_rows| n_rows == 2).count();

@@ -1,9 +1,8 @@
-//! Embeddings: as many inputs in one decode call as fit, jobs of several clients in turn.
+//! Embeddings: as many inputs as fit into one decode call; jobs of several clients take turns.
 //!
-//! They use slots that nobody runs in and have a decode call of their own beside that of the
-//! generating sequences; it is short while somebody reads along. A model that generates evaluates a
-//! long input over several steps then: what is done of it stays in its slot. A model for embeddings
-//! has to see an input at once.
+//! They use idle slots and a separate decode call, which is short while an interactive sequence generates.
+//! Then a generative model evaluates a long input over several steps, keeping the evaluated part in its
+//! slot. An embedding model must get an input in one call.
 
 use std::collections::HashSet;
 use std::ops::Range;
@@ -45,7 +44,7 @@ pub(in crate::engine) struct Embeddings {
     jobs: FairQueue<EmbedJob>,
     /// One at a time.
     begun: Option<Begun>,
-    /// Most inputs of the next call, because the last one found no room.
+    /// The most inputs of the next call, after one that found no room.
     n_inputs: Option<usize>,
 }
 
@@ -183,7 +182,7 @@ impl<S> State<S> {
         }
         let (rows, outputs) = self.input_rows(&inputs, &jobs);
         let cache = self.ledger.take_ops();
-        // Whoever gets such a slot in this step finds it empty.
+        // A sequence that gets such a slot in this step finds it empty.
         for input in inputs.iter().filter(|input| input.is_last()) {
             self.ledger.reset(input.slot);
         }
@@ -252,7 +251,7 @@ impl<S> State<S> {
         (jobs, inputs)
     }
 
-    /// The slots in which nobody runs, those first that are missed least.
+    /// The idle slots, the least valuable ones first.
     fn idle(&self) -> Vec<usize> {
         let slots = 0..self.running.len();
         let mut idle: Vec<usize> = slots.filter(|&slot| self.is_idle(slot)).collect();

@@ -1,12 +1,12 @@
-//! Requests that wait for a slot: priority classes, and clients in turn within a class.
+//! The queue of requests for a slot: priority classes, and round-robin between clients within a class.
 //!
-//! A client is `ORIGIN/NAME/REQUEST`: first origins take turns, then the names of one origin, so
-//! that making up names gains nothing, then the requests of one name, each of which may want many
-//! choices or embeddings.
+//! A client is `ORIGIN/NAME/REQUEST`: origins take turns, then the names of one origin (so that making up
+//! names gains nothing), then the requests of one name, each of which may have many choices or embeddings.
 //!
-//! *Promises:* a client's requests keep their order; an origin with a hundred requests does not push
-//! another back by more than one turn, nor a request with a hundred choices its neighbours; batch jobs
-//! get every twentieth turn however busy the interactive class is.
+//! *Promises:* a client's requests keep their order. An origin with a hundred requests delays another one
+//! by at most one turn, and so does a request with a hundred choices. Batch jobs get every twentieth turn,
+//! however busy the interactive class is. The queue has no limit of its own: the daemon's limit on requests
+//! bounds it.
 
 use std::collections::VecDeque;
 
@@ -26,16 +26,16 @@ pub(in crate::engine) struct FairQueue<T> {
 
 #[derive(Debug)]
 struct Class<T> {
-    /// Those that ran already and were put back: before all others.
+    /// Preempted requests, which come first.
     returned: VecDeque<T>,
     origins: Turns<Turns<Turns<VecDeque<T>>>>,
 }
 
-/// Lines that take turns, by name. The one whose turn it is comes first; none is empty.
+/// Queues that take turns, by name. The next one is first; none is empty.
 #[derive(Debug)]
 struct Turns<L>(VecDeque<(String, L)>);
 
-/// What stands in a line.
+/// An entry of a queue.
 trait Line<T> {
     /// Takes the first one; whose turn it was goes to the end.
     fn pop(&mut self) -> Option<T>;

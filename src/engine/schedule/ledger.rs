@@ -1,8 +1,8 @@
 //! The ledger of the KV cache: which slot holds the cells of which tokens.
 //!
-//! A slot is one sequence of the pool. The ledger changes at once and notes what the backend has to
-//! do for it ([`CacheOp`]); the executor does that in order before it computes. So plans are made
-//! from the ledger alone.
+//! A slot is one sequence of the pool. The ledger changes immediately and records the operations for the
+//! backend ([`CacheOp`]); the executor applies them in order before it computes. So plans depend on the
+//! ledger alone.
 //!
 //! *Invariant:* `shared` is symmetric: two slots share exactly the cells of their first
 //! `shared` positions.
@@ -32,9 +32,9 @@ struct Slot {
     /// For every other slot, how many first positions lie in the same cells.
     shared: Vec<usize>,
     last_used: u64,
-    /// Nobody's: a copy of a prefix, kept because its original has run on and cannot go back.
+    /// Parked: a copy of a prefix, kept because its original has continued and cannot be rolled back.
     is_parked: bool,
-    /// The fewest positions to which the backend can cut it back, but for none at all.
+    /// The fewest positions to which the backend can roll it back, apart from zero.
     floor: u32,
 }
 
@@ -107,7 +107,7 @@ impl Ledger {
         slot.n_still += media::n_still(tokens);
     }
 
-    /// Notes how far slots can be cut back, as the backend says after a call.
+    /// Records how far slots can be rolled back, as reported by the backend after a call.
     pub(in crate::engine) fn set_floors(&mut self, floors: &[u32]) {
         for (slot, floor) in self.slots.iter_mut().zip(floors) {
             slot.floor = *floor;
@@ -131,7 +131,7 @@ impl Ledger {
         to_u32(place - (n_still - n_after))
     }
 
-    /// Whether a slot can be cut back to its first `len` tokens.
+    /// Whether a slot can be rolled back to its first `len` tokens.
     pub(super) fn can_cut(&self, slot: usize, len: usize) -> bool {
         len == 0 || len >= self.len(slot) || self.position(slot, len) >= self.slots[slot].floor
     }

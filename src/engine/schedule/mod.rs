@@ -1,6 +1,6 @@
-//! The schedule: what the engine does next, decided without computing anything.
+//! The schedule: decides what the engine does next, without computing anything.
 //!
-//! Pure: nothing here knows a backend, reads a clock or sends anything. In reading order:
+//! Pure: nothing here uses a backend, reads a clock or sends anything. In reading order:
 //!
 //! - [`state`]: who waits, who runs, what is cached · [`sequence`]: one generation
 //! - [`plan`]: the state becomes a [`plan::StepPlan`] · [`commit`]: what came of it changes the state

@@ -1,4 +1,4 @@
-//! What the host cache offers for a prompt, as the schedule sees it.
+//! The host cache's offers for a prompt, as an interface of the schedule.
 
 use crate::protocol::Token;
 

@@ -1,8 +1,7 @@
-//! Copies of prefixes, for memories that cannot go back to them later (sliding windows, recurrent
-//! state): taken while the evaluation of a prompt stops there ([`prefix::boundaries`]).
+//! Copies of prefixes, for memories that cannot be rolled back later (sliding windows, recurrent state):
+//! taken while the evaluation of a prompt stops there ([`prefix::boundaries`]).
 //!
-//! Idle slots keep them. That costs no memory of its own, and a conversation that needs a slot gets
-//! it.
+//! Idle slots hold them. That costs no extra memory, and a conversation that needs a slot gets it.
 //!
 //! [`prefix::boundaries`]: super::prefix::boundaries
 
@@ -23,8 +22,8 @@ impl<S> State<S> {
         }
     }
 
-    /// Keeps a copy of what has just reached a boundary. An idle slot takes it that is empty or holds
-    /// another copy; nobody's conversation goes for it.
+    /// Parks a copy of a sequence that has reached a boundary, in an idle slot that is empty or holds
+    /// another copy; never in place of a conversation.
     pub(super) fn park(&mut self, slot: usize) {
         let n_held = self.ledger.len(slot);
         let stops = self.running[slot]

@@ -1,7 +1,7 @@
-//! What the engine does next: the plan of one step.
+//! The plan of one step.
 //!
-//! A plan is data. It says all that the backend has to do, in the order in which the executor does it:
-//! embeddings, changes of the cache, an image, drafts, and the decode call.
+//! A plan is data. It lists everything that the backend has to do, in the executor's order: embeddings,
+//! cache operations, an image, drafts, and the decode call.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -95,7 +95,7 @@ pub(in crate::engine) struct Segment {
     pub(in crate::engine) n_draft: usize,
 }
 
-/// By what terms drafts are made for a call.
+/// The limits on drafts for a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::engine) struct DraftTerms {
     /// Most rows of the call with drafts.
@@ -267,7 +267,7 @@ impl<S> State<S> {
 
     /// Most draft tokens of a sequence in its next call.
     fn n_draft(&self, sequence: &Sequence<S>, is_read: bool) -> usize {
-        // A batch job's drafts would only cost those time who read along.
+        // Drafts of a batch job would only delay interactive sequences.
         let is_idle = !is_read || sequence.priority() != Priority::Batch;
         let is_text = sequence.media.is_empty();
         // With drafts that the user asked for, answers may differ by them.
@@ -282,9 +282,9 @@ impl<S> State<S> {
     }
 }
 
-/// Whether an answer should be the same the next time. Whether drafts pay depends on the machine's
-/// moods, and rows that are computed together have other last bits: a client that sets a seed, or
-/// takes no chances at all, would see that.
+/// Whether an answer should be reproducible. Whether drafts are used depends on measured times, and
+/// computing rows together changes the last bits of results. Clients that set a seed, or a temperature of
+/// 0, would notice that.
 fn should_repeat<S>(sequence: &Sequence<S>) -> bool {
     let sampling = &sequence.params.sampling;
     sampling.seed.is_some() || sampling.temperature <= 0.0

@@ -1,7 +1,7 @@
-//! Where a new prompt starts: which slot it takes and whose cells it begins with. Pure.
+//! Decides where a new prompt starts: which slot it takes, and whose cells it reuses. Pure.
 //!
-//! All slots are looked through, without a tree: with 64 slots that share 3,800 of 4,000 tokens this
-//! takes 35 µs a prompt (`tests/bench/engine.rs`), less than a per cent of a step.
+//! It scans all slots, without a tree: with 64 slots that share 3,800 of 4,000 tokens this takes 35 µs a
+//! prompt (`tests/bench/engine.rs`), less than one per cent of a step.
 
 use crate::engine::media;
 use crate::protocol::Token;
@@ -39,10 +39,10 @@ pub(in crate::engine) struct Choice {
 
 /// Picks an idle slot for a prompt of `n_prompt` tokens; `None` when all are busy.
 ///
-/// The longest common prefix wins. It is used in place if most of the slot is kept that way, or if
-/// it is the same prompt again: then the cells lie where they lay, and a fixed seed gives the same
-/// answer to the last bit. Otherwise, and if it was parked for everybody, it is copied to the slot
-/// that is missed least, so that a conversation is not lost to another one that only begins alike.
+/// The longest common prefix wins. It is used in place if most of the slot is kept that way, or if it is
+/// the same prompt again: then the cells stay in place, and a fixed seed gives a bit-identical answer.
+/// Otherwise, and if it is a parked copy, it is copied to the least valuable slot, so that a conversation
+/// is not lost to another one that only begins alike.
 pub(in crate::engine) fn choose(n_prompt: usize, slots: &[View]) -> Option<Choice> {
     let idle = || slots.iter().filter(|view| !view.is_busy);
     let least_missed = |not: Option<usize>| {
@@ -81,9 +81,9 @@ pub(in crate::engine) fn choose(n_prompt: usize, slots: &[View]) -> Option<Choic
     Some(in_place(spare))
 }
 
-/// Where the evaluation of a prompt stops on its way, so that what is there then can be parked: at
-/// the place up to which another prompt was the same (`n_common`), and short of the end, which the
-/// next turn's prompt may spell in another way. For memories that cannot go back.
+/// Where the evaluation of a prompt pauses so that its prefix can be parked: at the end of the part that
+/// another prompt shares (`n_common`), and shortly before the end, which the next turn's prompt may render
+/// differently. For memories that cannot be rolled back.
 pub(in crate::engine) fn boundaries(
     prompt: &[Token],
     n_cached: usize,
@@ -118,8 +118,8 @@ pub(in crate::engine) fn common_prefix(a: &[Token], b: &[Token]) -> usize {
     n_same + rest.take_while(|(a, b)| a == b).count()
 }
 
-/// Whether a state of `other` does all that one of `tokens` does; with `can_cut` it can be cut back
-/// anywhere.
+/// Whether a state of `other` can replace one of `tokens`; with `can_cut` it can be rolled back to any
+/// place.
 pub(in crate::engine) fn is_covered(tokens: &[Token], other: &[Token], can_cut: bool) -> bool {
     let is_prefix = tokens.len() <= other.len() && common_prefix(tokens, other) == tokens.len();
     is_prefix && (can_cut || tokens.len() == other.len())

@@ -1,4 +1,4 @@
-//! What happens when the pool is full, and when a sequence has filled its own context.
+//! Handles a full pool, and a sequence that has filled its own context.
 
 use crate::engine::output::Piece;
 use std::cmp::Reverse;
@@ -16,8 +16,7 @@ impl<S> State<S> {
     /// youngest sequence of the lowest class, (4) end the one that does not fit even alone. Nobody
     /// else is ended.
     ///
-    /// Takes one rung; the next plan tries again. Each rung leaves less to do, so that this comes to
-    /// an end.
+    /// Takes one rung; the next plan tries again. Each rung reduces the work, so this terminates.
     pub(super) fn make_space(&mut self, n_prefill: usize, now: Instant) {
         self.retry.is_full = true;
         if self.evict_idle() {
@@ -37,8 +36,8 @@ impl<S> State<S> {
         }
     }
 
-    /// Empties the idle slot whose last use is longest ago, then that of an input that is begun;
-    /// false when none has cells.
+    /// Empties the least recently used idle slot, then that of a partly evaluated input; false when none
+    /// has cells.
     pub(super) fn evict_idle(&mut self) -> bool {
         let Some(slot) = self.spare_slots().first().copied() else {
             let begun = self.embeddings.begun_in();
@@ -77,8 +76,8 @@ impl<S> State<S> {
         }
     }
 
-    /// Has what a slot holds kept in the host cache, before all but its first `n_left` tokens are
-    /// dropped, if that is worth it.
+    /// Saves a slot's content to the host cache, if that is worth it, before all but its first `n_left`
+    /// tokens are dropped.
     pub(super) fn save_prefix(&mut self, slot: usize, n_left: usize) {
         let n_lost = self.ledger.len(slot).saturating_sub(n_left);
         let is_worth_it = self.facts.has_host_cache && n_lost >= LEAST;
@@ -87,7 +86,7 @@ impl<S> State<S> {
         }
     }
 
-    /// Whether another slot does all that this one does.
+    /// Whether another slot makes this one redundant.
     fn has_twin(&self, slot: usize) -> bool {
         (0..self.running.len()).any(|other| other != slot && self.covers(other, slot))
     }
@@ -97,7 +96,7 @@ impl<S> State<S> {
         prefix::is_covered(held, other, !self.facts.is_windowed)
     }
 
-    /// Those of these slots of which no other does all that they do, the most recently used first.
+    /// Those of these slots that are not redundant, the most recently used first.
     pub(in crate::engine) fn distinct(&self, mut slots: Vec<usize>) -> Vec<usize> {
         slots.sort_by_key(|&slot| Reverse(self.ledger.len(slot)));
         let mut kept: Vec<usize> = Vec::new();
@@ -110,8 +109,8 @@ impl<S> State<S> {
         kept
     }
 
-    /// Cells that were filled one by one are copied from a graphics card one by one, which those who
-    /// are being answered would notice.
+    /// Cells that were filled one by one are also copied from a GPU one by one, which would delay running
+    /// answers.
     fn would_hold_up(&self) -> bool {
         self.facts.on_gpu && self.is_somebody_reading()
     }
@@ -144,8 +143,8 @@ impl<S> State<S> {
         if self.ledger.sharers(slot, to).is_empty() {
             self.ledger.drop_middle(slot, keep, to);
         } else {
-            // Another running sequence has its place in these cells: they stay where they are, and
-            // this one evaluates its rest anew.
+            // Another running sequence uses these cells, so they cannot move, and this one evaluates the
+            // rest again.
             self.ledger.cut(slot, keep);
         }
         if let Some(sequence) = self.running[slot].as_mut() {

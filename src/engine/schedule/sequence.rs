@@ -24,21 +24,21 @@ pub(in crate::engine) struct Sequence<S> {
     pub(in crate::engine) n_ctx: usize,
     /// Tokens of the prompt as it came.
     pub(in crate::engine) n_prompt: usize,
-    /// It came without its middle.
+    /// Its middle was cut out.
     pub(in crate::engine) is_cut: bool,
     pub(in crate::engine) n_generated: u32,
     /// Those of them of which an update has told.
     pub(in crate::engine) n_told: u32,
     /// Prompt tokens whose log-probabilities were told.
     pub(in crate::engine) n_prompt_told: usize,
-    /// Guesses that were checked, and those of them that came true.
+    /// Drafts that were verified, and those that were accepted.
     pub(in crate::engine) n_drafted: u32,
     pub(in crate::engine) n_accepted: u32,
     pub(in crate::engine) sampler: S,
     pub(in crate::engine) output: Output,
     /// Special tokens whose text is output.
     pub(in crate::engine) preserved: HashSet<Token>,
-    /// Age: the smallest came first. The engine's to set.
+    /// Age: smaller is older. Set by the engine.
     pub(in crate::engine) order: u64,
     /// A batch job that got its turn before interactive requests, and keeps it.
     pub(in crate::engine) is_protected: bool,
@@ -98,7 +98,7 @@ pub(in crate::engine) struct Follows {
     pub(in crate::engine) n_tokens: usize,
 }
 
-/// When what happened, and what was found in the cache then.
+/// The times of events, and the number of cached tokens.
 #[derive(Debug)]
 pub(in crate::engine) struct Clock {
     pub(in crate::engine) arrived: Instant,
@@ -121,7 +121,7 @@ impl Clock {
         n_cached
     }
 
-    /// What was in the cache is gone before it was of use.
+    /// The cached prefix was lost before it was used.
     pub(in crate::engine) fn forget_cached(&mut self) {
         if self.prompt_done.is_none() {
             self.n_cached = self.n_cached.map(|_| 0);
@@ -143,7 +143,7 @@ impl<S> Sequence<S> {
         self.params.priority
     }
 
-    /// Rank for who goes on when not all can: the smallest stays longest.
+    /// The rank under pressure: the smallest is preempted last.
     pub(in crate::engine) fn seniority(&self) -> (Priority, u64) {
         (self.priority(), self.order)
     }
@@ -182,7 +182,7 @@ impl<S> Sequence<S> {
         end.saturating_sub(n_held)
     }
 
-    /// Whether something has to come before its next token is evaluated.
+    /// Whether it waits for something before its next token can be evaluated.
     pub(in crate::engine) fn is_held_up(&self) -> bool {
         self.follows.is_some() || self.awaits_fetch
     }
@@ -193,7 +193,7 @@ impl<S> Sequence<S> {
         limit.saturating_sub(self.n_generated) as usize
     }
 
-    /// Tokens of which no update has told yet; they are told now.
+    /// Tokens that no update has reported yet; marks them as reported.
     pub(in crate::engine) fn n_untold(&mut self) -> u32 {
         let n_told = std::mem::replace(&mut self.n_told, self.n_generated);
         self.n_generated - n_told

@@ -1,8 +1,8 @@
-//! The state of the schedule: who waits, who runs in which slot, what is in the cache.
+//! The state of the schedule: waiting and running sequences, and the content of the cache.
 //!
-//! Pure: no backend, no clock, no channel. [`State::plan`] says what to do next, the executor does it,
-//! and [`State::commit`] takes what came of it. The same requests, outcomes and times give the same
-//! plans and events.
+//! Pure: no backend, no clock, no channel. [`State::plan`] decides what to do next, the executor does it,
+//! and [`State::commit`] takes the outcome. The same requests, outcomes and times give the same plans and
+//! events.
 
 use std::collections::HashSet;
 
@@ -92,7 +92,7 @@ pub(super) struct Counters {
 /// What the next plan does differently because a call found no room.
 #[derive(Debug, Default)]
 pub(super) struct Retry {
-    /// Nobody gets in until a call has found room: what was freed is for those that run.
+    /// No admission until a call has found room: freed cells are for running sequences.
     pub(super) is_full: bool,
     /// Most rows of prompts.
     pub(super) n_prefill: Option<usize>,
@@ -186,7 +186,7 @@ impl<S> State<S> {
         self.events.push(Event::Pong { id });
     }
 
-    /// Ends requests without a word. What they have in the cache stays for the next ones.
+    /// Ends requests without events. Their cells stay in the cache for later requests.
     pub(in crate::engine) fn cancel(&mut self, ids: &[RequestId]) {
         if ids.is_empty() {
             return;
@@ -213,7 +213,7 @@ impl<S> State<S> {
         self.events.push(Event::Failed { id, failure });
     }
 
-    /// Whether a slot is nobody's; it may still hold what somebody left.
+    /// Whether a slot is idle; it may still hold cells.
     pub(super) fn is_idle(&self, slot: usize) -> bool {
         self.running[slot].is_none() && self.embeddings.begun_in() != Some(slot)
     }

@@ -1,5 +1,5 @@
-//! How long decode calls of so many rows take, as measured: whoever decides how many rows a call
-//! has (`turns`, `speculate`) asks here.
+//! Measured times of decode calls by their number of rows, for deciding how many rows a call has
+//! (`decode_width`, `speculate`).
 
 /// Rows of a call up to which times are remembered; a call with more is full anyway.
 pub(in crate::engine) const MAX_ROWS: usize = 64;
@@ -7,9 +7,9 @@ pub(in crate::engine) const MAX_ROWS: usize = 64;
 /// Weight of the newest time of a call with so many rows.
 const WEIGHT: f64 = 0.25;
 
-/// Calls after which a time counts as not measured, because the machine or the context is another
-/// by then. For calls with guesses it is so many for each time that they were measured, up to
-/// [`STALE_MOST`]: a single bad time may be chance, what is bad again and again is seldom tried.
+/// The number of calls after which a time expires, because the machine's load or the context may have
+/// changed. For calls with drafts it is multiplied by the number of measurements, up to [`STALE_MOST`]: a
+/// single bad time may be chance, but repeatedly bad sizes are seldom tried.
 pub(in crate::engine) const STALE: u64 = 64;
 pub(in crate::engine) const STALE_MOST: u64 = 1024;
 

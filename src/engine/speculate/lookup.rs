@@ -12,7 +12,7 @@ const MAX_CHAIN: usize = 16;
 /// Tokens that are compared before a place is good enough.
 const MAX_MATCH: usize = 32;
 
-/// A place in the text that came behind the same tokens as its end.
+/// A place in the text that follows the same tokens as its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Match {
     /// Index of the token that followed there.

@@ -92,7 +92,7 @@ fn best_number(ranked: &[Ranked], n_plain: usize, times: &StepTimes, price: Pric
     let Some(plain_ms) = times.measured(n_plain, STALE) else {
         return 0;
     };
-    // Of the sizes that are not known only the next: what is dear is seen before it is very dear.
+    // Of the sizes without a measurement only try the next one, so that costs grow step by step.
     let known = (n_plain..=MAX_ROWS).rev().find_map(|n| times.known(n));
     let most_known = known.map_or(n_plain, |(n_rows, _)| n_rows);
     let n_sizes = 1 + SIZES.partition_point(|&size| size <= most_known);
@@ -126,7 +126,7 @@ mod tests {
         ratio(n_rows, 1)
     }
 
-    /// As measured for Gemma 3 270M on two cores: two rows are dearer than twice one.
+    /// As measured for Gemma 3 270M on two cores: two rows cost more than twice one.
     fn on_two_cores(n_rows: usize) -> f64 {
         match n_rows {
             1 => 12.2,
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn guesses_that_are_dear_to_make_must_be_worth_that_too() {
+    fn drafts_must_be_worth_the_time_of_making_them() {
         let gpu = StepTimes::all(|n_rows| 15.0 + rows(n_rows) * 0.05);
         let priced = |each_ms, once_ms, odds| {
             let price = Price { each_ms, once_ms };
@@ -192,7 +192,7 @@ mod tests {
         // A tenth of the model's own time: as many as pay, and fewer the dearer they are.
         assert_eq!(priced(1.5, 0.0, 0.9), 7);
         assert!((1..6).contains(&priced(5.0, 0.0, 0.9)));
-        // As dear as the model itself, or hardly ever right.
+        // As expensive as the model itself, or hardly ever right.
         assert_eq!(priced(15.0, 0.0, 0.95), 0);
         assert_eq!(priced(1.5, 0.0, 0.1), 0);
         // A long text that is to be read first.

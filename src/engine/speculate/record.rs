@@ -1,4 +1,4 @@
-//! How often drafts of one kind come true.
+//! How often drafts of one kind are accepted.
 
 /// Weight of what was known before each new draft: what is older than a few dozen fades.
 const MEMORY: f64 = 0.97;

@@ -227,14 +227,14 @@ fn a_cancelled_answer_says_nothing_more() {
     for _ in 0..5 {
         harness.step();
     }
-    let heard = harness.outcomes[&running].text.len();
-    assert!(heard > 0);
+    let n_before = harness.outcomes[&running].text.len();
+    assert!(n_before > 0);
     harness.command(Command::Cancel { id: running });
     harness.command(Command::Cancel { id: waiting });
     harness.command(Command::Cancel { id: 999 });
     assert!(!harness.engine.has_work());
     harness.run();
-    assert_eq!(harness.outcomes[&running].text.len(), heard);
+    assert_eq!(harness.outcomes[&running].text.len(), n_before);
     assert!(!harness.outcomes[&running].is_over());
 }
 

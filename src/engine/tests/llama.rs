@@ -92,7 +92,7 @@ fn sum(steps: &[StepStats], of: impl Fn(&StepStats) -> u32) -> u32 {
 }
 
 #[test]
-fn guesses_change_no_greedy_answer_of_a_real_model() {
+fn drafts_change_no_greedy_answer_of_a_real_model() {
     for name in ["smollm2-135m.gguf", "gemma3-270m.gguf"] {
         let Some(path) = path(name) else { return };
         let mut constrained = copying();
@@ -111,12 +111,12 @@ fn guesses_change_no_greedy_answer_of_a_real_model() {
             let requests = [request];
             let (plain, steps) = answers(&path, Speculation::Off, &requests);
             assert_eq!(sum(&steps, |stats| stats.n_drafted), 0);
-            let (guessed, fewer) = answers(&path, Speculation::On, &requests);
-            assert_eq!(guessed[0].text, plain[0].text, "{name}");
-            let finished = guessed[0].finished();
+            let (drafted_answers, fewer) = answers(&path, Speculation::On, &requests);
+            assert_eq!(drafted_answers[0].text, plain[0].text, "{name}");
+            let finished = drafted_answers[0].finished();
             assert_eq!(finished.n_generated, plain[0].finished().n_generated);
             eprintln!(
-                "{name}: {} tokens, {} steps instead of {}, {} of {} guesses right",
+                "{name}: {} tokens, {} steps instead of {}, {} of {} drafts accepted",
                 finished.n_generated,
                 fewer.len(),
                 steps.len(),
@@ -148,17 +148,17 @@ fn several_real_sequences_guess_in_one_batch() {
             })
             .collect();
         let (plain, steps) = answers(&path, Speculation::Off, &requests);
-        let (guessed, fewer) = answers(&path, Speculation::On, &requests);
+        let (drafted_answers, fewer) = answers(&path, Speculation::On, &requests);
         let n_same = plain
             .iter()
-            .zip(&guessed)
+            .zip(&drafted_answers)
             .filter(|(a, b)| a.text == b.text)
             .count();
         // How rows are grouped may change a close call; not most of three copies.
-        assert!(n_same >= 2, "{name}: {plain:?} {guessed:?}");
+        assert!(n_same >= 2, "{name}: {plain:?} {drafted_answers:?}");
         let n_right = sum(&fewer, |stats| stats.n_accepted);
         eprintln!(
-            "{name}: {} steps instead of {}, {n_right} guesses right",
+            "{name}: {} steps instead of {}, {n_right} drafts accepted",
             fewer.len(),
             steps.len()
         );
@@ -168,7 +168,7 @@ fn several_real_sequences_guess_in_one_batch() {
 
 #[test]
 fn wrong_guesses_leave_nothing_behind_in_a_window() {
-    // Gemma 3 looks back over 512 tokens: cells before that are gone, those of guesses must go, too.
+    // Gemma 3 looks back over 512 tokens: cells before that are gone, those of drafts must go, too.
     let Some(path) = path("gemma3-270m.gguf") else {
         return;
     };
@@ -184,10 +184,10 @@ fn wrong_guesses_leave_nothing_behind_in_a_window() {
     request.n_predict = Some(80);
     let requests = [request];
     let (plain, steps) = answers(&path, Speculation::Off, &requests);
-    let (guessed, fewer) = answers(&path, Speculation::On, &requests);
+    let (drafted_answers, fewer) = answers(&path, Speculation::On, &requests);
     assert!(plain[0].finished().n_prompt > 600);
-    assert_eq!(guessed[0].text, plain[0].text);
-    let finished = guessed[0].finished();
+    assert_eq!(drafted_answers[0].text, plain[0].text);
+    let finished = drafted_answers[0].finished();
     assert!(finished.n_accepted < finished.n_drafted, "{finished:?}");
     let prefill = |stats: &StepStats| stats.n_prefill;
     assert_eq!(sum(&fewer, prefill), sum(&steps, prefill));
@@ -197,7 +197,7 @@ fn wrong_guesses_leave_nothing_behind_in_a_window() {
 fn a_model_that_drafts_for_itself_guesses_right() {
     for name in ["smollm2-135m.gguf", "gemma3-270m.gguf"] {
         let Some(path) = path(name) else { return };
-        // Longer than Gemma's window: the draft model must go back behind it.
+        // Longer than Gemma's window: the draft model must go back beyond it.
         let n_sentences = if name.starts_with("gemma3") { 33 } else { 4 };
         let story = "Once upon a time there was a fox who lived in a wood with a badger. ";
         let mut request = params(&format!("{}One day the", story.repeat(n_sentences)));
@@ -205,17 +205,17 @@ fn a_model_that_drafts_for_itself_guesses_right() {
         request.n_predict = Some(24);
         let requests = [request];
         let (plain, steps) = answers(&path, Speculation::Off, &requests);
-        let (guessed, fewer) = outcomes(drafted(&path, &path).unwrap(), &requests);
-        let finished = guessed[0].finished();
+        let (drafted_answers, fewer) = outcomes(drafted(&path, &path).unwrap(), &requests);
+        let finished = drafted_answers[0].finished();
         eprintln!(
-            "{name}: {} steps instead of {}, {} of {} guesses right",
+            "{name}: {} steps instead of {}, {} of {} drafts accepted",
             fewer.len(),
             steps.len(),
             finished.n_accepted,
             finished.n_drafted,
         );
         assert!(n_sentences < 10 || plain[0].finished().n_prompt > 512);
-        assert_eq!(guessed[0].text, plain[0].text, "{name}");
+        assert_eq!(drafted_answers[0].text, plain[0].text, "{name}");
         assert!(
             finished.n_accepted * 3 > finished.n_generated,
             "{finished:?}"
@@ -228,7 +228,7 @@ fn a_model_that_drafts_for_itself_guesses_right() {
 }
 
 #[test]
-fn several_real_sequences_are_guessed_by_a_draft_model() {
+fn several_real_sequences_are_drafted_answers_by_a_draft_model() {
     let Some(path) = path("smollm2-135m.gguf") else {
         return;
     };
@@ -239,11 +239,11 @@ fn several_real_sequences_are_guessed_by_a_draft_model() {
         request
     });
     let (plain, _) = answers(&path, Speculation::Off, &requests);
-    let (guessed, steps) = outcomes(drafted(&path, &path).unwrap(), &requests);
-    let pairs = plain.iter().zip(&guessed);
+    let (drafted_answers, steps) = outcomes(drafted(&path, &path).unwrap(), &requests);
+    let pairs = plain.iter().zip(&drafted_answers);
     let n_same = pairs.filter(|(a, b)| a.text == b.text).count();
     // How rows are grouped may change a close call; not most of three texts.
-    assert!(n_same >= 2, "{plain:?} {guessed:?}");
+    assert!(n_same >= 2, "{plain:?} {drafted_answers:?}");
     assert!(sum(&steps, |stats| stats.n_accepted) > 12);
 }
 

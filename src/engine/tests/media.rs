@@ -9,8 +9,8 @@ use crate::protocol::{FailureKind, FinishReason, ProjectorParams};
 
 const WINDOW: (&str, u32) = ("drover-fake.attention.sliding_window", 16);
 
-/// A model that sees.
-fn seeing(n_ctx_pool: u32, n_slots: u32, keys: &[(&str, u32)]) -> Harness {
+/// A model with a projector.
+fn with_projector(n_ctx_pool: u32, n_slots: u32, keys: &[(&str, u32)]) -> Harness {
     let file = model(keys);
     Harness::load(&LoadParams {
         projector: Some(ProjectorParams::original("projector")),
@@ -47,7 +47,10 @@ fn question(image: PromptPart, said: &str) -> GenerateParams {
 
 #[test]
 fn an_image_is_evaluated_once_and_known_again() {
-    for mut harness in [seeing(512, 2, &[]), seeing(512, 2, &[WINDOW])] {
+    for mut harness in [
+        with_projector(512, 2, &[]),
+        with_projector(512, 2, &[WINDOW]),
+    ] {
         let first = harness.ask(question(image("cat", 40), "a cat"));
         assert_eq!(first.text, "a cat");
         let n_prompt = first.n_prompt.unwrap();
@@ -65,7 +68,7 @@ fn an_image_is_evaluated_once_and_known_again() {
 
 #[test]
 fn a_template_with_a_bos_of_its_own_gets_no_second_one() {
-    let mut harness = seeing(512, 2, &[]);
+    let mut harness = with_projector(512, 2, &[]);
     let with_bos = vec![text("<|bos|>look "), image("cat", 40), text(" [[say x]]")];
     let outcome = harness.ask(with_images(with_bos));
     assert_eq!(outcome.n_prompt, Some(1 + 5 + 40 + 10));
@@ -73,14 +76,14 @@ fn a_template_with_a_bos_of_its_own_gets_no_second_one() {
 
 #[test]
 fn another_image_in_the_same_place_is_another_prompt() {
-    let mut harness = seeing(512, 2, &[]);
+    let mut harness = with_projector(512, 2, &[]);
     let show = |name: &str| {
-        let before = "in front of the image stands as much as behind it";
-        with_images(vec![text(before), image(name, 20), text("[[say seen]]")])
+        let before = "in front of the image stands as much as after it.";
+        with_images(vec![text(before), image(name, 20), text("[[say done]]")])
     };
     harness.ask(show("cat"));
     let outcome = harness.ask(show("dog"));
-    assert_eq!(outcome.text, "seen");
+    assert_eq!(outcome.text, "done");
     assert_eq!(
         outcome.finished().n_cached,
         1 + 49,
@@ -91,7 +94,7 @@ fn another_image_in_the_same_place_is_another_prompt() {
 #[test]
 fn a_conversation_goes_on_after_its_images() {
     for keys in [&[][..], &[WINDOW]] {
-        let mut harness = seeing(1024, 4, keys);
+        let mut harness = with_projector(1024, 4, keys);
         let mut prompt = vec![text("<|im_start|>user\nlook "), image("cat", 100)];
         prompt.push(text("[[say it is a cat]]<|im_end|>"));
         let first = harness.ask(with_images(prompt.clone()));
@@ -109,7 +112,10 @@ fn a_conversation_goes_on_after_its_images() {
 
 #[test]
 fn many_who_show_the_same_image_wait_for_the_first() {
-    for mut harness in [seeing(4096, 8, &[]), seeing(4096, 8, &[WINDOW])] {
+    for mut harness in [
+        with_projector(4096, 8, &[]),
+        with_projector(4096, 8, &[WINDOW]),
+    ] {
         for n in 0..8 {
             harness.submit(question(image("cat", 200), &n.to_string()));
         }
@@ -124,14 +130,14 @@ fn many_who_show_the_same_image_wait_for_the_first() {
 
 #[test]
 fn others_write_on_between_images() {
-    let mut harness = seeing(4096, 4, &[]);
+    let mut harness = with_projector(4096, 4, &[]);
     let writer = harness.submit(params("write [[repeat 30]]"));
     harness.step();
     let mut parts = Vec::new();
     for n in 0..5 {
         parts.push(image(&n.to_string(), 100));
     }
-    parts.push(text(" [[say seen]]"));
+    parts.push(text(" [[say done]]"));
     let viewer = harness.submit(with_images(parts));
     let mut lengths = Vec::new();
     while harness.outcomes[&viewer].text.is_empty() {
@@ -142,12 +148,12 @@ fn others_write_on_between_images() {
     let each_is_longer = lengths.windows(2).all(|pair| pair[0] < pair[1]);
     assert!(each_is_longer, "{lengths:?}");
     harness.run();
-    assert_eq!(harness.outcomes[&viewer].text, "seen");
+    assert_eq!(harness.outcomes[&viewer].text, "done");
 }
 
 #[test]
 fn images_make_room_and_take_it() {
-    let mut harness = seeing(256, 4, &[]);
+    let mut harness = with_projector(256, 4, &[]);
     harness.ask(params(&"idle ".repeat(30)));
     harness.ask(question(image("cat", 150), "a cat"));
     assert!(harness.steps.iter().any(|stats| stats.n_evicted > 0));
@@ -160,7 +166,7 @@ fn images_make_room_and_take_it() {
 
 #[test]
 fn an_image_larger_than_the_context_is_refused() {
-    let mut harness = seeing(256, 2, &[]);
+    let mut harness = with_projector(256, 2, &[]);
     let outcome = harness.ask(question(image("poster", 300), "no"));
     let failure = outcome.failure.as_ref().unwrap();
     assert_eq!(failure.kind, FailureKind::ContextExceeded);
@@ -168,7 +174,7 @@ fn an_image_larger_than_the_context_is_refused() {
 
 #[test]
 fn a_full_context_with_images_ends_instead_of_shifting() {
-    let mut harness = seeing(512, 2, &[]);
+    let mut harness = with_projector(512, 2, &[]);
     let request = GenerateParams {
         n_ctx: 128,
         shift: true,
@@ -190,7 +196,7 @@ fn a_full_context_with_images_ends_instead_of_shifting() {
 
 #[test]
 fn what_is_no_image_is_refused_and_so_is_an_end_without_text() {
-    let mut harness = seeing(256, 2, &[]);
+    let mut harness = with_projector(256, 2, &[]);
     let broken = PromptPart::Media(STANDARD.encode("a letter"));
     let outcome = harness.ask(with_images(vec![broken, text(" what is it?")]));
     assert_eq!(outcome.failure.as_ref().unwrap().kind, FailureKind::Invalid);
@@ -232,16 +238,16 @@ fn images_come_back_from_outside_the_cache() {
     assert!(outcome.finished().n_cached >= n_prompt, "{outcome:?}");
 }
 
-/// A runner with a model that sees.
-fn seeing_child() -> (child::Child, tempfile::NamedTempFile) {
-    let mut child = child::start();
+/// A runner of a model with a projector.
+fn runner_with_projector() -> (runner::Runner, tempfile::NamedTempFile) {
+    let mut runner = runner::start();
     let file = model(&[]);
-    let loaded = child.load_with(LoadParams {
+    let loaded = runner.load_with(LoadParams {
         projector: Some(ProjectorParams::original("projector")),
         ..load_params(file.path(), 4096, 2)
     });
     assert!(matches!(loaded, Event::Loaded(_)));
-    (child, file)
+    (runner, file)
 }
 
 /// So many pictures that take time, and some text.
@@ -249,49 +255,49 @@ fn album(n_images: usize) -> Box<GenerateParams> {
     let mut prompt: Vec<_> = (0..n_images)
         .map(|n| image(&format!("slow {n}"), 20))
         .collect();
-    prompt.push(text("[[say seen]]"));
+    prompt.push(text("[[say done]]"));
     Box::new(with_images(prompt))
 }
 
 #[test]
 fn one_picture_does_not_wait_for_an_album() {
-    let (mut child, _file) = seeing_child();
+    let (mut runner, _file) = runner_with_projector();
     for (id, n_images) in [(1, 30), (2, 1)] {
         let params = album(n_images);
-        child.send(&Command::Generate { id, params });
+        runner.send(&Command::Generate { id, params });
     }
-    let event = child.event();
+    let event = runner.event();
     assert!(matches!(event, Event::Started { id: 2, .. }), "{event:?}");
 }
 
 #[test]
 fn an_album_that_nobody_waits_for_is_closed() {
-    let (mut child, _file) = seeing_child();
+    let (mut runner, _file) = runner_with_projector();
     let begun = std::time::Instant::now();
     for id in 1..=3 {
         let params = album(100);
-        child.send(&Command::Generate { id, params });
+        runner.send(&Command::Generate { id, params });
     }
     for id in 1..=3 {
-        child.send(&Command::Cancel { id });
+        runner.send(&Command::Cancel { id });
     }
     let params = album(1);
-    child.send(&Command::Generate { id: 4, params });
-    assert!(matches!(child.event(), Event::Started { id: 4, .. }));
+    runner.send(&Command::Generate { id: 4, params });
+    assert!(matches!(runner.event(), Event::Started { id: 4, .. }));
     // All of it takes six seconds.
     assert!(begun.elapsed() < std::time::Duration::from_secs(3));
 }
 
 #[test]
 fn an_album_larger_than_the_context_is_closed_where_that_is_full() {
-    let (mut child, _file) = seeing_child();
+    let (mut runner, _file) = runner_with_projector();
     let begun = std::time::Instant::now();
     let params = Box::new(GenerateParams {
         n_ctx: 100,
         ..*album(100)
     });
-    child.send(&Command::Generate { id: 1, params });
-    let Event::Failed { failure, .. } = child.event() else {
+    runner.send(&Command::Generate { id: 1, params });
+    let Event::Failed { failure, .. } = runner.event() else {
         panic!("not refused")
     };
     assert_eq!(failure.kind, FailureKind::ContextExceeded);
@@ -301,9 +307,9 @@ fn an_album_larger_than_the_context_is_closed_where_that_is_full() {
 
 #[test]
 fn a_reader_that_was_cancelled_does_not_come_back() {
-    let mut child = child::start();
+    let mut runner = runner::start();
     let file = model(&[]);
-    let loaded = child.load_with(LoadParams {
+    let loaded = runner.load_with(LoadParams {
         projector: Some(ProjectorParams::original("projector")),
         ..load_params(file.path(), 256, 2)
     });
@@ -317,15 +323,15 @@ fn a_reader_that_was_cancelled_does_not_come_back() {
         };
         let prompt = vec![image("cat", 20), text(said)];
         let params = Box::new(with_images(prompt));
-        child.send(&Command::Generate { id, params });
+        runner.send(&Command::Generate { id, params });
         if id == 1 {
-            child.send(&Command::Cancel { id });
+            runner.send(&Command::Cancel { id });
         }
     }
     // Whatever the first one came to, it is silent before the second one's end.
     let mut finished = Vec::new();
     while finished.is_empty() {
-        match child.event() {
+        match runner.event() {
             Event::Step { updates, .. } => {
                 finished.extend(
                     updates

@@ -1,7 +1,6 @@
 //! The engine with the fake back end: what a client would notice.
 
 mod cache;
-mod child;
 mod draft_model;
 mod embed;
 mod generate;
@@ -9,6 +8,7 @@ mod generate;
 mod llama;
 mod media;
 mod pool;
+mod runner;
 mod speculate;
 mod spill;
 mod storm;

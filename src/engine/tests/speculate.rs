@@ -56,7 +56,7 @@ fn an_answer_that_repeats_itself_takes_few_steps() {
 }
 
 #[test]
-fn guesses_beyond_the_end_are_dropped() {
+fn drafts_beyond_the_end_are_dropped() {
     // The draft goes on where the answer ends.
     let prompt = format!("{VERSE}, {VERSE}, and so on. [[say {VERSE}]]");
     let (harness, id) = same(&params(&prompt));
@@ -165,14 +165,14 @@ fn what_is_cached_after_guesses_is_what_was_said() {
     for _ in 0..6 {
         harness.step();
     }
-    let heard = harness.outcomes[&first].text.clone();
+    let answer = harness.outcomes[&first].text.clone();
     assert!(n_drafted(&harness) > 0 && !harness.outcomes[&first].is_over());
     harness.command(Command::Cancel { id: first });
     // The fake fails if its cells do not hold what it said.
-    let outcome = harness.ask(params(&format!("{prompt}{heard} [[say well]]")));
+    let outcome = harness.ask(params(&format!("{prompt}{answer} [[say well]]")));
     assert_eq!(outcome.text, ["well"; 9].join(" "));
     let n_cached = outcome.finished().n_cached as usize;
-    assert_eq!(n_cached, 1 + prompt.len() + heard.len() - 1);
+    assert_eq!(n_cached, 1 + prompt.len() + answer.len() - 1);
 }
 
 #[test]

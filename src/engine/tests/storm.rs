@@ -1,5 +1,5 @@
-//! A long random mix of requests that come, go on, are cancelled and run out of room: nobody sees
-//! a word of anybody else's, everybody who stays gets an end, nothing is left behind.
+//! A long random mix of requests that come, go on, are cancelled and run out of room: no answer contains
+//! another's text, every request that is not cancelled ends, nothing is left over.
 
 use super::*;
 use crate::protocol::FinishReason;

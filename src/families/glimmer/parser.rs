@@ -28,7 +28,7 @@ pub(super) const THINKING: (&str, &str) = ("", "<|start|>assistant<|message|>");
 
 pub(super) const PRESERVED: &[&str] = &[START, MESSAGE, MESSAGE_END, TURN_END];
 
-/// To whom the message goes.
+/// The recipient of the message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum State {
     Header,

@@ -152,7 +152,7 @@ fn namespaces(tools: &[TypedTool]) -> Vec<&str> {
     found
 }
 
-/// JSON with a blank behind `:` and `,`, nothing escaped for HTML.
+/// JSON with a space after `:` and `,`, nothing escaped for HTML.
 fn plain(value: &Value) -> String {
     spaced(&go::to_string_plain(&go::sorted_value(value)))
 }

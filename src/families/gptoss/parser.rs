@@ -23,7 +23,7 @@ pub(super) const THINKING: (&str, &str) = ("", "<|channel|>final<|message|>");
 /// Special tokens that must arrive as text; the one that ends a call ends the generation instead.
 pub(super) const PRESERVED: &[&str] = &[START, END, MESSAGE, CHANNEL, CONSTRAIN];
 
-/// Who speaks to whom on which channel; empty = not said.
+/// Sender, recipient and channel of a message; empty = not given.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Header {
     pub role: String,

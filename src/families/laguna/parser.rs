@@ -44,9 +44,9 @@ enum State {
     ContentStart,
     Content,
     Call,
-    /// Behind `<user>`.
+    /// After `<user>`.
     User,
-    /// Behind a brace that may begin a call.
+    /// After a brace that may begin a call.
     Json,
 }
 

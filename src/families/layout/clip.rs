@@ -31,7 +31,7 @@ impl<'a> Clip<'a> {
         self.edit.set("clip.vision.projector_type", kind);
     }
 
-    /// Says that it hears, and by which code of llama.cpp.
+    /// Marks it as an audio encoder, and names llama.cpp's code for it.
     pub(in crate::families) fn hears_by(&mut self, kind: &str) {
         self.edit.set("clip.has_audio_encoder", New::Bool(true));
         self.edit.set("clip.audio.projector_type", kind);

@@ -148,7 +148,7 @@ struct Json {
 }
 
 impl Json {
-    /// Where the value has ended, behind its last bracket.
+    /// Where the value ended, after its last bracket.
     fn end(&mut self, text: &str) -> Option<usize> {
         for c in text[self.at..].chars() {
             self.at += c.len_utf8();

@@ -251,7 +251,7 @@ fn value_text(value: &Value) -> String {
     }
 }
 
-/// JSON with a blank behind `:` and `,`, maps by key, nothing escaped for HTML.
+/// JSON with a space after `:` and `,`, maps by key, nothing escaped for HTML.
 fn python(value: &Value) -> String {
     match value {
         Value::Array(items) => list(items.iter().map(python)),

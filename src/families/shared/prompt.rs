@@ -103,7 +103,7 @@ pub(in crate::families) fn role_at(messages: &[Message], index: Option<usize>) -
     message.map_or("", |message| message.role.as_str())
 }
 
-/// A leading system text, and the messages behind it.
+/// A leading system text, and the messages after it.
 pub(in crate::families) fn leading_system<'a>(
     messages: &'a [Message],
     roles: &[&str],

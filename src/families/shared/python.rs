@@ -151,7 +151,7 @@ fn object(text: &str, strings: Strings) -> Option<Map<String, Value>> {
         .collect()
 }
 
-/// The colon behind a key, which may be quoted.
+/// The colon after a key, which may be quoted.
 fn key_end(part: &str) -> Option<usize> {
     let mut scan = Scan::default();
     let mut signs = part.char_indices();

@@ -1,7 +1,6 @@
 //! The common shape: thinking, content and calls, each between tags of its own.
 //!
-//! White space before a tag and behind it belongs to neither side; so it waits until it is known
-//! what follows.
+//! White space before and after a tag belongs to neither side; so it waits until it is known what follows.
 
 use super::call::Counter;
 use crate::chat::{Think, ToolCall, ToolDefinition};

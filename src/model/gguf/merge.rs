@@ -83,7 +83,7 @@ impl Merge {
         header.next_multiple_of(self.alignment) + data
     }
 
-    /// Writes the file; `progress` hears how many bytes there are.
+    /// Writes the file; reports the number of bytes to `progress`.
     ///
     /// # Errors
     /// Fails when a part cannot be read (any more) or the file cannot be written.

@@ -22,7 +22,7 @@ const MAX_HEADER: u64 = 128 << 20;
 const MAX_KEPT: u64 = 32 << 20;
 /// Bytes of a text: chat templates have tens of kilobytes, compiled tables a few megabytes.
 const MAX_STRING: u64 = 16 << 20;
-/// Bytes of a key; the specification's limit.
+/// The longest key in bytes: the limit of GGUF itself.
 const MAX_KEY: u64 = (1 << 16) - 1;
 /// Bytes of an architecture's name, which begins most keys.
 const MAX_ARCHITECTURE: usize = 64;

@@ -75,7 +75,7 @@ pub fn fill(mut file: Vec<u8>) -> Vec<u8> {
     file
 }
 
-/// Bytes behind the header: it ends with the last tensor's offset.
+/// Bytes after the header, which ends with the last tensor's offset.
 #[expect(clippy::unwrap_used, reason = "a mistake in a test should be loud")]
 fn data_length(header: &Metadata, file: &[u8]) -> usize {
     let last = header.tensors.last().unwrap();

@@ -65,7 +65,7 @@ impl Value {
         }
     }
 
-    /// Bytes of memory behind the value itself.
+    /// Bytes of heap memory of the value.
     pub(super) fn weight(&self) -> usize {
         match self {
             Self::Text(text) => text.len(),

@@ -1,4 +1,4 @@
-//! Characters with their line, words, and values with their quotes.
+//! The lexer: characters with their line, words, and values with their quotes.
 
 /// A place in the text. Lines are counted as Ollama counts them: every CR and every LF.
 pub(super) struct Cursor<'a> {
@@ -7,7 +7,7 @@ pub(super) struct Cursor<'a> {
     line_ends: usize,
 }
 
-/// What opens and closes a value that no quotes can hold.
+/// Opens and closes a value that no quotes can hold.
 const FENCE: &str = "\"\"\"\"";
 
 pub(super) fn is_line_end(c: char) -> bool {
@@ -47,7 +47,7 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// Takes a word: all characters that pass the test, and the one that ends it.
+    /// Takes a word: all characters that pass the test, and the one after it.
     pub(super) fn word(&mut self, test: impl Fn(char) -> bool) -> (String, Option<char>) {
         let mut word = String::new();
         loop {
@@ -79,10 +79,10 @@ impl<'a> Cursor<'a> {
 }
 
 impl Cursor<'_> {
-    /// Takes a value between fences: `""""LABEL`, its lines, `LABEL""""`. `None` = there is none.
+    /// Takes a value between fences: `""""LABEL`, its lines, `LABEL""""`. `None` if there is no fence.
     ///
-    /// Ollama has no form for a text with a line that ends in three quotes; this one is drover's.
-    /// A text that only begins like a fence keeps Ollama's meaning.
+    /// This form is drover's: Ollama has none for a text with a line that ends in three quotes. A text that
+    /// only begins like a fence keeps Ollama's meaning.
     fn fenced_value(&mut self) -> Option<String> {
         let text = self.rest.as_str().trim_start_matches(is_blank);
         let (label, body) = open_fence(text)?;
@@ -94,7 +94,7 @@ impl Cursor<'_> {
         })?;
         let value = value.to_owned();
         let n_rest = rest.len();
-        // The line end behind the closing fence belongs to the value's line.
+        // The line end after the closing fence belongs to the value's line.
         while self.rest.as_str().len() > n_rest {
             self.take();
         }
@@ -103,7 +103,7 @@ impl Cursor<'_> {
     }
 }
 
-/// The label of a fence that a text begins with, and what follows its line.
+/// Returns the label of the fence at the start of a text, and what follows its line.
 pub(super) fn open_fence(text: &str) -> Option<(&str, &str)> {
     let (label, body) = text.strip_prefix(FENCE)?.split_once('\n')?;
     let is_label = !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_alphanumeric());
@@ -116,7 +116,7 @@ pub(super) fn fence(value: &str) -> String {
         0 => "END".to_owned(),
         number => format!("END{number}"),
     });
-    // Each label can be taken by one line of the value only, so that one of them is free.
+    // Each line of the value can rule out at most one label, so one of them is free.
     let mut free = labels.filter(|label| {
         let close = format!("{label}{FENCE}");
         !value.split(is_line_end).any(|line| line == close)

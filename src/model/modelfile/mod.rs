@@ -1,6 +1,6 @@
-//! Modelfiles: lexer, parser, printer (store specification §10).
+//! Modelfiles: lexer, parser, printer.
 //!
-//! Paths are kept as they are written: finding the files is for whoever has a file system.
+//! Paths are kept as written; callers that have a file system resolve them.
 
 mod lexer;
 mod parameters;
@@ -32,18 +32,19 @@ pub struct Command {
     pub line: usize,
 }
 
-/// The text is no Modelfile.
+/// The text is not a valid Modelfile.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ModelfileError {
     #[error("{0}")]
     Syntax(String),
-    /// Ends inside the instruction that begins on this line (1-based); Ollama's text has no line.
+    /// The text ends inside the instruction that begins on this line (1-based); Ollama's message has no
+    /// line.
     #[error("{text}")]
     Unfinished { line: usize, text: String },
 }
 
 impl ModelfileError {
-    /// The text, with the line also where Ollama's has none.
+    /// The message, with the line even where Ollama's message has none.
     pub fn with_line(&self) -> String {
         match self {
             Self::Syntax(text) => text.clone(),
@@ -113,7 +114,7 @@ impl Modelfile {
 }
 
 impl Command {
-    /// Makes an instruction without key and place.
+    /// Makes an instruction without a key and a line.
     pub fn new(name: &str, value: impl Into<String>) -> Self {
         Self {
             name: name.to_owned(),

@@ -5,7 +5,7 @@ use serde_json::{Map, Number, Value};
 use super::{Modelfile, ModelfileError};
 use crate::model::options::{Kind, kind_of};
 
-/// Names that are accepted with a warning and left out.
+/// Names that are accepted with a warning and ignored.
 const DEPRECATED: [&str; 9] = [
     "penalize_newline",
     "low_vram",
@@ -22,7 +22,7 @@ const DEPRECATED: [&str; 9] = [
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Parameters {
     pub values: Map<String, Value>,
-    /// Names left out; the user is told `parameter x is deprecated`.
+    /// Names that were ignored; the user is told `parameter x is deprecated`.
     pub deprecated: Vec<String>,
 }
 
@@ -70,7 +70,7 @@ impl Modelfile {
     }
 }
 
-/// A single-precision number, kept as the shortest text that means it.
+/// A single-precision number, kept as the shortest text that yields it.
 fn float(text: &str) -> Option<Value> {
     let number: f32 = text.parse().ok()?;
     let shortest: f64 = number.to_string().parse().ok()?;

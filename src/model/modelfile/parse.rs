@@ -1,4 +1,4 @@
-//! Instructions out of a text, with Ollama's error texts.
+//! Parses instructions, with Ollama's error texts.
 
 use super::lexer::{Cursor, is_blank, is_line_end};
 use super::{Command, INSTRUCTIONS, Modelfile, ModelfileError, ROLES};
@@ -55,8 +55,7 @@ fn command(cursor: &mut Cursor<'_>) -> Result<Command, ModelfileError> {
     })
 }
 
-/// A word between blanks of the instruction on `line`; unlike in Ollama any run of them may stand
-/// in front.
+/// A word of the instruction on `line`; unlike in Ollama, any amount of white space may precede it.
 fn key(
     cursor: &mut Cursor<'_>,
     line: usize,

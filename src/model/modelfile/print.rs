@@ -1,4 +1,4 @@
-//! Prints instructions so that parsing gives them back.
+//! Prints instructions so that parsing restores them.
 
 use std::fmt;
 
@@ -34,8 +34,9 @@ impl fmt::Display for Command {
     }
 }
 
-/// Quotes as Ollama does — only values with line ends or blanks at their ends — unless that
-/// would not be read back, then in the first form that is; the last resort is a fence.
+/// Quotes as Ollama does (only values with line ends, or with white space at their ends), unless parsing
+/// would not restore the value. Then it uses the first form that parsing restores; the last resort is a
+/// fence.
 pub(super) fn quoted(value: &str) -> String {
     let bare = value.to_owned();
     let single = format!("\"{value}\"");
@@ -54,9 +55,9 @@ pub(super) fn quoted(value: &str) -> String {
 
 fn reads_as(form: &str, value: &str) -> bool {
     let mut cursor = Cursor::new(form);
-    // The cursor drops a byte order mark only at the start of a file, where no value stands.
+    // The cursor drops a byte order mark only at the start of a file, where no value can be.
     !form.starts_with('\u{feff}')
-        // What looks like a fence could be closed by a later value.
+        // A later value could close what looks like a fence.
         && open_fence(form).is_none()
         && cursor.value().as_deref() == Some(value)
         && cursor.peek().is_none()

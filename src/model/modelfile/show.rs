@@ -17,8 +17,8 @@ pub struct Shown<'a> {
     pub adapters: &'a [String],
     pub draft: Option<&'a str>,
     pub projectors: &'a [String],
-    /// `None` when the model has no template layer; then no TEMPLATE is printed, so that building
-    /// from the text keeps the template inside the weights in charge.
+    /// `None` when the model has no template layer. Then no TEMPLATE is printed, so a model built from the
+    /// text still uses the template inside the weights.
     pub template: Option<&'a str>,
     pub system: Option<&'a str>,
     pub renderer: &'a str,
@@ -95,7 +95,7 @@ pub fn parameters_text(parameters: &Map<String, Value>) -> String {
     lines.join("\n")
 }
 
-/// One pair per printed line: arrays give one per element.
+/// One pair per printed line; an array yields one per element.
 fn lines(parameters: &Map<String, Value>) -> impl Iterator<Item = (String, Value)> {
     go_json::sorted(parameters)
         .into_iter()

@@ -1,4 +1,4 @@
-//! Modelfiles: rules of the store specification §10, round trips, hostile text.
+//! Modelfiles: Ollama's rules, round trips, hostile text.
 
 use proptest::prelude::*;
 use serde_json::json;

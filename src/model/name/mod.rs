@@ -1,4 +1,4 @@
-//! `[scheme://][host/][namespace/]model[:tag]` (store specification §1).
+//! Model names: `[scheme://][host/][namespace/]model[:tag]`.
 //!
 //! *Invariant:* no part of a [`ModelName`] that came from [`ModelName::parse`] can be `.`, `..` or
 //! contain a path separator, so its parts are safe to join into a path.
@@ -22,7 +22,7 @@ pub struct ModelName {
     pub tag: String,
 }
 
-/// The text is no valid name.
+/// The text is not a valid name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("invalid model name")]
 pub struct InvalidName;
@@ -47,7 +47,7 @@ impl ModelName {
         Self::from_parts(host, namespace, model, tag)
     }
 
-    /// Makes a name of four given parts, none of them optional.
+    /// Makes a name of four parts, none of them optional.
     ///
     /// # Errors
     /// Fails when a part is empty, too long or has a forbidden character.
@@ -119,7 +119,7 @@ impl std::fmt::Display for ModelName {
     }
 }
 
-/// Cuts at the last `/`; without one everything is the right side.
+/// Splits at the last `/`; without one, everything is the right side.
 fn cut_last(text: &str) -> (Option<&str>, &str) {
     text.rsplit_once('/')
         .map_or((None, text), |(left, right)| (Some(left), right))

@@ -1,4 +1,4 @@
-//! Names: the vectors of the store specification §1.8 and round trips.
+//! Names: valid and invalid ones as Ollama judges them, and round trips.
 
 use proptest::prelude::*;
 

@@ -1,4 +1,4 @@
-//! Options: built-in defaults ← the model's params ← the request (API specification §3.5).
+//! Options: the request's override the model's params, which override the built-in defaults.
 
 mod table;
 #[cfg(test)]
@@ -26,29 +26,29 @@ pub struct Options {
     pub repeat_penalty: f32,
     pub presence_penalty: f32,
     pub frequency_penalty: f32,
-    /// DRY: punishes tokens that would go on with a repetition; 0 = off.
+    /// DRY: penalizes tokens that would continue a repetition; 0 = off.
     pub dry_multiplier: f32,
     pub dry_base: f32,
-    /// Repetitions up to this length go unpunished.
+    /// Repetitions up to this length are not penalized.
     pub dry_allowed_length: i32,
-    /// Tokens that are searched for repetitions; 0 = off, negative = the whole context.
+    /// How many tokens are searched for repetitions; 0 = off, negative = the whole context.
     pub dry_penalty_last_n: i32,
-    /// Texts over which no repetition reaches.
+    /// Texts that end a repetition.
     pub dry_sequence_breakers: Vec<String>,
-    /// XTC: how often the most likely tokens are left out; 0 = off.
+    /// XTC: the probability of excluding the most likely tokens; 0 = off.
     pub xtc_probability: f32,
-    /// Tokens less likely than this are never left out; above 0.5 = off.
+    /// Tokens less likely than this are never excluded; above 0.5 = off.
     pub xtc_threshold: f32,
     /// 0 = off, else the version of Mirostat.
     pub mirostat: i32,
     pub mirostat_tau: f32,
     pub mirostat_eta: f32,
-    /// Added to the logits of single tokens, by their numbers; -∞ = never.
+    /// Added to the logits of single tokens, by token id; -∞ = never sampled.
     pub logit_bias: Vec<(i32, f32)>,
     pub stop: Vec<String>,
-    /// Tokens before which an answer does not end.
+    /// The answer does not end before this many tokens.
     pub min_tokens: u32,
-    /// An answer does not end by itself.
+    /// The model's end token does not end the answer.
     pub ignore_eos: bool,
     /// Load options; `None` = not set by model or request.
     pub num_ctx: Option<u32>,
@@ -84,8 +84,8 @@ impl Options {
         Ok((options, unknown))
     }
 
-    /// Takes a `num_predict` of 0 for no limit, as Ollama does where it makes the prompt itself: it
-    /// leaves the zero out of what it passes on.
+    /// Treats a `num_predict` of 0 as no limit. Ollama does so where it renders the prompt itself, because
+    /// it omits the zero when it passes the options on.
     pub fn lift_zero_limit(&mut self) {
         if self.num_predict == 0 {
             self.num_predict = -1;

@@ -13,7 +13,7 @@ pub enum Kind {
     Strings,
 }
 
-/// Returns the type of an option that a line of text can say, `None` for others and unknown names.
+/// Returns the type of an option that can be given as text; `None` for others and unknown names.
 pub fn kind_of(name: &str) -> Option<Kind> {
     match find(name)?.setter {
         Setter::Integer(_) => Some(Kind::Integer),
@@ -59,7 +59,7 @@ const TABLE: [Row; 33] = [
         "frequency_penalty",
         Setter::Float(|o| &mut o.frequency_penalty),
     ),
-    // Not Ollama's; names and meanings are llama-server's.
+    // Not in Ollama; names and meanings are llama-server's.
     row("dry_multiplier", Setter::Float(|o| &mut o.dry_multiplier)),
     row("dry_base", Setter::Float(|o| &mut o.dry_base)),
     row(
@@ -188,10 +188,10 @@ fn integer(value: &Value) -> Option<i64> {
         .or_else(|| value.as_f64().map(|number| number as i64))
 }
 
-/// Threads that can be asked for: as many as llama.cpp can have.
+/// The most threads that a request may ask for: llama.cpp's own limit.
 const MOST_THREADS: u32 = 512;
 
-/// Saturates, too: infinity is no number in JSON, by which the runner is told.
+/// Saturates as well: JSON, which carries the value to the runner, has no infinity.
 #[expect(
     clippy::cast_possible_truncation,
     reason = "options are single precision"

@@ -1,4 +1,4 @@
-//! Who may lead where.
+//! Which URLs are allowed for which client.
 
 use std::path::PathBuf;
 
@@ -22,7 +22,7 @@ fn reach(asker: Asker, url: &str) -> Option<Reach> {
 #[test]
 fn the_settings_come_first_then_who_asks() {
     for (url, here, elsewhere) in [
-        // The settings, with their ports.
+        // Hosts in the settings, with their ports.
         (
             "https://registry.ollama.ai/v2/",
             Some(Reach::Any),
@@ -41,7 +41,7 @@ fn the_settings_come_first_then_who_asks() {
             Some(Reach::Any),
             Some(Reach::Any),
         ),
-        // The registry that was named: only that, and only here.
+        // The named registry: only that one, and only for clients on this machine.
         ("http://registry.lan:5000/x", Some(Reach::Near), None),
         ("http://registry.lan.:5000/x", Some(Reach::Near), None),
         ("http://registry.lan:22/x", None, None),
@@ -53,7 +53,7 @@ fn the_settings_come_first_then_who_asks() {
             Some(Reach::Public),
             Some(Reach::Public),
         ),
-        // All else.
+        // Everything else.
         ("http://proxy.example", None, None),
         ("http://127.1:80", None, None),
         ("http://0x7f.1", None, None),
@@ -99,7 +99,7 @@ async fn a_name_is_judged_by_its_addresses() {
             .iter()
             .all(|address| address.ip().is_loopback())
     );
-    // What does not exist is not out of reach.
+    // A name that does not exist is not refused.
     let error = Resolver::new(Reach::Any, &rule)
         .find("no.such.invalid")
         .await;
@@ -112,7 +112,7 @@ async fn the_client_itself_does_not_connect_where_it_may_not() {
     listener.set_nonblocking(true).unwrap();
     let port = listener.local_addr().unwrap().port();
     let http = Http::new(&settings()).unwrap();
-    // As if the name had had another address when it was judged.
+    // As if the name had had another address when it was checked.
     let url = format!("http://localhost:{port}/");
     let error = http
         .0

@@ -1,7 +1,7 @@
-//! One blob on its way to a registry (store specification §8).
+//! Uploads one blob, by the OCI distribution protocol's chunked upload.
 //!
-//! When a part fails on its way, the registry is asked how much has arrived (the distribution
-//! protocol's upload status), and the rest follows. Where it cannot say, the blob starts anew.
+//! When a part fails, the upload status (a request of that protocol) tells how much has arrived, and the
+//! rest follows. If the registry does not support that, the blob starts again.
 
 mod part;
 
@@ -20,7 +20,7 @@ use crate::model::{Digest, Layer, ModelName};
 use crate::store::Store;
 use part::Part;
 
-/// Where the next part goes; the public registry names it apart from redirects.
+/// The URL for the next part; the public registry sends it separately from redirects.
 const UPLOAD_LOCATION: &str = "docker-upload-location";
 
 /// A blob to send.
@@ -32,22 +32,22 @@ pub(super) struct Upload<'a> {
     pub(super) layer: &'a Layer,
 }
 
-/// An upload that the registry has begun.
+/// An upload that the registry has accepted.
 #[derive(Debug)]
 struct Begun {
-    /// Where the next request goes.
+    /// The URL of the next request.
     url: Url,
-    /// The registry leads parts elsewhere: each goes there whole, and has no status.
+    /// The registry redirects parts: each goes to its target whole, and has no upload status.
     redirects: bool,
-    /// Something has failed on the way: what the registry has may not be what was sent.
+    /// A request has failed: the registry may not have all that was sent.
     is_doubtful: bool,
 }
 
-/// Why an upload does not go on.
+/// Why an upload ended.
 #[derive(Debug)]
 enum Stop {
-    /// The registry has lost it, or cannot say how much it has: the blob can be sent anew, the
-    /// waiting time is over.
+    /// The registry has lost it, or cannot report how much it has. The blob can be sent again; the delay is
+    /// over.
     Lost,
     Failed(RegistryError),
 }
@@ -59,7 +59,7 @@ impl From<RegistryError> for Stop {
 }
 
 impl Upload<'_> {
-    /// Sends the blob unless the registry has it; `sent` hears how far it is.
+    /// Sends the blob unless the registry has it; reports progress to `sent`.
     ///
     /// # Errors
     /// See [`RegistryError`].
@@ -97,7 +97,7 @@ impl Upload<'_> {
         .await
     }
 
-    /// Starts the upload; `None` when the registry took the blob from another model.
+    /// Starts the upload; `None` when the registry mounted the blob from another model.
     async fn begin(&self) -> Result<Option<Url>, RegistryError> {
         let mut url = format!("{}/blobs/uploads/", self.session.base());
         if let Ok(from) = ModelName::parse(&self.layer.from) {
@@ -117,7 +117,7 @@ impl Upload<'_> {
         .await
     }
 
-    /// Sends the whole blob part by part, and its digest.
+    /// Sends the whole blob part by part, then its digest.
     async fn send(
         &self,
         begun: &mut Begun,
@@ -151,7 +151,7 @@ impl Upload<'_> {
         Ok(opened.await.map_err(std::io::Error::from)??)
     }
 
-    /// Sends a part to its end; after a failure, what the registry does not have of it.
+    /// Sends a part; after a failure, the bytes of it that the registry does not have.
     async fn part(&self, begun: &mut Begun, part: &Part, retry: &mut Retry) -> Result<(), Stop> {
         let mut from = part.start();
         while from < part.end() {
@@ -183,7 +183,7 @@ impl Upload<'_> {
         Ok(())
     }
 
-    /// One request with what is left of a part; returns where the next one goes.
+    /// One request with the rest of a part; returns the URL of the next request.
     async fn patch(&self, begun: &mut Begun, part: &Part, from: u64) -> Result<Url, RegistryError> {
         let length = part.end() - from;
         let range = format!("{from}-{}", part.end() - 1);
@@ -243,7 +243,7 @@ impl Upload<'_> {
         Ok(arrived)
     }
 
-    /// Tells the registry that this was all.
+    /// Completes the upload.
     async fn commit(&self, begun: &mut Begun, etag: &str, retry: &mut Retry) -> Result<(), Stop> {
         let mut url = begun.url.clone();
         url.query_pairs_mut()
@@ -259,7 +259,7 @@ impl Upload<'_> {
                     begun.is_doubtful = true;
                     retry.after(error).await?;
                 }
-                // It may also have been taken the time before, when the answer was lost.
+                // A previous attempt may have succeeded, with its response lost.
                 Err(RegistryError::NotFound | RegistryError::Status { .. })
                     if begun.is_doubtful =>
                 {
@@ -285,17 +285,16 @@ impl Upload<'_> {
     }
 }
 
-/// Another attempt may go better.
+/// An error after which a retry may succeed.
 fn lost() -> RegistryError {
     RegistryError::Transport("the registry has lost the upload".to_owned())
 }
 
-/// Reads an upload's status, `0-LAST`: how many bytes have arrived. `None` where that cannot be,
-/// because it has to lie in `possible`: before it are the parts that were confirmed, behind it
-/// nothing was ever sent.
+/// Parses an upload's status, `0-LAST`: how many bytes have arrived. `None` if the number is not in
+/// `possible`: at least the confirmed parts, at most what was ever sent.
 fn arrived(range: &str, possible: std::ops::RangeInclusive<u64>) -> Option<u64> {
     let last: u64 = range.strip_prefix("0-")?.trim().parse().ok()?;
-    // `0-0` is one byte by the protocol and none in many registries: not to be trusted.
+    // `0-0` means one byte by the protocol but none in many registries, so it is not trusted.
     let arrived = last.checked_add(1).filter(|arrived| *arrived > 1)?;
     possible.contains(&arrived).then_some(arrived)
 }
@@ -324,7 +323,7 @@ mod tests {
             ("0-99", Some(100)),
             ("0-149", Some(150)),
             ("0-199", Some(200)),
-            // Less than was confirmed, more than was sent, one or none, and nonsense.
+            // Less than was confirmed, more than was sent, one or none, and invalid text.
             ("0-98", None),
             ("0-200", None),
             ("0-0", None),

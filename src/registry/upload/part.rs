@@ -1,4 +1,4 @@
-//! A piece of a file on its way, and the hash that the registry may check it by.
+//! A part of a file being uploaded, and its hash for the registry.
 
 use std::os::unix::fs::FileExt as _;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,7 +12,7 @@ use tokio::sync::watch;
 /// Bytes read and sent at a time.
 const CHUNK_BYTES: u64 = 256 * 1024;
 
-/// A part of a file, sent as often as needed.
+/// A part of a file, which can be sent again.
 #[derive(Debug, Clone)]
 pub(super) struct Part {
     file: Arc<std::fs::File>,
@@ -22,16 +22,16 @@ pub(super) struct Part {
     sent: watch::Sender<u64>,
 }
 
-/// Takes every byte once, however often it is sent.
+/// Hashes every byte once, however often it is sent.
 #[derive(Debug)]
 struct Hash {
     md5: Md5,
-    /// Bytes of the file up to here are in it.
+    /// Bytes of the file up to here are hashed.
     end: u64,
 }
 
 impl Part {
-    /// The bytes from `start` up to `end`; `sent` hears up to where the file was read.
+    /// The bytes from `start` up to `end`; reports to `sent` how far the file was read.
     pub(super) fn new(
         file: &Arc<std::fs::File>,
         start: u64,
@@ -58,7 +58,7 @@ impl Part {
         self.end
     }
 
-    /// Up to where it has been read at least once.
+    /// How far it has been read at least once.
     pub(super) fn read(&self) -> u64 {
         self.lock().end
     }

@@ -1,9 +1,9 @@
-//! A conversation as templates get it: neighbours of one role are one message.
+//! Prepares a conversation for templates: adjacent messages of one role are joined.
 
 use crate::chat::Message;
 
-/// Returns all system texts, joined by an empty line, and the messages with neighbours of the same
-/// role joined likewise; results of tools stay apart.
+/// Returns all system texts, joined by an empty line, and the messages, with adjacent ones of the same role
+/// joined likewise; tool results stay separate.
 pub fn collate(messages: &[Message]) -> (String, Vec<Message>) {
     let system: Vec<&str> = messages
         .iter()

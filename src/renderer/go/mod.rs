@@ -1,7 +1,7 @@
 //! Prompts from a model's TEMPLATE, which is written in Go's template language.
 //!
-//! Templates that know `.Messages` are rendered once over the conversation; older ones, with
-//! `.Prompt` and `.Response`, once for each exchange, and once more up to where the answer begins.
+//! Templates that use `.Messages` are rendered once over the conversation. Older ones, with `.Prompt` and
+//! `.Response`, are rendered once for each exchange, the last time only up to where the answer begins.
 
 mod collate;
 #[cfg(test)]
@@ -16,13 +16,13 @@ use crate::template::{ExecError, Template, Value};
 
 pub use collate::collate;
 
-/// The TEMPLATE of a model that has none of any kind: a prompt goes to it as it is.
+/// The TEMPLATE of a model without any template: the prompt is used unchanged.
 pub const PROMPT_ALONE: &str = "{{ .Prompt }}";
 
 /// Renders a prompt for a model without a template.
 ///
 /// # Errors
-/// None that is known; the signature is that of all renderers.
+/// None known; the signature is that of all renderers.
 pub fn prompt_alone(input: &RenderInput<'_>) -> Result<String, RenderError> {
     GoTemplate::parse(PROMPT_ALONE)?.render(&RenderInput {
         messages: &images::tagged(input.messages),
@@ -30,18 +30,18 @@ pub fn prompt_alone(input: &RenderInput<'_>) -> Result<String, RenderError> {
     })
 }
 
-/// A parsed TEMPLATE with all that is known of it.
+/// A parsed TEMPLATE with what its analysis found.
 #[derive(Debug, Clone)]
 pub struct GoTemplate {
     template: Template,
-    /// What stands before an answer, where it is rendered exchange by exchange.
+    /// The part before an answer, for rendering exchange by exchange.
     until_response: Option<Template>,
     variables: BTreeSet<String>,
     thinking_tags: (String, String),
     tool_tag: String,
 }
 
-/// What a prompt with a suffix, or one without a conversation, is made from.
+/// The input of a prompt with a suffix, or of one without a conversation.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct PromptParts<'a> {
     pub system: &'a str,
@@ -51,10 +51,10 @@ pub struct PromptParts<'a> {
 }
 
 impl GoTemplate {
-    /// Parses a text and looks through it.
+    /// Parses and analyses a text.
     ///
     /// # Errors
-    /// Names the line and what is wrong there.
+    /// Names the line and the mistake.
     pub fn parse(text: &str) -> Result<Self, RenderError> {
         let mut template = Template::parse(text).map_err(|error| RenderError(error.to_string()))?;
         let undefined = |message: &str| RenderError(message.to_owned());
@@ -73,28 +73,28 @@ impl GoTemplate {
         })
     }
 
-    /// The names that it uses, in lower case.
+    /// The names that the template uses, in lower case.
     pub fn variables(&self) -> &BTreeSet<String> {
         &self.variables
     }
 
-    /// Whether it uses a name.
+    /// Whether the template uses a name.
     pub fn uses(&self, name: &str) -> bool {
         self.variables.contains(name)
     }
 
-    /// The texts around an assistant's thinking, if it shows any.
+    /// The tags around an assistant's thinking, if the template shows it.
     pub fn thinking_tags(&self) -> Option<(&str, &str)> {
         let (open, close) = &self.thinking_tags;
         (!open.is_empty() && !close.is_empty()).then_some((open, close))
     }
 
-    /// The text that begins a tool call, `{` where there is none of its own.
+    /// The text that begins a tool call; `{` if the template has none.
     pub fn tool_tag(&self) -> &str {
         &self.tool_tag
     }
 
-    /// Renders exchange by exchange although the template knows `.Messages`: for comparisons.
+    /// Renders exchange by exchange although the template uses `.Messages`: for comparisons.
     pub fn set_legacy(&mut self) {
         self.until_response = Some(self.template.up_to_response());
     }
@@ -116,7 +116,7 @@ impl GoTemplate {
         }
     }
 
-    /// Renders a prompt with what is to follow the answer.
+    /// Renders a prompt with the text that follows the answer (its suffix).
     ///
     /// # Errors
     /// As [`Self::render`].
@@ -156,7 +156,7 @@ impl GoTemplate {
         self.run(&self.template, values)
     }
 
-    /// The way of templates that know one exchange only; `last` is for the last one.
+    /// Renders a template that knows one exchange only; `last` renders the last one.
     fn render_exchanges(
         &self,
         last: &Template,
@@ -225,7 +225,7 @@ fn entry(name: &str, text: &str) -> (String, Value) {
     (name.to_owned(), text.into())
 }
 
-/// What a template is told about thinking; plain "on" has a level, too.
+/// The variables about thinking; plain "on" has a level, too.
 fn thinking(think: Option<Think>) -> Vec<(String, Value)> {
     let level = match think {
         None | Some(Think::Off) => "",

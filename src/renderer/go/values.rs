@@ -1,4 +1,4 @@
-//! Messages and tools as values with the Go types that templates expect.
+//! Converts messages and tools to values with the Go types that templates expect.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! What chat templates expect beyond the language: `raise_exception`, `strftime_now`, and
+//! Functions that chat templates expect beyond the language: `raise_exception`, `strftime_now`, and
 //! `tojson` with Python's spacing and keyword arguments.
 
 use std::io;
@@ -13,7 +13,7 @@ use serde_json::ser::{Formatter, PrettyFormatter};
 pub(super) fn install(environment: &mut Environment<'_>) {
     environment.add_function("raise_exception", raise_exception);
     environment.add_filter("tojson", to_json);
-    // Python cannot iterate over None; minijinja could.
+    // Python cannot iterate over None; minijinja can.
     environment.add_test("iterable", |value: &Value| {
         !value.is_none() && value.try_iter().is_ok()
     });
@@ -41,7 +41,7 @@ pub(super) fn add_dates(variables: &mut serde_json::Value, now: Option<&ZonedDat
     variables["datetime"] = now.strftime("%b %d %Y").to_string().into();
 }
 
-/// `json.dumps` with `ensure_ascii=False`: `, ` and `: ` between, no HTML escapes.
+/// `json.dumps` with `ensure_ascii=False`: separators `, ` and `: `, no HTML escapes.
 fn to_json(value: &Value, kwargs: Kwargs) -> Result<Value, Error> {
     let indent: Option<usize> = kwargs.get("indent")?;
     let _: Option<bool> = kwargs.get("ensure_ascii")?;

@@ -1,7 +1,7 @@
-//! `{% generation %}` and its end: they mark training targets and mean nothing to a prompt.
+//! `{% generation %}` and its end tag mark training targets; they have no effect on prompts.
 //!
-//! minijinja knows no such tag, so that the source loses them before it is parsed. Only real tags
-//! go: the same words in a comment, a string or a `raw` block stay.
+//! minijinja does not support these tags, so they are removed before parsing. Only real tags are removed:
+//! the same words in a comment, a string or a `raw` block stay.
 
 /// Turns the tags into comments, which keep the tags' white-space control.
 pub(super) fn without_tags(source: &str) -> String {
@@ -16,18 +16,18 @@ pub(super) fn without_tags(source: &str) -> String {
             Some(b'%') => block(marker, &mut text),
             _ => 1,
         };
-        let (done, behind) = marker.split_at(length);
+        let (done, after) = marker.split_at(length);
         if !is_tag(done, &["generation", "endgeneration"]) {
             text.push_str(done);
         }
-        rest = behind;
+        rest = after;
     }
     text.push_str(rest);
     text
 }
 
-/// How long a block tag is, a `raw` block with all that is in it; pushes a comment for a tag that
-/// goes.
+/// Returns the length of a block tag (of a `raw` block, including its content); pushes a comment for a
+/// removed tag.
 fn block(marker: &str, text: &mut String) -> usize {
     let length = length_of(marker, "%}");
     let tag = &marker[..length];
@@ -59,8 +59,8 @@ fn is_tag(tag: &str, names: &[&str]) -> bool {
     inner.is_some_and(|inner| names.contains(&inner.trim_matches(is_control).trim()))
 }
 
-/// How long a tag or an expression is that ends with `end`, outside strings and brackets; all of
-/// the text where it does not end.
+/// Returns the length of a tag or an expression that ends with `end`, outside strings and brackets; the
+/// rest of the text if it does not end.
 fn length_of(marker: &str, end: &str) -> usize {
     let bytes = marker.as_bytes();
     let mut at = 2;
@@ -78,7 +78,7 @@ fn length_of(marker: &str, end: &str) -> usize {
     marker.len()
 }
 
-/// Where the string that starts at `start` has its closing quote.
+/// Returns the position of the closing quote of the string that starts at `start`.
 fn string_end(bytes: &[u8], start: usize, quote: u8) -> usize {
     let mut at = start + 1;
     while at < bytes.len() && bytes[at] != quote {

@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use crate::chat::{Message, ToolCall};
 
-/// Converts a history; `developer` becomes `system` unless the template knows it.
+/// Converts a history; `developer` becomes `system` unless the template supports it.
 pub(super) fn to_values(messages: &[Message], keeps_developer: bool) -> Value {
     messages
         .iter()
@@ -35,7 +35,7 @@ fn to_value(message: &Message, keeps_developer: bool) -> Value {
 
 fn call(call: &ToolCall) -> Value {
     let mut value = Map::new();
-    // Some templates add it to a text, which nothing at all would break.
+    // Some templates append it to a text, which fails if it is undefined.
     value.insert("id".to_owned(), json!(call.id));
     value.insert("type".to_owned(), json!("function"));
     value.insert(

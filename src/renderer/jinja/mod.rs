@@ -1,7 +1,7 @@
 //! Jinja chat templates, as Hugging Face's renderer and llama.cpp run them.
 //!
-//! The engine is minijinja with the shims that chat templates expect ([`functions`]). A run is
-//! bounded by fuel; loops over hostile histories end with an error instead of a hang.
+//! The engine is minijinja with the shims that chat templates expect ([`functions`]). Fuel bounds a run:
+//! loops over hostile histories end with an error instead of a hang.
 
 mod functions;
 mod generation;
@@ -21,11 +21,11 @@ use serde_json::{Value, json};
 use super::{RenderError, RenderInput};
 use crate::chat::{Message, Think};
 
-/// Instructions one rendering may take (each can cost some 64 bytes); a history of a thousand
-/// messages needs well under a million.
+/// The most instructions of one rendering (each can cost some 64 bytes); a history of a thousand messages
+/// needs well under a million.
 const FUEL: u64 = 4_000_000;
 
-/// Lines, and bytes of a line: minijinja counts both in 16 bits, up to the end and one beyond it.
+/// The most lines, and the most bytes of a line: minijinja counts both in 16 bits, up to one past the end.
 const MAX_LINES: usize = 65_000;
 
 /// A parsed template with the texts of the vocabulary's special tokens.
@@ -34,7 +34,7 @@ pub struct ChatTemplate {
     environment: Environment<'static>,
     bos_token: String,
     eos_token: String,
-    /// The template knows the role `developer`; for others it is `system`.
+    /// The template supports the role `developer`; for others it becomes `system`.
     keeps_developer: bool,
 }
 
@@ -76,7 +76,7 @@ impl ChatTemplate {
     /// text folded into the first user message.
     ///
     /// # Errors
-    /// The template's own complaint (`raise_exception`) or what failed in it.
+    /// The template's own error (`raise_exception`), or what failed in it.
     pub fn render(&self, input: &RenderInput<'_>) -> Result<String, RenderError> {
         let first = self.render_list(input.messages, input);
         let Err(error) = first else { return first };
@@ -113,7 +113,7 @@ impl ChatTemplate {
     /// Runs the template over variables as Hugging Face's renderer passes them.
     ///
     /// # Errors
-    /// The template's own complaint (`raise_exception`) or what failed in it.
+    /// The template's own error (`raise_exception`), or what failed in it.
     pub fn run(
         &self,
         variables: &Value,

@@ -70,7 +70,7 @@ fn generation_tags_vanish() {
     assert_eq!(render(source, &[]).unwrap(), "abc");
 }
 
-/// Comments of TRL's templates speak of the tag.
+/// Comments in TRL's templates mention the tag.
 #[test]
 fn generation_in_a_comment_a_string_or_raw_is_no_tag() {
     for (source, expected) in [
@@ -172,7 +172,7 @@ fn thinking_and_tools_are_variables() {
     assert_eq!(template.render(&input).unwrap(), "False g {\"x\": 1}");
 }
 
-/// What the fuzz target starts with, on a stack such as workers have.
+/// The fuzz target's corpus, on a stack as small as a worker's.
 #[test]
 fn kept_inputs_of_the_fuzz_target_are_rendered_or_refused() {
     const KEPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fuzz/corpus/jinja");

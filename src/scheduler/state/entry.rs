@@ -149,7 +149,7 @@ impl Entry {
         self.n_shrinks = 0;
     }
 
-    /// Serves whom the loaded runner can serve; the others stay.
+    /// Grants the requests that the loaded runner can serve; the others stay.
     pub(super) fn grant_fitting(&mut self, effects: &mut Vec<Effect>) {
         for waiter in std::mem::take(&mut self.waiters) {
             if self.needs_reload(&waiter.spec) {

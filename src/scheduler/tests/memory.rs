@@ -40,7 +40,6 @@ fn published(name: &str) -> Published {
     }
 }
 
-/// Users, clients and hardware, §4.1.
 #[test]
 fn cache_sizes_are_the_published_ones() {
     let check = |name: &str, kind: KvCacheType, per_1k_kib: u64, windows: [f64; 5]| {
@@ -73,7 +72,7 @@ fn cache_sizes_are_the_published_ones() {
     check("mistral", Q8_0, 68 << 10, [0.0; 5]);
 }
 
-/// Users, clients and hardware, §4.3: thousands of tokens in the pool.
+/// Thousands of tokens in the pool.
 #[test]
 fn pools_on_a_16_gb_card_are_the_published_ones() {
     let check = |name: &str, kind: KvCacheType, rows: &[(u32, u32)]| {

@@ -1,4 +1,4 @@
-//! Scenarios of the scheduling specification §18, on the pure parts.
+//! Scenarios on the pure parts.
 
 mod memory;
 mod modelfiles;

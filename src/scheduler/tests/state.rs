@@ -155,7 +155,6 @@ fn num_ctx(spec: ModelSpec, num_ctx: u32) -> ModelSpec {
     with(spec, |options| options.num_ctx = Some(num_ctx))
 }
 
-/// §18.1
 #[test]
 fn different_contexts_cause_no_reload() {
     let mut bench = Bench::usual();
@@ -222,7 +221,6 @@ fn a_pool_smaller_than_planned_is_no_reason_to_load_for_ever() {
     assert_eq!(bench.event(loaded), ["grant 101 1"]);
 }
 
-/// §18.2
 #[test]
 fn a_load_goes_on_for_those_who_still_wait() {
     let mut bench = Bench::usual();
@@ -238,7 +236,6 @@ fn a_load_goes_on_for_those_who_still_wait() {
     assert_eq!(bench.event(Event::Loaded { entry: 2, info }), ["stop 2"]);
 }
 
-/// §18.3
 #[test]
 fn a_busy_victim_takes_no_new_requests() {
     let mut bench = Bench::usual();
@@ -260,7 +257,6 @@ fn a_busy_victim_takes_no_new_requests() {
     assert_eq!(bench.loaded(3).len(), 5);
 }
 
-/// §18.4
 #[test]
 fn a_keep_alive_does_not_save_the_victim() {
     let mut bench = Bench::usual();
@@ -284,7 +280,6 @@ fn a_victim_lives_on_when_the_newcomer_leaves() {
     assert_eq!(bench.acquire(&old), ["grant 104 1"]);
 }
 
-/// §18.5
 #[test]
 fn the_queue_has_a_limit() {
     let mut bench = Bench::new(cpu_machine(), |limits| limits.max_queue = 1);
@@ -316,7 +311,6 @@ fn a_refused_request_unloads_nothing() {
     assert_eq!(bench.acquire(&spec("a", 1)), ["grant 104 1"]);
 }
 
-/// §18.12, the scheduler's part.
 #[test]
 fn a_runner_that_died_is_loaded_again_on_the_next_request() {
     let mut bench = Bench::usual();
@@ -330,7 +324,6 @@ fn a_runner_that_died_is_loaded_again_on_the_next_request() {
     assert_eq!(bench.n_active(2), 1);
 }
 
-/// §18.13
 #[test]
 fn keep_alive_in_all_forms() {
     let mut bench = Bench::usual();
@@ -387,7 +380,6 @@ fn unloading_waits_for_running_requests() {
     assert_eq!(bench.released(3), NONE);
 }
 
-/// §18.14
 #[test]
 fn the_least_recently_used_model_goes_not_the_shortest_timer() {
     let mut bench = Bench::usual();

@@ -1,8 +1,7 @@
-//! What a connection is doing, and until when it may go on like that.
+//! What a connection is doing, and its deadline.
 //!
-//! *Invariant:* while a client owes something (the head of a request, the taking of an answer),
-//! and while a connection is not used, there is a moment at which it ends. Bodies of requests have
-//! a clock of their own ([`super::body`]).
+//! *Invariant:* there is a deadline while a client has to send the head of a request or read an answer, and
+//! while the connection is unused. Bodies of requests have their own deadline ([`super::body`]).
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,14 +12,14 @@ use tokio::time::Instant;
 
 use crate::server::limits::Limits;
 
-/// How long a connection that is to end, and has no request, may take for it.
+/// How long a closing connection without a request may take.
 const LAST: Duration = Duration::from_secs(1);
 
 /// Shared between a connection's task, its socket, its requests, and the table of all connections.
 #[derive(Debug)]
 pub(super) struct Activity {
     state: Mutex<State>,
-    /// Told when the connection's place is needed.
+    /// Notified when another connection needs the place.
     pub(super) unwanted: Notify,
 }
 
@@ -32,11 +31,11 @@ struct State {
     head_since: Option<Instant>,
     /// Since when the socket takes no byte, while some wait.
     blocked_since: Option<Instant>,
-    /// Those whose answers have not ended, each with the moment since when the next piece of its
-    /// answer has not been asked for.
+    /// Requests in progress, each with the time since when the next piece of its answer has not been
+    /// polled.
     requests: BTreeMap<u64, Option<Instant>>,
     next_request: u64,
-    /// HTTP/2 has frames between requests, so that bytes are no head.
+    /// HTTP/2 has frames between requests, so incoming bytes are not always a head.
     is_http2: bool,
     /// Since when it is to end.
     closing_since: Option<Instant>,
@@ -47,7 +46,7 @@ struct State {
 pub(super) enum End {
     /// There is no request.
     Unused,
-    /// The client does not take its answer.
+    /// The client does not read its answer.
     Unread,
 }
 
@@ -80,7 +79,7 @@ impl Activity {
         }
     }
 
-    /// The socket has taken bytes, or (false) takes none.
+    /// The socket has accepted bytes, or (false) accepts none.
     pub(super) fn write(&self, taken: bool, now: Instant) {
         let mut state = self.lock();
         if taken {
@@ -105,7 +104,7 @@ impl Activity {
         }
     }
 
-    /// The connection is to end as soon as it has no request; false when it was to already.
+    /// Ends the connection as soon as it has no request; false if that was already requested.
     pub(super) fn close(&self, now: Instant) -> bool {
         let mut state = self.lock();
         let is_new = state.closing_since.is_none();
@@ -113,13 +112,13 @@ impl Activity {
         is_new
     }
 
-    /// Since when there is no request; `None` = there is one, or an answer is on its way.
+    /// Since when there is no request; `None` = there is one, or an answer is being sent.
     pub(super) fn quiet_since(&self) -> Option<Instant> {
         let state = self.lock();
         state.is_quiet().then_some(state.quiet_since)
     }
 
-    /// When the connection has to end if nothing happens.
+    /// When the connection ends if nothing happens.
     pub(super) fn deadline(&self, limits: &Limits) -> Option<(Instant, End)> {
         self.lock().deadline(limits)
     }
@@ -147,7 +146,7 @@ impl State {
     }
 }
 
-/// A request whose answer has not ended; dropping it is the end.
+/// A request in progress, until it is dropped.
 #[derive(Debug)]
 pub(super) struct Running {
     activity: Arc<Activity>,
@@ -155,7 +154,7 @@ pub(super) struct Running {
 }
 
 impl Running {
-    /// A piece of the answer was handed over, or (false) the next one is asked for.
+    /// A piece of the answer was passed on, or (false) the next one is polled.
     pub(super) fn handed(&self, is_piece: bool, now: Instant) {
         let mut state = self.activity.lock();
         state.requests.insert(self.number, is_piece.then_some(now));
@@ -198,7 +197,7 @@ mod tests {
         let begin = Instant::now();
         let activity = Arc::new(Activity::new(begin));
         assert_eq!(due(&activity, begin), Some((30, End::Unused)));
-        // One byte now and then gains nothing.
+        // Single bytes do not extend the deadline.
         for second in [10, 20] {
             activity.read(begin + second * SECOND);
             assert_eq!(due(&activity, begin), Some((40, End::Unused)));
@@ -222,7 +221,7 @@ mod tests {
         let begin = Instant::now();
         let activity = Arc::new(Activity::new(begin));
         let running = activity.begin(false);
-        // What the answer is waited for is not the client's time.
+        // Waiting for the answer does not count against the client.
         running.handed(false, begin);
         assert_eq!(due(&activity, begin), None);
         activity.write(false, begin + 5 * SECOND);
@@ -230,7 +229,7 @@ mod tests {
         assert_eq!(due(&activity, begin), Some((65, End::Unread)));
         activity.write(true, begin + 10 * SECOND);
         assert_eq!(due(&activity, begin), None);
-        // The last bytes of an answer that has ended are still the client's to take.
+        // The client still has to read the last bytes of a finished answer.
         activity.write(false, begin + 20 * SECOND);
         drop(running);
         assert_eq!(due(&activity, begin), Some((80, End::Unread)));

@@ -1,5 +1,5 @@
-//! Bodies as the connection sees them: a request's that must not stall, an answer's whose end is
-//! the request's.
+//! Bodies on a connection: a request's, which must not stall, and an answer's, whose end is the end of the
+//! request.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,7 +16,7 @@ use super::activity::Running;
 use super::table::Counted;
 use crate::server::watched::{Polled, Watch};
 
-/// The slowest client that is waited for after the first [`Arriving::limit`]: slower than any link.
+/// The least rate after the first [`Arriving::limit`]: slower than any real link.
 const BYTES_PER_SECOND: u64 = 1024;
 
 /// The client did not send the rest of its request in time.
@@ -24,17 +24,17 @@ const BYTES_PER_SECOND: u64 = 1024;
 #[error("timed out waiting for the rest of the request's body")]
 pub(crate) struct Stalled;
 
-/// A request's body. It fails with [`Stalled`] when nothing comes for `limit`, or so little that
-/// the waiting would never end. What the reader of the body takes for itself does not count.
+/// A request's body. It fails with [`Stalled`] when nothing arrives for `limit`, or too little. Time that
+/// the reader takes does not count.
 #[derive(Debug)]
 pub(super) struct Arriving<B> {
     body: B,
     limit: Duration,
     n_received: u64,
-    /// How long the client was waited for in all.
+    /// The total time spent waiting for the client.
     waited: Duration,
     waiting_since: Option<Instant>,
-    /// Made when it is first needed.
+    /// Created on first use.
     timer: Option<Pin<Box<Sleep>>>,
 }
 
@@ -50,7 +50,7 @@ impl<B> Arriving<B> {
         }
     }
 
-    /// Notes that something has come.
+    /// Records that bytes have arrived.
     fn received(&mut self, n_bytes: usize) {
         self.n_received += n_bytes as u64;
         if let Some(since) = self.waiting_since.take() {
@@ -58,7 +58,7 @@ impl<B> Arriving<B> {
         }
     }
 
-    /// Ready when the client was waited for long enough.
+    /// Ready when the client has taken too long.
     fn poll_timeout(&mut self, context: &mut Context<'_>) -> Poll<()> {
         if self.waiting_since.is_none() {
             let now = Instant::now();
@@ -112,13 +112,12 @@ where
     }
 }
 
-/// Most bytes of a body that are read without need, and the most time for it.
+/// The most bytes of an unneeded rest of a body that are read, and the most time for it.
 const DRAINED: usize = 32 << 20;
 const DRAIN_TIME: Duration = Duration::from_secs(2);
 
-/// What is left of a request's body when its answer is known. It is read for a while without keeping
-/// anything: many clients look for an answer only when they have sent all, and see a broken connection
-/// otherwise.
+/// The unread rest of a request's body. It is read for a while and discarded: many clients read the answer
+/// only after they have sent everything, and would otherwise get a connection error.
 #[derive(Debug)]
 pub(super) struct Rest<B>(Arc<Mutex<Option<B>>>);
 
@@ -129,8 +128,8 @@ impl<B> Default for Rest<B> {
 }
 
 impl<B: HttpBody<Data = Bytes> + Unpin> Rest<B> {
-    /// The body for the handler: what it does not read comes back, if that comes by itself: a client
-    /// that `waits` sends nothing before the first of it is wanted.
+    /// Makes the body for the handler. The rest that it does not read comes back, unless the client `waits`
+    /// for `100 Continue` and sends nothing.
     pub(super) fn of(&self, body: B, waits: bool) -> Returning<B> {
         Returning {
             body: Some(body),
@@ -139,7 +138,7 @@ impl<B: HttpBody<Data = Bytes> + Unpin> Rest<B> {
         }
     }
 
-    /// Reads what came back.
+    /// Reads the rest that came back.
     pub(super) async fn read(self) {
         let rest = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(mut body) = rest else { return };
@@ -152,12 +151,12 @@ impl<B: HttpBody<Data = Bytes> + Unpin> Rest<B> {
                 }
             }
         };
-        // Who takes longer than that has been answered by then.
+        // After this time, stop: the client has its answer.
         let _ = tokio::time::timeout(DRAIN_TIME, reading).await;
     }
 }
 
-/// A request's body that goes back where it came from when its reader has enough.
+/// A request's body that returns itself when it is dropped.
 #[derive(Debug)]
 pub(super) struct Returning<B: HttpBody> {
     /// `None` = it has failed.
@@ -204,7 +203,7 @@ impl<B: HttpBody> Drop for Returning<B> {
     }
 }
 
-/// A request whose answer is on its way. It counts as running until this is dropped, with the body.
+/// An answer's body. Its request counts as running until this is dropped.
 #[derive(Debug)]
 pub(super) struct Leaving {
     running: Running,
@@ -213,7 +212,7 @@ pub(super) struct Leaving {
 
 impl Leaving {
     pub(super) fn new(running: Running, counted: Option<Counted>) -> Self {
-        // Where the client opens no window, the first piece is never asked for.
+        // If an HTTP/2 client opens no window, the first piece is never polled.
         running.handed(true, Instant::now());
         Self {
             running,
@@ -245,7 +244,7 @@ mod tests {
         })
     }
 
-    /// Reads `n` pieces, or up to the error, and returns how many came and how long it took.
+    /// Reads `n` pieces, or until an error, and returns how many arrived and how long it took.
     async fn read(
         pieces: impl Stream<Item = Result<Frame<Bytes>, axum::Error>>,
         n: usize,
@@ -308,7 +307,7 @@ mod tests {
         assert_eq!(n_read(5, 1 << 20, 0).await, (5, Duration::ZERO));
         assert_eq!(n_read(1000, 1 << 20, 0).await.0, 34);
         assert_eq!(n_read(1000, 1, 3).await, (1, DRAIN_TIME));
-        // Nothing comes back from a body that was read to its end.
+        // A body that was read to its end does not come back.
         let rest = Rest::default();
         let mut returning = rest.of(StreamBody::new(Box::pin(pieces(1, 0).take(1))), false);
         while returning.frame().await.is_some() {}

@@ -1,10 +1,10 @@
-//! Connections: taken in, served as HTTP/1 or HTTP/2, ended when nothing happens any more.
+//! Connections: admitted, served as HTTP/1 or HTTP/2, and closed at a deadline.
 //!
 //! | What | Limit |
 //! | --- | --- |
 //! | connections, those of one origin, its requests at once | [`Limits`], [`table`] |
-//! | a head on its way, an unused connection, an answer that is not taken | [`Limits`], [`activity`] |
-//! | a body on its way | [`body`] |
+//! | an arriving head, an unused connection, an unread answer | [`Limits`], [`activity`] |
+//! | an arriving body | [`body`] |
 //! | a head's size | [`MAX_HEAD`], 100 lines (431) |
 //! | HTTP/2 | [`STREAMS`], [`WINDOW`], 16 KiB of headers; `h2` bounds resets, pings, settings and CONTINUATION frames |
 
@@ -46,16 +46,16 @@ use table::{Place, Table};
 
 pub(crate) use body::Stalled;
 
-/// Most bytes of a request's head, and of what is read of a body at once.
+/// The most bytes of a request's head, and of one read of a body.
 const MAX_HEAD: usize = 64 << 10;
 
-/// Requests at once on one HTTP/2 connection; they also count for their origin.
+/// The most concurrent requests on one HTTP/2 connection; they also count for their origin.
 const STREAMS: u32 = 100;
 
-/// Bytes of bodies that an HTTP/2 client may send before they are wanted.
+/// Bytes of bodies that an HTTP/2 client may send ahead.
 const WINDOW: u32 = 256 << 10;
 
-/// The answer to a connection for which there is no place.
+/// The response to a connection when there is no free place.
 const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json; charset=utf-8\r\n\
     retry-after: 1\r\nconnection: close\r\ncontent-length: 32\r\n\r\n{\"error\":\"too many connections\"}";
 
@@ -66,11 +66,11 @@ pub(super) struct Connections {
     limits: Arc<Limits>,
     table: Arc<Table>,
     builder: Builder<TokioExecutor>,
-    /// Connections that found no place, since the start.
+    /// The number of refused connections since the start.
     n_refused: AtomicU64,
-    /// Cancelled: those that have no request end, the others after theirs.
+    /// Cancelled to end connections when they have no request.
     closing: CancellationToken,
-    /// Cancelled: all end at once.
+    /// Cancelled to end all connections at once.
     cut: CancellationToken,
 }
 
@@ -101,7 +101,7 @@ impl Connections {
         self.cut.clone().drop_guard()
     }
 
-    /// Takes in a new connection; `None` = it was sent away.
+    /// Admits a new connection; `None` = it was refused.
     pub(super) fn admit(self: &Arc<Self>, stream: TcpStream, peer: Peer) -> Option<Connection> {
         if let Some(place) = self.table.admit(peer.origin()) {
             return Some(Connection {
@@ -112,17 +112,17 @@ impl Connections {
             });
         }
         let n_refused = self.n_refused.fetch_add(1, Ordering::Relaxed) + 1;
-        // A flood of connections is none of lines.
+        // A flood of connections must not flood the log.
         if n_refused.is_power_of_two() {
             tracing::warn!(peer = %peer.0, n_refused, "too many connections, a client is sent away");
         }
-        // A new socket has room for it; who has left already need not hear.
+        // A new socket has room for it; errors do not matter.
         let _ = rustix::io::write(&stream, FULL);
         None
     }
 }
 
-/// A connection that has a place.
+/// An admitted connection.
 #[derive(Debug)]
 pub(super) struct Connection {
     shared: Arc<Connections>,
@@ -189,7 +189,7 @@ fn respond(
     async move {
         let response = if counted.is_some() {
             request.extensions_mut().insert(ConnectInfo(peer));
-            // Who waits for leave to send does not without it.
+            // A client that expects `100 Continue` waits before sending.
             let waits = request.headers().contains_key(header::EXPECT);
             let rest = Rest::default();
             let request = request.map(|body| {
@@ -220,7 +220,7 @@ fn too_many(path: &str) -> Response<Body> {
     }
 }
 
-/// Watches one connection's clock, woken by whatever wakes its task.
+/// Watches one connection's deadline.
 #[derive(Debug)]
 struct Watch {
     activity: Arc<Activity>,
@@ -247,7 +247,7 @@ impl Watch {
 
     fn poll_end(&mut self, context: &mut Context<'_>) -> Poll<End> {
         while let Some((deadline, end)) = self.activity.deadline(&self.limits) {
-            // Deadlines mostly move on with every byte. The timer follows when it has run down.
+            // Deadlines usually move with every byte, so the timer is only reset when it has fired.
             if self.timer.is_elapsed() || deadline < self.timer.deadline() {
                 self.timer.as_mut().reset(deadline);
             }

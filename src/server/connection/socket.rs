@@ -1,4 +1,4 @@
-//! A client's socket: how it is set up, and what goes through it noted.
+//! A client's socket: its options, and recording of its traffic.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -13,12 +13,11 @@ use tokio::time::Instant;
 
 use super::activity::Activity;
 
-/// How long a silent client may be gone before it is asked for a sign of life, and between such
-/// questions; as servers written in Go do.
+/// TCP keep-alive: idle time and interval, as in Go's servers.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
-/// Most bytes that the system holds before they go out. Its own limit grows to megabytes, which is
-/// minutes of an answer that nobody reads.
+/// The most unsent bytes in the kernel. Its own limit grows to megabytes, which is minutes of an answer
+/// that nobody reads.
 #[cfg(target_os = "linux")]
 const UNSENT: u32 = 32 << 10;
 
@@ -29,8 +28,8 @@ pub(super) struct Socket {
 }
 
 impl Socket {
-    /// `stall` is how long a client may take nothing. The system is told, too: it knows of bytes
-    /// that it has taken from us and the client not from it.
+    /// `stall` is how long a client may read nothing. The kernel gets the limit, too, since only it knows
+    /// about bytes that the client has not acknowledged.
     pub(super) fn new(stream: TcpStream, stall: Duration, activity: Arc<Activity>) -> Self {
         if let Err(error) = set_up(&stream, stall) {
             tracing::debug!(%error, "a socket's options could not be set");
@@ -49,7 +48,7 @@ impl Socket {
 }
 
 fn set_up(stream: &TcpStream, stall: Duration) -> io::Result<()> {
-    // Small pieces of a stream go out at once.
+    // Send small pieces of a stream at once.
     stream.set_nodelay(true)?;
     let socket = SockRef::from(stream);
     let probes = TcpKeepalive::new().with_time(KEEP_ALIVE);

@@ -1,9 +1,8 @@
-//! Who is connected, and whether there is room for another one.
+//! The table of connections, which decides whether there is room for another one.
 //!
-//! A new connection takes the place of one that nobody uses, if there is no free one: of the same
-//! origin where that has too many, else of the origin that has most. Where all are in use it is
-//! refused. This machine and all others keep an eighth of the places from each other, so that
-//! neither can lock out the other.
+//! If there is no free place, a new connection replaces an unused one: of the same origin if that has too
+//! many, otherwise of the origin that has most. If all are in use, it is refused. An eighth of the places
+//! is reserved for this machine and another one for all others, so that neither can lock the other out.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,7 +14,7 @@ use super::activity::Activity;
 use crate::server::limits::Limits;
 use crate::server::origin::Origin;
 
-/// A connection's first request may be on its way for so long; it keeps its place.
+/// How long a new connection keeps its place while its first request may be arriving.
 const YOUNG: Duration = Duration::from_secs(1);
 
 /// All connections of the daemon.
@@ -39,7 +38,7 @@ struct OfOrigin {
     n_requests: usize,
 }
 
-/// Which connections a new one may take the place of.
+/// Which connections a new one may replace.
 #[derive(Debug, Clone, Copy)]
 enum Among {
     Origin(Origin),
@@ -60,7 +59,7 @@ impl Table {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes in a connection; `None` = there is no room, and nobody who would have to leave.
+    /// Admits a connection; `None` = there is no room, and no unused connection to replace.
     pub(super) fn admit(self: &Arc<Self>, origin: Origin) -> Option<Place> {
         let now = Instant::now();
         let mut entries = self.lock();
@@ -83,7 +82,7 @@ impl Table {
         })
     }
 
-    /// Counts a request; `None` = its origin has as many as it may. One connection may have many.
+    /// Counts a request; `None` = its origin is at its limit. One connection may have many requests.
     pub(super) fn begin(self: &Arc<Self>, origin: Origin) -> Option<Counted> {
         let most = if origin.is_local() {
             self.limits.n_connections
@@ -112,7 +111,7 @@ impl Entries {
         }
     }
 
-    /// Where one has to leave before a connection of the origin finds room.
+    /// Returns which group must lose a connection before one of this origin finds room.
     fn crowd(&mut self, origin: Origin, limits: &Limits) -> Option<Among> {
         let of_origin = self.origins.get(&origin);
         let n_of_origin = of_origin.map_or(0, |of_origin| of_origin.connections.len());
@@ -128,8 +127,8 @@ impl Entries {
         }
     }
 
-    /// Of the origins with a connection that may go, the one that has most; and of those the one
-    /// that has been unused for longest.
+    /// Among the origins with an unused connection, finds the one with the most connections, and of those
+    /// the one that has been unused longest.
     fn least_used(&self, among: Among, now: Instant) -> Option<(Origin, u64)> {
         let candidates = self.origins.iter().filter(|(origin, _)| match among {
             Among::Origin(only) => **origin == only,
@@ -163,7 +162,7 @@ impl Entries {
     }
 }
 
-/// A connection's place; free when it is dropped.
+/// A connection's place, until it is dropped.
 #[derive(Debug)]
 pub(super) struct Place {
     table: Arc<Table>,
@@ -174,12 +173,12 @@ pub(super) struct Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        // Another connection may have taken it.
+        // Another connection may have replaced it.
         self.table.lock().remove(self.origin, self.id);
     }
 }
 
-/// A request that counts; it does so until it is dropped.
+/// A counted request, until it is dropped.
 #[derive(Debug)]
 pub(super) struct Counted {
     table: Arc<Table>,
@@ -202,7 +201,7 @@ mod tests {
 
     const LOCAL: &str = "127.0.0.1";
 
-    /// Sixteen places, four for each origin, two that neither side can take from the other.
+    /// Sixteen places, four for each origin, two reserved for each side.
     fn table() -> Arc<Table> {
         let second = Duration::from_secs(1);
         Table::new(Arc::new(Limits {
@@ -237,13 +236,13 @@ mod tests {
             crowd.extend(admit(&table, "192.0.2.1"));
             tokio::time::advance(YOUNG / 8).await;
         }
-        // Its requests may be on their way.
+        // Its first request may be arriving.
         assert!(admit(&table, "192.0.2.1").is_none());
         tokio::time::advance(YOUNG).await;
         let _running = crowd[0].activity.begin(false);
         let fifth = admit(&table, "192.0.2.1").expect("the place of the second");
         assert!(is_unwanted(&crowd[1]).await && !is_unwanted(&crowd[2]).await);
-        // Who has left does so once.
+        // Removing it twice has no effect.
         drop(crowd.remove(1));
         assert!(admit(&table, "192.0.2.2").is_some());
         drop(fifth);

@@ -1,4 +1,4 @@
-//! What one request may be decoded into, counted while it is.
+//! Counts and limits the memory that one request is decoded into.
 
 use std::cell::{Cell, RefCell};
 
@@ -6,38 +6,39 @@ use super::memory::{Share, Short};
 use crate::error::ErrorKind;
 use crate::server::error::ApiError;
 
-/// The most that one request may be decoded into, in bytes.
+/// The limits for one request, in bytes.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Most {
     pub(super) text: usize,
-    /// What lists, objects and trees take beside their texts. An empty list in a tree is three bytes on
-    /// the wire and two hundred in memory.
+    /// What lists, objects and JSON values take besides their texts. An empty list is three bytes on the
+    /// wire and two hundred in memory.
     pub(super) structure: usize,
 }
 
-/// Texts of eight million tokens; ten times the structure of a thousand tools with large schemas.
+/// Room for eight million tokens of text, and for ten times the structure of a thousand tools with large
+/// schemas.
 pub(super) const MOST: Most = Most {
     text: 32 << 20,
     structure: 64 << 20,
 };
 
-/// Bytes that a piece of allocated memory costs beside what is asked for.
+/// The overhead of an allocation in bytes.
 const ALLOCATION: usize = 16;
 
-/// Bytes in all from which memory is asked for while decoding, and the steps in which.
+/// The number of bytes after which memory is reserved during decoding, and the step size.
 const UNASKED: usize = 64 << 10;
 const STEP: usize = 256 << 10;
 
-/// Counts what a request is decoded into.
+/// Counts the memory of a request during decoding.
 pub(super) struct Allowance<'a> {
     most: Most,
     share: RefCell<&'a mut Share>,
-    /// The body, which is there while it is decoded.
+    /// The length of the body, which is in memory during decoding.
     n_body: usize,
     text: Cell<usize>,
     structure: Cell<usize>,
     files: Cell<usize>,
-    /// Bytes that have been asked for, with the body.
+    /// Reserved bytes, including the body.
     asked: Cell<usize>,
     refusal: Cell<Option<Refusal>>,
 }
@@ -78,17 +79,17 @@ impl<'a> Allowance<'a> {
         }
     }
 
-    /// Why decoding was given up, if it was.
+    /// Why decoding was aborted, if it was.
     pub(super) fn refusal(&self) -> Option<Refusal> {
         self.refusal.get()
     }
 
-    /// Bytes that were decoded into.
+    /// Bytes of the decoded request.
     pub(super) fn kept(&self) -> usize {
         self.copied().saturating_add(self.files.get())
     }
 
-    /// Bytes of it that a copy of the request takes anew; files are shared.
+    /// Bytes that each further copy of the request takes; files are shared.
     fn copied(&self) -> usize {
         self.text.get().saturating_add(self.structure.get())
     }
@@ -104,12 +105,12 @@ impl<'a> Allowance<'a> {
         self.add(&self.structure, bytes, most, Refusal::Structure)
     }
 
-    /// An image or a sound, whose bytes the body's limit bounds.
+    /// Counts an image or audio file; the body's limit bounds its size.
     pub(super) fn file(&self, bytes: usize) -> Result<(), Refusal> {
         self.add(&self.files, bytes, usize::MAX, Refusal::Text)
     }
 
-    /// Further copies of all but the files.
+    /// Counts further copies of everything but the files.
     pub(super) fn copies(&self, n_more: usize) -> Result<(), Refusal> {
         let text = self.text.get().saturating_mul(n_more);
         let structure = self.structure.get().saturating_mul(n_more);

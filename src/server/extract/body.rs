@@ -1,4 +1,4 @@
-//! What a route takes: how much of it, and how often it is copied.
+//! The bodies of routes: their size limits, and how often they are copied.
 
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
@@ -9,24 +9,24 @@ use crate::api::ollama::{
 };
 use crate::api::openai;
 
-/// Bytes of a body that says what is to be done: names, switches, a few options.
+/// The limit for bodies with only names, switches and a few options.
 const NAMES: usize = 1 << 20;
 
-/// Bytes of a body of texts: eight million tokens.
+/// The limit for bodies with text: eight million tokens.
 const TEXTS: usize = 32 << 20;
 
 /// The body of a route.
 pub(crate) trait Body: DeserializeOwned + Send + 'static {
-    /// Most bytes; `None` = what the settings allow, for routes that take images.
+    /// The most bytes; `None` = the limit from the settings, for routes that take images.
     const LIMIT: Option<usize>;
 
-    /// How often all but its files is in memory once it is understood.
+    /// How many copies of everything but the files are in memory once it is decoded.
     fn n_copies(&self) -> usize {
         1
     }
 }
 
-/// A body at which nobody looks.
+/// A body that is ignored.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Ignored(IgnoredAny);
 
@@ -58,7 +58,7 @@ impl Body for openai::CompletionRequest {
     }
 }
 
-/// Each choice is a request of its own.
+/// Each choice becomes a separate request.
 fn choices(n: Option<i64>) -> usize {
     usize::try_from(n.unwrap_or(1)).unwrap_or(1).max(1)
 }

@@ -1,4 +1,4 @@
-//! Who asks, as far as turns and limits tell clients apart.
+//! Identifies the client of a request, for fair scheduling.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,10 +10,10 @@ use axum::http::{HeaderMap, header};
 use crate::model::Digest;
 use crate::server::origin::{Origin, Peer};
 
-/// Who asks, as `ORIGIN/NAME/REQUEST`: clients of one origin share what the origin gets, and the
-/// requests of a client what it gets. The name is an API key or a user that a front end names, as
-/// anybody could make it up, else the address; the request is a number. Only for comparing: keys and
-/// names are hashed, so that they go no further than here.
+/// The client as `ORIGIN/NAME/REQUEST`: clients of one origin share the origin's part, and the requests of
+/// a client share the client's part. The name is the API key, the user that a front end names, or otherwise
+/// the address; since anyone can make up names, they only count within an origin. The request is a number.
+/// Keys and names are hashed, so that they do not leave this module.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Client(pub(crate) String);
 
@@ -71,7 +71,7 @@ mod tests {
         headers.insert("authorization", "Bearer k".parse().unwrap());
         let key = client(&headers, "10.0.0.1");
         assert!(key.0 == plain.0 && key.1 != plain.1 && !key.1.contains("Bearer"));
-        // The same key from elsewhere is somebody else's.
+        // The same key from another origin is another client.
         assert_ne!(client(&headers, "10.0.0.2").0, key.0);
         headers.insert("x-openwebui-user-id", "u1".parse().unwrap());
         assert_ne!(client(&headers, "10.0.0.1"), key);

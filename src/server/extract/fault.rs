@@ -1,4 +1,4 @@
-//! Where a body has a value of a wrong type, and how that is told: in Go's words on Ollama's routes, with
+//! Locates a value of a wrong type in a body, and reports it: with Go's error text on Ollama's routes, with
 //! the field's path on OpenAI's.
 
 use std::cell::RefCell;
@@ -6,21 +6,21 @@ use std::cell::RefCell;
 use super::go_types::go_type;
 use crate::server::error::ApiError;
 
-/// Characters of a number that are repeated.
+/// How many characters of a number are repeated in an error.
 const SHOWN: usize = 32;
 
-/// What was found while decoding, from the inside out.
+/// The location of the wrong value, recorded from the inside out.
 #[derive(Debug, Default)]
 pub(super) struct Fault(RefCell<Found>);
 
 #[derive(Debug, Default)]
 struct Found {
     steps: Vec<Step>,
-    /// The value that is wrong.
+    /// The kind of the wrong value.
     value: Option<Kind>,
-    /// The type and the field nearest to it.
+    /// The innermost type and field around it.
     field: Option<(&'static str, &'static str)>,
-    /// Lists and maps between that field and the value.
+    /// The number of lists and maps between that field and the value.
     n_inside: usize,
 }
 
@@ -28,11 +28,11 @@ struct Found {
 enum Step {
     Field(&'static str),
     Item(usize),
-    /// A key of the client's own.
+    /// A key that the client chose.
     Key,
 }
 
-/// What kind of value a text is.
+/// The kind of a JSON value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Kind {
     Array,
@@ -62,7 +62,7 @@ impl Kind {
 }
 
 impl Fault {
-    /// It is in this field, or further inside of it.
+    /// Records that it is in this field.
     pub(super) fn in_field(&self, owner: &'static str, field: &'static str, text: &str) {
         let mut found = self.0.borrow_mut();
         found.value.get_or_insert_with(|| Kind::of(text));
@@ -70,12 +70,12 @@ impl Fault {
         found.steps.push(Step::Field(field));
     }
 
-    /// It is in this element of a list, or further inside of it.
+    /// Records that it is in this element of a list.
     pub(super) fn in_item(&self, index: usize, text: &str) {
         self.inside(Step::Item(index), text);
     }
 
-    /// It is in a value of a map, or further inside of it.
+    /// Records that it is in a value of a map.
     pub(super) fn in_entry(&self, text: &str) {
         self.inside(Step::Key, text);
     }
@@ -87,7 +87,7 @@ impl Fault {
         found.steps.push(step);
     }
 
-    /// An error in Go's words, if it is one of types; `root` is the body's type, `text` the body.
+    /// Makes Go's error text, if it is a type error; `root` is the body's type, `text` the body.
     pub(super) fn in_go(&self, root: &str, text: &str, error: &str) -> Option<String> {
         if !is_of_types(error) {
             return None;
@@ -101,7 +101,7 @@ impl Fault {
         };
         let kind = go_type(owner, field, found.n_inside)?;
         let value = match found.value.as_ref()? {
-            // Only then the number itself is wrong.
+            // Only then is the number itself wrong.
             Kind::Number(text) if matches!(kind, "int" | "int64") => format!("number {text}"),
             value => word(value).to_owned(),
         };
@@ -110,7 +110,7 @@ impl Fault {
             Step::Item(_) | Step::Key => None,
         });
         let path = fields.collect::<Vec<_>>().join(".");
-        // Messages decode themselves, after which only the outermost type is named.
+        // In Ollama, messages have their own decoder, after which errors name only the outermost type.
         let owner = if path.starts_with("messages.") {
             root
         } else {
@@ -121,7 +121,7 @@ impl Fault {
         ))
     }
 
-    /// The path of what is wrong, `messages[0].role`.
+    /// The path of the wrong value, such as `messages[0].role`.
     fn path(&self) -> Option<String> {
         let mut path = String::new();
         for step in self.0.borrow().steps.iter().rev() {
@@ -132,14 +132,14 @@ impl Fault {
                     path.push_str(name);
                 }
                 Step::Item(index) => path.push_str(&format!("[{index}]")),
-                // Its name is the client's.
+                // Do not repeat a key that the client chose.
                 Step::Key => break,
             }
         }
         (!path.is_empty()).then_some(path)
     }
 
-    /// Says on OpenAI's routes which field is wrong.
+    /// Makes the error for OpenAI's routes, with the field.
     pub(super) fn in_openai(&self, error: &str) -> ApiError {
         let Some(path) = self.path() else {
             return ApiError::invalid(error);
@@ -175,7 +175,7 @@ fn is_of_types(error: &str) -> bool {
     error.starts_with("invalid type: ") || error.starts_with("invalid value: ")
 }
 
-/// Go's word for a kind of value.
+/// Go's name of a kind of value.
 fn word(kind: &Kind) -> &'static str {
     match kind {
         Kind::Array => "array",

@@ -1,7 +1,7 @@
-//! The Go types of Ollama's requests, which its messages name.
+//! The Go types of Ollama's requests, which its error texts name.
 
-/// The type of what lies so many lists or maps inside a field of one of our types; `None` = the message
-/// would be another one.
+/// The Go type at `n_inside` lists or maps inside a field of one of our types; `None` = Ollama's message
+/// would be different.
 pub(super) fn go_type(owner: &str, field: &str, n_inside: usize) -> Option<&'static str> {
     let kind = field_type(owner, field)?;
     (0..n_inside).try_fold(kind, |kind, _| element(kind))

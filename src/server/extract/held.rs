@@ -1,4 +1,4 @@
-//! What a request holds goes when its answer has ended, not when its handler has.
+//! Releases the memory of a request when its answer has ended, not when its handler returns.
 
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,12 +18,12 @@ use crate::server::watched::{Watch, Watched};
 pub(crate) struct Held(Arc<Mutex<Vec<Share>>>);
 
 impl Held {
-    /// That of the request with these extensions.
+    /// Returns that of the request with these extensions.
     pub(crate) fn of(extensions: &Extensions) -> Self {
         extensions.get().cloned().unwrap_or_default()
     }
 
-    /// Keeps a share to the answer's end.
+    /// Keeps a share until the end of the answer.
     pub(crate) fn keep(&self, share: Share) {
         if !share.is_empty() {
             self.shares().push(share);
@@ -35,7 +35,7 @@ impl Held {
     }
 }
 
-/// It goes with the answer's body.
+/// Dropped with the answer's body.
 impl Watch for Held {}
 
 impl<S: Sync> FromRequestParts<S> for Held {
@@ -46,7 +46,7 @@ impl<S: Sync> FromRequestParts<S> for Held {
     }
 }
 
-/// Middleware: keeps the memory of a request until the last byte of its answer is on its way.
+/// Middleware: keeps the memory of a request until the last byte of its answer is sent.
 pub(crate) async fn hold(mut request: Request, next: Next) -> Response {
     let held = Held::default();
     request.extensions_mut().insert(held.clone());

@@ -1,10 +1,10 @@
-//! JSON decoded straight into a type, as Go's decoder does it: fields match in any case, the last one of
-//! a name wins, `null` is as good as absent. Maps with keys of the client's own (options, schemas, file
-//! names) keep them as they are.
+//! Decodes JSON directly into a type, with the rules of Go's decoder: field names are case-insensitive, the
+//! last one of a name wins, `null` means absent. Maps with keys that the client chooses (options, schemas,
+//! file names) keep them unchanged.
 //!
-//! Works on text that is known to be JSON. Fields that no type has are passed over; of an object only
-//! the places of its fields are noted. *Invariant:* what grows with the text is counted before it is
-//! made ([`Allowance`]).
+//! Works on text that is known to be valid JSON. Unknown fields are skipped; of an object, only the
+//! positions of its fields are recorded. *Invariant:* memory that grows with the text is counted before it
+//! is allocated ([`Allowance`]).
 
 use serde::de::value::StrDeserializer;
 use serde::de::{
@@ -18,7 +18,7 @@ use super::surrogates::mended;
 use crate::json::scan::{tree_bytes, value_len};
 use crate::json::{BASE64, NESTED, deep};
 
-/// Strings up to this length are named in messages.
+/// Strings up to this length are quoted in error texts.
 const SHOWN: usize = 64;
 
 type Plain<'de> = serde_json::Deserializer<serde_json::de::StrRead<'de>>;
@@ -27,10 +27,10 @@ type Plain<'de> = serde_json::Deserializer<serde_json::de::StrRead<'de>>;
 #[derive(Clone, Copy)]
 pub(super) struct Reader<'de, 'a> {
     rest: &'de str,
-    /// There is one value and nothing else.
+    /// The text is a single value.
     is_whole: bool,
     allowance: &'a Allowance<'a>,
-    /// Where it is said what is wrong.
+    /// Records the location of an error.
     fault: &'a Fault,
     n_levels: usize,
 }
@@ -46,13 +46,13 @@ impl<'de, 'a> Reader<'de, 'a> {
         }
     }
 
-    /// The first byte of what comes next.
+    /// The first byte of the next value.
     fn peek(&mut self) -> Option<u8> {
         self.rest = self.rest.trim_ascii_start();
         self.rest.bytes().next()
     }
 
-    /// Passes over a byte, if it is the next one.
+    /// Skips a byte, if it is the next one.
     fn pass(&mut self, byte: char) -> bool {
         self.peek();
         let rest = self.rest.strip_prefix(byte);
@@ -72,7 +72,7 @@ impl<'de, 'a> Reader<'de, 'a> {
         text
     }
 
-    /// A reader of what lies in a list or an object.
+    /// A reader of the inside of a list or an object.
     fn inside(self) -> Result<Self, Error> {
         let n_levels = self.n_levels + 1;
         if n_levels > deep::MAX_LEVELS {
@@ -85,7 +85,7 @@ impl<'de, 'a> Reader<'de, 'a> {
         })
     }
 
-    /// The text of the next value, which must be neither text, list nor object.
+    /// Takes the text of the next value, which must not be a string, list or object.
     fn scalar<V: Visitor<'de>>(&mut self, visitor: &V) -> Result<&'de str, Error> {
         let text = self.take();
         let kind = match text.bytes().next() {
@@ -101,7 +101,7 @@ impl<'de, 'a> Reader<'de, 'a> {
         Err(Error::invalid_type(kind, visitor))
     }
 
-    /// The text of the next value, which must be a text.
+    /// Takes the text of the next value, which must be a string.
     fn string<V: Visitor<'de>>(&mut self, visitor: &V) -> Result<&'de str, Error> {
         let text = self.take();
         let kind = match text.bytes().next() {
@@ -120,7 +120,7 @@ impl<'de, 'a> Reader<'de, 'a> {
         let mut elements = Elements(self.inside()?, 0);
         elements.0.pass('[');
         let value = visitor.visit_seq(&mut elements)?;
-        // A visitor may leave before the end.
+        // A visitor may stop before the end.
         while elements.0.has_more(b']') {
             elements.0.take();
             elements.0.pass(',');
@@ -145,7 +145,7 @@ impl<'de, 'a> Reader<'de, 'a> {
         Ok(value)
     }
 
-    /// What comes of a value that is neither list nor object where one of them is wanted.
+    /// Handles a value that is not a list or an object where one is expected.
     fn other<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value, Error> {
         let text = self.scalar(&visitor)?;
         Plain::from_str(text)
@@ -153,18 +153,18 @@ impl<'de, 'a> Reader<'de, 'a> {
             .map_err(plain)
     }
 
-    /// Counts one more `T` in a list that grows: it may be twice as long as it is full.
+    /// Counts one more `T` in a growing list, whose capacity may be twice its length.
     fn grown<T>(&self) -> Result<(), Error> {
         let n_bytes = 2 * size_of::<T>();
         self.allowance.structure(n_bytes).map_err(refused)
     }
 
-    /// Whether something comes before the end of a list or an object.
+    /// Whether a list or an object has another element.
     fn has_more(&mut self, end: u8) -> bool {
         self.peek().is_some_and(|next| next != end)
     }
 
-    /// The values of an object's fields, found in one go.
+    /// Finds the values of an object's fields in one pass.
     fn fields(&mut self, names: &'static [&'static str]) -> Vec<(&'static str, Self)> {
         let mut found: Vec<(&'static str, Self)> = Vec::with_capacity(names.len());
         self.is_whole = false;
@@ -192,7 +192,7 @@ impl<'de, 'a> Reader<'de, 'a> {
     }
 }
 
-/// The field that a key (in quotes) means.
+/// The field that a key (in quotes) refers to.
 fn field(key: &str, names: &'static [&'static str]) -> Option<&'static str> {
     let find = |key: &str| {
         let mut names = names.iter();
@@ -202,7 +202,7 @@ fn field(key: &str, names: &'static [&'static str]) -> Option<&'static str> {
     if !bare.contains('\\') {
         return find(bare);
     }
-    // Written with escapes, a character takes six bytes.
+    // An escaped character takes six bytes.
     let longest = names
         .iter()
         .map(|name| name.len())
@@ -218,7 +218,7 @@ fn refused(_: Refusal) -> Error {
     Error::custom("the request is too large")
 }
 
-/// An error without a place: it would be that within a part of the text.
+/// Removes the position from an error, since it would refer to a part of the text.
 fn plain(error: Error) -> Error {
     let text = error.to_string();
     match text.rsplit_once(" at line ") {
@@ -245,7 +245,7 @@ impl<'de> Deserializer<'de> for &mut Reader<'de, '_> {
             Some(b'[') => self.list(visitor),
             Some(b'"') => self.deserialize_str(visitor),
             Some(b'-' | b'0'..=b'9') => {
-                // In a tree, what is beyond all numbers is the largest one.
+                // In a JSON value, a number that is too large becomes the largest one.
                 match deep::number(self.take()) {
                     Some(number) => number.deserialize_any(visitor),
                     None => Err(Error::custom("invalid number")),
@@ -341,7 +341,7 @@ impl<'de> Deserializer<'de> for &mut Reader<'de, '_> {
         }
         self.allowance.text(text.len()).map_err(refused)?;
         let inner: String = serde_json::from_str(text).map_err(plain)?;
-        // Its escapes were hidden while the body was mended.
+        // Its escapes were inside a string when the body was repaired.
         let inner = mended(inner.into());
         self.allowance
             .structure(tree_bytes(&inner))

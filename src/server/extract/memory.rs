@@ -1,8 +1,8 @@
-//! Memory of requests in flight: a limit over all of them, in bytes.
+//! The memory of requests in flight: a limit on their total, in bytes.
 //!
-//! A request holds what it has sent, not what it has announced, and later what it was decoded into,
-//! until its answer has ended. Who asks for little never waits; requests of usual size have a part of
-//! the memory to themselves, so that a few very large ones do not keep them out.
+//! A request counts with the bytes that it has sent, not with its announced length, and later with its
+//! decoded size, until its answer has ended. Small requests never wait. A part of the memory is reserved
+//! for requests of usual size, so that a few very large ones cannot block them.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -15,29 +15,28 @@ use crate::error::ErrorKind;
 use crate::server::error::ApiError;
 use crate::server::origin::Origin;
 
-/// Unit in which memory is counted.
+/// The unit of accounting.
 const BLOCK: usize = 64 << 10;
 
-/// Bytes that each request has without asking. The number of connections bounds their sum.
+/// Bytes that each request may use without reserving them. The number of connections bounds their sum.
 const FREE: usize = 64 << 10;
 
-/// Requests that need no more have a part of their own: a context of a million tokens.
+/// Requests up to this size use the reserved part: a context of a million tokens.
 const USUAL: usize = 4 << 20;
 
-/// That part of all, and the most that requests of one origin may hold together, if it is not this
-/// machine.
+/// The divisor for that part, and for the part of one origin that is not this machine.
 const USUAL_SHARE: usize = 4;
 const ORIGIN_SHARE: usize = 2;
 
-/// How long a request waits for memory that others hold.
+/// How long a request waits for memory; then it is refused with 503.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Of the machine's memory, and the most and the least in bytes.
+/// The divisor of the machine's memory, and the bounds in bytes.
 const MACHINE_SHARE: u64 = 8;
 const MOST: u64 = 1 << 30;
 const LEAST: u64 = 64 << 20;
 
-/// What all requests may hold at once.
+/// The memory of all requests.
 #[derive(Debug)]
 pub(crate) struct Memory(Arc<Pools>);
 
@@ -47,13 +46,13 @@ struct Pools {
     /// For requests of usual size.
     usual: Arc<Semaphore>,
     n_common: usize,
-    /// What an origin may hold that is not this machine.
+    /// The blocks of one origin that is not this machine.
     n_of_origin: usize,
     origins: Mutex<BTreeMap<Origin, Weak<Semaphore>>>,
 }
 
 impl Memory {
-    /// So many bytes in all, by default a share of the machine's.
+    /// Makes a limit of so many bytes, by default a part of the machine's memory.
     pub(crate) fn new(bytes: Option<u64>) -> Self {
         let bytes = bytes.unwrap_or_else(|| {
             let (machine, _) = device::system_memory();
@@ -72,7 +71,7 @@ impl Memory {
         }))
     }
 
-    /// The share of a request, empty at first.
+    /// Returns an empty share for a request.
     pub(crate) fn share(&self, origin: Origin) -> Share {
         let own = (!origin.is_local()).then(|| self.of_origin(origin));
         Share {
@@ -98,28 +97,28 @@ impl Memory {
     }
 }
 
-/// What one request holds; given back when it is dropped.
+/// The memory of one request; released when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Share {
     pools: Arc<Pools>,
-    /// What its origin may hold.
+    /// The limit of its origin.
     own: Option<Arc<Semaphore>>,
     held: Vec<Piece>,
 }
 
-/// Blocks of a pool, and as many of the origin's part.
+/// Permits of a pool, and as many of the origin's.
 #[derive(Debug)]
 struct Piece {
     blocks: OwnedSemaphorePermit,
     own: Option<OwnedSemaphorePermit>,
 }
 
-/// The memory is not there.
+/// The memory is not available.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Short {
-    /// Others hold it.
+    /// Other requests hold it.
     Busy,
-    /// All requests together may not hold as much.
+    /// It exceeds the limit for all requests.
     Never,
 }
 
@@ -139,7 +138,7 @@ impl From<Short> for ApiError {
 }
 
 impl Share {
-    /// Makes it at least so large; waits for others, for a while.
+    /// Grows the share to at least so many bytes; waits for a while if necessary.
     ///
     /// # Errors
     /// See [`Short`].
@@ -212,7 +211,7 @@ impl Share {
         }
     }
 
-    /// Gives back what is beyond so many bytes.
+    /// Shrinks the share to so many bytes.
     pub(crate) fn shrink(&mut self, bytes: usize) {
         let mut n_extra = self.n_held().saturating_sub(n_blocks(bytes));
         while let Some(mut piece) = self.held.pop_if(|_| n_extra > 0) {
@@ -226,7 +225,7 @@ impl Share {
         }
     }
 
-    /// Whether it holds nothing that was asked for.
+    /// Whether nothing is reserved.
     pub(crate) fn is_empty(&self) -> bool {
         self.held.is_empty()
     }
@@ -238,7 +237,7 @@ impl Share {
             .sum()
     }
 
-    /// Blocks that are missing to so many bytes.
+    /// The number of blocks that are missing for so many bytes.
     fn missing(&self, bytes: usize) -> Result<u32, Short> {
         let n_wanted = n_blocks(bytes);
         let n_most = match self.own {

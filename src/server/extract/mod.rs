@@ -1,8 +1,8 @@
-//! What handlers take from a request: a JSON body read as Ollama reads it, and who asks.
+//! Extractors for handlers: a JSON body, decoded as Ollama does, and the client.
 //!
-//! The content type is not looked at, only the first JSON value counts, keys match whatever their
-//! case, `null` is "not given". *Invariant:* what a request holds in memory (its bytes as they come,
-//! what they are decoded into) is bounded for each and over all, before it is there.
+//! The content type is ignored, only the first JSON value counts, keys are case-insensitive, `null` means
+//! absent. *Invariant:* the memory of a request (its bytes and the decoded form) is limited for each
+//! request and in total, before it is allocated.
 
 mod allowance;
 mod body;
@@ -35,20 +35,20 @@ pub(crate) use form::OpenAiForm;
 pub(crate) use held::{Held, hold};
 pub(crate) use memory::{Memory, Share};
 
-/// Larger bodies (images, long histories) are decoded away from the runtime.
+/// Larger bodies (images, long histories) are decoded on the blocking pool.
 const LARGE_BODY_BYTES: usize = 32 * 1024;
 
-/// Bytes for which room is made on the word of a client.
+/// The most bytes that are allocated because of an announced length.
 const BELIEVED: usize = 1 << 20;
 
-/// Bodies with bytes that are no UTF-8 are repaired as in Go, which makes them up to three times as
-/// long; images have none.
+/// The largest body that is repaired if it is not valid UTF-8. As in Go, that makes it up to three times as
+/// long; base64 images need no repair.
 const REPAIRED: usize = 8 << 20;
 
-/// Levels of lists and objects within each other, as in Go.
+/// The most nested lists and objects, as in Go.
 const MAX_DEPTH: usize = 10_000;
 
-/// Characters of a message that may repeat what the client sent.
+/// The longest error text in characters, since it may repeat what the client sent.
 const MAX_MESSAGE: usize = 400;
 
 /// A body of one of Ollama's routes.
@@ -75,12 +75,12 @@ impl<T: Body> FromRequest<App> for OpenAiJson<T> {
     }
 }
 
-/// How a family of routes says what is wrong with a body.
+/// The error texts of a group of routes.
 #[derive(Clone, Copy)]
 struct Words {
-    /// For an empty one.
+    /// For an empty body.
     missing: &'static str,
-    /// For one that is not of the type `root`, with its text and the decoder's words.
+    /// For a body that does not match the type `root`, with its text and the decoder's error.
     wrong: fn(&Fault, root: &str, text: &str, error: String) -> ApiError,
 }
 
@@ -110,7 +110,7 @@ async fn read<T: Body>(request: Request, app: &App, words: Words) -> Result<T, A
         held.keep(share);
         return Ok(value);
     }
-    // What it is decoded into is hardly ever larger.
+    // The decoded form is hardly ever larger than that.
     share.grow(2 * bytes.len()).await?;
     let decoded = app.block(move || {
         let value = decode(&bytes, words, &mut share, MOST)?;
@@ -121,7 +121,7 @@ async fn read<T: Body>(request: Request, app: &App, words: Words) -> Result<T, A
     Ok(value)
 }
 
-/// Takes a body in. It holds what has come, not what is announced.
+/// Reads a body, reserving memory for what has arrived, not for the announced length.
 async fn collect(mut body: HttpBody, limit: usize, share: &mut Share) -> Result<Vec<u8>, ApiError> {
     let too_large = || {
         let message = format!("request body too large (the limit is {limit} bytes)");
@@ -147,7 +147,7 @@ async fn collect(mut body: HttpBody, limit: usize, share: &mut Share) -> Result<
     Ok(bytes)
 }
 
-/// Decodes the first JSON value of a body. Afterwards `share` holds what it was decoded into.
+/// Decodes the first JSON value of a body. Afterwards `share` covers the decoded form.
 fn decode<T: Body>(
     bytes: &[u8],
     words: Words,
@@ -180,10 +180,10 @@ fn decode<T: Body>(
     Ok(value)
 }
 
-/// The text from its first value on, which is looked over before anything is made of it, as in Go.
+/// Checks the syntax of the first value before decoding it, as in Go.
 fn checked(text: &str) -> Result<&str, ApiError> {
     let text = text.trim_ascii_start();
-    // A shorter text has no room for so many.
+    // A shorter text cannot be nested that deeply.
     if text.len() > MAX_DEPTH && scan::is_deeper(text, MAX_DEPTH) {
         return Err(ApiError::invalid("exceeded max depth"));
     }
@@ -203,7 +203,7 @@ fn shortened(mut message: String) -> String {
     message
 }
 
-/// Decodes a body as routes do, for the fuzz targets; whether it is one.
+/// For fuzzing: decodes a body as routes do; returns whether it is valid.
 #[cfg(fuzzing)]
 pub fn decode_for_fuzzing<T: Body>(bytes: &[u8]) -> bool {
     let mut share = Memory::new(Some(1 << 30)).share(Origin::LOCAL);

@@ -1,6 +1,6 @@
-//! Halves of surrogate pairs in JSON escapes, as Go reads them: U+FFFD.
+//! Replaces lone surrogates in JSON escapes by U+FFFD, as Go does.
 //!
-//! JavaScript writes them when it cuts a text in the middle of a character (`"a \ud83d"`).
+//! JavaScript produces them when it cuts a text in the middle of a character (`"a \ud83d"`).
 
 use std::borrow::Cow;
 
@@ -19,13 +19,13 @@ pub(super) fn mended(text: Cow<'_, str>) -> Cow<'_, str> {
         bytes[place..place + 4].copy_from_slice(b"fffd");
         match lone(&bytes, place + 4) {
             Some(next) => place = next,
-            // ASCII digits took the place of others.
+            // ASCII digits replaced ASCII digits.
             None => return String::from_utf8(bytes).unwrap_or_default().into(),
         }
     }
 }
 
-/// Where the four digits of the next lone surrogate stand; `at` is not within an escape.
+/// The position of the four digits of the next lone surrogate; `at` must not be inside an escape.
 fn lone(text: &[u8], mut at: usize) -> Option<usize> {
     while let Some(found) = memchr(b'\\', text.get(at..)?) {
         at += found;
@@ -35,7 +35,7 @@ fn lone(text: &[u8], mut at: usize) -> Option<usize> {
             }
             Some(0xd800..=0xdfff) => return Some(at + 2),
             Some(_) => at += 6,
-            // The next character is what is escaped, be it a backslash.
+            // Skip the escaped character, which may be a backslash.
             None => at += 2,
         }
     }

@@ -23,7 +23,7 @@ const SMALL: Most = Most {
     structure: 1 << 17,
 };
 
-/// So many times the same text between two others.
+/// Repeats an element between two texts.
 fn many(begin: &str, element: &str, n: usize, end: &str) -> String {
     format!("{begin}{}{end}", vec![element; n].join(","))
 }
@@ -85,7 +85,7 @@ fn what_is_not_used_costs_nothing_and_images_are_no_text() {
     decode::<openai::ChatRequest>(text.as_bytes(), OLLAMA, &mut share(), SMALL).unwrap();
 }
 
-/// A hundredth of what is meant, with a hundredth of what is allowed.
+/// At a hundredth of the real sizes and limits.
 #[test]
 fn long_chats_and_thousands_of_tools_pass() {
     let hundredth = Most {

@@ -1,6 +1,6 @@
-//! One span, one line in the log and two headers for every request.
+//! Adds a span, a log line and two headers to every request.
 //!
-//! The line comes when the answer has ended, so that its duration is that of the whole stream.
+//! The line is written when the answer has ended, so that its duration covers the whole stream.
 
 use std::task::Poll;
 use std::time::Instant;
@@ -19,7 +19,7 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 const DROVER_VERSION: HeaderName = HeaderName::from_static("x-drover-version");
 
-/// Longest identification that a client may choose.
+/// The longest request id that a client may choose.
 const MAX_ID_BYTES: usize = 128;
 
 /// The status in the log for a client that left before it had one.
@@ -56,13 +56,13 @@ pub(super) async fn record(request: Request, next: Next) -> Response {
         HeaderValue::from_static(env!("CARGO_PKG_VERSION")),
     );
     response.map(|body| {
-        // The answer to a HEAD has no body that anybody would read.
+        // Nobody reads the body of an answer to HEAD.
         line.complete = body.is_end_stream() || line.method == Method::HEAD;
         Body::new(Watched::new(body, line))
     })
 }
 
-/// A client's own identification, if it is short and harmless in a log.
+/// The client's request id, if it is short and safe to log.
 fn client_id(headers: &HeaderMap) -> Option<HeaderValue> {
     let id = headers.get(&REQUEST_ID)?;
     let harmless = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.:".contains(byte);
@@ -75,11 +75,11 @@ fn new_id() -> HeaderValue {
     HeaderValue::from_str(&id).unwrap_or(HeaderValue::from_static("req"))
 }
 
-/// The line that is written when it is dropped: at the end of the answer, or when the client left.
+/// The log line, written on drop: at the end of the answer, or when the client leaves.
 #[derive(Debug)]
 struct Line {
     method: Method,
-    /// Line of the route table; `-` = none.
+    /// The line of the route table; `-` = none.
     route: String,
     path: String,
     started: Instant,

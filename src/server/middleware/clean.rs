@@ -1,5 +1,5 @@
-//! Paths that can be spelled shorter (`//api/tags`, `/v1//models`, `/api/./version`) are redirected to
-//! the short spelling, as by Go's server: base addresses with a slash at their end are common.
+//! Redirects paths that are not clean (`//api/tags`, `/v1//models`, `/api/./version`), as Go's server does:
+//! base URLs with a trailing slash are common.
 
 use axum::extract::Request;
 use axum::http::{HeaderValue, Method, StatusCode, header};
@@ -25,7 +25,7 @@ pub(super) async fn redirect(request: Request, next: Next) -> Response {
     }
 }
 
-/// The path without empty parts, `.` and `..`; `None` = it has none. A slash at its end stays.
+/// Removes empty parts, `.` and `..` from a path; `None` = there are none. A trailing slash stays.
 fn cleaned(path: &str) -> Option<String> {
     let inner = path.strip_prefix('/').unwrap_or(path);
     let inner = inner.strip_suffix('/').unwrap_or(inner);
@@ -45,7 +45,7 @@ fn cleaned(path: &str) -> Option<String> {
     if path.ends_with('/') && clean != "/" {
         clean.push('/');
     }
-    // To browsers it is a slash, and two of them begin the name of a host.
+    // Browsers treat a backslash as a slash, and two of them would begin a host name.
     Some(clean.replace('\\', "%5C"))
 }
 

@@ -1,5 +1,5 @@
-//! Which web pages may call (API specification §1.5). A page that may not gets 403 before any
-//! handler runs; the browser's refusal alone would come after the work.
+//! Which web pages may call. Others get 403 before any handler runs, since the browser alone would refuse
+//! the answer only after the work is done.
 
 use std::sync::Arc;
 
@@ -26,7 +26,7 @@ const APP_SCHEMES: [&str; 5] = [
 
 const METHODS: &str = "GET,POST,PUT,PATCH,DELETE,HEAD,OPTIONS";
 
-/// Ollama's list, then what the OpenAI and Anthropic clients send from browsers.
+/// Ollama's list, then the headers that the OpenAI and Anthropic clients send from browsers.
 const HEADERS: &str = "Authorization,Content-Type,User-Agent,Accept,X-Requested-With,Openai-Beta,X-Stainless-Arch,X-Stainless-Async,X-Stainless-Custom-Poll-Interval,X-Stainless-Helper-Method,X-Stainless-Lang,X-Stainless-Os,X-Stainless-Package-Version,X-Stainless-Poll-Helper,X-Stainless-Retry-Count,X-Stainless-Runtime,X-Stainless-Runtime-Version,X-Stainless-Timeout,X-Api-Key,Anthropic-Version,Anthropic-Beta,Anthropic-Dangerous-Direct-Browser-Access,OpenAI-Organization,OpenAI-Project,Idempotency-Key";
 
 const MAX_AGE: &str = "43200";
@@ -42,7 +42,7 @@ const PREFLIGHT_VARY: [&str; 3] = [
 pub(super) struct Origins {
     /// `OLLAMA_ORIGINS` has a `*`.
     any: bool,
-    /// Lower case; each with at most one `*` that stands for anything.
+    /// In lower case; each may have one `*`, which matches anything.
     patterns: Vec<String>,
 }
 
@@ -115,7 +115,7 @@ pub(super) async fn check(
     response
 }
 
-/// The origin of a page that is not our own.
+/// The origin of the request's page, if it is not our own.
 fn foreign_origin(headers: &HeaderMap, host: &str) -> Option<HeaderValue> {
     let origin = headers.get(ORIGIN).filter(|origin| !origin.is_empty())?;
     let own = origin

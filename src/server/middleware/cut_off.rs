@@ -1,4 +1,4 @@
-//! Requests that have no answer yet when the daemon's grace is over get one.
+//! Answers requests that are still unanswered when the daemon's grace period is over.
 
 use axum::extract::{Request, State};
 use axum::middleware::Next;

@@ -1,5 +1,5 @@
-//! What happens to every request, outside in: log and identification, origins, hosts, paths, the end
-//! of the daemon, panics, the memory that it holds.
+//! The middleware of every request, from the outside in: log and request id, origins, hosts, paths,
+//! shutdown, panics, memory.
 
 mod access;
 mod clean;
@@ -27,7 +27,7 @@ use hosts::Hosts;
 pub(super) fn wrap(routes: Router<App>, app: &App, address: SocketAddr) -> Router<App> {
     let origins = Arc::new(Origins::new(&app.config.origins));
     let hosts = Arc::new(Hosts::new(app, Arc::clone(&origins), address));
-    // The last one added is the first to see a request.
+    // The layer that is added last runs first.
     routes
         .layer(from_fn(hold))
         .layer(CatchPanicLayer::custom(panicked))
@@ -38,7 +38,7 @@ pub(super) fn wrap(routes: Router<App>, app: &App, address: SocketAddr) -> Route
         .layer(from_fn(access::record))
 }
 
-/// An error in the spelling of the route that it is about.
+/// Makes an error response in the format of the path's API.
 fn spelled(error: ApiError, path: &str) -> Response {
     if path.starts_with("/v1/") {
         OpenAiError(error).into_response()
@@ -47,7 +47,7 @@ fn spelled(error: ApiError, path: &str) -> Response {
     }
 }
 
-/// A bug costs one answer: 500 without a body, as in Ollama.
+/// A panic costs one request: 500 without a body, as in Ollama.
 #[expect(
     clippy::needless_pass_by_value,
     reason = "the signature that the layer wants"

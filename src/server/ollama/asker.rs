@@ -1,5 +1,5 @@
-//! Whether a request comes from a command on this machine: only then may it name registries of the
-//! network around it.
+//! Whether a request comes from a program on this machine: only then may it name registries in private
+//! networks.
 
 use std::convert::Infallible;
 
@@ -11,7 +11,7 @@ use crate::net::is_ours;
 use crate::registry::Asker;
 use crate::server::origin::Peer;
 
-/// What browsers send, and proxies: a page, or somebody behind the proxy, asks through them.
+/// Headers of browsers and proxies, through which a web page or a remote client may send the request.
 const GO_BETWEENS: [&str; 10] = [
     "origin",
     "referer",
@@ -40,7 +40,7 @@ impl<S: Sync> FromRequestParts<S> for Asker {
     }
 }
 
-/// Whether nobody is in between. Of old, proxies that add no header speak HTTP/1.0.
+/// Whether the client is connected directly. Proxies that add no header use HTTP/1.0.
 fn is_direct(version: Version, headers: &HeaderMap) -> bool {
     version >= Version::HTTP_11 && GO_BETWEENS.iter().all(|name| !headers.contains_key(*name))
 }

@@ -1,4 +1,4 @@
-//! `HEAD` and `POST /api/blobs/:digest`: is it there, and here it is.
+//! `HEAD` and `POST /api/blobs/:digest`: checks and uploads a blob.
 
 use std::io::Write as _;
 use std::sync::Arc;
@@ -17,8 +17,8 @@ use crate::server::origin::Origin;
 use crate::server::state::App;
 use crate::store::{BlobWriter, StoreError};
 
-/// Bytes that are gathered before they are written: many enough for a disk to be quick, few enough
-/// for many uploads at once.
+/// Bytes that are buffered before a write: enough for fast disks, and little enough for many concurrent
+/// uploads.
 const WRITE_BYTES: usize = 64 * 1024;
 
 pub(super) async fn exists(
@@ -33,7 +33,7 @@ pub(super) async fn exists(
     }
 }
 
-/// Stores a body of any size; nothing of it stays when it breaks off or is another one.
+/// Stores a body of any size. Nothing is kept if it breaks off or has another digest.
 pub(super) async fn upload(
     State(app): State<App>,
     origin: Origin,
@@ -43,7 +43,7 @@ pub(super) async fn upload(
     let digest = parse(&digest)?;
     let mut body = body.into_data_stream();
     if has(&app, digest).await? {
-        // Some clients see no answer while they are still sending.
+        // Some clients do not read the answer while they are still sending.
         while let Some(piece) = body.next().await {
             piece.map_err(|error| ApiError::body(&error))?;
         }
@@ -74,15 +74,15 @@ async fn has(app: &App, digest: Digest) -> Result<bool, ApiError> {
     Ok(looked.await?)
 }
 
-/// A blob that is written on the blocking pool. A thread is taken while there is something to
-/// write, and no longer; meanwhile the next piece can arrive. An upload that has sent next to
-/// nothing has no file yet.
+/// A blob that is written on the blocking pool. It uses a thread only while it writes, and meanwhile the
+/// next piece can arrive. An upload that has sent very little has no file yet.
 struct Spool {
     app: App,
     origin: Origin,
-    /// There from the first piece on.
+    /// Exists from the first piece on.
     pass: Option<Pass>,
-    /// Opens the blob, or writes a piece, and gives the writer back. `None` after a failure.
+    /// The running job that opens the blob or writes a piece, and returns the writer. `None` after a
+    /// failure.
     job: Option<JoinHandle<Result<BlobWriter, StoreError>>>,
 }
 
@@ -130,7 +130,7 @@ impl Spool {
 }
 
 impl Drop for Spool {
-    /// Also the removal of what was written is the pool's.
+    /// Removing the file also runs on the pool.
     fn drop(&mut self) {
         if let Some(job) = self.job.take() {
             let app = Arc::clone(&self.app);

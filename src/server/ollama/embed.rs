@@ -18,7 +18,7 @@ pub(super) async fn embed(
     let model = request.model.clone();
     let request = ollama::embed(request, client.0)?;
     let answer = app.inference.embed(request).await?;
-    // Printing a million numbers takes long.
+    // Encoding a million numbers takes long.
     Ok(json_aside(&app, ollama::embed_answer(model, answer)).await?)
 }
 

@@ -17,7 +17,7 @@ pub(super) async fn generate(
     client: Client,
     OllamaJson(request): OllamaJson<GenerateRequest>,
 ) -> Result<Response, OllamaError> {
-    // Loading, unloading and rendering have one plain object as their answer.
+    // Loading, unloading and rendering answer with one plain object.
     let is_plain = request.prompt.is_empty() || request.debug_render_only;
     let streams = request.stream != Some(false) && !is_plain;
     let model = request.model.clone();

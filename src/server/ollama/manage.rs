@@ -64,8 +64,8 @@ pub(super) async fn delete(
     Ok(StatusCode::OK)
 }
 
-/// The name under which a model with a source suffix is stored: stubs of cloud models can be
-/// deleted, `:local` only says where.
+/// The stored name of a model with a source suffix: stubs of cloud models can be deleted, and `:local` is
+/// dropped.
 fn stored_name(requested: &str) -> Result<String, ApiError> {
     let (rest, source) = ModelName::split_source(requested).map_err(ApiError::invalid)?;
     let has_tag = rest

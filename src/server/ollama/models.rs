@@ -25,7 +25,7 @@ use crate::store::{Store, StoreError};
 
 const CLOUD_DETAILS: &str = "ollama cloud is disabled: remote model details are unavailable";
 
-/// This client takes the model's name from its metadata.
+/// This client reads the model's name from its metadata.
 const COPILOT: &str = "GitHubCopilotChat/";
 
 pub(super) async fn tags(State(app): State<App>) -> Result<Response, OllamaError> {
@@ -65,7 +65,7 @@ fn list(store: &Store, wants_template: Option<bool>) -> Result<ListResponse, Sto
     })
 }
 
-/// Reads a header; what cannot be read is left out of the answer, as in Ollama.
+/// Reads a header; an unreadable one is left out of the answer, as in Ollama.
 fn header(
     path: Option<&Path>,
     read: impl FnOnce(&Path) -> Result<Arc<Metadata>, GgufError>,

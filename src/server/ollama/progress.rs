@@ -1,4 +1,4 @@
-//! Answers of pull, push and create: a line for each step, or only the last one.
+//! Responses of pull, push and create: a line for each step, or only the last one.
 
 use axum::response::Response;
 use futures_util::{Stream, StreamExt as _};
@@ -16,11 +16,11 @@ pub(super) fn step(status: &str) -> Progress {
     }
 }
 
-/// Answers with all steps, or with `stream: false` with the last one. An error that comes first
-/// is a status.
+/// Answers with all steps, or with only the last one if `stream` is false. An error before the first step
+/// becomes a status.
 ///
 /// # Errors
-/// The first error, while nothing has been sent.
+/// The first error, if nothing has been sent.
 pub(super) async fn answer(
     app: &App,
     stream: Option<bool>,

@@ -16,7 +16,7 @@ use crate::server::gate::Pass;
 use crate::server::origin::Origin;
 use crate::server::state::App;
 
-/// Body of both. User name and password, which old clients send, are not looked at.
+/// The body of both. User name and password, which old clients send, are ignored.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct TransferRequest {
@@ -24,7 +24,7 @@ pub(super) struct TransferRequest {
     model: String,
     #[serde(deserialize_with = "null_is_default")]
     name: String,
-    /// By plain HTTP.
+    /// Use plain HTTP.
     #[serde(deserialize_with = "null_is_default")]
     insecure: bool,
     stream: Option<bool>,
@@ -93,7 +93,7 @@ async fn answer(
     Ok(progress::answer(app, stream, steps).await?)
 }
 
-/// The name as the store spells it, if it knows it.
+/// The name in the store's spelling, if it has the model.
 async fn spelled(app: &App, name: ModelName) -> Result<ModelName, ApiError> {
     let store = app.store.clone();
     Ok(app.block(move || store.resolve(&name)).await??)

@@ -1,7 +1,7 @@
-//! Several answers to one request, side by side.
+//! Several concurrent answers to one request.
 //!
-//! *Invariant:* those that are under way are read at the same time, so that a choice that still waits for
-//! a slot does not hold up those that have one. The first error ends them all.
+//! *Invariant:* all running choices are polled concurrently, so that a choice that waits for a slot does
+//! not block the others. The first error ends them all.
 
 use axum::response::Response;
 use bytes::Bytes;
@@ -17,23 +17,23 @@ use crate::server::stream::{Items, SSE, looked_at, open, streamed, told};
 /// Chunks with the index of their choice.
 pub(super) type Chunks = Items<(usize, Chunk), RequestError>;
 
-/// What becomes of a stream's chunks.
+/// Converts the chunks of a stream to events.
 pub(super) trait Spell {
-    /// The events that a chunk of the choice `index` makes.
+    /// Returns the events for a chunk of the choice `index`.
     fn chunk(&mut self, index: usize, chunk: Chunk) -> Vec<Bytes>;
 
     /// The events after the last chunk.
     fn end(&mut self) -> Vec<Bytes>;
 }
 
-/// A choice that is about to start.
+/// A choice that has not started.
 pub(super) type Opening = BoxFuture<'static, Result<ChunkStream, RequestError>>;
 
-/// Choices of a request that are under way at the same time: more than a model has slots, and few
-/// enough that the requests of others find a place beside them.
+/// How many choices of a request run concurrently: more than a model has slots, but few enough to leave
+/// room for other requests.
 const AT_ONCE: usize = 16;
 
-/// Merges the chunks of all choices as they come.
+/// Merges the chunks of all choices as they arrive.
 pub(super) fn merge(openings: impl Iterator<Item = Opening> + Send + 'static) -> Chunks {
     let choices = openings.enumerate().map(|(index, opening)| {
         stream::once(opening)
@@ -46,7 +46,7 @@ pub(super) fn merge(openings: impl Iterator<Item = Opening> + Send + 'static) ->
         .boxed()
 }
 
-/// Spells a stream into events.
+/// Converts a stream to events.
 fn frames(
     chunks: Chunks,
     spell: impl Spell + Send + 'static,
@@ -71,7 +71,7 @@ fn frames(
 /// Answers with the events of a stream.
 ///
 /// # Errors
-/// What fails before the first piece, and early enough to become a status.
+/// Errors before the first piece that are early enough to become a status.
 pub(super) async fn stream_answer(
     chunks: Chunks,
     spell: impl Spell + Send + 'static,

@@ -1,7 +1,6 @@
 //! OpenAI's routes (`/v1`).
 //!
-//! Handlers decode, call and spell. *Invariant:* every error of theirs is in OpenAI's envelope,
-//! also one that ends a stream.
+//! *Invariant:* every error is in OpenAI's envelope, even one that ends a stream.
 
 mod chat;
 mod choices;
@@ -13,7 +12,6 @@ mod transcription;
 use axum::Router;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
 use bytes::Bytes;
 use jiff::Timestamp;
 
@@ -24,32 +22,24 @@ use crate::dialect::openai::Head;
 /// The routes, for `router.rs` to merge.
 pub(super) fn routes() -> Router<App> {
     Router::new()
-        .merge(route("/v1/chat/completions", "POST", post(chat::chat)))
-        .merge(route(
-            "/v1/completions",
-            "POST",
-            post(completion::completion),
-        ))
-        .merge(route("/v1/embeddings", "POST", post(embedding::embeddings)))
+        .merge(route("/v1/chat/completions", "POST", chat::chat))
+        .merge(route("/v1/completions", "POST", completion::completion))
+        .merge(route("/v1/embeddings", "POST", embedding::embeddings))
         .merge(route(
             "/v1/audio/transcriptions",
             "POST",
-            post(transcription::transcription),
+            transcription::transcription,
         ))
-        .merge(route("/v1/models", "GET", get(models::list)))
-        .merge(wildcard(
-            "/v1/models/{*model}",
-            "GET",
-            get(models::retrieve),
-        ))
+        .merge(route("/v1/models", "GET", models::list))
+        .merge(wildcard("/v1/models/{*model}", "GET", models::retrieve))
 }
 
-/// A fresh head for an answer about `model`.
+/// Makes the head of an answer by `model`.
 fn head(prefix: &str, model: &str) -> Head {
     Head::new(prefix, model, Timestamp::now(), &mut fastrand::Rng::new())
 }
 
-/// Answers 200 with a line of JSON, typed as Ollama types the successes of these routes.
+/// Answers 200 with a line of JSON, with the content type that Ollama uses on these routes.
 fn answer(line: Bytes) -> Response {
     ([(header::CONTENT_TYPE, "application/json")], line).into_response()
 }

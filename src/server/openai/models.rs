@@ -18,7 +18,7 @@ pub(super) async fn list(State(app): State<App>) -> Result<Response, OpenAiError
     Ok(answer(to_bytes(&models::list(&listed))))
 }
 
-/// The name may have slashes, escaped or not; the answer has it as it was given.
+/// The name may contain slashes, escaped or not; the answer repeats it as given.
 pub(super) async fn retrieve(
     State(app): State<App>,
     Path(id): Path<String>,

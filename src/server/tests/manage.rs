@@ -122,7 +122,7 @@ async fn an_upload_whose_client_leaves_leaves_nothing() {
 
 #[tokio::test]
 async fn pull_and_push_fail_as_a_registry_does() {
-    // Nobody listens on port 1.
+    // Nothing listens on port 1.
     const NOBODY: &str = "127.0.0.1:1/me/m";
     let fixture = Fixture::with(|config| {
         config.allowed_registries = Pattern::parse("127.0.0.1:1").into_iter().collect();
@@ -158,7 +158,7 @@ async fn pull_and_push_fail_as_a_registry_does() {
 
 #[tokio::test]
 async fn a_registry_that_may_not_be_named_is_403() {
-    // These requests have no peer, so they are nobody's on this machine.
+    // These requests have no peer address, so they do not count as local.
     let fixture = Fixture::new();
     let wish = json!({"name": "127.0.0.1:1/me/m", "insecure": true, "stream": false});
     let answer = fixture.post("/api/pull", wish).await;

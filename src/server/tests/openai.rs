@@ -1,5 +1,4 @@
-//! OpenAI's routes: what a request meets before and without a model that runs. Answers of models
-//! are tested against the real binary.
+//! OpenAI's routes, as far as they work without a running model. Integration tests cover answers of models.
 
 use serde_json::{Value, json};
 

@@ -102,7 +102,6 @@ async fn an_empty_body_is_told_everywhere() {
     }
 }
 
-/// API specification §2.1.
 #[tokio::test]
 async fn bad_names_have_each_routes_own_text() {
     let fixture = Fixture::new();

@@ -1,4 +1,4 @@
-//! A second, smaller model (`DRAFT`) that guesses what a model says.
+//! A second, smaller model (`DRAFT`) that drafts a model's answers.
 
 use serde_json::{Value, json};
 

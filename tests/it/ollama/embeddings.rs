@@ -28,7 +28,7 @@ async fn an_input_has_as_many_tokens_as_it_is_given_down_to_none() {
         let answer = embed(input, truncate, num_ctx).await.ok();
         answer.json()["embeddings"][0].clone()
     };
-    // The stand-in's tokens are bytes, behind one that begins every text.
+    // The fake model's tokens are bytes, after one that begins every text.
     let [three, two] = [vector("why", None, 64).await, vector("wh", None, 64).await];
     assert_eq!(vector("why is it?", None, 4).await, three);
     assert_eq!(vector("why is it?", Some(true), 3).await, two);

@@ -22,14 +22,14 @@ async fn create(server: &TestServer, name: &str, model: Vec<u8>, projector: Vec<
     server.post("/api/create", &body).await.ok();
 }
 
-/// A daemon with a model that sees (`eyes`) and one that does not (`blind`).
+/// A daemon with a model that has a projector (`vision`) and one that has none (`blind`).
 async fn start() -> TestServer {
     let server = TestServer::start().await;
     let projector = GgufBuilder::new("clip")
         .value("clip.has_vision_encoder", true)
         .value("clip.projector_type", "mlp")
         .build();
-    create(&server, "eyes", models::fake().build(), projector).await;
+    create(&server, "vision", models::fake().build(), projector).await;
     server.fake_model("blind").await;
     server
 }
@@ -41,7 +41,7 @@ fn counted(answer: &Value) -> u64 {
 #[tokio::test]
 async fn a_model_with_a_projector_sees_on_every_route() {
     let server = start().await;
-    let shown = server.post("/api/show", &json!({"model": "eyes"})).await;
+    let shown = server.post("/api/show", &json!({"model": "vision"})).await;
     assert_eq!(
         shown.ok().json()["capabilities"],
         json!(["completion", "vision"])
@@ -49,7 +49,7 @@ async fn a_model_with_a_projector_sees_on_every_route() {
 
     let chat = |images: Value| {
         let message = json!({"role": "user", "content": "What is it?", "images": images});
-        json!({"model": "eyes", "stream": false, "messages": [message]})
+        json!({"model": "vision", "stream": false, "messages": [message]})
     };
     let plain = server.post("/api/chat", &chat(json!([]))).await.ok().json();
     for rows in [40, 300] {
@@ -58,7 +58,7 @@ async fn a_model_with_a_projector_sees_on_every_route() {
         assert_eq!(answer["message"]["content"], "What is it?");
         assert_eq!(counted(&answer), counted(&plain) + rows as u64 + 20);
     }
-    let body = json!({"model": "eyes", "stream": false, "prompt": "What is it?",
+    let body = json!({"model": "vision", "stream": false, "prompt": "What is it?",
         "images": [image("cat", 40)]});
     let answer = server.post("/api/generate", &body).await.ok().json();
     assert_eq!(answer["response"], "What is it?");
@@ -67,7 +67,7 @@ async fn a_model_with_a_projector_sees_on_every_route() {
     let url = format!("data:image/png;base64,{}", image("cat", 40));
     let content = json!([{"type": "text", "text": "What is it?"},
         {"type": "image_url", "image_url": {"url": url}}]);
-    let body = json!({"model": "eyes", "messages": [{"role": "user", "content": content}]});
+    let body = json!({"model": "vision", "messages": [{"role": "user", "content": content}]});
     let answer = server.post("/v1/chat/completions", &body).await.ok().json();
     let said = &answer["choices"][0]["message"]["content"];
     assert_eq!(said, "What is it?");
@@ -78,14 +78,14 @@ async fn a_model_with_a_projector_sees_on_every_route() {
 async fn raw_prompts_and_templates_of_a_request_have_images_too() {
     let server = start().await;
     let ask = async |extra: Value| {
-        let mut body = json!({"model": "eyes", "stream": false, "images": [image("cat", 30)]});
+        let mut body = json!({"model": "vision", "stream": false, "images": [image("cat", 30)]});
         for (key, value) in extra.as_object().unwrap() {
             body[key] = value.clone();
         }
         server.post("/api/generate", &body).await.ok().json()
     };
-    let answer = ask(json!({"prompt": "[img-0] behind it", "raw": true})).await;
-    assert_eq!(answer["response"], "behind it");
+    let answer = ask(json!({"prompt": "[img-0] after it", "raw": true})).await;
+    assert_eq!(answer["response"], "after it");
     let answer = ask(json!({"prompt": "in front", "raw": true})).await;
     assert_eq!(answer["response"], "in front");
     assert_eq!(counted(&answer), 1 + 30 + 8);
@@ -100,9 +100,9 @@ async fn the_images_of_a_conversation_are_evaluated_once() {
     let user =
         |text: &str, images: Value| json!({"role": "user", "content": text, "images": images});
     let ask = async |messages: &Value| {
-        let body = json!({"model": "eyes", "messages": messages, "stream": false});
+        let body = json!({"model": "vision", "messages": messages, "stream": false});
         server.post("/api/chat", &body).await.ok().json();
-        let line = r#"drover_prompt_tokens_cached_total{model="eyes:latest"}"#;
+        let line = r#"drover_prompt_tokens_cached_total{model="vision:latest"}"#;
         super::metrics::value(&server, line).await
     };
     let first = user("Look.", json!([image("cat", 500)]));
@@ -129,13 +129,13 @@ async fn images_that_cannot_be_seen_are_refused_in_words() {
     let (status, error) = ask("blind", image("cat", 40)).await;
     assert_eq!(status, 400);
     assert!(error.contains("does not support vision"), "{error}");
-    let (status, error) = ask("eyes", STANDARD.encode("a letter")).await;
+    let (status, error) = ask("vision", STANDARD.encode("a letter")).await;
     assert_eq!(status, 400);
     assert!(error.contains("this is no image"), "{error}");
-    let (status, _) = ask("eyes", image("cat", 40)).await;
+    let (status, _) = ask("vision", image("cat", 40)).await;
     assert_eq!(status, 200);
     // An image for which the template has no place.
-    let body = json!({"model": "eyes", "prompt": "What is it?", "images": [image("cat", 40)],
+    let body = json!({"model": "vision", "prompt": "What is it?", "images": [image("cat", 40)],
         "template": "no place for it"});
     let answer = server.post("/api/generate", &body).await;
     assert_eq!(answer.status, 400, "{answer:?}");
@@ -176,7 +176,7 @@ pub(super) mod real {
             return None;
         };
         let server = TestServer::start().await;
-        create(&server, "eyes", model, projector).await;
+        create(&server, "vision", model, projector).await;
         Some(server)
     }
 
@@ -184,7 +184,7 @@ pub(super) mod real {
     async fn see(server: &TestServer, image: &str) -> (u64, String, Vec<f64>) {
         let message = json!({"role": "user", "content": "a", "images": [image]});
         let options = json!({"temperature": 0, "num_predict": 4});
-        let body = json!({"model": "eyes", "stream": false, "messages": [message],
+        let body = json!({"model": "vision", "stream": false, "messages": [message],
             "options": options, "logprobs": true});
         let answer = server.post("/api/chat", &body).await.ok().json();
         let logprobs = answer["logprobs"].as_array().unwrap().iter();
@@ -221,7 +221,7 @@ pub(super) mod real {
             let image = png([250, 20, 10]);
             let alone = see(&server, &image).await;
             let seen = (0..4).map(|_| see(&server, &image));
-            let text = json!({"model": "eyes", "prompt": "a b", "stream": false,
+            let text = json!({"model": "vision", "prompt": "a b", "stream": false,
                 "options": {"num_predict": 60}});
             let texts = (0..3).map(|_| server.post("/api/generate", &text));
             let (seen, texts) = tokio::join!(
@@ -245,7 +245,7 @@ pub(super) mod real {
         let Some(server) = start("mistral3").await else {
             return;
         };
-        run_against(&server, "eyes", &python, "python_images.py").await;
+        run_against(&server, "vision", &python, "python_images.py").await;
     }
 
     #[tokio::test]
@@ -258,12 +258,13 @@ pub(super) mod real {
             (b"RIFF\x24\0\0\0WAVEfmt ", "does not support audio"),
             (b"\x89PNG\r\n\x1a\n broken", "invalid image"),
         ] {
-            let body = json!({"model": "eyes", "prompt": "a", "images": [STANDARD.encode(bytes)]});
+            let body =
+                json!({"model": "vision", "prompt": "a", "images": [STANDARD.encode(bytes)]});
             let answer = server.post("/api/generate", &body).await;
             assert_eq!(answer.status, 400, "{answer:?}");
             assert!(answer.text.contains(word), "{answer:?}");
         }
-        let text = json!({"model": "eyes", "prompt": "a b", "stream": false});
+        let text = json!({"model": "vision", "prompt": "a b", "stream": false});
         server.post("/api/generate", &text).await.ok();
     }
     /// The most memory that a process has had, in bytes.
@@ -279,7 +280,7 @@ pub(super) mod real {
         let Some(server) = start("gemma3").await else {
             return;
         };
-        let text = json!({"model": "eyes", "prompt": "a b", "stream": false});
+        let text = json!({"model": "vision", "prompt": "a b", "stream": false});
         server.post("/api/generate", &text).await.ok();
         let runner = server.runner().pid;
         let before = peak(runner);
@@ -290,7 +291,7 @@ pub(super) mod real {
             \x79\x3e\xb1\x5c\0\0\0\0IDAT\x35\xaf\x06\x1e";
         let asks = [(&gif[..], 1), (&png[..], 12)].map(|(file, n_images)| {
             let images = vec![STANDARD.encode(file); n_images];
-            let body = json!({"model": "eyes", "prompt": "a", "images": images});
+            let body = json!({"model": "vision", "prompt": "a", "images": images});
             let server = &server;
             async move { server.post("/api/generate", &body).await }
         });

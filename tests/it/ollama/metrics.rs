@@ -17,7 +17,7 @@ async fn requests_and_steps_are_counted() {
     server.fake_model("llama3").await;
     let of_model = |name: &str| format!(r#"drover_{name}{{model="llama3:latest"}}"#);
     let body = json!({"model": "llama3", "prompt": "one two three four", "stream": false,
-        // One token a step: with a seed nothing is guessed.
+        // One token a step: with a seed there are no drafts.
         "options": {"seed": 1}});
     let answer = server.post("/api/generate", &body).await.ok().json();
     let n_prompt = answer["prompt_eval_count"].as_f64().unwrap();

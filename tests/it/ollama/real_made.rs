@@ -34,7 +34,7 @@ async fn quantized(source: PathBuf, file_type: u32, tensor_types: Vec<TensorType
     };
     let tasks = tokio_util::task::TaskTracker::new();
     let exe = crate::support::BINARY.into();
-    drover::runner::quantize(exe, params, &tasks, &mut |_| {})
+    drover::runner_client::quantize(exe, params, &tasks, &mut |_| {})
         .await
         .unwrap();
     fs_err::read(target).unwrap()

@@ -99,7 +99,7 @@ async fn json_ends_with_its_last_brace() {
         let answer = server.post("/api/chat", &body).await.ok().json();
         let content = answer["message"]["content"].as_str().unwrap();
         let is_whole = serde_json::from_str::<Value>(content).is_ok();
-        // Nothing comes behind a whole answer, not even white space.
+        // Nothing follows a complete answer, not even white space.
         assert_eq!(answer["done_reason"] == "stop", is_whole, "{content:?}");
         assert_eq!(content.ends_with('}'), is_whole, "{content:?}");
         n_ended += usize::from(is_whole);

@@ -1,4 +1,4 @@
-//! What clients say that Ollama does not hear: fields of OpenAI, vLLM and llama-server.
+//! Fields that Ollama ignores: those of OpenAI, vLLM and llama-server.
 
 use serde_json::{Value, json};
 

@@ -35,7 +35,7 @@ pub(super) enum Fault {
     TooLong,
     /// Says that the blob has another length.
     WrongTotal,
-    /// The part behind the one that was asked for.
+    /// The part after the requested one.
     WrongPart,
     /// 401 with a challenge.
     Unauthorized,

@@ -65,7 +65,7 @@ impl Other {
         other
     }
 
-    /// One whom nobody should ask.
+    /// One that must not be asked.
     async fn unasked() -> Self {
         Self::start(|_| SECRET.into_response()).await
     }
@@ -331,7 +331,7 @@ async fn a_token_is_asked_for_at_the_registry_alone() {
         let registry = Other::start(headers).await;
         let error = Puller::new().pull(&registry.name()).await.unwrap_err();
         assert!(error.len() < 400, "{realm}: {error}");
-        // One who is led on is not asked by whom he is led to.
+        // The target of a redirect gets no request.
         let registry = Other::start(headers_of_redirect(&other)).await;
         assert!(Puller::new().pull(&registry.name()).await.is_err());
     }

@@ -90,7 +90,7 @@ pub(super) struct Prompts {
     pub(super) n_prompt: u32,
     /// The first of these are the same in all prompts.
     pub(super) n_shared: u32,
-    /// The beginnings of conversations; if there are none, they are made up.
+    /// The starts of conversations; if empty, they are generated.
     pub(super) given: Vec<Vec<Message>>,
 }
 

@@ -1,4 +1,4 @@
-//! The results: a table for the eyes, Markdown, JSON.
+//! The results as a table, as Markdown and as JSON.
 
 use std::io::Write as _;
 use std::path::Path;
@@ -44,7 +44,7 @@ pub(super) struct Report {
     pub(super) levels: Vec<LevelReport>,
 }
 
-/// What a server's processor computes with: two builds of one program may be far apart.
+/// The instruction sets that a server uses: they can differ between builds of one program.
 #[derive(Debug, Serialize)]
 pub(super) struct ServerCpu {
     pub(super) url: String,

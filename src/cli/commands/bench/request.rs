@@ -1,4 +1,4 @@
-//! One streamed request and what a client sees of it. The clock starts when the request is due.
+//! One streamed request, measured by the client. The clock starts when the request is due.
 
 use std::time::{Duration, Instant};
 

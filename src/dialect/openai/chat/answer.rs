@@ -1,4 +1,4 @@
-//! Chunks of one or more choices → a stream's events, or the whole answer.
+//! Makes a stream's events, or the whole response, from the chunks of one or more choices.
 
 use super::super::head::{FINGERPRINT, Head};
 use super::super::tally::Tally;
@@ -13,17 +13,17 @@ use crate::inference::{Chunk, Logprob};
 
 const ASSISTANT: &str = "assistant";
 
-/// How a request wants its answer spelled.
+/// The variants of a response that a request selects.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Style {
     /// A stream ends with the counters.
     pub include_usage: bool,
-    /// The call is one of a function, as before there were tools.
+    /// The request uses the deprecated `functions`, and so does the response.
     pub has_functions: bool,
 }
 
 impl Style {
-    /// Why an answer with calls ended.
+    /// The finish reason of an answer with calls.
     fn of_calls(self, has_calls: bool) -> Option<FinishReason> {
         has_calls.then_some(if self.has_functions {
             FinishReason::FunctionCall
@@ -33,7 +33,7 @@ impl Style {
     }
 }
 
-/// Spells a stream.
+/// Makes the events of a stream.
 #[derive(Debug)]
 pub struct ChatStream {
     head: Head,
@@ -42,7 +42,7 @@ pub struct ChatStream {
     style: Style,
 }
 
-/// How far a choice has come.
+/// The state of a choice.
 #[derive(Debug, Clone, Copy, Default)]
 struct Progress {
     has_role: bool,
@@ -60,7 +60,7 @@ impl ChatStream {
         }
     }
 
-    /// Spells a chunk of the choice `index`: no event, one, or a few.
+    /// Converts a chunk of the choice `index` to zero or more events.
     pub fn push(&mut self, index: usize, chunk: Chunk) -> Vec<ChatChunk<'_>> {
         let Some(progress) = self.choices.get_mut(index) else {
             return Vec::new();
@@ -79,7 +79,7 @@ impl ChatStream {
             .collect()
     }
 
-    /// The event after the last choice has ended: the counters, if they were asked for.
+    /// The event after the last choice has ended: the counters, if requested.
     pub fn end(&self) -> Option<ChatChunk<'_>> {
         self.style.include_usage.then(|| ChatChunk {
             usage: Some(Some(self.tally.usage())),

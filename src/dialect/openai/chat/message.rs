@@ -1,7 +1,7 @@
-//! Messages of a request → turns.
+//! Converts the messages of a request to turns.
 //!
-//! Unlike in Ollama, the parts of one message stay one turn: split, their tool results lose their
-//! names and templates see several turns.
+//! Unlike in Ollama, the parts of one message stay one turn: if they were split, tool results would lose
+//! their names and templates would get several turns.
 
 use super::super::invalid;
 use crate::api::openai::{Content, File, Message as Wire, Part, ToolCall as WireCall};
@@ -76,8 +76,8 @@ fn turn(message: Wire, earlier: &[Turn]) -> Result<Turn, RequestError> {
     })
 }
 
-/// `developer` is OpenAI's newer word for `system`, `function` the older one for `tool`; few templates
-/// know them.
+/// `developer` is OpenAI's newer name for `system`, `function` the older one for `tool`; few templates
+/// support them.
 fn role(role: &str) -> String {
     match role.to_lowercase().as_str() {
         "developer" => "system".to_owned(),
@@ -103,7 +103,7 @@ fn natives_of(calls: Vec<WireCall>) -> Result<Vec<ToolCall>, RequestError> {
     Ok(natives)
 }
 
-/// The function that the last call with this id called.
+/// The function of the last call with this id.
 fn name_of_call(id: &str, earlier: &[Turn]) -> String {
     let mut blocks = earlier.iter().rev().flat_map(|turn| &turn.blocks);
     let name = blocks.find_map(|block| match block {

@@ -1,4 +1,4 @@
-//! Chat completions: a request into native ones, chunks into an answer.
+//! Chat completions: converts a request to native ones, and chunks to a response.
 
 mod answer;
 mod message;
@@ -19,13 +19,13 @@ use crate::error::RequestError;
 use crate::inference::{ChatRequest, RequestOptions};
 use tools::{Asked, Offer};
 
-/// Alternatives to a token, at most.
+/// The most alternatives to a token.
 const MOST_TOP_LOGPROBS: i64 = 20;
 
-/// Reads a request: one native request for each choice.
+/// Converts a request to one native request for each choice.
 ///
 /// # Errors
-/// Refuses what the reference refuses, in its words and its order.
+/// Refuses what Ollama refuses, with its texts and in its order, and values that OpenAI does not allow.
 pub fn requests(mut request: openai::ChatRequest) -> Result<Vec<ChatRequest>, RequestError> {
     if request.messages.is_empty() {
         let error = invalid("[] is too short - 'messages'");
@@ -93,7 +93,7 @@ pub fn requests(mut request: openai::ChatRequest) -> Result<Vec<ChatRequest>, Re
         .collect())
 }
 
-/// What can be said without looking at the rest.
+/// The checks that need single fields only.
 fn check(request: &openai::ChatRequest) -> Result<(), RequestError> {
     let options = Options {
         temperature: request.temperature,
@@ -132,7 +132,7 @@ fn check(request: &openai::ChatRequest) -> Result<(), RequestError> {
     Ok(())
 }
 
-/// Chat skips what is not text; completions refuse it. An empty list leaves the model's own.
+/// Chat skips values that are not text; completions refuse them. With an empty list the model's own apply.
 fn stop(stop: &Value) -> Option<Vec<Value>> {
     let items = match stop {
         Value::Array(items) => items.as_slice(),
@@ -164,7 +164,7 @@ fn format(format: Option<openai::ResponseFormat>) -> Result<Value, RequestError>
     }
 }
 
-/// The object wins over the word, even when it says nothing.
+/// The object takes precedence over the string, even if it is empty.
 fn think(
     reasoning: Option<openai::Reasoning>,
     effort: String,

@@ -1,4 +1,4 @@
-//! Requests and answers as JSON, against the tables of the OpenAI specification A.2.
+//! Chat requests and responses as JSON.
 
 use jiff::Timestamp;
 use serde_json::json;

@@ -1,4 +1,4 @@
-//! Which tools the model is shown, and whether it must call one.
+//! Which tools the model gets, and whether it must call one.
 //!
 //! A choice of `none` hides them, a named choice shows that one alone.
 
@@ -12,16 +12,16 @@ use crate::inference::MustCall;
 
 const WORDS: &str = "'none', 'auto', and 'required'";
 
-/// What a request has of tools.
+/// The fields of a request that concern tools.
 #[derive(Debug, Default)]
 pub(super) struct Asked {
     pub(super) tools: Vec<ToolDefinition>,
     pub(super) choice: Value,
-    /// Several calls in one answer; `None` = the client does not say.
+    /// Several calls in one answer; `None` = not given.
     pub(super) parallel: Option<bool>,
 }
 
-/// What the model gets of it.
+/// What the model gets.
 #[derive(Debug, Default)]
 pub(super) struct Offer {
     pub(super) tools: Vec<ToolDefinition>,
@@ -29,7 +29,7 @@ pub(super) struct Offer {
     pub(super) one_call: bool,
 }
 
-/// A choice that was read.
+/// A parsed `tool_choice`.
 enum Choice<'a> {
     Free,
     None,
@@ -44,10 +44,10 @@ enum Choice<'a> {
 }
 
 impl Asked {
-    /// What requests had before there were tools: functions, of which one is called.
+    /// Converts the deprecated `functions` and `function_call`.
     ///
     /// # Errors
-    /// Refuses a choice that is none.
+    /// Refuses a choice that is not valid.
     pub(super) fn of_functions(
         functions: Vec<ToolFunction>,
         choice: &Value,
@@ -88,7 +88,7 @@ impl Asked {
     /// Applies the choice.
     ///
     /// # Errors
-    /// Refuses tools that are no functions or have no name, and a choice that is none or names a
+    /// Refuses tools that are not functions or have no name, and a choice that is not valid or names a
     /// function that is not offered.
     pub(super) fn offer(self) -> Result<Offer, RequestError> {
         check(&self.tools)?;
@@ -99,8 +99,8 @@ impl Asked {
         }
         let required = match self.parallel {
             Some(true) => MustCall::Some,
-            // Several only if the client says that it takes them (OpenAI's default): small models
-            // that may go on often do not stop.
+            // Several only if the client asks for it explicitly (although it is OpenAI's default), since
+            // small models often do not stop calling.
             Some(false) | None => MustCall::One,
         };
         let (tools, must_call) = match choice {
@@ -122,7 +122,7 @@ impl Asked {
 
 fn check(tools: &[ToolDefinition]) -> Result<(), RequestError> {
     for (index, tool) in tools.iter().enumerate() {
-        // Ollama's clients may leave the type out.
+        // Ollama's clients may omit the type.
         if !["", "function"].contains(&tool.kind.as_str()) {
             let param = format!("tools[{index}].type");
             return Err(unknown(param, &tool.kind, "'function'"));

@@ -1,4 +1,4 @@
-//! Chunks of one or more choices → a stream's events, or the whole answer.
+//! Makes a stream's events, or the whole response, from the chunks of one or more choices.
 
 use serde_json::{Map, Value};
 
@@ -13,7 +13,7 @@ use crate::inference::{Chunk, Echo, Logprob, TopLogprob};
 
 const OBJECT: &str = "text_completion";
 
-/// Spells a stream.
+/// Makes the events of a stream.
 #[derive(Debug)]
 pub struct CompletionStream {
     head: Head,
@@ -36,7 +36,7 @@ impl CompletionStream {
         }
     }
 
-    /// Spells a chunk of the choice `index`; one that holds only thinking is no event.
+    /// Converts a chunk of the choice `index`; one with only thinking yields no event.
     pub fn push(&mut self, index: usize, chunk: Chunk) -> Option<CompletionChunk<'_>> {
         let offset = self.offsets.get_mut(index)?;
         if let Some(done) = &chunk.done {
@@ -66,7 +66,7 @@ impl CompletionStream {
         Some(event(&self.head, vec![choice], usage))
     }
 
-    /// The event after the last choice has ended: the counters, if they were asked for.
+    /// The event after the last choice has ended: the counters, if requested.
     pub fn end(&self) -> Option<CompletionChunk<'_>> {
         self.include_usage
             .then(|| event(&self.head, Vec::new(), Some(self.tally.usage())))
@@ -171,8 +171,8 @@ impl CompletionFold {
     }
 }
 
-/// How likely an answer is: its tokens on average, so that a short one has no advantage. Those of the prompt
-/// before it don't count.
+/// The likelihood of an answer: the average of its tokens, so that short answers have no advantage. Those
+/// of the prompt before it don't count.
 fn likelihood(choice: &CompletionChoice, n_echoed: usize) -> f32 {
     let logprobs = choice.logprobs.as_ref();
     let logprobs = logprobs.and_then(|logprobs| logprobs.token_logprobs.get(n_echoed..));
@@ -185,7 +185,7 @@ fn likelihood(choice: &CompletionChoice, n_echoed: usize) -> f32 {
     logprobs.iter().flatten().sum::<f32>() / n_tokens
 }
 
-/// Spells log-probabilities as parallel lists and moves `offset` behind the last token.
+/// Converts log-probabilities to parallel lists, and moves `offset` past the last token.
 fn logprobs(native: Vec<Logprob>, offset: &mut usize) -> Option<CompletionLogprobs> {
     if native.is_empty() {
         return None;

@@ -1,7 +1,7 @@
-//! Completions: a request into native ones, chunks into an answer.
+//! Completions: converts a request to native ones, and chunks to a response.
 //!
-//! As in Ollama a prompt that is a text goes through the model's chat template; thinking is not returned. Where the
-//! prompt comes back with its tokens' log-probabilities it goes to the model as it is.
+//! As in Ollama, a text prompt goes through the model's chat template, and thinking is not returned. Where
+//! the prompt comes back with its tokens' log-probabilities it goes to the model as it is.
 
 mod answer;
 #[cfg(test)]
@@ -18,7 +18,7 @@ use crate::api::openai::CompletionRequest;
 use crate::error::RequestError;
 use crate::inference::{GenerateRequest, RequestOptions};
 
-/// The most answers of which the best are returned: OpenAI's limit.
+/// The largest `best_of`: OpenAI's limit.
 const MOST_BEST_OF: i64 = 20;
 
 /// Log-probabilities of prompts in one answer, alternatives included: some 100 MB.
@@ -34,18 +34,18 @@ pub struct Requests {
 /// Which answers are returned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Kept {
-    /// How many in a row are made for a prompt.
+    /// How many consecutive choices are generated for each prompt.
     pub n_made: usize,
-    /// How many of them are returned: the likeliest.
+    /// How many of them, the likeliest, are returned.
     pub n_kept: usize,
-    /// Their log-probabilities, too.
+    /// Return their log-probabilities, too.
     pub logprobs: bool,
 }
 
-/// Reads a request: one native request for each choice of each prompt.
+/// Converts a request to one native request for each choice of each prompt.
 ///
 /// # Errors
-/// Refuses what the reference refuses, in its words and its order.
+/// Refuses what Ollama refuses, with its texts and in its order, and values that OpenAI does not allow.
 pub fn requests(mut request: CompletionRequest) -> Result<Requests, RequestError> {
     check(&request)?;
     let guided = request.take_guided();
@@ -93,7 +93,7 @@ pub fn requests(mut request: CompletionRequest) -> Result<Requests, RequestError
             model: request.model,
             options: options.into_map(),
             format: guided::format(guided)?.unwrap_or_default(),
-            // By these the best are found.
+            // They are needed to find the best ones.
             logprobs: kept.logprobs || n_made > n_kept,
             top_logprobs: top_logprobs(request.logprobs)?,
             debug_render_only: request.debug_render_only,
@@ -119,7 +119,7 @@ pub fn requests(mut request: CompletionRequest) -> Result<Requests, RequestError
     Ok(Requests { natives, kept })
 }
 
-/// What can be said without looking at the rest.
+/// The checks that need single fields only.
 fn check(request: &CompletionRequest) -> Result<(), RequestError> {
     let options = Options {
         temperature: request.temperature,
@@ -138,7 +138,7 @@ fn check(request: &CompletionRequest) -> Result<(), RequestError> {
     Ok(())
 }
 
-/// How many answers are made for `n` that are returned.
+/// How many answers are generated to return `n`.
 fn n_made(best_of: Option<i64>, n: usize, is_stream: bool) -> Result<usize, RequestError> {
     let Some(best_of) = best_of else { return Ok(n) };
     integer("best_of", Some(best_of), 1..=MOST_BEST_OF)?;

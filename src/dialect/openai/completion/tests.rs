@@ -1,4 +1,4 @@
-//! Requests and answers as JSON, against the tables of the OpenAI specification A.3.
+//! Completion requests and responses as JSON.
 
 use serde_json::json;
 
@@ -207,7 +207,7 @@ fn more_answers_are_made_than_are_returned() {
         choices,
         [text(0, "a1"), text(1, "a2"), text(2, "b0"), text(3, "b2")]
     );
-    // All of them were made.
+    // All of them were generated.
     assert_eq!(whole["usage"]["completion_tokens"], 18);
     assert_eq!(whole["usage"]["prompt_tokens"], 20);
     for wrong in [

@@ -10,17 +10,16 @@
 //! | `drover-fake.attention.sliding_window` | the cache can be cut only within the window, and not shifted |
 //! | `drover-fake.add_bos` | 0: prompts get no BOS |
 //! | `drover-fake.step_us`, `drover-fake.row_us` | time of a decode call, and what each row adds |
-//! | `drover-fake.answer` | the answer to everything; as a draft model: the text that it guesses along |
+//! | `drover-fake.answer` | the answer to everything; as a draft model: the text that it drafts from |
 //! | `drover-fake.vocabulary` | files with other numbers do not have the same vocabulary |
 //! | `drover-fake.load_ms` | time of loading, with ten reports of progress |
 //! | `drover-fake.load_fault` | 1: loading fails; 2: it aborts the process |
 //!
-//! Tokens are bytes, and a few special ones ([`vocab`]). It answers the last `user` turn of a
-//! `ChatML` prompt (or the whole prompt) with the same text; marks in it change that ([`script`]), and
-//! others how long it takes to prepare a request ([`preparer`]).
-//! With a projector it sees images, too ([`encoder`]).
-//! The cache is real accounting ([`pool`]): cells run out, sharing counts, and a sequence whose
-//! cells do not hold what was said fails, so that mistakes in prefix reuse show.
+//! Tokens are bytes, and a few special ones ([`vocab`]). It answers the last `user` turn of a `ChatML`
+//! prompt (or the whole prompt) with the same text; marks in it change that ([`script`]), and others how
+//! long it takes to prepare a request ([`preparer`]). With a projector it also takes images ([`encoder`]).
+//! The cache is real accounting ([`pool`]): cells run out, sharing counts, and a sequence whose cells do
+//! not hold what was said fails, so that mistakes in prefix reuse show.
 
 mod encoder;
 mod pool;

@@ -123,7 +123,7 @@ pub(super) fn follow(text: &str, held: &[Token]) -> Token {
     text.get(next).copied().unwrap_or(vocab::END)
 }
 
-/// Whether `held` is `said`, or a beginning and an end of it (after a context shift).
+/// Whether `held` is `said`, or a prefix and a suffix of it (after a context shift).
 fn is_shortened(said: &[Token], held: &[Token]) -> bool {
     let front = held.iter().zip(said).take_while(|(a, b)| a == b).count();
     let back = held.iter().rev().zip(said.iter().rev());

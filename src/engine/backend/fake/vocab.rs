@@ -94,7 +94,7 @@ pub(super) fn text(tokens: &[Token]) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// Logits under which this token was likely, and the one behind it somewhat.
+/// Logits under which this token is likely, and the next one somewhat.
 pub(super) fn logits(token: Token) -> Vec<f32> {
     let mut logits = vec![0.0; N_VOCAB as usize];
     if let Ok(index) = usize::try_from(token) {

@@ -6,7 +6,7 @@ use crate::protocol::{Exempt, ThinkingTags};
 /// Where a sequence is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
-    /// At a beginning: of everything, or behind the thinking.
+    /// At a start: of the output, or after the thinking.
     Undecided {
         may_think: bool,
     },

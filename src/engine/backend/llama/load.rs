@@ -37,7 +37,7 @@ pub(super) struct Loaded {
     pub(super) n_outputs_max: usize,
 }
 
-/// Loads a model; `on_progress` hears fractions between 0 and 1.
+/// Loads a model; calls `on_progress` with fractions between 0 and 1.
 pub(super) fn load(
     params: &LoadParams,
     on_progress: &mut dyn FnMut(f32),

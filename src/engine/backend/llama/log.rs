@@ -30,11 +30,11 @@ pub(super) struct Buffer {
     pub(super) bytes: u64,
 }
 
-/// Hears fractions between 0 and 1.
+/// A callback for progress as fractions between 0 and 1.
 type Listener = Box<dyn Fn(f32) + Send>;
 
 struct State {
-    /// Hears how far the quantizer is.
+    /// The callback for the quantizer's progress.
     listener: Option<Listener>,
     /// A line that has not ended yet, and its level.
     line: String,

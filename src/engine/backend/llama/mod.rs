@@ -85,8 +85,8 @@ pub(crate) struct Llama {
 }
 
 impl Llama {
-    /// Loads a model; `on_progress` hears fractions between 0 and 1. An error carries what
-    /// llama.cpp said about it.
+    /// Loads a model; calls `on_progress` with fractions between 0 and 1. An error carries what llama.cpp
+    /// said about it.
     pub(crate) fn load(
         params: &LoadParams,
         on_progress: &mut dyn FnMut(f32),

@@ -20,7 +20,7 @@ use crate::protocol::Token;
 pub(super) struct Special {
     pub(super) token: Token,
     pub(super) text: Vec<u8>,
-    /// White space before (behind) it is dropped.
+    /// White space before (after) it is dropped.
     pub(super) trims_before: bool,
     pub(super) trims_behind: bool,
 }

@@ -170,7 +170,7 @@ struct Cuts {
     at_space: bool,
     /// That space is left out, because llama.cpp puts one in front of every text.
     drops_space: bool,
-    /// Behind the end of a line.
+    /// After the end of a line.
     at_line: bool,
     /// Wherever a text is too long.
     anywhere: bool,

@@ -10,7 +10,7 @@ pub(super) struct Cut;
 /// Width and height of every frame with lossy compression; the others are checked by the decoder.
 ///
 /// # Errors
-/// A piece of the file says that it goes on behind the file's end. The decoder would take memory for it.
+/// A chunk claims to extend past the end of the file. The decoder would allocate memory for it.
 pub(super) fn frames(file: &[u8]) -> Result<Vec<(u32, u32)>, Cut> {
     let mut sizes = Vec::new();
     let Some(chunks) = file.get(12..) else {
@@ -34,7 +34,7 @@ pub(super) fn frames(file: &[u8]) -> Result<Vec<(u32, u32)>, Cut> {
     Ok(sizes)
 }
 
-/// What a frame says in its header, behind three bytes and a mark of three.
+/// The fields of a frame's header, after three bytes and a signature of three.
 fn size(frame: &[u8]) -> Option<(u32, u32)> {
     let side = |at: usize| {
         let bytes = frame.get(at..)?.first_chunk()?;

@@ -27,7 +27,7 @@ fn to_json(text: &str) -> String {
     json
 }
 
-/// Copies a sign; behind an opening brace or a comma also a key, in quotes.
+/// Copies a character; after an opening brace or a comma also a key, in quotes.
 fn next<'a>(rest: &'a str, json: &mut String) -> &'a str {
     let mut signs = rest.chars();
     let Some(sign) = signs.next() else {

@@ -24,13 +24,13 @@ const THOUGHT: &str = "thought\n";
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     Content,
-    /// Behind a channel's tag: its name.
+    /// After a channel's tag: its name.
     ChannelName,
     Thinking,
-    /// White space behind thinking is dropped.
+    /// White space after thinking is dropped.
     ContentStart,
     Call,
-    /// Behind a call: tags that close nothing are dropped.
+    /// After a call: tags that close nothing are dropped.
     AfterCall,
 }
 
@@ -197,7 +197,7 @@ impl Parser for Gemma4 {
     }
 }
 
-/// `call:NAME{…}`; arguments that cannot be read are mended, if that is possible without guessing.
+/// `call:NAME{…}`; arguments that cannot be read are repaired, if the repair is unambiguous.
 fn read(raw: &str, tools: &[ToolDefinition]) -> Option<ToolCall> {
     let rest = raw.strip_prefix("call:")?;
     let brace = rest.find('{')?;

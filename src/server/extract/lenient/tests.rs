@@ -1,4 +1,4 @@
-//! The decoder against `serde_json`'s own, and where it differs on purpose.
+//! Compares the decoder with `serde_json`'s, and tests the intended differences.
 
 use proptest::prelude::*;
 use serde::Deserialize;
@@ -137,7 +137,7 @@ fn values() -> impl Strategy<Value = Value> {
 proptest! {
     #[test]
     fn trees_are_those_of_serde_json(value in values()) {
-        // Not with `value`: the last digit of a number may get lost on the way.
+        // Not compared with `value`: printing may lose the last digit of a number.
         for text in [value.to_string(), serde_json::to_string_pretty(&value).unwrap()] {
             let expected: Value = serde_json::from_str(&text).unwrap();
             prop_assert_eq!(read::<Value>(&text).unwrap(), expected);

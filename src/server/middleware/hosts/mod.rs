@@ -1,9 +1,9 @@
-//! Which names the daemon answers to: a guard against web pages that point a name of theirs at this
-//! machine (DNS rebinding; API specification §1.6).
+//! Which host names the daemon answers to: protection against web pages that point one of their names at
+//! this machine (DNS rebinding).
 //!
-//! On a loopback address these are Ollama's. Elsewhere all that a page of strangers cannot have: an
-//! address, a name without a way out of the local network, a name that this machine is known to
-//! have ([`names`]). Settings add more.
+//! On a loopback address, Ollama's rules apply. Otherwise it accepts what a foreign page cannot have: an
+//! address, a name of the local network, or one of this machine's known names ([`names`]). Settings add
+//! more.
 
 mod names;
 
@@ -24,21 +24,21 @@ use crate::server::error::ApiError;
 use crate::server::state::App;
 use names::Names;
 
-/// Endings of names that only this machine and its neighbours have.
+/// Suffixes of names that only this machine and local ones can have.
 const LOCAL_ENDINGS: [&str; 3] = [".localhost", ".local", ".internal"];
 
-/// Refused names that are remembered, so that each is in the log once.
+/// How many refused names are remembered, to log each only once.
 const MAX_TOLD: usize = 32;
 
-/// What decides about a request's host.
+/// The rules for a request's host.
 #[derive(Debug)]
 pub(super) struct Hosts {
-    /// `None`: only this machine's programs come, by Ollama's rules.
+    /// `None`: only programs on this machine can connect, so Ollama's rules apply.
     names: Option<Names>,
     machine: String,
     /// `DROVER_ALLOWED_HOSTS`.
     allowed: Vec<Pattern>,
-    /// A page that may call from elsewhere may also be here.
+    /// Hosts of allowed origins are also allowed.
     origins: Arc<Origins>,
     told: Mutex<BTreeSet<String>>,
 }
@@ -63,9 +63,9 @@ impl Hosts {
         }
     }
 
-    /// Decides by what is known without asking anybody.
+    /// Decides without any look-up.
     fn find(&self, text: &str) -> Match {
-        // Old clients and checks of health say nothing; browsers cannot.
+        // Old clients and health checks send no host; browsers always do.
         let text = text.trim();
         let port = text.strip_prefix(':').unwrap_or(text);
         if text.is_empty() || port != text && port.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -90,7 +90,7 @@ impl Hosts {
 
     fn is_local(&self, domain: &Domain) -> bool {
         match domain {
-            // A page at an address is always the one that lies there.
+            // A page at an IP address always comes from that address.
             Domain::Address(address) => self.names.is_some() || is_near(*address),
             Domain::Name(name) => {
                 name == "localhost"
@@ -101,7 +101,7 @@ impl Hosts {
         }
     }
 
-    /// Whether `OLLAMA_ORIGINS` has a page of this host.
+    /// Whether `OLLAMA_ORIGINS` contains a page of this host.
     fn is_origin(&self, host: &Host) -> bool {
         let bare = host.domain.to_string();
         let pages = [host.to_string(), bare];
@@ -113,7 +113,7 @@ impl Hosts {
         })
     }
 
-    /// Decides, after a look at the names that this machine has if that helps.
+    /// Decides, after looking up this machine's names if necessary.
     async fn find_with_names(&self, text: &str) -> Match {
         let found = self.find(text);
         let (Match::None, Some(names)) = (found, &self.names) else {
@@ -133,7 +133,7 @@ impl Hosts {
         }
     }
 
-    /// Writes once about a name.
+    /// Logs a refused name once.
     fn tell(&self, host: &str) {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         let is_new = told.len() < MAX_TOLD && told.insert(host.to_owned());
@@ -169,7 +169,7 @@ pub(super) async fn check(
 }
 
 fn refuse(hosts: &Hosts, text: &str, request: &Request) -> Response {
-    // What is no host at all is nobody's configuration.
+    // Text that is not a host cannot be a configuration mistake.
     let told = match Host::parse(text) {
         Some(host) => {
             let name = host.domain.to_string();
@@ -185,13 +185,13 @@ fn refuse(hosts: &Hosts, text: &str, request: &Request) -> Response {
     spelled(error, request.uri().path())
 }
 
-/// The host as the client wrote it, with its port: a header, or part of the address (HTTP/2).
+/// The host with its port, as the client sent it: in a header, or in the URL (HTTP/2).
 pub(super) fn host_of<'a>(headers: &'a HeaderMap, uri: &'a Uri) -> &'a str {
     all_hosts(headers, uri).next().unwrap_or_default()
 }
 
-/// Every host that a request names: all have to be good, as it is not said which one counts. One
-/// that is no text is none.
+/// All hosts that a request names. All must be allowed, since it is not defined which one counts. One that
+/// is not text counts as empty.
 fn all_hosts<'a>(headers: &'a HeaderMap, uri: &'a Uri) -> impl Iterator<Item = &'a str> {
     let in_headers = headers.get_all(header::HOST).into_iter();
     let in_headers = in_headers.map(|host| host.to_str().unwrap_or("\0"));
@@ -204,7 +204,7 @@ fn is_near(address: IpAddr) -> bool {
     address.is_unspecified()
         || match Place::of(address) {
             Place::Here => true,
-            // Not the ranges of carriers and benchmarks.
+            // Except the ranges of carriers and benchmarks.
             Place::Private => match address {
                 IpAddr::V4(address) => address.is_private(),
                 IpAddr::V6(_) => true,

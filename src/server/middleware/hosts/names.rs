@@ -1,7 +1,7 @@
-//! The names that this machine has beyond those that everybody's machine has.
+//! This machine's own names.
 //!
-//! One task looks them up when somebody comes with a name that is not known, and not again for a
-//! while: a flood of made-up names costs one look-up, and it never is about a made-up name.
+//! One task looks them up when a request has an unknown name, and then not again for a while. So a flood of
+//! made-up names costs one look-up, and made-up names themselves are never looked up.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -13,10 +13,10 @@ use tokio_util::task::TaskTracker;
 
 use crate::net::Own;
 
-/// How long what was looked up counts. Addresses change when a cable is plugged in.
+/// How long a look-up is valid. Addresses change when a cable is plugged in.
 const FRESH: Duration = Duration::from_secs(60);
 
-/// How long a request waits for the look-up; a resolver that takes longer is not there.
+/// How long a request waits for the look-up; a slower resolver counts as absent.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The names; the task ends with this value.
@@ -42,13 +42,13 @@ impl Known {
 impl Names {
     pub(super) fn start(tasks: &TaskTracker) -> Self {
         let (publish, known) = watch::channel(Known::default());
-        // One who asks is as good as many.
+        // One pending request for a look-up is enough.
         let (ask, asked) = mpsc::channel(1);
         tasks.spawn(keep(publish, asked));
         Self { known, ask }
     }
 
-    /// Names that will not change, for a test.
+    /// Fixed names, for tests.
     #[cfg(test)]
     pub(super) fn of(names: &[&str]) -> Self {
         let names = names.iter().map(|name| (*name).to_owned()).collect();
@@ -63,16 +63,16 @@ impl Names {
         let mut known = self.known.clone();
         let is_settled = |known: &Known| known.names.contains(name) || known.is_fresh();
         if !is_settled(&known.borrow()) {
-            // Full: somebody has asked already.
+            // If the channel is full, a look-up is already pending.
             let _ = self.ask.try_send(());
-            // Without an answer in time, what is known decides.
+            // Without a timely result, the known names decide.
             let _ = tokio::time::timeout(PATIENCE, known.wait_for(is_settled)).await;
         }
         known.borrow().names.contains(name)
     }
 }
 
-/// Looks up when asked, until nobody is left who could.
+/// Looks names up on request, until all senders are gone.
 async fn keep(publish: watch::Sender<Known>, mut asked: mpsc::Receiver<()>) {
     while asked.recv().await.is_some() {
         if publish.borrow().is_fresh() {
@@ -80,13 +80,13 @@ async fn keep(publish: watch::Sender<Known>, mut asked: mpsc::Receiver<()>) {
         }
         tokio::select! {
             () = look_up(&publish) => {}
-            // The look-up's threads are left to themselves.
+            // The threads of the look-up are not awaited.
             () = publish.closed() => return,
         }
     }
 }
 
-/// Publishes what the files say at once, and each answer of the resolver as it comes.
+/// Publishes the names in files at once, and each answer of the resolver as it arrives.
 async fn look_up(publish: &watch::Sender<Known>) {
     let own = tokio::task::spawn_blocking(Own::read).await;
     let own = own.unwrap_or_default();
@@ -130,7 +130,7 @@ mod tests {
         assert!(!names.has("box.example").await);
         assert_eq!(start.elapsed(), PATIENCE);
         assert!(asked.try_recv().is_ok());
-        // What has come by then counts, at once.
+        // Names that have arrived by then are available at once.
         publish.send_modify(|known| {
             known.names.insert("box.example".to_owned());
         });

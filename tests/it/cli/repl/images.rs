@@ -61,7 +61,7 @@ async fn paths_are_images_and_no_commands() {
         fs_err::write(drover.folder().join(name), PNG).unwrap();
     }
     let image = STANDARD.encode(PNG);
-    let mut terminal = drover.at_terminal(&["run", "eyes"], (40, 200));
+    let mut terminal = drover.at_terminal(&["run", "vision"], (40, 200));
     terminal.shows(PROMPT).await;
     for (typed, text, added) in [
         (format!("{folder}/a.png"), "", vec!["a.png"]),

@@ -1,8 +1,8 @@
-//! What OpenAI refuses, and fields that Ollama does not read.
+//! Requests that OpenAI refuses, and fields that Ollama ignores.
 
 use super::*;
 
-/// The field and the code of what a request is refused for.
+/// The field and the code of a refused request's error.
 #[track_caller]
 fn check_refused(body: Value, param: &str, code: &str) {
     let error = read(body.clone()).unwrap_err();
@@ -90,7 +90,7 @@ fn tools_and_choices_that_make_no_sense_are_refused() {
     ] {
         check_refused(body, param, code);
     }
-    // What changes nothing.
+    // Values without effect.
     assert!(one(json!({"tool_choice": "none"})).tools.is_empty());
 }
 

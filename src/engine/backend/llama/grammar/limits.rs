@@ -18,7 +18,7 @@ const PROPERTIES: usize = 4096;
 /// milliseconds.
 const PATTERNS: usize = 32;
 
-/// Levels of a schema, those behind references included: each takes a few kilobytes of stack.
+/// The most nested levels of a schema, including those of references: each takes a few kilobytes of stack.
 const LEVELS: usize = 16 << 10;
 
 /// References to different places.

@@ -12,7 +12,7 @@ fn file(image: &DynamicImage, format: ImageFormat) -> Vec<u8> {
 
 fn said(file: &[u8]) -> String {
     let decoded = Picture::decode(file).unwrap_err().to_string();
-    // Whoever asks for the size alone hears the same, or it takes decoding to find out.
+    // Reading only the size gives the same error, unless decoding is needed to find it.
     if let Err(error) = size(file) {
         assert_eq!(error.to_string(), decoded);
     }

@@ -185,7 +185,7 @@ fn what_is_seen_is_what_libmtmd_sees() {
         let theirs = reference(family, "a b", &image, " b a");
         let differs = difference(&ours, &theirs);
         assert!(differs < 1e-4, "{family}: {differs}");
-        // The picture matters, right behind it: further on the tiny window has passed it.
+        // The image matters only directly after it: later it is outside the tiny window.
         let other = [text("a b"), part(&stripes(90, 70, 50)), text(" b a")];
         let mut both = [&prompt, &other].map(|prompt| {
             let mut pieces = read(&llama, reader.as_mut(), prompt);

@@ -42,8 +42,8 @@ fn adapted(path: &Path, adapters: &[(&Path, f32)]) -> Result<Llama, BackendError
     Llama::load(&params, &mut |_| ())
 }
 
-/// The logits behind a text.
-fn behind(llama: &mut Llama, text: &str) -> Vec<f32> {
+/// The logits after a text.
+fn logits_after(llama: &mut Llama, text: &str) -> Vec<f32> {
     let tokens = tokens(llama, text);
     let row = feed(llama, 0, 0, &tokens);
     llama.logits(row).unwrap().to_vec()
@@ -56,7 +56,7 @@ fn adapters_change_what_a_model_says_by_their_scale() {
     let lora = adapter("llama");
     let logits = |adapters: &[(&Path, f32)]| {
         let mut llama = adapted(&path, adapters).unwrap();
-        behind(&mut llama, STORY)
+        logits_after(&mut llama, STORY)
     };
     let plain = logits(&[]);
     let nothing = logits(&[(lora.path(), 0.0)]);
@@ -93,7 +93,7 @@ fn every_type_of_cache_says_nearly_the_same() {
             flash_attention,
             ..params(path.clone())
         };
-        behind(&mut load(&params), STORY)
+        logits_after(&mut load(&params), STORY)
     };
     let usual = logits(KvCacheType::F16, None);
     for (kind, least) in [

@@ -1,4 +1,4 @@
-//! Quantizing, in a child that lives only for this: llama.cpp may end its process.
+//! Quantizes in a process of its own, since llama.cpp may end its process.
 
 use std::path::PathBuf;
 
@@ -9,11 +9,11 @@ use super::spawn::spawn;
 use super::start::{receive, send};
 use crate::protocol::{Command, Event, QuantizeParams};
 
-/// Writes a model's file anew; `progress` hears fractions between 0 and 1. Dropping the future
-/// kills the child.
+/// Rewrites a model's file; calls `progress` with fractions between 0 and 1. Dropping the future kills the
+/// process.
 ///
 /// # Errors
-/// See [`StartError`]; what is in the target then is no model.
+/// See [`StartError`]; then the target does not hold a model.
 pub async fn quantize(
     exe: PathBuf,
     params: QuantizeParams,

@@ -1,4 +1,4 @@
-//! The task that owns a loaded child: its channel, its requests in flight, its end.
+//! The task that owns a loaded runner: its channel, its requests in flight, its end.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -20,13 +20,13 @@ use super::{RunnerError, gone};
 use crate::metrics::{ModelMetrics, Step};
 use crate::protocol::{Command, EmbedResult, Event, RequestId, StepStats, Token, framing};
 
-/// How long a child may take to end by itself.
+/// How long a runner may take to end by itself.
 const STOP_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// How often a sign of life is asked for.
+/// The interval of pings.
 const PING_EVERY: Duration = Duration::from_secs(5);
 
-/// What handles ask of the task.
+/// A message from a handle to the task.
 #[derive(Debug)]
 pub(super) enum Request {
     Submit {
@@ -37,13 +37,13 @@ pub(super) enum Request {
     Stop,
 }
 
-/// What the task hears of its handles.
-pub(super) struct Ears {
+/// The receiving ends of what handles send.
+pub(super) struct Receivers {
     pub(super) inbox: mpsc::Receiver<Request>,
     pub(super) cancels: Cancels,
 }
 
-/// Who waits for the answers to a request.
+/// The caller that waits for the results of a request.
 #[derive(Debug)]
 pub(super) enum Waiter {
     Generation(Arc<Mailbox>),
@@ -76,10 +76,10 @@ impl Waiter {
 
 type Stream = SplitStream<Framed<UnixStream, LengthDelimitedCodec>>;
 
-/// Runs until the child has ended and is reaped; then every waiting request has failed.
+/// Runs until the process has ended and is reaped; by then every waiting request has failed.
 pub(super) async fn run(
     spawned: Spawned,
-    mut ears: Ears,
+    mut receivers: Receivers,
     silence_timeout: Duration,
     metrics: ModelMetrics,
     ended: oneshot::Sender<()>,
@@ -99,8 +99,8 @@ pub(super) async fn run(
         silence_timeout,
         metrics,
     };
-    let stopped = connection.serve(&mut ears, &mut stream).await;
-    // What the child said before it ended still counts.
+    let stopped = connection.serve(&mut receivers, &mut stream).await;
+    // Events that the runner sent before it ended still count.
     while let Some(Some(Ok(frame))) = stream.next().now_or_never() {
         connection.receive(&frame);
     }
@@ -111,7 +111,7 @@ pub(super) async fn run(
         })
         .await;
     }
-    // Also reaps a child that has ended by itself.
+    // Also reaps a process that has ended by itself.
     let _ = child.start_kill();
     let status = child.wait().await;
     let cause = output.last_words().await;
@@ -130,9 +130,9 @@ pub(super) async fn run(
         Ok(status) if cause.is_empty() => format!(": {status}"),
         _ => format!(": {cause}"),
     };
-    // No new requests, then an answer for all that are there.
-    ears.inbox.close();
-    while let Some(request) = ears.inbox.recv().await {
+    // Accept no new requests, then fail all that are pending.
+    receivers.inbox.close();
+    while let Some(request) = receivers.inbox.recv().await {
         if let Request::Submit { waiter, .. } = request {
             waiter.fail(RunnerError::Gone(words.clone()));
         }
@@ -147,7 +147,7 @@ pub(super) async fn run(
 struct Connection {
     outgoing: Outgoing,
     requests: HashMap<RequestId, Waiter>,
-    /// When the engine was last known to be alive.
+    /// When the engine last gave a sign of life.
     last_sign: Instant,
     pinged: Option<Instant>,
     silence_timeout: Duration,
@@ -155,21 +155,21 @@ struct Connection {
 }
 
 impl Connection {
-    /// Serves until the channel closes, the child hangs (false) or a stop is asked for (true).
-    async fn serve(&mut self, ears: &mut Ears, stream: &mut Stream) -> bool {
+    /// Serves until the channel closes or the runner hangs (false), or a stop is requested (true).
+    async fn serve(&mut self, receivers: &mut Receivers, stream: &mut Stream) -> bool {
         let mut watchdog = tokio::time::interval(PING_EVERY.min(self.silence_timeout));
         watchdog.set_missed_tick_behavior(MissedTickBehavior::Delay);
         watchdog.reset();
         loop {
             tokio::select! {
-                request = ears.inbox.recv() => match request {
+                request = receivers.inbox.recv() => match request {
                     Some(Request::Submit { id, frame, waiter }) => self.submit(id, frame, waiter),
                     Some(Request::Stop) | None => {
                         self.command(&Command::Shutdown);
                         return true;
                     }
                 },
-                ids = ears.cancels.read() => for id in ids {
+                ids = receivers.cancels.read() => for id in ids {
                     self.cancel(id);
                 },
                 written = self.outgoing.write() => if !written {
@@ -190,7 +190,7 @@ impl Connection {
         }
     }
 
-    /// Sends a request, unless its caller has gone away before.
+    /// Sends a request, unless its caller has already gone away.
     fn submit(&mut self, id: RequestId, frame: Bytes, waiter: Waiter) {
         if !waiter.is_gone() {
             self.requests.insert(id, waiter);
@@ -236,8 +236,8 @@ impl Connection {
         self.rest();
     }
 
-    /// Where nobody waits for anything, nothing runs, whatever the engine said of the step before it heard
-    /// that its last client has left.
+    /// Resets the gauges when no request is pending: the engine's last report may predate the cancellation
+    /// of its last request.
     fn rest(&self) {
         if self.requests.is_empty() {
             self.metrics.idle();
@@ -287,7 +287,7 @@ impl Connection {
                 Some(Waiter::Detokenize(sender)) => drop(sender.send(Ok(text))),
                 other => self.misplaced(other),
             },
-            // Signs of life, or leftovers of the load.
+            // Pongs, or late events of the load.
             _ => {}
         }
         self.rest();
@@ -307,7 +307,7 @@ impl Connection {
         }
     }
 
-    /// An answer of the wrong kind; `None` is a request that was cancelled meanwhile.
+    /// Logs a result of the wrong kind; `None` is a request that was cancelled meanwhile.
     #[expect(clippy::unused_self, reason = "reads as an action of the connection")]
     fn misplaced(&self, waiter: Option<Waiter>) {
         if let Some(waiter) = waiter {
@@ -317,7 +317,7 @@ impl Connection {
     }
 }
 
-/// A runner's numbers as metrics count them.
+/// Converts a step's numbers for the metrics.
 fn step(stats: &StepStats) -> Step {
     Step {
         n_prompt: stats.n_prefill,

@@ -1,8 +1,8 @@
-//! Frames on their way to a child.
+//! Frames on their way to a runner.
 //!
-//! A child that does not read just now is busy or stopped for a moment, not dead: frames wait here, and a
-//! request that is cancelled meanwhile is never sent. Short commands go before requests. How many wait is
-//! bounded by the leases that the scheduler grants.
+//! A runner that does not read is busy or stopped for a moment, not dead: frames wait here, and a request
+//! that is cancelled meanwhile is never sent. Short commands go before requests. The leases that the
+//! scheduler grants bound the number of waiting frames.
 
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -17,10 +17,10 @@ use crate::protocol::RequestId;
 
 pub(super) type Sink = SplitSink<Framed<UnixStream, LengthDelimitedCodec>, Bytes>;
 
-/// Bytes that are written in one go; what is with the system already cannot be taken back.
+/// Bytes per write: what is in the socket's buffer can no longer be withdrawn.
 const BATCH_BYTES: usize = 64 << 10;
 
-/// What is not written yet.
+/// Frames that are not yet written.
 #[derive(Debug, Default)]
 struct Waiting {
     commands: VecDeque<Bytes>,
@@ -32,7 +32,7 @@ impl Waiting {
         self.commands.is_empty() && self.requests.is_empty()
     }
 
-    /// Takes a request out; false if it is not here.
+    /// Removes a request; false if it is not here.
     fn withdraw(&mut self, id: RequestId) -> bool {
         let index = self.requests.iter().position(|(waiting, _)| *waiting == id);
         index
@@ -40,7 +40,7 @@ impl Waiting {
             .is_some()
     }
 
-    /// What to write next: all commands, and at least one request.
+    /// Takes the frames to write next: all commands, and at least one request if there is any.
     fn batch(&mut self) -> Vec<Bytes> {
         let mut frames: Vec<Bytes> = self.commands.drain(..).collect();
         let mut n_bytes = 0;
@@ -56,7 +56,7 @@ impl Waiting {
 
 type Writing = Pin<Box<dyn Future<Output = Result<Sink, std::io::Error>> + Send>>;
 
-/// Writes frames; owned by the task that has the child.
+/// Writes frames; owned by the process task.
 pub(super) struct Outgoing {
     waiting: Waiting,
     /// `None` while a batch is written, and when the channel is broken.
@@ -83,17 +83,17 @@ impl Outgoing {
         self.waiting.commands.push_back(frame);
     }
 
-    /// Takes back a request that was not sent yet; false if it was.
+    /// Withdraws a request that was not yet sent; false if it was.
     pub(super) fn withdraw(&mut self, id: RequestId) -> bool {
         self.waiting.withdraw(id)
     }
 
-    /// Writes the next frames, or waits until there are some; false when the channel is broken. May be
-    /// dropped and called again at any time.
+    /// Writes the next frames, or waits until there are some; false when the channel is broken.
+    /// Cancel-safe.
     pub(super) async fn write(&mut self) -> bool {
         if self.writing.is_none() {
             if self.waiting.is_empty() {
-                // Dropped when something is queued.
+                // The caller drops this future when something is queued.
                 std::future::pending::<()>().await;
             }
             let Some(sink) = self.sink.take() else {
@@ -118,7 +118,7 @@ impl Outgoing {
         }
     }
 
-    /// Writes the commands that wait, and drops the requests.
+    /// Writes the waiting commands and drops the requests.
     pub(super) async fn finish(mut self) {
         self.waiting.requests.clear();
         while (self.writing.is_some() || !self.waiting.is_empty()) && self.write().await {}

@@ -1,5 +1,5 @@
-//! What needs no child: its output, and the events of a generation. The rest is in
-//! `tests/runner.rs`, with real processes.
+//! Tests that need no process: the log and the events of a generation. `tests/runner.rs` tests the rest
+//! with real processes.
 
 use futures_util::FutureExt as _;
 
@@ -19,7 +19,7 @@ async fn the_telling_line_is_the_cause() {
         assert_eq!(cause_of(output.as_bytes()).await, cause, "{output:?}");
     };
     check("", "").await;
-    // A warning or a line about buffers is no reason to die.
+    // A warning or a line about buffers is not an error.
     check("I one\nW sched_reserve: error of nothing\nD two\n\n", "").await;
     check("E failed to load\nI bye\n", "failed to load").await;
     check(
@@ -34,7 +34,7 @@ async fn the_telling_line_is_the_cause() {
     .await;
 }
 
-/// Tokens in a log line may be halves of characters, and some lines have no end.
+/// Log lines may contain halves of characters, and some lines never end.
 #[tokio::test]
 async fn output_is_read_whatever_it_is() {
     let mut output = b"I \xff\xfe broken\n".to_vec();

@@ -1,10 +1,10 @@
 //! The runner's threads: a reader, the engine, a writer; and those of the workers.
 //!
-//! The engine has the calling thread, so that a panic there ends the process with its words. The
-//! reader turns frames into commands and brings them to the workers, where they are prepared; it never
-//! waits for anybody, so that a cancellation is heard at once. When the daemon's end of the channel is
-//! gone it ends the process, even in the middle of a decode call. The writer encodes and sends events;
-//! when the daemon does not take them the engine waits for it, because no event may be lost.
+//! The engine runs on the calling thread, so that a panic there ends the process with its message. The
+//! reader decodes frames into commands and passes them to the prompt workers; it never blocks, so that
+//! cancellations take effect at once. When the daemon closes the channel, the reader ends the process, even
+//! in the middle of a decode call. The writer encodes and sends events; when the daemon does not read them,
+//! the engine waits, because no event may be lost.
 
 use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::os::fd::AsFd;
@@ -28,14 +28,13 @@ use super::prepare::PromptWorkers;
 use crate::protocol::framing::{self, Incoming};
 use crate::protocol::{Command, DeviceInfo, Event, LoadParams, QuantizeParams, VERSION};
 
-/// Time for writing to disk what is in the cache, before the process ends. The daemon waits a little
-/// longer than that.
+/// Time for saving the cache to disk before the process ends. The daemon waits a little longer.
 const CLOSING: Duration = Duration::from_secs(2);
 
-/// Runs the runner role on standard input, which is one end of a socket pair.
+/// Runs the runner on standard input, which is one end of a socket pair.
 pub(super) fn run() -> ExitCode {
     log::install();
-    // The second net under end-of-file. It fails only where the system does not know it.
+    // A fallback for end-of-file. It fails only on systems that do not support it.
     let _ = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
     let channel = io::stdin()
         .as_fd()
@@ -50,7 +49,7 @@ pub(super) fn run() -> ExitCode {
     }
 }
 
-/// Ends the process: nobody is left to work for.
+/// Ends the process: the daemon is gone.
 #[expect(
     clippy::exit,
     clippy::disallowed_methods,
@@ -60,7 +59,7 @@ fn leave() {
     std::process::exit(0);
 }
 
-/// Serves one channel until it is shut down; `on_gone` is called when the other end vanishes.
+/// Serves one channel until shutdown; calls `on_gone` when the other end disappears.
 pub(super) fn serve(
     channel: &UnixStream,
     on_gone: impl FnOnce() + Send + 'static,
@@ -80,25 +79,25 @@ pub(super) fn serve(
         .name("writer".to_owned())
         .spawn(move || write(&writer, events))?;
     let child = Child { intake, outbox };
-    // An error means that the channel is gone, and then nobody is there to hear of it.
+    // An error means that the channel is gone, so nobody can receive it.
     let _ = child.send(hello).and_then(|()| child.start());
     child.outbox.close();
-    // What was said last must reach the daemon.
+    // The last events must reach the daemon.
     let _ = writing.join();
     Ok(())
 }
 
-/// The channel for reading: sleeps until there is something to read.
+/// Reads from the channel; sleeps in `poll` until there is input.
 ///
-/// A thread that sleeps in `read` on a Unix socket is also woken by each event that the daemon takes
-/// from it, because then there is room for writing; for every token it would take the processor from
-/// those that compute. One that sleeps in `poll` is asked what it waits for first.
+/// A thread that sleeps in `read` on a Unix socket also wakes up whenever the daemon reads an event,
+/// because then there is room for writing; so for every token it would take CPU time from the computing
+/// threads. A thread in `poll` only wakes up for what it waits for.
 struct Patient<'a>(&'a UnixStream);
 
 impl Read for Patient<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let mut readable = [PollFd::new(self.0, PollFlags::IN)];
-        // An interruption is told like one of `read`: the caller tries again.
+        // An interruption is returned like one of `read`: the caller retries.
         poll(&mut readable, None)?;
         self.0.read(buffer)
     }
@@ -109,7 +108,7 @@ fn read(channel: &UnixStream, intake: &Intake, on_gone: impl FnOnce()) {
     loop {
         match framing::read_frame(&mut reader) {
             Ok(Some(Incoming::Message(command))) => intake.enter(command),
-            // Whatever it was, the others are not to suffer from it.
+            // An invalid frame must not affect others.
             Ok(Some(Incoming::Unreadable(error))) => {
                 tracing::error!("a command could not be read: {error}");
             }
@@ -130,7 +129,7 @@ fn read(channel: &UnixStream, intake: &Intake, on_gone: impl FnOnce()) {
         }
     }
     on_gone();
-    // Whoever is still there hears it from here.
+    // Pending requests fail here.
     intake.close();
 }
 
@@ -166,7 +165,7 @@ impl Child {
                     self.send(Event::Devices { devices: devices() })?;
                 }
                 First::Command(Command::Shutdown) => return Ok(()),
-                // Nothing is loaded that could do it; the daemon does not ask.
+                // No model is loaded; a correct daemon does not send it.
                 First::Command(_) => {}
                 First::Closed => return Err(Gone),
             }
@@ -275,13 +274,13 @@ impl Child {
         self.work(engine, &inbox)
     }
 
-    /// Tells how far the load of a file is.
+    /// Reports the progress of a load.
     fn progress(&self) -> impl FnMut(f32) {
         let mut last = -1.0;
         move |fraction: f32| {
             if fraction - last >= 0.01 {
                 last = fraction;
-                // A vanished daemon is noticed by the reader.
+                // The reader notices when the daemon is gone.
                 let _ = self.send(Event::LoadProgress { fraction });
             }
         }
@@ -292,7 +291,7 @@ impl Child {
         events.try_for_each(|event| self.send(event))
     }
 
-    /// The loop: take in what has come, compute, tell.
+    /// The loop: receive, compute, send.
     fn work<B: Backend>(
         &self,
         mut engine: Engine<B>,
@@ -316,7 +315,7 @@ impl Child {
             for (_, prepared) in mail.prepared {
                 engine.enter(prepared);
             }
-            // Nobody should wait for a step to hear that a request was accepted.
+            // Send acceptances before the step instead of after it.
             self.tell(&mut engine)?;
             if engine.has_work() {
                 is_idle = !engine.step();

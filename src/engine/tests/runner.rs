@@ -6,35 +6,35 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::*;
-use crate::engine::child::serve;
+use crate::engine::runner::serve;
 use crate::protocol::framing::{Incoming, read_frame, write_frame};
 use crate::protocol::{Constraint, DraftParams};
 
-pub(super) struct Child {
+pub(super) struct Runner {
     channel: UnixStream,
     gone: mpsc::Receiver<()>,
     thread: JoinHandle<std::io::Result<()>>,
 }
 
-pub(super) fn start() -> Child {
+pub(super) fn start() -> Runner {
     let (ours, theirs) = UnixStream::pair().unwrap();
     ours.set_read_timeout(Some(Duration::from_secs(30)))
         .unwrap();
     let (sender, gone) = mpsc::channel();
     let on_gone = move || sender.send(()).unwrap_or_default();
     let thread = std::thread::spawn(move || serve(&theirs, on_gone));
-    let mut child = Child {
+    let mut runner = Runner {
         channel: ours,
         gone,
         thread,
     };
     assert!(
-        matches!(child.event(), Event::Hello { version, .. } if version == crate::protocol::VERSION)
+        matches!(runner.event(), Event::Hello { version, .. } if version == crate::protocol::VERSION)
     );
-    child
+    runner
 }
 
-impl Child {
+impl Runner {
     pub(super) fn send(&mut self, command: &Command) {
         write_frame(&mut self.channel, command).unwrap();
     }
@@ -63,9 +63,9 @@ impl Child {
 
 #[test]
 fn a_runner_loads_answers_and_shuts_down() {
-    let mut child = start();
+    let mut runner = start();
     let file = model(&[]);
-    let Event::Loaded(info) = child.load(file.path()) else {
+    let Event::Loaded(info) = runner.load(file.path()) else {
         panic!("not loaded")
     };
     assert_eq!((info.n_ctx_pool, info.n_slots), (256, 2));
@@ -73,9 +73,9 @@ fn a_runner_loads_answers_and_shuts_down() {
         id: 5,
         params: Box::new(params("hello")),
     };
-    child.send(&generate);
+    runner.send(&generate);
     assert!(matches!(
-        child.event(),
+        runner.event(),
         Event::Started {
             id: 5,
             n_prompt: 6,
@@ -84,7 +84,7 @@ fn a_runner_loads_answers_and_shuts_down() {
     ));
     let mut text = String::new();
     'answer: loop {
-        let Event::Step { updates, .. } = child.event() else {
+        let Event::Step { updates, .. } = runner.event() else {
             panic!("not a step")
         };
         for update in updates {
@@ -95,10 +95,10 @@ fn a_runner_loads_answers_and_shuts_down() {
         }
     }
     assert_eq!(text, "hello");
-    child.send(&Command::Ping { id: 6 });
-    assert_eq!(child.event(), Event::Pong { id: 6 });
-    child.send(&Command::Shutdown);
-    child.thread.join().unwrap().unwrap();
+    runner.send(&Command::Ping { id: 6 });
+    assert_eq!(runner.event(), Event::Pong { id: 6 });
+    runner.send(&Command::Shutdown);
+    runner.thread.join().unwrap().unwrap();
 }
 
 #[test]
@@ -111,7 +111,7 @@ fn a_draft_model_is_loaded_with_its_model_or_left_out() {
     let faulty = model(&[("drover-fake.load_fault", 1)]);
     let size = |file: &tempfile::NamedTempFile| file.as_file().metadata().unwrap().len();
     for (draft, n_bytes) in [(&draft, size(&draft)), (&other, 0), (&faulty, 0)] {
-        let mut child = start();
+        let mut runner = start();
         let draft = Some(DraftParams {
             model: ModelFile::original(draft.path()),
             n_predict: 4,
@@ -120,51 +120,51 @@ fn a_draft_model_is_loaded_with_its_model_or_left_out() {
             draft,
             ..load_params(file.path(), 256, 2)
         };
-        let Event::Loaded(info) = child.load_with(load) else {
+        let Event::Loaded(info) = runner.load_with(load) else {
             panic!("not loaded")
         };
         assert_eq!(info.size_bytes, size(&file) + n_bytes);
-        child.send(&Command::Shutdown);
-        child.thread.join().unwrap().unwrap();
+        runner.send(&Command::Shutdown);
+        runner.thread.join().unwrap().unwrap();
     }
 }
 
 #[test]
 fn a_file_that_is_no_model_is_refused_with_a_reason() {
-    let mut child = start();
+    let mut runner = start();
     let missing = std::path::Path::new("/nonexistent/drover-fake.gguf");
     // In a build with llama.cpp a missing file is its to refuse.
-    let Event::LoadFailed { message } = child.load(missing) else {
+    let Event::LoadFailed { message } = runner.load(missing) else {
         panic!("loaded")
     };
     assert!(!message.is_empty());
-    child.thread.join().unwrap().unwrap();
+    runner.thread.join().unwrap().unwrap();
 }
 
 #[test]
 fn a_vanished_daemon_is_noticed_while_a_step_hangs() {
-    let mut child = start();
+    let mut runner = start();
     let file = model(&[]);
-    child.load(file.path());
-    child.send(&Command::Generate {
+    runner.load(file.path());
+    runner.send(&Command::Generate {
         id: 1,
         params: Box::new(params("[[hang]]")),
     });
-    assert!(matches!(child.event(), Event::Started { .. }));
-    drop(child.channel);
-    child.gone.recv_timeout(Duration::from_secs(30)).unwrap();
+    assert!(matches!(runner.event(), Event::Started { .. }));
+    drop(runner.channel);
+    runner.gone.recv_timeout(Duration::from_secs(30)).unwrap();
 }
 
 /// A runner with room for a book.
-fn child_with_room() -> Child {
-    let mut child = start();
+fn runner_with_room() -> Runner {
+    let mut runner = start();
     let file = model(&[]);
-    let loaded = child.load_with(load_params(file.path(), 1 << 20, 4));
+    let loaded = runner.load_with(load_params(file.path(), 1 << 20, 4));
     assert!(matches!(loaded, Event::Loaded(_)));
-    child
+    runner
 }
 
-impl Child {
+impl Runner {
     fn ask(&mut self, id: RequestId, params: GenerateParams) {
         let params = Box::new(params);
         self.send(&Command::Generate { id, params });
@@ -193,56 +193,56 @@ fn book(n_parts: usize) -> GenerateParams {
 
 #[test]
 fn a_question_does_not_wait_for_books_to_be_read() {
-    let mut child = child_with_room();
+    let mut runner = runner_with_room();
     for id in 1..=4 {
-        child.ask(id, book(50));
+        runner.ask(id, book(50));
     }
     let begun = Instant::now();
-    child.ask(5, params("hello"));
-    assert_eq!(child.started(), 5);
+    runner.ask(5, params("hello"));
+    assert_eq!(runner.started(), 5);
     // The books take ten seconds.
     assert!(begun.elapsed() < Duration::from_secs(3));
 }
 
 #[test]
 fn requests_that_nobody_waits_for_are_gone_at_once() {
-    let mut child = child_with_room();
+    let mut runner = runner_with_room();
     // Ten minutes, all in all.
     for id in 1..=600 {
-        child.ask(id, book(20));
+        runner.ask(id, book(20));
     }
     for id in 1..=600 {
-        child.send(&Command::Cancel { id });
+        runner.send(&Command::Cancel { id });
     }
     let begun = Instant::now();
-    child.ask(601, book(1));
-    assert_eq!(child.started(), 601);
+    runner.ask(601, book(1));
+    assert_eq!(runner.started(), 601);
     assert!(begun.elapsed() < Duration::from_secs(3));
 }
 
 #[test]
 fn a_constraint_is_compiled_beside_everything_else() {
-    let mut child = child_with_room();
+    let mut runner = runner_with_room();
     let constrained = |client: &str, ms: u32| GenerateParams {
         constraint: Some(Constraint::Regex(format!("[[compile {ms}]]"))),
         client: client.to_owned(),
         ..params("hello")
     };
     for id in 1..=3 {
-        child.ask(id, constrained("hostile", 20_000));
+        runner.ask(id, constrained("hostile", 20_000));
     }
     let begun = Instant::now();
-    child.ask(4, params("hello"));
-    assert_eq!(child.started(), 4);
-    child.ask(5, constrained("honest", 10));
-    assert_eq!(child.started(), 5);
+    runner.ask(4, params("hello"));
+    assert_eq!(runner.started(), 4);
+    runner.ask(5, constrained("honest", 10));
+    assert_eq!(runner.started(), 5);
     assert!(begun.elapsed() < Duration::from_secs(5));
 }
 
 #[test]
 fn a_command_that_makes_no_sense_hurts_nobody() {
-    let mut child = child_with_room();
-    write_frame(&mut child.channel, &serde_json::json!({"Dance": {}})).unwrap();
-    child.ask(1, params("hello"));
-    assert_eq!(child.started(), 1);
+    let mut runner = runner_with_room();
+    write_frame(&mut runner.channel, &serde_json::json!({"Dance": {}})).unwrap();
+    runner.ask(1, params("hello"));
+    assert_eq!(runner.started(), 1);
 }

@@ -1,4 +1,4 @@
-//! From nothing to a loaded runner, and the one-shot child that lists the devices.
+//! Starts and loads a runner, and runs the short-lived process that lists the devices.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -11,16 +11,16 @@ use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
 use super::cancels::Cancels;
-use super::process::Ears;
+use super::process::Receivers;
 use super::spawn::{Spawned, spawn};
 use super::{Inner, RunnerHandle, limits, process};
 use crate::metrics::ModelMetrics;
 use crate::protocol::{self, Command, DeviceInfo, Event, LoadParams, LoadedInfo, framing};
 
-/// How long the device list may take; a driver can need seconds to wake up.
+/// How long listing the devices may take; a driver can need seconds to initialize.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// What a runner is started with.
+/// The parameters of a start.
 #[derive(Debug, Clone)]
 pub struct StartParams {
     /// Our own executable.
@@ -34,7 +34,7 @@ pub struct StartParams {
     pub silence_timeout: Duration,
 }
 
-/// A loaded runner, and the news of its end.
+/// A loaded runner, and a signal of its end.
 #[derive(Debug)]
 pub struct Started {
     pub handle: RunnerHandle,
@@ -50,17 +50,17 @@ pub enum StartError {
     /// llama.cpp refused the file.
     #[error("{0}")]
     Refused(String),
-    /// The process ended while it was loading: how, and its last words.
+    /// The process ended while it was loading: its exit status and its last error.
     #[error("llama-server process has terminated: {exit}{}{cause}", if cause.is_empty() { "" } else { ": " })]
     Died { exit: String, cause: String },
     #[error("{0}")]
     Timeout(String),
 }
 
-/// Starts a runner and loads its model. Dropping the future kills the child.
+/// Starts a runner and loads its model. Dropping the future kills the process.
 ///
 /// # Errors
-/// See [`StartError`]; the child is gone and reaped in every case.
+/// See [`StartError`]; by then the process has ended and is reaped.
 pub async fn start(params: StartParams, tasks: &TaskTracker) -> Result<Started, StartError> {
     let mut spawned = spawn(&params.exe, &params.model, tasks)
         .map_err(|error| StartError::Spawn(error.to_string()))?;
@@ -82,11 +82,11 @@ pub async fn start(params: StartParams, tasks: &TaskTracker) -> Result<Started, 
     let span = tracing::info_span!("runner", model = %params.model, pid);
     let metrics = ModelMetrics::new(&params.model);
     let cancels = Cancels::default();
-    let ears = Ears {
+    let receivers = Receivers {
         inbox,
         cancels: cancels.clone(),
     };
-    let task = process::run(spawned, ears, params.silence_timeout, metrics, ended);
+    let task = process::run(spawned, receivers, params.silence_timeout, metrics, ended);
     tasks.spawn(task.instrument(span));
     let inner = Inner {
         info,
@@ -132,10 +132,10 @@ async fn load_model(
     }
 }
 
-/// Lists the devices that llama.cpp sees, through a child that lives only for this.
+/// Lists the devices that llama.cpp finds, in a process of its own.
 ///
 /// # Errors
-/// The child could not be started or died; its last words are in the text.
+/// The process could not be started, or died; the text includes its last error.
 pub async fn probe(exe: PathBuf, tasks: &TaskTracker) -> Result<Vec<DeviceInfo>, StartError> {
     let mut spawned =
         spawn(&exe, "(devices)", tasks).map_err(|error| StartError::Spawn(error.to_string()))?;
@@ -171,7 +171,7 @@ pub(super) async fn receive(spawned: &mut Spawned) -> Result<Event, StartError> 
     }
 }
 
-/// Waits for a child whose channel is closed.
+/// Waits for the end of a process whose channel is closed.
 async fn death(spawned: &mut Spawned) -> StartError {
     let exit = match spawned.child.wait().await {
         Ok(status) => status.to_string(),

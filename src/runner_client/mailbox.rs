@@ -1,8 +1,8 @@
-//! The events of one generation, from the process task to whoever reads the stream.
+//! The events of one generation, from the process task to the reader of the stream.
 //!
-//! The sender never waits: text that is not read yet is joined, so a slow reader gets larger
-//! pieces. A generation whose reader is too far behind ends with an error ([`MAX_UNREAD`]). Readers
-//! that take nothing at all are the server's to notice.
+//! The sender never waits: unread text is joined, so a slow reader gets larger pieces. When more than
+//! [`MAX_UNREAD`] is unread, the generation ends with an error. The server detects readers that read
+//! nothing at all.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -14,8 +14,8 @@ use crate::protocol::{
     Failure, FailureKind, Finished, PromptToken, RequestId, TokenLogprob, TopLogprob, Update,
 };
 
-/// Most bytes that wait for their reader: more text than a model writes in an hour, and the
-/// likeliest tokens of a long answer.
+/// The most unread bytes: more text than a model writes in an hour, and the log-probabilities of a long
+/// answer.
 const MAX_UNREAD: usize = 8 << 20;
 
 /// One piece of a generation.
@@ -24,12 +24,12 @@ pub enum GenerationEvent {
     /// The prompt was accepted.
     Started {
         n_prompt: u32,
-        /// It was cut to fit the context.
+        /// The prompt was cut to fit the context.
         is_cut: bool,
     },
     Text {
         text: String,
-        /// Tokens that were picked for it.
+        /// The number of tokens that were sampled for it.
         n_tokens: u32,
         /// The next tokens of the prompt, where their log-probabilities were asked for.
         prompt: Vec<PromptToken>,
@@ -85,7 +85,7 @@ impl Drop for Generation {
     }
 }
 
-/// What was received and not read yet.
+/// What was received and not yet read.
 #[derive(Debug, Default)]
 pub(super) struct Mailbox {
     mail: Mutex<Mail>,
@@ -100,10 +100,10 @@ struct Mail {
     n_tokens: u32,
     prompt: Vec<PromptToken>,
     logprobs: Vec<TokenLogprob>,
-    /// What the log-probabilities take, roughly.
+    /// Approximate size of the log-probabilities.
     n_logprob_bytes: usize,
     end: Option<Result<Finished, RunnerError>>,
-    /// Nobody will read any more.
+    /// The reader is gone.
     abandoned: bool,
 }
 
@@ -135,7 +135,7 @@ impl Mailbox {
             .map(|end| end.map(GenerationEvent::Finished))
     }
 
-    /// Whether nobody will read any more.
+    /// Whether the reader is gone.
     pub(super) fn is_abandoned(&self) -> bool {
         self.lock().abandoned
     }
@@ -146,7 +146,7 @@ impl Mailbox {
         self.ready.notify_one();
     }
 
-    /// Adds one step's output; false when nobody reads any more, or too slowly.
+    /// Adds one step's output; false when the reader is gone or too slow.
     pub(super) fn update(&self, update: Update) -> bool {
         let mut mail = self.lock();
         if mail.text.is_empty() {
@@ -182,7 +182,7 @@ impl Mailbox {
     }
 }
 
-/// What an entry takes in memory, roughly.
+/// Approximate size of an entry in memory.
 fn n_bytes<T>(entry: &T, bytes: &[u8], top: &[TopLogprob]) -> usize {
     let of_top = |top: &TopLogprob| size_of_val(top) + top.bytes.len();
     let top: usize = top.iter().map(of_top).sum();

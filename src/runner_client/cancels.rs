@@ -1,4 +1,5 @@
-//! Requests whose callers have gone away. A list and not a channel: dropping can neither wait nor fail.
+//! Requests whose callers have gone away. This is a list, not a channel, because `Drop` can neither wait
+//! nor fail. Its length is bounded by the number of requests in flight.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -6,7 +7,7 @@ use tokio::sync::Notify;
 
 use crate::protocol::RequestId;
 
-/// The way to tell it, and to hear it; cheap to clone.
+/// Both ends of the list; cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Cancels(Arc<Inner>);
 
@@ -17,13 +18,13 @@ struct Inner {
 }
 
 impl Cancels {
-    /// Nobody waits for this request any more.
+    /// Records that nobody waits for this request any more.
     pub(super) fn write(&self, id: RequestId) {
         self.lock().push(id);
         self.0.written.notify_one();
     }
 
-    /// Waits until there are some, and takes all of them.
+    /// Waits until there are some, and takes them all.
     pub(super) async fn read(&self) -> Vec<RequestId> {
         loop {
             let ids = std::mem::take(&mut *self.lock());

@@ -1,25 +1,25 @@
-//! What the system allows a runner: the net under its own limits.
+//! System limits of a runner, as a safety net under its own limits.
 //!
-//! A request that makes a runner grow past all bounds should end that runner, never the daemon or
-//! anything else of the machine. All of this is set from outside, by process id, and where the system
-//! does not know it, things go on without.
+//! A request that makes a runner grow without bound should end that runner, never the daemon or another
+//! process. The daemon sets the limits from outside, by process id; systems that do not support a limit run
+//! without it.
 
 use std::io;
 
 use crate::protocol::LoadedInfo;
 
-/// Added to the daemon's own score: of the two, the kernel ends the runner when memory runs out.
+/// Added to the daemon's own score, so that the kernel kills the runner first when memory runs out.
 const OOM_SCORE: i32 = 500;
 
 /// The kernel's highest score.
 const MAX_OOM_SCORE: i32 = 1000;
 
-/// Memory that a loaded runner may take besides what it has then and what it spills, at least: encoding
-/// a large image without a GPU takes gigabytes, depending on the model. So does half of the machine's
-/// memory, where that is more.
+/// The least memory that a loaded runner may take on top of its size after loading and of what it spills:
+/// encoding a large image without a GPU takes gigabytes, depending on the model. Where half of the
+/// machine's memory is more, that is the limit.
 const HEADROOM: u64 = 8 << 30;
 
-/// Limits a child that has just been started.
+/// Limits a runner that has just been started.
 pub(super) fn at_start(pid: u32, may_dump: bool) {
     let limited = raise_oom_score(pid).and_then(|()| {
         if may_dump {
@@ -32,8 +32,8 @@ pub(super) fn at_start(pid: u32, may_dump: bool) {
     }
 }
 
-/// Limits a child that has loaded its model, if that is in main memory. Drivers of GPUs map memory in
-/// ways of their own, which nobody should cut short.
+/// Limits a runner that has loaded its model, if the model is in main memory. GPU drivers map memory in
+/// ways of their own, which a limit could break.
 pub(super) fn when_loaded(pid: u32, info: &LoadedInfo, spill_bytes: u64) {
     if info.vram_bytes > 0 {
         return;
@@ -50,13 +50,13 @@ fn raise_oom_score(pid: u32) -> io::Result<()> {
     fs_err::write(format!("/proc/{pid}/oom_score_adj"), score.to_string())
 }
 
-/// A dump would be as large as its memory, and it would hold what people asked.
+/// A core dump would be as large as the runner's memory, and would contain users' prompts.
 #[cfg(target_os = "linux")]
 fn no_core_dump(pid: u32) -> io::Result<()> {
     limit(pid, rustix::process::Resource::Core, 0)
 }
 
-/// Of private memory that can be written: the weights are mapped and do not count.
+/// Limits private writable memory: the weights are mapped and do not count.
 #[cfg(target_os = "linux")]
 fn limit_memory(pid: u32, spill_bytes: u64) -> io::Result<()> {
     let used = kilobytes(&format!("/proc/{pid}/status"), "VmData:")?;
@@ -69,14 +69,14 @@ fn limit_memory(pid: u32, spill_bytes: u64) -> io::Result<()> {
     )
 }
 
-/// Sets the soft limit; the hard one stays, so that a person can change it.
+/// Sets the soft limit; the hard one stays, so that an administrator can change it.
 #[cfg(target_os = "linux")]
 fn limit(pid: u32, resource: rustix::process::Resource, bytes: u64) -> io::Result<()> {
     use rustix::process::{Pid, Rlimit, getrlimit, prlimit};
 
     let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
     let pid = pid.ok_or(io::ErrorKind::NotFound)?;
-    // The child has ours.
+    // The runner inherits ours.
     let maximum = getrlimit(resource).maximum;
     let current = maximum.map_or(bytes, |maximum| bytes.min(maximum));
     let limit = Rlimit {
@@ -87,7 +87,7 @@ fn limit(pid: u32, resource: rustix::process::Resource, bytes: u64) -> io::Resul
     Ok(())
 }
 
-/// A size that the kernel tells in kilobytes, in bytes.
+/// Reads a size that the kernel reports in kilobytes, as bytes.
 #[cfg(target_os = "linux")]
 fn kilobytes(file: &str, name: &str) -> io::Result<u64> {
     let text = fs_err::read_to_string(file)?;

@@ -1,4 +1,4 @@
-//! Starts a child with one end of a socket pair as its standard input.
+//! Starts a runner with one end of a socket pair as its standard input.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -16,20 +16,20 @@ use super::log::{LastLines, Output, follow};
 use crate::config::env;
 use crate::protocol::framing::MAX_FRAME_BYTES;
 
-/// How long llama.cpp's threads spin before they sleep when they wait for each other, in rounds.
-/// The default spins for milliseconds, which is ruinous as soon as anything else wants a core; not
-/// to spin at all makes an idle machine slower by far. Measured on two cores with a small model, one
+/// How long llama.cpp's threads spin before they sleep when they wait for each other, in rounds. The
+/// default spins for milliseconds, which slows everything down as soon as another process needs a core;
+/// without spinning, even an idle machine is much slower. Measured on two cores with a small model and one
 /// sequence: 77 tokens/s by default, 28 without spinning, 76 with this.
 const SPIN_COUNT: (&str, &str) = ("GOMP_SPINCOUNT", "2000");
 
-/// The variable by which a user may have decided the same.
+/// The variable that a user may have set for the same purpose.
 const WAIT_POLICY: &str = "OMP_WAIT_POLICY";
 
-/// Keeps ggml from starting a debugger on a process that fails: its output would be pages, and it
-/// would stop a process whose clients wait for its end.
+/// Keeps ggml from starting a debugger when the process fails: it would print pages, and stop the process
+/// while clients wait.
 const NO_BACKTRACE: &str = "GGML_NO_BACKTRACE";
 
-/// A started child; dropping it kills the process.
+/// A started process; dropping it kills the process.
 #[derive(Debug)]
 pub(super) struct Spawned {
     pub(super) child: Child,
@@ -40,9 +40,9 @@ pub(super) struct Spawned {
 
 /// Starts `<exe> runner`; its output goes to the log under the span `runner`.
 ///
-/// It gets little of our environment ([`env::inherited`]), and a process group of its own: a Ctrl-C at
-/// the terminal is for the daemon, which lets answers come to their end. Files that we have open stay
-/// ours, as everything opens them that way.
+/// It inherits little of our environment ([`env::inherited`]) and gets its own process group: Ctrl-C at the
+/// terminal reaches only the daemon, which lets answers finish. It inherits no open files, since all our
+/// files are close-on-exec.
 pub(super) fn spawn(exe: &Path, model: &str, tasks: &TaskTracker) -> io::Result<Spawned> {
     let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
     ours.set_nonblocking(true)?;

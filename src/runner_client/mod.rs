@@ -1,7 +1,7 @@
 //! The daemon's side of a runner: spawn, talk, watch, reap.
 //!
-//! *Invariant:* only the process task starts and stops the child; dropping the last handle, or
-//! the end of the task, leaves no process behind.
+//! *Invariant:* only the process task starts and stops the runner. When the last handle is dropped or the
+//! task ends, the process ends too.
 
 mod cancels;
 mod limits;
@@ -33,7 +33,7 @@ use cancels::Cancels;
 use mailbox::Mailbox;
 use process::{Request, Waiter};
 
-/// A way to use a loaded runner; cheap to clone.
+/// A handle of a loaded runner; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct RunnerHandle {
     inner: Arc<Inner>,
@@ -48,15 +48,15 @@ struct Inner {
     next_id: AtomicU64,
 }
 
-/// Texts of which the tokens are wanted.
+/// A request to tokenize texts.
 #[derive(Debug, Default)]
 pub struct Tokenize {
     pub texts: Vec<String>,
     /// Add BOS/EOS as the vocabulary says.
     pub add_special: bool,
-    /// Stop in a text that has more tokens than this.
+    /// Stop in a text once it has more tokens than this.
     pub limit: Option<u32>,
-    /// Who asks (for fair share).
+    /// The client, for fair scheduling.
     pub client: String,
 }
 
@@ -66,7 +66,7 @@ pub enum RunnerError {
     /// The engine refused or failed this request.
     #[error("{}", .0.message)]
     Failed(Failure),
-    /// The process ended; the text carries its last log line where there is one.
+    /// The process ended; the text is the last error in its log, if any.
     #[error(
         "model runner has unexpectedly stopped, this may be due to resource limitations or an internal error, check ollama server logs for details{0}"
     )]
@@ -74,7 +74,7 @@ pub enum RunnerError {
 }
 
 impl RunnerError {
-    /// What the caller makes of it.
+    /// The kind of failure.
     pub fn kind(&self) -> FailureKind {
         match self {
             Self::Failed(failure) => failure.kind,
@@ -84,12 +84,12 @@ impl RunnerError {
 }
 
 impl RunnerHandle {
-    /// What became of the load.
+    /// What the runner reported about the loaded model.
     pub fn info(&self) -> &LoadedInfo {
         &self.inner.info
     }
 
-    /// The child's process id.
+    /// The runner's process id.
     pub fn pid(&self) -> u32 {
         self.inner.pid
     }
@@ -153,9 +153,9 @@ impl RunnerHandle {
         self.ask(command, Waiter::Detokenize).await
     }
 
-    /// Ends the process: politely first, then by force. Requests in flight fail.
+    /// Ends the process: it asks first, then kills it. Requests in flight fail.
     pub async fn stop(&self) {
-        // A closed channel means that it has ended already.
+        // A closed channel means that it has already ended.
         let _ = self.inner.requests.send(Request::Stop).await;
     }
 
@@ -203,7 +203,7 @@ fn gone() -> RunnerError {
     RunnerError::Gone(String::new())
 }
 
-/// Cancels a request whose caller went away.
+/// Cancels a request when its caller goes away.
 struct CancelOnDrop<'a> {
     id: RequestId,
     cancels: Option<&'a Cancels>,

@@ -1,4 +1,4 @@
-//! A child's output: into the daemon's log, its last lines kept for error texts.
+//! A runner's output: it goes to the daemon's log, and its last lines are kept for error texts.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,16 +8,16 @@ use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader};
 use tokio::task::JoinHandle;
 
-/// Longest line taken over in one piece, in bytes.
+/// The longest line that is logged in one piece, in bytes.
 const MAX_LINE: u64 = 16 * 1024;
 
-/// How long the last words of a child that has ended are waited for.
+/// How long to wait for the last output of a runner that has ended.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
-/// Lines kept.
+/// The number of lines that are kept.
 const KEPT: usize = 20;
 
-/// The last lines that a child wrote; cheap to clone.
+/// The last lines that a runner wrote; cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub(super) struct LastLines(Arc<Mutex<VecDeque<String>>>);
 
@@ -30,9 +30,9 @@ impl LastLines {
         lines.push_back(line);
     }
 
-    /// The last line that tells of an error: llama.cpp's or our own with level `E`, or what a failed
-    /// assertion or a panic writes to stderr itself. Nothing where there is none; a harmless line
-    /// would only lead astray.
+    /// Returns the last line that reports an error: one of llama.cpp's or ours with level `E`, or what a
+    /// failed assertion or a panic writes to stderr. Empty if there is none, since a harmless line would
+    /// mislead.
     pub(super) fn cause(&self) -> String {
         let lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let errors = lines.iter().rev().find_map(|line| error(line));
@@ -40,7 +40,7 @@ impl LastLines {
     }
 }
 
-/// What an error line says, without a source file's path.
+/// Returns the message of an error line, without a source file's path.
 fn error(line: &str) -> Option<&str> {
     const RAW: [&str; 4] = ["GGML_ASSERT", "terminate called", "panicked at", "error: "];
     match line.strip_prefix("E ") {
@@ -53,7 +53,7 @@ fn error(line: &str) -> Option<&str> {
     }
 }
 
-/// A child's two outputs while they are read.
+/// The readers of a runner's two outputs.
 #[derive(Debug)]
 pub(super) struct Output {
     lines: LastLines,
@@ -65,16 +65,16 @@ impl Output {
         Self { lines, readers }
     }
 
-    /// What is known of a child that is still running.
+    /// Returns the cause so far, of a runner that still runs.
     pub(super) fn cause(&self) -> String {
         self.lines.cause()
     }
 
-    /// The last words of a child that has ended: what is still in the pipes is read first.
+    /// Returns the cause of a runner that has ended, after reading what is still in the pipes.
     pub(super) async fn last_words(&mut self) -> String {
         let read = async {
             for reader in &mut self.readers {
-                // An error only says that the reader is gone as well.
+                // An error only means that the reader has ended as well.
                 let _ = reader.await;
             }
         };
@@ -85,8 +85,8 @@ impl Output {
     }
 }
 
-/// Reads lines until the child closes its end. Whatever bytes come, reading goes on: a pipe that
-/// nobody empties would stop the child.
+/// Reads lines until the runner closes its end. No input stops it: a pipe that nobody empties would block
+/// the runner.
 pub(super) async fn follow(output: impl AsyncRead + Unpin, lines: LastLines) {
     let mut reader = BufReader::new(output);
     let mut bytes = Vec::new();
