@@ -25,8 +25,6 @@ pub mod engine;
 pub mod parser;
 pub mod renderer;
 pub mod runner_client;
-// Its former name, for the last module that uses it.
-pub use runner_client as runner;
 pub mod store;
 // Level 4: model families; the machine; the processes that run templates.
 pub mod device;

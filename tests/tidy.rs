@@ -28,7 +28,6 @@ const LEVELS: &[(&str, u32)] = &[
     ("parser", 3),
     ("client", 3),
     ("runner_client", 3),
-    ("runner", 3),
     ("engine", 3),
     ("registry", 4),
     ("families", 4),

@@ -1,4 +1,4 @@
-//! Other types for the tensors of the weights (store specification §9.4).
+//! Quantizes the weights: other types for their tensors.
 
 use std::path::{Path, PathBuf};
 
@@ -13,21 +13,21 @@ use crate::view::ModelFile;
 /// Types that Ollama quantizes to.
 const TYPES: [&str; 7] = ["F32", "F16", "BF16", "Q8_0", "Q4_K_S", "Q4_K_M", "Q4_K"];
 
-/// A file to write anew.
+/// A file to quantize.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Job {
     pub source: ModelFile,
     pub target: PathBuf,
     /// The code of `general.file_type`.
     pub file_type: u32,
-    /// Tensors that get another type than llama.cpp would choose.
+    /// Tensors that get a different type than llama.cpp would choose.
     pub tensor_types: Vec<TensorType>,
 }
 
-/// Writes files anew; hears how far it is, as fractions. Fails with a text for the client.
+/// Quantizes a file; reports progress as fractions. Errors are texts for the client.
 pub type Quantizer<'a> = &'a dyn Fn(Job, &mut (dyn FnMut(f32) + Send)) -> Result<(), String>;
 
-/// Quantizes all weights that are not of the wanted type.
+/// Quantizes all weights that do not have the wanted type.
 pub(super) fn apply(
     parts: &mut Parts<'_>,
     wanted: &str,

@@ -1,7 +1,7 @@
 //! The numbers of an architecture, within bounds: what arithmetic, loops and llama.cpp may rely on.
 //!
-//! llama.cpp ends its process on some numbers instead of refusing the file (GGUF compatibility notes
-//! §2.6); those are refused here.
+//! llama.cpp ends its process on some numbers instead of refusing the file
+//! (failed assertions, divisions by zero); those are refused here.
 
 use std::ops::RangeInclusive;
 
@@ -51,7 +51,7 @@ impl Hyperparameters {
     /// Names the first one that no model can have.
     pub fn read(header: &Metadata) -> Result<Self, GgufError> {
         let n_layer = number(header, ".block_count", &BLOCKS)?;
-        check_guessing(header, n_layer)?;
+        check_predicting_layers(header, n_layer)?;
         check_experts(header)?;
         check_rope(header)?;
         let n_embd = number(header, ".embedding_length", &WIDTH)?.unwrap_or_default();
@@ -134,12 +134,12 @@ fn check_experts(header: &Metadata) -> Result<(), GgufError> {
     Ok(())
 }
 
-/// Layers that guess tokens are among the others.
-fn check_guessing(header: &Metadata, n_layer: Option<u32>) -> Result<(), GgufError> {
-    let guessing = number(header, ".nextn_predict_layers", &(0..=*BLOCKS.end()))?;
-    match (guessing, n_layer) {
-        (Some(guessing), Some(n_layer)) if guessing > n_layer => Err(invalid(format!(
-            "`nextn_predict_layers` ({guessing}) exceeds the number of blocks"
+/// The number of layers includes those that predict further tokens.
+fn check_predicting_layers(header: &Metadata, n_layer: Option<u32>) -> Result<(), GgufError> {
+    let n_predicting = number(header, ".nextn_predict_layers", &(0..=*BLOCKS.end()))?;
+    match (n_predicting, n_layer) {
+        (Some(n_predicting), Some(n_layer)) if n_predicting > n_layer => Err(invalid(format!(
+            "`nextn_predict_layers` ({n_predicting}) exceeds the number of blocks"
         ))),
         _ => Ok(()),
     }

@@ -1,4 +1,4 @@
-//! `POST /api/create`: makes a model; one that it is made from and that is not there is pulled first.
+//! `POST /api/create`: makes a model; a missing base model is pulled first.
 
 use axum::extract::State;
 use axum::response::Response;
@@ -13,7 +13,7 @@ use crate::model::ModelName;
 use crate::model::name::Source;
 use crate::protocol::QuantizeParams;
 use crate::registry::{Asker, Steps, Wish};
-use crate::runner;
+use crate::runner_client;
 use crate::server::error::{ApiError, OllamaError};
 use crate::server::extract::OllamaJson;
 use crate::server::gate::Pass;
@@ -21,7 +21,7 @@ use crate::server::origin::Origin;
 use crate::server::state::App;
 use crate::store::StoreError;
 
-/// Steps that may wait for a slow client.
+/// How many steps may wait for a slow client; then the work waits, too.
 const QUEUE: usize = 16;
 
 /// The last step of a pull.
@@ -68,8 +68,7 @@ pub(super) async fn create(
     Ok(progress::answer(&app, stream, Box::pin(steps)).await?)
 }
 
-/// The model that another one is to be made from, if it is not there. (What is no name of a model is
-/// refused later, in other words.)
+/// The base model, if it is missing. (A name that is not valid is refused later, with another error.)
 async fn missing(app: &App, from: &str) -> Result<Option<ModelName>, ApiError> {
     let Ok((from, Source::Local | Source::Unspecified)) = ModelName::split_source(from) else {
         return Ok(None);
@@ -85,7 +84,7 @@ async fn missing(app: &App, from: &str) -> Result<Option<ModelName>, ApiError> {
     Ok(looked.await?)
 }
 
-/// A model that is to be made.
+/// A model to make.
 struct Creation {
     app: App,
     origin: Origin,
@@ -102,7 +101,7 @@ impl Creation {
     }
 }
 
-/// What is being done, and what comes then.
+/// The current step, and the next one.
 enum Stage {
     Pull(Steps, Pass, Box<Creation>),
     Create(mpsc::Receiver<Result<Progress, ApiError>>),
@@ -114,7 +113,7 @@ impl Stage {
         loop {
             self = match self {
                 Self::Pull(mut steps, pass, creation) => match steps.next().await {
-                    // Of the pull; the model is not made yet.
+                    // That was the pull; the model is not yet made.
                     Some(Ok(step)) if step.status == SUCCESS => Self::Pull(steps, pass, creation),
                     Some(Ok(step)) => return Some((Ok(step), Self::Pull(steps, pass, creation))),
                     Some(Err(error)) => return Some((Err(error.into()), Self::Failed)),
@@ -133,7 +132,7 @@ impl Stage {
     }
 }
 
-/// Makes the model on the blocking pool. It goes on when the client leaves: its blobs are there.
+/// Makes the model on the blocking pool. It continues when the client leaves, since all blobs are present.
 fn start(
     app: &App,
     name: ModelName,
@@ -146,7 +145,7 @@ fn start(
     let runtime = tokio::runtime::Handle::current();
     app.block(move || {
         let _pass = pass;
-        // In a child of its own; this thread may wait for it.
+        // It runs in a separate process; this thread may block on it.
         let quantizer = |job: Job, progress: &mut (dyn FnMut(f32) + Send)| {
             let params = QuantizeParams {
                 source: job.source,
@@ -154,14 +153,14 @@ fn start(
                 file_type: job.file_type,
                 tensor_types: job.tensor_types,
             };
-            let (heard, fractions) = std::sync::mpsc::channel();
+            let (sender, fractions) = std::sync::mpsc::channel();
             let (exe, tracker) = (exe.clone(), tasks.clone());
             let work = async move {
-                let mut hear = |fraction| {
-                    // The thread listens to the end.
-                    let _ = heard.send(fraction);
+                let mut report = |fraction| {
+                    // The receiver lives as long as the thread.
+                    let _ = sender.send(fraction);
                 };
-                runner::quantize(exe, params, &tracker, &mut hear).await
+                runner_client::quantize(exe, params, &tracker, &mut report).await
             };
             let work = tasks.spawn_on(work, &runtime);
             fractions.iter().for_each(progress);
@@ -169,7 +168,7 @@ fn start(
             outcome.map_err(|error| error.to_string())
         };
         let tell = |step| {
-            // Nobody listens any more.
+            // The client has left.
             let _ = sender.blocking_send(step);
         };
         let mut status = |status: create::Status| {

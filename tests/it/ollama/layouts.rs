@@ -40,7 +40,7 @@ async fn start(ollama: &str, upstream: &str) -> Option<TestServer> {
     Some(server)
 }
 
-/// What a model says, with the numbers behind it.
+/// A model's answer, with its log-probabilities.
 async fn answer(server: &TestServer, model: &str, prompt: &str, images: &[String]) -> Value {
     let options = json!({"temperature": 0, "num_predict": 12, "num_ctx": 1024});
     let body = json!({"model": model, "prompt": prompt, "raw": true, "stream": false,

@@ -16,7 +16,7 @@ use crate::engine::backend::BackendError;
 use crate::protocol::{QuantizeParams, TensorType};
 use crate::view::{Form, Reader};
 
-/// Quantizes; `on_progress` hears fractions between 0 and 1. An error carries what llama.cpp said.
+/// Quantizes; calls `on_progress` with fractions between 0 and 1. An error carries llama.cpp's message.
 pub(crate) fn quantize(
     params: &QuantizeParams,
     on_progress: impl Fn(f32) + Send + 'static,

@@ -18,7 +18,7 @@ use crate::engine::backend::BackendError;
 use crate::protocol::LoadParams;
 use crate::view::{Form, Override, OverrideValue};
 
-/// Loads a model; `on_progress` hears fractions between 0 and 1.
+/// Loads a model; calls `on_progress` with fractions between 0 and 1.
 pub(super) fn load(
     params: &LoadParams,
     mut on_progress: impl FnMut(f32),
