@@ -16,7 +16,8 @@ mod tests;
 pub use reader::{Convert, HeaderOnly, ReadAt, Reader};
 pub use segment::{Conversion, Pieces, Segment, Step};
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -35,8 +36,8 @@ pub enum Form {
     Original,
     /// As it is, with other values for some keys of its header.
     Overrides(Vec<Override>),
-    /// As another file.
-    View(View),
+    /// As another file; shared by all requests for it.
+    View(#[serde(with = "shared")] Arc<View>),
 }
 
 /// A key of a GGUF header with the value that counts.
@@ -56,7 +57,7 @@ pub enum OverrideValue {
 }
 
 /// The content of a file: its segments, one after the other.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct View {
     pub segments: Vec<Segment>,
 }
@@ -68,10 +69,6 @@ impl ModelFile {
             path: path.into(),
             form: Form::Original,
         }
-    }
-
-    pub fn path(&self) -> &Path {
-        &self.path
     }
 }
 
@@ -91,5 +88,27 @@ impl View {
         if let Some(segment) = last.extend(segment) {
             self.segments.push(segment);
         }
+    }
+}
+
+/// What is shared, as if it was not.
+mod shared {
+    use std::sync::Arc;
+
+    use serde::{Deserialize as _, Deserializer, Serialize as _, Serializer};
+
+    use crate::view::View;
+
+    pub(super) fn serialize<S: Serializer>(
+        view: &Arc<View>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        view.as_ref().serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Arc<View>, D::Error> {
+        View::deserialize(deserializer).map(Arc::new)
     }
 }

@@ -230,7 +230,6 @@ impl<'a, F: ReadAt, C: Convert> Reader<'a, F, C> {
                 kind,
                 block,
                 n_bytes,
-                plus,
             } => {
                 let n_blocks = blocks.len() / (n_bytes.max(1) as usize);
                 let mut numbers = vec![0.0; n_blocks * block as usize];
@@ -238,9 +237,7 @@ impl<'a, F: ReadAt, C: Convert> Reader<'a, F, C> {
                     let reason = format!("numbers of type {kind} cannot be converted");
                     return Err(io::Error::new(io::ErrorKind::Unsupported, reason));
                 }
-                let plus = f32::from(plus);
-                let numbers = numbers.iter().map(|number| number + plus);
-                Ok(numbers.flat_map(f32::to_le_bytes).collect())
+                Ok(numbers.into_iter().flat_map(f32::to_le_bytes).collect())
             }
         }
     }

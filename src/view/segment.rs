@@ -52,8 +52,6 @@ pub enum Conversion {
         /// Numbers in a block, and its bytes.
         block: u32,
         n_bytes: u32,
-        /// Added to each number.
-        plus: i8,
     },
 }
 

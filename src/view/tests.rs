@@ -101,12 +101,11 @@ fn blocks_are_converted() {
         kind: 1,
         block: 2,
         n_bytes: 1,
-        plus: 1,
     };
     let view = View {
         segments: vec![original(Pieces::range(1, 2), conversion)],
     };
-    let numbers = [2.0f32, 3.0, 4.0, 5.0].map(f32::to_le_bytes).concat();
+    let numbers = [1.0f32, 2.0, 3.0, 4.0].map(f32::to_le_bytes).concat();
     assert_eq!(whole(&[0, 0x21, 0x43], &view), numbers);
 }
 
@@ -123,7 +122,6 @@ fn what_is_not_there_is_an_error() {
         kind: 0,
         block: 1,
         n_bytes: 1,
-        plus: 0,
     };
     let view = View {
         segments: vec![original(Pieces::range(0, 3), conversion)],
@@ -149,7 +147,6 @@ fn any_segment() -> impl Strategy<Value = Segment> {
             kind: 1,
             block: 4,
             n_bytes: 2,
-            plus: 0
         }),
     ];
     prop_oneof![

@@ -9,6 +9,12 @@ pub(super) const OCR: ForeignLayout = ForeignLayout {
     projector: Some(projector),
 };
 
+/// What a quantized file of the same becomes.
+pub(super) const QUANTIZED_OCR: ForeignLayout = ForeignLayout {
+    is_foreign: |metadata| metadata.has_tensor_prefix(&["s.", "v."]),
+    ..OCR
+};
+
 fn weights(edit: &mut Edit<'_>) -> Result<(), GgufError> {
     edit.rename_architecture("deepseek2-ocr");
     edit.default(".attention.layer_norm_rms_epsilon", 1e-6);
@@ -26,7 +32,7 @@ fn weights(edit: &mut Edit<'_>) -> Result<(), GgufError> {
 }
 
 fn projector(clip: &mut Clip<'_>) -> Result<(), GgufError> {
-    clip.sees_by("deepseekocr");
+    clip.set_image_projector("deepseekocr");
     clip.copy(&[
         "block_count",
         "embedding_length",
@@ -57,9 +63,10 @@ fn projector(clip: &mut Clip<'_>) -> Result<(), GgufError> {
     ]);
     for tensor in &mut clip.edit.tensors {
         let is_sam = tensor.name.starts_with("v.sam.");
-        if is_sam && tensor.name.ends_with(".attn.rel_pos_h")
-            || tensor.name.ends_with(".attn.rel_pos_w")
-        {
+        let is_relative = [".attn.rel_pos_h", ".attn.rel_pos_w"]
+            .iter()
+            .any(|part| tensor.name.ends_with(part));
+        if is_sam && is_relative {
             tensor.name.push_str(".weight");
         }
         for (old, new, only_sam) in [

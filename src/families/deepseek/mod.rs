@@ -25,6 +25,11 @@ pub(super) static FAMILY: Family = Family {
             ..Architecture::PLAIN
         },
         Architecture {
+            name: "deepseek2-ocr",
+            layout: Some(layout::QUANTIZED_OCR),
+            ..Architecture::PLAIN
+        },
+        Architecture {
             name: "deepseekocr",
             layout: Some(layout::OCR),
             ..Architecture::PLAIN

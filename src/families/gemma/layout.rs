@@ -78,7 +78,7 @@ fn embedding(edit: &mut Edit<'_>) -> Result<(), GgufError> {
 }
 
 fn projector(clip: &mut Clip<'_>) -> Result<(), GgufError> {
-    clip.sees_by("gemma3");
+    clip.set_image_projector("gemma3");
     clip.copy(&[
         "block_count",
         "embedding_length",

@@ -33,7 +33,7 @@ fn projector(clip: &mut Clip<'_>) -> Result<(), GgufError> {
         "feed_forward_length",
         "attention.head_count",
     ];
-    clip.sees_by("gemma4v");
+    clip.set_image_projector("gemma4v");
     clip.copy(&SHARED)?;
     clip.copy(&["patch_size"])?;
     clip.epsilon_or(1e-6);
@@ -48,7 +48,7 @@ fn projector(clip: &mut Clip<'_>) -> Result<(), GgufError> {
         .iter()
         .any(|tensor| tensor.name.starts_with("a."))
     {
-        clip.hears_by("gemma4a");
+        clip.set_audio_projector("gemma4a");
         clip.copy_from("audio", "audio", &SHARED)?;
         let epsilon = clip.edit.float(".audio.attention.layer_norm_epsilon");
         let epsilon = epsilon.unwrap_or(1e-6);

@@ -1,6 +1,8 @@
 //! Files that Ollama converted: GLM 4.7 Flash, and GLM-OCR with its image encoder.
 
-use crate::families::layout::{Clip, Edit, ForeignLayout, New, OPENAI_MEAN, OPENAI_STD};
+use crate::families::layout::{
+    Clip, Edit, ForeignLayout, New, OPENAI_MEAN, OPENAI_STD, has_towers,
+};
 use crate::model::gguf::GgufError;
 
 pub(super) const MOE_LITE: ForeignLayout = ForeignLayout {
@@ -13,6 +15,12 @@ pub(super) const OCR: ForeignLayout = ForeignLayout {
     is_foreign: |_| true,
     weights: ocr,
     projector: Some(ocr_projector),
+};
+
+/// What a quantized file of the same becomes.
+pub(super) const QUANTIZED_OCR: ForeignLayout = ForeignLayout {
+    is_foreign: has_towers,
+    ..OCR
 };
 
 const ENDS: &str = "tokenizer.ggml.eos_token_ids";
@@ -71,7 +79,7 @@ fn ocr(edit: &mut Edit<'_>) -> Result<(), GgufError> {
 }
 
 fn ocr_projector(clip: &mut Clip<'_>) -> Result<(), GgufError> {
-    clip.sees_by("glm4v");
+    clip.set_image_projector("glm4v");
     clip.copy(&[
         "block_count",
         "embedding_length",

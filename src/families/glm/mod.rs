@@ -17,6 +17,7 @@ pub(super) static FAMILY: Family = Family {
     architectures: &[
         Architecture {
             name: "glm4",
+            layout: Some(layout::QUANTIZED_OCR),
             quantization: QUANTIZATION,
             ..Architecture::PLAIN
         },

@@ -1,8 +1,9 @@
 //! The header of a projector whose tensors are among a model's weights.
 
-use super::edit::{Edit, New, bounded_layers};
+use super::edit::{Edit, bounded_layers};
 use super::invalid;
 use super::tensor::Tensor;
+use super::value::New;
 use crate::model::gguf::GgufError;
 
 /// The prefixes of tensors that belong to a projector.
@@ -25,14 +26,14 @@ impl<'a> Clip<'a> {
         Self { edit }
     }
 
-    /// Says that it sees, and by which code of llama.cpp.
-    pub(in crate::families) fn sees_by(&mut self, kind: &str) {
+    /// Marks it as an image encoder, and names llama.cpp's code for it.
+    pub(in crate::families) fn set_image_projector(&mut self, kind: &str) {
         self.edit.set("clip.has_vision_encoder", New::Bool(true));
         self.edit.set("clip.vision.projector_type", kind);
     }
 
     /// Marks it as an audio encoder, and names llama.cpp's code for it.
-    pub(in crate::families) fn hears_by(&mut self, kind: &str) {
+    pub(in crate::families) fn set_audio_projector(&mut self, kind: &str) {
         self.edit.set("clip.has_audio_encoder", New::Bool(true));
         self.edit.set("clip.audio.projector_type", kind);
     }

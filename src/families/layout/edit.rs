@@ -3,42 +3,19 @@
 use indexmap::IndexMap;
 
 use super::invalid;
-use super::source::{LIST, LIST_HEAD, Source, text_kind};
+use super::source::{LIST_HEAD, Source};
 use super::tensor::Tensor;
+use super::value::{F32, I32, LIST, MAX_OVERRIDE, New, TEXT, list_head, text};
 use crate::model::gguf::{GgufError, MAGIC, Metadata, Value};
-use crate::view::{Form, Override, OverrideValue, Segment, View};
+use crate::view::{Form, Override, Segment, View};
 
 const ARCHITECTURE: &str = "general.architecture";
-
-/// What llama.cpp takes as an overriding text or key, in bytes.
-const MAX_OVERRIDE: usize = 127;
 
 /// llama.cpp's own limit.
 const MAX_LAYERS: u32 = 512;
 
-/// The numbers of types in a header.
-const U8: u32 = 0;
-const U32: u32 = 4;
-const I32: u32 = 5;
-const F32: u32 = 6;
-const BOOL: u32 = 7;
-
 /// The version of GGUF that views have.
 const VERSION: u32 = 3;
-
-/// A new value.
-#[derive(Debug, Clone, PartialEq)]
-pub(in crate::families) enum New {
-    U32(u32),
-    F32(f32),
-    Bool(bool),
-    Text(String),
-    U8s(Vec<u8>),
-    U32s(Vec<u32>),
-    I32s(Vec<i32>),
-    F32s(Vec<f32>),
-    Bools(Vec<bool>),
-}
 
 /// A value as the header has it.
 #[derive(Debug, Clone)]
@@ -188,11 +165,7 @@ impl<'a> Edit<'a> {
             bytes: vec![Segment::Bytes(new.bytes())],
             new: Some(new.clone()),
         };
-        let is_list = matches!(
-            new,
-            New::U8s(_) | New::U32s(_) | New::I32s(_) | New::F32s(_) | New::Bools(_)
-        );
-        self.needs_view |= is_list;
+        self.needs_view |= new.is_list();
         self.pairs.insert(self.whole(key), pair);
     }
 
@@ -357,7 +330,7 @@ impl<'a> Edit<'a> {
         let (kind, end) = if value.is_some_and(Value::is_texts) {
             let end = self.source.place_of_text(key, count.into())?;
             let short = || invalid(format!("`{key}` ends too early"));
-            (text_kind(), end.ok_or_else(short)?)
+            (TEXT, end.ok_or_else(short)?)
         } else {
             // Scores are F32 and types I32; both take four bytes.
             let n_bytes = range.end - range.start - LIST_HEAD;
@@ -439,7 +412,7 @@ impl<'a> Edit<'a> {
             }
         }
         self.modernise();
-        self.view().map(Form::View)
+        self.view().map(|view| Form::View(view.into()))
     }
 
     /// llama.cpp reads no numbers with a sign where it wants those without, and takes a file with
@@ -507,93 +480,4 @@ pub(super) fn bounded_layers(n_layers: u32) -> Result<u32, GgufError> {
     Err(invalid(format!(
         "{n_layers} layers are more than {MAX_LAYERS}"
     )))
-}
-
-impl New {
-    /// A single value that can be written anew as it is.
-    fn of(value: &Value) -> Option<Self> {
-        Some(match value {
-            Value::Bool(flag) => Self::Bool(*flag),
-            Value::Unsigned(number) => Self::U32(u32::try_from(*number).ok()?),
-            Value::Single(number) => Self::F32(*number),
-            Value::Text(text) => Self::Text(text.to_string()),
-            _ => return None,
-        })
-    }
-
-    /// The type and the value, as headers have them.
-    fn bytes(&self) -> Vec<u8> {
-        let single = |kind: u32, value: &[u8]| [kind.to_le_bytes().as_slice(), value].concat();
-        let list = |kind, count, elements: &mut dyn Iterator<Item = u8>| {
-            let mut bytes = list_head(kind, count);
-            bytes.extend(elements);
-            bytes
-        };
-        match self {
-            Self::U32(number) => single(U32, &number.to_le_bytes()),
-            Self::F32(number) => single(F32, &number.to_le_bytes()),
-            Self::Bool(flag) => single(BOOL, &[u8::from(*flag)]),
-            Self::Text(content) => single(text_kind(), &text(content)),
-            Self::U8s(bytes) => list(U8, bytes.len(), &mut bytes.iter().copied()),
-            Self::U32s(numbers) => {
-                let bytes = numbers.iter().flat_map(|number| number.to_le_bytes());
-                list(U32, numbers.len(), &mut { bytes })
-            }
-            Self::I32s(numbers) => {
-                let bytes = numbers.iter().flat_map(|number| number.to_le_bytes());
-                list(I32, numbers.len(), &mut { bytes })
-            }
-            Self::F32s(numbers) => {
-                let bytes = numbers.iter().flat_map(|number| number.to_le_bytes());
-                list(F32, numbers.len(), &mut { bytes })
-            }
-            Self::Bools(flags) => list(
-                BOOL,
-                flags.len(),
-                &mut flags.iter().map(|flag| u8::from(*flag)),
-            ),
-        }
-    }
-
-    fn to_override(&self) -> Option<OverrideValue> {
-        Some(match self {
-            Self::U32(number) => OverrideValue::Integer((*number).into()),
-            Self::F32(number) => OverrideValue::Float((*number).into()),
-            Self::Bool(flag) => OverrideValue::Bool(*flag),
-            Self::Text(text) if text.len() <= MAX_OVERRIDE => OverrideValue::Text(text.clone()),
-            _ => return None,
-        })
-    }
-}
-
-impl From<u32> for New {
-    fn from(number: u32) -> Self {
-        Self::U32(number)
-    }
-}
-
-impl From<f32> for New {
-    fn from(number: f32) -> Self {
-        Self::F32(number)
-    }
-}
-
-impl From<&str> for New {
-    fn from(text: &str) -> Self {
-        Self::Text(text.to_owned())
-    }
-}
-
-/// A text with its length.
-fn text(text: &str) -> Vec<u8> {
-    let length = text.len() as u64;
-    [length.to_le_bytes().as_slice(), text.as_bytes()].concat()
-}
-
-/// What comes before the elements of a list.
-fn list_head(kind: u32, count: usize) -> Vec<u8> {
-    let mut bytes = LIST.to_le_bytes().to_vec();
-    bytes.extend(kind.to_le_bytes());
-    bytes.extend((count as u64).to_le_bytes());
-    bytes
 }

@@ -5,7 +5,8 @@
 //! model's name, and says how the header would look that llama.cpp wants ([`ForeignLayout`]); what comes
 //! out is a [`view`](crate::view) of the file, or a few values to override. Nothing is written to disk.
 //!
-//! - [`source`]: a file with its header · [`edit`]: a header in the making · [`tensor`]: its tensors
+//! - [`source`]: a file with its header · [`edit`]: a header in the making · [`value`]: its new values ·
+//!   [`tensor`]: its tensors
 //! - [`clip`]: what headers of projectors have in common
 //! - [`translate`]: from a file to what llama.cpp loads
 
@@ -16,12 +17,13 @@ mod tensor;
 #[cfg(test)]
 mod tests;
 mod translate;
+mod value;
 
 pub use clip::Clip;
 pub(super) use clip::{OPENAI_MEAN, OPENAI_STD};
 pub use edit::Edit;
-pub(super) use edit::New;
 pub use translate::{Loadable, check, has_projector, is_foreign, projector, to_quantize, weights};
+pub(super) use value::New;
 
 use crate::model::gguf::{GgufError, Metadata};
 

@@ -4,6 +4,7 @@ use std::io::{Read, Seek};
 use std::ops::Range;
 
 use super::invalid;
+use super::value::LIST;
 use crate::model::gguf::{GgufError, Layout, Metadata, Value};
 use crate::view::ReadAt;
 
@@ -12,10 +13,6 @@ const MAX_LIST: u64 = 32 << 20;
 
 /// Before the elements of a list: the types of the list and of its elements, their number.
 pub(super) const LIST_HEAD: u64 = 16;
-
-/// The numbers of the types of texts and of lists.
-const TEXT: u32 = 8;
-pub(super) const LIST: u32 = 9;
 
 /// A file with its header, without long lists.
 pub(super) struct Source<'a> {
@@ -133,9 +130,4 @@ impl<'a> Source<'a> {
         }
         Ok(())
     }
-}
-
-/// The type of texts, for lists that are made anew.
-pub(super) const fn text_kind() -> u32 {
-    TEXT
 }

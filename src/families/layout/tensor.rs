@@ -78,12 +78,7 @@ impl Tensor {
 
     /// Turns it into single precision.
     pub(in crate::families) fn make_f32(&mut self) -> Result<(), GgufError> {
-        self.make_f32_plus(0)
-    }
-
-    /// Turns it into single precision and adds a number.
-    pub(in crate::families) fn make_f32_plus(&mut self, plus: i8) -> Result<(), GgufError> {
-        if self.kind == F32 && plus == 0 {
+        if self.kind == F32 {
             return Ok(());
         }
         let kind = self.kind()?;
@@ -93,7 +88,6 @@ impl Tensor {
             kind: kind.code,
             block: small(kind.block)?,
             n_bytes: small(kind.bytes)?,
-            plus,
         };
         for segment in &mut self.data {
             match segment {
@@ -196,13 +190,9 @@ impl Tensor {
         let mut length = *last;
         for other in others {
             let fits = other.shape.split_last();
-            let fits =
-                fits.filter(|(_, other)| *other == sides && !sides.is_empty() || sides.is_empty());
-            let (more, _) =
-                fits.ok_or_else(|| other.refused("has another shape than its model needs"))?;
-            if other.kind != self.kind || other.shape.len() != self.shape.len() {
-                return Err(other.refused("has another type than its model needs"));
-            }
+            let fits = fits.filter(|(_, others)| *others == sides && other.kind == self.kind);
+            let (more, _) = fits
+                .ok_or_else(|| other.refused("has another shape or type than its model needs"))?;
             length = length.saturating_add(*more);
         }
         if let Some(last) = self.shape.last_mut() {

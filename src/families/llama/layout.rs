@@ -57,7 +57,7 @@ fn llama3(edit: &mut Edit<'_>) -> Result<(), GgufError> {
 }
 
 fn projector(clip: &mut Clip<'_>) -> Result<(), GgufError> {
-    clip.sees_by("llama4");
+    clip.set_image_projector("llama4");
     clip.copy(&[
         "block_count",
         "embedding_length",

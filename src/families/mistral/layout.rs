@@ -44,7 +44,7 @@ const STD: [f32; 3] = [0.268_629_55, 0.261_302_6, 0.275_777_1];
 const IMAGE_BREAK: &[u8] = b"[IMG_BREAK]";
 
 fn projector(clip: &mut Clip<'_>) -> Result<(), GgufError> {
-    clip.sees_by("pixtral");
+    clip.set_image_projector("pixtral");
     clip.copy(&[
         "block_count",
         "embedding_length",

@@ -74,7 +74,7 @@ fn qwen25_vl(edit: &mut Edit<'_>) -> Result<(), GgufError> {
 }
 
 fn qwen25_vl_projector(clip: &mut Clip<'_>) -> Result<(), GgufError> {
-    clip.sees_by("qwen2.5vl_merger");
+    clip.set_image_projector("qwen2.5vl_merger");
     clip.copy(&[
         "attention.head_count",
         "block_count",
@@ -144,7 +144,7 @@ fn qwen35_projector(clip: &mut Clip<'_>) -> Result<(), GgufError> {
 
 /// What Qwen 3 VL and 3.5 have in common.
 fn qwen3_projector(clip: &mut Clip<'_>, deepstack: &[u32]) -> Result<(), GgufError> {
-    clip.sees_by("qwen3vl_merger");
+    clip.set_image_projector("qwen3vl_merger");
     clip.copy(&[
         "attention.head_count",
         "block_count",

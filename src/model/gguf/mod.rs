@@ -4,9 +4,9 @@
 //! fixed limits; a bad file costs an error, never a panic and never much memory.
 
 #[cfg(any(test, feature = "fake"))]
-pub mod builder;
+pub mod audio_projector;
 #[cfg(any(test, feature = "fake"))]
-pub mod ear;
+pub mod builder;
 pub mod file_type;
 mod hyperparameters;
 mod layout;

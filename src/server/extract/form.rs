@@ -32,7 +32,15 @@ impl FromRequest<App> for OpenAiForm {
         let bytes = collect(request.into_body(), limit, &mut share).await?;
         // The file is copied out of it, and again on its way to the runner.
         share.grow(3 * bytes.len()).await?;
-        let form = read(bytes.into(), boundary).await.map_err(unreadable)?;
+        // All of it is there, so that the search for the boundary never waits: not for this thread.
+        let form = tokio::task::spawn_blocking(move || {
+            let runtime = tokio::runtime::Handle::current();
+            runtime.block_on(read(bytes.into(), boundary))
+        });
+        let form = form
+            .await
+            .map_err(|error| ApiError::internal(error.to_string()))?;
+        let form = form.map_err(unreadable)?;
         held.keep(share);
         Ok(Self(form))
     }

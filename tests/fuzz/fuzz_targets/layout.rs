@@ -9,7 +9,7 @@ use drover::families::layout::{self, Loadable};
 use drover::view::{Form, HeaderOnly, Reader};
 use libfuzzer_sys::fuzz_target;
 
-/// Files within this bound are at most so much longer than the original: parts of it come twice.
+/// Longer views are not read: tensors may overlap in a file, and each has bytes of its own in a view.
 const MAX_GROWTH: u64 = 64;
 
 fn read(loadable: &Loadable, file: &[u8]) {

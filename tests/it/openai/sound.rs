@@ -1,8 +1,8 @@
-//! Sound, from the request to the answer, over every route that takes it: a real model with an ear of random weights.
+//! Sound, from the request to the answer, over every route that takes it: a real model with an audio encoder of random weights.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use drover::model::gguf::ear::{ROWS, ear};
+use drover::model::gguf::audio_projector::{ROWS, audio_projector};
 use serde_json::{Value, json};
 
 use crate::support::real::{real, skip};
@@ -22,7 +22,7 @@ async fn start() -> Option<TestServer> {
     };
     let server = TestServer::start().await;
     let model = server.upload(fs_err::read(model).unwrap()).await;
-    let projector = server.upload(ear(WIDTH).build()).await;
+    let projector = server.upload(audio_projector(WIDTH).build()).await;
     let files = json!({"model.gguf": model, "mmproj.gguf": projector});
     let body = json!({"model": "ears", "files": files, "stream": false});
     server.post("/api/create", &body).await.ok();

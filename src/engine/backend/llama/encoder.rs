@@ -114,7 +114,7 @@ impl Encoder {
             if let Some(projector) =
                 Projector::load(file.path(), Arc::clone(&self.model), &settings)
             {
-                if projector.has_senses() {
+                if projector.has_encoder() {
                     return Ok(projector);
                 }
                 return Err(format!(

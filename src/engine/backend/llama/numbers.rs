@@ -16,15 +16,6 @@ impl Convert for Ggml {
         if type_ >= sys::GGML_TYPE_COUNT {
             return false;
         }
-        if type_ == sys::GGML_TYPE_F32 {
-            let (singles, _) = blocks.as_chunks();
-            let singles = singles.iter().map(|bytes| f32::from_le_bytes(*bytes));
-            numbers
-                .iter_mut()
-                .zip(singles)
-                .for_each(|(to, from)| *to = from);
-            return true;
-        }
         // SAFETY: the type is one of ggml's.
         let traits = unsafe { sys::ggml_get_type_traits(type_).as_ref() };
         let Some(traits) = traits else { return false };

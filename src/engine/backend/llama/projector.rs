@@ -102,7 +102,7 @@ impl Projector {
     }
 
     /// Whether it is of use at all.
-    pub(super) fn has_senses(&self) -> bool {
+    pub(super) fn has_encoder(&self) -> bool {
         self.can_see() || self.hearing_rate().is_some()
     }
 

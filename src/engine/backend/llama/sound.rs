@@ -121,7 +121,7 @@ pub(super) fn decode(file: &[u8], rate: u32) -> Result<Vec<f32>, SoundError> {
     Ok(samples)
 }
 
-/// What one ear hears of all channels. What is no number is silence.
+/// The mean of all channels. What is no number is silence.
 fn average(frame: &[f32]) -> f32 {
     #[expect(clippy::cast_precision_loss, reason = "there are few channels")]
     let mean = frame.iter().sum::<f32>() / frame.len() as f32;

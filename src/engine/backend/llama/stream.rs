@@ -5,7 +5,7 @@
 use std::ffi::{c_char, c_int, c_void};
 use std::io::{Seek as _, SeekFrom};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::ptr::{self, NonNull};
+use std::ptr::NonNull;
 use std::slice;
 
 use super::numbers::Ggml;
@@ -99,12 +99,9 @@ impl Drop for Stream<'_> {
 unsafe extern "C" fn read(cookie: *mut c_void, buffer: *mut c_char, length: usize) -> isize {
     // SAFETY: the cookie is the one of `open`, and a stream is used by one thread at a time.
     let reader = unsafe { &mut *cookie.cast::<ViewReader<'_>>() };
-    // SAFETY: the library gives a buffer of that many bytes, which are initialised before they are
-    // read: it reads only those that are returned.
-    let buffer = unsafe {
-        ptr::write_bytes(buffer, 0, 0);
-        slice::from_raw_parts_mut(buffer.cast::<u8>(), length)
-    };
+    // SAFETY: the library gives a buffer of that many bytes. They are only written here, by the kernel
+    // or as copies, and it reads those that are said to be there.
+    let buffer = unsafe { slice::from_raw_parts_mut(buffer.cast::<u8>(), length) };
     let result = catch_unwind(AssertUnwindSafe(|| std::io::Read::read(reader, buffer)));
     match result {
         Ok(Ok(count)) => isize::try_from(count).unwrap_or(-1),

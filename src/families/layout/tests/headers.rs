@@ -1,14 +1,14 @@
 //! Headers of families without a pair of files: what they become.
 
-use std::io::Cursor;
+use std::io::{Cursor, Read as _};
 use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::{check, has_projector, is_foreign, projector, weights};
+use super::{check, has_projector, is_foreign, projector, to_quantize, weights};
 use crate::model::gguf::builder::GgufBuilder;
 use crate::model::gguf::{Metadata, check_projector};
-use crate::view::Form;
+use crate::view::{Form, HeaderOnly, Reader};
 
 /// A header, and what of it must come out.
 struct Case {
@@ -406,6 +406,24 @@ fn headers_become_what_llama_cpp_wants() {
             let ours = projector(path, &mut file).unwrap_or_else(|error| panic!("{name}: {error}"));
             compare(name, &ours.metadata, &case.sees);
             check_projector(&ours.metadata).unwrap_or_else(|error| panic!("{name}: {error}"));
+        }
+        // The quantizer's file keeps the encoder, and is translated like the original.
+        let kept = to_quantize(path, &mut file).unwrap();
+        if let (Form::View(view), true) = (&kept.form, has_projector(&original)) {
+            let mut quantized = Vec::new();
+            let mut reader = Reader::new(bytes.as_slice(), view, HeaderOnly);
+            reader.read_to_end(&mut quantized).unwrap();
+            let mut file = Cursor::new(quantized.as_slice());
+            compare(
+                name,
+                &weights(path, &mut file).unwrap().metadata,
+                &case.becomes,
+            );
+            compare(
+                name,
+                &projector(path, &mut file).unwrap().metadata,
+                &case.sees,
+            );
         }
         // Where values are enough, the file itself is loaded and mapped.
         let is_whole = matches!(ours.file.form, Form::Overrides(_));

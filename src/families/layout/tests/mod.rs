@@ -3,4 +3,4 @@
 mod headers;
 mod pairs;
 
-use super::{Loadable, check, has_projector, is_foreign, projector, weights};
+use super::{Loadable, check, has_projector, is_foreign, projector, to_quantize, weights};

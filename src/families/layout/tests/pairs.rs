@@ -39,15 +39,6 @@ impl Convert for Halves {
         let (halves, _) = blocks.as_chunks();
         let halves = halves.iter().map(|bytes| u16::from_le_bytes(*bytes));
         let convert: fn(u16) -> f32 = match kind {
-            0 => {
-                let (singles, _) = blocks.as_chunks();
-                let singles = singles.iter().map(|bytes| f32::from_le_bytes(*bytes));
-                numbers
-                    .iter_mut()
-                    .zip(singles)
-                    .for_each(|(to, from)| *to = from);
-                return true;
-            }
             1 => f16,
             30 => |half| f32::from_bits(u32::from(half) << 16),
             _ => return false,

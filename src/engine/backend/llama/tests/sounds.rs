@@ -13,16 +13,16 @@ use super::*;
 use crate::engine::backend::Room;
 use crate::engine::media::Piece;
 use crate::model::gguf::Metadata;
-use crate::model::gguf::ear::{ROWS, ear};
+use crate::model::gguf::audio_projector::{ROWS, audio_projector};
 use crate::protocol::{FailureKind, PromptPart};
 
-/// A text model, and an ear that fits it.
+/// A text model, and an audio projector that fits it.
 fn hearing() -> Option<(PathBuf, tempfile::NamedTempFile)> {
     let (model, _) = files("mistral3")?;
     let header = Metadata::read(&mut fs_err::File::open(&model).unwrap()).unwrap();
     let n_embd = header.get(".embedding_length").unwrap().as_u64().unwrap();
     let mut file = tempfile::NamedTempFile::with_suffix(".gguf").unwrap();
-    file.write_all(&ear(n_embd).build()).unwrap();
+    file.write_all(&audio_projector(n_embd).build()).unwrap();
     Some((model, file))
 }
 
@@ -138,7 +138,7 @@ fn what_is_heard_is_what_libmtmd_hears() {
 #[test]
 fn who_cannot_hear_or_see_says_so() {
     let _one = one_at_a_time();
-    let Some((model, ear)) = hearing() else {
+    let Some((model, projector)) = hearing() else {
         return;
     };
     let (_, eye) = files("mistral3").unwrap();
@@ -146,7 +146,7 @@ fn who_cannot_hear_or_see_says_so() {
     let picture = PromptPart::Media(STANDARD.encode(b"\x89PNG\r\n\x1a\n"));
     for (projector, part, words) in [
         (eye, &sound, "cannot hear"),
-        (ear.path().to_owned(), &picture, "cannot see"),
+        (projector.path().to_owned(), &picture, "cannot see"),
     ] {
         let mut llama = load_with(model.clone(), projector);
         let mut reader = llama.take_encoder().unwrap();
@@ -157,7 +157,7 @@ fn who_cannot_hear_or_see_says_so() {
         assert!(failure.message.contains(words), "{failure:?}");
     }
     // What does not fit is not encoded first.
-    let mut llama = load_with(model.clone(), ear.path().to_owned());
+    let mut llama = load_with(model.clone(), projector.path().to_owned());
     let mut reader = llama.take_encoder().unwrap();
     let PromptPart::Media(file) = &sound else {
         panic!("no sound")
@@ -167,7 +167,7 @@ fn who_cannot_hear_or_see_says_so() {
     assert_eq!(failure.kind, FailureKind::ContextExceeded);
     assert!(reader.encode_file(file, room(11 + ROWS)).is_ok());
     // A file that is no sound is refused before anything is encoded.
-    let mut llama = load_with(model, ear.path().to_owned());
+    let mut llama = load_with(model, projector.path().to_owned());
     let reader = llama.take_encoder().unwrap();
     let lie = PromptPart::Media(STANDARD.encode(b"OggS\0\x02"));
     let failure = reader.check(&[sound, lie]).unwrap_err();

@@ -12,7 +12,7 @@ const STACKED: u64 = 100;
 pub const ROWS: usize = 15;
 
 /// An encoder as Whisper's, with Ultravox's projector, for a text model whose input is so wide.
-pub fn ear(n_embd: u64) -> GgufBuilder {
+pub fn audio_projector(n_embd: u64) -> GgufBuilder {
     let hidden = 64;
     let mut file = GgufBuilder::new("clip")
         .value("clip.has_audio_encoder", true)
