@@ -7,6 +7,9 @@ use libfuzzer_sys::fuzz_target;
 #[path = "../../../src/engine/backend/llama/picture.rs"]
 mod picture;
 #[allow(dead_code, unreachable_pub, reason = "a part of the program, by itself")]
+#[path = "../../../src/engine/backend/llama/jpeg.rs"]
+mod jpeg;
+#[allow(dead_code, unreachable_pub, reason = "a part of the program, by itself")]
 #[path = "../../../src/engine/backend/llama/webp.rs"]
 mod webp;
 
