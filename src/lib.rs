@@ -13,6 +13,7 @@ pub mod units;
 // Level 1: settings, the native conversation types, Go's template language, files made of other files.
 pub mod chat;
 pub mod config;
+pub mod database;
 pub mod template;
 pub mod view;
 // Level 2: what a model is, what goes over the wire.

@@ -20,6 +20,7 @@ const LEVELS: &[(&str, u32)] = &[
     ("chat", 1),
     ("template", 1),
     ("view", 1),
+    ("database", 1),
     ("model", 2),
     ("api", 2),
     ("protocol", 2),
@@ -66,6 +67,8 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("directories", &["config/"]),
     ("if_addrs", &["net/"]),
     ("dns_lookup", &["net/"]),
+    ("tokio_rusqlite", &["database/"]),
+    ("rusqlite_migration", &["database/"]),
 ];
 
 /// What `engine` may import: all else arrives over the socket.
