@@ -70,8 +70,8 @@ impl Turn {
     }
 
     /// Makes the messages that templates get. Tool results become messages of the role `tool`, in order.
-    /// The texts of a message are joined by empty lines, with marks where its files belong. Signatures and
-    /// error flags are dropped: no template supports them.
+    /// The texts of a message are joined by empty lines, with marks where its files belong. Signatures are
+    /// dropped, and a failed call says so in its text: no template supports either.
     pub fn into_messages(self) -> Vec<Message> {
         let mut messages = Vec::with_capacity(1);
         let mut own = Builder::new(self.role, self.tool_name);
@@ -93,6 +93,7 @@ impl Turn {
             };
             builder.message.tool_call_id = result.call_id;
             builder.message.tool_name = result.tool_name;
+            builder.fails = result.is_error;
             for block in result.content {
                 builder.add(block);
             }
@@ -158,7 +159,12 @@ struct Builder {
     /// Texts, and a [`PLACE`] for each file.
     pieces: Vec<String>,
     has_text: bool,
+    /// A tool's result that is an error.
+    fails: bool,
 }
+
+/// Begins the text of a failed call, unless the text itself says so.
+const FAILED: &str = "Error: ";
 
 impl Builder {
     fn new(role: String, tool_name: String) -> Self {
@@ -216,6 +222,11 @@ impl Builder {
             } else {
                 self.pieces.join(BREAK)
             };
+        }
+        let content = &mut self.message.content;
+        let begin = content.get(..5).unwrap_or_default();
+        if self.fails && !begin.eq_ignore_ascii_case("error") {
+            content.insert_str(0, FAILED);
         }
         self.message
     }
@@ -289,13 +300,18 @@ mod tests {
             Block::ToolResult(ToolResult {
                 call_id: id.to_owned(),
                 content: vec![text(what)],
-                is_error: true,
+                is_error: id != "1",
                 ..ToolResult::default()
             })
         };
         let turn = Turn {
             role: "user".to_owned(),
-            blocks: vec![result("1", "rain"), result("2", "sun"), text("So?")],
+            blocks: vec![
+                result("1", "rain"),
+                result("2", "sun"),
+                result("3", "error: no"),
+                text("So?"),
+            ],
             ..Turn::default()
         };
         let messages = turn.into_messages();
@@ -304,7 +320,8 @@ mod tests {
             .map(|message| [&*message.role, &*message.tool_call_id, &*message.content]);
         let expected = [
             ["tool", "1", "rain"],
-            ["tool", "2", "sun"],
+            ["tool", "2", "Error: sun"],
+            ["tool", "3", "error: no"],
             ["user", "", "So?"],
         ];
         assert_eq!(seen.collect::<Vec<_>>(), expected);

@@ -2,6 +2,7 @@
 //!
 //! *Invariant:* nothing here does I/O, reads a clock or draws a random number.
 
+pub mod anthropic;
 pub mod ollama;
 pub mod openai;
 mod status;

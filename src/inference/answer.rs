@@ -9,7 +9,7 @@ use super::load::Loaded;
 use super::refusal::{Refusal, broken, longer};
 use super::sampling::sampling;
 use super::types::{
-    Chunk, ChunkStream, Done, DoneReason, Echo, Logprob, PromptToken, RequestOptions, Timings,
+    Chunk, Done, DoneReason, Echo, Logprob, PromptToken, RequestOptions, Started, Timings,
     TopLogprob,
 };
 use crate::model::Options;
@@ -108,16 +108,16 @@ pub(super) fn own_stops(common: &RequestOptions, options: &Options) -> Vec<Strin
 }
 
 /// Submits a generation and waits until the engine has accepted its prompt.
-pub(super) async fn start(loaded: Loaded, spec: AnswerSpec) -> Result<ChunkStream, Refusal> {
+pub(super) async fn start(loaded: Loaded, spec: AnswerSpec) -> Result<Started, Refusal> {
     let Loaded { lease, load } = loaded;
     let (n_ctx, client) = (spec.params.n_ctx, spec.params.client.clone());
     let mut generation = lease.runner().generate(spec.params).await?;
-    let is_cut = match generation.next().await {
+    let (n_prompt, is_cut) = match generation.next().await {
         Some(Ok(GenerationEvent::Started { n_prompt, is_cut })) => {
             if is_cut {
                 tracing::warn!(n_prompt, n_ctx, "the prompt was cut to fit the context");
             }
-            is_cut
+            (n_prompt, is_cut)
         }
         Some(Err(error)) => {
             let words = spec
@@ -144,10 +144,14 @@ pub(super) async fn start(loaded: Loaded, spec: AnswerSpec) -> Result<ChunkStrea
         received: spec.received,
         ended: false,
     };
-    Ok(Box::pin(stream::unfold(answer, |mut answer| async move {
+    let chunks = stream::unfold(answer, |mut answer| async move {
         let chunk = answer.next().await?;
         Some((chunk, answer))
-    })))
+    });
+    Ok(Started {
+        n_prompt: Some(n_prompt),
+        chunks: Box::pin(chunks),
+    })
 }
 
 /// An answer in progress. The lease lives as long as it does.
@@ -346,8 +350,8 @@ impl Calls {
     }
 }
 
-/// The single chunk of an answer that generated nothing.
-pub(super) fn single(reason: DoneReason, debug: Option<(String, usize)>) -> ChunkStream {
+/// An answer that generates nothing: a single chunk.
+pub(super) fn single(reason: DoneReason, debug: Option<(String, usize)>) -> Started {
     let done = Done {
         reason,
         timings: None,
@@ -359,7 +363,10 @@ pub(super) fn single(reason: DoneReason, debug: Option<(String, usize)>) -> Chun
         done: Some(done),
         ..Chunk::default()
     };
-    Box::pin(stream::once(async move { Ok(chunk) }))
+    Started {
+        n_prompt: None,
+        chunks: Box::pin(stream::once(async move { Ok(chunk) })),
+    }
 }
 
 /// A new id in Ollama's form.

@@ -8,10 +8,10 @@ use super::context::Context;
 use super::error::RequestError;
 use super::images::{self, Placeless};
 use super::prepare::{self, Prepared, Route, check_capabilities, merge_options};
-use super::refusal::Refusal;
+use super::refusal::{Refusal, engine_error};
 use super::render::RenderRequest;
 use super::truncate::{History, fit_history};
-use super::types::{ChatRequest, ChunkStream, DoneReason, RequestOptions};
+use super::types::{ChatRequest, DoneReason, RequestOptions, Started};
 use super::{forced, format, history, load};
 use crate::chat::{Think, Turn};
 use crate::config::KeepAlive;
@@ -26,10 +26,7 @@ use crate::scheduler::Lease;
 pub(super) const UNLOAD: Option<KeepAlive> = Some(KeepAlive::For(Duration::ZERO));
 
 /// Runs a chat request.
-pub(super) async fn run(
-    context: &Context,
-    request: ChatRequest,
-) -> Result<ChunkStream, RequestError> {
+pub(super) async fn run(context: &Context, request: ChatRequest) -> Result<Started, RequestError> {
     let received = Instant::now();
     let prepared = prepare::find(context, &request.common.model, Route::Chat).await?;
     if request.messages.is_empty() && request.common.keep_alive == UNLOAD {
@@ -39,15 +36,50 @@ pub(super) async fn run(
             .await;
         return Ok(single(DoneReason::Unload, None));
     }
+    let is_empty = request.messages.is_empty();
+    let conversation = conversation(&prepared, request, received)?;
+    if is_empty {
+        let (options, keep_alive) = (&conversation.options, conversation.common.keep_alive);
+        load::load(context, &prepared, options, keep_alive).await?;
+        return Ok(single(DoneReason::Load, None));
+    }
+    conversation.answer(context, &prepared).await
+}
+
+/// Counts the tokens of a request's prompt, which may be longer than the context.
+pub(super) async fn count(context: &Context, request: ChatRequest) -> Result<u32, RequestError> {
+    let received = Instant::now();
+    let prepared = prepare::find(context, &request.common.model, Route::Chat).await?;
+    let conversation = conversation(&prepared, request, received)?;
+    let keep_alive = conversation.common.keep_alive;
+    let loaded = load::load(context, &prepared, &conversation.options, keep_alive).await?;
+    let history = conversation.history(context, &prepared);
+    let prompt = history.render(0).await?;
+    let images = images::of(&conversation.request.messages);
+    let parts = images::place(prompt, images, Placeless::Refused).await?;
+    let (common, options) = (&conversation.common, &conversation.options);
+    let counted = loaded
+        .lease
+        .runner()
+        .count(params(common, options, 0, parts, None));
+    counted.await.map_err(|error| engine_error(&error))
+}
+
+/// Checks a request and makes a conversation of it.
+fn conversation(
+    prepared: &Prepared,
+    request: ChatRequest,
+    received: Instant,
+) -> Result<Conversation, RequestError> {
     let wants: &[Capability] = if request.tools.is_empty() {
         &[]
     } else {
         &[Capability::Tools]
     };
-    check_capabilities(&prepared, &request.common, Route::Chat, wants)?;
+    check_capabilities(prepared, &request.common, Route::Chat, wants)?;
     let media: Vec<_> = request.messages.iter().flat_map(Turn::media).collect();
-    images::check(&prepared, &request.common, &media)?;
-    let mut options = merge_options(&prepared, &request.common)?;
+    images::check(prepared, &request.common, &media)?;
+    let mut options = merge_options(prepared, &request.common)?;
     if prepared.chat_format.path.is_rendered() {
         options.lift_zero_limit();
     }
@@ -63,21 +95,17 @@ pub(super) async fn run(
         }),
     };
     let must_call = must_call.is_some();
-    if request.messages.is_empty() {
-        load::load(context, &prepared, &options, request.common.keep_alive).await?;
-        return Ok(single(DoneReason::Load, None));
-    }
     // A forced call applies from the first token on.
     let wanted = if must_call && prepared.has(Capability::Thinking) {
         Some(Think::Off)
     } else {
         request.common.think
     };
-    let think = think(&prepared, wanted, constraint.as_ref());
+    let think = think(prepared, wanted, constraint.as_ref());
     let messages = request.messages.into_iter().flat_map(Turn::into_messages);
-    let conversation = Conversation {
+    Ok(Conversation {
         request: Arc::new(RenderRequest::new(
-            history::assemble(&prepared, messages.collect()),
+            history::assemble(prepared, messages.collect()),
             request.tools,
             think,
         )),
@@ -90,8 +118,7 @@ pub(super) async fn run(
         is_chat: true,
         must_call,
         one_call: request.one_call,
-    };
-    conversation.answer(context, &prepared).await
+    })
 }
 
 /// A conversation with everything that is needed to answer it.
@@ -119,7 +146,7 @@ impl Conversation {
         &self,
         context: &Context,
         prepared: &Prepared,
-    ) -> Result<ChunkStream, RequestError> {
+    ) -> Result<Started, RequestError> {
         match self.try_answer(context, prepared).await {
             Ok(stream) => return Ok(stream),
             Err(refusal) => refusal.second_chance()?,
@@ -128,21 +155,12 @@ impl Conversation {
         again.map_err(Refusal::into_error)
     }
 
-    async fn try_answer(
-        &self,
-        context: &Context,
-        prepared: &Prepared,
-    ) -> Result<ChunkStream, Refusal> {
+    async fn try_answer(&self, context: &Context, prepared: &Prepared) -> Result<Started, Refusal> {
         let keep_alive = self.common.keep_alive;
         let loaded = load::load(context, prepared, &self.options, keep_alive).await?;
         let n_ctx = loaded.lease.n_ctx(self.options.num_ctx);
         let chat_format = &prepared.chat_format;
-        let history = History {
-            format: chat_format,
-            request: &self.request,
-            workers: &context.workers,
-            client: &self.common.client,
-        };
+        let history = self.history(context, prepared);
         let (prompt, n_dropped) = if let Some(prompt) = &self.rendered {
             (prompt.clone(), 0)
         } else if self.common.truncate == Some(false) {
@@ -208,6 +226,15 @@ impl Conversation {
             },
         )
         .await
+    }
+
+    fn history<'a>(&'a self, context: &'a Context, prepared: &'a Prepared) -> History<'a> {
+        History {
+            format: &prepared.chat_format,
+            request: &self.request,
+            workers: &context.workers,
+            client: &self.common.client,
+        }
     }
 
     /// Puts the text of the request's `context` tokens in front of the prompt.

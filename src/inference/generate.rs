@@ -34,7 +34,7 @@ pub(super) async fn run(
             .scheduler
             .unload(prepared.model.weights.clone().unwrap_or_default())
             .await;
-        return Ok(single(DoneReason::Unload, None));
+        return Ok(single(DoneReason::Unload, None).chunks);
     }
     check(&prepared, &request)?;
     let mut options = merge_options(&prepared, &request.common)?;
@@ -44,7 +44,7 @@ pub(super) async fn run(
     let constraint = format::parse(&request.common.format)?;
     if request.prompt.is_empty() && request.tokens.is_empty() {
         load::load(context, &prepared, &options, request.common.keep_alive).await?;
-        return Ok(single(DoneReason::Load, None));
+        return Ok(single(DoneReason::Load, None).chunks);
     }
     let checked = Checked {
         options,
@@ -142,7 +142,8 @@ async fn rendered(
         must_call: false,
         one_call: false,
     };
-    conversation.answer(context, prepared).await
+    let started = conversation.answer(context, prepared).await?;
+    Ok(started.chunks)
 }
 
 /// A prompt that is rendered without the model's renderer, and without dropping messages.
@@ -227,7 +228,7 @@ impl Raw<'_> {
         let echo = self.request.echo.then(|| text.clone());
         if common.debug_render_only {
             let n_images = self.request.images.len();
-            return Ok(single(DoneReason::Debug, Some((text, n_images))));
+            return Ok(single(DoneReason::Debug, Some((text, n_images))).chunks);
         }
         let shown = self.request.images.clone();
         let too_long = too_long(common, !shown.is_empty());
@@ -252,6 +253,7 @@ impl Raw<'_> {
             too_long,
             received: self.checked.received,
         };
-        Ok(echoed(echo, has_tokens, start(loaded, spec).await?))
+        let started = start(loaded, spec).await?;
+        Ok(echoed(echo, has_tokens, started.chunks))
     }
 }

@@ -40,7 +40,7 @@ use error::RequestError;
 pub use spec::place_header;
 pub use types::{
     ChatRequest, Chunk, ChunkStream, Done, DoneReason, Echo, EmbedRequest, EmbedResponse,
-    GenerateRequest, Logprob, MustCall, PromptToken, RequestOptions, Timings, TopLogprob,
+    GenerateRequest, Logprob, MustCall, PromptToken, RequestOptions, Started, Timings, TopLogprob,
 };
 
 /// The use cases; cheap to clone.
@@ -76,7 +76,23 @@ impl Inference {
     /// # Errors
     /// All errors that occur before the first token.
     pub async fn chat(&self, request: ChatRequest) -> Result<ChunkStream, RequestError> {
+        Ok(self.start_chat(request).await?.chunks)
+    }
+
+    /// Like [`Self::chat`], with the length of the prompt.
+    ///
+    /// # Errors
+    /// All errors that occur before the first token.
+    pub async fn start_chat(&self, request: ChatRequest) -> Result<Started, RequestError> {
         chat::run(&self.0, request).await
+    }
+
+    /// Counts the tokens of a request's prompt, those of tools and images included. Loads the model.
+    ///
+    /// # Errors
+    /// See [`RequestError`].
+    pub async fn count_tokens(&self, request: ChatRequest) -> Result<u32, RequestError> {
+        chat::count(&self.0, request).await
     }
 
     /// Generate; an empty prompt loads or unloads, as in [`Self::chat`].

@@ -223,7 +223,8 @@ pub(super) fn check_capabilities(
 ) -> Result<(), RequestError> {
     let requested = &common.model;
     let thinks = prepared.has(Capability::Thinking);
-    if common.think.is_some_and(|think| think.is_on()) && !thinks {
+    let must_think = common.think.is_some_and(|think| think.is_on()) && !common.thinks_if_able;
+    if must_think && !thinks {
         let error = invalid(format!("\"{requested}\" does not support thinking"));
         return Err(error.about("reasoning_effort", "unsupported_value"));
     }

@@ -22,6 +22,8 @@ pub struct RequestOptions {
     /// Raw value of `format` (`Null` = none); checked by inference.
     pub format: Value,
     pub think: Option<Think>,
+    /// A model that does not think ignores `think`, instead of refusing it.
+    pub thinks_if_able: bool,
     /// `None` = default (true).
     pub truncate: Option<bool>,
     pub shift: Option<bool>,
@@ -90,6 +92,13 @@ pub struct EmbedResponse {
     pub n_prompt: u32,
     pub total: Duration,
     pub load: Duration,
+}
+
+/// An answer that has started.
+pub struct Started {
+    /// Tokens of the prompt, cached ones included; `None` where nothing is generated.
+    pub n_prompt: Option<u32>,
+    pub chunks: ChunkStream,
 }
 
 /// One piece of an answer.

@@ -46,6 +46,12 @@ pub enum Command {
         limit: Option<u32>,
         client: String,
     },
+    /// Counts the tokens of a prompt, those of its media included; it may be longer than the context.
+    /// Answered by `Counted` or `Failed`.
+    Count {
+        id: RequestId,
+        params: Box<GenerateParams>,
+    },
     /// Turns tokens into text, special tokens printed. Answered by `Detokenized` or `Failed`.
     Detokenize {
         id: RequestId,

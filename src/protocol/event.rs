@@ -46,6 +46,10 @@ pub enum Event {
         id: RequestId,
         tokens: Vec<Vec<Token>>,
     },
+    Counted {
+        id: RequestId,
+        n_tokens: u32,
+    },
     Detokenized {
         id: RequestId,
         text: String,

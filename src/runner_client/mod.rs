@@ -140,6 +140,16 @@ impl RunnerHandle {
         self.ask(command, Waiter::Tokenize).await
     }
 
+    /// Counts the tokens of a prompt, which may be longer than the context.
+    ///
+    /// # Errors
+    /// What the engine reports, or `Gone`.
+    pub async fn count(&self, params: GenerateParams) -> Result<u32, RunnerError> {
+        let params = Box::new(params);
+        self.ask(|id| Command::Count { id, params }, Waiter::Count)
+            .await
+    }
+
     /// Turns tokens into text, special tokens printed.
     ///
     /// # Errors

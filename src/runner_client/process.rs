@@ -49,6 +49,7 @@ pub(super) enum Waiter {
     Generation(Arc<Mailbox>),
     Embed(oneshot::Sender<Result<EmbedResult, RunnerError>>),
     Tokenize(oneshot::Sender<Result<Vec<Vec<Token>>, RunnerError>>),
+    Count(oneshot::Sender<Result<u32, RunnerError>>),
     Detokenize(oneshot::Sender<Result<String, RunnerError>>),
 }
 
@@ -59,6 +60,7 @@ impl Waiter {
             Self::Generation(mailbox) => mailbox.is_abandoned(),
             Self::Embed(sender) => sender.is_closed(),
             Self::Tokenize(sender) => sender.is_closed(),
+            Self::Count(sender) => sender.is_closed(),
             Self::Detokenize(sender) => sender.is_closed(),
         }
     }
@@ -69,6 +71,7 @@ impl Waiter {
             Self::Generation(mailbox) => mailbox.fail(error),
             Self::Embed(sender) => drop(sender.send(Err(error))),
             Self::Tokenize(sender) => drop(sender.send(Err(error))),
+            Self::Count(sender) => drop(sender.send(Err(error))),
             Self::Detokenize(sender) => drop(sender.send(Err(error))),
         }
     }
@@ -281,6 +284,10 @@ impl Connection {
             },
             Event::Tokenized { id, tokens } => match self.requests.remove(&id) {
                 Some(Waiter::Tokenize(sender)) => drop(sender.send(Ok(tokens))),
+                other => self.misplaced(other),
+            },
+            Event::Counted { id, n_tokens } => match self.requests.remove(&id) {
+                Some(Waiter::Count(sender)) => drop(sender.send(Ok(n_tokens))),
                 other => self.misplaced(other),
             },
             Event::Detokenized { id, text } => match self.requests.remove(&id) {

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use super::connection::Stalled;
 use super::stream::to_bytes;
 use crate::create::CreateError;
-use crate::dialect::{ollama, openai};
+use crate::dialect::{anthropic, ollama, openai};
 use crate::error::{ErrorKind, RequestError};
 use crate::registry::RegistryError;
 use crate::store::StoreError;
@@ -114,6 +114,58 @@ impl IntoResponse for OpenAiError {
     fn into_response(self) -> Response {
         let status = openai::error_status(self.0.kind);
         respond(&self.0, status, to_bytes(&openai::error_body(&self.0)))
+    }
+}
+
+/// An error of Anthropic's routes: `{"type":"error","error":{"type","message"},"request_id"}`.
+#[derive(Debug)]
+pub(crate) struct AnthropicError(pub(crate) ApiError);
+
+impl<E: Into<ApiError>> From<E> for AnthropicError {
+    fn from(error: E) -> Self {
+        Self(error.into())
+    }
+}
+
+impl IntoResponse for AnthropicError {
+    fn into_response(self) -> Response {
+        let status = anthropic::error_status(self.0.kind);
+        let id = anthropic_id(REQUEST);
+        let body = to_bytes(&anthropic::error_body(&self.0, Some(id.clone())));
+        identified(respond(&self.0, status, body), &id)
+    }
+}
+
+/// Begins the ids of requests in Anthropic's API.
+pub(crate) const REQUEST: &str = "req_";
+
+/// Makes an id as Anthropic does: the prefix, then random letters and digits.
+pub(crate) fn anthropic_id(prefix: &str) -> String {
+    let random = std::iter::repeat_with(fastrand::alphanumeric).take(24);
+    prefix.chars().chain(random).collect()
+}
+
+/// Adds the header that Anthropic's clients log.
+pub(crate) fn identified(mut response: Response, id: &str) -> Response {
+    if let Ok(id) = HeaderValue::from_str(id) {
+        response.headers_mut().insert("request-id", id);
+    }
+    response
+}
+
+/// Whether a path belongs to Anthropic's API.
+pub(crate) fn is_anthropic(path: &str) -> bool {
+    path == "/v1/messages" || path.starts_with("/v1/messages/")
+}
+
+/// Makes an error response in the format of the path's API.
+pub(crate) fn spelled(error: ApiError, path: &str) -> Response {
+    if is_anthropic(path) {
+        AnthropicError(error).into_response()
+    } else if path == "/v1" || path.starts_with("/v1/") {
+        OpenAiError(error).into_response()
+    } else {
+        OllamaError(error).into_response()
     }
 }
 

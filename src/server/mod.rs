@@ -4,6 +4,7 @@
 //! is the only place that turns an error into a status.
 
 mod accept;
+mod anthropic;
 mod bind;
 mod connection;
 mod error;

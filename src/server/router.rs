@@ -11,10 +11,10 @@ use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, any};
 
-use super::error::{ApiError, OpenAiError};
+use super::error::{ApiError, spelled};
 use super::state::App;
 use super::stream::json;
-use super::{ollama, openai};
+use super::{anthropic, ollama, openai};
 use crate::api::ollama::VersionResponse;
 use crate::client::OLLAMA_VERSION;
 use crate::dialect::openai::UNKNOWN_URL;
@@ -31,6 +31,7 @@ pub(super) fn routes() -> Router<App> {
         .merge(route("/metrics", "HEAD, GET", metrics))
         .merge(ollama::routes())
         .merge(openai::routes())
+        .merge(anthropic::routes())
         .fallback(|method: Method, uri: Uri| async move { not_found(&method, &uri) })
 }
 
@@ -87,16 +88,16 @@ fn allows(methods: &str, method: &Method) -> bool {
     methods.split(", ").any(|known| known == method.as_str())
 }
 
-/// OpenAI's clients expect an error object in every unsuccessful response.
-fn is_openai(uri: &Uri) -> bool {
+/// OpenAI's and Anthropic's clients expect an error object in every unsuccessful response.
+fn is_v1(uri: &Uri) -> bool {
     uri.path() == "/v1" || uri.path().starts_with("/v1/")
 }
 
 fn method_not_allowed(methods: &'static str, method: &Method, uri: &Uri) -> Response {
-    if is_openai(uri) {
+    if is_v1(uri) {
         let message = format!("Not allowed to {method} on {}", uri.path());
         let error = ApiError::new(ErrorKind::MethodNotAllowed, message);
-        let error = OpenAiError(error.coded("method_not_supported"));
+        let error = spelled(error.coded("method_not_supported"), uri.path());
         return ([(header::ALLOW, methods)], error).into_response();
     }
     let headers = [(header::CONTENT_TYPE, TEXT), (header::ALLOW, methods)];
@@ -126,10 +127,10 @@ fn without_slash(method: &Method, uri: &Uri) -> Response {
 }
 
 fn not_found(method: &Method, uri: &Uri) -> Response {
-    if is_openai(uri) {
+    if is_v1(uri) {
         let message = format!("Invalid URL ({method} {})", uri.path());
         let error = ApiError::not_found(message).coded(UNKNOWN_URL);
-        return OpenAiError(error).into_response();
+        return spelled(error, uri.path());
     }
     let headers = [(header::CONTENT_TYPE, TEXT)];
     (StatusCode::NOT_FOUND, headers, "404 page not found").into_response()

@@ -107,6 +107,34 @@ pub(crate) fn streamed<E: Into<ApiError> + Send + 'static>(
     (content_type, Body::from_stream(body)).into_response()
 }
 
+/// What a stream says when it has been silent for a while, so that neither the client nor a proxy gives up.
+#[derive(Debug, Clone)]
+pub(crate) struct KeptAlive {
+    pub(crate) every: Duration,
+    /// Before the first frame.
+    pub(crate) before: Bytes,
+    /// After the first frame.
+    pub(crate) after: Bytes,
+}
+
+/// Adds signs of life to a stream.
+pub(crate) fn keep_alive<E: Send + 'static>(
+    frames: Items<Bytes, E>,
+    alive: KeptAlive,
+) -> Items<Bytes, E> {
+    let state = (frames, alive.before.clone());
+    let kept = stream::unfold(state, move |(mut frames, sign)| {
+        let alive = alive.clone();
+        async move {
+            match tokio::time::timeout(alive.every, frames.next()).await {
+                Ok(frame) => Some((frame?, (frames, alive.after))),
+                Err(_) => Some((Ok(sign.clone()), (frames, sign))),
+            }
+        }
+    });
+    kept.boxed()
+}
+
 struct Writer<E> {
     /// `None` after the last frame.
     frames: Option<Items<Bytes, E>>,

@@ -90,6 +90,25 @@ impl<P: Preparer> Generation<P> {
         Ok(generation)
     }
 
+    /// Prepares a prompt whose tokens are only counted; it need not fit the context.
+    pub(super) fn counted(mut params: GenerateParams, terms: &Terms<P>) -> Result<Self, Failure> {
+        params.cut = false;
+        params.constraint = None;
+        params.prompt_logprobs = None;
+        let generation = Self::new(params, terms)?;
+        Ok(Self {
+            n_ctx: u32::MAX,
+            ..generation
+        })
+    }
+
+    /// The prompt's tokens, once all of it was read.
+    pub(super) fn n_prompt(&self) -> u32 {
+        let prompt = self.prompt.as_ref();
+        let n_tokens = prompt.map_or(self.n_tokens, |prompt| prompt.tokens.len());
+        u32::try_from(n_tokens).unwrap_or(u32::MAX)
+    }
+
     pub(super) fn constraint(&self) -> Option<&Constraint> {
         self.params.constraint.as_ref()
     }

@@ -30,6 +30,8 @@ pub(super) struct Job<P: Preparer> {
 
 enum Task<P: Preparer> {
     Generate(Box<Generation<P>>),
+    /// A prompt that is only counted.
+    Count(Box<Generation<P>>),
     Embed(Embedding),
     Tokenize(Tokenization),
     Detokenize {
@@ -64,6 +66,12 @@ impl<P: Preparer> Job<P> {
                     priority,
                     task.map(|task| Task::Generate(Box::new(task))),
                 )
+            }
+            Command::Count { id, params } => {
+                let (client, priority) = (params.client.clone(), params.priority);
+                let task = Generation::counted(*params, terms);
+                let task = task.map(|task| Task::Count(Box::new(task)));
+                (id, client, priority, task)
             }
             Command::Embed { id, params } => {
                 let (client, priority) = (params.client.clone(), params.priority);
@@ -125,7 +133,9 @@ impl<P: Preparer> Job<P> {
     /// Does a slice of the work, and tells what is to be done next.
     pub(super) fn advance(&mut self, terms: &Terms<P>) -> Result<Need, Failure> {
         let more = match &mut self.task {
-            Task::Generate(generation) => return generation.advance(terms),
+            Task::Generate(generation) | Task::Count(generation) => {
+                return generation.advance(terms);
+            }
             Task::Embed(embedding) => embedding.advance(terms)?,
             Task::Tokenize(tokenization) => tokenization.advance(terms)?,
             Task::Detokenize {
@@ -160,7 +170,7 @@ impl<P: Preparer> Job<P> {
     /// Encodes one image.
     pub(super) fn encode(&mut self, encoder: &mut dyn MediaEncoder) -> Result<(), Failure> {
         match &mut self.task {
-            Task::Generate(generation) => generation.encode(encoder),
+            Task::Generate(generation) | Task::Count(generation) => generation.encode(encoder),
             _ => Ok(()),
         }
     }
@@ -172,6 +182,10 @@ impl<P: Preparer> Job<P> {
             Task::Generate(generation) => {
                 Outcome::Prepared(generation.finish(id, self.arrived, terms)?)
             }
+            Task::Count(generation) => Outcome::Answer(Event::Counted {
+                id,
+                n_tokens: generation.n_prompt(),
+            }),
             Task::Embed(embedding) => Outcome::Prepared(embedding.finish(id)),
             Task::Tokenize(Tokenization { tokens, .. }) => {
                 Outcome::Answer(Event::Tokenized { id, tokens })
@@ -187,7 +201,7 @@ impl<P: Preparer> Job<P> {
 /// Bytes of a command, near enough.
 fn n_bytes(command: &Command) -> usize {
     match command {
-        Command::Generate { params, .. } => {
+        Command::Generate { params, .. } | Command::Count { params, .. } => {
             let parts = params.prompt.iter().map(|part| match part {
                 PromptPart::Text(text) | PromptPart::Media(text) => text.len(),
                 PromptPart::Tokens(tokens) => size_of_val(tokens.as_slice()),

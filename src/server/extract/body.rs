@@ -7,7 +7,7 @@ use crate::api::ollama::{
     ChatRequest, CopyRequest, CreateRequest, EmbedRequest, EmbeddingsRequest, GenerateRequest,
     ModelRequest, ShowRequest,
 };
-use crate::api::openai;
+use crate::api::{anthropic, openai};
 
 /// The limit for bodies with only names, switches and a few options.
 const NAMES: usize = 1 << 20;
@@ -40,7 +40,7 @@ macro_rules! bodies {
 
 bodies!(Some(NAMES); ShowRequest, CopyRequest, ModelRequest, Ignored);
 bodies!(Some(TEXTS); EmbedRequest, EmbeddingsRequest, CreateRequest, openai::EmbeddingRequest);
-bodies!(None; ChatRequest, GenerateRequest);
+bodies!(None; ChatRequest, GenerateRequest, anthropic::MessagesRequest);
 
 impl Body for openai::ChatRequest {
     const LIMIT: Option<usize> = None;

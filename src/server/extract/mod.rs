@@ -20,7 +20,7 @@ use axum::extract::{FromRequest, Request};
 use http_body_util::BodyExt as _;
 use serde::de::{Deserialize as _, IgnoredAny};
 
-use super::error::{ApiError, OllamaError, OpenAiError};
+use super::error::{AnthropicError, ApiError, OllamaError, OpenAiError};
 use super::origin::Origin;
 use super::state::App;
 use crate::error::ErrorKind;
@@ -75,6 +75,18 @@ impl<T: Body> FromRequest<App> for OpenAiJson<T> {
     }
 }
 
+/// A body of one of Anthropic's routes.
+#[derive(Debug)]
+pub(crate) struct AnthropicJson<T>(pub(crate) T);
+
+impl<T: Body> FromRequest<App> for AnthropicJson<T> {
+    type Rejection = AnthropicError;
+
+    async fn from_request(request: Request, app: &App) -> Result<Self, AnthropicError> {
+        Ok(Self(read(request, app, ANTHROPIC).await?))
+    }
+}
+
 /// The error texts of a group of routes.
 #[derive(Clone, Copy)]
 struct Words {
@@ -94,6 +106,11 @@ const OLLAMA: Words = Words {
 
 const OPENAI: Words = Words {
     missing: "EOF",
+    wrong: |fault, _, _, error| fault.in_openai(&error),
+};
+
+const ANTHROPIC: Words = Words {
+    missing: "the request body is empty",
     wrong: |fault, _, _, error| fault.in_openai(&error),
 };
 

@@ -17,7 +17,7 @@ use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use tower_http::catch_panic::CatchPanicLayer;
 
-use super::error::{ApiError, OllamaError, OpenAiError};
+use super::error::spelled;
 use super::extract::hold;
 use super::state::App;
 use cors::Origins;
@@ -36,15 +36,6 @@ pub(super) fn wrap(routes: Router<App>, app: &App, address: SocketAddr) -> Route
         .layer(from_fn_with_state(hosts, hosts::check))
         .layer(from_fn_with_state(origins, cors::check))
         .layer(from_fn(access::record))
-}
-
-/// Makes an error response in the format of the path's API.
-fn spelled(error: ApiError, path: &str) -> Response {
-    if path.starts_with("/v1/") {
-        OpenAiError(error).into_response()
-    } else {
-        OllamaError(error).into_response()
-    }
 }
 
 /// A panic costs one request: 500 without a body, as in Ollama.

@@ -1,20 +1,32 @@
 //! `GET /v1/models` and `GET /v1/models/:model`
 
 use axum::extract::{Path, State};
-use axum::response::Response;
+use axum::http::HeaderMap;
+use axum::response::{IntoResponse as _, Response};
+use jiff::Timestamp;
 
 use super::answer;
+use crate::dialect::anthropic;
 use crate::dialect::openai::models;
 use crate::model::ModelName;
-use crate::server::error::{ApiError, OpenAiError};
+use crate::server::error::{AnthropicError, ApiError, OpenAiError};
 use crate::server::state::App;
-use crate::server::stream::to_bytes;
+use crate::server::stream::{json, to_bytes};
 use crate::store::StoreError;
 
-pub(super) async fn list(State(app): State<App>) -> Result<Response, OpenAiError> {
+/// Anthropic's SDK sends this header, and has the same two routes.
+const ANTHROPIC: &str = "anthropic-version";
+
+pub(super) async fn list(
+    State(app): State<App>,
+    headers: HeaderMap,
+) -> Result<Response, OpenAiError> {
     let store = app.store.clone();
     let listing = app.tasks.spawn_blocking(move || store.list());
     let listed = listing.await??;
+    if headers.contains_key(ANTHROPIC) {
+        return Ok(json(&anthropic::list(&listed)));
+    }
     Ok(answer(to_bytes(&models::list(&listed))))
 }
 
@@ -22,8 +34,20 @@ pub(super) async fn list(State(app): State<App>) -> Result<Response, OpenAiError
 pub(super) async fn retrieve(
     State(app): State<App>,
     Path(id): Path<String>,
-) -> Result<Response, OpenAiError> {
-    let (rest, _) = ModelName::split_source(&id).map_err(ApiError::invalid)?;
+    headers: HeaderMap,
+) -> Result<Response, Response> {
+    let is_anthropic = headers.contains_key(ANTHROPIC);
+    let found = find(&app, &id).await;
+    match found {
+        Ok((_, modified)) if is_anthropic => Ok(json(&anthropic::model(id, modified))),
+        Ok((name, modified)) => Ok(answer(to_bytes(&models::model(id, &name, modified)))),
+        Err(error) if is_anthropic => Err(AnthropicError(error).into_response()),
+        Err(error) => Err(OpenAiError(error).into_response()),
+    }
+}
+
+async fn find(app: &App, id: &str) -> Result<(ModelName, Timestamp), ApiError> {
+    let (rest, _) = ModelName::split_source(id).map_err(ApiError::invalid)?;
     let name = ModelName::parse(&rest).map_err(|error| ApiError::invalid(error.to_string()))?;
     let (store, wanted) = (app.store.clone(), name.clone());
     let finding = app.tasks.spawn_blocking(move || store.model(&wanted));
@@ -34,6 +58,5 @@ pub(super) async fn retrieve(
         }
         other => other.into(),
     })?;
-    let model = models::model(id, &name, found.modified);
-    Ok(answer(to_bytes(&model)))
+    Ok((name, found.modified))
 }

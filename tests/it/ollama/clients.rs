@@ -89,7 +89,7 @@ async fn run(
     );
 }
 
-async fn run_python(script: &str) {
+pub(crate) async fn run_python(script: &str) {
     match variable("DROVER_PYTHON") {
         Some(python) => run_client(&python, &[&path_of(script)], &[]).await,
         None => skip("no DROVER_PYTHON with the clients"),

@@ -6,7 +6,7 @@ use crate::support::TestServer;
 use crate::support::models::fake;
 
 /// ChatML with tools, calls and thinking.
-pub(super) const TEMPLATE: &str = "{{ if .Tools }}<|im_start|>system\n{{ range .Tools }}{{ . }}\n{{ end }}<|im_end|>\n{{ end }}\
+pub(crate) const TEMPLATE: &str = "{{ if .Tools }}<|im_start|>system\n{{ range .Tools }}{{ . }}\n{{ end }}<|im_end|>\n{{ end }}\
     {{- range .Messages }}<|im_start|>{{ .Role }}\n{{ if .Thinking }}<think>{{ .Thinking }}</think>{{ end }}{{ .Content }}\
     {{ if .ToolCalls }}{{ range .ToolCalls }}<tool_call>{\"name\": \"{{ .Function.Name }}\", \"arguments\": {{ .Function.Arguments }}}</tool_call>{{ end }}{{ end }}\
     <|im_end|>\n{{ end }}<|im_start|>assistant\n";

@@ -6,7 +6,7 @@ mod answers;
 mod bad_input;
 mod child;
 #[cfg(feature = "llama")]
-mod clients;
+pub(crate) mod clients;
 mod concurrency;
 mod context;
 mod crowd;
@@ -19,7 +19,7 @@ mod heavy;
 mod hosts;
 mod images;
 mod killed;
-mod language;
+pub(crate) mod language;
 #[cfg(feature = "llama")]
 mod large_images;
 #[cfg(feature = "llama")]

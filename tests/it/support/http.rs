@@ -57,6 +57,21 @@ impl Answer {
             .collect()
     }
 
+    /// The events of a streamed body that have names, which are the same as their types.
+    pub(crate) fn named_events(&self) -> Vec<Value> {
+        assert_eq!(self.headers["content-type"], "text/event-stream");
+        let frames = self.text.split_terminator("\n\n");
+        frames
+            .map(|frame| {
+                let (name, data) = frame.split_once("\ndata: ").expect(frame);
+                let event: Value = serde_json::from_str(data).unwrap();
+                let name = name.strip_prefix("event: ").expect(frame);
+                assert_eq!(event["type"], name, "{frame}");
+                event
+            })
+            .collect()
+    }
+
     /// The answer's text in `error`; empty if there is none.
     pub(crate) fn error(&self) -> String {
         self.json()["error"].as_str().unwrap_or_default().to_owned()

@@ -1,0 +1,27 @@
+//! `GET /v1/models` for a client that sends `anthropic-version`.
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+/// A page of models.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ModelList {
+    pub data: Vec<Model>,
+    pub has_more: bool,
+    pub first_id: Option<String>,
+    pub last_id: Option<String>,
+}
+
+/// One model.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Model {
+    /// `model`
+    #[serde(rename = "type")]
+    pub kind: &'static str,
+    pub id: String,
+    pub display_name: String,
+    /// When it last changed (RFC 3339).
+    pub created_at: Timestamp,
+    /// `active`
+    pub lifecycle: &'static str,
+}

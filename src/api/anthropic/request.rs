@@ -1,0 +1,110 @@
+//! Body of `POST /v1/messages` and `/v1/messages/count_tokens`.
+
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use super::content::{Block, Content, TextBlock};
+use crate::chat::null_is_default;
+
+/// The body.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct MessagesRequest {
+    #[serde(deserialize_with = "null_is_default")]
+    pub model: String,
+    /// Required, but not for counting.
+    pub max_tokens: Option<i64>,
+    #[serde(deserialize_with = "null_is_default")]
+    pub messages: Vec<RequestMessage>,
+    /// A text, or blocks of text.
+    pub system: Content<TextBlock>,
+    #[serde(deserialize_with = "null_is_default")]
+    pub stream: bool,
+    #[serde(deserialize_with = "null_is_default")]
+    pub stop_sequences: Vec<String>,
+    pub temperature: Option<f64>,
+    pub top_p: Option<f64>,
+    pub top_k: Option<i64>,
+    #[serde(deserialize_with = "null_is_default")]
+    pub tools: Vec<Tool>,
+    pub tool_choice: Option<ToolChoice>,
+    pub thinking: Option<Thinking>,
+    pub output_config: Option<OutputConfig>,
+    /// The older place of `output_config.format`.
+    pub output_format: Option<OutputFormat>,
+}
+
+/// A message of the conversation.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct RequestMessage {
+    /// `user`, `assistant` or `system`.
+    #[serde(deserialize_with = "null_is_default")]
+    pub role: String,
+    pub content: Content<Block>,
+}
+
+/// A tool that the client offers.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct Tool {
+    /// Empty or `custom` for the client's own tools; others have a schema that only Anthropic knows.
+    #[serde(rename = "type", deserialize_with = "null_is_default")]
+    pub kind: String,
+    #[serde(deserialize_with = "null_is_default")]
+    pub name: String,
+    #[serde(deserialize_with = "null_is_default")]
+    pub description: String,
+    /// JSON Schema of the arguments.
+    pub input_schema: Option<Map<String, Value>>,
+    /// The model gets the tool only after a `tool_reference` has named it.
+    #[serde(deserialize_with = "null_is_default")]
+    pub defer_loading: bool,
+}
+
+/// Whether the model must call a tool.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct ToolChoice {
+    /// `auto`, `any`, `tool` or `none`.
+    #[serde(rename = "type", deserialize_with = "null_is_default")]
+    pub kind: String,
+    /// For `tool`: which one.
+    #[serde(deserialize_with = "null_is_default")]
+    pub name: String,
+    #[serde(deserialize_with = "null_is_default")]
+    pub disable_parallel_tool_use: bool,
+}
+
+/// Whether the model thinks, and whether the client wants to see it.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct Thinking {
+    /// `enabled`, `adaptive`, `between_tools` or `disabled`.
+    #[serde(rename = "type", deserialize_with = "null_is_default")]
+    pub kind: String,
+    pub budget_tokens: Option<i64>,
+    /// `summarized` or `omitted`.
+    #[serde(deserialize_with = "null_is_default")]
+    pub display: String,
+}
+
+/// The form of the answer, and the effort to make it.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct OutputConfig {
+    /// `low`, `medium`, `high`, `xhigh` or `max`.
+    #[serde(deserialize_with = "null_is_default")]
+    pub effort: String,
+    pub format: Option<OutputFormat>,
+}
+
+/// A form of the answer.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct OutputFormat {
+    /// `json_schema`
+    #[serde(rename = "type", deserialize_with = "null_is_default")]
+    pub kind: String,
+    pub schema: Value,
+}

@@ -1,0 +1,130 @@
+//! Converts a request.
+
+use serde_json::{Map, Value};
+
+use super::turns::Conversation;
+use super::{Head, invalid, tools};
+use crate::api::anthropic::{MessagesRequest, OutputConfig, OutputFormat, Thinking};
+use crate::chat::{Think, ThinkLevel};
+use crate::error::{ErrorKind, RequestError};
+use crate::inference::{ChatRequest, RequestOptions};
+
+/// What a request is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    Answer,
+    /// Only its tokens are counted: it needs no `max_tokens`.
+    Count,
+}
+
+/// Converts a request to a native one, and to what its answer needs; the head has no id yet.
+///
+/// A model that does not think ignores a request to think, as in Ollama.
+///
+/// # Errors
+/// Refuses what Ollama and Anthropic refuse.
+pub fn request(
+    wire: MessagesRequest,
+    purpose: Purpose,
+) -> Result<(ChatRequest, Head), RequestError> {
+    let refused = |message: &str| RequestError::new(ErrorKind::Invalid, message);
+    if wire.model.is_empty() {
+        return Err(refused("model is required"));
+    }
+    if purpose == Purpose::Answer && wire.max_tokens.is_none_or(|most| most < 1) {
+        return Err(refused("max_tokens is required and must be positive"));
+    }
+    if wire.messages.is_empty() {
+        return Err(refused("messages is required"));
+    }
+    let options = options(&wire)?;
+    let thinking = wire.thinking.unwrap_or_default();
+    let output = wire.output_config.unwrap_or_default();
+    let think = think(&thinking, &output)?;
+    let conversation = Conversation::new(wire.system, wire.messages)?;
+    let offer = tools::offer(wire.tools, wire.tool_choice, &conversation.referenced)?;
+    let head = Head {
+        id: String::new(),
+        model: wire.model.clone(),
+        hides_thinking: thinking.display == "omitted",
+    };
+    let native = ChatRequest {
+        messages: conversation.into_turns(),
+        tools: offer.tools,
+        must_call: offer.must_call,
+        one_call: offer.one_call,
+        common: RequestOptions {
+            model: wire.model,
+            options,
+            format: format(output.format.or(wire.output_format))?,
+            think,
+            thinks_if_able: true,
+            ..RequestOptions::default()
+        },
+    };
+    Ok((native, head))
+}
+
+fn options(wire: &MessagesRequest) -> Result<Map<String, Value>, RequestError> {
+    let ranges = [
+        ("temperature", wire.temperature, 2.0),
+        ("top_p", wire.top_p, 1.0),
+    ];
+    let mut options = Map::new();
+    for (name, value, most) in ranges {
+        let Some(value) = value else { continue };
+        if !(0.0..=most).contains(&value) {
+            return Err(invalid(name, format!("must be between 0 and {most}")));
+        }
+        options.insert(name.to_owned(), value.into());
+    }
+    if let Some(top_k) = wire.top_k {
+        options.insert("top_k".to_owned(), top_k.into());
+    }
+    if let Some(most) = wire.max_tokens {
+        options.insert("num_predict".to_owned(), most.into());
+    }
+    let stops = wire.stop_sequences.iter();
+    let stops: Vec<Value> = stops.map(|stop| stop.as_str().into()).collect();
+    if !stops.is_empty() {
+        options.insert("stop".to_owned(), stops.into());
+    }
+    Ok(options)
+}
+
+/// Without either field the model's own default applies.
+fn think(thinking: &Thinking, output: &OutputConfig) -> Result<Option<Think>, RequestError> {
+    let effort = match output.effort.as_str() {
+        "" => None,
+        "low" => Some(ThinkLevel::Low),
+        "medium" => Some(ThinkLevel::Medium),
+        "high" | "xhigh" => Some(ThinkLevel::High),
+        "max" => Some(ThinkLevel::Max),
+        _ => {
+            let what = "Input should be 'low', 'medium', 'high', 'xhigh' or 'max'";
+            return Err(invalid("output_config.effort", what));
+        }
+    };
+    Ok(match thinking.kind.as_str() {
+        "disabled" => Some(Think::Off),
+        "enabled" | "adaptive" | "between_tools" => Some(effort.map_or(Think::On, Think::Level)),
+        _ => effort.map(Think::Level),
+    })
+}
+
+fn format(format: Option<OutputFormat>) -> Result<Value, RequestError> {
+    let Some(format) = format else {
+        return Ok(Value::Null);
+    };
+    match (format.kind.as_str(), format.schema) {
+        ("json_schema", schema @ Value::Object(_)) => Ok(schema),
+        ("json_schema", _) => Err(invalid(
+            "output_config.format.schema",
+            "Input should be a JSON Schema",
+        )),
+        _ => Err(invalid(
+            "output_config.format.type",
+            "Input should be 'json_schema'",
+        )),
+    }
+}

@@ -1,0 +1,22 @@
+//! Anthropic's routes (`/v1/messages`).
+//!
+//! *Invariant:* every error is in Anthropic's envelope, even one that ends a stream, and every response
+//! carries `request-id`.
+
+mod messages;
+
+use axum::Router;
+
+use super::router::route;
+use super::state::App;
+
+/// The routes, for `router.rs` to merge.
+pub(super) fn routes() -> Router<App> {
+    Router::new()
+        .merge(route("/v1/messages", "POST", messages::messages))
+        .merge(route(
+            "/v1/messages/count_tokens",
+            "POST",
+            messages::count_tokens,
+        ))
+}
