@@ -1,4 +1,4 @@
-//! SQLite files: state that must survive a restart, a kill and a power cut.
+//! `SQLite` files: state that must survive a restart, a kill and a power cut.
 //!
 //! Each owner has a file of its own. A file is opened when it is first used, so a feature that nobody uses
 //! creates nothing. Queries run on one thread per file, off the runtime's threads.
@@ -14,7 +14,7 @@ use tokio::sync::{OnceCell, Semaphore};
 /// How many queries may wait for a file; further callers wait outside of its queue.
 const MOST_WAITING: usize = 256;
 
-/// A SQLite file; cloning it increments one counter.
+/// A `SQLite` file; cloning it increments one counter.
 #[derive(Debug, Clone)]
 pub struct Database {
     shared: Arc<Shared>,
@@ -151,9 +151,9 @@ fn private_folder(folder: &Path) -> io::Result<()> {
 }
 
 fn checked(path: &Path) -> rusqlite::Result<Connection> {
-    use std::os::unix::fs::OpenOptionsExt as _;
-    // SQLite creates its files with the mode of the main one.
-    let mut options = std::fs::OpenOptions::new();
+    use fs_err::os::unix::fs::OpenOptionsExt as _;
+    // The library creates its files with the mode of the main one.
+    let mut options = fs_err::OpenOptions::new();
     let created = options.append(true).create(true).mode(0o600).open(path);
     if let Err(error) = created {
         let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CANTOPEN);
@@ -198,12 +198,12 @@ fn set_aside(path: &Path, error: &rusqlite::Error) -> io::Result<()> {
     let kept = aside(".damaged");
     tracing::error!(path = %path.display(), kept = %kept.display(), %error, "the database is damaged: starting a new one");
     for suffix in ["-wal", "-shm"] {
-        match std::fs::rename(aside(suffix), aside(&format!(".damaged{suffix}"))) {
+        match fs_err::rename(aside(suffix), aside(&format!(".damaged{suffix}"))) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
     }
-    std::fs::rename(path, kept)
+    fs_err::rename(path, kept)
 }
 
 #[cfg(test)]
@@ -257,11 +257,11 @@ mod tests {
     async fn a_damaged_file_is_kept_and_replaced() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("words.db");
-        std::fs::write(&path, [b'x'; 5_000]).unwrap();
+        fs_err::write(&path, [b'x'; 5_000]).unwrap();
         let database = Database::new(&path, ONE);
         add(&database, "a").await.unwrap();
         assert_eq!(count(&database).await, 1);
-        let kept = std::fs::read(folder.path().join("words.db.damaged")).unwrap();
+        let kept = fs_err::read(folder.path().join("words.db.damaged")).unwrap();
         assert_eq!(kept, [b'x'; 5_000]);
     }
 
@@ -269,11 +269,11 @@ mod tests {
     async fn a_folder_that_cannot_be_used_is_named_and_tried_again() {
         let folder = tempfile::tempdir().unwrap();
         let blocked = folder.path().join("state");
-        std::fs::write(&blocked, "").unwrap();
+        fs_err::write(&blocked, "").unwrap();
         let database = Database::new(blocked.join("words.db"), ONE);
         let error = add(&database, "a").await.unwrap_err();
         assert!(error.to_string().contains("state"), "{error}");
-        std::fs::remove_file(&blocked).unwrap();
+        fs_err::remove_file(&blocked).unwrap();
         add(&database, "a").await.unwrap();
     }
 

@@ -38,11 +38,11 @@ impl Conversation {
         system: Content<TextBlock>,
         messages: Vec<RequestMessage>,
     ) -> Result<Self, RequestError> {
-        let mut conversation = Self::default();
-        conversation.system = texts(system)
-            .into_iter()
-            .filter(|text| !text.starts_with(BILLING))
-            .collect();
+        let system = texts(system).into_iter();
+        let mut conversation = Self {
+            system: system.filter(|text| !text.starts_with(BILLING)).collect(),
+            ..Self::default()
+        };
         for (index, message) in messages.into_iter().enumerate() {
             conversation.add(message, &format!("messages.{index}"))?;
         }
@@ -73,7 +73,10 @@ impl Conversation {
             Content::Absent => {
                 return Err(invalid(&format!("{place}.content"), "Field required"));
             }
-            Content::Text(text) => return Ok(self.say(&role, vec![Block::Text(text)])),
+            Content::Text(text) => {
+                self.say(&role, vec![Block::Text(text)]);
+                return Ok(());
+            }
             Content::Blocks(blocks) => blocks,
         };
         let mut blocks = Vec::with_capacity(wire.len());
@@ -274,4 +277,73 @@ fn found(source: Option<Source>, title: &str, texts: impl Iterator<Item = String
     let head = [title.to_owned(), address].into_iter();
     let parts = head.chain(texts).filter(|part| !part.is_empty());
     parts.collect::<Vec<_>>().join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::chat::Message;
+
+    /// The messages that templates get, as role and text.
+    fn messages(system: Value, messages: Value) -> Vec<(String, String)> {
+        let system = serde_json::from_value(system).unwrap();
+        let messages = serde_json::from_value(messages).unwrap();
+        let conversation = Conversation::new(system, messages).unwrap();
+        let turns = conversation.into_turns().into_iter();
+        turns
+            .flat_map(Turn::into_messages)
+            .map(|Message { role, content, .. }| (role, content))
+            .collect()
+    }
+
+    fn pairs<const N: usize>(pairs: [(&str, &str); N]) -> Vec<(String, String)> {
+        pairs.map(|(role, text)| (role.into(), text.into())).into()
+    }
+
+    #[test]
+    fn turns_alternate_whatever_the_client_sends() {
+        let sent = json!([
+            {"role": "user", "content": "a"},
+            {"role": "system", "content": "early"},
+            {"role": "user", "content": [{"type": "text", "text": "b"}]},
+            {"role": "assistant", "content": "c"},
+            {"role": "assistant", "content": "d"},
+            {"role": "system", "content": [{"type": "text", "text": "late"}]},
+            {"role": "user", "content": "e"},
+        ]);
+        let expected = pairs([
+            ("system", "first\n\nearly"),
+            ("user", "a\n\nb"),
+            ("assistant", "c\n\nd"),
+            ("user", "<system-reminder>\nlate\n</system-reminder>\n\ne"),
+        ]);
+        assert_eq!(messages(json!("first"), sent), expected);
+    }
+
+    #[test]
+    fn results_know_the_name_of_their_tool() {
+        let sent = json!([
+            {"role": "user", "content": "a"},
+            {"role": "assistant", "content": [{"type": "tool_use", "id": "t", "name": "f", "input": {}}]},
+            {"role": "user", "content": [
+                {"type": "text", "text": "So?"},
+                {"type": "tool_result", "tool_use_id": "t", "content": [
+                    {"type": "search_result", "source": "https://example.com", "title": "T",
+                        "content": [{"type": "text", "text": "found"}]},
+                    {"type": "web_search_result", "title": "W", "url": "https://example.org"},
+                ]},
+            ]},
+        ]);
+        let sent = serde_json::from_value(sent).unwrap();
+        let turns = Conversation::new(Content::Absent, sent)
+            .unwrap()
+            .into_turns();
+        let messages: Vec<Message> = turns.into_iter().flat_map(Turn::into_messages).collect();
+        assert_eq!((&*messages[2].role, &*messages[2].tool_name), ("tool", "f"));
+        let found = "T\nhttps://example.com\nfound\n\nW: https://example.org";
+        assert_eq!(messages[2].content, found);
+        assert_eq!(messages[3].content, "So?");
+    }
 }

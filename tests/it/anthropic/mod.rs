@@ -43,7 +43,9 @@ fn accumulated(events: &[Value]) -> Value {
     for event in events {
         assert!(!has_ended, "an event after message_stop: {event}");
         let blocks = message["content"].as_array_mut().unwrap();
-        let index = event["index"].as_u64().map(|index| index as usize);
+        let index = event["index"]
+            .as_u64()
+            .and_then(|index| usize::try_from(index).ok());
         match event["type"].as_str().unwrap() {
             "content_block_start" => {
                 assert_eq!((is_open, index), (false, Some(blocks.len())), "{event}");
