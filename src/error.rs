@@ -29,6 +29,8 @@ pub enum ErrorKind {
     Forbidden,
     NotFound,
     MethodNotAllowed,
+    /// What it names is not in a state for it.
+    Conflict,
     /// The request did not arrive in time.
     Timeout,
     TooLarge,

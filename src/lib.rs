@@ -39,6 +39,8 @@ pub mod scheduler;
 // Levels 6 and 7: the use cases and their spellings.
 pub mod dialect;
 pub mod inference;
+// Level 8: files and batch jobs.
+pub mod jobs;
 // Levels 9 and 10: the surfaces.
 pub mod cli;
 pub mod server;

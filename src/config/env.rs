@@ -34,6 +34,9 @@ const OF_SCRIPTS: &[&str] = &[
     "DROVER_TEST_REQUIRE",
 ];
 
+/// Bytes of all files that clients hand in, and of the results of batch jobs.
+const BATCH_DISK: u64 = 20 << 30;
+
 const SPECULATIVE: &[&str] = &["off", "auto", "on"];
 
 /// Looks a variable up in the environment of this process.
@@ -130,6 +133,7 @@ impl Reader<'_> {
             speculative: self.speculative(),
             spill_memory: self.spill_memory(),
             spill_disk: self.own_size("DROVER_SPILL_DISK").unwrap_or(0),
+            batch_disk: self.own_size("DROVER_BATCH_DISK").unwrap_or(BATCH_DISK),
             gpu_overhead: self.number("OLLAMA_GPU_OVERHEAD", 0),
             go_template: self
                 .text("OLLAMA_GO_TEMPLATE")

@@ -67,6 +67,8 @@ pub struct Config {
     /// `DROVER_SPILL_DISK`).
     pub spill_memory: Option<u64>,
     pub spill_disk: u64,
+    /// Bytes of all files of clients and of batch jobs (`DROVER_BATCH_DISK`).
+    pub batch_disk: u64,
     /// Bytes kept free on each GPU.
     pub gpu_overhead: u64,
     pub no_prune: bool,

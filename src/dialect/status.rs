@@ -17,6 +17,7 @@ pub(super) fn of(kind: ErrorKind) -> u16 {
         ErrorKind::NotFound => 404,
         ErrorKind::MethodNotAllowed => 405,
         ErrorKind::Timeout => 408,
+        ErrorKind::Conflict => 409,
         ErrorKind::TooLarge => 413,
         ErrorKind::Canceled => CLIENT_CLOSED_REQUEST,
         ErrorKind::Internal | ErrorKind::Mistaken => 500,

@@ -14,6 +14,7 @@ use super::stream::to_bytes;
 use crate::create::CreateError;
 use crate::dialect::{anthropic, ollama, openai};
 use crate::error::{ErrorKind, RequestError};
+use crate::jobs::JobsError;
 use crate::registry::RegistryError;
 use crate::store::StoreError;
 
@@ -62,6 +63,30 @@ impl From<RegistryError> for ApiError {
             return Self::new(ErrorKind::Forbidden, error.to_string());
         }
         Self::internal(error.to_string())
+    }
+}
+
+impl From<JobsError> for ApiError {
+    fn from(error: JobsError) -> Self {
+        let message = error.to_string();
+        match error {
+            JobsError::UnknownFile(_) | JobsError::UnknownUpload(_) | JobsError::UnknownPart(_) => {
+                Self {
+                    param: Some("id".into()),
+                    ..Self::not_found(message)
+                }
+            }
+            JobsError::UploadIsOver { .. }
+            | JobsError::WrongLength { .. }
+            | JobsError::WrongChecksum { .. } => Self::invalid(message),
+            JobsError::TooLarge(_) => Self::new(ErrorKind::TooLarge, message),
+            JobsError::NoRoom(_) => {
+                Self::new(ErrorKind::TooLarge, message).coded("storage_limit_exceeded")
+            }
+            JobsError::DiskFull | JobsError::Database(_) | JobsError::Io(_) => {
+                Self::internal(message)
+            }
+        }
     }
 }
 

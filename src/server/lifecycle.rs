@@ -29,6 +29,7 @@ use super::{ServeError, memory, middleware, router};
 use crate::client::OLLAMA_VERSION;
 use crate::config::Config;
 use crate::inference::Inference;
+use crate::jobs::{self, Jobs};
 use crate::registry::{self, Key, Registry};
 use crate::scheduler::SchedulerHandle;
 use crate::store::Store;
@@ -112,11 +113,16 @@ async fn assemble(config: Config, exe: PathBuf) -> Result<App, ServeError> {
         config.go_template,
     );
     let memory = Memory::new(config.body_memory);
+    let jobs = Jobs::new(&config.state_dir, &limits(&config), &tasks);
+    if let Err(error) = jobs.files.sweep().await {
+        tracing::warn!(%error, "could not remove what is left of unfinished files");
+    }
     Ok(Arc::new(AppState {
         inference,
         store,
         registry,
         scheduler,
+        jobs,
         config,
         exe,
         gates: Gates::default(),
@@ -124,6 +130,12 @@ async fn assemble(config: Config, exe: PathBuf) -> Result<App, ServeError> {
         tasks,
         cut_off: CancellationToken::new(),
     }))
+}
+
+fn limits(config: &Config) -> jobs::Limits {
+    jobs::Limits {
+        disk: config.batch_disk,
+    }
 }
 
 /// Makes the key that identifies this user to registries, if there is none, so that its public half can be

@@ -11,6 +11,7 @@ use super::extract::Memory;
 use super::gate::Gates;
 use crate::config::Config;
 use crate::inference::Inference;
+use crate::jobs::Jobs;
 use crate::registry::Registry;
 use crate::scheduler::SchedulerHandle;
 use crate::store::Store;
@@ -25,6 +26,7 @@ pub(crate) struct AppState {
     pub(crate) store: Store,
     pub(crate) registry: Registry,
     pub(crate) scheduler: SchedulerHandle,
+    pub(crate) jobs: Jobs,
     pub(crate) config: Arc<Config>,
     /// Our own executable, for child processes.
     pub(crate) exe: PathBuf,

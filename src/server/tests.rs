@@ -25,6 +25,7 @@ use super::router;
 use super::state::{App, AppState};
 use crate::config::{Config, env};
 use crate::inference::Inference;
+use crate::jobs::{self, Jobs};
 use crate::model::gguf::builder::GgufBuilder;
 use crate::model::{Manifest, ModelName, manifest as media};
 use crate::registry::{self, Registry};
@@ -80,11 +81,15 @@ impl Fixture {
         let registry = Registry::new(store.clone(), settings, &tasks).unwrap();
         let settings = workers::Settings::new("/bin/false".into(), config.template_timeout);
         let workers = Workers::new(settings, &tasks);
+        let limits = jobs::Limits {
+            disk: config.batch_disk,
+        };
         let app = AppState {
             inference: Inference::new(store.clone(), scheduler.clone(), workers, None),
             store,
             registry,
             scheduler,
+            jobs: Jobs::new(&config.state_dir, &limits, &tasks),
             memory: Memory::new(config.body_memory),
             config,
             exe: "/bin/false".into(),

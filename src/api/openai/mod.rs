@@ -11,6 +11,7 @@ mod completion;
 mod content;
 mod embedding;
 mod error;
+mod file;
 mod models;
 mod shared;
 mod transcription;
@@ -29,6 +30,10 @@ pub use embedding::{
     Embedding, EmbeddingItem, EmbeddingRequest, EmbeddingResponse, EmbeddingUsage,
 };
 pub use error::{ErrorBody, ErrorDetail};
+pub use file::{
+    CompleteRequest, Deleted, ExpiresAfter, FileObject, Page, PartObject, UploadObject,
+    UploadRequest,
+};
 pub use models::{Model, ModelList};
 pub use shared::{
     CompletionTokensDetails, FinishReason, Guided, Logprobs, PromptTokensDetails, StreamOptions,

@@ -131,6 +131,11 @@ pub const VARIABLES: &[Variable] = &[
         "Disk for the prompts of all models, kept over reloads and restarts: 20GiB, 0 = none",
     ),
     row(
+        "DROVER_BATCH_DISK",
+        "20GiB",
+        "Disk for the files that clients hand in (/v1/files) and for the results of batch jobs",
+    ),
+    row(
         "DROVER_RUNNER_TIMEOUT",
         "2m",
         "A runner that is silent for this long is restarted",

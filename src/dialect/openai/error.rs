@@ -21,8 +21,11 @@ pub fn error_body(error: &RequestError) -> ErrorBody {
         ErrorKind::Invalid
         | ErrorKind::Mistaken
         | ErrorKind::TooLarge
+        | ErrorKind::Conflict
         | ErrorKind::MethodNotAllowed => "invalid_request_error",
         ErrorKind::NotFound if error.code == Some(UNKNOWN_URL) => "invalid_request_error",
+        // Only for a model does Ollama have a type of its own.
+        ErrorKind::NotFound if error.param.as_deref() == Some("id") => "invalid_request_error",
         ErrorKind::NotFound => "not_found_error",
         _ => "api_error",
     };

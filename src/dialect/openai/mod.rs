@@ -9,6 +9,7 @@ mod check;
 pub mod completion;
 pub mod embedding;
 mod error;
+pub mod files;
 mod guided;
 mod head;
 pub mod models;

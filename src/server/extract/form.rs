@@ -1,4 +1,7 @@
-//! A form with a file: what `/v1/audio/transcriptions` takes.
+//! Forms with a file: a small one in memory (`/v1/audio/transcriptions`), a large one on its way to disk
+//! (`/v1/files`).
+
+use std::error::Error as _;
 
 use axum::extract::{FromRequest, Request};
 use axum::http::header;
@@ -8,6 +11,7 @@ use multer::{Constraints, Multipart, SizeLimit};
 
 use super::{Held, collect};
 use crate::api::openai::TranscriptionRequest;
+use crate::jobs::{Files, Incoming, JobsError};
 use crate::server::error::{ApiError, OpenAiError};
 use crate::server::origin::Origin;
 use crate::server::state::App;
@@ -43,6 +47,84 @@ impl FromRequest<App> for OpenAiForm {
         let form = form.map_err(unreadable)?;
         held.keep(share);
         Ok(Self(form))
+    }
+}
+
+/// A form whose file went to disk as it arrived.
+#[derive(Debug)]
+pub(crate) struct SpooledForm {
+    /// The file with its name.
+    pub(crate) file: Option<(String, Incoming)>,
+    /// The other fields; of several with the same name the first one counts.
+    pub(crate) fields: Vec<(String, String)>,
+}
+
+impl SpooledForm {
+    /// Takes the value of a field.
+    pub(crate) fn take(&mut self, name: &str) -> Option<String> {
+        let at = self.fields.iter().position(|(known, _)| known == name)?;
+        Some(self.fields.swap_remove(at).1)
+    }
+}
+
+/// Reads a form whose file is the field `file_field` of at most so many bytes. Fields may come in any order.
+/// If the client leaves, nothing is left of the file.
+pub(crate) async fn spooled(
+    request: Request,
+    files: &Files,
+    file_field: &str,
+    most: u64,
+) -> Result<SpooledForm, ApiError> {
+    let boundary = boundary(&request).map_err(unreadable)?;
+    let limits = SizeLimit::new()
+        .per_field(TEXT)
+        .for_field(file_field, u64::MAX);
+    let constraints = Constraints::new().size_limit(limits);
+    let body = request.into_body().into_data_stream();
+    let mut parts = Multipart::with_constraints(body, boundary, constraints);
+    let mut form = SpooledForm {
+        file: None,
+        fields: Vec::new(),
+    };
+    for _ in 0..FIELDS {
+        let Some(mut field) = parts.next_field().await.map_err(broken)? else {
+            return Ok(form);
+        };
+        let name = field.name().unwrap_or_default().to_owned();
+        if name != file_field {
+            let text = field.text().await.map_err(broken)?;
+            if form.fields.iter().all(|(known, _)| *known != name) {
+                form.fields.push((name, text));
+            }
+            continue;
+        }
+        // Text is no file, and of several files the first one counts.
+        let Some(filename) = field.file_name().filter(|_| form.file.is_none()) else {
+            while field.chunk().await.map_err(broken)?.is_some() {}
+            continue;
+        };
+        let filename = filename.to_owned();
+        let mut incoming = files.begin(most).await?;
+        while let Some(piece) = field.chunk().await.map_err(broken)? {
+            incoming.write(&piece).await.map_err(|error| match error {
+                JobsError::TooLarge(most) => crate::dialect::openai::files::too_large(most),
+                error => error.into(),
+            })?;
+        }
+        form.file = Some((filename, incoming));
+    }
+    Err(ApiError::invalid(
+        "failed to parse multipart form: too many fields",
+    ))
+}
+
+/// The form is not one, or the client sends no more of it.
+fn broken(error: multer::Error) -> ApiError {
+    match error.source() {
+        Some(source) if matches!(error, multer::Error::StreamReadFailed(_)) => {
+            ApiError::body(source)
+        }
+        _ => unreadable(error),
     }
 }
 

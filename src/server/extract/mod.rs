@@ -31,7 +31,7 @@ use lenient::Reader;
 
 pub(crate) use body::{Body, Ignored};
 pub(crate) use client::Client;
-pub(crate) use form::OpenAiForm;
+pub(crate) use form::{OpenAiForm, spooled};
 pub(crate) use held::{Held, hold};
 pub(crate) use memory::{Memory, Share};
 

@@ -6,8 +6,10 @@ mod chat;
 mod choices;
 mod completion;
 mod embedding;
+mod files;
 mod models;
 mod transcription;
+mod uploads;
 
 use axum::Router;
 use axum::http::header;
@@ -30,6 +32,8 @@ pub(super) fn routes() -> Router<App> {
             "POST",
             transcription::transcription,
         ))
+        .merge(files::routes())
+        .merge(uploads::routes())
         .merge(route("/v1/models", "GET", models::list))
         .merge(wildcard("/v1/models/{*model}", "GET", models::retrieve))
 }

@@ -107,6 +107,11 @@ async fn python_openai() {
 }
 
 #[tokio::test]
+async fn python_batches() {
+    run_python("python_batches.py").await;
+}
+
+#[tokio::test]
 async fn python_libraries() {
     run_python("python_libraries.py").await;
 }

@@ -2,6 +2,7 @@
 
 mod answers;
 mod fields;
+mod files;
 mod prompt_logprobs;
 #[cfg(feature = "llama")]
 mod sound;

@@ -1,0 +1,66 @@
+//! Why something with files or jobs failed.
+
+use std::io;
+
+use crate::database::DatabaseError;
+use crate::units::format_bytes;
+
+/// An error of files or jobs.
+#[derive(Debug, thiserror::Error)]
+pub enum JobsError {
+    #[error("No such File object: {0}")]
+    UnknownFile(String),
+    #[error("No such Upload object: {0}")]
+    UnknownUpload(String),
+    #[error("No such Part object: {0}")]
+    UnknownPart(String),
+    #[error("Upload '{id}' is {status}.")]
+    UploadIsOver { id: String, status: &'static str },
+    #[error("The parts have {got} bytes together, but the upload was announced with {announced}.")]
+    WrongLength { got: u64, announced: u64 },
+    #[error("The MD5 checksum of the parts is '{got}', not the given one.")]
+    WrongChecksum { got: String },
+    #[error("The file is too large: at most {} are allowed.", format_bytes(*.0))]
+    TooLarge(u64),
+    /// The setting's limit on all files.
+    #[error("All files together may take {} (DROVER_BATCH_DISK): delete some.", format_bytes(*.0))]
+    NoRoom(u64),
+    #[error("The disk is full.")]
+    DiskFull,
+    #[error(transparent)]
+    Database(DatabaseError),
+    #[error(transparent)]
+    Io(io::Error),
+}
+
+impl JobsError {
+    /// Whether it passes when there is room on the disk again.
+    pub fn is_full(&self) -> bool {
+        matches!(self, Self::DiskFull | Self::NoRoom(_))
+    }
+}
+
+impl From<DatabaseError> for JobsError {
+    fn from(error: DatabaseError) -> Self {
+        match error {
+            DatabaseError::Full(_) => Self::DiskFull,
+            error => Self::Database(error),
+        }
+    }
+}
+
+impl From<io::Error> for JobsError {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::DiskFull,
+            _ => Self::Io(error),
+        }
+    }
+}
+
+/// A blocking job that panicked.
+impl From<tokio::task::JoinError> for JobsError {
+    fn from(error: tokio::task::JoinError) -> Self {
+        Self::Io(error.into())
+    }
+}

@@ -1,0 +1,289 @@
+//! Files: their rows in the database, their bytes in a folder.
+//!
+//! *Invariants:* a row's bytes are complete and on disk before there is the row; bytes without a row are
+//! removed, at the latest at the next start. An expired file does not exist for clients.
+
+mod incoming;
+mod sweep;
+#[cfg(test)]
+mod tests;
+mod uploads;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use jiff::Timestamp;
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
+use tokio_util::task::TaskTracker;
+
+use super::{JobsError, id};
+use crate::database::Database;
+
+pub use incoming::Incoming;
+pub use uploads::{NewUpload, Part, Upload, UploadStatus};
+
+/// The files; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Files {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    database: Database,
+    folder: PathBuf,
+    /// Bytes of all files together.
+    most: u64,
+    /// Bytes of those that are on their way.
+    arriving: AtomicU64,
+    tasks: TaskTracker,
+}
+
+/// A file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct File {
+    pub id: String,
+    pub purpose: String,
+    pub filename: String,
+    pub bytes: u64,
+    /// In hexadecimal digits.
+    pub sha256: String,
+    /// Unix seconds.
+    pub created_at: i64,
+    pub expires_at: Option<i64>,
+}
+
+/// What a client says of a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewFile {
+    pub purpose: String,
+    pub filename: String,
+    pub expiry: Expiry,
+}
+
+/// How long a file is kept, in seconds; `None` = until it is deleted.
+pub type Expiry = Option<u32>;
+
+/// The order of a list.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Order {
+    OldestFirst,
+    #[default]
+    NewestFirst,
+}
+
+/// Which part of the list of files is wanted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FilePage {
+    /// The last file of the page before.
+    pub after: Option<String>,
+    pub limit: usize,
+    pub order: Order,
+    pub purpose: Option<String>,
+}
+
+const COLUMNS: &str = "id, purpose, filename, bytes, sha256, created_at, expires_at";
+
+impl File {
+    fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
+        Ok(Self {
+            id: row.get(0)?,
+            purpose: row.get(1)?,
+            filename: row.get(2)?,
+            bytes: row.get::<_, i64>(3)?.unsigned_abs(),
+            sha256: row.get(4)?,
+            created_at: row.get(5)?,
+            expires_at: row.get(6)?,
+        })
+    }
+
+    /// Adds its row.
+    pub(in crate::jobs) fn insert(&self, db: &Connection) -> rusqlite::Result<()> {
+        let insert = format!("INSERT INTO file ({COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)");
+        let bytes = i64::try_from(self.bytes).unwrap_or(i64::MAX);
+        db.execute(
+            &insert,
+            params![
+                self.id,
+                self.purpose,
+                self.filename,
+                bytes,
+                self.sha256,
+                self.created_at,
+                self.expires_at
+            ],
+        )?;
+        Ok(())
+    }
+}
+
+impl Files {
+    pub(super) fn new(database: Database, folder: PathBuf, most: u64, tasks: TaskTracker) -> Self {
+        let shared = Shared {
+            database,
+            folder,
+            most,
+            arriving: AtomicU64::new(0),
+            tasks,
+        };
+        Self {
+            shared: Arc::new(shared),
+        }
+    }
+
+    /// Where the bytes of a file are. Only for names that [`id::new`] made.
+    pub(in crate::jobs) fn path(&self, id: &str) -> PathBuf {
+        self.shared.folder.join(id)
+    }
+
+    /// Keeps a file that has arrived.
+    ///
+    /// # Errors
+    /// The disk is full, or fails.
+    pub async fn keep(
+        &self,
+        incoming: Incoming,
+        new: NewFile,
+        now: Timestamp,
+    ) -> Result<File, JobsError> {
+        let id = id::new("file-");
+        let (sha256, bytes) = incoming.finish(&id).await?;
+        let created_at = now.as_second();
+        let file = File {
+            id,
+            purpose: new.purpose,
+            filename: new.filename,
+            bytes,
+            sha256,
+            created_at,
+            expires_at: new.expiry.map(|seconds| created_at + i64::from(seconds)),
+        };
+        let row = file.clone();
+        let kept = self.shared.database.call(move |db| row.insert(db)).await;
+        if let Err(error) = kept {
+            self.remove_bytes(vec![file.id]).await;
+            return Err(error.into());
+        }
+        Ok(file)
+    }
+
+    /// Finds a file.
+    ///
+    /// # Errors
+    /// [`JobsError::UnknownFile`], or the database's.
+    pub async fn get(&self, id: &str, now: Timestamp) -> Result<File, JobsError> {
+        let (wanted, now) = (id.to_owned(), now.as_second());
+        let found = self.shared.database.call(move |db| find(db, &wanted, now));
+        found
+            .await?
+            .ok_or_else(|| JobsError::UnknownFile(id.to_owned()))
+    }
+
+    /// Opens a file's bytes; they can be read even if the file is deleted meanwhile.
+    ///
+    /// # Errors
+    /// [`JobsError::UnknownFile`], or those of the disk.
+    pub async fn open(
+        &self,
+        id: &str,
+        now: Timestamp,
+    ) -> Result<(File, tokio::fs::File), JobsError> {
+        let file = self.get(id, now).await?;
+        match tokio::fs::File::open(self.path(&file.id)).await {
+            Ok(bytes) => Ok((file, bytes)),
+            // Deleted between the two.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                Err(JobsError::UnknownFile(file.id))
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Lists files, and says whether there are more of them.
+    ///
+    /// # Errors
+    /// [`JobsError::UnknownFile`] if there is no file to start after.
+    pub async fn list(
+        &self,
+        page: FilePage,
+        now: Timestamp,
+    ) -> Result<(Vec<File>, bool), JobsError> {
+        let now = now.as_second();
+        let limit = page.limit;
+        let after = page.after.clone();
+        let listing = self.shared.database.call(move |db| list(db, &page, now));
+        let Some(mut files) = listing.await? else {
+            return Err(JobsError::UnknownFile(after.unwrap_or_default()));
+        };
+        let has_more = files.len() > limit;
+        files.truncate(limit);
+        Ok((files, has_more))
+    }
+
+    /// Deletes a file. A job that reads it keeps its bytes until it ends.
+    ///
+    /// # Errors
+    /// [`JobsError::UnknownFile`], or the database's.
+    pub async fn delete(&self, id: &str, now: Timestamp) -> Result<(), JobsError> {
+        let (wanted, now) = (id.to_owned(), now.as_second());
+        let deleting = self.shared.database.call(move |db| {
+            if find(db, &wanted, now)?.is_none() {
+                return Ok(None);
+            }
+            db.execute("DELETE FROM file WHERE id = ?1", [&wanted])?;
+            unused(db, vec![wanted]).map(Some)
+        });
+        let Some(unused) = deleting.await? else {
+            return Err(JobsError::UnknownFile(id.to_owned()));
+        };
+        self.remove_bytes(unused).await;
+        Ok(())
+    }
+}
+
+fn find(db: &Connection, id: &str, now: i64) -> rusqlite::Result<Option<File>> {
+    let query = format!(
+        "SELECT {COLUMNS} FROM file WHERE id = ?1 AND (expires_at IS NULL OR expires_at > ?2)"
+    );
+    db.query_row(&query, params![id, now], File::read)
+        .optional()
+}
+
+/// One more than the page has; `None` = what it starts after is not there.
+fn list(db: &Connection, page: &FilePage, now: i64) -> rusqlite::Result<Option<Vec<File>>> {
+    let (compare, direction, mut from) = match page.order {
+        Order::OldestFirst => (">", "ASC", 0),
+        Order::NewestFirst => ("<", "DESC", i64::MAX),
+    };
+    if let Some(after) = &page.after {
+        let known = "SELECT seq FROM file WHERE id = ?1";
+        match db.query_row(known, [after], |row| row.get(0)).optional()? {
+            Some(seq) => from = seq,
+            None => return Ok(None),
+        }
+    }
+    let query = format!(
+        "SELECT {COLUMNS} FROM file WHERE seq {compare} ?1
+         AND (?2 IS NULL OR purpose = ?2) AND (expires_at IS NULL OR expires_at > ?3)
+         ORDER BY seq {direction} LIMIT ?4"
+    );
+    let limit = i64::try_from(page.limit)
+        .unwrap_or(i64::MAX)
+        .saturating_add(1);
+    let mut rows = db.prepare_cached(&query)?;
+    let files = rows.query_map(params![from, page.purpose, now, limit], File::read)?;
+    files.collect::<Result<_, _>>().map(Some)
+}
+
+/// Those of these names whose bytes nobody needs any more.
+fn unused(db: &Connection, ids: Vec<String>) -> rusqlite::Result<Vec<String>> {
+    let mut needed = db.prepare_cached(sweep::NEEDED)?;
+    let mut unused = Vec::new();
+    for id in ids {
+        if !needed.exists([&id])? {
+            unused.push(id);
+        }
+    }
+    Ok(unused)
+}

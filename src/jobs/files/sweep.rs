@@ -1,0 +1,118 @@
+//! Removes what nobody needs: bytes without a row, files that expired, uploads that were given up.
+
+use std::collections::HashSet;
+use std::path::PathBuf;
+
+use jiff::Timestamp;
+use rusqlite::{Connection, Params};
+
+use super::{Files, JobsError, unused};
+
+/// Whether somebody needs the bytes of this name.
+pub(super) const NEEDED: &str = "SELECT 1 FROM file WHERE id = ?1
+    UNION ALL SELECT 1 FROM part WHERE id = ?1";
+
+impl Files {
+    /// Whether anything was ever stored.
+    pub(super) fn exists(&self) -> bool {
+        self.shared.database.path().exists()
+    }
+
+    /// Bytes of all files and parts.
+    pub(super) async fn used(&self) -> Result<u64, JobsError> {
+        let query = "SELECT (SELECT coalesce(sum(bytes), 0) FROM file)
+            + (SELECT coalesce(sum(bytes), 0) FROM part)";
+        let used = self
+            .shared
+            .database
+            .call(move |db| db.query_row(query, [], |row| row.get::<_, i64>(0)));
+        Ok(used.await?.unsigned_abs())
+    }
+
+    /// Removes bytes that a killed daemon left. Only at the start, before anything arrives.
+    ///
+    /// # Errors
+    /// Those of the database and the disk.
+    pub async fn sweep(&self) -> Result<usize, JobsError> {
+        if !self.exists() {
+            return Ok(0);
+        }
+        let folder = self.shared.folder.clone();
+        let names = self.shared.tasks.spawn_blocking(move || names(folder));
+        let names = names.await??;
+        let orphans = self
+            .shared
+            .database
+            .call(move |db| unused(db, names.into_iter().collect()))
+            .await?;
+        let n = orphans.len();
+        self.remove_bytes(orphans).await;
+        Ok(n)
+    }
+
+    /// Removes files that expired, and what is left of uploads that are over.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn expire(&self, now: Timestamp) -> Result<usize, JobsError> {
+        if !self.exists() {
+            return Ok(0);
+        }
+        let now = now.as_second();
+        let expiring = self.shared.database.call(move |db| {
+            let change = db.transaction()?;
+            let mut gone = ids(&change, "DELETE FROM file WHERE expires_at <= ?1 RETURNING id", [now])?;
+            change.execute(
+                "UPDATE upload SET status = 'expired' WHERE status = 'pending' AND expires_at <= ?1",
+                [now],
+            )?;
+            let parts = "DELETE FROM part WHERE upload IN
+                (SELECT id FROM upload WHERE status != 'pending') RETURNING id";
+            gone.extend(ids(&change, parts, [])?);
+            // For a day, a client may ask how it ended.
+            change.execute(
+                "DELETE FROM upload WHERE status != 'pending' AND expires_at <= ?1 - 86400",
+                [now],
+            )?;
+            let unused = unused(&change, gone)?;
+            change.commit()?;
+            Ok(unused)
+        });
+        let unused = expiring.await?;
+        let n = unused.len();
+        self.remove_bytes(unused).await;
+        Ok(n)
+    }
+
+    /// Removes the bytes of these names. What fails is an orphan, which the next start removes.
+    pub(in crate::jobs) async fn remove_bytes(&self, ids: Vec<String>) {
+        let paths: Vec<PathBuf> = ids.iter().map(|id| self.path(id)).collect();
+        let removing = self.shared.tasks.spawn_blocking(move || {
+            for path in paths {
+                if let Err(error) = fs_err::remove_file(&path)
+                    && error.kind() != std::io::ErrorKind::NotFound
+                {
+                    tracing::warn!(%error, "could not remove a file");
+                }
+            }
+        });
+        // It does not panic.
+        let _ = removing.await;
+    }
+}
+
+fn names(folder: PathBuf) -> std::io::Result<HashSet<String>> {
+    let entries = match fs_err::read_dir(folder) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(HashSet::new()),
+        entries => entries?,
+    };
+    entries
+        .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
+        .collect()
+}
+
+fn ids(db: &Connection, sql: &str, values: impl Params) -> rusqlite::Result<Vec<String>> {
+    let mut rows = db.prepare(sql)?;
+    let ids = rows.query_map(values, |row| row.get(0))?;
+    ids.collect()
+}

@@ -1,0 +1,52 @@
+//! Files that clients hand in, and batch jobs over them.
+//!
+//! The state is a SQLite file, the bytes of files lie beside it. Nothing here knows HTTP: how a request is
+//! answered is a function that the server hands in. Times are arguments.
+
+mod error;
+mod files;
+mod id;
+mod schema;
+
+pub use error::JobsError;
+pub use files::{
+    Expiry, File, FilePage, Files, Incoming, NewFile, NewUpload, Order, Part, Upload, UploadStatus,
+};
+
+use std::path::Path;
+
+use tokio_util::task::TaskTracker;
+
+use crate::database::Database;
+
+/// What files and jobs may take.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Bytes of all files together.
+    pub disk: u64,
+}
+
+/// The files and the jobs; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Jobs {
+    /// What clients handed in, and what jobs made.
+    pub files: Files,
+}
+
+impl Jobs {
+    /// Keeps its state in `folder`. Nothing is created before the first use.
+    pub fn new(folder: &Path, limits: &Limits, tasks: &TaskTracker) -> Self {
+        let database = Database::new(folder.join("jobs.db"), schema::SCHEMA);
+        let files = Files::new(database, folder.join("files"), limits.disk, tasks.clone());
+        Self { files }
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        // Writing to a string cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
