@@ -1,5 +1,7 @@
 //! Wire types only: serde derives, no logic. One file per endpoint group.
 
 pub mod anthropic;
+pub mod llama_server;
 pub mod ollama;
 pub mod openai;
+pub mod rerank;

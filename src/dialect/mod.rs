@@ -5,4 +5,5 @@
 pub mod anthropic;
 pub mod ollama;
 pub mod openai;
+pub mod rerank;
 mod status;

@@ -12,8 +12,7 @@ use super::refusal::engine_error;
 use super::types::{EmbedRequest, EmbedResponse};
 use crate::families;
 use crate::model::gguf::Metadata;
-use crate::protocol::{EmbedInput, EmbedParams};
-use crate::runner_client::RunnerError;
+use crate::protocol::{EmbedInput, EmbedParams, EmbedResult};
 use crate::scheduler::Lease;
 
 /// Runs an embedding request.
@@ -34,23 +33,48 @@ pub(super) async fn run(
         return Ok(EmbedResponse::default());
     }
     let lease = &loaded.lease;
-    let n_values = request.inputs.len() * lease.info().n_embd as usize;
-    if n_values > MOST_VALUES {
-        let most = MOST_VALUES / lease.info().n_embd.max(1) as usize;
-        return Err(invalid(format!(
-            "input has {} texts; this model takes at most {most} in one request",
-            request.inputs.len()
-        )));
-    }
+    let most = n_ctx(lease, options.num_ctx, request.legacy);
     let params = EmbedParams {
         inputs: Vec::new(),
-        n_ctx: n_ctx(lease, options.num_ctx, request.legacy),
+        n_ctx: most,
         truncate: !request.legacy && request.common.truncate.unwrap_or(true),
         normalize: !(request.legacy && is_raw(&prepared.header)),
         priority: request.common.priority,
         client: request.common.client,
     };
-    let portions = stream::iter(portions(request.inputs)).map(|inputs| {
+    let computed = compute(lease, params, request.inputs).await;
+    let mut result = computed.map_err(|error| of_route(error, request.legacy))?;
+    if request.dimensions > 0 {
+        for vector in &mut result.vectors {
+            shorten(vector, request.dimensions);
+        }
+    }
+    Ok(EmbedResponse {
+        vectors: result.vectors,
+        n_prompt: result.n_tokens,
+        total: received.elapsed(),
+        load: loaded.load,
+    })
+}
+
+/// Computes the vectors of all inputs, some portions at once; `params` has no inputs of its own.
+///
+/// # Errors
+/// Too many inputs, or what the engine reports.
+pub(super) async fn compute(
+    lease: &Lease,
+    params: EmbedParams,
+    inputs: Vec<EmbedInput>,
+) -> Result<EmbedResult, RequestError> {
+    let n_values = inputs.len() * lease.info().n_embd as usize;
+    if n_values > MOST_VALUES {
+        let most = MOST_VALUES / lease.info().n_embd.max(1) as usize;
+        return Err(invalid(format!(
+            "input has {} texts; this model takes at most {most} in one request",
+            inputs.len()
+        )));
+    }
+    let portions = stream::iter(portions(inputs)).map(|inputs| {
         let params = EmbedParams {
             inputs,
             ..params.clone()
@@ -58,27 +82,18 @@ pub(super) async fn run(
         lease.runner().embed(params)
     });
     let mut portions = portions.buffered(PORTIONS_AT_ONCE);
-    let mut response = EmbedResponse {
-        load: loaded.load,
-        ..EmbedResponse::default()
-    };
+    let mut whole = EmbedResult::default();
     while let Some(result) = portions.next().await {
-        let mut result = result.map_err(|error| failed(&error, request.legacy))?;
-        if request.dimensions > 0 {
-            for vector in &mut result.vectors {
-                shorten(vector, request.dimensions);
-            }
-        }
-        response.vectors.append(&mut result.vectors);
-        response.n_prompt = response.n_prompt.saturating_add(result.n_tokens);
+        let mut result = result.map_err(|error| engine_error(&error))?;
+        whole.vectors.append(&mut result.vectors);
+        whole.n_tokens = whole.n_tokens.saturating_add(result.n_tokens);
     }
-    response.total = received.elapsed();
-    Ok(response)
+    Ok(whole)
 }
 
 /// The most tokens of an input. As in Ollama, `/api/embed` uses exactly the requested number, even a very
 /// small one, and 0 means the model's trained length.
-fn n_ctx(lease: &Lease, num_ctx: Option<u32>, is_legacy: bool) -> u32 {
+pub(super) fn n_ctx(lease: &Lease, num_ctx: Option<u32>, is_legacy: bool) -> u32 {
     match num_ctx {
         Some(0) if !is_legacy => lease.n_ctx(Some(u32::MAX)),
         Some(few) if !is_legacy => lease.n_ctx(Some(few)).min(few),
@@ -125,8 +140,8 @@ pub(super) fn portions(inputs: Vec<EmbedInput>) -> Vec<Vec<EmbedInput>> {
     portions
 }
 
-fn failed(error: &RunnerError, is_legacy: bool) -> RequestError {
-    let mut error = engine_error(error);
+/// The legacy route reports all failures of the engine as internal errors.
+fn of_route(mut error: RequestError, is_legacy: bool) -> RequestError {
     if is_legacy && error.kind != ErrorKind::Overloaded {
         error.kind = ErrorKind::Internal;
     }

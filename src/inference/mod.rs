@@ -20,15 +20,19 @@ mod load;
 mod prepare;
 mod refusal;
 mod render;
+mod rerank;
 mod sampling;
 mod spec;
 #[cfg(test)]
 mod tests;
+mod tokens;
 pub mod truncate;
 pub mod types;
 
 use std::sync::Arc;
 
+use crate::protocol::Token;
+use crate::runner_client::Tokenize;
 use crate::scheduler::SchedulerHandle;
 use crate::store::Store;
 use crate::workers::Workers;
@@ -40,7 +44,8 @@ use error::RequestError;
 pub use spec::place_header;
 pub use types::{
     ChatRequest, Chunk, ChunkStream, Done, DoneReason, Echo, EmbedRequest, EmbedResponse,
-    GenerateRequest, Logprob, MustCall, PromptToken, RequestOptions, Started, Timings, TopLogprob,
+    GenerateRequest, Logprob, MustCall, Pair, PromptToken, RequestOptions, RerankRequest,
+    RerankResponse, Started, Timings, TopLogprob,
 };
 
 /// The use cases; cheap to clone.
@@ -101,6 +106,38 @@ impl Inference {
     /// All errors that occur before the first token.
     pub async fn generate(&self, request: GenerateRequest) -> Result<ChunkStream, RequestError> {
         generate::run(&self.0, request).await
+    }
+
+    /// Scores how well documents match queries.
+    ///
+    /// # Errors
+    /// See [`RequestError`].
+    pub async fn rerank(&self, request: RerankRequest) -> Result<RerankResponse, RequestError> {
+        rerank::run(&self.0, request).await
+    }
+
+    /// Turns a text into tokens. Loads the model.
+    ///
+    /// # Errors
+    /// See [`RequestError`].
+    pub async fn tokenize(
+        &self,
+        common: RequestOptions,
+        question: Tokenize,
+    ) -> Result<Vec<Token>, RequestError> {
+        tokens::tokenize(&self.0, common, question).await
+    }
+
+    /// Turns tokens into a text, special tokens printed. Loads the model.
+    ///
+    /// # Errors
+    /// See [`RequestError`].
+    pub async fn detokenize(
+        &self,
+        common: RequestOptions,
+        tokens: Vec<Token>,
+    ) -> Result<String, RequestError> {
+        tokens::detokenize(&self.0, common, tokens).await
     }
 
     /// Embeddings; an empty input list only loads.

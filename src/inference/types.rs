@@ -94,6 +94,28 @@ pub struct EmbedResponse {
     pub load: Duration,
 }
 
+/// Pairs of a query and a document, to be scored by how well they match.
+#[derive(Debug, Clone, Default)]
+pub struct RerankRequest {
+    /// Only `model`, `options`, `keep_alive`, `truncate`, `priority` and `client` are used.
+    pub common: RequestOptions,
+    pub pairs: Vec<Pair>,
+}
+
+/// A query and a document.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Pair {
+    pub query: String,
+    pub document: String,
+}
+
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct RerankResponse {
+    /// One score for each pair: what the model's head says, or, without a head, a probability.
+    pub scores: Vec<f32>,
+    pub n_prompt: u32,
+}
+
 /// An answer that has started.
 pub struct Started {
     /// Tokens of the prompt, cached ones included; `None` where nothing is generated.

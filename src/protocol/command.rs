@@ -423,6 +423,15 @@ pub enum EmbedInput {
     Text(String),
     /// Tokens of a text, without the special tokens around it.
     Tokens(Vec<Token>),
+    /// Two texts whose relation a reranker scores, without the special tokens around and between them.
+    Pair {
+        query: String,
+        document: String,
+    },
+    /// A text with special tokens in it, and none around it.
+    Prompt {
+        prompt: String,
+    },
 }
 
 impl EmbedInput {
@@ -431,6 +440,8 @@ impl EmbedInput {
         match self {
             Self::Text(text) => text.len(),
             Self::Tokens(tokens) => size_of_val(tokens.as_slice()),
+            Self::Pair { query, document } => query.len() + document.len(),
+            Self::Prompt { prompt } => prompt.len(),
         }
     }
 }

@@ -202,7 +202,7 @@ pub struct TopLogprob {
 }
 
 /// Vectors for an embedding request.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct EmbedResult {
     /// One per input, same order.
     pub vectors: Vec<Vec<f32>>,

@@ -54,6 +54,8 @@ pub struct Tokenize {
     pub texts: Vec<String>,
     /// Add BOS/EOS as the vocabulary says.
     pub add_special: bool,
+    /// Read the texts of special tokens as texts.
+    pub special_as_text: bool,
     /// Stop in a text once it has more tokens than this.
     pub limit: Option<u32>,
     /// The client, for fair scheduling.
@@ -124,7 +126,7 @@ impl RunnerHandle {
             .await
     }
 
-    /// Tokenizes several texts in one round trip; texts of special tokens become those tokens.
+    /// Tokenizes several texts in one round trip.
     ///
     /// # Errors
     /// What the engine reports, or `Gone`.
@@ -133,7 +135,7 @@ impl RunnerHandle {
             id,
             texts: question.texts,
             add_special: question.add_special,
-            parse_special: true,
+            parse_special: !question.special_as_text,
             limit: question.limit,
             client: question.client,
         };

@@ -8,6 +8,7 @@ mod anthropic;
 mod bind;
 mod connection;
 mod error;
+mod extra;
 mod extract;
 mod gate;
 mod lifecycle;

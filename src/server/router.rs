@@ -14,7 +14,7 @@ use axum::routing::{MethodRouter, any};
 use super::error::{ApiError, spelled};
 use super::state::App;
 use super::stream::json;
-use super::{anthropic, ollama, openai};
+use super::{anthropic, extra, ollama, openai};
 use crate::api::ollama::VersionResponse;
 use crate::client::OLLAMA_VERSION;
 use crate::dialect::openai::UNKNOWN_URL;
@@ -32,6 +32,7 @@ pub(super) fn routes() -> Router<App> {
         .merge(ollama::routes())
         .merge(openai::routes())
         .merge(anthropic::routes())
+        .merge(extra::routes())
         .fallback(|method: Method, uri: Uri| async move { not_found(&method, &uri) })
 }
 

@@ -99,7 +99,7 @@ fn inputs_of_embed() {
         assert_eq!(request.dimensions, 0);
         let texts = request.inputs.into_iter().map(|input| match input {
             EmbedInput::Text(text) => text,
-            EmbedInput::Tokens(_) => panic!("tokens"),
+            other => panic!("{other:?}"),
         });
         Ok::<_, String>(texts.collect::<Vec<_>>())
     };

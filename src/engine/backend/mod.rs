@@ -93,6 +93,14 @@ pub(crate) struct Ends {
     pub(crate) after: Vec<Token>,
 }
 
+/// The tokens around and between a query and a document, as llama-server puts them for rerankers.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct PairEnds {
+    pub(crate) before: Vec<Token>,
+    pub(crate) between: Vec<Token>,
+    pub(crate) after: Vec<Token>,
+}
+
 /// What requests are prepared with, by several threads at once: it is only read.
 ///
 /// *Invariant:* no call takes long, whatever a client has sent, but for [`Self::compile`]. Texts of
@@ -116,6 +124,8 @@ pub(crate) trait Preparer: Send + Sync + 'static {
 
     /// The tokens around every text.
     fn ends(&self) -> &Ends;
+
+    fn pair_ends(&self) -> &PairEnds;
 
     /// Appends a token's bytes; those of special tokens only if `special` is set.
     fn append_piece(&self, token: Token, special: bool, out: &mut Vec<u8>);

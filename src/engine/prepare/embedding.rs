@@ -22,6 +22,8 @@ pub(super) struct Embedding {
     /// Bytes of it that are read.
     n_bytes: usize,
     inputs: Vec<Vec<Token>>,
+    /// The last query of a pair, with its tokens: pairs of a request share it.
+    query: Option<(String, Vec<Token>)>,
 }
 
 impl Embedding {
@@ -34,15 +36,22 @@ impl Embedding {
             reading: None,
             n_bytes: 0,
             inputs: Vec::new(),
+            query: None,
         })
     }
 
     /// Does a slice of the work; false at the end.
     pub(super) fn advance<P: Preparer>(&mut self, terms: &Terms<P>) -> Result<bool, Failure> {
         let limit = Limit::of(&self.params, terms);
-        let text = match self.waiting.front_mut() {
+        let known = self.query.as_ref().map(|(query, _)| query);
+        let (text, parse_special) = match self.waiting.front_mut() {
             None => return Ok(false),
-            Some(EmbedInput::Text(text)) => text,
+            Some(EmbedInput::Text(text)) => (&*text, false),
+            Some(EmbedInput::Prompt { prompt }) => (&*prompt, true),
+            Some(EmbedInput::Pair { query, document }) if known == Some(query) => {
+                (&*document, false)
+            }
+            Some(EmbedInput::Pair { query, .. }) => (&*query, false),
             Some(EmbedInput::Tokens(tokens)) => {
                 let tokens = std::mem::take(tokens);
                 prompt::check(terms.preparer.info(), &tokens)?;
@@ -53,7 +62,7 @@ impl Embedding {
             let least = LEAST_BYTES.max(limit.n_tokens().saturating_mul(BYTES_PER_TOKEN));
             self.n_bytes = self.n_bytes.max(least);
             let head = &text[..text.floor_char_boundary(self.n_bytes)];
-            let reading = Reading::new(&*terms.preparer, head.to_owned(), false);
+            let reading = Reading::new(&*terms.preparer, head.to_owned(), parse_special);
             self.reading = Some(reading.map_err(|error| prompt::refused(&error))?);
             return Ok(true);
         };
@@ -69,7 +78,15 @@ impl Embedding {
             return Ok(true);
         }
         let tokens = self.reading.take().map(Reading::into_tokens);
-        self.add(&limit, tokens.unwrap_or_default(), terms)
+        let tokens = tokens.unwrap_or_default();
+        if let Some(EmbedInput::Pair { query, .. }) = self.waiting.front()
+            && self.query.as_ref().is_none_or(|(known, _)| known != query)
+        {
+            self.query = Some((query.clone(), tokens));
+            self.n_bytes = 0;
+            return Ok(true);
+        }
+        self.add(&limit, tokens, terms)
     }
 
     /// The first of the inputs is read; false if it was the last one, too.
@@ -79,7 +96,20 @@ impl Embedding {
         tokens: Vec<Token>,
         terms: &Terms<P>,
     ) -> Result<bool, Failure> {
-        let input = limit.fit(tokens, terms.preparer.ends(), self.params.truncate)?;
+        let truncate = self.params.truncate;
+        let input = match (self.waiting.front(), &self.query) {
+            (Some(EmbedInput::Pair { .. }), Some((_, query))) => {
+                let ends = terms.preparer.pair_ends();
+                let ends = Ends {
+                    before: [&*ends.before, query, &ends.between].concat(),
+                    after: ends.after.clone(),
+                };
+                limit.fit(tokens, &ends, truncate)?
+            }
+            // Cut, it would no longer be the prompt that the model knows.
+            (Some(EmbedInput::Prompt { .. }), _) => limit.fit(tokens, &Ends::default(), false)?,
+            _ => limit.fit(tokens, terms.preparer.ends(), truncate)?,
+        };
         self.inputs.push(input);
         self.waiting.pop_front();
         self.n_bytes = 0;

@@ -8,6 +8,8 @@ mod generate;
 mod llama;
 mod media;
 mod pool;
+#[cfg(feature = "llama")]
+mod rerank;
 mod runner;
 mod speculate;
 mod spill;

@@ -3,10 +3,12 @@
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
 
+use crate::api::llama_server::{DetokenizeRequest, TokenizeRequest};
 use crate::api::ollama::{
     ChatRequest, CopyRequest, CreateRequest, EmbedRequest, EmbeddingsRequest, GenerateRequest,
     ModelRequest, ShowRequest,
 };
+use crate::api::rerank::{RerankRequest, ScoreRequest};
 use crate::api::{anthropic, openai};
 
 /// The limit for bodies with only names, switches and a few options.
@@ -39,6 +41,7 @@ macro_rules! bodies {
 }
 
 bodies!(Some(NAMES); ShowRequest, CopyRequest, ModelRequest, Ignored);
+bodies!(Some(TEXTS); RerankRequest, ScoreRequest, TokenizeRequest, DetokenizeRequest);
 bodies!(Some(TEXTS); EmbedRequest, EmbeddingsRequest, CreateRequest, openai::EmbeddingRequest);
 bodies!(None; ChatRequest, GenerateRequest, anthropic::MessagesRequest);
 

@@ -39,7 +39,7 @@ pub(super) fn routes() -> Router<App> {
 }
 
 /// Makes the head of an answer by `model`.
-fn head(prefix: &str, model: &str) -> Head {
+pub(super) fn head(prefix: &str, model: &str) -> Head {
     Head::new(prefix, model, Timestamp::now(), &mut fastrand::Rng::new())
 }
 

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::support::real::{real, skip};
 use crate::support::{TestServer, models};
 
 async fn server() -> TestServer {
@@ -96,4 +97,48 @@ async fn the_legacy_route_gives_vectors_of_length_one_too() {
     let answer = server.post("/api/embed", &body).await.ok().json();
     let mut pairs = values(&answer["embeddings"][0]).zip(legacy);
     assert!(pairs.all(|(a, b)| (a - b).abs() < 1e-6), "{answer}");
+}
+
+/// What sentence-transformers' arithmetic gives in double precision: the first values of unit vectors.
+const EXPECTED: [(&str, u64, [f64; 8]); 2] = [
+    (
+        "A panda eats bamboo in the forest.",
+        10,
+        [
+            -0.034, -0.01527, -0.01102, 0.05194, 0.03101, -0.11164, -0.02272, -0.00057,
+        ],
+    ),
+    (
+        "The unbelievable tokenizers!",
+        8,
+        [
+            -0.05211, 0.00274, 0.04485, -0.02009, -0.02158, -0.02367, 0.10415, 0.02505,
+        ],
+    ),
+];
+
+#[tokio::test]
+async fn all_minilm_gives_the_vectors_of_its_authors() {
+    let Some(model) = real("all-minilm") else {
+        return skip("no all-MiniLM-L6-v2 in DROVER_TEST_MODELS");
+    };
+    let server = TestServer::start().await;
+    let file = fs_err::read(&model).unwrap();
+    server.create("all-minilm", file, json!({})).await.ok();
+    for (text, n_tokens, expected) in EXPECTED {
+        let body = json!({"model": "all-minilm", "input": text});
+        let answer = server.post("/api/embed", &body).await.ok().json();
+        assert_eq!(answer["prompt_eval_count"], n_tokens);
+        for (value, expected) in values(&answer["embeddings"][0]).zip(expected) {
+            assert!(
+                (value - expected).abs() < 1e-4,
+                "{text}: {value} {expected}"
+            );
+        }
+        assert_eq!(values(&answer["embeddings"][0]).count(), 384);
+    }
+    let shown = server
+        .post("/api/show", &json!({"model": "all-minilm"}))
+        .await;
+    assert_eq!(shown.ok().json()["capabilities"], json!(["embedding"]));
 }

@@ -1,6 +1,7 @@
 //! OpenAI's routes with a model that answers.
 
 mod answers;
+mod extra;
 mod fields;
 mod files;
 mod prompt_logprobs;

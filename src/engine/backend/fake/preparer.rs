@@ -8,13 +8,14 @@
 use std::time::Duration;
 
 use super::{FakeSampler, vocab, wait};
-use crate::engine::backend::{BackendError, Ends, Part, Preparer, SamplerSpec};
+use crate::engine::backend::{BackendError, Ends, PairEnds, Part, Preparer, SamplerSpec};
 use crate::protocol::{Constraint, LoadedInfo, Token};
 
 /// Prepares requests for the stand-in.
 pub(crate) struct FakePreparer {
     info: LoadedInfo,
     ends: Ends,
+    pair_ends: PairEnds,
     /// The answer to everything.
     answer: Option<String>,
 }
@@ -32,7 +33,17 @@ impl FakePreparer {
             },
             after: Vec::new(),
         };
-        Self { info, ends, answer }
+        let pair_ends = PairEnds {
+            before: ends.before.clone(),
+            between: vec![vocab::END],
+            after: vec![vocab::END],
+        };
+        Self {
+            info,
+            ends,
+            pair_ends,
+            answer,
+        }
     }
 }
 
@@ -55,6 +66,10 @@ impl Preparer for FakePreparer {
 
     fn ends(&self) -> &Ends {
         &self.ends
+    }
+
+    fn pair_ends(&self) -> &PairEnds {
+        &self.pair_ends
     }
 
     fn append_piece(&self, token: Token, special: bool, out: &mut Vec<u8>) {

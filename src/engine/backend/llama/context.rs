@@ -75,6 +75,13 @@ pub(super) fn model_ptr(model: &LlamaModel) -> *mut sys::llama_model {
     unsafe { *ptr::from_ref(model).cast::<*mut sys::llama_model>() }
 }
 
+/// Returns one of llama.cpp's `LLAMA_VOCAB_TYPE_…`. llama-cpp-2's own function panics on most of them, BERT's among
+/// them.
+pub(super) fn vocab_kind(model: &LlamaModel) -> sys::llama_vocab_type {
+    // SAFETY: the model is valid, and so is its vocabulary.
+    unsafe { sys::llama_vocab_type(sys::llama_model_get_vocab(model_ptr(model))) }
+}
+
 /// Loads ggml's back ends, which are modules in such a build: from `lib/drover` beside the
 /// program's folder where packages put them, else from where llama.cpp looks itself.
 #[cfg(feature = "dynamic-backends")]

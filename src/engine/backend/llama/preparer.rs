@@ -11,7 +11,7 @@ use super::chain::LastDry;
 use super::grammar::{Grammar, Grammars};
 use super::sampling::Sampler;
 use super::tokenizer::Tokenizer;
-use crate::engine::backend::{self, BackendError, Ends, Part, SamplerSpec};
+use crate::engine::backend::{self, BackendError, Ends, PairEnds, Part, SamplerSpec};
 use crate::protocol::{Constraint, LoadedInfo, Token};
 
 /// The real one.
@@ -56,6 +56,10 @@ impl backend::Preparer for Preparer {
 
     fn tokenize_part(&self, part: &str) -> Vec<Token> {
         self.tokenizer.tokenize(part)
+    }
+
+    fn pair_ends(&self) -> &PairEnds {
+        self.tokenizer.pair_ends()
     }
 
     fn ends(&self) -> &Ends {

@@ -9,10 +9,11 @@ use std::sync::Arc;
 
 use llama_cpp_2::model::LlamaModel;
 use llama_cpp_2::token_type::LlamaTokenAttr as Attr;
-use llama_cpp_2::vocab::VocabType;
+use llama_cpp_sys_2 as sys;
 
+use super::context::vocab_kind;
 use super::special::{Special, Specials};
-use crate::engine::backend::{BackendError, Ends, Part};
+use crate::engine::backend::{BackendError, Ends, PairEnds, Part};
 use crate::protocol::Token;
 
 /// Bytes from which a text is cut: some milliseconds of work, so that others have their turn.
@@ -40,6 +41,7 @@ pub(super) struct Tokenizer {
     /// `None` = only llama.cpp can find them.
     specials: Option<Sets>,
     ends: Ends,
+    pair_ends: PairEnds,
     cuts: Cuts,
 }
 
@@ -51,14 +53,19 @@ struct Sets {
 
 impl Tokenizer {
     pub(super) fn new(model: Arc<LlamaModel>) -> Self {
-        let kind = model.vocab().vocab_type();
-        let has_words = kind != VocabType::NONE;
+        let kind = vocab_kind(&model);
+        let has_words = kind != sys::LLAMA_VOCAB_TYPE_NONE;
         Self {
             specials: sets(&model),
             ends: if has_words {
                 ends(&model)
             } else {
                 Ends::default()
+            },
+            pair_ends: if has_words {
+                pair_ends(&model)
+            } else {
+                PairEnds::default()
             },
             cuts: Cuts::learn(kind, &|text| raw(&model, text, false)),
             model,
@@ -67,6 +74,10 @@ impl Tokenizer {
 
     pub(super) fn ends(&self) -> &Ends {
         &self.ends
+    }
+
+    pub(super) fn pair_ends(&self) -> &PairEnds {
+        &self.pair_ends
     }
 
     pub(super) fn cut(&self, text: &str, parse_special: bool) -> Result<Vec<Part>, BackendError> {
@@ -94,7 +105,7 @@ impl Tokenizer {
     }
 
     fn cut_uncut(&self, text: &str, parse_special: bool) -> Result<Vec<Part>, BackendError> {
-        if self.model.vocab().vocab_type() == VocabType::NONE {
+        if vocab_kind(&self.model) == sys::LLAMA_VOCAB_TYPE_NONE {
             let message = "this model has no vocabulary and takes no text";
             return Err(BackendError(message.to_owned()));
         }
@@ -117,7 +128,7 @@ fn raw(model: &LlamaModel, text: &str, parse_special: bool) -> Vec<Token> {
 /// llama.cpp's special tokens.
 fn sets(model: &LlamaModel) -> Option<Sets> {
     let vocab = model.vocab();
-    if vocab.vocab_type() == VocabType::NONE {
+    if vocab_kind(model) == sys::LLAMA_VOCAB_TYPE_NONE {
         return None;
     }
     let (mut all, mut in_text) = (Vec::new(), Vec::new());
@@ -163,6 +174,21 @@ fn ends(model: &LlamaModel) -> Ends {
     }
 }
 
+/// What llama-server puts around and between the texts of a pair: `[BOS]query[EOS][SEP]document[EOS]`, each as
+/// far as the vocabulary adds it. The separator replaces an end token that is absent.
+fn pair_ends(model: &LlamaModel) -> PairEnds {
+    let vocab = model.vocab();
+    let token = |adds: bool, token: Token| (adds && token >= 0).then_some(token);
+    let (eos, sep) = (vocab.eos().0, vocab.sep().0);
+    let eos = token(vocab.should_add_eos(), if eos < 0 { sep } else { eos });
+    let sep = token(vocab.should_add_sep(), sep);
+    PairEnds {
+        before: Vec::from_iter(token(vocab.should_add_bos(), vocab.bos().0)),
+        between: eos.into_iter().chain(sep).collect(),
+        after: Vec::from_iter(eos),
+    }
+}
+
 /// Where a text may be cut.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Cuts {
@@ -178,10 +204,12 @@ struct Cuts {
 
 impl Cuts {
     /// Tries out where texts may be cut.
-    fn learn(kind: VocabType, tokenize: &dyn Fn(&str) -> Vec<Token>) -> Self {
+    fn learn(kind: sys::llama_vocab_type, tokenize: &dyn Fn(&str) -> Vec<Token>) -> Self {
         let never = Self::default();
-        let (is_bpe, is_spm) = (kind == VocabType::BPE, kind == VocabType::SPM);
-        if !is_bpe && !is_spm && kind != VocabType::WPM && kind != VocabType::UGM {
+        let is_bpe = kind == sys::LLAMA_VOCAB_TYPE_BPE;
+        let is_spm = kind == sys::LLAMA_VOCAB_TYPE_SPM;
+        let is_other = [sys::LLAMA_VOCAB_TYPE_WPM, sys::LLAMA_VOCAB_TYPE_UGM].contains(&kind);
+        if !is_bpe && !is_spm && !is_other {
             return never;
         }
         let whole = tokenize(SAMPLE);

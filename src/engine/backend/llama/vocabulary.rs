@@ -3,6 +3,8 @@
 use llama_cpp_2::model::LlamaModel;
 use llama_cpp_2::token::LlamaToken;
 
+use super::context::vocab_kind;
+
 /// Tokens by which the sizes may differ: padding at the end.
 const MAX_SIZE_DIFFERENCE: i32 = 128;
 
@@ -12,7 +14,7 @@ const FIRST_COMPARED: i32 = 5;
 /// Finds the first difference that matters.
 pub(super) fn compare(target: &LlamaModel, draft: &LlamaModel) -> Result<(), String> {
     let (ours, theirs) = (target.vocab(), draft.vocab());
-    if ours.vocab_type() != theirs.vocab_type() {
+    if vocab_kind(target) != vocab_kind(draft) {
         return Err("they are of different types".to_owned());
     }
     let bos = [&ours, &theirs].map(|vocab| vocab.should_add_bos().then(|| vocab.bos()));

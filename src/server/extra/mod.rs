@@ -1,0 +1,32 @@
+//! Routes that neither Ollama nor OpenAI has: reranking, and what llama-server and vLLM offer beside their
+//! chats. Errors are in OpenAI's envelope, as in those servers.
+
+mod rerank;
+mod tokens;
+
+use axum::Router;
+
+use super::router::route;
+use super::state::App;
+
+/// The paths of reranking: Jina's and llama-server's, Cohere's, and text-embeddings-inference's.
+const RERANK: [&str; 5] = [
+    "/v1/rerank",
+    "/v1/reranking",
+    "/v2/rerank",
+    "/rerank",
+    "/reranking",
+];
+
+/// The routes, for `router.rs` to merge.
+pub(super) fn routes() -> Router<App> {
+    let router = RERANK.into_iter().fold(Router::new(), |router, path| {
+        router.merge(route(path, "POST", rerank::rerank))
+    });
+    router
+        .merge(route("/v1/score", "POST", rerank::score))
+        .merge(route("/score", "POST", rerank::score))
+        .merge(route("/tokenize", "POST", tokens::tokenize))
+        .merge(route("/detokenize", "POST", tokens::detokenize))
+        .merge(route("/apply-template", "POST", tokens::apply_template))
+}
