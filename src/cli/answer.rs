@@ -210,6 +210,7 @@ mod tests {
             total_duration: 4_213_562_542,
             load_duration: 1_034_521_875,
             prompt_eval_count: 26,
+            prompt_eval_cached_count: Some(2),
             prompt_eval_duration: 115_200_000,
             eval_count: 298,
             eval_duration: 3_061_800_000,

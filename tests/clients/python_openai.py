@@ -6,6 +6,7 @@ DROVER_URL and DROVER_MODEL (a small chat model) come from the environment.
 import json
 import urllib.parse
 import urllib.request
+from pathlib import Path
 
 import openai
 
@@ -33,6 +34,22 @@ def fails(kind, function, *arguments, **keywords):
 def counted(usage):
     assert usage.prompt_tokens > 0 and usage.completion_tokens > 0, f"{usage}"
     equal(usage.total_tokens, usage.prompt_tokens + usage.completion_tokens, "total_tokens")
+
+
+@check
+def every_parameter_is_documented():
+    from openai.types import completion_create_params, embedding_create_params
+    from openai.types.chat import completion_create_params as chat_create_params
+
+    page = (Path(__file__).parents[2] / "docs/openai.md").read_text()
+    sections = dict(part.split("`\n", 1) for part in page.split("\n## `/v1/")[1:])
+    for section, kind in [
+        ("chat/completions", chat_create_params.CompletionCreateParamsBase),
+        ("completions", completion_create_params.CompletionCreateParamsBase),
+        ("embeddings", embedding_create_params.EmbeddingCreateParams),
+    ]:
+        missing = [name for name in kind.__annotations__ if f"`{name}`" not in sections[section]]
+        equal(missing, [], section)
 
 
 @check

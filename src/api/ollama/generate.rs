@@ -188,6 +188,9 @@ pub struct Metrics {
     pub load_duration: u64,
     #[serde(skip_serializing_if = "is_zero")]
     pub prompt_eval_count: u64,
+    /// The part of `prompt_eval_count` that was in the cache; since Ollama 0.35. `None` = not known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prompt_eval_cached_count: Option<u64>,
     #[serde(skip_serializing_if = "is_zero")]
     pub prompt_eval_duration: u64,
     #[serde(skip_serializing_if = "is_zero")]

@@ -53,6 +53,11 @@ pub struct ChatRequest {
     pub ignore_eos: bool,
     /// vLLM's: the answer does not end before this many tokens.
     pub min_tokens: Option<i64>,
+    /// What vLLM's and llama-server's clients pass to a model's template.
+    pub chat_template_kwargs: Option<TemplateArguments>,
+    /// `auto`, `default`, `priority`, `scale`; `flex`: after the requests of others.
+    #[serde(deserialize_with = "null_is_default")]
+    pub service_tier: String,
     pub reasoning: Option<Reasoning>,
     #[serde(deserialize_with = "null_is_default")]
     pub reasoning_effort: String,
@@ -150,6 +155,17 @@ pub struct Reasoning {
     pub effort: String,
 }
 
+/// `chat_template_kwargs` of a request: the arguments that have a meaning for every model.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct TemplateArguments {
+    pub enable_thinking: Option<bool>,
+    /// Another spelling of `enable_thinking`.
+    pub thinking: Option<bool>,
+    #[serde(deserialize_with = "null_is_default")]
+    pub reasoning_effort: String,
+}
+
 /// The whole answer.
 #[derive(Debug, Clone, Serialize)]
 pub struct ChatCompletion {
@@ -161,6 +177,9 @@ pub struct ChatCompletion {
     pub model: String,
     pub system_fingerprint: &'static str,
     pub choices: Vec<ChatChoice>,
+    /// Repeated where the request names one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub service_tier: Option<&'static str>,
     pub usage: Usage,
     #[serde(rename = "_debug_info", skip_serializing_if = "Option::is_none")]
     pub debug_info: Option<DebugInfo>,
@@ -216,6 +235,9 @@ pub struct ChatChunk<'a> {
     pub model: &'a str,
     pub system_fingerprint: &'static str,
     pub choices: Vec<ChunkChoice>,
+    /// Repeated where the request names one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub service_tier: Option<&'static str>,
     /// `null` before the last event; absent if the request did not ask for it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub usage: Option<Option<Usage>>,

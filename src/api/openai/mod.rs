@@ -20,7 +20,7 @@ pub use arguments::Arguments;
 pub use chat::{
     AnswerMessage, AnswerToolCall, CalledFunction, ChatChoice, ChatChunk, ChatCompletion,
     ChatRequest, ChunkChoice, Delta, JsonSchemaFormat, Message, Reasoning, ResponseFormat,
-    ToolCall, ToolCallFunction,
+    TemplateArguments, ToolCall, ToolCallFunction,
 };
 pub use completion::{
     Completion, CompletionChoice, CompletionChunk, CompletionLogprobs, CompletionRequest,

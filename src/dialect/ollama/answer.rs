@@ -119,6 +119,7 @@ fn metrics(timings: Timings) -> api::Metrics {
         total_duration: nanos(timings.total),
         load_duration: nanos(timings.load),
         prompt_eval_count: timings.n_prompt.into(),
+        prompt_eval_cached_count: Some(timings.n_cached.into()),
         prompt_eval_duration: nanos(timings.prompt),
         eval_count: timings.n_generated.into(),
         eval_duration: nanos(timings.generate),

@@ -196,7 +196,7 @@ fn chat_objects() {
     );
     check_chat(
         text("", Some(finished())),
-        r#""message":{"role":"assistant","content":""},"done":true,"done_reason":"stop","total_duration":6,"load_duration":5,"prompt_eval_count":4,"prompt_eval_duration":3,"eval_count":2,"eval_duration":1}"#,
+        r#""message":{"role":"assistant","content":""},"done":true,"done_reason":"stop","total_duration":6,"load_duration":5,"prompt_eval_count":4,"prompt_eval_cached_count":1,"prompt_eval_duration":3,"eval_count":2,"eval_duration":1}"#,
     );
     let debug = Done {
         debug: Some(("<prompt>".to_owned(), 2)),
@@ -221,7 +221,7 @@ fn generate_objects() {
     };
     check_generate(
         text("", Some(end)),
-        r#""response":"","done":true,"done_reason":"stop","context":[1,2],"total_duration":6,"load_duration":5,"prompt_eval_count":4,"prompt_eval_duration":3,"eval_count":2,"eval_duration":1}"#,
+        r#""response":"","done":true,"done_reason":"stop","context":[1,2],"total_duration":6,"load_duration":5,"prompt_eval_count":4,"prompt_eval_cached_count":1,"prompt_eval_duration":3,"eval_count":2,"eval_duration":1}"#,
     );
     let debug = Done {
         debug: Some(("p".to_owned(), 0)),

@@ -20,6 +20,11 @@ fn to_value(message: &Message, keeps_developer: bool) -> Value {
     let mut value = Map::new();
     value.insert("role".to_owned(), json!(role));
     value.insert("content".to_owned(), json!(message.content));
+    if !message.thinking.is_empty() {
+        // What most templates call it, and what gpt-oss's does; llama.cpp gives both as well.
+        value.insert("reasoning_content".to_owned(), json!(message.thinking));
+        value.insert("thinking".to_owned(), json!(message.thinking));
+    }
     if !message.tool_calls.is_empty() {
         let calls: Vec<Value> = message.tool_calls.iter().map(call).collect();
         value.insert("tool_calls".to_owned(), Value::Array(calls));

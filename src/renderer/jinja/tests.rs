@@ -187,3 +187,14 @@ fn kept_inputs_of_the_fuzz_target_are_rendered_or_refused() {
     let worker = std::thread::Builder::new().stack_size(64 << 20);
     worker.spawn(work).unwrap().join().unwrap();
 }
+
+#[test]
+fn templates_see_earlier_thinking_under_both_names() {
+    let source = "{% for m in messages %}{{ m.reasoning_content }}|{{ m.thinking }};{% endfor %}";
+    let thought = Message {
+        thinking: "hm".to_owned(),
+        ..Message::text("assistant", "a")
+    };
+    let messages = [thought, Message::text("user", "b")];
+    assert_eq!(render(source, &messages).unwrap(), "hm|hm;|;");
+}

@@ -24,6 +24,7 @@ pub(super) async fn chat(
     let style = Style {
         include_usage: request.stream_options.unwrap_or_default().include_usage,
         has_functions: !request.functions.is_empty(),
+        service_tier: chat::service_tier(&request.service_tier),
     };
     // Images are decoded here.
     let reading = app.tasks.spawn_blocking(move || chat::requests(request));

@@ -197,3 +197,60 @@ async fn an_early_answer_waits_for_the_rest_of_the_body() {
     let answer = socket.read_until("unknown_url").await;
     assert!(answer.starts_with("HTTP/1.1 404"), "{answer}");
 }
+
+#[tokio::test]
+async fn the_tier_is_told_where_it_was_named() {
+    let server = server().await;
+    let mut body = json!({"model": "tiny", "messages": [{"role": "user", "content": "a"}]});
+    let path = "/v1/chat/completions";
+    let plain = server.post(path, &body).await.ok().json();
+    assert_eq!(plain.get("service_tier"), None);
+    for (tier, told) in [("auto", "default"), ("flex", "flex")] {
+        body["service_tier"] = tier.into();
+        body["stream"] = false.into();
+        let whole = server.post(path, &body).await.ok().json();
+        assert_eq!(whole["service_tier"], told);
+        body["stream"] = true.into();
+        let events = server.post(path, &body).await.ok().events();
+        assert_eq!(events[0]["service_tier"], told);
+    }
+    body["service_tier"] = "gold".into();
+    let refused = server.post(path, &body).await;
+    assert_eq!(refused.status, 400);
+    assert_eq!(refused.json()["error"]["param"], "service_tier");
+}
+
+#[tokio::test]
+async fn arguments_for_templates_switch_thinking() {
+    let server = TestServer::start().await;
+    let template = "{% if enable_thinking %}<|im_start|>user\nthinks{% else %}<|im_start|>user\nanswers\
+                    {% endif %}<|im_end|>\n<|im_start|>assistant\n{# <think> reasoning_content #}";
+    let thinker = models::fake().value("tokenizer.chat_template", template);
+    server.create("m", thinker.build(), json!({})).await.ok();
+    server.fake_model("tiny").await;
+    for (model, arguments, said) in [
+        ("m", json!({"enable_thinking": false}), "answers"),
+        ("m", json!({"thinking": false, "unknown": [1]}), "answers"),
+        ("m", json!({"enable_thinking": true}), "thinks"),
+        ("m", Value::Null, "thinks"),
+        // One that does not think is not asked to.
+        ("tiny", json!({"enable_thinking": true}), "a"),
+    ] {
+        let body = json!({"model": model, "messages": [{"role": "user", "content": "a"}],
+            "chat_template_kwargs": arguments});
+        let answer = server.post("/v1/chat/completions", &body).await.ok();
+        let message = &answer.json()["choices"][0]["message"];
+        assert_eq!(message["content"], said, "{model} {arguments} {message}");
+    }
+}
+
+#[tokio::test]
+async fn ollamas_counters_tell_what_was_cached() {
+    let server = server().await;
+    let body = json!({"model": "tiny", "prompt": "a prompt that is long enough", "stream": false});
+    let first = server.post("/api/generate", &body).await.ok().json();
+    let again = server.post("/api/generate", &body).await.ok().json();
+    assert_eq!(first["prompt_eval_cached_count"], 0);
+    assert!(again["prompt_eval_cached_count"].as_u64() > Some(0));
+    assert_eq!(again["prompt_eval_count"], first["prompt_eval_count"]);
+}

@@ -20,6 +20,8 @@ pub struct Style {
     pub include_usage: bool,
     /// The request uses the deprecated `functions`, and so does the response.
     pub has_functions: bool,
+    /// The service tier that the request names ([`super::service_tier`]).
+    pub service_tier: Option<&'static str>,
 }
 
 impl Style {
@@ -74,6 +76,7 @@ impl ChatStream {
             .into_iter()
             .map(|piece| ChatChunk {
                 usage,
+                service_tier: self.style.service_tier,
                 ..event(head, vec![piece])
             })
             .collect()
@@ -83,6 +86,7 @@ impl ChatStream {
     pub fn end(&self) -> Option<ChatChunk<'_>> {
         self.style.include_usage.then(|| ChatChunk {
             usage: Some(Some(self.tally.usage())),
+            service_tier: self.style.service_tier,
             ..event(&self.head, Vec::new())
         })
     }
@@ -96,6 +100,7 @@ fn event(head: &Head, choices: Vec<ChunkChoice>) -> ChatChunk<'_> {
         model: &head.model,
         system_fingerprint: FINGERPRINT,
         choices,
+        service_tier: None,
         usage: None,
     }
 }
@@ -233,6 +238,7 @@ impl ChatFold {
             model: self.head.model,
             system_fingerprint: FINGERPRINT,
             choices: self.choices,
+            service_tier: self.style.service_tier,
             usage: self.tally.usage(),
             debug_info: self.debug,
         }

@@ -17,6 +17,7 @@ use crate::api::openai;
 use crate::chat::{Think, ThinkLevel};
 use crate::error::RequestError;
 use crate::inference::{ChatRequest, RequestOptions};
+use crate::protocol::Priority;
 use tools::{Asked, Offer};
 
 /// The most alternatives to a token.
@@ -35,6 +36,10 @@ pub fn requests(mut request: openai::ChatRequest) -> Result<Vec<ChatRequest>, Re
     let n = n_choices(request.n)?;
     let seed = request.seed;
     let guided = request.take_guided();
+    let from_template = match request.chat_template_kwargs.take() {
+        Some(arguments) => think_of(arguments)?,
+        None => None,
+    };
     let options = OptionMap::default()
         .set("stop", stop(&request.stop))
         .set(
@@ -74,7 +79,13 @@ pub fn requests(mut request: openai::ChatRequest) -> Result<Vec<ChatRequest>, Re
                 Some(format) => format,
                 None => format(request.response_format)?,
             },
-            think: think(request.reasoning, request.reasoning_effort)?,
+            think: think(request.reasoning, request.reasoning_effort)?.or(from_template),
+            thinks_if_able: from_template.is_some(),
+            priority: if request.service_tier == FLEX {
+                Priority::Batch
+            } else {
+                Priority::Interactive
+            },
             logprobs: request.logprobs,
             top_logprobs: u32::try_from(request.top_logprobs).unwrap_or_default(),
             debug_render_only: request.debug_render_only,
@@ -93,6 +104,24 @@ pub fn requests(mut request: openai::ChatRequest) -> Result<Vec<ChatRequest>, Re
         .collect())
 }
 
+/// The tier for requests that may wait.
+const FLEX: &str = "flex";
+
+/// The tiers that a request may name, and what the answer says. There is no billing: only `flex` has an effect.
+const TIERS: [(&str, &str); 5] = [
+    ("auto", "default"),
+    ("default", "default"),
+    (FLEX, FLEX),
+    ("priority", "priority"),
+    ("scale", "scale"),
+];
+
+/// The tier that an answer tells; `None` if the request names none.
+pub fn service_tier(requested: &str) -> Option<&'static str> {
+    let known = TIERS.iter().find(|(name, _)| *name == requested);
+    known.map(|(_, told)| *told)
+}
+
 /// The checks that need single fields only.
 fn check(request: &openai::ChatRequest) -> Result<(), RequestError> {
     let options = Options {
@@ -108,6 +137,10 @@ fn check(request: &openai::ChatRequest) -> Result<(), RequestError> {
     if !(0..=MOST_TOP_LOGPROBS).contains(&request.top_logprobs) {
         let error = invalid("top_logprobs must be between 0 and 20");
         return Err(error.about("top_logprobs", "invalid_value"));
+    }
+    if !request.service_tier.is_empty() && service_tier(&request.service_tier).is_none() {
+        let known = "'auto', 'default', 'flex', 'priority', and 'scale'";
+        return Err(unknown("service_tier", &request.service_tier, known));
     }
     if request.top_logprobs > 0 && !request.logprobs {
         let error = invalid("'top_logprobs' is only allowed when 'logprobs' is true");
@@ -162,6 +195,16 @@ fn format(format: Option<openai::ResponseFormat>) -> Result<Value, RequestError>
         },
         _ => Ok(Value::Null),
     }
+}
+
+/// What arguments for templates say of thinking.
+fn think_of(arguments: openai::TemplateArguments) -> Result<Option<Think>, RequestError> {
+    let switch = arguments.enable_thinking.or(arguments.thinking);
+    if switch == Some(false) {
+        return Ok(Some(Think::Off));
+    }
+    let level = think(None, arguments.reasoning_effort)?;
+    Ok(level.or(switch.map(|_| Think::On)))
 }
 
 /// The object takes precedence over the string, even if it is empty.

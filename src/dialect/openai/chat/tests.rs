@@ -340,6 +340,7 @@ fn a_call_of_a_function_is_spelled_as_one() {
     let style = Style {
         include_usage: false,
         has_functions: true,
+        service_tier: None,
     };
     let chunk = || Chunk {
         tool_calls: vec![call("f")],
@@ -584,6 +585,7 @@ fn usage_counts_a_shared_prompt_once() {
         Style {
             include_usage: true,
             has_functions: false,
+            service_tier: None,
         },
     );
     for index in [1, 0] {
