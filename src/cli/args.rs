@@ -67,8 +67,8 @@ pub(crate) enum Command {
     Cp(ModelArgs),
     /// Remove a model
     Rm(ModelArgs),
-    /// Explain how to point another program at this server
-    Launch(AnyArgs),
+    /// Start an agent (claude, codex, opencode) with a model of this server
+    Launch(LaunchArgs),
     /// Print a shell's completion script
     Completion(CompletionArgs),
     /// Measure how fast a server answers
@@ -322,6 +322,28 @@ pub(crate) struct RollbackArgs {}
 #[derive(Debug, Args)]
 pub(crate) struct ManArgs {
     pub(crate) folder: String,
+}
+
+/// Flags of `launch`.
+#[derive(Debug, Args)]
+pub(crate) struct LaunchArgs {
+    /// The agent: claude, codex or opencode; without it they are listed
+    pub(crate) name: Option<String>,
+    /// The model; not needed if only one supports tools
+    #[arg(long)]
+    pub(crate) model: Option<String>,
+    /// Print the command instead of running it
+    #[arg(long)]
+    pub(crate) config: bool,
+    /// Accepted for Ollama's sake: nothing is asked
+    #[arg(short, long, hide = true)]
+    pub(crate) yes: bool,
+    /// Accepted for Ollama's sake: nothing was changed
+    #[arg(long, hide = true)]
+    pub(crate) restore: bool,
+    /// Arguments for the agent
+    #[arg(last = true)]
+    pub(crate) args: Vec<String>,
 }
 
 /// Anything at all, flags included.

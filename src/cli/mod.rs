@@ -102,7 +102,11 @@ fn run(
                 program.name()
             ),
         },
-        Some(Command::Launch(_)) => commands::launch::run(ui, &config),
+        Some(Command::Launch(args)) => {
+            let context = Context::new(ui, config, program)?;
+            block_on(commands::launch::run(&context, &args))?;
+            Ok(ExitCode::SUCCESS)
+        }
         // It may measure another server, and reports itself if that does not answer.
         Some(Command::Bench(args)) => {
             help::check_arity("bench", args.args.len()).map_err(anyhow::Error::msg)?;

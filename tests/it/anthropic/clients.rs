@@ -65,9 +65,9 @@ async fn claude_code() {
 }
 
 /// A model whose answers the question scripts, with room for an agent's prompt.
-const AGENT: &str = "agent:latest";
+pub(crate) const AGENT: &str = "agent:latest";
 
-async fn agent_server() -> TestServer {
+pub(crate) async fn agent_server() -> TestServer {
     let server = TestServer::start().await;
     let file = fake().value("drover-fake.context_length", 200_000).build();
     // The fake model answers the last user, and so a tool's result as well.

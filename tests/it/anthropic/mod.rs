@@ -1,6 +1,6 @@
 //! Anthropic's API.
 
-mod clients;
+pub(crate) mod clients;
 mod errors;
 mod messages;
 mod tools;

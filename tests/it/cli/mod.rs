@@ -6,6 +6,7 @@ mod create;
 mod doctor;
 mod hostile;
 mod json;
+mod launch;
 mod models;
 mod names;
 mod progress;
