@@ -131,8 +131,8 @@ pub struct BuiltinParser {
     pub opens: &'static str,
     /// Special tokens that must reach it as text.
     pub preserved: &'static [&'static str],
-    /// The highest level of thinking that the models know.
-    pub max_think: ThinkLevel,
+    /// The levels of thinking of models that cannot do without, lowest first; empty = it is on or off.
+    pub levels: &'static [ThinkLevel],
     /// Makes the parser of one answer.
     pub new: fn(&Start<'_>) -> Box<dyn Parser>,
 }
@@ -145,7 +145,7 @@ impl BuiltinParser {
         thinking: None,
         opens: "",
         preserved: &[],
-        max_think: ThinkLevel::Max,
+        levels: &[],
         new: |_| Box::new(crate::parser::Passthrough),
     };
 

@@ -264,7 +264,10 @@ pub(super) fn think(
         Think::On
     };
     let think = requested.unwrap_or(default);
-    let max = prepared.chat_format.parser.map(|parser| parser.max_think);
+    let max = prepared
+        .chat_format
+        .parser
+        .and_then(|parser| parser.levels.last().copied());
     Some(match (think, max) {
         (Think::Level(level), Some(max)) => Think::Level(level.min(max)),
         (think, _) => think,

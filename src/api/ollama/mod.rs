@@ -16,5 +16,5 @@ pub use manage::{
 };
 pub use models::{
     ListResponse, ListedModel, ModelDetails, ModelInfo, ProcessModel, ProcessResponse, ShowRequest,
-    ShowResponse, Tensor,
+    ShowResponse, Tensor, ThinkingInfo,
 };

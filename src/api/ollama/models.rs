@@ -141,9 +141,20 @@ pub struct ShowResponse<I = Map<String, Value>> {
     pub tensors: Vec<Tensor>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub capabilities: Vec<String>,
+    /// For models that think; since Ollama 0.35.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub thinking: Option<ThinkingInfo>,
     pub modified_at: String,
     #[serde(skip_serializing_if = "String::is_empty")]
     pub requires: String,
+}
+
+/// What `think` may be for a model.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ThinkingInfo {
+    pub values: Vec<Value>,
+    pub default: Value,
 }
 
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]

@@ -158,6 +158,15 @@ pub(super) const WITHOUT_EFFECT: &[(&str, &str)] = &[
         "the back ends are chosen when drover is built or by the hardware",
     ),
     ("OLLAMA_REMOTES", "there are no cloud models"),
+    ("OLLAMA_AUTH", "there are no accounts"),
+    (
+        "OLLAMA_DEBUG_LOG_REQUESTS",
+        "what clients send is never logged",
+    ),
+    (
+        "OLLAMA_MAX_TRANSFER_STREAMS",
+        "downloads choose the number of their parts",
+    ),
     ("OLLAMA_IGPU_ENABLE", "llama.cpp chooses the devices"),
     (
         "OLLAMA_VULKAN",

@@ -8,8 +8,10 @@ use serde_json::{Map, Value};
 
 use super::info::KeyValues;
 use crate::api::ollama as api;
+use crate::chat::ThinkLevel;
 use crate::families;
 use crate::families::capabilities::{self, Sources};
+use crate::model::capability::Capability;
 use crate::model::gguf::Metadata;
 use crate::model::manifest::MEDIA_MODEL;
 use crate::model::modelfile::{Shown, parameters_text};
@@ -126,6 +128,7 @@ pub fn show(
         tensors: files
             .weights
             .map_or_else(Vec::new, |header| tensors(header)),
+        thinking: thinking(&model.config, files),
         capabilities: capabilities(&model.config, files),
         modified_at: rfc3339_local(model.modified),
         requires: model.config.requires.clone(),
@@ -189,6 +192,32 @@ fn capabilities(config: &ImageConfig, files: &Files<'_>) -> Vec<String> {
         .into_iter()
         .map(|capability| capability.as_str().to_owned())
         .collect()
+}
+
+/// What `think` may be: a level where the model cannot do without, else on or off. `None` = it does not think.
+fn thinking(config: &ImageConfig, files: &Files<'_>) -> Option<api::ThinkingInfo> {
+    if !capabilities(config, files)
+        .iter()
+        .any(|name| name == Capability::Thinking.as_str())
+    {
+        return None;
+    }
+    let of_template = || {
+        let template = files.template?;
+        families::parser_for_template(&config.model_family, template.source())
+    };
+    let parser = families::parser(&config.parser).or_else(of_template);
+    let levels = parser.map_or(&[][..], |parser| parser.levels);
+    if levels.is_empty() {
+        return Some(api::ThinkingInfo {
+            values: vec![false.into(), true.into()],
+            default: true.into(),
+        });
+    }
+    Some(api::ThinkingInfo {
+        values: levels.iter().map(|level| level.as_str().into()).collect(),
+        default: ThinkLevel::Medium.as_str().into(),
+    })
 }
 
 /// The name of the model that this one was made from.

@@ -30,7 +30,7 @@ pub(super) static FAMILY: Family = Family {
         calls: "<|channel|>",
         thinking: Some(parser::THINKING),
         preserved: parser::PRESERVED,
-        max_think: ThinkLevel::High,
+        levels: &[ThinkLevel::Low, ThinkLevel::Medium, ThinkLevel::High],
         new: |start| Box::new(parser::Harmony::new(start)),
         ..BuiltinParser::PLAIN
     }],

@@ -409,3 +409,27 @@ async fn tools_and_calls_may_be_nested_deeply() {
         }
     }
 }
+
+#[tokio::test]
+async fn show_tells_what_think_may_be() {
+    let server = TestServer::start().await;
+    let thinker = json!({"template": TEMPLATE});
+    server.create("thinker", fake().build(), thinker).await.ok();
+    let harmony = json!({"template": "{{ .Prompt }}", "parser": "harmony"});
+    server.create("levels", fake().build(), harmony).await.ok();
+    server.fake_model("plain").await;
+    for (model, expected) in [
+        ("thinker", json!({"values": [false, true], "default": true})),
+        (
+            "levels",
+            json!({"values": ["low", "medium", "high"], "default": "medium"}),
+        ),
+        ("plain", Value::Null),
+    ] {
+        let shown = server
+            .post("/api/show", &json!({"model": model}))
+            .await
+            .ok();
+        assert_eq!(shown.json()["thinking"], expected, "{model}");
+    }
+}
