@@ -39,9 +39,8 @@ pub enum ContentBlock {
         thinking: String,
         signature: String,
     },
+    /// Without `citations`: the AI SDK refuses `null` there, although Anthropic documents it.
     Text {
-        /// Always `null`: typed clients expect the key.
-        citations: Option<()>,
         text: String,
     },
     ToolUse {

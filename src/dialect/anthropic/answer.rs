@@ -38,7 +38,6 @@ impl MessageFold {
             match self.message.content.last_mut() {
                 Some(ContentBlock::Text { text, .. }) => text.push_str(&chunk.content),
                 _ => self.message.content.push(ContentBlock::Text {
-                    citations: None,
                     text: chunk.content,
                 }),
             }

@@ -48,7 +48,6 @@ impl MessageStream {
             if !matches!(self.open, Open::Text) {
                 self.start(
                     ContentBlock::Text {
-                        citations: None,
                         text: String::new(),
                     },
                     &mut events,

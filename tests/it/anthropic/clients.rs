@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::ollama::clients::run_python;
+use crate::ollama::clients::{run_node, run_python};
 use crate::ollama::language::TEMPLATE;
 use crate::support::models::fake;
 use crate::support::{TestServer, skip, variable};
@@ -15,6 +15,16 @@ const PATIENCE: Duration = Duration::from_secs(300);
 #[tokio::test]
 async fn python_anthropic() {
     run_python("python_anthropic.py").await;
+}
+
+#[tokio::test]
+async fn python_langchain() {
+    run_python("python_langchain.py").await;
+}
+
+#[tokio::test]
+async fn js_anthropic() {
+    run_node("js_anthropic.mjs").await;
 }
 
 /// Claude Code as people run it against a server of their own: a question, and one that takes a tool.

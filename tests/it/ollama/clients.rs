@@ -121,7 +121,7 @@ async fn python_schemas() {
     run_python("python_schemas.py").await;
 }
 
-async fn run_node(script: &str) {
+pub(crate) async fn run_node(script: &str) {
     let Some(modules) = variable("DROVER_NODE_MODULES") else {
         return skip("no DROVER_NODE_MODULES with the clients");
     };
