@@ -127,6 +127,8 @@ pub struct BuiltinParser {
     /// The texts around the thinking that it separates: the answer alone comes after the second
     /// one. Where an answer has a head of its own, nothing opens thinking, and that head ends it.
     pub thinking: Option<(&'static str, &'static str)>,
+    /// The text that ends thinking and begins the answer; empty = the second text of `thinking`.
+    pub forced_end: &'static str,
     /// The text that opens thinking, where the end of the prompt tells whether it is open.
     pub opens: &'static str,
     /// Special tokens that must reach it as text.
@@ -143,6 +145,7 @@ impl BuiltinParser {
         name: "passthrough",
         calls: "",
         thinking: None,
+        forced_end: "",
         opens: "",
         preserved: &[],
         levels: &[],

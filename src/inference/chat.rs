@@ -203,6 +203,9 @@ impl Conversation {
             self.constraint.clone(),
         );
         params.exempt = exempt;
+        if let Some(thinking) = &mut params.exempt.thinking {
+            thinking.n_most = self.common.think_budget;
+        }
         if self.is_chat {
             let stops = chat_format.stops().iter();
             params.stop.extend(stops.map(|&text| text.to_owned()));

@@ -231,6 +231,8 @@ impl ChatFormat {
                 open: if is_open { "" } else { open }.to_owned(),
                 close: close.to_owned(),
                 begun: close[..n_begun].to_owned(),
+                n_most: None,
+                forced: self.forced_end(close).to_owned(),
             }
         });
         let call = match self.parser {
@@ -241,6 +243,14 @@ impl ChatFormat {
         Exempt {
             thinking,
             call: (is_marked && !request.tools.is_empty()).then(|| call.to_owned()),
+        }
+    }
+
+    /// The text that ends thinking where the model does not.
+    fn forced_end<'a>(&self, close: &'a str) -> &'a str {
+        match self.parser.map(|parser| parser.forced_end) {
+            Some(text) if !text.is_empty() => text,
+            _ => close,
         }
     }
 

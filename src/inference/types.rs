@@ -22,6 +22,8 @@ pub struct RequestOptions {
     /// Raw value of `format` (`Null` = none); checked by inference.
     pub format: Value,
     pub think: Option<Think>,
+    /// The most tokens of thinking; then it is ended, and the answer begins. `None` = no limit.
+    pub think_budget: Option<u32>,
     /// A model that does not think ignores `think`, instead of refusing it.
     pub thinks_if_able: bool,
     /// `None` = default (true).

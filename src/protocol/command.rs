@@ -406,6 +406,12 @@ pub struct ThinkingTags {
     pub close: String,
     /// The start of `close` that the prompt already contains.
     pub begun: String,
+    /// Tokens after which thinking is ended with `forced`; `None` = no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub n_most: Option<u32>,
+    /// The text that ends thinking and begins the answer.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub forced: String,
 }
 
 /// Scheduling class of a request, highest first.

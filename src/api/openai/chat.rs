@@ -58,6 +58,12 @@ pub struct ChatRequest {
     /// `auto`, `default`, `priority`, `scale`; `flex`: after the requests of others.
     #[serde(deserialize_with = "null_is_default")]
     pub service_tier: String,
+    /// The most tokens of thinking, as Qwen's service spells it.
+    pub thinking_budget: Option<i64>,
+    /// The same as llama-server spells it.
+    pub thinking_budget_tokens: Option<i64>,
+    /// The same as vLLM spells it.
+    pub thinking_token_budget: Option<i64>,
     pub reasoning: Option<Reasoning>,
     #[serde(deserialize_with = "null_is_default")]
     pub reasoning_effort: String,

@@ -58,6 +58,7 @@ pub fn request(
             options,
             format: format(output.format.or(wire.output_format))?,
             think,
+            think_budget: budget(&thinking),
             thinks_if_able: true,
             ..RequestOptions::default()
         },
@@ -110,6 +111,13 @@ fn think(thinking: &Thinking, output: &OutputConfig) -> Result<Option<Think>, Re
         "enabled" | "adaptive" | "between_tools" => Some(effort.map_or(Think::On, Think::Level)),
         _ => effort.map(Think::Level),
     })
+}
+
+fn budget(thinking: &Thinking) -> Option<u32> {
+    let n_tokens = thinking
+        .budget_tokens
+        .filter(|_| thinking.kind == "enabled")?;
+    u32::try_from(n_tokens).ok()
 }
 
 fn format(format: Option<OutputFormat>) -> Result<Value, RequestError> {

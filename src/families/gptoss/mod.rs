@@ -29,6 +29,7 @@ pub(super) static FAMILY: Family = Family {
         name: "harmony",
         calls: "<|channel|>",
         thinking: Some(parser::THINKING),
+        forced_end: "<|end|><|start|>assistant<|channel|>final<|message|>",
         preserved: parser::PRESERVED,
         levels: &[ThinkLevel::Low, ThinkLevel::Medium, ThinkLevel::High],
         new: |start| Box::new(parser::Harmony::new(start)),

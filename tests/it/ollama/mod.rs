@@ -4,8 +4,9 @@
 mod agreement;
 mod answers;
 mod bad_input;
-mod child;
 #[cfg(feature = "llama")]
+mod budget;
+mod child;
 pub(crate) mod clients;
 mod concurrency;
 mod context;

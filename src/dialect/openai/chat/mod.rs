@@ -36,6 +36,12 @@ pub fn requests(mut request: openai::ChatRequest) -> Result<Vec<ChatRequest>, Re
     let n = n_choices(request.n)?;
     let seed = request.seed;
     let guided = request.take_guided();
+    let budget = request
+        .thinking_budget
+        .or(request.thinking_budget_tokens)
+        .or(request.thinking_token_budget);
+    // Negative ones are no limit, as in those servers.
+    let think_budget = budget.and_then(|n_tokens| u32::try_from(n_tokens).ok());
     let from_template = match request.chat_template_kwargs.take() {
         Some(arguments) => think_of(arguments)?,
         None => None,
@@ -80,6 +86,7 @@ pub fn requests(mut request: openai::ChatRequest) -> Result<Vec<ChatRequest>, Re
                 None => format(request.response_format)?,
             },
             think: think(request.reasoning, request.reasoning_effort)?.or(from_template),
+            think_budget,
             thinks_if_able: from_template.is_some(),
             priority: if request.service_tier == FLEX {
                 Priority::Batch

@@ -52,6 +52,11 @@ impl Gate {
         self.state == State::Answering
     }
 
+    /// Whether the sequence is inside of its thinking.
+    pub(super) fn is_thinking(&self) -> bool {
+        self.state == State::Thinking
+    }
+
     /// Goes on by the text of a token; `false` if that is the answer's beginning already, which has
     /// to be picked under the constraint.
     pub(super) fn accept(&mut self, piece: &[u8]) -> bool {
@@ -121,7 +126,7 @@ mod tests {
             thinking: Some(ThinkingTags {
                 open: open.to_owned(),
                 close: "</think>".to_owned(),
-                begun: String::new(),
+                ..ThinkingTags::default()
             }),
             call: (!call.is_empty()).then(|| call.to_owned()),
         })

@@ -17,6 +17,7 @@
 
 mod batch;
 mod biases;
+mod budget;
 mod chain;
 mod context;
 mod devices;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use llama_cpp_2::model::LlamaModel;
 use llama_cpp_2::token::LlamaToken;
 
+use super::budget::Budget;
 use super::chain::LastDry;
 use super::grammar::{Grammar, Grammars};
 use super::sampling::Sampler;
@@ -91,10 +92,17 @@ impl backend::Preparer for Preparer {
         spec: &SamplerSpec<'_>,
         grammar: Option<Grammar>,
     ) -> Result<Sampler, BackendError> {
+        let budget = match &spec.exempt.thinking {
+            Some(tags) if tags.n_most.is_some() => {
+                Budget::new(tags, self.tokenize(&tags.forced, true)?)
+            }
+            _ => None,
+        };
         Sampler::new(
             Arc::clone(&self.model),
             spec,
             grammar,
+            budget,
             (&self.last_dry, &self.end_tokens),
         )
     }

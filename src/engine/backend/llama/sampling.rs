@@ -12,6 +12,7 @@ use llama_cpp_2::token::data::LlamaTokenData;
 use llama_cpp_2::token::data_array::LlamaTokenDataArray;
 
 use super::biases::Biases;
+use super::budget::Budget;
 use super::chain::{self, LastDry};
 use super::gate::Gate;
 use super::grammar::Grammar;
@@ -27,14 +28,16 @@ pub(crate) struct Sampler {
     n_endless: u32,
     endless: Biases,
     constraint: Option<Constraint>,
+    /// Limits the thinking; `None` = there is no limit, or none any more.
+    budget: Option<Budget>,
+    /// For the texts of tokens.
+    model: Arc<LlamaModel>,
 }
 
 struct Constraint {
     grammar: Grammar,
     /// `None` = it holds from the first token.
     gate: Option<Gate>,
-    /// For the texts of tokens.
-    model: Arc<LlamaModel>,
 }
 
 enum Kind {
@@ -54,6 +57,7 @@ impl Sampler {
         model: Arc<LlamaModel>,
         spec: &SamplerSpec<'_>,
         grammar: Option<Grammar>,
+        budget: Option<Budget>,
         (last_dry, more_ends): (&LastDry, &[Token]),
     ) -> Result<Self, BackendError> {
         chain::check(spec.params)?;
@@ -93,7 +97,6 @@ impl Sampler {
         let constraint = grammar.map(|grammar| Constraint {
             grammar,
             gate: Gate::new(spec.exempt),
-            model,
         });
         Ok(Self {
             kind,
@@ -101,6 +104,8 @@ impl Sampler {
             n_endless,
             endless,
             constraint,
+            budget,
+            model,
         })
     }
 
@@ -111,6 +116,26 @@ impl Sampler {
 
     /// Picks a token and goes on by it.
     pub(super) fn pick(&mut self, logits: &[f32]) -> Result<Token, BackendError> {
+        let Some(budget) = &mut self.budget else {
+            return self.pick_freely(logits);
+        };
+        let token = match budget.forced() {
+            Some(token) => {
+                let piece = piece(&self.model, token);
+                if let Some(gate) = self.constraint.as_mut().and_then(|held| held.gate.as_mut()) {
+                    gate.accept(&piece);
+                }
+                self.kind.accept(token);
+                token
+            }
+            None => self.pick_freely(logits)?,
+        };
+        let piece = piece(&self.model, token);
+        self.budget.take_if(|budget| !budget.accept(&piece));
+        Ok(token)
+    }
+
+    fn pick_freely(&mut self, logits: &[f32]) -> Result<Token, BackendError> {
         let Some(constraint) = &mut self.constraint else {
             let biases = if self.n_endless > 0 {
                 &self.endless
@@ -130,7 +155,9 @@ impl Sampler {
             .is_some_and(|gate| !gate.is_passed())
         {
             let token = self.kind.choose(logits, &self.biases, None)?;
-            if constraint.leaves_alone(token) {
+            let piece = piece(&self.model, token);
+            let gate = constraint.gate.as_mut();
+            if gate.is_some_and(|gate| gate.accept(&piece)) {
                 self.kind.accept(token);
                 return Ok(token);
             }
@@ -149,14 +176,12 @@ fn end_tokens(model: &LlamaModel) -> impl Iterator<Item = Token> {
     (0..model.n_vocab()).filter(move |token| vocab.is_eog(LlamaToken(*token)))
 }
 
-impl Constraint {
-    /// Whether a token does not belong to the answer.
-    fn leaves_alone(&mut self, token: Token) -> bool {
-        let mut piece = Vec::new();
-        let vocab = self.model.vocab();
-        vocab.token_to_piece_into(LlamaToken(token), &mut piece, true, None);
-        self.gate.as_mut().is_some_and(|gate| gate.accept(&piece))
-    }
+/// The text of a token.
+fn piece(model: &LlamaModel, token: Token) -> Vec<u8> {
+    let mut piece = Vec::new();
+    let vocab = model.vocab();
+    vocab.token_to_piece_into(LlamaToken(token), &mut piece, true, None);
+    piece
 }
 
 impl Kind {
