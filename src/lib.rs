@@ -14,10 +14,12 @@ pub mod units;
 pub mod chat;
 pub mod config;
 pub mod database;
+pub mod seal;
 pub mod template;
 pub mod view;
 // Level 2: what a model is, what goes over the wire.
 pub mod api;
+pub mod history;
 pub mod model;
 pub mod protocol;
 // Level 3: the model directory, prompts and answers, the two ends of a runner.

@@ -21,6 +21,8 @@ const LEVELS: &[(&str, u32)] = &[
     ("template", 1),
     ("view", 1),
     ("database", 1),
+    ("seal", 1),
+    ("history", 2),
     ("model", 2),
     ("api", 2),
     ("protocol", 2),

@@ -30,6 +30,7 @@ const OF_SCRIPTS: &[&str] = &[
     "DROVER_PROFILE",
     "DROVER_PYTHON",
     "DROVER_TESTDATA",
+    "DROVER_TEST_KILLS",
     "DROVER_TEST_MODELS",
     "DROVER_TEST_REQUIRE",
 ];
@@ -134,6 +135,9 @@ impl Reader<'_> {
             spill_memory: self.spill_memory(),
             spill_disk: self.own_size("DROVER_SPILL_DISK").unwrap_or(0),
             batch_disk: self.own_size("DROVER_BATCH_DISK").unwrap_or(BATCH_DISK),
+            responses_age: self.responses_age(),
+            responses_size: self.own_size("DROVER_RESPONSES_SIZE").unwrap_or(1 << 30),
+            responses_background: self.responses_background(),
             gpu_overhead: self.number("OLLAMA_GPU_OVERHEAD", 0),
             go_template: self
                 .text("OLLAMA_GO_TEMPLATE")
@@ -386,6 +390,20 @@ impl Reader<'_> {
         self.mistakes
             .push(format!("{name}: `{text}` is no number such as `100`"));
         0
+    }
+
+    fn responses_age(&mut self) -> Option<Duration> {
+        const MONTH: Duration = Duration::from_secs(30 * 24 * 3600);
+        let age = self.own_duration("DROVER_RESPONSES_AGE", MONTH);
+        (!age.is_zero()).then_some(age)
+    }
+
+    fn responses_background(&mut self) -> usize {
+        const NAME: &str = "DROVER_RESPONSES_BACKGROUND";
+        match self.text(NAME) {
+            None => 32,
+            Some(_) => self.own_number(NAME),
+        }
     }
 
     fn spill_memory(&mut self) -> Option<u64> {

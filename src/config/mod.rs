@@ -69,6 +69,12 @@ pub struct Config {
     pub spill_disk: u64,
     /// Bytes of all files of clients and of batch jobs (`DROVER_BATCH_DISK`).
     pub batch_disk: u64,
+    /// How long stored responses are kept after their last use; `None` = for ever (`DROVER_RESPONSES_AGE`).
+    pub responses_age: Option<Duration>,
+    /// Bytes of stored responses; 0 = nothing is stored (`DROVER_RESPONSES_SIZE`).
+    pub responses_size: u64,
+    /// Responses in the background at once (`DROVER_RESPONSES_BACKGROUND`).
+    pub responses_background: usize,
     /// Bytes kept free on each GPU.
     pub gpu_overhead: u64,
     pub no_prune: bool,

@@ -23,6 +23,7 @@ use super::connection::Connections;
 use super::extract::Memory;
 use super::gate::Gates;
 use super::limits::{Limits, raise_n_files};
+use super::openai::{self, Responses};
 use super::state::{App, AppState};
 use super::supervisor::{Hangup, notify, watchdog};
 use super::{ServeError, memory, middleware, router};
@@ -117,6 +118,7 @@ async fn assemble(config: Config, exe: PathBuf) -> Result<App, ServeError> {
     if let Err(error) = jobs.files.sweep().await {
         tracing::warn!(%error, "could not remove what is left of unfinished files");
     }
+    let responses = Responses::new(&config);
     Ok(Arc::new(AppState {
         inference,
         store,
@@ -126,6 +128,7 @@ async fn assemble(config: Config, exe: PathBuf) -> Result<App, ServeError> {
         config,
         exe,
         gates: Gates::default(),
+        responses,
         memory,
         tasks,
         cut_off: CancellationToken::new(),
@@ -183,6 +186,8 @@ impl Daemon {
         warn_if_open(address);
         let cleaned = Arc::clone(&app);
         app.block(move || clean_up(&cleaned));
+        let sweeping = openai::sweep(Arc::clone(&app), closing.clone());
+        app.tasks.spawn(sweeping);
         Ok(Self {
             app,
             stopping,
@@ -200,16 +205,26 @@ impl Daemon {
         self.closing.cancel();
         let grace = self.app.config.shutdown_grace;
         let drained = tokio::select! {
-            _ = &mut self.server => true,
+            () = async {
+                // What it says of itself is told by the tasks.
+                let _ = (&mut self.server).await;
+                self.app.responses.settled().await;
+            } => true,
             () = tokio::time::sleep(grace) => false,
             () = hurry => false,
         };
         if !drained {
             tracing::warn!("requests that still run are cut off");
             self.app.cut_off.cancel();
-            let ended = tokio::time::timeout(LAST_WORDS, &mut self.server).await;
-            if ended.is_err() {
-                self.server.abort();
+            if !self.server.is_finished() {
+                let ended = tokio::time::timeout(LAST_WORDS, &mut self.server).await;
+                if ended.is_err() {
+                    self.server.abort();
+                }
+            }
+            let settled = self.app.responses.settled();
+            if tokio::time::timeout(LAST_WORDS, settled).await.is_err() {
+                tracing::warn!("some responses in the background did not end in time");
             }
         }
         let rest = async {

@@ -127,7 +127,8 @@ fn without_slash(method: &Method, uri: &Uri) -> Response {
     (status, [(header::LOCATION, target)]).into_response()
 }
 
-fn not_found(method: &Method, uri: &Uri) -> Response {
+/// Answers 404 in the form of the path's API.
+pub(super) fn not_found(method: &Method, uri: &Uri) -> Response {
     if is_v1(uri) {
         let message = format!("Invalid URL ({method} {})", uri.path());
         let error = ApiError::not_found(message).coded(UNKNOWN_URL);

@@ -9,6 +9,7 @@ use tokio_util::task::TaskTracker;
 
 use super::extract::Memory;
 use super::gate::Gates;
+use super::openai::Responses;
 use crate::config::Config;
 use crate::inference::Inference;
 use crate::jobs::Jobs;
@@ -31,6 +32,8 @@ pub(crate) struct AppState {
     /// Our own executable, for child processes.
     pub(crate) exe: PathBuf,
     pub(crate) gates: Gates,
+    /// Stored responses, and those in the background.
+    pub(crate) responses: Responses,
     /// The memory of all requests in flight.
     pub(crate) memory: Memory,
     /// Owner of every task and blocking job that a handler starts.

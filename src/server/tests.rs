@@ -21,6 +21,7 @@ use tower::ServiceExt as _;
 use super::extract::Memory;
 use super::gate::Gates;
 use super::middleware;
+use super::openai::Responses;
 use super::router;
 use super::state::{App, AppState};
 use crate::config::{Config, env};
@@ -90,6 +91,7 @@ impl Fixture {
             registry,
             scheduler,
             jobs: Jobs::new(&config.state_dir, &limits, &tasks),
+            responses: Responses::new(&config),
             memory: Memory::new(config.body_memory),
             config,
             exe: "/bin/false".into(),

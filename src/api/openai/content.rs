@@ -286,7 +286,8 @@ impl<'de> Visitor<'de> for FileVisitor {
 }
 
 impl File {
-    fn of_url(url: &str) -> Self {
+    /// Reads a URL.
+    pub fn of_url(url: &str) -> Self {
         if url.starts_with("http://") || url.starts_with("https://") {
             return Self::Remote;
         }
@@ -299,7 +300,8 @@ impl File {
         }
     }
 
-    fn of_data(data: &str) -> Self {
+    /// Reads base64 text.
+    pub fn of_data(data: &str) -> Self {
         if data.is_empty() {
             return Self::Missing;
         }

@@ -13,6 +13,7 @@ mod embedding;
 mod error;
 mod file;
 mod models;
+pub mod responses;
 mod shared;
 mod transcription;
 

@@ -61,7 +61,7 @@ pub struct Logprobs {
 
 /// Log-probability of one token. Unlike in Ollama, `top_logprobs` is always present: typed clients require
 /// it.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TokenLogprob {
     pub token: String,
     pub logprob: f32,
@@ -70,7 +70,7 @@ pub struct TokenLogprob {
 }
 
 /// An alternative token.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TopLogprob {
     pub token: String,
     pub logprob: f32,

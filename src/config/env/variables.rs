@@ -136,6 +136,21 @@ pub const VARIABLES: &[Variable] = &[
         "Disk for the files that clients hand in (/v1/files) and for the results of batch jobs",
     ),
     row(
+        "DROVER_RESPONSES_AGE",
+        "720h",
+        "How long responses and conversations of /v1/responses are kept after their last use (0 = for ever)",
+    ),
+    row(
+        "DROVER_RESPONSES_SIZE",
+        "1GiB",
+        "Disk for responses and conversations; the oldest make room (0 = nothing is stored)",
+    ),
+    row(
+        "DROVER_RESPONSES_BACKGROUND",
+        "32",
+        "Responses that may run in the background at once",
+    ),
+    row(
         "DROVER_RUNNER_TIMEOUT",
         "2m",
         "A runner that is silent for this long is restarted",

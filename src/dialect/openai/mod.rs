@@ -13,6 +13,7 @@ pub mod files;
 mod guided;
 mod head;
 pub mod models;
+pub mod responses;
 mod tally;
 pub mod transcription;
 mod values;

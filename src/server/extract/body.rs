@@ -8,6 +8,9 @@ use crate::api::ollama::{
     ChatRequest, CopyRequest, CreateRequest, EmbedRequest, EmbeddingsRequest, GenerateRequest,
     ModelRequest, ShowRequest,
 };
+use crate::api::openai::responses::{
+    CompactRequest, ConversationRequest, NewItems, ResponseRequest,
+};
 use crate::api::rerank::{RerankRequest, ScoreRequest};
 use crate::api::{anthropic, openai};
 
@@ -44,6 +47,26 @@ bodies!(Some(NAMES); ShowRequest, CopyRequest, ModelRequest, Ignored);
 bodies!(Some(TEXTS); RerankRequest, ScoreRequest, TokenizeRequest, DetokenizeRequest);
 bodies!(Some(TEXTS); EmbedRequest, EmbeddingsRequest, CreateRequest, openai::EmbeddingRequest);
 bodies!(None; ChatRequest, GenerateRequest, anthropic::MessagesRequest);
+
+macro_rules! item_bodies {
+    ($($body:ty),*) => {
+        $(impl Body for $body {
+            const LIMIT: Option<usize> = None;
+
+            /// As JSON, as what the model gets, and as what is stored.
+            fn n_copies(&self) -> usize {
+                3
+            }
+        })*
+    };
+}
+
+item_bodies!(
+    ResponseRequest,
+    CompactRequest,
+    ConversationRequest,
+    NewItems
+);
 
 impl Body for openai::ChatRequest {
     const LIMIT: Option<usize> = None;

@@ -7,6 +7,7 @@
 mod allowance;
 mod body;
 mod client;
+mod coding;
 mod fault;
 mod form;
 mod go_types;
@@ -26,6 +27,7 @@ use super::state::App;
 use crate::error::ErrorKind;
 use crate::json::scan;
 use allowance::{Allowance, MOST, Most};
+use coding::Coding;
 use fault::Fault;
 use lenient::Reader;
 
@@ -121,7 +123,14 @@ async fn read<T: Body>(request: Request, app: &App, words: Words) -> Result<T, A
     let most = app.config.max_body_bytes;
     let limit = T::LIMIT.map_or(most, |limit| limit.min(most));
     let mut share = app.memory.share(origin);
-    let bytes = collect(request.into_body(), limit, &mut share).await?;
+    let coding = Coding::of(request.headers());
+    let mut bytes = collect(request.into_body(), limit, &mut share).await?;
+    if let Some(coding) = coding {
+        share.grow(coding.n_fixed(&bytes)).await?;
+        (bytes, share) = app
+            .block(move || coding.decode(&bytes, limit, share))
+            .await??;
+    }
     if bytes.len() < LARGE_BODY_BYTES {
         let value = decode(&bytes, words, &mut share, MOST)?;
         held.keep(share);
@@ -138,12 +147,14 @@ async fn read<T: Body>(request: Request, app: &App, words: Words) -> Result<T, A
     Ok(value)
 }
 
+fn too_large(limit: usize) -> ApiError {
+    let message = format!("request body too large (the limit is {limit} bytes)");
+    ApiError::new(ErrorKind::TooLarge, message)
+}
+
 /// Reads a body, reserving memory for what has arrived, not for the announced length.
 async fn collect(mut body: HttpBody, limit: usize, share: &mut Share) -> Result<Vec<u8>, ApiError> {
-    let too_large = || {
-        let message = format!("request body too large (the limit is {limit} bytes)");
-        ApiError::new(ErrorKind::TooLarge, message)
-    };
+    let too_large = || too_large(limit);
     let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
     if announced > limit {
         return Err(too_large());

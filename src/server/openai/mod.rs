@@ -8,6 +8,7 @@ mod completion;
 mod embedding;
 mod files;
 mod models;
+mod responses;
 mod transcription;
 mod uploads;
 
@@ -16,6 +17,8 @@ use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use jiff::Timestamp;
+
+pub(super) use responses::{Responses, sweep};
 
 use super::router::{route, wildcard};
 use super::state::App;
@@ -34,6 +37,7 @@ pub(super) fn routes() -> Router<App> {
         ))
         .merge(files::routes())
         .merge(uploads::routes())
+        .merge(responses::routes())
         .merge(route("/v1/models", "GET", models::list))
         .merge(wildcard("/v1/models/{*model}", "GET", models::retrieve))
 }

@@ -1,10 +1,14 @@
 //! OpenAI's routes with a model that answers.
 
 mod answers;
+mod clients;
+mod codex;
 mod extra;
 mod fields;
 mod files;
+mod killed;
 mod prompt_logprobs;
+mod responses;
 #[cfg(feature = "llama")]
 mod sound;
 

@@ -104,7 +104,7 @@ fn natives_of(calls: Vec<WireCall>) -> Result<Vec<ToolCall>, RequestError> {
 }
 
 /// The function of the last call with this id.
-fn name_of_call(id: &str, earlier: &[Turn]) -> String {
+pub(in crate::dialect::openai) fn name_of_call(id: &str, earlier: &[Turn]) -> String {
     let mut blocks = earlier.iter().rev().flat_map(|turn| &turn.blocks);
     let name = blocks.find_map(|block| match block {
         Block::ToolUse(call) if !id.is_empty() && call.id == id => Some(&call.function.name),
@@ -123,7 +123,7 @@ fn blocks(parts: Vec<Part>) -> Result<Vec<Block>, RequestError> {
     blocks.collect()
 }
 
-fn image(file: File) -> Result<Image, RequestError> {
+pub(in crate::dialect::openai) fn image(file: File) -> Result<Image, RequestError> {
     match file {
         File::Data(image) => Ok(image),
         File::Remote => Err(invalid(
@@ -134,7 +134,7 @@ fn image(file: File) -> Result<Image, RequestError> {
     }
 }
 
-fn audio(file: File) -> Result<Image, RequestError> {
+pub(in crate::dialect::openai) fn audio(file: File) -> Result<Image, RequestError> {
     match file {
         File::Data(audio) => Ok(audio),
         File::Bad(error) => Err(invalid(format!("invalid input_audio base64 data: {error}"))),

@@ -1,10 +1,10 @@
 //! Chat completions: converts a request to native ones, and chunks to a response.
 
 mod answer;
-mod message;
+pub(super) mod message;
 #[cfg(test)]
 mod tests;
-mod tools;
+pub(super) mod tools;
 
 pub use answer::{ChatFold, ChatStream, Style};
 
@@ -88,11 +88,7 @@ pub fn requests(mut request: openai::ChatRequest) -> Result<Vec<ChatRequest>, Re
             think: think(request.reasoning, request.reasoning_effort)?.or(from_template),
             think_budget,
             thinks_if_able: from_template.is_some(),
-            priority: if request.service_tier == FLEX {
-                Priority::Batch
-            } else {
-                Priority::Interactive
-            },
+            priority: priority(&request.service_tier),
             logprobs: request.logprobs,
             top_logprobs: u32::try_from(request.top_logprobs).unwrap_or_default(),
             debug_render_only: request.debug_render_only,
@@ -122,6 +118,15 @@ const TIERS: [(&str, &str); 5] = [
     ("priority", "priority"),
     ("scale", "scale"),
 ];
+
+/// How urgent a request of a tier is.
+pub(super) fn priority(tier: &str) -> Priority {
+    if tier == FLEX {
+        Priority::Batch
+    } else {
+        Priority::Interactive
+    }
+}
 
 /// The tier that an answer tells; `None` if the request names none.
 pub fn service_tier(requested: &str) -> Option<&'static str> {
@@ -215,7 +220,7 @@ fn think_of(arguments: openai::TemplateArguments) -> Result<Option<Think>, Reque
 }
 
 /// The object takes precedence over the string, even if it is empty.
-fn think(
+pub(super) fn think(
     reasoning: Option<openai::Reasoning>,
     effort: String,
 ) -> Result<Option<Think>, RequestError> {

@@ -14,19 +14,19 @@ const WORDS: &str = "'none', 'auto', and 'required'";
 
 /// The fields of a request that concern tools.
 #[derive(Debug, Default)]
-pub(super) struct Asked {
-    pub(super) tools: Vec<ToolDefinition>,
-    pub(super) choice: Value,
+pub(in crate::dialect::openai) struct Asked {
+    pub(in crate::dialect::openai) tools: Vec<ToolDefinition>,
+    pub(in crate::dialect::openai) choice: Value,
     /// Several calls in one answer; `None` = not given.
-    pub(super) parallel: Option<bool>,
+    pub(in crate::dialect::openai) parallel: Option<bool>,
 }
 
 /// What the model gets.
 #[derive(Debug, Default)]
-pub(super) struct Offer {
-    pub(super) tools: Vec<ToolDefinition>,
-    pub(super) must_call: Option<MustCall>,
-    pub(super) one_call: bool,
+pub(in crate::dialect::openai) struct Offer {
+    pub(in crate::dialect::openai) tools: Vec<ToolDefinition>,
+    pub(in crate::dialect::openai) must_call: Option<MustCall>,
+    pub(in crate::dialect::openai) one_call: bool,
 }
 
 /// A parsed `tool_choice`.
@@ -48,7 +48,7 @@ impl Asked {
     ///
     /// # Errors
     /// Refuses a choice that is not valid.
-    pub(super) fn of_functions(
+    pub(in crate::dialect::openai) fn of_functions(
         functions: Vec<ToolFunction>,
         choice: &Value,
     ) -> Result<Self, RequestError> {
@@ -90,7 +90,7 @@ impl Asked {
     /// # Errors
     /// Refuses tools that are not functions or have no name, and a choice that is not valid or names a
     /// function that is not offered.
-    pub(super) fn offer(self) -> Result<Offer, RequestError> {
+    pub(in crate::dialect::openai) fn offer(self) -> Result<Offer, RequestError> {
         check(&self.tools)?;
         let choice = read(&self.choice)?;
         if self.tools.is_empty() && !self.choice.is_null() && !matches!(choice, Choice::None) {

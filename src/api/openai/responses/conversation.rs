@@ -1,0 +1,60 @@
+//! Conversations, lists of items, and what was deleted.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::chat::null_is_default;
+
+/// Body of `POST /v1/conversations` and of `POST /v1/conversations/{id}`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct ConversationRequest {
+    #[serde(deserialize_with = "null_is_default")]
+    pub items: Vec<Value>,
+    pub metadata: Value,
+}
+
+/// Body of `POST /v1/conversations/{id}/items`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct NewItems {
+    #[serde(deserialize_with = "null_is_default")]
+    pub items: Vec<Value>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Conversation {
+    pub id: String,
+    /// `conversation`
+    pub object: &'static str,
+    /// Unix seconds.
+    pub created_at: i64,
+    pub metadata: Value,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ConversationDeleted {
+    pub id: String,
+    /// `conversation.deleted`
+    pub object: &'static str,
+    pub deleted: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ResponseDeleted {
+    pub id: String,
+    /// `response`
+    pub object: &'static str,
+    pub deleted: bool,
+}
+
+/// A page of items. The ids are empty if there are none: typed clients require texts.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ItemList {
+    /// `list`
+    pub object: &'static str,
+    pub data: Vec<Value>,
+    pub first_id: String,
+    pub last_id: String,
+    pub has_more: bool,
+}

@@ -1,0 +1,121 @@
+//! The items that a response consists of.
+
+use serde::{Deserialize, Serialize};
+
+use crate::api::openai::TokenLogprob;
+
+/// How far a response or an item is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    /// A response in the background that has not begun.
+    Queued,
+    InProgress,
+    Completed,
+    Incomplete,
+    /// Responses only.
+    Failed,
+    /// Responses only.
+    Cancelled,
+}
+
+impl Status {
+    /// Whether nothing more will come.
+    pub fn is_final(self) -> bool {
+        !matches!(self, Self::Queued | Self::InProgress)
+    }
+}
+
+/// An item of `output`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum OutputItem {
+    Reasoning(ReasoningItem),
+    Message(OutputMessage),
+    FunctionCall(FunctionCall),
+    Compaction(Compaction),
+}
+
+impl OutputItem {
+    pub fn id(&self) -> &str {
+        match self {
+            Self::Reasoning(item) => &item.id,
+            Self::Message(item) => &item.id,
+            Self::FunctionCall(item) => &item.id,
+            Self::Compaction(item) => &item.id,
+        }
+    }
+}
+
+/// What the model thought: as `summary` if the request asks for one, else as `content`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ReasoningItem {
+    pub id: String,
+    pub summary: Vec<ReasoningText>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub content: Vec<ReasoningText>,
+    /// The same in a form that only we can read, if the request asks for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encrypted_content: Option<String>,
+    pub status: Status,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum ReasoningText {
+    SummaryText { text: String },
+    ReasoningText { text: String },
+}
+
+impl ReasoningText {
+    pub fn text(&self) -> &str {
+        match self {
+            Self::SummaryText { text } | Self::ReasoningText { text } => text,
+        }
+    }
+
+    pub fn text_mut(&mut self) -> &mut String {
+        match self {
+            Self::SummaryText { text } | Self::ReasoningText { text } => text,
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct OutputMessage {
+    pub id: String,
+    pub status: Status,
+    /// `assistant`
+    pub role: String,
+    pub content: Vec<OutputText>,
+}
+
+/// A part of a message.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename = "output_text")]
+pub struct OutputText {
+    pub text: String,
+    /// Always empty: nothing here searches.
+    pub annotations: Vec<()>,
+    pub logprobs: Vec<TokenLogprob>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FunctionCall {
+    pub id: String,
+    pub status: Status,
+    pub call_id: String,
+    pub name: String,
+    /// The namespace of a function that came in one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
+    /// JSON in a text.
+    pub arguments: String,
+}
+
+/// A conversation in short, in a form that only we can read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Compaction {
+    pub id: String,
+    pub encrypted_content: String,
+}

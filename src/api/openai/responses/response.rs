@@ -1,0 +1,109 @@
+//! The response object, and other whole answers.
+
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::{OutputItem, Status};
+
+/// A response. All keys are always present: typed clients require most of them.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Response {
+    pub id: String,
+    /// `response`
+    pub object: Cow<'static, str>,
+    /// Unix seconds.
+    pub created_at: i64,
+    /// Unix seconds; only of a completed one.
+    pub completed_at: Option<i64>,
+    pub status: Status,
+    pub incomplete_details: Option<IncompleteDetails>,
+    pub model: String,
+    pub previous_response_id: Option<String>,
+    pub conversation: Option<ConversationId>,
+    pub instructions: Option<String>,
+    pub output: Vec<OutputItem>,
+    pub error: Option<ResponseError>,
+    pub tools: Vec<Value>,
+    pub tool_choice: Value,
+    pub truncation: String,
+    pub parallel_tool_calls: bool,
+    pub text: Value,
+    pub top_p: f64,
+    pub temperature: f64,
+    pub top_logprobs: i64,
+    pub reasoning: Value,
+    pub usage: Option<ResponseUsage>,
+    pub max_output_tokens: Option<i64>,
+    pub max_tool_calls: Option<i64>,
+    pub store: bool,
+    pub background: bool,
+    /// `default`
+    pub service_tier: Cow<'static, str>,
+    pub metadata: Value,
+    pub user: Option<String>,
+    pub safety_identifier: Option<String>,
+    pub prompt_cache_key: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConversationId {
+    pub id: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IncompleteDetails {
+    /// `max_output_tokens`
+    pub reason: Cow<'static, str>,
+}
+
+/// Why a response failed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ResponseError {
+    pub code: Cow<'static, str>,
+    pub message: String,
+}
+
+/// Token counters.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ResponseUsage {
+    pub input_tokens: u64,
+    pub input_tokens_details: InputTokensDetails,
+    pub output_tokens: u64,
+    pub output_tokens_details: OutputTokensDetails,
+    pub total_tokens: u64,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InputTokensDetails {
+    /// The part of the prompt that came from the prefix cache.
+    pub cached_tokens: u64,
+    /// The part that was computed, and is in the cache now.
+    pub cache_write_tokens: u64,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OutputTokensDetails {
+    /// The part of the answer that was thinking.
+    pub reasoning_tokens: u64,
+}
+
+/// Answer of `POST /v1/responses/input_tokens`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct InputTokens {
+    /// `response.input_tokens`
+    pub object: &'static str,
+    pub input_tokens: u64,
+}
+
+/// Answer of `POST /v1/responses/compact`.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Compacted {
+    pub id: String,
+    /// `response.compaction`
+    pub object: &'static str,
+    pub created_at: i64,
+    pub output: Vec<OutputItem>,
+    pub usage: ResponseUsage,
+}

@@ -1,0 +1,50 @@
+//! Responses: converts a request with its history to a native one, and chunks to events and a response.
+
+mod items;
+mod replay;
+mod request;
+mod step;
+#[cfg(test)]
+mod tests;
+mod tools;
+mod turns;
+mod writer;
+
+pub use items::{item_list, referenced, stored_items, with_ids};
+pub use replay::{Replay, kept, with_status};
+pub use request::{Asked, Known, State, check_items, compact_request, compacted, metadata, read};
+pub use step::{Ending, Step};
+pub use writer::{Style, Writer};
+
+use super::invalid;
+use crate::error::{ErrorKind, RequestError};
+use crate::json::deep;
+use serde_json::Value;
+
+/// What sealed thinking and sealed summaries are for.
+const THINKING: &str = "responses.thinking";
+const SUMMARY: &str = "responses.summary";
+
+/// The instruction for a conversation that is to be shortened.
+const COMPACT: &str = "Summarize this conversation for yourself, so that you can continue it without \
+    having seen it. Keep what was asked, what was decided and done, what is left to do, and every name, \
+    number and path that may still be needed. Answer with the summary alone.";
+
+/// What stands before a summary in the conversation that continues.
+const SUMMARIZED: &str = "Summary of the conversation so far:\n\n";
+
+/// Reads JSON that we stored.
+///
+/// # Errors
+/// The file was changed by somebody else.
+pub fn stored(text: &str) -> Result<Value, RequestError> {
+    deep::parse(text, 2 * deep::MAX_LEVELS).map_err(|error| {
+        let message = format!("what was stored cannot be read: {error}");
+        RequestError::new(ErrorKind::Internal, message)
+    })
+}
+
+/// The random part of an id, from which others are made.
+fn base_of(id: &str) -> &str {
+    id.split_once('_').map_or(id, |(_, base)| base)
+}

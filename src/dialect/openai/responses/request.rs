@@ -1,0 +1,394 @@
+//! A request with what is known of its history, to a native one and a response without output.
+
+use serde_json::{Map, Value, json};
+
+use super::super::chat::{priority, service_tier, think};
+use super::super::check::{decimal, integer, missing, unknown, wrong_type};
+use super::super::values::OptionMap;
+use super::items::{listed, referenced, with_ids};
+use super::step::Ending;
+use super::turns::Turns;
+use super::writer::Style;
+use super::{COMPACT, SUMMARY, invalid, stored, tools};
+use crate::api::openai::responses::{
+    CompactRequest, Compacted, Compaction, ConversationId, OutputItem, Reasoning, Response,
+    ResponseRequest, Status, Text,
+};
+use crate::chat::{Think, Turn};
+use crate::dialect::openai::Head;
+use crate::error::RequestError;
+use crate::inference::{ChatRequest, RequestOptions};
+use crate::seal::Seal;
+
+const LOGPROBS: &str = "message.output_text.logprobs";
+const ENCRYPTED: &str = "reasoning.encrypted_content";
+
+/// Limits of metadata, as in OpenAI's API.
+const MOST_PAIRS: usize = 16;
+const LONGEST_KEY: usize = 64;
+const LONGEST_VALUE: usize = 512;
+
+/// What a request has to do with stored things.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct State {
+    pub previous: Option<String>,
+    pub conversation: Option<String>,
+    /// Items that it refers to by their ids.
+    pub references: Vec<String>,
+    /// The response is stored.
+    pub stores: bool,
+}
+
+impl State {
+    /// Reads it; `can_store` = the server stores responses.
+    ///
+    /// # Errors
+    /// Refuses combinations that make no sense.
+    pub fn of(request: &ResponseRequest, can_store: bool) -> Result<Self, RequestError> {
+        let conversation = match &request.conversation {
+            Value::Null => None,
+            Value::String(id) => Some(id.clone()),
+            Value::Object(fields) => {
+                let id = fields.get("id").and_then(Value::as_str);
+                Some(id.ok_or_else(|| missing("conversation.id"))?.to_owned())
+            }
+            other => return Err(wrong_type("conversation", "a string or an object", other)),
+        };
+        let previous = request.previous_response_id.clone();
+        let previous = previous.filter(|id| !id.is_empty());
+        if previous.is_some() && conversation.is_some() {
+            let message = "'previous_response_id' and 'conversation' cannot both be given";
+            return Err(
+                invalid(message).about("previous_response_id", "mutually_exclusive_parameters")
+            );
+        }
+        let stores = can_store && request.store.unwrap_or(true);
+        if request.background && !stores {
+            let message = "Responses in the background must be stored: 'store' must be true.";
+            return Err(invalid(message).about("background", "invalid_value"));
+        }
+        Ok(Self {
+            previous,
+            conversation,
+            references: referenced(&request.input),
+            stores,
+        })
+    }
+}
+
+/// What was stored.
+#[derive(Debug, Default)]
+pub struct Known {
+    /// The items before the request's own, oldest first.
+    pub past: Vec<String>,
+    /// The items that it refers to.
+    pub referenced: Vec<(String, String)>,
+}
+
+/// What a request asks for.
+#[derive(Debug)]
+pub struct Asked {
+    pub native: ChatRequest,
+    pub response: Response,
+    pub style: Style,
+    /// Its own items.
+    pub input: Vec<Value>,
+}
+
+/// Converts a request.
+///
+/// # Errors
+/// Refuses values that OpenAI does not allow, and what cannot be done here.
+pub fn read(
+    request: ResponseRequest,
+    state: &State,
+    known: Known,
+    head: Head,
+    seal: &Seal,
+) -> Result<Asked, RequestError> {
+    check(&request)?;
+    let input = own_items(request.input, &known, &head.id)?;
+    let messages = messages(request.instructions.as_deref(), &known.past, &input, seal)?;
+    let (offer, names) = tools::offer(
+        &request.tools,
+        &request.tool_choice,
+        request.parallel_tool_calls,
+    )?;
+    let has = |what: &str| request.include.iter().any(|item| item == what);
+    let text = request.text.unwrap_or_default();
+    let reasoning = request.reasoning.unwrap_or_default();
+    let truncates = request.truncation.as_deref() == Some("auto");
+    let top_logprobs = request.top_logprobs.unwrap_or_default();
+    // Tiers that mean nothing here are the usual one.
+    let tier = request.service_tier.as_deref().unwrap_or_default();
+    let told_tier = service_tier(tier).unwrap_or("default");
+    let native = ChatRequest {
+        messages,
+        tools: offer.tools,
+        must_call: offer.must_call,
+        one_call: offer.one_call,
+        common: RequestOptions {
+            model: request.model,
+            options: OptionMap::default()
+                .set("num_predict", request.max_output_tokens)
+                .set("temperature", Some(request.temperature.unwrap_or(1.0)))
+                .set("top_p", request.top_p)
+                .into_map(),
+            format: format(&text)?,
+            think: think_of(&reasoning)?,
+            // Agents ask every model to think.
+            thinks_if_able: true,
+            truncate: Some(truncates),
+            shift: Some(truncates),
+            priority: priority(tier),
+            logprobs: has(LOGPROBS),
+            top_logprobs: u32::try_from(top_logprobs).unwrap_or_default(),
+            ..RequestOptions::default()
+        },
+    };
+    let summary = reasoning.summary.clone();
+    let summary = summary.or_else(|| reasoning.generate_summary.clone());
+    let style = Style {
+        summarizes: summary.is_some(),
+        seal: has(ENCRYPTED).then(|| seal.clone()),
+        names,
+    };
+    let response = Response {
+        id: head.id,
+        object: "response".into(),
+        created_at: head.created,
+        completed_at: None,
+        status: if request.background {
+            Status::Queued
+        } else {
+            Status::InProgress
+        },
+        incomplete_details: None,
+        model: head.model,
+        previous_response_id: state.previous.clone(),
+        conversation: state.conversation.clone().map(|id| ConversationId { id }),
+        instructions: request.instructions,
+        output: Vec::new(),
+        error: None,
+        tools: request.tools,
+        tool_choice: match request.tool_choice {
+            Value::Null => "auto".into(),
+            choice => choice,
+        },
+        truncation: request.truncation.unwrap_or_else(|| "disabled".to_owned()),
+        parallel_tool_calls: request.parallel_tool_calls.unwrap_or(true),
+        text: echoed_text(text),
+        top_p: request.top_p.unwrap_or(1.0),
+        temperature: request.temperature.unwrap_or(1.0),
+        top_logprobs,
+        reasoning: json!({"effort": reasoning.effort, "summary": summary}),
+        usage: None,
+        max_output_tokens: request.max_output_tokens,
+        max_tool_calls: request.max_tool_calls,
+        store: state.stores,
+        background: request.background,
+        service_tier: told_tier.into(),
+        metadata: metadata(request.metadata)?,
+        user: request.user,
+        safety_identifier: request.safety_identifier,
+        prompt_cache_key: request.prompt_cache_key,
+    };
+    Ok(Asked {
+        native,
+        response,
+        style,
+        input,
+    })
+}
+
+/// The whole conversation; empty if there is nothing to answer: then the model is loaded.
+fn messages(
+    instructions: Option<&str>,
+    past: &[String],
+    input: &[Value],
+    seal: &Seal,
+) -> Result<Vec<Turn>, RequestError> {
+    if past.is_empty() && input.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut turns = Turns::new(seal, instructions);
+    add_all(&mut turns, past, input)?;
+    Ok(turns.into_turns())
+}
+
+/// Converts a request to shorten a conversation.
+///
+/// # Errors
+/// Refuses items that are not valid.
+pub fn compact_request(
+    request: CompactRequest,
+    known: Known,
+    id: &str,
+    seal: &Seal,
+) -> Result<ChatRequest, RequestError> {
+    let input = own_items(request.input, &known, id)?;
+    let mut turns = Turns::new(seal, request.instructions.as_deref());
+    add_all(&mut turns, &known.past, &input)?;
+    let mut messages = turns.into_turns();
+    messages.push(Turn::text("user", COMPACT));
+    Ok(ChatRequest {
+        messages,
+        common: RequestOptions {
+            model: request.model,
+            think: Some(Think::Off),
+            ..RequestOptions::default()
+        },
+        ..ChatRequest::default()
+    })
+}
+
+/// A conversation in short.
+pub fn compacted(id: String, now: i64, summary: &str, ending: &Ending, seal: &Seal) -> Compacted {
+    let item = OutputItem::Compaction(Compaction {
+        id: format!("cmp_{}", super::base_of(&id)),
+        encrypted_content: seal.close(SUMMARY, summary.trim()),
+    });
+    Compacted {
+        id,
+        object: "response.compaction",
+        created_at: now,
+        output: vec![item],
+        usage: ending.usage.unwrap_or_default(),
+    }
+}
+
+/// Checks that items can be used in a conversation.
+///
+/// # Errors
+/// Names the first one that cannot.
+pub fn check_items(items: &[Value], seal: &Seal) -> Result<(), RequestError> {
+    add_all(&mut Turns::new(seal, None), &[], items)
+}
+
+fn own_items(input: Value, known: &Known, id: &str) -> Result<Vec<Value>, RequestError> {
+    let mut resolved = Map::new();
+    for (id, text) in &known.referenced {
+        resolved.insert(id.clone(), stored(text)?);
+    }
+    let is_empty_or_right = matches!(input, Value::Null | Value::String(_) | Value::Array(_));
+    if !is_empty_or_right {
+        let error = wrong_type("input", "a string or an array", &input);
+        let message = format!("input must be a string or array: {}", error.message);
+        return Err(invalid(message).about("input", "invalid_type"));
+    }
+    let items = listed(input, &mut resolved).unwrap_or_default();
+    Ok(with_ids(items, id))
+}
+
+fn add_all(turns: &mut Turns<'_>, past: &[String], input: &[Value]) -> Result<(), RequestError> {
+    for item in past {
+        turns.add(&stored(item)?)?;
+    }
+    for (index, item) in input.iter().enumerate() {
+        turns.add(item).map_err(|error| {
+            let place = format!("input[{index}]");
+            let message = format!("{place}: {}", error.message);
+            invalid(message).about(place, error.code.unwrap_or("invalid_value"))
+        })?;
+    }
+    Ok(())
+}
+
+/// The checks that need single fields only.
+fn check(request: &ResponseRequest) -> Result<(), RequestError> {
+    decimal("temperature", request.temperature, 0.0..=2.0)?;
+    decimal("top_p", request.top_p, 0.0..=1.0)?;
+    integer("max_output_tokens", request.max_output_tokens, 1..=i64::MAX)?;
+    integer("max_tool_calls", request.max_tool_calls, 1..=i64::MAX)?;
+    integer("top_logprobs", request.top_logprobs, 0..=20)?;
+    match request.truncation.as_deref() {
+        None | Some("auto" | "disabled") => {}
+        Some(other) => return Err(unknown("truncation", other, "'auto' and 'disabled'")),
+    }
+    let verbosity = request
+        .text
+        .as_ref()
+        .and_then(|text| text.verbosity.as_deref());
+    match verbosity {
+        None | Some("low" | "medium" | "high") => {}
+        Some(other) => {
+            return Err(unknown(
+                "text.verbosity",
+                other,
+                "'low', 'medium', and 'high'",
+            ));
+        }
+    }
+    if !request.prompt.is_null() {
+        let error = invalid("this server has no stored prompts");
+        return Err(error.about("prompt", "unsupported_parameter"));
+    }
+    Ok(())
+}
+
+/// Metadata: up to sixteen pairs of short texts.
+///
+/// # Errors
+/// Says which of the limits is exceeded.
+pub fn metadata(metadata: Value) -> Result<Value, RequestError> {
+    let fields = match metadata {
+        Value::Null => return Ok(json!({})),
+        Value::Object(fields) => fields,
+        other => return Err(wrong_type("metadata", "an object", &other)),
+    };
+    let too_long = |what: &str, most: usize| {
+        let message = format!("Invalid 'metadata': {what}. Expected at most {most}.");
+        Err(invalid(message).about("metadata", "invalid_value"))
+    };
+    if fields.len() > MOST_PAIRS {
+        return too_long("too many pairs", MOST_PAIRS);
+    }
+    for (key, value) in &fields {
+        if key.chars().count() > LONGEST_KEY {
+            return too_long("a key is too long", LONGEST_KEY);
+        }
+        match value.as_str() {
+            None => return Err(wrong_type("metadata", "texts only", value)),
+            Some(text) if text.chars().count() > LONGEST_VALUE => {
+                return too_long("a value is too long", LONGEST_VALUE);
+            }
+            Some(_) => {}
+        }
+    }
+    Ok(Value::Object(fields))
+}
+
+fn think_of(reasoning: &Reasoning) -> Result<Option<Think>, RequestError> {
+    let effort = reasoning.effort.clone().unwrap_or_default();
+    let think = think(None, effort);
+    think.map_err(|error| error.about("reasoning.effort", "invalid_value"))
+}
+
+fn format(text: &Text) -> Result<Value, RequestError> {
+    match text.format["type"].as_str() {
+        Some("json_object") => Ok("json".into()),
+        Some("json_schema") => match &text.format["schema"] {
+            schema @ (Value::Null | Value::Object(_)) => Ok(schema.clone()),
+            other => Err(wrong_type("text.format.schema", "an object", other)),
+        },
+        Some("text") => Ok(Value::Null),
+        Some(other) => Err(unknown(
+            "text.format.type",
+            other,
+            "'text', 'json_object', and 'json_schema'",
+        )),
+        None if text.format.is_null() => Ok(Value::Null),
+        None => Err(missing("text.format.type")),
+    }
+}
+
+fn echoed_text(text: Text) -> Value {
+    let format = match text.format {
+        Value::Null => json!({"type": "text"}),
+        format => format,
+    };
+    match text.verbosity {
+        Some(verbosity) => json!({"format": format, "verbosity": verbosity}),
+        None => json!({"format": format}),
+    }
+}

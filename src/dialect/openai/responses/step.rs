@@ -1,0 +1,134 @@
+//! What a response is made of, in a form that can be kept: a stream can be written again from it.
+
+use serde::{Deserialize, Serialize};
+
+use super::super::values::logprob;
+use crate::api::openai::TokenLogprob;
+use crate::api::openai::responses::{
+    InputTokensDetails, OutputTokensDetails, ResponseError, ResponseUsage, Status,
+};
+use crate::chat::ToolCall;
+use crate::dialect::openai::{error_body, error_status};
+use crate::error::{ErrorKind, RequestError};
+use crate::inference::{Chunk, Done, DoneReason};
+
+/// One piece.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Step {
+    #[serde(rename = "r", skip_serializing_if = "String::is_empty")]
+    pub(super) thinking: String,
+    #[serde(rename = "t", skip_serializing_if = "String::is_empty")]
+    pub(super) content: String,
+    #[serde(rename = "c", skip_serializing_if = "Vec::is_empty")]
+    pub(super) calls: Vec<ToolCall>,
+    #[serde(rename = "l", skip_serializing_if = "Vec::is_empty")]
+    pub(super) logprobs: Vec<TokenLogprob>,
+}
+
+impl Step {
+    /// What a chunk tells of the answer; `None` if that is nothing.
+    pub fn of(chunk: Chunk) -> Option<Self> {
+        let step = Self {
+            thinking: chunk.thinking,
+            content: chunk.content,
+            calls: chunk.tool_calls,
+            logprobs: chunk.logprobs.into_iter().map(logprob).collect(),
+        };
+        (step != Self::default()).then_some(step)
+    }
+
+    /// What it adds to the answer's text.
+    pub fn text(&self) -> &str {
+        &self.content
+    }
+}
+
+/// How a response ends.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ending {
+    pub(super) status: Status,
+    pub(super) usage: Option<ResponseUsage>,
+    pub(super) error: Option<ResponseError>,
+    /// Unix seconds.
+    pub(super) at: i64,
+    /// The model has answered, even if it said nothing.
+    pub(super) is_answer: bool,
+}
+
+impl Ending {
+    /// The model has ended.
+    pub fn of(done: &Done, now: i64) -> Self {
+        let timings = done.timings.as_ref();
+        let usage = timings.map_or_else(ResponseUsage::default, |timings| {
+            let (input, output) = (u64::from(timings.n_prompt), u64::from(timings.n_generated));
+            let cached = u64::from(timings.n_cached);
+            ResponseUsage {
+                input_tokens: input,
+                input_tokens_details: InputTokensDetails {
+                    cached_tokens: cached,
+                    cache_write_tokens: input.saturating_sub(cached),
+                },
+                output_tokens: output,
+                output_tokens_details: OutputTokensDetails {
+                    reasoning_tokens: u64::from(timings.n_thinking),
+                },
+                total_tokens: input + output,
+            }
+        });
+        Self {
+            status: match done.reason {
+                DoneReason::Length => Status::Incomplete,
+                _ => Status::Completed,
+            },
+            usage: Some(usage),
+            error: None,
+            at: now,
+            is_answer: matches!(done.reason, DoneReason::Stop | DoneReason::StopSequence(_)),
+        }
+    }
+
+    /// It failed.
+    pub fn failed(error: &RequestError, now: i64) -> Self {
+        let is_prompt = error_status(error.kind) < 500 && error.kind != ErrorKind::Canceled;
+        let code = match error.code {
+            // Agents shorten their history when they see it.
+            Some(code @ "context_length_exceeded") => code,
+            _ if is_prompt => "invalid_prompt",
+            _ => "server_error",
+        };
+        Self {
+            status: Status::Failed,
+            error: Some(ResponseError {
+                code: code.into(),
+                message: error_body(error).error.message,
+            }),
+            ..Self::cancelled(now)
+        }
+    }
+
+    /// Nobody wants it any more.
+    pub fn cancelled(now: i64) -> Self {
+        Self {
+            status: Status::Cancelled,
+            usage: None,
+            error: None,
+            at: now,
+            is_answer: false,
+        }
+    }
+
+    /// Its items belong to the conversation.
+    pub fn joins(&self) -> bool {
+        matches!(self.status, Status::Completed | Status::Incomplete)
+    }
+}
+
+/// All of a response that has ended, for streams of it later.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Steps<S> {
+    pub(super) summarizes: bool,
+    pub(super) seals: bool,
+    pub(super) steps: Vec<S>,
+    pub(super) ending: Ending,
+}

@@ -1,0 +1,226 @@
+//! Conversations and their items.
+
+use rusqlite::{OptionalExtension as _, Transaction};
+
+use super::{
+    History, HistoryError, Item, MOST, Page, Reserve, Room, Short, add_items, insert_item, page,
+    retention,
+};
+
+/// A conversation as it is stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredConversation {
+    pub id: String,
+    /// Unix seconds.
+    pub created: i64,
+    /// JSON.
+    pub metadata: String,
+}
+
+impl History {
+    /// Stores a new conversation.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub async fn create_conversation(
+        &self,
+        new: StoredConversation,
+        items: Vec<Item>,
+    ) -> Result<(), HistoryError> {
+        let max_bytes = self.settings.max_bytes;
+        self.call(move |db| {
+            let tx = db.transaction()?;
+            tx.execute(
+                "INSERT INTO conversation (id, created, used, metadata) VALUES (?1, ?2, ?2, ?3)",
+                (&new.id, new.created, &new.metadata),
+            )?;
+            for item in &items {
+                insert_item(&tx, item, None, Some(&new.id), false)?;
+            }
+            retention::make_room(&tx, max_bytes, &new.id)?;
+            tx.commit()
+        })
+        .await
+    }
+
+    /// Reads a conversation.
+    ///
+    /// # Errors
+    /// There is none with this id.
+    pub async fn conversation(&self, id: &str) -> Result<StoredConversation, HistoryError> {
+        let wanted = id.to_owned();
+        let found = self.call(move |db| {
+            let query = "SELECT id, created, metadata FROM conversation WHERE id = ?1";
+            let read = |row: &rusqlite::Row<'_>| {
+                Ok(StoredConversation {
+                    id: row.get(0)?,
+                    created: row.get(1)?,
+                    metadata: row.get(2)?,
+                })
+            };
+            db.query_row(query, [wanted], read).optional()
+        });
+        let found = found.await?;
+        found.ok_or_else(|| HistoryError::NoConversation(id.to_owned()))
+    }
+
+    /// Replaces the metadata of a conversation.
+    ///
+    /// # Errors
+    /// There is none with this id.
+    pub async fn update_conversation(
+        &self,
+        id: &str,
+        metadata: String,
+    ) -> Result<(), HistoryError> {
+        let wanted = id.to_owned();
+        let updated = self.call(move |db| {
+            let update = "UPDATE conversation SET metadata = ?2 WHERE id = ?1";
+            db.execute(update, (wanted, metadata))
+        });
+        match updated.await? {
+            0 => Err(HistoryError::NoConversation(id.to_owned())),
+            _ => Ok(()),
+        }
+    }
+
+    /// Deletes a conversation with its items, except those of responses.
+    ///
+    /// # Errors
+    /// There is none with this id.
+    pub async fn delete_conversation(&self, id: &str) -> Result<(), HistoryError> {
+        let wanted = id.to_owned();
+        let deleted = self.call(move |db| {
+            let tx = db.transaction()?;
+            let n = remove(&tx, &wanted)?;
+            tx.commit()?;
+            Ok(n)
+        });
+        match deleted.await? {
+            0 => Err(HistoryError::NoConversation(id.to_owned())),
+            _ => Ok(()),
+        }
+    }
+
+    /// Adds items to the end of a conversation.
+    ///
+    /// # Errors
+    /// There is none with this id.
+    pub async fn add_items(
+        &self,
+        id: &str,
+        now: i64,
+        items: Vec<Item>,
+    ) -> Result<(), HistoryError> {
+        let (wanted, max_bytes) = (id.to_owned(), self.settings.max_bytes);
+        let added = self.call(move |db| {
+            let tx = db.transaction()?;
+            let note = "UPDATE conversation SET used = ?2 WHERE id = ?1";
+            let n = tx.execute(note, (&wanted, now))?;
+            if n == 1 {
+                for item in &items {
+                    insert_item(&tx, item, None, Some(&wanted), false)?;
+                }
+                retention::make_room(&tx, max_bytes, &wanted)?;
+            }
+            tx.commit()?;
+            Ok(n)
+        });
+        match added.await? {
+            0 => Err(HistoryError::NoConversation(id.to_owned())),
+            _ => Ok(()),
+        }
+    }
+
+    /// A page of a conversation's items, and whether there are more.
+    ///
+    /// # Errors
+    /// There is no such conversation, no item to begin after, or no memory.
+    pub async fn conversation_items(
+        &self,
+        id: &str,
+        wanted: Page,
+        reserve: Reserve,
+    ) -> Result<(Vec<Item>, bool), HistoryError> {
+        self.conversation(id).await?;
+        let (owner, after) = (id.to_owned(), wanted.after.clone());
+        let room = Room::new(MOST, reserve);
+        let found = self.call(move |db| page(db, "conversation", &owner, &wanted, room));
+        let found = found.await?;
+        let found = found.ok_or_else(|| HistoryError::NoItem(after.unwrap_or_default()))?;
+        found.map_err(Short::error)
+    }
+
+    /// All items of a conversation, oldest first.
+    ///
+    /// # Errors
+    /// There is no such conversation, its items are too large together, or there is no memory.
+    pub async fn said(&self, id: &str, reserve: Reserve) -> Result<Vec<String>, HistoryError> {
+        self.conversation(id).await?;
+        let owner = id.to_owned();
+        let mut room = Room::new(MOST, reserve);
+        let found = self.call(move |db| {
+            let mut texts = Vec::new();
+            let added = add_items(db, "conversation = ?1", [owner], &mut texts, &mut room)?;
+            Ok(added.map(|()| texts))
+        });
+        found.await?.map_err(Short::error)
+    }
+
+    /// One item of a conversation.
+    ///
+    /// # Errors
+    /// There is no such conversation or item, or no memory for it.
+    pub async fn conversation_item(
+        &self,
+        id: &str,
+        item: &str,
+        reserve: Reserve,
+    ) -> Result<String, HistoryError> {
+        self.conversation(id).await?;
+        let wanted = (id.to_owned(), item.to_owned());
+        let mut room = Room::new(MOST, reserve);
+        let found = self.call(move |db| {
+            let query = "SELECT body FROM item WHERE conversation = ?1 AND id = ?2
+                ORDER BY number DESC LIMIT 1";
+            let found = db.query_row(query, wanted, |row| room.text(row, 0));
+            found.optional()
+        });
+        match found.await? {
+            None => Err(HistoryError::NoItem(item.to_owned())),
+            Some(found) => found.map_err(Short::error),
+        }
+    }
+
+    /// Takes an item out of a conversation.
+    ///
+    /// # Errors
+    /// There is no such conversation or item.
+    pub async fn delete_item(&self, id: &str, item: &str) -> Result<(), HistoryError> {
+        self.conversation(id).await?;
+        let wanted = (id.to_owned(), item.to_owned());
+        let deleted = self.call(move |db| {
+            let tx = db.transaction()?;
+            let gone = "DELETE FROM item
+                WHERE conversation = ?1 AND id = ?2 AND response IS NULL";
+            let kept = "UPDATE item SET conversation = NULL WHERE conversation = ?1 AND id = ?2";
+            let params = (&wanted.0, &wanted.1);
+            let n = tx.execute(gone, params)? + tx.execute(kept, params)?;
+            tx.commit()?;
+            Ok(n)
+        });
+        match deleted.await? {
+            0 => Err(HistoryError::NoItem(item.to_owned())),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Deletes a conversation; returns the number of conversations that are gone.
+pub(super) fn remove(tx: &Transaction<'_>, id: &str) -> rusqlite::Result<usize> {
+    tx.execute(
+        "UPDATE item SET conversation = NULL WHERE conversation = ?1 AND response IS NOT NULL",
+        [id],
+    )?;
+    tx.execute("DELETE FROM conversation WHERE id = ?1", [id])
+}

@@ -1,0 +1,87 @@
+//! How long things are kept: by age, looked at from time to time, and by size, at every write.
+
+use rusqlite::Transaction;
+
+use super::{History, HistoryError, conversations, responses};
+
+/// How many are deleted in one transaction.
+const AT_ONCE: usize = 100;
+
+impl History {
+    /// Deletes what was not used for too long; returns how many responses and conversations that were.
+    ///
+    /// # Errors
+    /// The file cannot be used.
+    pub async fn sweep(&self, now: i64) -> Result<usize, HistoryError> {
+        let Some(max_age) = self.settings.max_age else {
+            return Ok(0);
+        };
+        let max_age = i64::try_from(max_age.as_secs()).unwrap_or(i64::MAX);
+        let before = now.saturating_sub(max_age);
+        let mut n_gone = 0;
+        // Other queries come in between.
+        loop {
+            let swept = self.call(move |db| {
+                let tx = db.transaction()?;
+                let n = remove_oldest(&tx, before, "", AT_ONCE)?;
+                tx.commit()?;
+                Ok(n)
+            });
+            let n = swept.await?;
+            n_gone += n;
+            if n < AT_ONCE {
+                return Ok(n_gone);
+            }
+        }
+    }
+}
+
+/// Deletes what was not used for longest until all the rest fits; `newest` stays in any case.
+pub(super) fn make_room(
+    tx: &Transaction<'_>,
+    max_bytes: u64,
+    newest: &str,
+) -> rusqlite::Result<()> {
+    while used_bytes(tx)? > max_bytes {
+        if remove_oldest(tx, i64::MAX, newest, 1)? == 0 {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Deletes up to `most` responses and conversations that were last used before a time.
+fn remove_oldest(
+    tx: &Transaction<'_>,
+    before: i64,
+    except: &str,
+    most: usize,
+) -> rusqlite::Result<usize> {
+    let mut oldest = tx.prepare_cached(
+        "SELECT * FROM (
+            SELECT 1, id, used FROM response WHERE is_final AND used < ?1 AND id <> ?2
+            UNION ALL
+            SELECT 0, id, used FROM conversation WHERE used < ?1 AND id <> ?2
+        ) ORDER BY used LIMIT ?3",
+    )?;
+    let most = i64::try_from(most).unwrap_or(i64::MAX);
+    let found = oldest.query_map((before, except, most), |row| {
+        Ok((row.get::<_, bool>(0)?, row.get::<_, String>(1)?))
+    })?;
+    let found = found.collect::<rusqlite::Result<Vec<_>>>()?;
+    for (is_response, id) in &found {
+        if *is_response {
+            responses::remove(tx, id)?;
+        } else {
+            conversations::remove(tx, id)?;
+        }
+    }
+    Ok(found.len())
+}
+
+/// The bytes of all pages that hold something.
+fn used_bytes(tx: &Transaction<'_>) -> rusqlite::Result<u64> {
+    let number = |pragma| tx.pragma_query_value(None, pragma, |row| row.get::<_, u32>(0));
+    let n_pages = number("page_count")?.saturating_sub(number("freelist_count")?);
+    Ok(u64::from(n_pages) * u64::from(number("page_size")?))
+}

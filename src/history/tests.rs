@@ -1,0 +1,272 @@
+//! The history in a file of its own.
+
+use serde_json::{Value, json};
+
+use super::*;
+
+const DAY: i64 = 86_400;
+
+fn at(path: &Path, max_bytes: u64) -> History {
+    let settings = Settings {
+        max_age: Some(Duration::from_secs(30 * 86_400)),
+        max_bytes,
+        interrupted: json!({"status": "failed"}).to_string(),
+    };
+    History::new(path.join("responses.db"), settings)
+}
+
+fn fresh() -> (tempfile::TempDir, History) {
+    let folder = tempfile::tempdir().unwrap();
+    let history = at(folder.path(), 1 << 30);
+    (folder, history)
+}
+
+fn item(id: &str) -> Item {
+    Item {
+        id: id.to_owned(),
+        body: json!({"id": id}).to_string(),
+    }
+}
+
+fn new(id: &str, previous: Option<&str>, now: i64) -> NewResponse {
+    NewResponse {
+        id: id.to_owned(),
+        previous: previous.map(str::to_owned),
+        conversation: None,
+        is_background: false,
+        now,
+        body: json!({"id": id, "status": "in_progress"}).to_string(),
+        input: vec![item(&format!("{id}-in"))],
+    }
+}
+
+fn outcome(id: &str) -> Outcome {
+    Outcome {
+        body: json!({"id": id, "status": "completed"}).to_string(),
+        output: vec![item(&format!("{id}-out"))],
+        steps: None,
+        joins: true,
+    }
+}
+
+async fn save(history: &History, id: &str, previous: Option<&str>, now: i64) {
+    let new = new(id, previous, now);
+    history.save(new, outcome(id)).await.unwrap();
+}
+
+fn room() -> Reserve {
+    Box::new(|_| true)
+}
+
+fn ids(texts: &[String]) -> Vec<String> {
+    let id = |text: &String| {
+        let value: Value = serde_json::from_str(text).unwrap();
+        value["id"].as_str().unwrap().to_owned()
+    };
+    texts.iter().map(id).collect()
+}
+
+fn ascending(after: Option<&str>, limit: usize) -> Page {
+    Page {
+        after: after.map(str::to_owned),
+        limit,
+        is_descending: false,
+    }
+}
+
+async fn n_items(history: &History) -> i64 {
+    let count =
+        |db: &mut Connection| db.query_row("SELECT count(*) FROM item", [], |row| row.get(0));
+    history.call(count).await.unwrap()
+}
+
+#[tokio::test]
+async fn what_a_response_continues_comes_before_it() {
+    let (_folder, history) = fresh();
+    save(&history, "a", None, 1).await;
+    save(&history, "b", Some("a"), 2).await;
+    save(&history, "c", Some("b"), 3).await;
+    save(&history, "b2", Some("a"), 4).await;
+    let past = history.past("c", 5, room()).await.unwrap();
+    let expected = ["a-in", "a-out", "b-in", "b-out", "c-in", "c-out"];
+    assert_eq!(ids(&past), expected);
+    let past = history.past("b2", 5, room()).await.unwrap();
+    assert_eq!(ids(&past), ["a-in", "a-out", "b2-in", "b2-out"]);
+    // No more is read than there is room for.
+    let mut n_left = 50;
+    let reserve = move |n: usize| {
+        n_left -= n.min(n_left);
+        n_left > 0
+    };
+    let busy = history.past("c", 5, Box::new(reserve)).await;
+    assert!(matches!(busy, Err(HistoryError::Busy)), "{busy:?}");
+    history.delete_response("a").await.unwrap();
+    let gone = history.past("c", 5, room()).await;
+    assert!(matches!(gone, Err(HistoryError::NoResponse(id)) if id == "a"));
+    assert_eq!(n_items(&history).await, 6);
+}
+
+#[tokio::test]
+async fn a_response_that_a_kill_interrupts_is_marked_at_the_next_start() {
+    let (folder, history) = fresh();
+    history.begin(new("a", None, 1)).await.unwrap();
+    let unfinished = history.past("a", 2, room()).await;
+    assert!(matches!(unfinished, Err(HistoryError::Unfinished(_))));
+    drop(history);
+    let history = at(folder.path(), 1 << 30);
+    let found = history.response("a", room()).await.unwrap();
+    assert!(found.is_final);
+    assert_eq!(
+        found.body,
+        json!({"id": "a", "status": "failed"}).to_string()
+    );
+    // What ends too late changes nothing.
+    history.finish("a", 3, outcome("a")).await.unwrap();
+    assert_eq!(history.response("a", room()).await.unwrap(), found);
+}
+
+#[tokio::test]
+async fn a_response_that_is_deleted_while_it_runs_does_not_come_back() {
+    let (_folder, history) = fresh();
+    history.begin(new("a", None, 1)).await.unwrap();
+    history.delete_response("a").await.unwrap();
+    history.finish("a", 2, outcome("a")).await.unwrap();
+    let gone = history.response("a", room()).await;
+    assert!(matches!(gone, Err(HistoryError::NoResponse(_))));
+    assert_eq!(n_items(&history).await, 0);
+}
+
+#[tokio::test]
+async fn items_come_in_pages() {
+    let (_folder, history) = fresh();
+    let mut new = new("a", None, 1);
+    new.input = ["1", "2", "3"].map(item).to_vec();
+    history.save(new, outcome("a")).await.unwrap();
+    let page = |wanted: Page| {
+        let history = history.clone();
+        async move {
+            let (items, has_more) = history.input_items("a", wanted, room()).await.unwrap();
+            let ids: Vec<_> = items.into_iter().map(|item| item.id).collect();
+            (ids.join(""), has_more)
+        }
+    };
+    assert_eq!(page(ascending(None, 2)).await, ("12".to_owned(), true));
+    assert_eq!(page(ascending(Some("2"), 2)).await, ("3".to_owned(), false));
+    let descending = Page {
+        is_descending: true,
+        ..ascending(Some("3"), 20)
+    };
+    assert_eq!(page(descending).await, ("21".to_owned(), false));
+    let unknown = history
+        .input_items("a", ascending(Some("9"), 2), room())
+        .await;
+    assert!(matches!(unknown, Err(HistoryError::NoItem(_))));
+}
+
+#[tokio::test]
+async fn a_conversation_keeps_question_and_answer_together() {
+    let (_folder, history) = fresh();
+    let conversation = StoredConversation {
+        id: "c".to_owned(),
+        created: 1,
+        metadata: "{}".to_owned(),
+    };
+    let created = history.create_conversation(conversation, vec![item("first")]);
+    created.await.unwrap();
+    let within = |id: &str| NewResponse {
+        conversation: Some("c".to_owned()),
+        ..new(id, None, 2)
+    };
+    history.begin(within("a")).await.unwrap();
+    history.save(within("b"), outcome("b")).await.unwrap();
+    history.finish("a", 3, outcome("a")).await.unwrap();
+    let failed = Outcome {
+        joins: false,
+        ..outcome("f")
+    };
+    history.save(within("f"), failed).await.unwrap();
+    let said = history.said("c", room()).await.unwrap();
+    assert_eq!(ids(&said), ["first", "b-in", "b-out", "a-in", "a-out"]);
+    // One that continues a response of the conversation knows what was said before.
+    let past = history.past("a", 4, room()).await.unwrap();
+    assert_eq!(ids(&past), ["first", "b-in", "b-out", "a-in", "a-out"]);
+    let past = history.past("b", 4, room()).await.unwrap();
+    assert_eq!(ids(&past), ["first", "b-in", "b-out"]);
+
+    history.delete_item("c", "b-out").await.unwrap();
+    history.delete_item("c", "first").await.unwrap();
+    let again = history.delete_item("c", "first").await;
+    assert!(matches!(again, Err(HistoryError::NoItem(_))));
+    // A response that is deleted leaves the conversation as it is, and the other way round.
+    history.delete_response("a").await.unwrap();
+    let said = history.said("c", room()).await.unwrap();
+    assert_eq!(ids(&said), ["b-in", "a-in", "a-out"]);
+    history.delete_conversation("c").await.unwrap();
+    let past = history.past("b", 4, room()).await.unwrap();
+    assert_eq!(ids(&past), ["b-in", "b-out"]);
+    // Of `f` and `b`.
+    assert_eq!(n_items(&history).await, 4);
+}
+
+#[tokio::test]
+async fn what_nobody_used_for_long_is_swept() {
+    let (_folder, history) = fresh();
+    for n in 0..250 {
+        save(&history, &format!("old{n}"), None, DAY).await;
+    }
+    save(&history, "root", None, DAY).await;
+    save(&history, "leaf", Some("root"), 20 * DAY).await;
+    history.begin(new("running", None, DAY)).await.unwrap();
+    history.past("leaf", 20 * DAY, room()).await.unwrap();
+    assert_eq!(history.sweep(40 * DAY).await.unwrap(), 250);
+    assert_eq!(
+        history.past("leaf", 40 * DAY, room()).await.unwrap().len(),
+        4
+    );
+    assert!(history.response("running", room()).await.is_ok());
+    assert_eq!(history.sweep(40 * DAY).await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn the_oldest_make_room_for_new_ones() {
+    let folder = tempfile::tempdir().unwrap();
+    let history = at(folder.path(), 400 << 10);
+    let large = "x".repeat(50 << 10);
+    for n in 0..20 {
+        let mut new = new(&format!("r{n}"), None, n);
+        new.input[0].body.clone_from(&large);
+        history.save(new, outcome("r")).await.unwrap();
+    }
+    assert!(history.response("r19", room()).await.is_ok());
+    assert!(history.response("r0", room()).await.is_err());
+    let kept: i64 = history
+        .call(|db| db.query_row("SELECT count(*) FROM response", [], |row| row.get(0)))
+        .await
+        .unwrap();
+    assert!((4..8).contains(&kept), "{kept}");
+    assert_eq!(n_items(&history).await, 2 * kept);
+    // One that is too large alone is kept until the next.
+    let mut new = new("huge", None, 99);
+    new.input[0].body = "x".repeat(1 << 20);
+    history.save(new, outcome("huge")).await.unwrap();
+    assert!(history.response("huge", room()).await.is_ok());
+    assert_eq!(n_items(&history).await, 2);
+}
+
+#[tokio::test]
+async fn what_is_too_large_for_a_page_is_on_the_next() {
+    let (_folder, history) = fresh();
+    let mut new = new("a", None, 1);
+    new.input = ["1", "2", "3"].map(item).to_vec();
+    for item in &mut new.input {
+        item.body = "x".repeat(MOST / 2);
+    }
+    history.save(new, outcome("a")).await.unwrap();
+    for (after, n, has_more) in [(None, 2, true), (Some("2"), 1, false)] {
+        let listed = history.input_items("a", ascending(after, 20), room());
+        let (items, more) = listed.await.unwrap();
+        assert_eq!((items.len(), more), (n, has_more));
+    }
+    let past = history.past("a", 2, room()).await;
+    assert!(matches!(past, Err(HistoryError::TooLarge(MOST))));
+}

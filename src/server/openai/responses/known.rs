@@ -1,0 +1,120 @@
+//! What is stored of a request's history.
+
+use std::convert::Infallible;
+
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+
+use crate::dialect::openai::responses::{Known, State};
+use crate::error::{ErrorKind, RequestError};
+use crate::history::{HistoryError, Reserve};
+use crate::server::extract::{Held, Share};
+use crate::server::origin::Origin;
+use crate::server::state::App;
+
+use super::now;
+
+/// How often a history is in memory at the same time: as text, as JSON, and as turns.
+const N_COPIES: usize = 3;
+
+/// How often what is only shown is in memory: as text, and as JSON.
+const N_SHOWN: usize = 2;
+
+/// Where a request comes from, and what keeps its memory.
+#[derive(Debug, Clone)]
+pub(super) struct Asker {
+    pub(super) origin: Origin,
+    pub(super) held: Held,
+}
+
+impl Asker {
+    /// The memory for what a request only shows.
+    pub(super) fn room(&self, app: &App) -> Reserve {
+        self.room_for(app, N_SHOWN)
+    }
+
+    fn room_for(&self, app: &App, n_copies: usize) -> Reserve {
+        let mut meter = Meter {
+            share: Some(app.memory.share(self.origin)),
+            held: self.held.clone(),
+            n_bytes: 0,
+        };
+        Box::new(move |n_bytes| {
+            meter.n_bytes = meter.n_bytes.saturating_add(n_copies * n_bytes);
+            let n_bytes = meter.n_bytes;
+            let share = meter.share.as_mut();
+            share.is_some_and(|share| share.try_grow(n_bytes).is_ok())
+        })
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Asker {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Infallible> {
+        Ok(Self {
+            origin: Origin::of_request(&parts.extensions),
+            held: Held::of(&parts.extensions),
+        })
+    }
+}
+
+/// Counts what is read, and has it kept until the answer has ended.
+struct Meter {
+    share: Option<Share>,
+    held: Held,
+    n_bytes: usize,
+}
+
+impl Drop for Meter {
+    fn drop(&mut self) {
+        if let Some(share) = self.share.take() {
+            self.held.keep(share);
+        }
+    }
+}
+
+/// Reads the history of a request.
+///
+/// # Errors
+/// Something that it refers to does not exist.
+pub(super) async fn known(app: &App, state: &State, asker: &Asker) -> Result<Known, RequestError> {
+    let history = &app.responses.history;
+    let room = || asker.room_for(app, N_COPIES);
+    let mut known = Known::default();
+    if let Some(id) = &state.previous {
+        let past = history.past(id, now(), room()).await;
+        known.past = past.map_err(of_previous)?;
+    }
+    if let Some(id) = &state.conversation {
+        let said = history.said(id, room()).await;
+        known.past =
+            said.map_err(|error| about(error, "conversation", "conversation_not_found"))?;
+    }
+    for id in &state.references {
+        let item = history.item(id, room()).await;
+        let item = item.map_err(|error| about(error, "input", "item_not_found"))?;
+        known.referenced.push((id.clone(), item));
+    }
+    Ok(known)
+}
+
+/// OpenAI answers 400 here: it is a field of the request that is wrong.
+fn of_previous(error: HistoryError) -> RequestError {
+    const PARAM: &str = "previous_response_id";
+    match error {
+        HistoryError::NoResponse(id) => {
+            let message = format!("Previous response with id '{id}' not found.");
+            RequestError::invalid(message).about(PARAM, "previous_response_not_found")
+        }
+        error => about(error, PARAM, "previous_response_not_usable"),
+    }
+}
+
+fn about(error: HistoryError, param: &'static str, code: &'static str) -> RequestError {
+    let error = RequestError::from(error);
+    match error.kind {
+        ErrorKind::NotFound | ErrorKind::Invalid => error.about(param, code),
+        _ => error,
+    }
+}

@@ -1,0 +1,114 @@
+//! Responses that run in the background: found by their ids, followed by any number of readers.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::Shared;
+use crate::api::openai::responses::Response;
+use crate::dialect::openai::responses::{Ending, Step, Style};
+use crate::error::{ErrorKind, RequestError};
+
+/// A response that runs.
+#[derive(Debug)]
+pub(super) struct Live {
+    /// The response before its first step.
+    pub(super) response: Response,
+    pub(super) style: Style,
+    /// Cancelled by who wants it to stop.
+    pub(super) stop: CancellationToken,
+    pub(super) news: watch::Sender<News>,
+}
+
+impl Live {
+    /// One that has ended.
+    pub(super) fn ended(
+        response: Response,
+        style: Style,
+        steps: Vec<Arc<Step>>,
+        ending: Ending,
+    ) -> Self {
+        let news = News {
+            has_begun: true,
+            steps,
+            ending: Some(ending),
+        };
+        Self {
+            response,
+            style,
+            stop: CancellationToken::new(),
+            news: watch::Sender::new(news),
+        }
+    }
+}
+
+/// How far it is.
+#[derive(Debug, Default)]
+pub(super) struct News {
+    pub(super) has_begun: bool,
+    pub(super) steps: Vec<Arc<Step>>,
+    /// Told after it is on disk.
+    pub(super) ending: Option<Ending>,
+}
+
+/// All that run.
+#[derive(Debug)]
+pub(super) struct Runs {
+    most: usize,
+    running: Mutex<HashMap<String, Shared>>,
+    pub(super) tasks: TaskTracker,
+}
+
+impl Runs {
+    pub(super) fn new(most: usize) -> Self {
+        Self {
+            most,
+            running: Mutex::default(),
+            tasks: TaskTracker::new(),
+        }
+    }
+
+    fn running(&self) -> MutexGuard<'_, HashMap<String, Shared>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds one.
+    ///
+    /// # Errors
+    /// There are too many.
+    pub(super) fn add(&self, response: Response, style: Style) -> Result<Shared, RequestError> {
+        let live = Arc::new(Live {
+            response,
+            style,
+            stop: CancellationToken::new(),
+            news: watch::Sender::default(),
+        });
+        let mut running = self.running();
+        if running.len() >= self.most {
+            let message = format!(
+                "server busy, please try again: {} responses run in the background",
+                running.len()
+            );
+            return Err(RequestError::new(ErrorKind::Overloaded, message));
+        }
+        running.insert(live.response.id.clone(), Arc::clone(&live));
+        Ok(live)
+    }
+
+    pub(super) fn find(&self, id: &str) -> Option<Shared> {
+        self.running().get(id).cloned()
+    }
+
+    pub(super) fn remove(&self, id: &str) {
+        self.running().remove(id);
+    }
+
+    /// Waits until none runs; those that are added meanwhile are waited for, too.
+    pub(super) async fn settled(&self) {
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+}

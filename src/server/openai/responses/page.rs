@@ -1,0 +1,95 @@
+//! The query of lists: `after`, `limit`, `order`; and of streams: `stream`, `starting_after`.
+
+use axum::http::Uri;
+
+use crate::error::RequestError;
+use crate::history::Page;
+
+/// Items of a page that asks for no number, and the most.
+const USUAL: usize = 20;
+const MOST: usize = 100;
+
+/// The parameters of a query; the last one of a name counts.
+pub(super) fn parameter(uri: &Uri, name: &str) -> Option<String> {
+    let query = uri.query().unwrap_or_default();
+    let pairs = url::form_urlencoded::parse(query.as_bytes());
+    let found = pairs.filter(|(key, _)| key == name).last();
+    found.map(|(_, value)| value.into_owned())
+}
+
+/// Reads which items a list shows.
+///
+/// # Errors
+/// Refuses values that are not valid.
+pub(super) fn page(uri: &Uri) -> Result<Page, RequestError> {
+    let wrong = |param: &'static str, expected: &str| {
+        let message = format!("Invalid '{param}': expected {expected}.");
+        RequestError::invalid(message).about(param, "invalid_value")
+    };
+    let limit = match parameter(uri, "limit") {
+        None => USUAL,
+        Some(text) => {
+            let number = text.parse().ok().filter(|n| (1..=MOST).contains(n));
+            number.ok_or_else(|| wrong("limit", "a number from 1 to 100"))?
+        }
+    };
+    let is_descending = match parameter(uri, "order").as_deref() {
+        None | Some("desc") => true,
+        Some("asc") => false,
+        Some(_) => return Err(wrong("order", "'asc' or 'desc'")),
+    };
+    Ok(Page {
+        after: parameter(uri, "after").filter(|id| !id.is_empty()),
+        limit,
+        is_descending,
+    })
+}
+
+/// Whether a stream is wanted, and after which of its events.
+///
+/// # Errors
+/// Refuses values that are not valid.
+pub(super) fn stream(uri: &Uri) -> Result<Option<Option<u64>>, RequestError> {
+    let is_stream = matches!(parameter(uri, "stream").as_deref(), Some("true" | "1"));
+    let after = parameter(uri, "starting_after").map(|text| {
+        text.parse::<u64>().map_err(|_| {
+            let error = RequestError::invalid("Invalid 'starting_after': expected a number.");
+            error.about("starting_after", "invalid_value")
+        })
+    });
+    let after = after.transpose()?;
+    Ok(is_stream.then_some(after))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn uri(query: &str) -> Uri {
+        format!("/v1/x?{query}").parse().unwrap()
+    }
+
+    #[test]
+    fn pages() {
+        let usual = page(&"/v1/x".parse().unwrap()).unwrap();
+        assert_eq!(
+            (usual.limit, usual.is_descending, usual.after),
+            (20, true, None)
+        );
+        let asked = page(&uri("limit=5&order=asc&after=a%2Fb&include[]=x")).unwrap();
+        assert_eq!((asked.limit, asked.is_descending), (5, false));
+        assert_eq!(asked.after.as_deref(), Some("a/b"));
+        for wrong in ["limit=0", "limit=101", "limit=x", "order=up"] {
+            assert!(page(&uri(wrong)).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn streams() {
+        assert_eq!(stream(&uri("stream=false")).unwrap(), None);
+        assert_eq!(stream(&uri("stream=true")).unwrap(), Some(None));
+        let resumed = stream(&uri("stream=true&starting_after=7")).unwrap();
+        assert_eq!(resumed, Some(Some(7)));
+        assert!(stream(&uri("stream=true&starting_after=-1")).is_err());
+    }
+}

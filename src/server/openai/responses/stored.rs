@@ -1,0 +1,165 @@
+//! `GET`, `DELETE /v1/responses/{id}`, `POST /v1/responses/{id}/cancel`, `GET /v1/responses/{id}/input_items`
+
+use axum::extract::{Path, State};
+use axum::http::Uri;
+use axum::response::Response;
+
+use super::background::follow;
+use super::known::Asker;
+use super::live::Live;
+use super::page::{page, stream as wanted_stream};
+use super::run::of_events;
+use crate::api::openai::responses::{ResponseDeleted, Status};
+use crate::dialect::openai::responses::{Replay, item_list, stored, with_status};
+use crate::error::RequestError;
+use crate::history::{HistoryError, StoredResponse};
+use crate::server::error::OpenAiError;
+use crate::server::openai::answer;
+use crate::server::state::App;
+use crate::server::stream::to_bytes;
+
+pub(super) async fn retrieve(
+    State(app): State<App>,
+    Path(id): Path<String>,
+    asker: Asker,
+    uri: Uri,
+) -> Result<Response, OpenAiError> {
+    let wanted = wanted_stream(&uri)?;
+    let live = app.responses.runs.find(&id);
+    if let (Some(after), Some(live)) = (wanted, &live) {
+        return Ok(of_events(follow(live.clone(), after)));
+    }
+    let found = read(&app, &id, &asker).await?;
+    if let Some(after) = wanted {
+        return streamed(&app, found, after).await;
+    }
+    shown(&app, &id, found, &asker).await
+}
+
+async fn read(app: &App, id: &str, asker: &Asker) -> Result<StoredResponse, RequestError> {
+    let found = app.responses.history.response(id, asker.room(app)).await;
+    found.map_err(|error| match error {
+        error @ HistoryError::NoResponse(_) => {
+            RequestError::from(error).about("id", "response_not_found")
+        }
+        error => error.into(),
+    })
+}
+
+/// The response as it is now.
+async fn shown(
+    app: &App,
+    id: &str,
+    found: StoredResponse,
+    asker: &Asker,
+) -> Result<Response, OpenAiError> {
+    if found.is_final {
+        let mut line = found.body;
+        if !line.ends_with('\n') {
+            line.push('\n');
+        }
+        return Ok(answer(line.into()));
+    }
+    let live = app.responses.runs.find(id);
+    let status = match live {
+        Some(live) if !live.news.borrow().has_begun => Status::Queued,
+        // Of one that is not in the background, a client is just reading the stream.
+        Some(_) => Status::InProgress,
+        None if !found.is_background => Status::InProgress,
+        // Between the look at the file and the one at what runs it may have ended.
+        None => {
+            let found = read(app, id, asker).await?;
+            if found.is_final {
+                return Ok(answer(found.body.into()));
+            }
+            Status::Failed
+        }
+    };
+    let response =
+        app.block(move || with_status(&found.body, status).map(|value| to_bytes(&value)));
+    Ok(answer(response.await??))
+}
+
+/// The events of a response that has ended.
+async fn streamed(
+    app: &App,
+    found: StoredResponse,
+    after: Option<u64>,
+) -> Result<Response, OpenAiError> {
+    let Some(steps) = found.steps else {
+        let message = "This response cannot be streamed: only responses that were created with 'background' set to true can.";
+        return Err(RequestError::invalid(message)
+            .about("stream", "invalid_value")
+            .into());
+    };
+    let seal = app.responses.seal(app).await;
+    let reading = app.block(move || Replay::read(&found.body, &steps, &seal));
+    let Replay {
+        response,
+        style,
+        steps,
+        ending,
+    } = reading.await??;
+    let ended = Live::ended(response, style, steps, ending);
+    Ok(of_events(follow(ended.into(), after)))
+}
+
+pub(super) async fn delete(
+    State(app): State<App>,
+    Path(id): Path<String>,
+) -> Result<Response, OpenAiError> {
+    app.responses
+        .history
+        .delete_response(&id)
+        .await
+        .map_err(RequestError::from)?;
+    if let Some(live) = app.responses.runs.find(&id) {
+        live.stop.cancel();
+    }
+    let deleted = ResponseDeleted {
+        id,
+        object: "response",
+        deleted: true,
+    };
+    Ok(answer(to_bytes(&deleted)))
+}
+
+/// Ends a response in the background; one that has ended stays as it is.
+pub(super) async fn cancel(
+    State(app): State<App>,
+    Path(id): Path<String>,
+    asker: Asker,
+) -> Result<Response, OpenAiError> {
+    let found = read(&app, &id, &asker).await?;
+    if !found.is_background {
+        let error = RequestError::invalid("Cannot cancel a synchronous response.");
+        return Err(error.about("id", "invalid_value").into());
+    }
+    if let Some(live) = app.responses.runs.find(&id) {
+        live.stop.cancel();
+        let mut news = live.news.subscribe();
+        // It fails only if the response has ended.
+        let _ = news.wait_for(|news| news.ending.is_some()).await;
+    }
+    let found = read(&app, &id, &asker).await?;
+    shown(&app, &id, found, &asker).await
+}
+
+pub(super) async fn input_items(
+    State(app): State<App>,
+    Path(id): Path<String>,
+    asker: Asker,
+    uri: Uri,
+) -> Result<Response, OpenAiError> {
+    let history = &app.responses.history;
+    let listed = history
+        .input_items(&id, page(&uri)?, asker.room(&app))
+        .await;
+    let (items, has_more) = listed.map_err(RequestError::from)?;
+    let listing = app.block(move || {
+        let items = items.iter().map(|item| stored(&item.body));
+        let items = items.collect::<Result<_, RequestError>>()?;
+        Ok::<_, RequestError>(to_bytes(&item_list(items, has_more)))
+    });
+    Ok(answer(listing.await??))
+}
