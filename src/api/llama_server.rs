@@ -55,3 +55,95 @@ pub struct DetokenizeResponse {
 pub struct TemplateResponse {
     pub prompt: String,
 }
+
+/// Body of `POST /infill`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct InfillRequest {
+    #[serde(deserialize_with = "null_is_default")]
+    pub model: String,
+    #[serde(deserialize_with = "null_is_default")]
+    pub input_prefix: String,
+    #[serde(deserialize_with = "null_is_default")]
+    pub input_suffix: String,
+    /// What is already written after the prefix.
+    #[serde(deserialize_with = "null_is_default")]
+    pub prompt: String,
+    /// Other files of the project, which come before the prefix.
+    #[serde(deserialize_with = "null_is_default")]
+    pub input_extra: Vec<ExtraFile>,
+    #[serde(deserialize_with = "null_is_default")]
+    pub stream: bool,
+    /// Negative = no limit.
+    pub n_predict: Option<i64>,
+    pub temperature: Option<f64>,
+    pub top_k: Option<i64>,
+    pub top_p: Option<f64>,
+    pub min_p: Option<f64>,
+    pub seed: Option<i64>,
+    #[serde(deserialize_with = "null_is_default")]
+    pub stop: Vec<String>,
+}
+
+/// A file beside the one that is written.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct ExtraFile {
+    #[serde(deserialize_with = "null_is_default")]
+    pub filename: String,
+    #[serde(deserialize_with = "null_is_default")]
+    pub text: String,
+}
+
+/// Answer of `POST /infill`, or an event of its stream; counters come with the last one.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct InfillResponse {
+    pub content: String,
+    pub stop: bool,
+    pub model: String,
+    /// `none` while it goes on, `eos`, `limit` or `word`.
+    pub stop_type: &'static str,
+    pub stopping_word: String,
+    pub tokens_predicted: u64,
+    /// Prompt tokens, cached ones included.
+    pub tokens_evaluated: u64,
+    pub tokens_cached: u64,
+    pub truncated: bool,
+}
+
+/// Answer of `GET /props`.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Props {
+    pub default_generation_settings: GenerationSettings,
+    pub total_slots: u32,
+    /// The model's name: where its file lies is nobody's business.
+    pub model_path: String,
+    pub model_alias: String,
+    pub chat_template: String,
+    pub modalities: Modalities,
+    pub build_info: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct GenerationSettings {
+    /// Context of a request that sets none, in tokens.
+    pub n_ctx: u32,
+}
+
+/// What a model takes beside text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Modalities {
+    pub vision: bool,
+    pub audio: bool,
+}
+
+/// An entry of `GET /slots`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Slot {
+    /// Its place among the slots of its model.
+    pub id: u32,
+    pub model: String,
+    pub n_ctx: u32,
+    /// So many slots as requests run; which ones is not told.
+    pub is_processing: bool,
+}

@@ -1,7 +1,9 @@
 //! Routes that neither Ollama nor OpenAI has: reranking, and what llama-server and vLLM offer beside their
 //! chats. Errors are in OpenAI's envelope, as in those servers.
 
+mod infill;
 mod rerank;
+mod status;
 mod tokens;
 
 use axum::Router;
@@ -29,4 +31,7 @@ pub(super) fn routes() -> Router<App> {
         .merge(route("/tokenize", "POST", tokens::tokenize))
         .merge(route("/detokenize", "POST", tokens::detokenize))
         .merge(route("/apply-template", "POST", tokens::apply_template))
+        .merge(route("/infill", "POST", infill::infill))
+        .merge(route("/props", "GET", status::props))
+        .merge(route("/slots", "GET", status::slots))
 }

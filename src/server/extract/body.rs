@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
 
-use crate::api::llama_server::{DetokenizeRequest, TokenizeRequest};
+use crate::api::llama_server::{DetokenizeRequest, InfillRequest, TokenizeRequest};
 use crate::api::ollama::{
     ChatRequest, CopyRequest, CreateRequest, EmbedRequest, EmbeddingsRequest, GenerateRequest,
     ModelRequest, ShowRequest,
@@ -44,7 +44,7 @@ macro_rules! bodies {
 }
 
 bodies!(Some(NAMES); ShowRequest, CopyRequest, ModelRequest, Ignored);
-bodies!(Some(TEXTS); RerankRequest, ScoreRequest, TokenizeRequest, DetokenizeRequest);
+bodies!(Some(TEXTS); RerankRequest, ScoreRequest, TokenizeRequest, DetokenizeRequest, InfillRequest);
 bodies!(Some(TEXTS); EmbedRequest, EmbeddingsRequest, CreateRequest, openai::EmbeddingRequest);
 bodies!(None; ChatRequest, GenerateRequest, anthropic::MessagesRequest);
 

@@ -18,6 +18,7 @@ use axum::routing::head;
 use super::error::ApiError;
 use super::router::{route, route_by_method};
 use super::state::App;
+pub(super) use models::details;
 
 /// The routes, for `router.rs` to merge.
 pub(super) fn routes() -> Router<App> {

@@ -145,7 +145,7 @@ pub(super) async fn show(
     Ok(json_aside(&app, answer).await?)
 }
 
-fn details(
+pub(crate) fn details(
     store: &Store,
     name: &ModelName,
     source: Source,

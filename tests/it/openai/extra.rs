@@ -136,3 +136,66 @@ async fn texts_become_tokens_and_prompts() {
         (400, &json!("model"))
     );
 }
+
+#[tokio::test]
+async fn what_is_loaded_is_told_as_llama_server_tells_it() {
+    let server = server().await;
+    let none = server.get("/props").await;
+    assert_eq!(
+        (none.status, &none.json()["error"]["param"]),
+        (400, &json!("model"))
+    );
+    assert_eq!(server.get("/slots").await.ok().json(), json!([]));
+    let body = json!({"model": "tiny", "prompt": "a", "stream": false});
+    server.post("/api/generate", &body).await.ok();
+    let props = server.get("/props").await.ok().json();
+    assert_eq!(props["model_path"], "tiny:latest");
+    assert!(
+        props["chat_template"]
+            .as_str()
+            .unwrap()
+            .contains("im_start"),
+        "{props}"
+    );
+    assert_eq!(
+        props["modalities"],
+        json!({"vision": false, "audio": false})
+    );
+    assert!(props["default_generation_settings"]["n_ctx"].as_u64() > Some(0));
+    let slots = server.get("/slots?model=tiny").await.ok().json();
+    let slots = slots.as_array().unwrap();
+    assert_eq!(props["total_slots"], slots.len());
+    assert!(slots.iter().all(|slot| slot["is_processing"] == false));
+    assert_eq!(server.get("/slots?model=r").await.ok().json(), json!([]));
+    assert_eq!(server.get("/props?model=nobody").await.status, 404);
+}
+
+#[tokio::test]
+async fn the_middle_is_filled_in() {
+    let server = TestServer::start().await;
+    let template = "{{ if .Suffix }}<|im_start|>user\n{{ .Prompt }}_{{ .Suffix }}<|im_end|>\n\
+                    <|im_start|>assistant\n{{ end }}";
+    let fields = json!({"template": template});
+    server.create("coder", fake().build(), fields).await.ok();
+    let mut body = json!({"model": "coder", "input_prefix": "ab", "prompt": "c", "input_suffix": "d",
+        "input_extra": [{"filename": "f", "text": "t"}], "stop": ["d"]});
+    let whole = server.post("/infill", &body).await.ok().json();
+    assert_eq!(whole["content"], "f\nt\n\nabc_");
+    assert_eq!(
+        (&whole["stop_type"], &whole["stopping_word"]),
+        (&json!("word"), &json!("d"))
+    );
+    assert!(whole["tokens_predicted"].as_u64() > Some(0));
+    body["stream"] = true.into();
+    body["n_predict"] = 3.into();
+    let events = server.post("/infill", &body).await.ok().events();
+    let text: String = events
+        .iter()
+        .map(|event| event["content"].as_str().unwrap())
+        .collect();
+    assert_eq!(text, "f\nt");
+    assert_eq!(events.last().unwrap()["stop_type"], "limit");
+    server.fake_model("tiny").await;
+    body["model"] = "tiny".into();
+    assert_eq!(server.post("/infill", &body).await.status, 400);
+}

@@ -1,0 +1,66 @@
+//! llama-server's `/infill`.
+
+use serde_json::{Map, Value};
+
+use crate::api::llama_server::{ExtraFile, InfillRequest, InfillResponse};
+use crate::inference::{Chunk, DoneReason, GenerateRequest, RequestOptions};
+
+/// Converts a request: the model's template puts prefix and suffix where it was trained to find them.
+pub fn infill(wire: InfillRequest) -> GenerateRequest {
+    let mut options = Map::new();
+    let mut set = |name: &str, value: Option<Value>| {
+        if let Some(value) = value {
+            options.insert(name.to_owned(), value);
+        }
+    };
+    set("num_predict", wire.n_predict.map(Value::from));
+    set("temperature", wire.temperature.map(Value::from));
+    set("top_k", wire.top_k.map(Value::from));
+    set("top_p", wire.top_p.map(Value::from));
+    set("min_p", wire.min_p.map(Value::from));
+    set("seed", wire.seed.map(Value::from));
+    set("stop", (!wire.stop.is_empty()).then(|| wire.stop.into()));
+    let extra = wire.input_extra.into_iter().map(|file| {
+        let ExtraFile { filename, text } = file;
+        format!("{filename}\n{text}\n\n")
+    });
+    GenerateRequest {
+        prompt: extra.collect::<String>() + &wire.input_prefix + &wire.prompt,
+        suffix: wire.input_suffix,
+        common: RequestOptions {
+            model: wire.model,
+            options,
+            ..RequestOptions::default()
+        },
+        ..GenerateRequest::default()
+    }
+}
+
+/// Makes an event of a stream, or the whole answer of all chunks joined.
+pub fn infilled(model: &str, chunk: Chunk) -> InfillResponse {
+    let mut response = InfillResponse {
+        content: chunk.content,
+        model: model.to_owned(),
+        stop_type: "none",
+        truncated: chunk.prompt_truncated,
+        ..InfillResponse::default()
+    };
+    let Some(done) = chunk.done else {
+        return response;
+    };
+    response.stop = true;
+    response.stop_type = match done.reason {
+        DoneReason::Length => "limit",
+        DoneReason::StopSequence(text) => {
+            response.stopping_word = text;
+            "word"
+        }
+        _ => "eos",
+    };
+    if let Some(timings) = done.timings {
+        response.tokens_predicted = timings.n_generated.into();
+        response.tokens_evaluated = timings.n_prompt.into();
+        response.tokens_cached = timings.n_cached.into();
+    }
+    response
+}
