@@ -89,6 +89,7 @@ const NOT_WORDS: &[&str] = &["llama", "bert", "clip", "layout", "shared"];
 /// Files outside of `families/` that name one, and why.
 const FAMILY_EXCEPTIONS: &[(&str, &str)] = &[
     ("cli/help.rs", "an example for users"),
+    ("cli/commands/launch/mod.rs", "an example for users"),
     ("create/detect.rs", "names of the TEMPLATE files beside it"),
 ];
 

@@ -430,21 +430,21 @@ async fn a_runner_that_dies_fails_the_response() {
 #[tokio::test]
 async fn a_failure_after_the_headers_is_an_event() {
     let server = TestServer::start().await;
-    let file = fake().value("drover-fake.load_ms", 3000);
-    let file = file.value("drover-fake.load_fault", 1).build();
+    let file = fake().value("drover-fake.load_ms", 3000).build();
     let made = server.create("m", file, json!({"template": TEMPLATE}));
     made.await.ok();
-    let events = server.post(PATH, &streamed("x")).await.ok().named_events();
+    let long = streamed("x".repeat(5000));
+    let events = server.post(PATH, &long).await.ok().named_events();
     let [event] = events.as_slice() else {
         panic!("{events:?}");
     };
     assert_eq!(event["type"], "error");
     assert_eq!(
         (&event["sequence_number"], &event["code"]),
-        (&json!(0), &json!("server_error"))
+        (&json!(0), &json!("context_length_exceeded"))
     );
-    // Earlier it is a status.
-    assert_eq!(server.post(PATH, &ask("x")).await.status, 500);
+    // The model is loaded now: an early failure is a status.
+    assert_eq!(server.post(PATH, &long).await.status, 400);
 }
 
 #[tokio::test]
