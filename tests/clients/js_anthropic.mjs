@@ -30,6 +30,7 @@ const said = (text) => ({ model: scripted, max_tokens: 1000, messages: [{ role: 
 const providers = {
   anthropic: createAnthropic({ baseURL: `${url}/v1`, apiKey: 'any' }),
   'openai chat': createOpenAI({ baseURL: `${url}/v1`, apiKey: 'any' }).chat,
+  'openai responses': createOpenAI({ baseURL: `${url}/v1`, apiKey: 'any' }),
 }
 
 const checks = {
