@@ -1,7 +1,7 @@
 //! Any body is a request of each kind, or an error.
 #![no_main]
 
-use drover::api::{ollama, openai};
+use drover::api::{anthropic, llama_server, ollama, openai, rerank};
 use drover::server::decode_for_fuzzing as decode;
 use libfuzzer_sys::fuzz_target;
 
@@ -14,4 +14,9 @@ fuzz_target!(|body: &[u8]| {
     decode::<openai::ChatRequest>(body);
     decode::<openai::CompletionRequest>(body);
     decode::<openai::EmbeddingRequest>(body);
+    decode::<openai::responses::ResponseRequest>(body);
+    decode::<anthropic::MessagesRequest>(body);
+    decode::<llama_server::InfillRequest>(body);
+    decode::<rerank::RerankRequest>(body);
+    decode::<rerank::ScoreRequest>(body);
 });
