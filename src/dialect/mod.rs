@@ -3,6 +3,7 @@
 //! *Invariant:* nothing here does I/O, reads a clock or draws a random number.
 
 pub mod anthropic;
+mod called;
 pub mod llama_server;
 pub mod ollama;
 pub mod openai;

@@ -1,5 +1,7 @@
 //! Which tools the model gets, and whether it must call one.
 
+use std::collections::HashSet;
+
 use super::invalid;
 use crate::api::anthropic::{Tool, ToolChoice};
 use crate::chat::{ToolDefinition, ToolFunction};
@@ -25,7 +27,7 @@ pub(super) struct Offer {
 pub(super) fn offer(
     tools: Vec<Tool>,
     choice: Option<ToolChoice>,
-    referenced: &[String],
+    referenced: &HashSet<String>,
 ) -> Result<Offer, RequestError> {
     if let Some(index) = tools.iter().position(|tool| tool.name.is_empty()) {
         return Err(invalid(&format!("tools.{index}.name"), "Field required"));

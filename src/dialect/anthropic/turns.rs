@@ -1,13 +1,14 @@
 //! Converts the messages of a request to turns that alternate between user and assistant, as the templates
 //! of many models require.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 
 use super::{invalid, signature};
 use crate::api::anthropic::{
     Block as Wire, Content, Part, RequestMessage, Source, SourceData, TextBlock,
 };
 use crate::chat::{Block, Image, ToolCall, ToolCallFunction, ToolResult, Turn};
+use crate::dialect::called::Called;
 use crate::error::RequestError;
 
 /// Separates the texts of the system prompt.
@@ -22,10 +23,9 @@ const BILLING: &str = "x-anthropic-billing-header:";
 pub(super) struct Conversation {
     system: Vec<String>,
     turns: Vec<Turn>,
-    /// The names of the tools that were called, by the id of the call.
-    called: HashMap<String, String>,
+    called: Called,
     /// The tools that tool results have loaded.
-    pub(super) referenced: Vec<String>,
+    pub(super) referenced: HashSet<String>,
     n_calls: u32,
 }
 
@@ -155,7 +155,7 @@ impl Conversation {
                 return Err(invalid(place, what));
             }
         }
-        self.called.insert(block.id.clone(), block.name.clone());
+        self.called.note(&block.id, &block.name);
         let index = self.n_calls;
         self.n_calls += 1;
         Ok(ToolCall {
@@ -175,11 +175,7 @@ impl Conversation {
             content.extend(self.part(part, &place)?);
         }
         Ok(ToolResult {
-            tool_name: self
-                .called
-                .get(&block.tool_use_id)
-                .cloned()
-                .unwrap_or_default(),
+            tool_name: self.called.name_of(&block.tool_use_id),
             call_id: block.tool_use_id,
             content,
             is_error: block.is_error,
@@ -199,7 +195,7 @@ impl Conversation {
             "web_search_result" => Block::Text(format!("{}: {}", part.title, part.url)),
             "tool_reference" => {
                 let text = format!("The tool `{}` is available now.", part.tool_name);
-                self.referenced.push(part.tool_name);
+                self.referenced.insert(part.tool_name);
                 Block::Text(text)
             }
             _ => return Ok(None),

@@ -6,23 +6,26 @@
 use super::super::invalid;
 use crate::api::openai::{Content, File, Message as Wire, Part, ToolCall as WireCall};
 use crate::chat::{Block, Image, ToolCall, ToolCallFunction, ToolResult, Turn};
+use crate::dialect::called::Called;
 use crate::error::RequestError;
 
 /// Converts a conversation.
 pub(super) fn turns(messages: Vec<Wire>) -> Result<Vec<Turn>, RequestError> {
     let mut turns: Vec<Turn> = Vec::with_capacity(messages.len());
+    let mut called = Called::default();
     for (message, index) in messages.into_iter().zip(0..) {
-        let turn = turn(message, &turns);
+        let turn = turn(message, &called);
         let turn = turn.map_err(|error| match error.param {
             Some(_) => error,
             None => error.about(format!("messages[{index}]"), "invalid_value"),
         })?;
+        called.note_turn(&turn);
         turns.push(turn);
     }
     Ok(turns)
 }
 
-fn turn(message: Wire, earlier: &[Turn]) -> Result<Turn, RequestError> {
+fn turn(message: Wire, called: &Called) -> Result<Turn, RequestError> {
     let has_calls = message.tool_calls.is_some() || message.function_call.is_some();
     let mut calls = message.tool_calls.unwrap_or_default();
     calls.extend(message.function_call.map(|function| WireCall {
@@ -55,7 +58,7 @@ fn turn(message: Wire, earlier: &[Turn]) -> Result<Turn, RequestError> {
     }
     if role == "tool" {
         let tool_name = if message.name.is_empty() {
-            name_of_call(&message.tool_call_id, earlier)
+            called.name_of(&message.tool_call_id)
         } else {
             message.name
         };
@@ -101,16 +104,6 @@ fn natives_of(calls: Vec<WireCall>) -> Result<Vec<ToolCall>, RequestError> {
         });
     }
     Ok(natives)
-}
-
-/// The function of the last call with this id.
-pub(in crate::dialect::openai) fn name_of_call(id: &str, earlier: &[Turn]) -> String {
-    let mut blocks = earlier.iter().rev().flat_map(|turn| &turn.blocks);
-    let name = blocks.find_map(|block| match block {
-        Block::ToolUse(call) if !id.is_empty() && call.id == id => Some(&call.function.name),
-        _ => None,
-    });
-    name.cloned().unwrap_or_default()
 }
 
 fn blocks(parts: Vec<Part>) -> Result<Vec<Block>, RequestError> {

@@ -5,11 +5,12 @@
 
 use serde_json::{Map, Value};
 
-use super::super::chat::message::{audio, image, name_of_call};
+use super::super::chat::message::{audio, image};
 use super::super::check::wrong_type;
 use super::{SUMMARIZED, SUMMARY, THINKING, invalid};
 use crate::api::openai::File;
 use crate::chat::{Block, ToolCall, ToolCallFunction, ToolResult, Turn};
+use crate::dialect::called::Called;
 use crate::error::RequestError;
 use crate::json::deep;
 use crate::seal::Seal;
@@ -45,7 +46,16 @@ const PASSED_OVER: &[&str] = &[
 pub(super) struct Turns<'a> {
     seal: &'a Seal,
     turns: Vec<Turn>,
+    called: Called,
+    /// Whether the assistant has said something.
+    has_answer: bool,
+    /// Calls of the last turn.
+    n_calls: u32,
+    n_items: usize,
 }
+
+/// The most items of a request, history included: texts and calls of one turn are put in order item by item.
+const MOST_ITEMS: usize = 10_000;
 
 impl<'a> Turns<'a> {
     pub(super) fn new(seal: &'a Seal, instructions: Option<&str>) -> Self {
@@ -54,6 +64,10 @@ impl<'a> Turns<'a> {
         Self {
             seal,
             turns: system.into_iter().collect(),
+            called: Called::default(),
+            has_answer: false,
+            n_calls: 0,
+            n_items: 0,
         }
     }
 
@@ -66,6 +80,11 @@ impl<'a> Turns<'a> {
     /// # Errors
     /// Says what is wrong with it.
     pub(super) fn add(&mut self, item: &Value) -> Result<(), RequestError> {
+        self.n_items += 1;
+        if self.n_items > MOST_ITEMS {
+            let message = format!("more than {MOST_ITEMS} items, history included");
+            return Err(invalid(message));
+        }
         if !item.is_object() {
             return Err(invalid("an input item must be an object"));
         }
@@ -133,6 +152,8 @@ impl<'a> Turns<'a> {
             has_text && !blocks.any(|block| matches!(block, Block::ToolUse(_)))
         };
         if self.turns.last().is_some_and(is_said) {
+            self.has_answer = true;
+            self.n_calls = 0;
             self.turns.push(Turn {
                 role,
                 ..Turn::default()
@@ -152,7 +173,7 @@ impl<'a> Turns<'a> {
     /// A message with instructions. Few templates allow one after the first: before the first answer it
     /// goes to the system prompt, later it is a message of the user, marked, as on Anthropic's route.
     fn instruct(&mut self, content: Vec<Block>) {
-        if self.turns.iter().any(|turn| turn.role == "assistant") {
+        if self.has_answer {
             let marked = |text: &str| Block::Text(text.to_owned());
             let mut blocks = vec![marked("<system-reminder>")];
             blocks.extend(content);
@@ -183,12 +204,11 @@ impl<'a> Turns<'a> {
             namespace => super::tools::full_name(namespace, text(item, "name")),
         };
         let id = text(item, "call_id").to_owned();
+        self.called.note(&id, &name);
+        self.assistant();
+        let index = self.n_calls;
+        self.n_calls += 1;
         let turn = self.assistant();
-        let calls = turn
-            .blocks
-            .iter()
-            .filter(|block| matches!(block, Block::ToolUse(_)));
-        let index = u32::try_from(calls.count()).unwrap_or(u32::MAX);
         turn.blocks.push(Block::ToolUse(ToolCall {
             id,
             function: ToolCallFunction {
@@ -201,7 +221,7 @@ impl<'a> Turns<'a> {
 
     fn output(&mut self, item: &Value) -> Result<(), RequestError> {
         let call_id = text(item, "call_id").to_owned();
-        let tool_name = name_of_call(&call_id, &self.turns);
+        let tool_name = self.called.name_of(&call_id);
         let content = match &item["output"] {
             // Some clients send what the function returned.
             Value::Null => Vec::new(),
@@ -245,6 +265,8 @@ impl<'a> Turns<'a> {
     fn assistant(&mut self) -> &mut Turn {
         let is_last = |turn: &Turn| turn.role == "assistant";
         if !self.turns.last().is_some_and(is_last) {
+            self.has_answer = true;
+            self.n_calls = 0;
             self.turns.push(Turn {
                 role: "assistant".to_owned(),
                 ..Turn::default()

@@ -499,3 +499,12 @@ fn functions_go_to_the_model_and_other_tools_do_not() {
         "tool_choice",
     );
 }
+
+#[test]
+fn an_input_has_a_limited_number_of_items() {
+    let item = json!({"role": "user", "content": "a"});
+    let many = |n: usize| json!({"model": "m", "input": vec![item.clone(); n]});
+    assert!(asked(many(10_000)).is_ok());
+    let error = asked(many(10_001)).unwrap_err();
+    assert!(error.message.contains("10000"), "{error}");
+}
