@@ -18,7 +18,7 @@ use variables::WITHOUT_EFFECT;
 
 use crate::net::Pattern;
 
-use super::{Config, ConfigError, HostSpec, KeepAlive, Loaded, Warning, values};
+use super::{Config, ConfigError, HostSpec, Hours, KeepAlive, Loaded, Warning, values};
 
 const KV_CACHE_TYPES: &[&str] = &["f16", "f32", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0"];
 
@@ -37,6 +37,9 @@ const OF_SCRIPTS: &[&str] = &[
 
 /// Bytes of all files that clients hand in, and of the results of batch jobs.
 const BATCH_DISK: u64 = 20 << 30;
+
+/// The window of OpenAI's batch jobs.
+const BATCH_WINDOW: Duration = Duration::from_secs(24 * 3600);
 
 const SPECULATIVE: &[&str] = &["off", "auto", "on"];
 
@@ -138,6 +141,8 @@ impl Reader<'_> {
             responses_age: self.responses_age(),
             responses_size: self.own_size("DROVER_RESPONSES_SIZE").unwrap_or(1 << 30),
             responses_background: self.responses_background(),
+            batch_window: self.own_duration("DROVER_BATCH_WINDOW", BATCH_WINDOW),
+            batch_hours: self.batch_hours(),
             gpu_overhead: self.number("OLLAMA_GPU_OVERHEAD", 0),
             go_template: self
                 .text("OLLAMA_GO_TEMPLATE")
@@ -342,6 +347,16 @@ impl Reader<'_> {
                 .push(format!("{NAME}: `{text}` is none of off, auto, on"));
         }
         lower
+    }
+
+    fn batch_hours(&mut self) -> Option<Hours> {
+        const NAME: &str = "DROVER_BATCH_HOURS";
+        let text = self.text(NAME)?;
+        let hours = text.parse();
+        if let Err(error) = &hours {
+            self.mistakes.push(format!("{NAME}: `{text}`: {error}"));
+        }
+        hours.ok()
     }
 
     fn debug_level(&self) -> u8 {

@@ -3,9 +3,11 @@
 pub mod client;
 pub mod env;
 mod host;
+mod hours;
 pub mod values;
 
 pub use client::ClientConfig;
+pub use hours::{Hours, InvalidHours};
 
 use std::borrow::Cow;
 use std::path::PathBuf;
@@ -75,6 +77,10 @@ pub struct Config {
     pub responses_size: u64,
     /// Responses in the background at once (`DROVER_RESPONSES_BACKGROUND`).
     pub responses_background: usize,
+    /// How long a batch job may take (`DROVER_BATCH_WINDOW`).
+    pub batch_window: Duration,
+    /// The hours of the day in which batch jobs run; `None` = always (`DROVER_BATCH_HOURS`).
+    pub batch_hours: Option<Hours>,
     /// Bytes kept free on each GPU.
     pub gpu_overhead: u64,
     pub no_prune: bool,

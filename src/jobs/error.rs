@@ -20,6 +20,14 @@ pub enum JobsError {
     WrongLength { got: u64, announced: u64 },
     #[error("The MD5 checksum of the parts is '{got}', not the given one.")]
     WrongChecksum { got: String },
+    #[error("No batch found with id '{0}'.")]
+    UnknownBatch(String),
+    #[error("Cannot cancel a batch with status '{status}'.")]
+    TooLate { status: &'static str },
+    #[error("Batch '{0}' has not ended: cancel it first.")]
+    StillRuns(String),
+    #[error("Too many batches or requests of batches wait already, try again later.")]
+    TooManyJobs,
     #[error("The file is too large: at most {} are allowed.", format_bytes(*.0))]
     TooLarge(u64),
     /// The setting's limit on all files.

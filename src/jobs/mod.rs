@@ -3,11 +3,16 @@
 //! The state is a SQLite file, the bytes of files lie beside it. Nothing here knows HTTP: how a request is
 //! answered is a function that the server hands in. Times are arguments.
 
+mod batches;
 mod error;
 mod files;
 mod id;
 mod schema;
 
+pub use batches::{
+    Answer, Answered, Batch, Batches, Counts, ENDPOINTS, Fault, Later, Metadata, NewBatch, Origin,
+    Request, Settings, Status, Times, Usage,
+};
 pub use error::JobsError;
 pub use files::{
     Expiry, File, FilePage, Files, Incoming, NewFile, NewUpload, Order, Part, Upload, UploadStatus,
@@ -24,6 +29,7 @@ use crate::database::Database;
 pub struct Limits {
     /// Bytes of all files together.
     pub disk: u64,
+    pub settings: Settings,
 }
 
 /// The files and the jobs; cheap to clone.
@@ -31,14 +37,19 @@ pub struct Limits {
 pub struct Jobs {
     /// What clients handed in, and what jobs made.
     pub files: Files,
+    /// Batch jobs.
+    pub batches: Batches,
 }
 
 impl Jobs {
     /// Keeps its state in `folder`. Nothing is created before the first use.
     pub fn new(folder: &Path, limits: &Limits, tasks: &TaskTracker) -> Self {
         let database = Database::new(folder.join("jobs.db"), schema::SCHEMA);
-        let files = Files::new(database, folder.join("files"), limits.disk, tasks.clone());
-        Self { files }
+        let path = folder.join("files");
+        let files = Files::new(database.clone(), path, limits.disk, tasks.clone());
+        let store = batches::Store::new(database, files.clone());
+        let batches = Batches::new(store, limits.settings.clone());
+        Self { files, batches }
     }
 }
 

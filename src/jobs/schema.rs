@@ -31,4 +31,51 @@ CREATE TABLE part (
     created_at INTEGER NOT NULL
 ) STRICT;
 CREATE INDEX part_of_upload ON part (upload);
+CREATE TABLE batch (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    id TEXT NOT NULL UNIQUE,
+    origin TEXT NOT NULL,
+    client TEXT NOT NULL,
+    endpoint TEXT NOT NULL,
+    input_file TEXT NOT NULL,
+    status TEXT NOT NULL,
+    model TEXT,
+    metadata TEXT,
+    errors TEXT,
+    created_at INTEGER NOT NULL,
+    expires_at INTEGER NOT NULL,
+    in_progress_at INTEGER,
+    finalizing_at INTEGER,
+    completed_at INTEGER,
+    failed_at INTEGER,
+    expired_at INTEGER,
+    cancelling_at INTEGER,
+    cancelled_at INTEGER,
+    total INTEGER NOT NULL DEFAULT 0,
+    completed INTEGER NOT NULL DEFAULT 0,
+    failed INTEGER NOT NULL DEFAULT 0,
+    not_run INTEGER NOT NULL DEFAULT 0,
+    input_tokens INTEGER NOT NULL DEFAULT 0,
+    cached_tokens INTEGER NOT NULL DEFAULT 0,
+    output_tokens INTEGER NOT NULL DEFAULT 0,
+    reasoning_tokens INTEGER NOT NULL DEFAULT 0,
+    output_file TEXT NOT NULL,
+    error_file TEXT NOT NULL,
+    output_bytes INTEGER NOT NULL DEFAULT 0,
+    error_bytes INTEGER NOT NULL DEFAULT 0,
+    -- How long the results are kept.
+    keep_seconds INTEGER
+) STRICT;
+CREATE TABLE line (
+    batch INTEGER NOT NULL REFERENCES batch (seq),
+    number INTEGER NOT NULL,
+    custom_id TEXT NOT NULL,
+    offset INTEGER NOT NULL,
+    length INTEGER NOT NULL,
+    rank BLOB NOT NULL,
+    -- 0 = waits, otherwise what became of it.
+    state INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY (batch, number)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX line_waiting ON line (batch, rank, number) WHERE state = 0;
 "];

@@ -56,6 +56,11 @@ struct CpuLabels {
     unused: String,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OutcomeLabel {
+    outcome: &'static str,
+}
+
 type ByModel<M> = Family<ModelLabel, M>;
 type HistogramFamily<L> = Family<L, Histogram, fn() -> Histogram>;
 
@@ -77,6 +82,9 @@ struct Metrics {
     waiting: ByModel<Gauge>,
     step_seconds: HistogramFamily<ModelLabel>,
     cpu: Family<CpuLabels, Gauge<u64, AtomicU64>>,
+    batches: Gauge<u64, AtomicU64>,
+    batch_waiting: Gauge<u64, AtomicU64>,
+    batch_lines: Family<OutcomeLabel, Counter>,
 }
 
 /// What one step of a model's engine did.
@@ -133,6 +141,18 @@ pub fn request(route: &str, status: u16, time: Duration) {
     seconds.observe(time.as_secs_f64());
     let labels = RequestLabels { route, status };
     METRICS.requests.get_or_create_owned(&labels).inc();
+}
+
+/// Counts a request of a batch job: `completed`, `failed`, or tried `again`.
+pub fn batch_line(outcome: &'static str) {
+    let label = OutcomeLabel { outcome };
+    METRICS.batch_lines.get_or_create_owned(&label).inc();
+}
+
+/// Records how many batch jobs have not ended, and how many of their requests have no result yet.
+pub fn batches(n_jobs: u64, n_waiting: u64) {
+    METRICS.batches.set(n_jobs);
+    METRICS.batch_waiting.set(n_waiting);
 }
 
 /// Records which instruction sets the build uses, and which ones of the CPU it does not.
@@ -247,6 +267,20 @@ impl Metrics {
             Unit::Seconds,
             step_seconds.clone(),
         );
+        let batches = Gauge::default();
+        registry.register("batches", "Batch jobs that have not ended", batches.clone());
+        let batch_waiting = Gauge::default();
+        registry.register(
+            "batch_requests_waiting",
+            "Requests of batch jobs without a result",
+            batch_waiting.clone(),
+        );
+        let batch_lines = Family::default();
+        registry.register(
+            "batch_requests",
+            "Requests of batch jobs that were answered, and that will be tried again",
+            batch_lines.clone(),
+        );
         let mut counter = |name: &str, help: &str| {
             let family = ByModel::<Counter>::default();
             registry.register(name, help, family.clone());
@@ -287,6 +321,9 @@ impl Metrics {
             waiting,
             step_seconds,
             cpu,
+            batches,
+            batch_waiting,
+            batch_lines,
         }
     }
 }

@@ -70,13 +70,17 @@ impl From<JobsError> for ApiError {
     fn from(error: JobsError) -> Self {
         let message = error.to_string();
         match error {
-            JobsError::UnknownFile(_) | JobsError::UnknownUpload(_) | JobsError::UnknownPart(_) => {
-                Self {
-                    param: Some("id".into()),
-                    ..Self::not_found(message)
-                }
-            }
+            JobsError::UnknownFile(_)
+            | JobsError::UnknownUpload(_)
+            | JobsError::UnknownPart(_)
+            | JobsError::UnknownBatch(_) => Self {
+                param: Some("id".into()),
+                ..Self::not_found(message)
+            },
+            JobsError::TooLate { .. } => Self::new(ErrorKind::Conflict, message),
+            JobsError::TooManyJobs => Self::new(ErrorKind::Overloaded, message),
             JobsError::UploadIsOver { .. }
+            | JobsError::StillRuns(_)
             | JobsError::WrongLength { .. }
             | JobsError::WrongChecksum { .. } => Self::invalid(message),
             JobsError::TooLarge(_) => Self::new(ErrorKind::TooLarge, message),

@@ -24,6 +24,7 @@ use super::extract::Memory;
 use super::gate::Gates;
 use super::limits::{Limits, raise_n_files};
 use super::openai::{self, Responses};
+use super::lines::Lines;
 use super::state::{App, AppState};
 use super::supervisor::{Hangup, notify, watchdog};
 use super::{ServeError, memory, middleware, router};
@@ -44,6 +45,9 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// How long runners and jobs may take to end; well under the time that systemd gives.
 const LAST_TASKS: Duration = Duration::from_secs(20);
+
+/// Most seconds that a batch job may take.
+const YEAR: i64 = 365 * 24 * 3600;
 
 /// Runs the daemon until it is told to stop. `exe` is our own executable, for the runners.
 ///
@@ -136,8 +140,13 @@ async fn assemble(config: Config, exe: PathBuf) -> Result<App, ServeError> {
 }
 
 fn limits(config: &Config) -> jobs::Limits {
+    let window = i64::try_from(config.batch_window.as_secs()).unwrap_or(i64::MAX);
     jobs::Limits {
         disk: config.batch_disk,
+        settings: jobs::Settings {
+            window: window.clamp(1, YEAR),
+            hours: config.batch_hours,
+        },
     }
 }
 
@@ -162,6 +171,9 @@ struct Daemon {
 impl Daemon {
     fn start(app: App, listener: TcpListener, routes: Router<App>) -> Result<Self, ServeError> {
         let address = listener.local_addr()?;
+        let lines = middleware::wrap_inside(routes.clone(), &app);
+        let lines = Lines::new(lines.with_state(Arc::clone(&app)), Arc::clone(&app));
+        app.jobs.batches.start(Arc::new(lines), &app.tasks);
         let routes = middleware::wrap(routes, &app, address).with_state(Arc::clone(&app));
         let closing = CancellationToken::new();
         let stopping = CancellationToken::new();
@@ -201,6 +213,7 @@ impl Daemon {
         notify(&[NotifyState::Stopping]);
         tracing::info!("stopping");
         self.stopping.cancel();
+        self.app.jobs.batches.stop();
         tokio::time::sleep(FIRST_REQUEST).await;
         self.closing.cancel();
         let grace = self.app.config.shutdown_grace;

@@ -13,6 +13,7 @@ mod extract;
 mod gate;
 mod lifecycle;
 mod limits;
+mod lines;
 mod memory;
 mod middleware;
 mod ollama;

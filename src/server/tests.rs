@@ -84,6 +84,10 @@ impl Fixture {
         let workers = Workers::new(settings, &tasks);
         let limits = jobs::Limits {
             disk: config.batch_disk,
+            settings: jobs::Settings {
+                window: 86_400,
+                hours: None,
+            },
         };
         let app = AppState {
             inference: Inference::new(store.clone(), scheduler.clone(), workers, None),

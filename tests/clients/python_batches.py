@@ -5,10 +5,12 @@ DROVER_URL and DROVER_MODEL come from the environment.
 
 import hashlib
 import io
+import json
+import time
 
 import openai
 
-from checks import URL, check, equal, main
+from checks import MODEL, URL, check, equal, main
 
 CLIENT = openai.OpenAI(
     base_url=f"{URL}/v1", api_key="any", timeout=180, max_retries=0, _strict_response_validation=True
@@ -81,6 +83,105 @@ def chunks_of_a_large_file():
     )
     equal(CLIENT.files.content(done.file.id).read(), content, "content")
     CLIENT.files.delete(done.file.id)
+
+
+def line(name, content, **more):
+    body = {"model": MODEL, "messages": [{"role": "user", "content": content}], "max_tokens": 8, **more}
+    return {"custom_id": name, "method": "POST", "url": "/v1/chat/completions", "body": body}
+
+
+def handed_in(lines, endpoint="/v1/chat/completions", **keywords):
+    content = "".join(json.dumps(line) + "\n" for line in lines).encode()
+    file = CLIENT.files.create(file=("in.jsonl", content), purpose="batch")
+    return CLIENT.batches.create(
+        input_file_id=file.id, endpoint=endpoint, completion_window="24h", **keywords
+    )
+
+
+def ended(batch):
+    deadline = time.monotonic() + 120
+    while batch.status not in ("completed", "failed", "expired", "cancelled"):
+        assert time.monotonic() < deadline, batch
+        time.sleep(0.1)
+        batch = CLIENT.batches.retrieve(batch.id)
+    return batch
+
+
+def results(file):
+    text = CLIENT.files.content(file).text
+    return {line["custom_id"]: line for line in map(json.loads, text.splitlines())}
+
+
+@check
+def a_batch_from_file_to_file():
+    lines = [line("a", "Name a colour."), line("b", "Hello."), line("c", "x", temperature=9)]
+    batch = handed_in(lines, metadata={"job": "one"})
+    equal((batch.status, batch.metadata), ("validating", {"job": "one"}), "created")
+    batch = ended(batch)
+    equal(batch.status, "completed", "status")
+    counts = batch.request_counts
+    equal((counts.total, counts.completed, counts.failed), (3, 2, 1), "counts")
+    assert batch.in_progress_at <= batch.finalizing_at <= batch.completed_at, batch
+    assert batch.usage.total_tokens > 0, batch.usage
+    good, bad = results(batch.output_file_id), results(batch.error_file_id)
+    equal((sorted(good), sorted(bad)), (["a", "b"], ["c"]), "custom ids")
+    for each in good.values():
+        equal(each["response"]["status_code"], 200, "status_code")
+        openai.types.chat.ChatCompletion.model_validate(each["response"]["body"])
+    equal(bad["c"]["response"]["status_code"], 400, "status_code")
+    equal(bad["c"]["response"]["body"]["error"]["param"], "temperature", "param")
+    listed = CLIENT.batches.list(limit=1)
+    equal(listed.data[0].id, batch.id, "newest first")
+    error = fails(openai.ConflictError, CLIENT.batches.cancel, batch.id)
+    equal(error.status_code, 409, "status")
+
+
+@check
+def a_batch_of_embeddings_and_one_of_completions():
+    for endpoint, body in (
+        ("/v1/completions", {"model": MODEL, "prompt": "Once", "max_tokens": 3}),
+        ("/v1/embeddings", {"model": MODEL, "input": ["a", "b"]}),
+    ):
+        lines = [{"custom_id": "x", "method": "POST", "url": endpoint, "body": body}]
+        batch = ended(handed_in(lines, endpoint))
+        equal(batch.status, "completed", "status")
+
+
+@check
+def a_batch_with_faults():
+    lines = [line("a", "x"), line("a", "x"), line("b", "x", stream=True), {"custom_id": "c"}]
+    batch = ended(handed_in(lines))
+    equal(batch.status, "failed", "status")
+    faults = [(error.code, error.line) for error in batch.errors.data]
+    expected = [("duplicate_custom_id", 2), ("streaming_unsupported", 3)]
+    equal(faults[:2], expected, "faults")
+    equal(batch.output_file_id, None, "output")
+    error = fails(openai.NotFoundError, CLIENT.batches.retrieve, "batch_x")
+    equal(error.type, "invalid_request_error", "type")
+    error = fails(
+        openai.BadRequestError,
+        CLIENT.batches.create,
+        input_file_id="x",
+        endpoint="/v1/moderations",
+        completion_window="24h",
+    )
+    equal((error.param, error.code), ("endpoint", "invalid_value"), "error")
+
+
+@check
+def a_batch_that_is_cancelled():
+    batch = handed_in([line(f"{n}", "Tell a long story.", max_tokens=400, min_tokens=400) for n in range(50)])
+    while batch.status == "validating":
+        batch = CLIENT.batches.retrieve(batch.id)
+    batch = CLIENT.batches.cancel(batch.id)
+    assert batch.status in ("cancelling", "cancelled"), batch
+    batch = ended(CLIENT.batches.cancel(batch.id))
+    equal(batch.status, "cancelled", "status")
+    names = set()
+    for file in (batch.output_file_id, batch.error_file_id):
+        if file:
+            names |= set(results(file))
+    equal(len(names), 50, "every line once")
 
 
 if __name__ == "__main__":

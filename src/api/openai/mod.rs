@@ -6,6 +6,7 @@
 //! in Ollama's order.
 
 mod arguments;
+mod batch;
 mod chat;
 mod completion;
 mod content;
@@ -18,6 +19,10 @@ mod shared;
 mod transcription;
 
 pub use arguments::Arguments;
+pub use batch::{
+    BatchError, BatchErrors, BatchInputDetails, BatchObject, BatchOutputDetails, BatchRequest,
+    BatchUsage, RequestCounts,
+};
 pub use chat::{
     AnswerMessage, AnswerToolCall, CalledFunction, ChatChoice, ChatChunk, ChatCompletion,
     ChatRequest, ChunkChoice, Delta, JsonSchemaFormat, Message, Reasoning, ResponseFormat,

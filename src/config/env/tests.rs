@@ -80,12 +80,13 @@ fn our_own_variables_are_strict_and_reported_together() {
         ("DROVER_MAX_BODY", "0"),
         ("DROVER_SPECULATIVE", "perhaps"),
         ("DROVER_SPILL_DISK", "much"),
+        ("DROVER_BATCH_HOURS", "at night"),
         ("DROVER_MAX_CONNECTIONS", "-1"),
         ("DROVER_CLIENT_TIMEOUT", "0"),
         ("HOME", "/h"),
     ]);
     let ConfigError(mistakes) = error.unwrap_err();
-    assert_eq!(mistakes.len(), 6, "{mistakes:?}");
+    assert_eq!(mistakes.len(), 7, "{mistakes:?}");
 }
 
 #[test]

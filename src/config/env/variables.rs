@@ -151,6 +151,16 @@ pub const VARIABLES: &[Variable] = &[
         "Responses that may run in the background at once",
     ),
     row(
+        "DROVER_BATCH_WINDOW",
+        "24h",
+        "How long a batch job may take; then it ends with what it has",
+    ),
+    row(
+        "DROVER_BATCH_HOURS",
+        "",
+        "Hours of the day, by this machine's clock, in which requests of batch jobs begin: 22:00-07:00",
+    ),
+    row(
         "DROVER_RUNNER_TIMEOUT",
         "2m",
         "A runner that is silent for this long is restarted",

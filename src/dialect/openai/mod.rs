@@ -4,6 +4,7 @@
 //! answers are built from chunks that carry the index of their choice, either event by event
 //! (`…Stream`) or whole (`…Fold`).
 
+pub mod batches;
 pub mod chat;
 mod check;
 pub mod completion;

@@ -11,7 +11,7 @@ mod uploads;
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
@@ -21,6 +21,7 @@ use super::{JobsError, id};
 use crate::database::Database;
 
 pub use incoming::Incoming;
+pub(in crate::jobs) use incoming::{private_folder, sync_folder};
 pub use uploads::{NewUpload, Part, Upload, UploadStatus};
 
 /// The files; cheap to clone.
@@ -82,6 +83,9 @@ pub struct FilePage {
     pub order: Order,
     pub purpose: Option<String>,
 }
+
+/// The purpose of files that no list has: they belong to something else.
+pub(in crate::jobs) const UNLISTED: &str = "unlisted";
 
 const COLUMNS: &str = "id, purpose, filename, bytes, sha256, created_at, expires_at";
 
@@ -166,6 +170,34 @@ impl Files {
             return Err(error.into());
         }
         Ok(file)
+    }
+
+    /// Keeps a file that belongs to something else, which has to name it in its row; returns its name.
+    ///
+    /// # Errors
+    /// The disk is full, or fails.
+    pub async fn keep_unlisted(&self, incoming: Incoming) -> Result<String, JobsError> {
+        let id = id::new("file-");
+        incoming.finish(&id).await?;
+        Ok(id)
+    }
+
+    /// # Errors
+    /// The limit on all files leaves no room for so many bytes.
+    pub(in crate::jobs) async fn room_for(&self, bytes: u64) -> Result<(), JobsError> {
+        let arriving = self.shared.arriving.load(Ordering::Relaxed);
+        let used = self.used().await?.saturating_add(arriving);
+        if used.saturating_add(bytes) > self.shared.most {
+            return Err(JobsError::NoRoom(self.shared.most));
+        }
+        Ok(())
+    }
+
+    /// Removes the bytes of these names that nobody needs.
+    pub(in crate::jobs) async fn remove_unused(&self, ids: Vec<String>) -> Result<(), JobsError> {
+        let unused = self.shared.database.call(move |db| unused(db, ids)).await?;
+        self.remove_bytes(unused).await;
+        Ok(())
     }
 
     /// Finds a file.
@@ -264,7 +296,7 @@ fn list(db: &Connection, page: &FilePage, now: i64) -> rusqlite::Result<Option<V
         }
     }
     let query = format!(
-        "SELECT {COLUMNS} FROM file WHERE seq {compare} ?1
+        "SELECT {COLUMNS} FROM file WHERE seq {compare} ?1 AND purpose != '{UNLISTED}'
          AND (?2 IS NULL OR purpose = ?2) AND (expires_at IS NULL OR expires_at > ?3)
          ORDER BY seq {direction} LIMIT ?4"
     );

@@ -10,7 +10,9 @@ use super::{Files, JobsError, unused};
 
 /// Whether somebody needs the bytes of this name.
 pub(super) const NEEDED: &str = "SELECT 1 FROM file WHERE id = ?1
-    UNION ALL SELECT 1 FROM part WHERE id = ?1";
+    UNION ALL SELECT 1 FROM part WHERE id = ?1
+    UNION ALL SELECT 1 FROM batch WHERE ?1 IN (input_file, output_file, error_file)
+        AND status NOT IN ('failed', 'completed', 'expired', 'cancelled')";
 
 impl Files {
     /// Whether anything was ever stored.
@@ -21,7 +23,9 @@ impl Files {
     /// Bytes of all files and parts.
     pub(super) async fn used(&self) -> Result<u64, JobsError> {
         let query = "SELECT (SELECT coalesce(sum(bytes), 0) FROM file)
-            + (SELECT coalesce(sum(bytes), 0) FROM part)";
+            + (SELECT coalesce(sum(bytes), 0) FROM part)
+            + (SELECT coalesce(sum(output_bytes + error_bytes), 0) FROM batch
+                WHERE status NOT IN ('failed', 'completed', 'expired', 'cancelled'))";
         let used = self
             .shared
             .database

@@ -1,7 +1,7 @@
 //! Files on a real folder, with times of the test's choice.
 
 use super::*;
-use crate::jobs::{Jobs, Limits};
+use crate::jobs::{Jobs, Limits, Settings};
 
 struct Fixture {
     jobs: Jobs,
@@ -15,7 +15,15 @@ fn fixture(disk: u64) -> Fixture {
 }
 
 fn reopened(folder: &tempfile::TempDir, disk: u64) -> Jobs {
-    Jobs::new(folder.path(), &Limits { disk }, &TaskTracker::new())
+    let settings = Settings {
+        window: 86_400,
+        hours: None,
+    };
+    Jobs::new(
+        folder.path(),
+        &Limits { disk, settings },
+        &TaskTracker::new(),
+    )
 }
 
 fn at(second: i64) -> Timestamp {

@@ -84,7 +84,7 @@ async fn converted(
 ) -> Result<(ChatRequest, Head), AnthropicError> {
     let converting = app.block(move || anthropic::request(wire, purpose));
     let (mut native, mut head) = converting.await??;
-    native.common.client = client.0;
+    client.mark(&mut native.common);
     head.id = anthropic_id("msg_");
     Ok((native, head))
 }

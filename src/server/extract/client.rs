@@ -7,7 +7,9 @@ use axum::extract::{ConnectInfo, FromRequestParts};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 
+use crate::inference::RequestOptions;
 use crate::model::Digest;
+use crate::protocol::Priority;
 use crate::server::origin::{Origin, Peer};
 
 /// The client as `ORIGIN/NAME/REQUEST`: clients of one origin share the origin's part, and the requests of
@@ -15,12 +17,19 @@ use crate::server::origin::{Origin, Peer};
 /// the address; since anyone can make up names, they only count within an origin. The request is a number.
 /// Keys and names are hashed, so that they do not leave this module.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Client(pub(crate) String);
+pub(crate) struct Client(pub(crate) String, Priority);
+
+/// Marks a request, in its extensions, as one of a batch job of this client.
+#[derive(Debug, Clone)]
+pub(crate) struct AsJob(pub(crate) String);
 
 impl<S: Sync> FromRequestParts<S> for Client {
     type Rejection = std::convert::Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Self::Rejection> {
+        if let Some(AsJob(client)) = parts.extensions.get() {
+            return Ok(Self(client.clone(), Priority::Batch));
+        }
         let peer = parts.extensions.get::<ConnectInfo<Peer>>();
         Ok(Self::new(&parts.headers, peer.map(|peer| peer.0.0.ip())))
     }
@@ -30,6 +39,18 @@ impl<S: Sync> FromRequestParts<S> for Client {
 static REQUESTS: AtomicU64 = AtomicU64::new(0);
 
 impl Client {
+    /// Notes in a request whose it is, and whether a person waits for it.
+    pub(crate) fn mark(&self, common: &mut RequestOptions) {
+        common.client.clone_from(&self.0);
+        common.priority = self.1;
+    }
+
+    /// The client alone, which many requests share.
+    pub(crate) fn without_request(&self) -> String {
+        let name = self.0.rsplit_once('/');
+        name.map_or_else(|| self.0.clone(), |(name, _)| name.to_owned())
+    }
+
     fn new(headers: &HeaderMap, address: Option<IpAddr>) -> Self {
         let named = [
             "x-openwebui-user-id",
@@ -42,7 +63,8 @@ impl Client {
         let address = address.unwrap_or(Ipv4Addr::LOCALHOST.into());
         let name = named.unwrap_or_else(|| address.to_string());
         let request = REQUESTS.fetch_add(1, Ordering::Relaxed);
-        Self(format!("{}/{name}/{request}", Origin::of(address)))
+        let client = format!("{}/{name}/{request}", Origin::of(address));
+        Self(client, Priority::Interactive)
     }
 }
 

@@ -32,7 +32,7 @@ use fault::Fault;
 use lenient::Reader;
 
 pub(crate) use body::{Body, Ignored};
-pub(crate) use client::Client;
+pub(crate) use client::{AsJob, Client};
 pub(crate) use form::{OpenAiForm, spooled};
 pub(crate) use held::{Held, hold};
 pub(crate) use memory::{Memory, Share};

@@ -23,6 +23,14 @@ use super::state::App;
 use cors::Origins;
 use hosts::Hosts;
 
+/// Wraps the routes for requests that come from this process: only what every handler relies on.
+pub(super) fn wrap_inside(routes: Router<App>, app: &App) -> Router<App> {
+    routes
+        .layer(from_fn(hold))
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(from_fn_with_state(app.clone(), cut_off::end_when_stopped))
+}
+
 /// Wraps the routes; `address` is where the daemon listens.
 pub(super) fn wrap(routes: Router<App>, app: &App, address: SocketAddr) -> Router<App> {
     let origins = Arc::new(Origins::new(&app.config.origins));

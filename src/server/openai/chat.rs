@@ -32,7 +32,7 @@ pub(super) async fn chat(
     let n = natives.len();
     let inference = app.inference.clone();
     let openings = natives.into_iter().map(move |mut native| {
-        native.common.client.clone_from(&client.0);
+        client.mark(&mut native.common);
         start(inference.clone(), native)
     });
     let chunks = choices::merge(openings);

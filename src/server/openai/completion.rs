@@ -26,7 +26,7 @@ pub(super) async fn completion(
     let (n, kept) = (requests.natives.len(), requests.kept);
     let inference = app.inference.clone();
     let openings = requests.natives.into_iter().map(move |mut native| {
-        native.common.client.clone_from(&client.0);
+        client.mark(&mut native.common);
         start(inference.clone(), native)
     });
     let chunks = choices::merge(openings);

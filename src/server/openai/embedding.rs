@@ -18,7 +18,7 @@ pub(super) async fn embeddings(
 ) -> Result<Response, OpenAiError> {
     let model = request.model.clone();
     let (mut native, encoding) = embedding::request(request)?;
-    native.common.client = client.0;
+    client.mark(&mut native.common);
     let vectors = app.inference.embed(native).await?;
     // Many long vectors are megabytes of text.
     let spelling = app

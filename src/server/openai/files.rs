@@ -7,9 +7,9 @@ use axum::http::{Uri, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use jiff::Timestamp;
-use tokio_util::io::ReaderStream;
 
 use super::answer;
+use super::content::Content;
 use crate::api::openai::{Deleted, FileObject, Page};
 use crate::dialect::openai::files::{self, FileForm};
 use crate::jobs::{File, FilePage, NewFile, Order};
@@ -19,9 +19,6 @@ use crate::server::origin::Origin;
 use crate::server::router::{route, route_by_method};
 use crate::server::state::App;
 use crate::server::stream::to_bytes;
-
-/// Bytes that are read from disk at a time.
-const READ_BYTES: usize = 256 << 10;
 
 pub(super) fn routes() -> Router<App> {
     Router::new()
@@ -112,12 +109,9 @@ async fn retrieve(State(app): State<App>, Path(id): Path<String>) -> Result<Resp
 
 async fn content(State(app): State<App>, Path(id): Path<String>) -> Result<Response, OpenAiError> {
     let (file, bytes) = app.jobs.files.open(&id, Timestamp::now()).await?;
-    let headers = [
-        (header::CONTENT_TYPE, "application/octet-stream".to_owned()),
-        (header::CONTENT_LENGTH, file.bytes.to_string()),
-    ];
-    let bytes = ReaderStream::with_capacity(bytes, READ_BYTES);
-    Ok((headers, Body::from_stream(bytes)).into_response())
+    let headers = [(header::CONTENT_TYPE, "application/octet-stream")];
+    let bytes = Content::new(bytes, file.bytes);
+    Ok((headers, Body::new(bytes)).into_response())
 }
 
 async fn delete(State(app): State<App>, Path(id): Path<String>) -> Result<Response, OpenAiError> {

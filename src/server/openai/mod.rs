@@ -2,9 +2,11 @@
 //!
 //! *Invariant:* every error is in OpenAI's envelope, even one that ends a stream.
 
+mod batches;
 mod chat;
 mod choices;
 mod completion;
+mod content;
 mod embedding;
 mod files;
 mod models;
@@ -35,6 +37,7 @@ pub(super) fn routes() -> Router<App> {
             "POST",
             transcription::transcription,
         ))
+        .merge(batches::routes())
         .merge(files::routes())
         .merge(uploads::routes())
         .merge(responses::routes())

@@ -19,7 +19,7 @@ pub(super) async fn transcription(
     OpenAiForm(form): OpenAiForm,
 ) -> Result<Response, OpenAiError> {
     let (mut native, form) = transcription::request(form)?;
-    native.common.client = client.0;
+    client.mark(&mut native.common);
     let mut chunks = app.inference.chat(native).await?;
     let mut text = String::new();
     while let Some(chunk) = chunks.try_next().await? {

@@ -131,6 +131,11 @@ pub(crate) async fn run_node(script: &str) {
 }
 
 #[tokio::test]
+async fn js_batches() {
+    run_node("js_batches.mjs").await;
+}
+
+#[tokio::test]
 async fn js_ollama() {
     run_node("js_ollama.mjs").await;
 }

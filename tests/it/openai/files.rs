@@ -76,6 +76,12 @@ async fn a_file_comes_back_byte_by_byte() {
     assert_eq!(answer.headers()["content-type"], "application/octet-stream");
     assert_eq!(answer.headers()["content-length"], "3000000");
     assert_eq!(answer.bytes().await.unwrap(), content);
+    server
+        .log
+        .wait_for("a whole answer", |line| {
+            line.contains("/content 200 status=200").then_some(())
+        })
+        .await;
     // It is still there after a restart.
     let root = server.stopped().await;
     let server = TestServer::builder().root(root).start().await;

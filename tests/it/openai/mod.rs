@@ -3,6 +3,7 @@
 mod answers;
 mod clients;
 mod codex;
+mod batches;
 mod extra;
 mod fields;
 mod files;

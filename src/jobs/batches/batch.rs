@@ -1,0 +1,400 @@
+//! A batch job and its life: what happens to it, and what it may become. Pure.
+
+use serde::{Deserialize, Serialize};
+
+use crate::jobs::{Expiry, JobsError};
+
+/// A batch job.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Batch {
+    /// Its number, by arrival.
+    pub seq: i64,
+    pub id: String,
+    pub origin: Origin,
+    /// Who asked for it, for fairness.
+    pub client: String,
+    /// The route of its requests.
+    pub endpoint: String,
+    pub input_file: String,
+    pub status: Status,
+    /// The model of its requests, when it is known.
+    pub model: Option<String>,
+    pub metadata: Option<Metadata>,
+    /// What is wrong with its input.
+    pub faults: Vec<Fault>,
+    pub times: Times,
+    pub counts: Counts,
+    pub usage: Usage,
+    /// Names that its results have, or will have.
+    pub output_file: String,
+    pub error_file: String,
+    /// Bytes of the results that count.
+    pub output_bytes: u64,
+    pub error_bytes: u64,
+    /// How long the results are kept.
+    pub keep: Expiry,
+}
+
+/// Pairs that the client keeps with it.
+pub type Metadata = Vec<(String, String)>;
+
+/// The API that it came through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    OpenAi,
+    Anthropic,
+}
+
+/// What a client wants done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewBatch {
+    pub origin: Origin,
+    pub client: String,
+    pub endpoint: String,
+    pub input_file: String,
+    pub metadata: Option<Metadata>,
+    pub keep: Expiry,
+}
+
+/// Where a job is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Status {
+    Validating,
+    Failed,
+    InProgress,
+    Finalizing,
+    Completed,
+    Expired,
+    Cancelling,
+    Cancelled,
+}
+
+/// When it entered its states, in Unix seconds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Times {
+    pub created: i64,
+    pub expires: i64,
+    pub in_progress: Option<i64>,
+    pub finalizing: Option<i64>,
+    pub completed: Option<i64>,
+    pub failed: Option<i64>,
+    pub expired: Option<i64>,
+    pub cancelling: Option<i64>,
+    pub cancelled: Option<i64>,
+}
+
+/// Numbers of requests.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    pub total: u64,
+    pub completed: u64,
+    pub failed: u64,
+    /// Those that the end of the job found waiting.
+    pub not_run: u64,
+}
+
+/// Tokens of all answers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Usage {
+    pub input: u64,
+    pub cached: u64,
+    pub output: u64,
+    pub reasoning: u64,
+}
+
+/// What is wrong with the input.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fault {
+    pub code: String,
+    pub message: String,
+    pub param: Option<String>,
+    /// From 1; `None` = the whole file.
+    pub line: Option<u64>,
+}
+
+/// What happens to a job.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// Its input has so many requests, all right.
+    Valid {
+        total: u64,
+        model: Option<String>,
+    },
+    Invalid(Vec<Fault>),
+    /// Somebody does not want it any more.
+    Cancel,
+    /// No request is left to run, or none will run.
+    Settled,
+    /// Its results are files now.
+    Written,
+}
+
+impl Fault {
+    /// A fault of a line, or of the file.
+    pub fn new(
+        code: &str,
+        message: impl Into<String>,
+        param: Option<&str>,
+        line: Option<u64>,
+    ) -> Self {
+        Self {
+            code: code.to_owned(),
+            message: message.into(),
+            param: param.map(str::to_owned),
+            line,
+        }
+    }
+}
+
+impl Status {
+    const ALL: [Self; 8] = [
+        Self::Validating,
+        Self::Failed,
+        Self::InProgress,
+        Self::Finalizing,
+        Self::Completed,
+        Self::Expired,
+        Self::Cancelling,
+        Self::Cancelled,
+    ];
+
+    /// The word of the API.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Validating => "validating",
+            Self::Failed => "failed",
+            Self::InProgress => "in_progress",
+            Self::Finalizing => "finalizing",
+            Self::Completed => "completed",
+            Self::Expired => "expired",
+            Self::Cancelling => "cancelling",
+            Self::Cancelled => "cancelled",
+        }
+    }
+
+    pub(super) fn of(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|status| status.word() == word)
+    }
+
+    /// Whether nothing will change any more.
+    pub fn is_final(self) -> bool {
+        matches!(
+            self,
+            Self::Failed | Self::Completed | Self::Expired | Self::Cancelled
+        )
+    }
+}
+
+impl Batch {
+    /// Takes an event in.
+    ///
+    /// # Errors
+    /// A cancel came too late. All other events that do not fit are late, too, and change nothing.
+    pub fn handle(&mut self, event: Event, now: i64) -> Result<(), JobsError> {
+        match (self.status, event) {
+            (Status::Validating, Event::Valid { total, model }) => {
+                self.counts.total = total;
+                self.model = model;
+                self.status = Status::InProgress;
+                self.times.in_progress = Some(now);
+            }
+            (Status::Validating, Event::Invalid(faults)) => {
+                self.faults = faults;
+                self.status = Status::Failed;
+                self.times.failed = Some(now);
+            }
+            (Status::Validating | Status::InProgress, Event::Cancel) => {
+                self.status = Status::Cancelling;
+                self.times.cancelling = Some(now);
+            }
+            (Status::Cancelling | Status::Cancelled, Event::Cancel) => {}
+            (status, Event::Cancel) => {
+                return Err(JobsError::TooLate {
+                    status: status.word(),
+                });
+            }
+            (Status::Validating | Status::InProgress, Event::Settled) => {
+                self.status = Status::Finalizing;
+                self.times.finalizing = Some(now);
+            }
+            (Status::Cancelling, Event::Written) => {
+                self.status = Status::Cancelled;
+                self.times.cancelled = Some(now);
+            }
+            (Status::Finalizing, Event::Written) => {
+                let has_rest = self.counts.not_run > 0 || self.times.in_progress.is_none();
+                if has_rest {
+                    self.status = Status::Expired;
+                    self.times.expired = Some(now);
+                } else {
+                    self.status = Status::Completed;
+                    self.times.completed = Some(now);
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Why requests that were not run were not, as their error's code and message.
+    pub(super) fn rest(&self) -> (&'static str, &'static str) {
+        if self.status == Status::Cancelling {
+            (
+                "batch_cancelled",
+                "This request could not be executed before the batch was cancelled.",
+            )
+        } else {
+            (
+                "batch_expired",
+                "This request could not be executed before the completion window expired.",
+            )
+        }
+    }
+
+    /// Whether its time is over while it still waits or runs.
+    pub(super) fn is_late(&self, now: i64) -> bool {
+        matches!(self.status, Status::Validating | Status::InProgress) && self.times.expires <= now
+    }
+
+    /// Requests without a result.
+    pub fn n_waiting(&self) -> u64 {
+        let Counts {
+            total,
+            completed,
+            failed,
+            not_run,
+        } = self.counts;
+        total.saturating_sub(completed + failed + not_run)
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// A job that has just arrived.
+    pub(in crate::jobs::batches) fn batch() -> Batch {
+        Batch {
+            seq: 1,
+            id: "batch_1".to_owned(),
+            origin: Origin::OpenAi,
+            client: String::new(),
+            endpoint: "/v1/completions".to_owned(),
+            input_file: "file-in".to_owned(),
+            status: Status::Validating,
+            model: None,
+            metadata: None,
+            faults: Vec::new(),
+            times: Times {
+                created: 1,
+                expires: 100,
+                ..Times::default()
+            },
+            counts: Counts::default(),
+            usage: Usage::default(),
+            output_file: "file-out".to_owned(),
+            error_file: "file-err".to_owned(),
+            output_bytes: 0,
+            error_bytes: 0,
+            keep: None,
+        }
+    }
+
+    fn valid() -> Event {
+        Event::Valid {
+            total: 2,
+            model: Some("m".to_owned()),
+        }
+    }
+
+    fn after(events: Vec<Event>, not_run: u64) -> Batch {
+        let mut batch = batch();
+        for (now, event) in (10..).zip(events) {
+            if event == Event::Written {
+                batch.counts.not_run = not_run;
+            }
+            batch.handle(event, now).unwrap();
+        }
+        batch
+    }
+
+    #[test]
+    fn a_job_goes_its_way() {
+        let done = after(vec![valid(), Event::Settled, Event::Written], 0);
+        assert_eq!(done.status, Status::Completed);
+        let times = (
+            done.times.in_progress,
+            done.times.finalizing,
+            done.times.completed,
+        );
+        assert_eq!(times, (Some(10), Some(11), Some(12)));
+        let late = after(vec![valid(), Event::Settled, Event::Written], 1);
+        assert_eq!(
+            (late.status, late.times.expired),
+            (Status::Expired, Some(12))
+        );
+        let never = after(vec![Event::Settled, Event::Written], 0);
+        assert_eq!(never.status, Status::Expired);
+        let cancelled = after(
+            vec![valid(), Event::Cancel, Event::Settled, Event::Written],
+            1,
+        );
+        assert_eq!(
+            (cancelled.status, cancelled.times.cancelled),
+            (Status::Cancelled, Some(13))
+        );
+        let early = after(vec![Event::Cancel, valid(), Event::Written], 0);
+        assert_eq!(early.status, Status::Cancelled);
+        let failed = after(vec![Event::Invalid(Vec::new()), valid(), Event::Settled], 0);
+        assert_eq!(failed.status, Status::Failed);
+    }
+
+    #[test]
+    fn a_cancel_comes_too_late_for_what_has_ended_and_twice_is_once() {
+        for events in [
+            vec![valid(), Event::Settled],
+            vec![valid(), Event::Settled, Event::Written],
+            vec![Event::Invalid(Vec::new())],
+        ] {
+            let mut batch = after(events, 0);
+            let error = batch.handle(Event::Cancel, 50).unwrap_err();
+            let word = batch.status.word();
+            assert_eq!(
+                error.to_string(),
+                format!("Cannot cancel a batch with status '{word}'.")
+            );
+        }
+        let twice = after(vec![Event::Cancel, Event::Cancel], 0);
+        assert_eq!(
+            (twice.status, twice.times.cancelling),
+            (Status::Cancelling, Some(10))
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn an_end_is_an_end(choices in prop::collection::vec(0..5_u8, 0..12)) {
+            let mut batch = batch();
+            for (now, choice) in (10..).zip(choices) {
+                let before = batch.clone();
+                let event = match choice {
+                    0 => valid(),
+                    1 => Event::Invalid(Vec::new()),
+                    2 => Event::Cancel,
+                    3 => Event::Settled,
+                    _ => Event::Written,
+                };
+                let _ = batch.handle(event, now);
+                if before.status.is_final() {
+                    prop_assert_eq!(&before, &batch);
+                }
+                prop_assert_eq!(Status::of(batch.status.word()), Some(batch.status));
+                let ends = [batch.times.completed, batch.times.failed, batch.times.expired, batch.times.cancelled];
+                let n_ends = ends.iter().flatten().count();
+                prop_assert_eq!(n_ends, usize::from(batch.status.is_final()));
+            }
+        }
+    }
+}

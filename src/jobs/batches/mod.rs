@@ -1,0 +1,246 @@
+//! Batch jobs: many requests in a file, answered one by one, their results in another file.
+//!
+//! ```text
+//! input file ──validate──▶ rows of lines ──order──▶ answer ──results──▶ output and error file
+//! ```
+//!
+//! *Invariant:* each line of a valid input is in exactly one of the two files of results at the end, however
+//! often the daemon was killed. At most it is computed twice.
+
+mod batch;
+mod check;
+mod line;
+mod lines;
+mod order;
+mod results;
+mod runner;
+mod store;
+#[cfg(test)]
+mod tests;
+mod validate;
+
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::JobsError;
+use crate::config::Hours;
+
+pub use batch::{Batch, Counts, Fault, Metadata, NewBatch, Origin, Status, Times, Usage};
+pub use check::ENDPOINTS;
+
+use batch::Event;
+use runner::Runner;
+use store::Most;
+
+pub(super) use store::Store;
+
+/// Jobs and requests that may wait.
+const MOST: Most = Most {
+    jobs: 1000,
+    lines: 2_000_000,
+};
+
+/// A future of a trait's method.
+pub type Later<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// How requests are answered.
+pub trait Answer: Send + Sync + 'static {
+    /// Answers a request as its route would, behind those of people.
+    fn answer(&self, request: Request) -> Later<Answered>;
+
+    /// Whether there is such a model.
+    fn has_model(&self, model: &str) -> Later<bool>;
+
+    /// How many requests the model serves at once; `None` = it is not loaded.
+    fn places(&self, model: &str) -> Later<Option<usize>>;
+}
+
+/// A request of a job.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Request {
+    /// The path of its route.
+    pub url: String,
+    pub body: Bytes,
+    /// For fairness.
+    pub client: String,
+}
+
+/// Its answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answered {
+    pub status: u16,
+    pub request_id: String,
+    pub body: Bytes,
+}
+
+/// Settings of jobs.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Seconds that a job may take.
+    pub window: i64,
+    /// When jobs run; `None` = always.
+    pub hours: Option<Hours>,
+}
+
+/// The jobs; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Batches {
+    store: Store,
+    settings: Settings,
+    wake: Arc<Notify>,
+    stop: CancellationToken,
+    paused: Arc<Mutex<Option<String>>>,
+    is_started: Arc<OnceLock<()>>,
+}
+
+/// What the runner's pieces of work share.
+struct Shared {
+    store: Store,
+    settings: Settings,
+    answer: Arc<dyn Answer>,
+    tasks: TaskTracker,
+    wake: Arc<Notify>,
+    stop: CancellationToken,
+    paused: Arc<Mutex<Option<String>>>,
+}
+
+impl Shared {
+    /// Notes why no job goes on; returns whether that is new.
+    fn pause(&self, reason: Option<&str>) -> bool {
+        let mut paused = self.paused.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_new = paused.as_deref() != reason;
+        if is_new {
+            *paused = reason.map(str::to_owned);
+        }
+        is_new
+    }
+}
+
+impl Batches {
+    pub(super) fn new(store: Store, settings: Settings) -> Self {
+        Self {
+            store,
+            settings,
+            wake: Arc::default(),
+            stop: CancellationToken::new(),
+            paused: Arc::default(),
+            is_started: Arc::default(),
+        }
+    }
+
+    /// Starts to run the jobs, once; those that did not end go on.
+    pub fn start(&self, answer: Arc<dyn Answer>, tasks: &TaskTracker) {
+        if self.is_started.set(()).is_err() {
+            return;
+        }
+        let shared = Shared {
+            store: self.store.clone(),
+            settings: self.settings.clone(),
+            answer,
+            tasks: tasks.clone(),
+            wake: Arc::clone(&self.wake),
+            stop: self.stop.clone(),
+            paused: Arc::clone(&self.paused),
+        };
+        tasks.spawn(Runner::new(Arc::new(shared)).run());
+    }
+
+    /// Lets no request begin any more, and ends those that run: they will be computed again.
+    pub fn stop(&self) {
+        self.stop.cancel();
+    }
+
+    /// Why no job goes on.
+    pub fn paused(&self) -> Option<String> {
+        let paused = self.paused.lock().unwrap_or_else(PoisonError::into_inner);
+        paused.clone()
+    }
+
+    /// Takes a job on.
+    ///
+    /// # Errors
+    /// Too many wait already, or the disk fails.
+    pub async fn create(&self, new: NewBatch, now: Timestamp) -> Result<Batch, JobsError> {
+        let batch = self
+            .store
+            .insert(new, self.settings.window, MOST, now)
+            .await?;
+        let batch = match self.missing_input(&batch, now).await? {
+            true => {
+                let faults = vec![validate::no_file(&batch.input_file)];
+                let event = Event::Invalid(faults);
+                self.store.change(&batch.id, event, now).await?;
+                // It has failed by the time that anybody asks, as in OpenAI's API.
+                batch
+            }
+            false => batch,
+        };
+        self.wake.notify_one();
+        Ok(batch)
+    }
+
+    /// Whether the input is no file for jobs. Inputs of Anthropic's jobs have no row.
+    async fn missing_input(&self, batch: &Batch, now: Timestamp) -> Result<bool, JobsError> {
+        if batch.origin == Origin::Anthropic {
+            return Ok(false);
+        }
+        match self.store.files.get(&batch.input_file, now).await {
+            Ok(file) => Ok(file.purpose != "batch"),
+            Err(JobsError::UnknownFile(_)) => Ok(true),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Finds a job that came through this API.
+    ///
+    /// # Errors
+    /// [`JobsError::UnknownBatch`], or the database's.
+    pub async fn get(&self, id: &str, origin: Origin) -> Result<Batch, JobsError> {
+        self.store.get(id, origin).await
+    }
+
+    /// Lists jobs of an API, newest first, and says whether there are more; with `before`, those that are
+    /// newer than that one.
+    ///
+    /// # Errors
+    /// [`JobsError::UnknownBatch`] if there is none to start from.
+    pub async fn list(
+        &self,
+        origin: Origin,
+        after: Option<String>,
+        before: Option<String>,
+        limit: usize,
+    ) -> Result<(Vec<Batch>, bool), JobsError> {
+        self.store.list(origin, after, before, limit).await
+    }
+
+    /// Cancels a job; what is done stays.
+    ///
+    /// # Errors
+    /// It is unknown, or has ended.
+    pub async fn cancel(
+        &self,
+        id: &str,
+        origin: Origin,
+        now: Timestamp,
+    ) -> Result<Batch, JobsError> {
+        self.store.get(id, origin).await?;
+        let batch = self.store.change(id, Event::Cancel, now).await?;
+        self.wake.notify_one();
+        Ok(batch)
+    }
+
+    /// Deletes a job that has ended, with its results.
+    ///
+    /// # Errors
+    /// It is unknown, or has not ended.
+    pub async fn delete(&self, id: &str, origin: Origin) -> Result<(), JobsError> {
+        self.store.delete(id, origin).await
+    }
+}

@@ -1,0 +1,296 @@
+//! `/v1/batches` over a socket, with daemons and runners that are killed.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use reqwest::Method;
+use rustix::process::{Pid, Signal};
+use serde_json::{Value, json};
+
+use crate::support::{TestServer, models};
+
+const CHAT: &str = "/v1/chat/completions";
+
+fn line(id: &str, model: &str, content: &str) -> String {
+    let body = json!({"model": model, "messages": [{"role": "user", "content": content}]});
+    let line = json!({"custom_id": id, "method": "POST", "url": CHAT, "body": body});
+    format!("{line}\n")
+}
+
+async fn upload(server: &TestServer, lines: &str) -> String {
+    let fields = [
+        ("purpose", None, &b"batch"[..]),
+        ("file", Some("in.jsonl"), lines.as_bytes()),
+    ];
+    let file = server.post_form("/v1/files", &fields).await.ok().json();
+    file["id"].as_str().unwrap().to_owned()
+}
+
+async fn create(server: &TestServer, lines: &str, endpoint: &str) -> Value {
+    let input = upload(server, lines).await;
+    let body = json!({"input_file_id": input, "endpoint": endpoint, "completion_window": "24h"});
+    server.post("/v1/batches", &body).await.ok().json()
+}
+
+async fn until(server: &TestServer, id: &Value, test: impl Fn(&Value) -> bool) -> Value {
+    let path = format!("/v1/batches/{}", id.as_str().unwrap());
+    let waiting = async {
+        let mut tick = tokio::time::interval(Duration::from_millis(20));
+        loop {
+            tick.tick().await;
+            let batch = server.get(&path).await.ok().json();
+            if test(&batch) {
+                return batch;
+            }
+        }
+    };
+    let waited = tokio::time::timeout(Duration::from_secs(120), waiting).await;
+    waited.expect("the job does not get there")
+}
+
+fn is_over(batch: &Value) -> bool {
+    ["completed", "failed", "expired", "cancelled"].contains(&batch["status"].as_str().unwrap())
+}
+
+/// The lines of both files of results, by their names; each name once.
+async fn results(server: &TestServer, batch: &Value) -> BTreeMap<String, Value> {
+    let mut found = BTreeMap::new();
+    for key in ["output_file_id", "error_file_id"] {
+        let Some(file) = batch[key].as_str() else {
+            continue;
+        };
+        let about = server.get(&format!("/v1/files/{file}")).await.ok().json();
+        let content = server.get(&format!("/v1/files/{file}/content")).await.ok();
+        assert_eq!(about["bytes"], content.text.len());
+        assert_eq!(about["purpose"], "batch_output");
+        for line in content.lines() {
+            let id = line["custom_id"].as_str().unwrap().to_owned();
+            assert_eq!(found.insert(id, line), None);
+        }
+    }
+    found
+}
+
+#[tokio::test]
+async fn every_endpoint_answers_as_it_does_alone() {
+    let server = TestServer::start().await;
+    server.fake_model("tiny").await;
+    let made = server.create("embed", models::embedder().build(), json!({}));
+    made.await.ok();
+    let messages = json!([{"role": "user", "content": "One <two>."}]);
+    for (url, body) in [
+        (CHAT, json!({"model": "tiny", "messages": messages})),
+        ("/v1/completions", json!({"model": "tiny", "prompt": "x"})),
+        (
+            "/v1/embeddings",
+            json!({"model": "embed", "input": ["a", "b"]}),
+        ),
+        (
+            "/v1/messages",
+            json!({"model": "tiny", "messages": messages, "max_tokens": 9}),
+        ),
+    ] {
+        let alone = server.post(url, &body).await.ok().json();
+        let lines = json!({"custom_id": "a", "method": "POST", "url": url, "body": body});
+        let batch = create(&server, &lines.to_string(), url).await;
+        let batch = until(&server, &batch["id"], is_over).await;
+        assert_eq!(batch["status"], "completed", "{batch}");
+        let results = results(&server, &batch).await;
+        let mut answer = results["a"]["response"]["body"].clone();
+        for key in ["id", "created"] {
+            if !alone[key].is_null() {
+                answer[key] = alone[key].clone();
+            }
+        }
+        // What is cached depends on who came before.
+        answer["usage"] = alone["usage"].clone();
+        assert_eq!(answer, alone);
+        assert!(batch["usage"]["input_tokens"].as_u64() > Some(0), "{batch}");
+    }
+    let metrics = server.get("/metrics").await.text;
+    assert!(
+        metrics.contains("drover_batch_requests_total{outcome=\"completed\"} 4"),
+        "{metrics}"
+    );
+    assert!(metrics.contains("drover_batches 0"), "{metrics}");
+}
+
+#[tokio::test]
+async fn errors_have_openais_form() {
+    let server = TestServer::start().await;
+    let error = |message: &str, param: Value, code: Value| json!({"error": {"message": message, "type": "invalid_request_error", "param": param, "code": code}});
+    let good = json!({"input_file_id": "file-x", "endpoint": CHAT, "completion_window": "24h"});
+    let mut other = good.clone();
+    other["endpoint"] = json!("/v1/x");
+    let answer = server.post("/v1/batches", &other).await;
+    assert_eq!(answer.status, 400);
+    let told = answer.json()["error"]["message"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    assert!(
+        told.starts_with("Invalid value: '/v1/x'. Supported values are: '/v1/chat/completions'")
+    );
+    let answer = server.post("/v1/batches", &json!({})).await;
+    let missing = "Missing required parameter: 'input_file_id'.";
+    let expected = error(
+        missing,
+        json!("input_file_id"),
+        json!("missing_required_parameter"),
+    );
+    assert_eq!((answer.status, answer.json()), (400, expected));
+    for (method, path) in [
+        (Method::GET, "/v1/batches/batch_x"),
+        (Method::POST, "/v1/batches/batch_x/cancel"),
+    ] {
+        let answer = server.request(method, path, Vec::new()).await;
+        let expected = error(
+            "No batch found with id 'batch_x'.",
+            json!("id"),
+            Value::Null,
+        );
+        assert_eq!((answer.status, answer.json()), (404, expected));
+    }
+    let batch = server.post("/v1/batches", &good).await.ok().json();
+    assert_eq!(batch["status"], "validating");
+    let batch = until(&server, &batch["id"], is_over).await;
+    assert_eq!(
+        (&batch["status"], &batch["errors"]["data"][0]["param"]),
+        (&json!("failed"), &json!("file_id"))
+    );
+    let path = format!("/v1/batches/{}/cancel", batch["id"].as_str().unwrap());
+    let answer = server.request(Method::POST, &path, Vec::new()).await;
+    let expected = error(
+        "Cannot cancel a batch with status 'failed'.",
+        Value::Null,
+        Value::Null,
+    );
+    assert_eq!((answer.status, answer.json()), (409, expected));
+    let list = server.get("/v1/batches?limit=1").await.ok().json();
+    assert_eq!(
+        (&list["first_id"], &list["last_id"]),
+        (&batch["id"], &batch["id"])
+    );
+    assert_eq!(list["has_more"], false);
+    assert_eq!(server.get("/v1/batches?limit=101").await.status, 400);
+}
+
+#[tokio::test]
+async fn a_job_goes_on_after_a_restart_and_a_stop_is_prompt() {
+    let server = TestServer::start().await;
+    server.fake_model("tiny").await;
+    let lines: String = (0..5)
+        .map(|n| line(&n.to_string(), "tiny", "[[slow 200]] [[repeat 40]] word"))
+        .collect();
+    let batch = create(&server, &lines, CHAT).await;
+    until(&server, &batch["id"], |batch| {
+        batch["status"] == "in_progress"
+    })
+    .await;
+    let stopping = std::time::Instant::now();
+    let root = server.stopped().await;
+    assert!(
+        stopping.elapsed() < Duration::from_secs(8),
+        "{:?}",
+        stopping.elapsed()
+    );
+    let server = TestServer::builder().root(root).start().await;
+    let path = format!("/v1/batches/{}/cancel", batch["id"].as_str().unwrap());
+    server.request(Method::POST, &path, Vec::new()).await.ok();
+    let batch = until(&server, &batch["id"], is_over).await;
+    assert_eq!(batch["status"], "cancelled");
+    let results = results(&server, &batch).await;
+    assert_eq!(results.len(), 5);
+    assert_eq!(results["0"]["error"]["code"], "batch_cancelled");
+}
+
+#[tokio::test]
+async fn a_job_whose_time_is_over_has_partial_results() {
+    let server = TestServer::builder()
+        .env("DROVER_BATCH_WINDOW", "2s")
+        .start()
+        .await;
+    server.fake_model("tiny").await;
+    let lines =
+        line("quick", "tiny", "x") + &line("slow", "tiny", "[[slow 300]] [[repeat 90]] word");
+    let batch = create(&server, &lines, CHAT).await;
+    let batch = until(&server, &batch["id"], is_over).await;
+    assert_eq!(batch["status"], "expired", "{batch}");
+    let results = results(&server, &batch).await;
+    assert_eq!(results["quick"]["response"]["status_code"], 200);
+    assert_eq!(results["slow"]["error"]["code"], "batch_expired");
+    assert_eq!(
+        batch["request_counts"],
+        json!({"total": 2, "completed": 1, "failed": 0})
+    );
+}
+
+#[tokio::test]
+async fn outside_of_its_hours_a_job_waits_and_says_so() {
+    let hours = "00:00-00:01";
+    let server = TestServer::builder()
+        .env("DROVER_BATCH_HOURS", hours)
+        .start()
+        .await;
+    server.fake_model("tiny").await;
+    let batch = create(&server, &line("a", "tiny", "x"), CHAT).await;
+    let batch = until(&server, &batch["id"], |batch| {
+        batch["paused"].is_string() || is_over(batch)
+    })
+    .await;
+    // For one minute of the day this says nothing.
+    if !is_over(&batch) {
+        assert_eq!(batch["paused"], format!("outside of the hours {hours}"));
+        assert_eq!(batch["status"], "in_progress");
+    }
+}
+
+/// A runner that dies takes its requests with it; they are tried again.
+#[tokio::test]
+async fn kills_of_daemon_and_runner_lose_and_repeat_nothing() {
+    const LINES: usize = 300;
+    const KILLS: u64 = 12;
+    let mut rng = fastrand::Rng::with_seed(11);
+    let mut server = TestServer::start().await;
+    server.fake_model("tiny").await;
+    let text = |n: usize| match n % 10 {
+        0 => format!("[[slow 5]] line {n}"),
+        _ => format!("line {n}"),
+    };
+    let lines: String = (0..LINES)
+        .map(|n| line(&n.to_string(), "tiny", &text(n)))
+        .collect();
+    let batch = create(&server, &lines, CHAT).await;
+    for _ in 0..KILLS {
+        // A moment that nothing announces.
+        tokio::time::sleep(Duration::from_millis(rng.u64(20..400))).await;
+        let runners = server.runners();
+        if let Some(runner) = runners.first().filter(|_| rng.bool()) {
+            let pid = Pid::from_raw(i32::try_from(runner.pid).unwrap()).unwrap();
+            // It may have ended by itself.
+            let _ = rustix::process::kill_process(pid, Signal::KILL);
+            continue;
+        }
+        server.signal(Signal::KILL);
+        server.exit_code().await;
+        server = TestServer::builder().root(server.into_root()).start().await;
+    }
+    let batch = until(&server, &batch["id"], is_over).await;
+    assert_eq!(batch["status"], "completed", "{batch}");
+    let results = results(&server, &batch).await;
+    assert_eq!(results.len(), LINES);
+    for n in 0..LINES {
+        let result = &results[&n.to_string()];
+        if result["response"]["status_code"] == 200 {
+            let answer = &result["response"]["body"]["choices"][0]["message"]["content"];
+            assert_eq!(answer, &format!("line {n}"));
+        }
+    }
+    // Nothing lies around: the input, and one or two files of results.
+    let n_results = ["output_file_id", "error_file_id"]
+        .iter()
+        .filter(|key| batch[**key].is_string())
+        .count();
+    let folder = server.root().join("state/files");
+    assert_eq!(fs_err::read_dir(folder).unwrap().count(), 1 + n_results);
+}
