@@ -63,6 +63,7 @@ impl Bench {
                 n_ctx_train: 2048,
                 ..ModelDims::default()
             },
+            is_job: false,
             draft: None,
         }
     }

@@ -58,6 +58,7 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("tower_http", &["server/"]),
     ("reqwest", &["client/", "registry/"]),
     ("clap", &["cli/"]),
+    ("csv", &["cli/"]),
     ("clap_complete", &["cli/"]),
     ("clap_mangen", &["cli/"]),
     ("prometheus_client", &["metrics/"]),

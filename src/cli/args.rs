@@ -71,6 +71,8 @@ pub(crate) enum Command {
     Launch(LaunchArgs),
     /// Print a shell's completion script
     Completion(CompletionArgs),
+    /// Have many requests answered, from a file to a file
+    Batch(BatchArgs),
     /// Measure how fast a server answers
     Bench(BenchArgs),
     /// Take the place of the Ollama on this machine
@@ -212,6 +214,40 @@ pub(crate) struct ListArgs {
 /// Nothing but names of models.
 #[derive(Debug, Args)]
 pub(crate) struct ModelArgs {
+    #[arg(hide = true)]
+    pub(crate) args: Vec<String>,
+}
+
+/// Flags of `batch`.
+#[derive(Debug, Args)]
+pub(crate) struct BatchArgs {
+    /// Where the answers go, instead of standard output
+    #[arg(short = 'o', long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+    /// What is asked about each row or line: text with {column}s, for lines {text}
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+    pub(crate) prompt: Option<String>,
+    /// System message of these requests
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+    pub(crate) system: Option<String>,
+    /// Model of these requests
+    #[arg(long, value_name = "MODEL")]
+    pub(crate) model: Option<String>,
+    /// Longest answer of these requests
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) max_tokens: Option<u32>,
+    /// Route of the requests of a JSONL file, instead of the first one's
+    #[arg(long, value_name = "PATH")]
+    pub(crate) endpoint: Option<String>,
+    /// Other server: an address, or `openai`; it gets the key in OPENAI_API_KEY
+    #[arg(long, value_name = "URL")]
+    pub(crate) host: Option<String>,
+    /// Do not wait for the end
+    #[arg(long)]
+    pub(crate) detach: bool,
+    /// Print jobs as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
     #[arg(hide = true)]
     pub(crate) args: Vec<String>,
 }

@@ -43,6 +43,15 @@ const RUN: &[(&str, &str)] = &[
     ("OLLAMA_NOHISTORY", "Do not preserve readline history"),
 ];
 
+const BATCH: &[(&str, &str)] = &[
+    HOST,
+    ("OPENAI_API_KEY", "Key for the server that --host names"),
+    (
+        "OPENAI_BASE_URL",
+        "Address that --host openai means (default https://api.openai.com/v1)",
+    ),
+];
+
 #[rustfmt::skip]
 const ROWS: &[Row] = &[
     Row { name: "serve", usage: "serve [flags]", arity: Arity::Exactly(0), variables: &[],
@@ -74,6 +83,12 @@ const ROWS: &[Row] = &[
     Row { name: "completion", usage: "completion bash|zsh|fish", arity: Arity::Exactly(1), variables: &[],
         examples: &["completion bash > ~/.local/share/bash-completion/completions/NAME",
             "completion zsh > ~/.zfunc/_NAME", "completion fish > ~/.config/fish/completions/NAME.fish"] },
+    Row { name: "batch", usage: "batch run FILE|ID | list | show ID | cancel ID [flags]", arity: Arity::Any, variables: BATCH,
+        examples: &["batch run requests.jsonl -o answers.jsonl",
+            "batch run mails.csv --model llama3.2 --prompt \"Summarise: {text}\" -o answers.jsonl",
+            "batch run questions.txt --model llama3.2 --detach", "batch run batch_abc123 -o answers.jsonl",
+            "batch list", "batch show batch_abc123 --json", "batch cancel batch_abc123",
+            "batch run requests.jsonl --host openai -o answers.jsonl"] },
     Row { name: "bench", usage: "bench MODEL [flags]", arity: Arity::Exactly(1), variables: CLIENT,
         examples: &["bench llama3.2", "bench llama3.2 --against http://127.0.0.1:11435 --concurrency 1,8 --markdown result.md",
             "bench llama3.2 --api openai --url http://127.0.0.1:8080", "bench llama3.2 --arrival poisson:2 --concurrency 16 --requests 200",
@@ -91,7 +106,7 @@ const ROWS: &[Row] = &[
 ];
 
 /// Commands that Ollama does not have: under its name, help does not list them.
-const OWN: &[&str] = &["bench", "takeover", "rollback", "doctor"];
+const OWN: &[&str] = &["batch", "bench", "takeover", "rollback", "doctor"];
 
 /// Builds the parser for a program called `program` (`ollama` or `drover`).
 pub(crate) fn command(program: &'static str) -> Command {

@@ -107,6 +107,7 @@ fn run(
             block_on(commands::launch::run(&context, &args))?;
             Ok(ExitCode::SUCCESS)
         }
+        Some(Command::Batch(args)) => block_on(commands::batch::run(ui, &config, program, &args)),
         // It may measure another server, and reports itself if that does not answer.
         Some(Command::Bench(args)) => {
             help::check_arity("bench", args.args.len()).map_err(anyhow::Error::msg)?;

@@ -36,8 +36,8 @@ pub(super) fn fold_switches(args: impl Iterator<Item = OsString>) -> Result<Vec<
         flags_ended |= arg == "--";
         if !is_command_known && !arg.as_encoded_bytes().starts_with(b"-") {
             is_command_known = true;
-            // The only command whose `--json` names a file.
-            flags_ended |= arg == "bench";
+            // Their `--json` names a file, or their `--system` has a text.
+            flags_ended |= arg == "bench" || arg == "batch";
         }
         let switch = arg.to_str().filter(|_| !flags_ended).and_then(split_switch);
         let Some((name, value)) = switch else {

@@ -3,6 +3,7 @@
 //! One method per endpoint. It also works against an Ollama daemon, as Ollama's client works
 //! against ours. *Invariant:* nothing here touches the file system or the terminal.
 
+mod batches;
 mod cpu;
 mod error;
 mod generate;
@@ -18,6 +19,7 @@ pub use error::ClientError;
 pub use lines::Lines;
 pub use openai::{OpenAiChoice, OpenAiDelta, OpenAiEvent, OpenAiEvents, OpenAiUsage};
 
+use std::fmt;
 use std::time::Duration;
 
 use reqwest::{Method, RequestBuilder, Response};
@@ -33,10 +35,21 @@ pub const OLLAMA_VERSION: &str = "0.33.0";
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A client of one daemon; cheap to clone.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Client {
     http: reqwest::Client,
     base_url: String,
+    key: Option<String>,
+}
+
+impl fmt::Debug for Client {
+    /// Without the key.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = formatter.debug_struct("Client");
+        shown
+            .field("base_url", &self.base_url)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Client {
@@ -63,12 +76,25 @@ impl Client {
         Ok(Self {
             http,
             base_url: host.base_url(),
+            key: None,
         })
     }
 
+    /// Sends this key with every request.
+    #[must_use]
+    pub fn with_key(mut self, key: Option<String>) -> Self {
+        self.key = key;
+        self
+    }
+
     fn request(&self, method: Method, path: &str) -> RequestBuilder {
-        self.http
-            .request(method, format!("{}{path}", self.base_url))
+        let request = self
+            .http
+            .request(method, format!("{}{path}", self.base_url));
+        match &self.key {
+            Some(key) => request.bearer_auth(key),
+            None => request,
+        }
     }
 
     /// Sends a request and returns the answer if its status is a success.

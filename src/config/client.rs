@@ -18,6 +18,9 @@ pub struct ClientConfig {
     pub state_dir: Option<PathBuf>,
     /// For `~` in a Modelfile's paths.
     pub home: Option<PathBuf>,
+    /// `OPENAI_BASE_URL` and `OPENAI_API_KEY`: for commands that name another server.
+    pub openai_base: Option<String>,
+    pub openai_key: Option<String>,
     /// `NO_COLOR` is set and not empty.
     pub no_color: bool,
 }
@@ -41,6 +44,8 @@ impl ClientConfig {
             editor: editor.map_or_else(|| "vi".to_owned(), |text| clean(&text).to_owned()),
             state_dir,
             home,
+            openai_base: value("OPENAI_BASE_URL"),
+            openai_key: value("OPENAI_API_KEY"),
             no_color: value("NO_COLOR").is_some(),
         }
     }

@@ -39,8 +39,8 @@ pub(super) async fn run(context: &Context, request: ChatRequest) -> Result<Start
     let is_empty = request.messages.is_empty();
     let conversation = conversation(&prepared, request, received)?;
     if is_empty {
-        let (options, keep_alive) = (&conversation.options, conversation.common.keep_alive);
-        load::load(context, &prepared, options, keep_alive).await?;
+        let (options, common) = (&conversation.options, &conversation.common);
+        load::load(context, &prepared, options, common).await?;
         return Ok(single(DoneReason::Load, None));
     }
     conversation.answer(context, &prepared).await
@@ -51,8 +51,8 @@ pub(super) async fn count(context: &Context, request: ChatRequest) -> Result<u32
     let received = Instant::now();
     let prepared = prepare::find(context, &request.common.model, Route::Chat).await?;
     let conversation = conversation(&prepared, request, received)?;
-    let keep_alive = conversation.common.keep_alive;
-    let loaded = load::load(context, &prepared, &conversation.options, keep_alive).await?;
+    let (options, common) = (&conversation.options, &conversation.common);
+    let loaded = load::load(context, &prepared, options, common).await?;
     let history = conversation.history(context, &prepared);
     let prompt = history.render(0).await?;
     let images = images::of(&conversation.request.messages);
@@ -156,8 +156,7 @@ impl Conversation {
     }
 
     async fn try_answer(&self, context: &Context, prepared: &Prepared) -> Result<Started, Refusal> {
-        let keep_alive = self.common.keep_alive;
-        let loaded = load::load(context, prepared, &self.options, keep_alive).await?;
+        let loaded = load::load(context, prepared, &self.options, &self.common).await?;
         let n_ctx = loaded.lease.n_ctx(self.options.num_ctx);
         let chat_format = &prepared.chat_format;
         let history = self.history(context, prepared);

@@ -28,7 +28,7 @@ pub(super) async fn run(
     };
     let prepared = prepare::find(context, &request.common.model, route).await?;
     let options = merge_options(&prepared, &request.common)?;
-    let loaded = load::load(context, &prepared, &options, request.common.keep_alive).await?;
+    let loaded = load::load(context, &prepared, &options, &request.common).await?;
     if request.inputs.is_empty() {
         return Ok(EmbedResponse::default());
     }

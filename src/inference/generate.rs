@@ -43,7 +43,7 @@ pub(super) async fn run(
     }
     let constraint = format::parse(&request.common.format)?;
     if request.prompt.is_empty() && request.tokens.is_empty() {
-        load::load(context, &prepared, &options, request.common.keep_alive).await?;
+        load::load(context, &prepared, &options, &request.common).await?;
         return Ok(single(DoneReason::Load, None).chunks);
     }
     let checked = Checked {
@@ -216,7 +216,7 @@ impl Raw<'_> {
     ) -> Result<ChunkStream, Refusal> {
         let common = &self.request.common;
         let options = &self.checked.options;
-        let loaded = load::load(context, prepared, options, common.keep_alive).await?;
+        let loaded = load::load(context, prepared, options, common).await?;
         let n_ctx = loaded.lease.n_ctx(options.num_ctx);
         let tokens = &self.request.tokens;
         let text = if !tokens.is_empty() && self.request.echo {

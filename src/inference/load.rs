@@ -6,8 +6,9 @@ use super::context::Context;
 use super::error::{ErrorKind as Kind, RequestError};
 use super::prepare::Prepared;
 use super::spec;
-use crate::config::KeepAlive;
+use super::types::RequestOptions;
 use crate::model::Options;
+use crate::protocol::Priority;
 use crate::scheduler::{AcquireError, Lease};
 
 /// A lease and how long it took to get.
@@ -22,13 +23,14 @@ pub(super) async fn load(
     context: &Context,
     prepared: &Prepared,
     options: &Options,
-    keep_alive: Option<KeepAlive>,
+    common: &RequestOptions,
 ) -> Result<Loaded, RequestError> {
     let started = Instant::now();
-    let spec = spec::build(prepared, options);
+    let mut spec = spec::build(prepared, options);
+    spec.is_job = common.priority == Priority::Batch;
     let lease = context
         .scheduler
-        .acquire(spec, keep_alive)
+        .acquire(spec, common.keep_alive)
         .await
         .map_err(acquire_error)?;
     Ok(Loaded {

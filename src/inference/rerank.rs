@@ -59,7 +59,7 @@ async fn by_head(
 ) -> Result<RerankResponse, RequestError> {
     let common = request.common;
     let options = merge_options(prepared, &common)?;
-    let loaded = load::load(context, prepared, &options, common.keep_alive).await?;
+    let loaded = load::load(context, prepared, &options, &common).await?;
     let params = EmbedParams {
         inputs: Vec::new(),
         n_ctx: embed::n_ctx(&loaded.lease, options.num_ctx, false),

@@ -10,8 +10,9 @@ mod id;
 mod schema;
 
 pub use batches::{
-    Answer, Answered, Batch, Batches, Counts, ENDPOINTS, Fault, Later, Metadata, NewBatch, Origin,
-    Request, Settings, Status, Times, Usage,
+    Answer, Answered, Batch, Batches, Counts, ENDPOINTS, Fault, Later, MESSAGES, MessageLines,
+    Metadata, NewBatch, Origin, Request, Settings, Status, Times, Usage, message_lines,
+    message_result,
 };
 pub use error::JobsError;
 pub use files::{

@@ -337,6 +337,7 @@ impl Actor {
                     info: (**info).clone(),
                     pid: runner.pid(),
                     n_active: entry.n_active,
+                    is_going: matches!(entry.phase, Phase::Draining(_)),
                     expires_at: load::expires_at(entry, now, clock),
                     context_length: load::default_ctx(loaded_for, runner.info()),
                 })

@@ -50,6 +50,8 @@ pub struct ModelSpec {
     /// Only the load options are looked at.
     pub options: Options,
     pub dims: ModelDims,
+    /// A batch job wants it: no model that people use goes for that.
+    pub is_job: bool,
     pub draft: Option<DraftSpec>,
 }
 
@@ -125,6 +127,8 @@ pub struct LoadedModel {
     pub pid: u32,
     /// Requests in flight.
     pub n_active: usize,
+    /// It will go when they have ended, because another model needs the room.
+    pub is_going: bool,
     /// `None` = never.
     pub expires_at: Option<Timestamp>,
     /// The `num_ctx` that it was loaded for, else the cap on a request that sets none.

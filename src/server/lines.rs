@@ -55,13 +55,8 @@ impl Answer for Lines {
     }
 
     fn has_model(&self, model: &str) -> Later<bool> {
-        let (app, name) = (self.app.clone(), parsed(model));
-        Box::pin(async move {
-            let Some(name) = name else { return false };
-            let store = app.store.clone();
-            let found = app.block(move || store.model(&name)).await;
-            !matches!(found, Ok(Err(StoreError::NotFound(_))))
-        })
+        let (app, model) = (self.app.clone(), model.to_owned());
+        Box::pin(async move { has_model(&app, &model).await })
     }
 
     fn places(&self, model: &str) -> Later<Option<usize>> {
@@ -71,9 +66,20 @@ impl Answer for Lines {
             let loaded = app.scheduler.loaded().await;
             let mut loaded = loaded.into_iter();
             let serves = loaded.find(|loaded| loaded.name.short().to_lowercase() == wanted)?;
-            Some(serves.info.n_slots as usize)
+            let n_slots = serves.info.n_slots as usize;
+            Some(if serves.is_going { 0 } else { n_slots })
         })
     }
+}
+
+/// Whether there is such a model.
+pub(super) async fn has_model(app: &App, model: &str) -> bool {
+    let Some(name) = parsed(model) else {
+        return false;
+    };
+    let store = app.store.clone();
+    let found = app.block(move || store.model(&name)).await;
+    !matches!(found, Ok(Err(StoreError::NotFound(_))))
 }
 
 fn parsed(model: &str) -> Option<ModelName> {

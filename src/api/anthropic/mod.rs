@@ -5,6 +5,7 @@
 //! ignored: clients send many that concern Anthropic's own service.
 
 mod answer;
+mod batches;
 mod content;
 mod error;
 mod models;
@@ -14,6 +15,7 @@ pub use answer::{
     BlockDelta, ContentBlock, Event, Message, MessageDelta, OutputTokensDetails, StopReason,
     TokenCount, Usage,
 };
+pub use batches::{MessageBatch, MessageBatchCounts, MessageBatchDeleted, MessageBatchList};
 pub use content::{Block, Content, Part, Source, SourceData, TextBlock};
 pub use error::{ErrorBody, ErrorDetail};
 pub use models::{Model, ModelList};

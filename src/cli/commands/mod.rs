@@ -1,6 +1,7 @@
 //! One file per command.
 
 pub(crate) mod account;
+pub(crate) mod batch;
 pub(crate) mod bench;
 pub(crate) mod completion;
 pub(crate) mod cp;

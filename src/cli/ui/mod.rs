@@ -11,10 +11,12 @@ mod counter;
 pub(crate) mod progress;
 mod spinner;
 pub(crate) mod table;
+mod tally;
 pub(crate) mod wrap;
 
 pub(crate) use counter::Counter;
 pub(crate) use spinner::Spinner;
+pub(crate) use tally::Tally;
 
 use std::borrow::Cow;
 use std::io::{self, IsTerminal as _, Write as _};

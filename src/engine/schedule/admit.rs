@@ -272,7 +272,9 @@ impl<S> State<S> {
     /// no cycle of waiting sequences.
     fn leader(&self, sequence: &Sequence<S>, n_cached: usize) -> Option<Follows> {
         let candidates = self.running.iter().flatten().filter(|leader| {
-            let is_older = leader.seniority() < sequence.seniority();
+            // A job's prompt may have to wait for people.
+            let is_older = leader.seniority() < sequence.seniority()
+                && leader.priority() <= sequence.priority();
             is_older && leader.n_generated == 0 && leader.follows.is_none()
         });
         let waits = candidates.filter_map(|leader| {

@@ -152,6 +152,20 @@ impl Budget {
         n_prefill.saturating_sub(n_other).max(least.min(n_prefill))
     }
 
+    /// Prompt tokens that take about so long, where no others are.
+    pub(in crate::engine) fn within(&self, ms: f64) -> usize {
+        if self.token_ms <= 0.0 {
+            return FIRST_GUESS.0.min(self.n_batch);
+        }
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a float cast saturates, and the result is clamped"
+        )]
+        let n_tokens = (ms / self.token_ms) as usize;
+        n_tokens.max(FIRST_GUESS.0).min(self.n_batch)
+    }
+
     /// Learns from a step.
     pub(in crate::engine) fn observe(&mut self, n_prefill: usize, step_ms: f64) {
         if n_prefill == 0 {

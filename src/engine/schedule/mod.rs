@@ -5,7 +5,7 @@
 //! - [`state`]: who waits, who runs, what is cached · [`sequence`]: one generation
 //! - [`plan`]: the state becomes a [`plan::StepPlan`] · [`commit`]: what came of it changes the state
 //! - [`fair_queue`], [`admit`]: who gets in · [`pressure`]: who makes room
-//! - [`batch`], [`decode_width`], [`step_times`]: how many rows go into a call
+//! - [`batch`], [`decode_width`], [`yielding`], [`step_times`]: how many rows go into a call
 //! - [`ledger`], [`prefix`], [`park`], [`offers`]: what is in the KV cache, and who begins with it
 //! - [`embedding`]: inputs whose vectors are wanted
 
@@ -26,3 +26,4 @@ pub(super) mod state;
 pub(super) mod step_times;
 #[cfg(test)]
 mod tests;
+mod yielding;

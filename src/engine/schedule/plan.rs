@@ -13,6 +13,7 @@ use super::ledger::seq;
 use super::offers::Offers;
 use super::sequence::Sequence;
 use super::state::{Retry, State};
+use super::yielding;
 use crate::engine::media::Media;
 use crate::engine::row::{Row, SeqId};
 use crate::protocol::{Priority, Speculation, Token};
@@ -120,7 +121,10 @@ impl<S> State<S> {
         self.join_leaders();
         let media = self.plan_media();
         let n_other = embed.as_ref().map_or(0, |call| call.rows.len());
-        let decode = self.plan_decode(n_other);
+        if self.has_people() {
+            self.last_person = Some(now);
+        }
+        let decode = self.plan_decode(n_other, now);
         if media.is_none() && decode.is_none() {
             // Those that found no room are gone.
             self.retry = Retry::default();
@@ -152,10 +156,13 @@ impl<S> State<S> {
     }
 
     /// Rows of prompts share the step's time with `n_other` rows of embeddings.
-    fn plan_decode(&mut self, n_other: usize) -> Option<DecodeCall> {
-        let pending = self.pending();
+    fn plan_decode(&mut self, n_other: usize, now: Instant) -> Option<DecodeCall> {
+        let pending = yielding::beside_people(self.pending(), &self.step_times, self.n_calls);
         let is_read = self.is_somebody_reading();
-        let n_prefill = self.budget.beside(n_other, is_read);
+        let mut n_prefill = self.budget.beside(n_other, is_read);
+        if !self.has_people() && self.expects_people(now) {
+            n_prefill = n_prefill.min(self.budget.within(yielding::STEP_MS));
+        }
         let limits = Limits {
             n_batch: self.facts.n_batch,
             n_prefill: self.retry.n_prefill.map_or(n_prefill, |n| n.min(n_prefill)),
@@ -175,6 +182,18 @@ impl<S> State<S> {
             self.add(&mut call, share, is_read);
         }
         Some(call)
+    }
+
+    /// Whether an interactive request runs or waits.
+    fn has_people(&self) -> bool {
+        let mut running = self.running.iter().flatten();
+        self.waiting.has_interactive() || running.any(|s| s.priority() == Priority::Interactive)
+    }
+
+    /// Whether one was here lately.
+    fn expects_people(&self, now: Instant) -> bool {
+        let since = self.last_person.map(|last| now.duration_since(last));
+        since.is_some_and(|since| since < yielding::EXPECTED_BACK)
     }
 
     fn pending(&self) -> Vec<Pending> {

@@ -5,6 +5,7 @@
 //! events.
 
 use std::collections::HashSet;
+use std::time::Instant;
 
 use super::batch::Budget;
 use super::embedding::{EmbedJob, Embeddings};
@@ -127,6 +128,8 @@ pub(in crate::engine) struct State<S> {
     pub(super) n_passes: usize,
     /// Decode calls, for the turn of sequences that do not generate together.
     pub(super) n_calls: usize,
+    /// When an interactive request was here last.
+    pub(super) last_person: Option<Instant>,
 }
 
 impl<S> State<S> {
@@ -149,6 +152,7 @@ impl<S> State<S> {
             n_arrived: 0,
             n_passes: 0,
             n_calls: 0,
+            last_person: None,
             facts,
         }
     }

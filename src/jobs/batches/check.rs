@@ -14,6 +14,7 @@ pub const ENDPOINTS: &[&str] = &[
     "/v1/chat/completions",
     "/v1/completions",
     "/v1/embeddings",
+    "/v1/responses",
     "/v1/messages",
 ];
 
@@ -157,6 +158,12 @@ fn check_body(
                 let message = format!("{route}: Streaming is not supported in the Batch API.");
                 wrong("streaming_unsupported", message, "body.stream");
             }
+            // Its answer would be that it has begun.
+            "background" if value == "true" => wrong(
+                "invalid_request",
+                "Responses: `background` is not supported in the Batch API.".to_owned(),
+                "body.background",
+            ),
             key if key == question => asked = Some(value).filter(|value| *value != "null"),
             "tools" | "instructions" | "system" => head.push(value),
             _ => {}
@@ -200,14 +207,14 @@ pub(super) fn body_of(line: &[u8]) -> Option<Range<usize>> {
 }
 
 /// The text of a JSON object; `None` if it is none.
-fn object(line: &[u8]) -> Option<&str> {
+pub(super) fn object(line: &[u8]) -> Option<&str> {
     let text = std::str::from_utf8(line).ok()?;
     serde_json::from_str::<IgnoredAny>(text).ok()?;
     text.starts_with('{').then_some(text)
 }
 
 /// The entries of an object that is known to be valid JSON: decoded keys, values as they are written.
-fn entries(text: &str) -> impl Iterator<Item = (Cow<'_, str>, &str)> {
+pub(super) fn entries(text: &str) -> impl Iterator<Item = (Cow<'_, str>, &str)> {
     let mut rest = text.get(1..).unwrap_or_default();
     std::iter::from_fn(move || {
         rest = rest.trim_start_matches([' ', '\t', '\r', '\n', ',']);
@@ -223,7 +230,7 @@ fn entries(text: &str) -> impl Iterator<Item = (Cow<'_, str>, &str)> {
 }
 
 /// A JSON string's text; `None` for other values.
-fn string(value: &str) -> Option<Cow<'_, str>> {
+pub(super) fn string(value: &str) -> Option<Cow<'_, str>> {
     let inner = value.strip_prefix('"')?.strip_suffix('"')?;
     if inner.contains('\\') {
         serde_json::from_str(value).ok().map(Cow::Owned)
@@ -232,25 +239,29 @@ fn string(value: &str) -> Option<Cow<'_, str>> {
     }
 }
 
+/// The elements of a list that is known to be valid JSON, as they are written.
+pub(super) fn elements(text: &str) -> impl Iterator<Item = &str> {
+    let mut rest = text.get(1..).unwrap_or_default();
+    std::iter::from_fn(move || {
+        rest = rest.trim_start_matches([' ', '\t', '\r', '\n', ',']);
+        if rest.is_empty() || rest.starts_with(']') {
+            return None;
+        }
+        let (element, after) = rest.split_at_checked(scan::value_len(rest))?;
+        rest = after;
+        (!element.is_empty()).then_some(element)
+    })
+}
+
 /// Texts, or lists of tokens, of an embeddings request.
 fn n_inputs(input: &str) -> u64 {
-    let Some(inside) = input.strip_prefix('[') else {
+    if !input.starts_with('[') {
         return 1;
-    };
-    let mut rest = inside;
-    let mut n = 0;
-    loop {
-        rest = rest.trim_start_matches([' ', '\t', '\r', '\n', ',']);
-        match rest.bytes().next() {
-            Some(b'"' | b'[' | b'{') => n += 1,
-            Some(b']') | None => return n,
-            // One list of tokens.
-            Some(_) => return 1,
-        }
-        let Some(after) = rest.get(scan::value_len(rest)..) else {
-            return n;
-        };
-        rest = after;
+    }
+    let mut elements = elements(input).peekable();
+    match elements.peek() {
+        Some(first) if !first.starts_with(['"', '[', '{']) => 1,
+        _ => elements.count() as u64,
     }
 }
 

@@ -11,6 +11,7 @@ mod batch;
 mod check;
 mod line;
 mod lines;
+mod messages;
 mod order;
 mod results;
 mod runner;
@@ -33,6 +34,7 @@ use crate::config::Hours;
 
 pub use batch::{Batch, Counts, Fault, Metadata, NewBatch, Origin, Status, Times, Usage};
 pub use check::ENDPOINTS;
+pub use messages::{MESSAGES, MessageLines, message_lines, message_result};
 
 use batch::Event;
 use runner::Runner;
@@ -57,7 +59,7 @@ pub trait Answer: Send + Sync + 'static {
     /// Whether there is such a model.
     fn has_model(&self, model: &str) -> Later<bool>;
 
-    /// How many requests the model serves at once; `None` = it is not loaded.
+    /// How many requests the model serves at once; `None` = it is not loaded, 0 = it has to go for others.
     fn places(&self, model: &str) -> Later<Option<usize>>;
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{Timestamp, ZonedDateTime};
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Instant;
 
 use super::batch::{Batch, Event, Status};
@@ -59,7 +59,7 @@ struct Job {
     has_more: bool,
     /// Lines that are tried again, with the time of it.
     again: Vec<(Instant, Line, u32)>,
-    running: HashMap<i64, tokio::task::AbortHandle>,
+    running: HashMap<i64, (AbortHandle, Line, u32)>,
     /// Results that are not on disk yet.
     n_unwritten: usize,
     /// Somebody works on its end or its input.
@@ -253,7 +253,7 @@ impl Runner {
                 job.batch.times = batch.times;
             }
             if matches!(job.batch.status, Status::Cancelling | Status::Finalizing) {
-                for (_, running) in job.running.drain() {
+                for (_, (running, ..)) in job.running.drain() {
                     running.abort();
                 }
                 job.lines.clear();
@@ -468,8 +468,7 @@ impl Runner {
         let Some(job) = self.jobs.get_mut(&ran.seq) else {
             return;
         };
-        job.running.remove(&ran.line.number);
-        if matches!(job.batch.status, Status::Cancelling | Status::Finalizing) {
+        if job.running.remove(&ran.line.number).is_none() {
             // It was cut off, only too late.
             return;
         }
@@ -518,7 +517,11 @@ impl Runner {
             let Some(model) = self.order.head(&candidates).map(str::to_owned) else {
                 return Ok(());
             };
-            if self.running.len() >= self.window(&model, &candidates).await {
+            let window = self.window(&model, &candidates).await;
+            if window == 0 {
+                self.withdraw(&model);
+            }
+            if self.running.len() >= window {
                 return Ok(());
             }
             let Some(job) = self.order.next(&candidates) else {
@@ -546,10 +549,10 @@ impl Runner {
                     None => return Ok(()),
                 },
             };
-            let number = line.number;
+            let kept = line.clone();
             let running = line::run(Arc::clone(&self.shared), &job.batch, line, n_tries);
             let handle = self.running.spawn(self.shared.tasks.track_future(running));
-            job.running.insert(number, handle);
+            job.running.insert(kept.number, (handle, kept, n_tries));
         }
         Ok(())
     }
@@ -558,6 +561,19 @@ impl Runner {
     fn clear_pause(&self) {
         if !self.is_failing {
             self.shared.pause(None);
+        }
+    }
+
+    /// People need the room of a model: its requests are answered another time.
+    fn withdraw(&mut self, model: &str) {
+        let now = Instant::now();
+        for job in self.jobs.values_mut() {
+            if job.batch.model.as_deref() == Some(model) {
+                for (_, (running, line, n_tries)) in job.running.drain() {
+                    running.abort();
+                    job.again.push((now + line::pause(0), line, n_tries));
+                }
+            }
         }
     }
 
@@ -608,6 +624,9 @@ impl Runner {
         let least = candidates.iter().filter(|job| job.model == model);
         let least = least.map(|job| if job.embeds { TOGETHER } else { 0 });
         let least = least.max().unwrap_or(0);
+        if places == Some(0) {
+            return 0;
+        }
         places.map_or(1, |places| (places + (places / 2).max(2)).max(least))
     }
 

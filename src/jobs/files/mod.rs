@@ -182,6 +182,14 @@ impl Files {
         Ok(id)
     }
 
+    /// Removes such a file, if nothing names it.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn remove_unlisted(&self, id: String) -> Result<(), JobsError> {
+        self.remove_unused(vec![id]).await
+    }
+
     /// # Errors
     /// The limit on all files leaves no room for so many bytes.
     pub(in crate::jobs) async fn room_for(&self, bytes: u64) -> Result<(), JobsError> {

@@ -1,6 +1,7 @@
 //! One model that is loaded or wanted, and where it is in its life.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -9,6 +10,9 @@ use crate::protocol::LoadedInfo;
 use crate::scheduler::ModelSpec;
 use crate::scheduler::event::{Effect, EntryId, WaiterId};
 use crate::scheduler::placement::LoadPlan;
+
+/// How long a model stays for people after they used it, while only a batch job wants its room.
+const PEOPLE_COME_BACK: Duration = Duration::from_secs(60);
 
 /// One model.
 #[derive(Debug)]
@@ -25,6 +29,9 @@ pub(in crate::scheduler) struct Entry {
     /// When an idle model goes.
     pub(in crate::scheduler) deadline: Option<Instant>,
     pub(super) last_used: Instant,
+    /// People used it since it was idle last, and when it became idle after that.
+    pub(super) had_people: bool,
+    pub(super) last_person: Option<Instant>,
     /// Loads that failed for want of memory: each one makes the next pool smaller.
     pub(super) n_shrinks: u32,
 }
@@ -60,8 +67,20 @@ impl Entry {
             n_active: 0,
             deadline: None,
             last_used: now,
+            had_people: false,
+            last_person: None,
             n_shrinks: 0,
         }
+    }
+
+    /// Whether only batch jobs wait for it.
+    pub(super) fn is_wanted_by_jobs_only(&self) -> bool {
+        self.waiters.iter().all(|waiter| waiter.spec.is_job)
+    }
+
+    /// Until when a job does not make it go, after people used it.
+    pub(super) fn is_peoples_until(&self) -> Option<Instant> {
+        self.last_person.map(|last| last + PEOPLE_COME_BACK)
     }
 
     /// Whether it holds memory or is about to.
@@ -174,6 +193,7 @@ impl Entry {
             self.keep_alive = keep_alive;
         }
         self.n_active += 1;
+        self.had_people |= !waiter.spec.is_job;
         self.deadline = None;
         effects.push(Effect::Grant {
             waiter: waiter.id,

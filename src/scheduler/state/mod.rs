@@ -54,6 +54,8 @@ pub(super) struct State {
     evicted: Vec<Evicted>,
     /// What other programs hold, by GPU index.
     foreign_bytes: HashMap<usize, u64>,
+    /// When a batch job's model may find room that people hold now.
+    recheck: Option<Instant>,
     /// System memory that was in use when no model was loaded.
     foreign_system_bytes: u64,
 }
@@ -67,6 +69,7 @@ impl State {
             crashes: HashMap::new(),
             evicted: Vec::new(),
             foreign_bytes: HashMap::new(),
+            recheck: None,
             foreign_system_bytes: 0,
         }
     }
@@ -78,7 +81,8 @@ impl State {
 
     /// The next time at which `Tick` matters.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
-        self.entries.iter().filter_map(|entry| entry.deadline).min()
+        let deadlines = self.entries.iter().filter_map(|entry| entry.deadline);
+        deadlines.chain(self.recheck).min()
     }
 
     /// Takes an event in and says what is to be done.
@@ -111,6 +115,7 @@ impl State {
             Event::Devices => self.look_at_gpus(&(world.snapshot)()),
             Event::Tick => self.expire(world.now, &mut effects),
         }
+        self.recheck = None;
         self.advance(world, &mut effects);
         effects
     }
@@ -192,6 +197,9 @@ impl State {
         entry.last_used = now;
         if !entry.is_idle() {
             return;
+        }
+        if std::mem::take(&mut entry.had_people) {
+            entry.last_person = Some(now);
         }
         match (&entry.phase, entry.keep_alive) {
             (Phase::Ready(_), KeepAlive::For(Duration::ZERO)) => entry.stop(effects),

@@ -62,13 +62,15 @@ impl State {
         }
         self.evicted
             .retain(|evicted| world.now.duration_since(evicted.at) < EXPECTED_BACK);
-        let queued: Vec<usize> = self
+        let mut queued: Vec<usize> = self
             .entries
             .iter()
             .enumerate()
             .filter(|(_, entry)| entry.phase == Phase::Queued)
             .map(|(index, _)| index)
             .collect();
+        // Those of people come before those of batch jobs.
+        queued.sort_by_key(|&index| self.entries[index].is_wanted_by_jobs_only());
         let Some(&first) = queued.first() else {
             return;
         };
@@ -87,7 +89,8 @@ impl State {
             }
         }
         let need = self.need(&self.entries[first].spec, &snapshot);
-        self.make_room(need, world.now, effects);
+        let for_job = self.entries[first].is_wanted_by_jobs_only();
+        self.make_room(need, for_job, world.now, effects);
     }
 
     /// A victim lives on where the one it should make room for has gone.
@@ -223,7 +226,11 @@ impl State {
     }
 
     /// Lets one model go; those that go already will make room by themselves.
-    fn make_room(&mut self, need: Need, now: Instant, effects: &mut Vec<Effect>) {
+    fn make_room(&mut self, need: Need, for_job: bool, now: Instant, effects: &mut Vec<Effect>) {
+        if for_job {
+            let until = self.entries.iter().filter_map(Entry::is_peoples_until);
+            self.recheck = until.filter(|&until| until > now).min();
+        }
         if self.any(|entry| entry.phase == Phase::Stopping) {
             return;
         }
@@ -234,6 +241,11 @@ impl State {
             .filter(|entry| entry.is_ready() && need.is_held_by(entry))
             // A busy victim is waited for already.
             .filter(|entry| entry.is_idle() || !any_draining)
+            // A job waits until people have done with a model.
+            .filter(|entry| {
+                let is_free = entry.is_peoples_until().is_none_or(|until| until <= now);
+                !for_job || entry.is_idle() && is_free
+            })
             .map(|entry| Candidate {
                 entry: entry.id,
                 idle: entry.is_idle(),

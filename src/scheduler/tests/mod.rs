@@ -37,6 +37,7 @@ fn spec(name: &str, gib: u64) -> ModelSpec {
             n_ctx_train: 8192,
             sliding_window: 0,
         },
+        is_job: false,
         draft: None,
     }
 }

@@ -614,3 +614,38 @@ fn what_other_programs_hold_on_a_gpu_is_learned() {
     let state = &bench.state.entries()[0];
     assert_eq!(state.phase, Phase::Stopping);
 }
+
+/// What people use stays, and what they want comes first.
+#[test]
+fn a_batch_job_takes_no_model_from_people() {
+    let mut bench = Bench::new(cpu_machine(), |limits| limits.max_loaded = 1);
+    bench.load_idle(&spec("a", 1), 1);
+    let job = ModelSpec {
+        is_job: true,
+        ..spec("b", 1)
+    };
+    assert_eq!(bench.acquire(&job), NONE);
+    let recheck = bench.state.next_deadline().unwrap();
+    assert_eq!(recheck, bench.now + Duration::from_secs(59));
+    assert_eq!(bench.after(58), NONE);
+    // Somebody comes back.
+    assert_eq!(bench.acquire(&spec("a", 1)), ["grant 103 1"]);
+    assert_eq!(bench.after(100), NONE);
+    assert_eq!(bench.released(1), NONE);
+    assert_eq!(bench.after(59), NONE);
+    assert_eq!(bench.after(1), ["stop 1"]);
+    assert_eq!(bench.exited(1), ["spawn 2"]);
+    assert_eq!(bench.loaded(2), ["grant 102 2"]);
+    // Another job's model goes at once, and a person's wish before the job's.
+    assert_eq!(bench.released(2), NONE);
+    let other = ModelSpec {
+        is_job: true,
+        ..spec("c", 1)
+    };
+    assert_eq!(bench.acquire(&other), ["stop 2"]);
+    assert_eq!(bench.acquire(&spec("a", 1)), NONE);
+    assert_eq!(bench.exited(2), ["spawn 4"]);
+    assert_eq!(bench.loaded(4), ["grant 105 4"]);
+    assert_eq!(bench.released(4), NONE);
+    assert_eq!(bench.after(60), ["stop 4"]);
+}

@@ -3,6 +3,7 @@
 //! *Invariant:* every error is in Anthropic's envelope, even one that ends a stream, and every response
 //! carries `request-id`.
 
+mod batches;
 mod messages;
 
 use axum::Router;
@@ -13,6 +14,7 @@ use super::state::App;
 /// The routes, for `router.rs` to merge.
 pub(super) fn routes() -> Router<App> {
     Router::new()
+        .merge(batches::routes())
         .merge(route("/v1/messages", "POST", messages::messages))
         .merge(route(
             "/v1/messages/count_tokens",

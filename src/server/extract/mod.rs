@@ -152,6 +152,15 @@ fn too_large(limit: usize) -> ApiError {
     ApiError::new(ErrorKind::TooLarge, message)
 }
 
+/// Reads a body whose decoded form takes about as much again, twice.
+pub(crate) async fn read_whole(request: Request, app: &App) -> Result<(Vec<u8>, Share), ApiError> {
+    let origin = Origin::of_request(request.extensions());
+    let mut share = app.memory.share(origin);
+    let bytes = collect(request.into_body(), app.config.max_body_bytes, &mut share).await?;
+    share.grow(3 * bytes.len()).await?;
+    Ok((bytes, share))
+}
+
 /// Reads a body, reserving memory for what has arrived, not for the announced length.
 async fn collect(mut body: HttpBody, limit: usize, share: &mut Share) -> Result<Vec<u8>, ApiError> {
     let too_large = || too_large(limit);

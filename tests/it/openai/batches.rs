@@ -7,7 +7,7 @@ use reqwest::Method;
 use rustix::process::{Pid, Signal};
 use serde_json::{Value, json};
 
-use crate::support::{TestServer, models};
+use crate::support::{TestServer, models, variable};
 
 const CHAT: &str = "/v1/chat/completions";
 
@@ -248,8 +248,9 @@ async fn outside_of_its_hours_a_job_waits_and_says_so() {
 /// A runner that dies takes its requests with it; they are tried again.
 #[tokio::test]
 async fn kills_of_daemon_and_runner_lose_and_repeat_nothing() {
-    const LINES: usize = 300;
-    const KILLS: u64 = 12;
+    // More of both by hand.
+    let number = |name, default| variable(name).map_or(default, |text| text.parse().unwrap());
+    let (n_lines, n_kills) = (number("DROVER_LINES", 300), number("DROVER_KILLS", 12));
     let mut rng = fastrand::Rng::with_seed(11);
     let mut server = TestServer::start().await;
     server.fake_model("tiny").await;
@@ -257,11 +258,11 @@ async fn kills_of_daemon_and_runner_lose_and_repeat_nothing() {
         0 => format!("[[slow 5]] line {n}"),
         _ => format!("line {n}"),
     };
-    let lines: String = (0..LINES)
+    let lines: String = (0..n_lines)
         .map(|n| line(&n.to_string(), "tiny", &text(n)))
         .collect();
     let batch = create(&server, &lines, CHAT).await;
-    for _ in 0..KILLS {
+    for _ in 0..n_kills {
         // A moment that nothing announces.
         tokio::time::sleep(Duration::from_millis(rng.u64(20..400))).await;
         let runners = server.runners();
@@ -278,8 +279,8 @@ async fn kills_of_daemon_and_runner_lose_and_repeat_nothing() {
     let batch = until(&server, &batch["id"], is_over).await;
     assert_eq!(batch["status"], "completed", "{batch}");
     let results = results(&server, &batch).await;
-    assert_eq!(results.len(), LINES);
-    for n in 0..LINES {
+    assert_eq!(results.len(), n_lines);
+    for n in 0..n_lines {
         let result = &results[&n.to_string()];
         if result["response"]["status_code"] == 200 {
             let answer = &result["response"]["body"]["choices"][0]["message"]["content"];
@@ -293,4 +294,121 @@ async fn kills_of_daemon_and_runner_lose_and_repeat_nothing() {
         .count();
     let folder = server.root().join("state/files");
     assert_eq!(fs_err::read_dir(folder).unwrap().count(), 1 + n_results);
+}
+
+/// By hand, since it takes minutes: two jobs of 50,000 lines.
+#[tokio::test]
+#[ignore = "takes minutes"]
+async fn a_hundred_thousand_lines_take_little_memory() {
+    let server = TestServer::builder().env("OLLAMA_DEBUG", "0").start().await;
+    server.fake_model("tiny").await;
+    let lines: String = (0..50_000)
+        .map(|n| line(&n.to_string(), "tiny", "x"))
+        .collect();
+    let mut batches = Vec::new();
+    for _ in 0..2 {
+        batches.push(create(&server, &lines, CHAT).await);
+    }
+    let first = until(&server, &batches[0]["id"], |batch| {
+        batch["request_counts"]["completed"].as_u64() >= Some(2000)
+    });
+    first.await;
+    let early = server.peak_bytes();
+    let started = std::time::Instant::now();
+    for batch in batches {
+        let waiting = async {
+            let mut tick = tokio::time::interval(Duration::from_secs(1));
+            let path = format!("/v1/batches/{}", batch["id"].as_str().unwrap());
+            while !is_over(&server.get(&path).await.ok().json()) {
+                tick.tick().await;
+            }
+        };
+        waiting.await;
+    }
+    let (late, time) = (server.peak_bytes(), started.elapsed());
+    println!(
+        "{} MB after 2,000 lines, {} MB after 100,000; {time:?}",
+        early >> 20,
+        late >> 20
+    );
+    assert!(late < early + (64 << 20));
+}
+
+/// What Anthropic's clients do, in its own shapes.
+#[tokio::test]
+async fn message_batches_are_the_same_jobs() {
+    let server = TestServer::start().await;
+    server.fake_model("tiny").await;
+    let params = |content: &str| json!({"model": "tiny", "max_tokens": 20, "messages": [{"role": "user", "content": content}]});
+    let mut wrong = params("x");
+    wrong["max_tokens"] = json!(-1);
+    let body = json!({"requests": [
+        {"custom_id": "a", "params": params("one")}, {"custom_id": "b", "params": wrong},
+    ]});
+    let path = "/v1/messages/batches";
+    let batch = server.post(path, &body).await.ok().json();
+    assert_eq!(
+        (&batch["type"], &batch["processing_status"]),
+        (&json!("message_batch"), &json!("in_progress"))
+    );
+    assert_eq!(batch["request_counts"]["processing"], 2);
+    let own = format!("{path}/{}", batch["id"].as_str().unwrap());
+    let waiting = async {
+        let mut tick = tokio::time::interval(Duration::from_millis(20));
+        loop {
+            tick.tick().await;
+            let batch = server.get(&own).await.ok().json();
+            if batch["processing_status"] == "ended" {
+                return batch;
+            }
+        }
+    };
+    let ended = tokio::time::timeout(Duration::from_secs(60), waiting)
+        .await
+        .unwrap();
+    let counts =
+        json!({"processing": 0, "succeeded": 1, "errored": 1, "canceled": 0, "expired": 0});
+    assert_eq!(ended["request_counts"], counts);
+    assert_eq!(ended["results_url"], format!("{}{own}/results", server.url));
+    let mut results = server.get(&format!("{own}/results")).await.ok().lines();
+    results.sort_by_key(|line| line["custom_id"].as_str().unwrap().to_owned());
+    assert_eq!(results[0]["result"]["type"], "succeeded");
+    assert_eq!(results[0]["result"]["message"]["content"][0]["text"], "one");
+    assert_eq!(results[1]["result"]["type"], "errored");
+    assert_eq!(results[1]["result"]["error"]["type"], "error");
+    let list = server.get(path).await.ok().json();
+    assert_eq!(
+        (&list["data"][0]["id"], &list["has_more"]),
+        (&batch["id"], &json!(false))
+    );
+    let gone = server
+        .request(Method::DELETE, &own, Vec::new())
+        .await
+        .ok()
+        .json();
+    assert_eq!(
+        gone,
+        json!({"id": batch["id"], "type": "message_batch_deleted"})
+    );
+    assert_eq!(
+        fs_err::read_dir(server.root().join("state/files"))
+            .unwrap()
+            .count(),
+        0
+    );
+    let unknown = server.get(&own).await;
+    assert_eq!(
+        (unknown.status, &unknown.json()["error"]["type"]),
+        (404, &json!("not_found_error"))
+    );
+    let empty = server.post(path, &json!({"requests": []})).await;
+    assert_eq!(
+        empty.json()["error"]["message"],
+        "requests: at least one is required"
+    );
+    // OpenAI's route does not know it.
+    assert_eq!(
+        server.get("/v1/batches").await.ok().json()["data"],
+        json!([])
+    );
 }

@@ -1,9 +1,9 @@
 //! OpenAI's routes with a model that answers.
 
 mod answers;
+mod batches;
 mod clients;
 mod codex;
-mod batches;
 mod extra;
 mod fields;
 mod files;

@@ -34,7 +34,7 @@ pub(super) async fn compact(
     let (base, key) = (id.clone(), seal.clone());
     let reading = app.block(move || compact_request(request, known, &base, &key));
     let mut native = reading.await.map_err(RequestError::from)??;
-    native.common.client = client.0;
+    client.mark(&mut native.common);
     let mut said = Answer::new(app.inference.chat(native).await?);
     let mut summary = String::new();
     let ending = loop {

@@ -79,7 +79,7 @@ async fn prepare(
         style,
         ..
     } = asked;
-    native.common.client = client.0;
+    client.mark(&mut native.common);
     Ok(Job {
         app: app.clone(),
         native,

@@ -1,0 +1,118 @@
+//! Batch jobs beside people: they run as far as nobody notices.
+//!
+//! While an interactive sequence runs, the rows of jobs are in a call only if that makes it hardly longer, by
+//! measured times. Their prompts wait. One call in [`SHARE`] has all of them, so that a job ends; that is too
+//! seldom to be seen in the 99th percentile of the times between tokens.
+
+use super::batch::Pending;
+use super::step_times::StepTimes;
+use crate::protocol::Priority;
+
+/// How much longer a call may take by the rows of jobs.
+const MOST: f64 = 1.08;
+
+/// Of so many calls, one has everything that jobs have pending.
+const SHARE: usize = 128;
+
+/// The longest step of jobs alone while people may come back, in milliseconds: they wait for its end.
+pub(in crate::engine) const STEP_MS: f64 = 100.0;
+
+/// For how long people are expected back.
+pub(in crate::engine) const EXPECTED_BACK: std::time::Duration =
+    std::time::Duration::from_secs(300);
+
+/// Leaves out what jobs have pending and must wait; `call` numbers the calls.
+pub(in crate::engine) fn beside_people(
+    mut pending: Vec<Pending>,
+    times: &StepTimes,
+    call: usize,
+) -> Vec<Pending> {
+    let is_person = |pending: &Pending| pending.priority == Priority::Interactive;
+    let n_people = pending.iter().filter(|pending| is_person(pending)).count();
+    if n_people == 0 || n_people == pending.len() || call.is_multiple_of(SHARE) {
+        return pending;
+    }
+    let mut people = pending.iter().filter(|pending| is_person(pending));
+    // A call with a person's prompt is long enough.
+    let n_rows = if people.all(|person| person.is_decoding) {
+        let jobs = pending.iter().filter(|pending| !is_person(pending));
+        free_rows(n_people, jobs.filter(|job| job.is_decoding).count(), times)
+    } else {
+        0
+    };
+    // Always the same ones, the oldest, which then end.
+    pending.sort_by_key(|pending| pending.order);
+    let mut n_left = n_rows;
+    pending.retain(|pending| {
+        let runs = is_person(pending) || pending.is_decoding && n_left > 0;
+        n_left -= usize::from(runs && !is_person(pending));
+        runs
+    });
+    pending
+}
+
+/// How many of `n_most` rows more make a call of `n` rows hardly longer.
+fn free_rows(n: usize, n_most: usize, times: &StepTimes) -> usize {
+    let Some(alone) = times.expected(n).filter(|_| times.known(n).is_some()) else {
+        // It has to be measured first.
+        return 0;
+    };
+    let is_free = |more: &usize| {
+        let together = times.expected(n + more);
+        together.is_some_and(|together| together <= alone * MOST)
+    };
+    (0..=n_most).rev().find(is_free).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pending(slot: usize, priority: Priority, is_decoding: bool) -> Pending {
+        Pending {
+            slot,
+            n_tokens: if is_decoding { 1 } else { 50 },
+            is_decoding,
+            priority,
+            order: 10 - slot as u64,
+        }
+    }
+
+    fn slots(pending: Vec<Pending>, times: &StepTimes, call: usize) -> Vec<usize> {
+        let mut slots: Vec<usize> = beside_people(pending, times, call)
+            .iter()
+            .map(|pending| pending.slot)
+            .collect();
+        slots.sort_unstable();
+        slots
+    }
+
+    #[test]
+    fn jobs_run_beside_people_as_far_as_that_is_free() {
+        use Priority::{Batch, Interactive};
+        let mixed = || {
+            vec![
+                pending(0, Interactive, true),
+                pending(1, Batch, true),
+                pending(2, Batch, true),
+                pending(3, Batch, false),
+            ]
+        };
+        let gpu = StepTimes::all(|_| 10.0);
+        let cpu = StepTimes::all(|n_rows| 10.0 * f64::from(u32::try_from(n_rows).unwrap()));
+        let between = StepTimes::all(|n_rows| if n_rows < 3 { 10.0 } else { 20.0 });
+        assert_eq!(slots(mixed(), &gpu, 1), [0, 1, 2]);
+        assert_eq!(slots(mixed(), &cpu, 1), [0]);
+        // The oldest one.
+        assert_eq!(slots(mixed(), &between, 1), [0, 2]);
+        assert_eq!(slots(mixed(), &StepTimes::default(), 1), [0]);
+        // Their share.
+        assert_eq!(slots(mixed(), &cpu, SHARE), [0, 1, 2, 3]);
+        // Somebody waits for the first token.
+        let mut asking = mixed();
+        asking[0] = pending(0, Interactive, false);
+        assert_eq!(slots(asking, &gpu, 1), [0]);
+        let jobs = mixed().split_off(1);
+        assert_eq!(slots(jobs, &cpu, 1), [1, 2, 3]);
+    }
+}

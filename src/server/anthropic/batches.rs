@@ -1,0 +1,274 @@
+//! `/v1/messages/batches`: Anthropic's spelling of batch jobs.
+
+use std::io::{BufRead as _, BufReader};
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Path, Request, State};
+use axum::http::{HeaderMap, Uri, header};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::get;
+use bytes::Bytes;
+use jiff::Timestamp;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+
+use crate::api::anthropic::{
+    MessageBatch, MessageBatchCounts, MessageBatchDeleted, MessageBatchList,
+};
+use crate::error::ErrorKind;
+use crate::jobs::{Batch, MESSAGES, NewBatch, Origin, Status, message_lines, message_result};
+use crate::server::error::{AnthropicError, ApiError, REQUEST, anthropic_id, identified};
+use crate::server::extract::{Client, read_whole};
+use crate::server::router::{route, route_by_method};
+use crate::server::state::App;
+use crate::server::stream::json;
+
+/// Seconds for which results are kept: 29 days.
+const KEEP: u32 = 29 * 24 * 3600;
+
+/// Batches of a page.
+const PAGE: usize = 20;
+const MAX_PAGE: usize = 1000;
+
+/// Bytes of results that are sent at a time, and how many such pieces may wait.
+const PIECE: usize = 64 << 10;
+const PIECES: usize = 4;
+
+pub(super) fn routes() -> Router<App> {
+    Router::new()
+        .merge(route_by_method(
+            "/v1/messages/batches",
+            "GET, POST",
+            get(list).post(create),
+        ))
+        .merge(route_by_method(
+            "/v1/messages/batches/{id}",
+            "GET, DELETE",
+            get(retrieve).delete(delete),
+        ))
+        .merge(route("/v1/messages/batches/{id}/cancel", "POST", cancel))
+        .merge(route("/v1/messages/batches/{id}/results", "GET", results))
+}
+
+fn moment(second: i64) -> Timestamp {
+    Timestamp::from_second(second).unwrap_or_default()
+}
+
+/// A job as clients see it; `host` is how they reach us.
+fn object(batch: Batch, host: &str) -> MessageBatch {
+    let (times, counts) = (batch.times, batch.counts);
+    let ended = times
+        .completed
+        .or(times.cancelled)
+        .or(times.expired)
+        .or(times.failed);
+    let is_over = batch.status.is_final();
+    let not_run = |status| {
+        if batch.status == status {
+            counts.not_run
+        } else {
+            0
+        }
+    };
+    MessageBatch {
+        kind: "message_batch",
+        processing_status: match batch.status {
+            Status::Cancelling => "canceling",
+            _ if is_over => "ended",
+            _ => "in_progress",
+        },
+        request_counts: MessageBatchCounts {
+            processing: if is_over { 0 } else { batch.n_waiting() },
+            succeeded: counts.completed,
+            errored: counts.failed,
+            canceled: not_run(Status::Cancelled),
+            expired: not_run(Status::Expired),
+        },
+        ended_at: ended.map(moment),
+        created_at: moment(times.created),
+        expires_at: moment(times.expires),
+        archived_at: None,
+        cancel_initiated_at: times.cancelling.map(moment),
+        results_url: is_over
+            .then(|| format!("http://{host}{MESSAGES}/batches/{}/results", batch.id)),
+        id: batch.id,
+    }
+}
+
+fn host(headers: &HeaderMap) -> String {
+    let host = headers
+        .get(header::HOST)
+        .and_then(|host| host.to_str().ok());
+    host.unwrap_or("127.0.0.1:11434").to_owned()
+}
+
+fn answer(value: &impl serde::Serialize) -> Response {
+    identified(json(value), &anthropic_id(REQUEST))
+}
+
+async fn create(
+    State(app): State<App>,
+    client: Client,
+    request: Request,
+) -> Result<Response, AnthropicError> {
+    let host = host(request.headers());
+    let (body, _share) = read_whole(request, &app).await?;
+    let making = app.block(move || message_lines(&body));
+    let lines = making.await?.map_err(ApiError::invalid)?;
+    let files = &app.jobs.files;
+    let mut incoming = files.begin(lines.text.len() as u64).await?;
+    let (n, model, text) = (lines.n, lines.model, Bytes::from(lines.text));
+    if !crate::server::lines::has_model(&app, &model).await {
+        return Err(ApiError::not_found(format!("model: {model}")).into());
+    }
+    incoming.write(&text).await?;
+    let input_file = files.keep_unlisted(incoming).await?;
+    let new = NewBatch {
+        origin: Origin::Anthropic,
+        client: client.without_request(),
+        endpoint: MESSAGES.to_owned(),
+        input_file: input_file.clone(),
+        metadata: None,
+        keep: Some(KEEP),
+    };
+    let created = app.jobs.batches.create(new, Timestamp::now()).await;
+    let mut batch = match created {
+        Ok(batch) => batch,
+        Err(error) => {
+            files.remove_unlisted(input_file).await?;
+            return Err(error.into());
+        }
+    };
+    // It is validated already, only the job does not know.
+    batch.counts.total = n;
+    Ok(answer(&object(batch, &host)))
+}
+
+async fn list(
+    State(app): State<App>,
+    headers: HeaderMap,
+    uri: Uri,
+) -> Result<Response, AnthropicError> {
+    let [mut after, mut before] = [None, None];
+    let mut limit = PAGE;
+    let query = uri.query().unwrap_or_default();
+    for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
+        match &*name {
+            "after_id" => after = Some(value.into_owned()),
+            "before_id" => before = Some(value.into_owned()),
+            "limit" => {
+                let known = value
+                    .parse()
+                    .ok()
+                    .filter(|limit| (1..=MAX_PAGE).contains(limit));
+                limit = known.ok_or_else(|| {
+                    ApiError::invalid(format!("limit: Input should be from 1 to {MAX_PAGE}"))
+                })?;
+            }
+            _ => {}
+        }
+    }
+    let listing = app
+        .jobs
+        .batches
+        .list(Origin::Anthropic, after, before, limit);
+    let (batches, has_more) = listing.await?;
+    let host = host(&headers);
+    Ok(answer(&MessageBatchList {
+        first_id: batches.first().map(|batch| batch.id.clone()),
+        last_id: batches.last().map(|batch| batch.id.clone()),
+        data: batches
+            .into_iter()
+            .map(|batch| object(batch, &host))
+            .collect(),
+        has_more,
+    }))
+}
+
+async fn retrieve(
+    State(app): State<App>,
+    headers: HeaderMap,
+    Path(id): Path<String>,
+) -> Result<Response, AnthropicError> {
+    let batch = app.jobs.batches.get(&id, Origin::Anthropic).await?;
+    Ok(answer(&object(batch, &host(&headers))))
+}
+
+async fn cancel(
+    State(app): State<App>,
+    headers: HeaderMap,
+    Path(id): Path<String>,
+) -> Result<Response, AnthropicError> {
+    let cancelling = app
+        .jobs
+        .batches
+        .cancel(&id, Origin::Anthropic, Timestamp::now());
+    Ok(answer(&object(cancelling.await?, &host(&headers))))
+}
+
+async fn delete(
+    State(app): State<App>,
+    Path(id): Path<String>,
+) -> Result<Response, AnthropicError> {
+    app.jobs.batches.delete(&id, Origin::Anthropic).await?;
+    Ok(answer(&MessageBatchDeleted {
+        id,
+        kind: "message_batch_deleted",
+    }))
+}
+
+async fn results(
+    State(app): State<App>,
+    Path(id): Path<String>,
+) -> Result<Response, AnthropicError> {
+    let batch = app.jobs.batches.get(&id, Origin::Anthropic).await?;
+    if !batch.status.is_final() {
+        let message = format!("Batch '{id}' has no available results: it has not ended.");
+        return Err(ApiError::new(ErrorKind::NotFound, message).into());
+    }
+    let mut opened = Vec::new();
+    for (file, bytes) in [
+        (&batch.output_file, batch.output_bytes),
+        (&batch.error_file, batch.error_bytes),
+    ] {
+        if bytes > 0 {
+            let (_, file) = app.jobs.files.open(file, Timestamp::now()).await?;
+            opened.push(file.into_std().await);
+        }
+    }
+    let (sender, pieces) = mpsc::channel(PIECES);
+    app.block(move || {
+        for file in opened {
+            if let Err(error) = send(file, &sender) {
+                // The body breaks off; nobody listens if the client has left.
+                let _ = sender.blocking_send(Err(error));
+                return;
+            }
+        }
+    });
+    let headers = [(header::CONTENT_TYPE, "application/x-jsonl")];
+    let body = Body::from_stream(ReceiverStream::new(pieces));
+    let response = (headers, body).into_response();
+    Ok(identified(response, &anthropic_id(REQUEST)))
+}
+
+/// Sends the lines of a file, in Anthropic's form.
+fn send(file: std::fs::File, sender: &mpsc::Sender<std::io::Result<Bytes>>) -> std::io::Result<()> {
+    let mut piece = String::new();
+    let flush = |piece: &mut String| {
+        let sent = sender.blocking_send(Ok(Bytes::from(std::mem::take(piece))));
+        sent.map_err(|_| std::io::ErrorKind::BrokenPipe.into())
+    };
+    for line in BufReader::new(file).lines() {
+        piece.extend(message_result(&line?));
+        if piece.len() >= PIECE {
+            flush(&mut piece)?;
+        }
+    }
+    if piece.is_empty() {
+        Ok(())
+    } else {
+        flush(&mut piece)
+    }
+}
