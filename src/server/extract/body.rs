@@ -25,6 +25,9 @@ pub(crate) trait Body: DeserializeOwned + Send + 'static {
     /// The most bytes; `None` = the limit from the settings, for routes that take images.
     const LIMIT: Option<usize>;
 
+    /// In how many forms all of it is in memory while it is answered.
+    const N_FORMS: usize = 1;
+
     /// How many copies of everything but the files are in memory once it is decoded.
     fn n_copies(&self) -> usize {
         1
@@ -54,9 +57,7 @@ macro_rules! item_bodies {
             const LIMIT: Option<usize> = None;
 
             /// As JSON, as what the model gets, and as what is stored.
-            fn n_copies(&self) -> usize {
-                3
-            }
+            const N_FORMS: usize = 3;
         })*
     };
 }

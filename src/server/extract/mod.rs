@@ -184,7 +184,7 @@ async fn collect(mut body: HttpBody, limit: usize, share: &mut Share) -> Result<
     Ok(bytes)
 }
 
-/// Decodes the first JSON value of a body. Afterwards `share` covers the decoded form.
+/// Decodes the first JSON value of a body. Afterwards `share` covers what is made of it.
 fn decode<T: Body>(
     bytes: &[u8],
     words: Words,
@@ -212,7 +212,8 @@ fn decode<T: Body>(
     })?;
     let n_more = value.n_copies().saturating_sub(1);
     allowance.copies(n_more).map_err(ApiError::from)?;
-    let kept = allowance.kept();
+    let kept = allowance.kept().saturating_mul(T::N_FORMS);
+    share.try_grow(kept)?;
     share.shrink(kept);
     Ok(value)
 }

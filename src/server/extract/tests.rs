@@ -6,6 +6,7 @@ use serde_json::json;
 use super::*;
 use crate::api::ollama::{ChatRequest, CreateRequest, EmbedRequest, GenerateRequest, StringOrList};
 use crate::api::openai;
+use crate::api::openai::responses::ResponseRequest;
 
 fn share() -> Share {
     Memory::new(Some(1 << 30)).share(Origin::LOCAL)
@@ -33,6 +34,16 @@ fn check_too_large<T: Body>(text: &str) {
     let refused = decode::<T>(text.as_bytes(), OLLAMA, &mut share(), SMALL);
     let refused = refused.err().unwrap();
     assert_eq!(refused.kind, ErrorKind::TooLarge, "{refused:?}");
+}
+
+#[test]
+fn the_forms_of_a_request_are_counted_in_the_memory_of_all_not_in_its_own_limit() {
+    let text = format!(r#"{{"input":"{}"}}"#, "x".repeat(20 << 20));
+    for (memory, is_fine) in [(1 << 30, true), (64 << 20, false)] {
+        let mut share = Memory::new(Some(memory)).share(Origin::LOCAL);
+        let request = decode::<ResponseRequest>(text.as_bytes(), OPENAI, &mut share, MOST);
+        assert_eq!(request.is_ok(), is_fine, "{memory}");
+    }
 }
 
 #[test]
