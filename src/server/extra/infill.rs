@@ -20,7 +20,7 @@ pub(super) async fn infill(
     model_or_loaded(&app, &mut wire.model).await?;
     let (model, is_stream) = (wire.model.clone(), wire.stream);
     let mut native = llama_server::infill(wire);
-    native.common.client = client.0;
+    client.mark(&mut native.common);
     let inference = app.inference.clone();
     if !is_stream {
         let whole = fold(inference.generate(native).await?).await?;

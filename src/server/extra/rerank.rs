@@ -20,7 +20,7 @@ pub(super) async fn rerank(
     model_or_loaded(&app, &mut wire.model).await?;
     let head = head("rerank-", &wire.model);
     let mut request = rerank::rerank(wire)?;
-    request.native.common.client = client.0;
+    client.mark(&mut request.native.common);
     let native = std::mem::take(&mut request.native);
     let scored = app.inference.rerank(native).await?;
     Ok(json_aside(&app, request.answer(head, &scored)).await?)
@@ -34,7 +34,7 @@ pub(super) async fn score(
     model_or_loaded(&app, &mut wire.model).await?;
     let head = head("score-", &wire.model);
     let mut native = rerank::score(wire)?;
-    native.common.client = client.0;
+    client.mark(&mut native.common);
     let scored = app.inference.rerank(native).await?;
     Ok(json(&rerank::score_answer(head, &scored)))
 }

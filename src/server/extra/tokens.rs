@@ -32,7 +32,7 @@ pub(super) async fn tokenize(
         special_as_text: wire.parse_special == Some(false),
         ..Tokenize::default()
     };
-    let common = common(wire.model, client);
+    let common = common(wire.model, &client);
     let tokens = app.inference.tokenize(common, question).await?;
     let count = tokens.len();
     Ok(json(&TokenizeResponse { tokens, count }))
@@ -44,7 +44,7 @@ pub(super) async fn detokenize(
     OpenAiJson(mut wire): OpenAiJson<DetokenizeRequest>,
 ) -> Result<Response, OpenAiError> {
     model_or_loaded(&app, &mut wire.model).await?;
-    let common = common(wire.model, client);
+    let common = common(wire.model, &client);
     let content = app.inference.detokenize(common, wire.tokens).await?;
     let prompt = content.clone();
     Ok(json(&DetokenizeResponse { content, prompt }))
@@ -61,7 +61,7 @@ pub(super) async fn apply_template(
     let reading = app.block(move || chat::requests(wire));
     let native = reading.await??.into_iter().next();
     let mut native = native.ok_or_else(|| ApiError::internal("no request"))?;
-    native.common.client = client.0;
+    client.mark(&mut native.common);
     let mut chunks = app.inference.chat(native).await?;
     let mut prompt = None;
     while let Some(chunk) = chunks.try_next().await? {
@@ -71,12 +71,13 @@ pub(super) async fn apply_template(
     Ok(json(&TemplateResponse { prompt }))
 }
 
-fn common(model: String, client: Client) -> RequestOptions {
-    RequestOptions {
+fn common(model: String, client: &Client) -> RequestOptions {
+    let mut common = RequestOptions {
         model,
-        client: client.0,
         ..RequestOptions::default()
-    }
+    };
+    client.mark(&mut common);
+    common
 }
 
 /// Fills in the only loaded model where a request names none, as clients of llama-server do.

@@ -39,10 +39,16 @@ impl<S: Sync> FromRequestParts<S> for Client {
 static REQUESTS: AtomicU64 = AtomicU64::new(0);
 
 impl Client {
-    /// Notes in a request whose it is, and whether a person waits for it.
+    /// Notes in a request whose it is, and whether a person waits for it. A request that itself says that it may
+    /// wait keeps that.
     pub(crate) fn mark(&self, common: &mut RequestOptions) {
         common.client.clone_from(&self.0);
-        common.priority = self.1;
+        common.priority = common.priority.max(self.1);
+    }
+
+    /// Whether it is a line of a batch job.
+    pub(crate) fn is_job(&self) -> bool {
+        self.1 == Priority::Batch
     }
 
     /// The client alone, which many requests share.
@@ -71,6 +77,24 @@ impl Client {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_request_that_may_wait_does_so() {
+        let person = Client::new(&HeaderMap::new(), None);
+        let job = Client("a/b/1".to_owned(), Priority::Batch);
+        for (client, wish, expected) in [
+            (&person, Priority::Interactive, Priority::Interactive),
+            (&person, Priority::Batch, Priority::Batch),
+            (&job, Priority::Interactive, Priority::Batch),
+        ] {
+            let mut common = RequestOptions {
+                priority: wish,
+                ..RequestOptions::default()
+            };
+            client.mark(&mut common);
+            assert_eq!(common.priority, expected);
+        }
+    }
 
     #[test]
     fn clients_are_told_apart_within_their_origin() {

@@ -134,7 +134,7 @@ async fn other_paths_and_methods_answer_in_the_same_form() {
 #[tokio::test]
 async fn a_runner_that_dies_ends_the_stream_with_an_error() {
     let server = server().await;
-    let mut request = body("[[abort 3]]one two three four five six");
+    let mut request = body("[[slow 20]][[abort 12]]one two three four five six");
     request["stream"] = true.into();
     let events = server.post(MESSAGES, &request).await.ok().named_events();
     let last = events.last().unwrap();

@@ -129,9 +129,10 @@ async fn all_minilm_gives_the_vectors_of_its_authors() {
         let body = json!({"model": "all-minilm", "input": text});
         let answer = server.post("/api/embed", &body).await.ok().json();
         assert_eq!(answer["prompt_eval_count"], n_tokens);
+        // ggml rounds the activation function to half precision.
         for (value, expected) in values(&answer["embeddings"][0]).zip(expected) {
             assert!(
-                (value - expected).abs() < 1e-4,
+                (value - expected).abs() < 1e-3,
                 "{text}: {value} {expected}"
             );
         }

@@ -49,10 +49,14 @@ pub(super) async fn input_tokens(
 /// Reads a request, with what is stored of its history.
 async fn prepare(
     app: &App,
-    request: ResponseRequest,
+    mut request: ResponseRequest,
     client: Client,
     asker: Asker,
 ) -> Result<Job, RequestError> {
+    // The result file has the answers of a batch job: stored as well, they would push out those of people.
+    if client.is_job() {
+        request.store.get_or_insert(false);
+    }
     let state = State::of(&request, app.responses.history.stores())?;
     let known = known(app, &state, &asker).await?;
     let seal = app.responses.seal(app).await;
