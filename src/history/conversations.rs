@@ -3,7 +3,7 @@
 use rusqlite::{OptionalExtension as _, Transaction};
 
 use super::{
-    History, HistoryError, Item, MOST, Page, Reserve, Room, Short, add_items, insert_item, page,
+    History, HistoryError, Item, MOST, Page, Reserve, Room, Short, add_items, insert_item,
     retention,
 };
 
@@ -143,12 +143,7 @@ impl History {
         reserve: Reserve,
     ) -> Result<(Vec<Item>, bool), HistoryError> {
         self.conversation(id).await?;
-        let (owner, after) = (id.to_owned(), wanted.after.clone());
-        let room = Room::new(MOST, reserve);
-        let found = self.call(move |db| page(db, "conversation", &owner, &wanted, room));
-        let found = found.await?;
-        let found = found.ok_or_else(|| HistoryError::NoItem(after.unwrap_or_default()))?;
-        found.map_err(Short::error)
+        self.items_of("conversation", id, wanted, reserve).await
     }
 
     /// All items of a conversation, oldest first.

@@ -191,6 +191,22 @@ impl History {
         self.is_ready.get_or_try_init(mark).await?;
         Ok(self.database.call(query).await?)
     }
+
+    /// A page of the items of a `response` or a `conversation`, and whether there are more.
+    async fn items_of(
+        &self,
+        column: &'static str,
+        id: &str,
+        wanted: Page,
+        reserve: Reserve,
+    ) -> Result<(Vec<Item>, bool), HistoryError> {
+        let (owner, after) = (id.to_owned(), wanted.after.clone());
+        let room = Room::new(MOST, reserve);
+        let found = self.call(move |db| page(db, column, &owner, &wanted, room));
+        let found = found.await?;
+        let found = found.ok_or_else(|| HistoryError::NoItem(after.unwrap_or_default()))?;
+        found.map_err(Short::error)
+    }
 }
 
 fn insert_item(

@@ -4,7 +4,7 @@ use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension as _, Row, Transaction};
 
 use super::{
-    History, HistoryError, Item, MOST, Page, Reserve, Room, Short, add_items, insert_item, page,
+    History, HistoryError, Item, MOST, Page, Reserve, Room, Short, add_items, insert_item,
     retention,
 };
 
@@ -181,12 +181,7 @@ impl History {
         reserve: Reserve,
     ) -> Result<(Vec<Item>, bool), HistoryError> {
         self.check_response(id).await?;
-        let (owner, after) = (id.to_owned(), wanted.after.clone());
-        let room = Room::new(MOST, reserve);
-        let found = self.call(move |db| page(db, "response", &owner, &wanted, room));
-        let found = found.await?;
-        let found = found.ok_or_else(|| HistoryError::NoItem(after.unwrap_or_default()))?;
-        found.map_err(Short::error)
+        self.items_of("response", id, wanted, reserve).await
     }
 
     /// All items up to the end of a response, oldest first: its own, and those of what it continues.

@@ -19,6 +19,7 @@ mod middleware;
 mod ollama;
 mod openai;
 mod origin;
+mod query;
 mod router;
 mod state;
 mod stream;

@@ -12,11 +12,15 @@ use crate::model::capability::Capability;
 use crate::model::name::Source;
 use crate::server::error::{ApiError, OpenAiError};
 use crate::server::ollama::details;
+use crate::server::query::parameter;
 use crate::server::state::App;
 use crate::server::stream::json;
 
+/// The parameter that names a model.
+const MODEL: &str = "model";
+
 pub(super) async fn props(State(app): State<App>, uri: Uri) -> Result<Response, OpenAiError> {
-    let mut model = model_of(&uri);
+    let mut model = parameter(&uri, MODEL).unwrap_or_default();
     model_or_loaded(&app, &mut model).await?;
     let name = ModelName::parse(&model);
     let name = name.map_err(|error| ApiError::invalid(error.to_string()))?;
@@ -58,7 +62,7 @@ pub(super) async fn props(State(app): State<App>, uri: Uri) -> Result<Response, 
 }
 
 pub(super) async fn slots(State(app): State<App>, uri: Uri) -> Response {
-    let wanted = ModelName::parse(&model_of(&uri)).ok();
+    let wanted = ModelName::parse(&parameter(&uri, MODEL).unwrap_or_default()).ok();
     let mut slots = Vec::new();
     for loaded in app.scheduler.loaded().await {
         if wanted.as_ref().is_some_and(|wanted| *wanted != loaded.name) {
@@ -74,14 +78,4 @@ pub(super) async fn slots(State(app): State<App>, uri: Uri) -> Response {
         }));
     }
     json(&slots)
-}
-
-/// The `model` of a query; empty = none.
-fn model_of(uri: &Uri) -> String {
-    let query = uri.query().unwrap_or_default();
-    let mut pairs = url::form_urlencoded::parse(query.as_bytes());
-    let model = pairs.find(|(name, _)| name == "model");
-    model
-        .map(|(_, value)| value.into_owned())
-        .unwrap_or_default()
 }

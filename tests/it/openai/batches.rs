@@ -116,6 +116,31 @@ async fn every_endpoint_answers_as_it_does_alone() {
 }
 
 #[tokio::test]
+async fn lines_of_responses_are_stored_only_if_they_say_so() {
+    let server = TestServer::start().await;
+    server.fake_model("tiny").await;
+    let url = "/v1/responses";
+    let line = |id: &str, store: Value| {
+        let body = json!({"model": "tiny", "input": "One <two>.", "store": store});
+        json!({"custom_id": id, "method": "POST", "url": url, "body": body}).to_string()
+    };
+    let lines = [line("no", Value::Null), line("yes", json!(true))].join("\n");
+    let batch = create(&server, &lines, url).await;
+    let batch = until(&server, &batch["id"], is_over).await;
+    assert_eq!(batch["status"], "completed", "{batch}");
+    let results = results(&server, &batch).await;
+    for (id, status) in [("no", 404), ("yes", 200)] {
+        let response = &results[id]["response"]["body"];
+        assert_eq!(
+            response["output"][0]["content"][0]["text"], "One <two>.",
+            "{response}"
+        );
+        let path = format!("{url}/{}", response["id"].as_str().unwrap());
+        assert_eq!(server.get(&path).await.status, status, "{id}");
+    }
+}
+
+#[tokio::test]
 async fn errors_have_openais_form() {
     let server = TestServer::start().await;
     let error = |message: &str, param: Value, code: Value| json!({"error": {"message": message, "type": "invalid_request_error", "param": param, "code": code}});

@@ -409,7 +409,11 @@ async fn a_history_that_does_not_fit_is_refused_unless_it_may_be_cut() {
 async fn a_runner_that_dies_fails_the_response() {
     let server = server().await;
     let events = server
-        .post(PATH, &streamed("[[abort 3]]abcdefgh"))
+        // The first tokens are on their way before it dies.
+        .post(
+            PATH,
+            &streamed("[[slow 20]][[abort 12]]abcdefghijklmnopqrst"),
+        )
         .await
         .ok()
         .named_events();

@@ -37,6 +37,18 @@ fn check_options(body: Value, options: Value) {
 }
 
 #[test]
+fn only_the_tier_flex_waits_for_others() {
+    for (tier, expected) in [
+        (json!("flex"), Priority::Batch),
+        (json!("default"), Priority::Interactive),
+        (Value::Null, Priority::Interactive),
+    ] {
+        let request = one(json!({"service_tier": tier}));
+        assert_eq!(request.common.priority, expected, "{tier}");
+    }
+}
+
+#[test]
 fn options() {
     check_options(json!({}), json!({"temperature": 1.0, "top_p": 1.0}));
     check_options(

@@ -119,18 +119,18 @@ impl Sampler {
         let Some(budget) = &mut self.budget else {
             return self.pick_freely(logits);
         };
-        let token = match budget.forced() {
-            Some(token) => {
-                let piece = piece(&self.model, token);
-                if let Some(gate) = self.constraint.as_mut().and_then(|held| held.gate.as_mut()) {
-                    gate.accept(&piece);
-                }
-                self.kind.accept(token);
-                token
-            }
+        let forced = budget.forced();
+        let token = match forced {
+            Some(token) => token,
             None => self.pick_freely(logits)?,
         };
         let piece = piece(&self.model, token);
+        if forced.is_some() {
+            if let Some(gate) = self.constraint.as_mut().and_then(|held| held.gate.as_mut()) {
+                gate.accept(&piece);
+            }
+            self.kind.accept(token);
+        }
         self.budget.take_if(|budget| !budget.accept(&piece));
         Ok(token)
     }

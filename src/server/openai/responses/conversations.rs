@@ -6,7 +6,7 @@ use axum::response::Response;
 use serde_json::Value;
 
 use super::known::Asker;
-use super::page::page;
+use super::page::{item_page, page};
 use super::{new_id, now};
 use crate::api::openai::responses::{
     Conversation, ConversationDeleted, ConversationRequest, NewItems,
@@ -94,13 +94,7 @@ pub(super) async fn items(
     let listed = history
         .conversation_items(&id, page(&uri)?, asker.room(&app))
         .await;
-    let (items, has_more) = listed.map_err(RequestError::from)?;
-    let listing = app.block(move || {
-        let items = items.iter().map(|item| stored(&item.body));
-        let items = items.collect::<Result<_, RequestError>>()?;
-        Ok::<_, RequestError>(to_bytes(&item_list(items, has_more)))
-    });
-    Ok(answer(listing.await??))
+    item_page(&app, listed.map_err(RequestError::from)?).await
 }
 
 pub(super) async fn add_items(

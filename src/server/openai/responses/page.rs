@@ -1,20 +1,35 @@
-//! The query of lists: `after`, `limit`, `order`; and of streams: `stream`, `starting_after`.
+//! Pages of lists and their query (`after`, `limit`, `order`), and that of streams (`stream`, `starting_after`).
 
 use axum::http::Uri;
+use axum::response::Response;
 
+use crate::dialect::openai::responses::{item_list, stored};
 use crate::error::RequestError;
-use crate::history::Page;
+use crate::history::{Item, Page};
+use crate::server::error::OpenAiError;
+use crate::server::openai::answer;
+use crate::server::query::parameter;
+use crate::server::state::App;
+use crate::server::stream::to_bytes;
 
 /// Items of a page that asks for no number, and the most.
 const USUAL: usize = 20;
 const MOST: usize = 100;
 
-/// The parameters of a query; the last one of a name counts.
-pub(super) fn parameter(uri: &Uri, name: &str) -> Option<String> {
-    let query = uri.query().unwrap_or_default();
-    let pairs = url::form_urlencoded::parse(query.as_bytes());
-    let found = pairs.filter(|(key, _)| key == name).last();
-    found.map(|(_, value)| value.into_owned())
+/// Answers with a page of items and whether there are more; they are read aside, since they may be large.
+///
+/// # Errors
+/// An item cannot be read.
+pub(super) async fn item_page(
+    app: &App,
+    (items, has_more): (Vec<Item>, bool),
+) -> Result<Response, OpenAiError> {
+    let listing = app.block(move || {
+        let items = items.iter().map(|item| stored(&item.body));
+        let items = items.collect::<Result<_, RequestError>>()?;
+        Ok::<_, RequestError>(to_bytes(&item_list(items, has_more)))
+    });
+    Ok(answer(listing.await??))
 }
 
 /// Reads which items a list shows.

@@ -7,10 +7,10 @@ use axum::response::Response;
 use super::background::follow;
 use super::known::Asker;
 use super::live::Live;
-use super::page::{page, stream as wanted_stream};
+use super::page::{item_page, page, stream as wanted_stream};
 use super::run::of_events;
 use crate::api::openai::responses::{ResponseDeleted, Status};
-use crate::dialect::openai::responses::{Replay, item_list, stored, with_status};
+use crate::dialect::openai::responses::{Replay, with_status};
 use crate::error::RequestError;
 use crate::history::{HistoryError, StoredResponse};
 use crate::server::error::OpenAiError;
@@ -155,11 +155,5 @@ pub(super) async fn input_items(
     let listed = history
         .input_items(&id, page(&uri)?, asker.room(&app))
         .await;
-    let (items, has_more) = listed.map_err(RequestError::from)?;
-    let listing = app.block(move || {
-        let items = items.iter().map(|item| stored(&item.body));
-        let items = items.collect::<Result<_, RequestError>>()?;
-        Ok::<_, RequestError>(to_bytes(&item_list(items, has_more)))
-    });
-    Ok(answer(listing.await??))
+    item_page(&app, listed.map_err(RequestError::from)?).await
 }
