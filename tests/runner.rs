@@ -52,6 +52,7 @@ fn params(path: &Path) -> StartParams {
             n_ctx_pool: 1024,
             n_slots: 1,
             n_batch: 64,
+            n_ubatch: 64,
             n_gpu_layers: 0,
             main_gpu: None,
             use_mmap: None,

@@ -35,6 +35,7 @@ mod inbox;
 mod intake;
 mod log;
 mod logprobs;
+mod measure;
 mod media;
 mod outbox;
 mod output;

@@ -23,6 +23,7 @@ use super::host_cache::HostCache;
 use super::inbox::{End, Inbox};
 use super::intake::{First, Intake, LoadedModel};
 use super::log;
+use super::measure::measure;
 use super::outbox::{Events, Gone, Outbox, outbox};
 use super::prepare::PromptWorkers;
 use crate::protocol::framing::{self, Incoming};
@@ -164,6 +165,10 @@ impl Child {
                 First::Command(Command::Probe) => {
                     self.send(Event::Devices { devices: devices() })?;
                 }
+                First::Command(Command::Measure(params)) => self.send(match measure(&params) {
+                    Ok(measured) => Event::Measured(measured),
+                    Err(BackendError(message)) => Event::LoadFailed { message },
+                })?,
                 First::Command(Command::Shutdown) => return Ok(()),
                 // No model is loaded; a correct daemon does not send it.
                 First::Command(_) => {}
@@ -245,6 +250,7 @@ impl Child {
                 Ok(draft) => {
                     info.size_bytes += draft.size_bytes;
                     info.vram_bytes += draft.vram_bytes;
+                    info.memory.add(&draft.memory);
                 }
                 Err(error) => tracing::warn!(
                     "the draft model `{}` is not used: {error}",

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{MAX_CELLS, RequestId, Token};
+use super::{MAX_CELLS, MeasureParams, PoolShape, RequestId, Token};
 use crate::json::deep;
 use crate::view::ModelFile;
 
@@ -26,6 +26,8 @@ pub enum Command {
     Quantize(QuantizeParams),
     /// Lists the devices that llama.cpp finds, without a model. Answered by `Devices`.
     Probe,
+    /// Says what a model would take of each memory. Answered by `Measured` or `LoadFailed`.
+    Measure(Box<MeasureParams>),
     /// Generates text. Answered by `Started`, then `Step` frames that name the id until an update
     /// with `finished`; or by `Failed`.
     Generate {
@@ -123,6 +125,8 @@ pub struct LoadParams {
     pub n_slots: u32,
     /// Most rows of one decode call.
     pub n_batch: u32,
+    /// Rows that are computed at once; at most `n_batch`.
+    pub n_ubatch: u32,
     /// Layers on the GPU; -1 = all.
     pub n_gpu_layers: i32,
     /// Device index for whole models and small tensors.
@@ -145,6 +149,17 @@ pub struct LoadParams {
 }
 
 impl LoadParams {
+    /// The same load in another shape.
+    pub fn in_shape(&self, shape: PoolShape) -> Self {
+        Self {
+            n_ctx_pool: shape.n_ctx_pool,
+            n_slots: shape.n_slots,
+            n_batch: shape.n_batch,
+            n_ubatch: shape.n_ubatch,
+            ..self.clone()
+        }
+    }
+
     /// Checks the numbers that determine buffer sizes and positions.
     ///
     /// # Errors
@@ -155,6 +170,7 @@ impl LoadParams {
             ("cells", self.n_ctx_pool, 1..=MAX_CELLS),
             ("slots", self.n_slots, 1..=MAX_SLOTS),
             ("rows of a batch", self.n_batch, 1..=MAX_ROWS),
+            ("rows at once", self.n_ubatch, 1..=MAX_ROWS),
             ("draft tokens", n_draft, 0..=MAX_ROWS),
         ] {
             if !bounds.contains(&number) {

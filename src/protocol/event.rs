@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{RequestId, Token};
+use super::{Measured, MemoryUse, RequestId, Token};
 
 /// One frame from the runner.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -25,6 +25,7 @@ pub enum Event {
     Devices {
         devices: Vec<DeviceInfo>,
     },
+    Measured(Measured),
     /// The prompt was accepted and tokenized.
     Started {
         id: RequestId,
@@ -86,6 +87,9 @@ pub struct LoadedInfo {
     pub vram_bytes: u64,
     /// Names of the GPUs in use, empty on the CPU.
     pub gpus: Vec<String>,
+    /// What lies where.
+    #[serde(default)]
+    pub memory: MemoryUse,
     /// Milliseconds from the command to the answer.
     pub load_ms: f64,
 }

@@ -9,6 +9,7 @@ pub mod cut;
 pub mod event;
 pub mod framing;
 pub mod media;
+mod memory;
 
 pub use command::{
     Adapter, Command, Constraint, DraftParams, Dry, EmbedInput, EmbedParams, Exempt,
@@ -20,6 +21,7 @@ pub use event::{
     DeviceInfo, EmbedResult, Event, Failure, FailureKind, FinishReason, Finished, LoadedInfo,
     PromptToken, StepStats, TokenLogprob, TopLogprob, Update,
 };
+pub use memory::{DeviceMemory, HOST, MeasureParams, Measured, MemoryUse, PoolShape};
 
 /// Identifies a request on one channel; chosen by the daemon, never reused while in flight.
 pub type RequestId = u64;
@@ -32,4 +34,4 @@ pub type Token = i32;
 pub const MAX_CELLS: u32 = 1 << 30;
 
 /// The protocol version. Increase it with every change of a frame's shape.
-pub const VERSION: u32 = 12;
+pub const VERSION: u32 = 13;

@@ -7,6 +7,7 @@ mod cancels;
 mod limits;
 mod log;
 mod mailbox;
+mod measure;
 mod outgoing;
 mod process;
 mod quantize;
@@ -26,6 +27,7 @@ use crate::protocol::{
 };
 
 pub use mailbox::{Generation, GenerationEvent};
+pub use measure::measure;
 pub use quantize::quantize;
 pub use start::{StartError, StartParams, Started, probe, start};
 

@@ -25,7 +25,7 @@ pub struct ModelDims {
 }
 
 /// Rows that llama.cpp computes at once (`n_ubatch`).
-pub(super) const UBATCH: u64 = 512;
+pub(super) const UBATCH: u32 = 512;
 
 /// Cells in whose multiples a window's cache grows.
 const WINDOW_STEP: u64 = 256;
@@ -73,7 +73,7 @@ impl ModelDims {
     pub(super) fn window_bytes(&self, n_seq: u32, kind: KvCacheType) -> u64 {
         let cells = u64::from(self.sliding_window)
             .saturating_mul(u64::from(n_seq))
-            .saturating_add(UBATCH);
+            .saturating_add(u64::from(UBATCH));
         let steps = cells.div_ceil(WINDOW_STEP);
         self.bytes_per_token(kind, true)
             .saturating_mul(steps.saturating_mul(WINDOW_STEP))
@@ -84,7 +84,8 @@ impl ModelDims {
         let row = u64::from(self.n_vocab)
             .saturating_mul(4)
             .saturating_add(u64::from(self.n_embd).saturating_mul(4 * 24));
-        row.saturating_mul(UBATCH).saturating_add(32 << 20)
+        row.saturating_mul(u64::from(UBATCH))
+            .saturating_add(32 << 20)
     }
 
     fn layer_bytes(&self, n_head: u32, kind: KvCacheType) -> u64 {

@@ -34,6 +34,7 @@ pub(super) fn params(
         n_ctx_pool: plan.n_ctx_pool,
         n_slots: plan.n_slots,
         n_batch: plan.n_batch,
+        n_ubatch: plan.n_ubatch,
         n_gpu_layers: plan.n_gpu_layers,
         main_gpu: plan.main_gpu,
         use_mmap: options.use_mmap,

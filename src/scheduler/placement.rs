@@ -3,6 +3,7 @@
 use std::ops::RangeInclusive;
 
 use super::ModelSpec;
+use super::estimate::UBATCH;
 use super::pool::{self, Pool};
 use crate::config::Config;
 use crate::device::{self, Snapshot};
@@ -18,6 +19,8 @@ pub(super) struct LoadPlan {
     pub(super) n_slots: u32,
     /// Most rows of one decode call.
     pub(super) n_batch: u32,
+    /// Rows that are computed at once.
+    pub(super) n_ubatch: u32,
     /// Layers on the GPU; -1 = all.
     pub(super) n_gpu_layers: i32,
     pub(super) main_gpu: Option<i32>,
@@ -249,6 +252,7 @@ fn on_cpu(request: &Request<'_>, available: u64) -> Option<LoadPlan> {
         n_ctx_most: most.max(n_ctx_pool),
         n_slots,
         n_batch: batch(spec, CPU_BATCH, n_ctx_pool),
+        n_ubatch: ubatch(spec, n_ctx_pool),
         n_gpu_layers: 0,
         main_gpu: None,
         system_bytes: fixed.saturating_add(pool.bytes(n_ctx_pool, n_slots)),
@@ -290,6 +294,7 @@ fn on_gpu(request: &Request<'_>, gpu: &DeviceInfo) -> Option<LoadPlan> {
         n_ctx_most: most.max(n_ctx_pool),
         n_slots,
         n_batch: batch(spec, GPU_BATCH, n_ctx_pool),
+        n_ubatch: ubatch(spec, n_ctx_pool),
         n_gpu_layers: -1,
         main_gpu: i32::try_from(gpu.index).ok(),
         system_bytes: 0,
@@ -325,6 +330,7 @@ fn in_part(
         n_ctx_most: n_ctx_pool,
         n_slots,
         n_batch: batch(spec, GPU_BATCH, n_ctx_pool),
+        n_ubatch: ubatch(spec, n_ctx_pool),
         n_gpu_layers: i32::try_from(layers).unwrap_or(i32::MAX),
         main_gpu: i32::try_from(gpu.index).ok(),
         system_bytes: (n_layer - layers.min(n_layer)).saturating_mul(per_layer),
@@ -336,6 +342,17 @@ fn in_part(
 /// an image.
 fn batch(spec: &ModelSpec, usual: u32, n_ctx_pool: u32) -> u32 {
     let usual = if spec.embedding { GPU_BATCH } else { usual };
+    let least = spec.projector.as_ref().map_or(1, |_| VISION_BATCH);
+    asked_batch(spec)
+        .unwrap_or(usual)
+        .max(least)
+        .min(n_ctx_pool.max(1))
+}
+
+/// Rows that are computed at once: a whole embedding input, a whole image, else as many as llama.cpp's own
+/// default. More need larger buffers and larger caches of layers with a window.
+fn ubatch(spec: &ModelSpec, n_ctx_pool: u32) -> u32 {
+    let usual = if spec.embedding { GPU_BATCH } else { UBATCH };
     let least = spec.projector.as_ref().map_or(1, |_| VISION_BATCH);
     asked_batch(spec)
         .unwrap_or(usual)

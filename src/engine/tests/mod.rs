@@ -54,6 +54,7 @@ pub(super) fn load_params(path: &std::path::Path, n_ctx_pool: u32, n_slots: u32)
         n_ctx_pool,
         n_slots,
         n_batch: 64,
+        n_ubatch: 64,
         n_gpu_layers: -1,
         main_gpu: None,
         use_mmap: None,

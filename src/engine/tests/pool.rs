@@ -220,6 +220,7 @@ proptest! {
         let file = model(if windowed { &window[..] } else { &[] });
         let mut load = load_params(file.path(), n_pool, n_slots);
         load.n_batch = n_batch;
+        load.n_ubatch = n_batch;
         let mut harness = Harness::load(&load);
         harness.engine.executor.backend.shrink(n_missing);
         let mut wishes = HashMap::new();

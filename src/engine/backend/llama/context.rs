@@ -24,8 +24,10 @@ use crate::engine::backend::Row;
 /// The settings of a context; everything else is llama.cpp's default.
 pub(super) struct Settings {
     pub(super) n_ctx: u32,
-    /// Rows of one decode call, logical and physical.
+    /// Rows of one decode call.
     pub(super) n_batch: u32,
+    /// Rows that are computed at once.
+    pub(super) n_ubatch: u32,
     pub(super) n_seq_max: u32,
     /// Rows of one decode call whose logits may be asked for; 0 = all.
     pub(super) n_outputs_max: u32,
@@ -115,7 +117,7 @@ impl Context {
         let mut params = unsafe { sys::llama_context_default_params() };
         params.n_ctx = settings.n_ctx;
         params.n_batch = settings.n_batch;
-        params.n_ubatch = settings.n_batch;
+        params.n_ubatch = settings.n_ubatch;
         params.n_seq_max = settings.n_seq_max;
         params.n_outputs_max = settings.n_outputs_max;
         params.n_threads = settings.n_threads;
@@ -155,6 +157,10 @@ impl Context {
         })
     }
 
+    pub(super) fn as_ptr(&self) -> *const sys::llama_context {
+        self.ptr.as_ptr()
+    }
+
     pub(super) fn n_ctx(&self) -> u32 {
         // SAFETY: the context is valid.
         unsafe { sys::llama_n_ctx(self.ptr.as_ptr()) }
@@ -163,6 +169,12 @@ impl Context {
     pub(super) fn n_batch(&self) -> u32 {
         // SAFETY: the context is valid.
         unsafe { sys::llama_n_batch(self.ptr.as_ptr()) }
+    }
+
+    /// Rows that are computed at once.
+    pub(super) fn n_ubatch(&self) -> u32 {
+        // SAFETY: the context is valid.
+        unsafe { sys::llama_n_ubatch(self.ptr.as_ptr()) }
     }
 
     pub(super) fn n_embedding(&self) -> usize {

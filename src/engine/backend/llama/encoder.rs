@@ -21,8 +21,8 @@ use crate::view::Form;
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Settings {
     pub(super) n_threads: i32,
-    /// Most rows of one decode call.
-    pub(super) n_batch: usize,
+    /// Most rows that the text model computes at once.
+    pub(super) n_ubatch: usize,
     /// The whole model is on a GPU, so that the projector may be there, too.
     pub(super) may_be_on_gpu: bool,
 }
@@ -108,7 +108,7 @@ impl Encoder {
             let settings = projector::Settings {
                 is_on_gpu,
                 n_threads: self.settings.n_threads,
-                n_batch: self.settings.n_batch,
+                n_ubatch: self.settings.n_ubatch,
                 min_image_tokens: self.params.min_image_tokens,
             };
             if let Some(projector) =

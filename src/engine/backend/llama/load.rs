@@ -10,10 +10,10 @@ use llama_cpp_sys_2 as sys;
 
 use super::context::{Context, Settings};
 use super::encoder::{self, Encoder};
-use super::weights::{self, failure, readable};
-use super::{devices, log};
+use super::weights::{self, Buffers, failure, readable};
+use super::{devices, log, memory};
 use crate::engine::backend::BackendError;
-use crate::protocol::{KvCacheType, LoadParams, LoadedInfo};
+use crate::protocol::{HOST, KvCacheType, LoadParams, LoadedInfo};
 
 /// Progress reports that may wait; more are dropped.
 const PROGRESS_BACKLOG: usize = 16;
@@ -62,7 +62,7 @@ pub(super) fn load(
     let mut info = info(&context, &model, params);
     let encoder_settings = encoder::Settings {
         n_threads: settings.n_threads,
-        n_batch: usize::try_from(context.n_batch()).unwrap_or(usize::MAX),
+        n_ubatch: usize::try_from(context.n_ubatch()).unwrap_or(usize::MAX),
         may_be_on_gpu: info.vram_bytes > 0 && params.n_gpu_layers < 0,
     };
     let projector = params.projector.as_ref();
@@ -89,7 +89,7 @@ fn load_model(
     let (sender, receiver) = mpsc::sync_channel(PROGRESS_BACKLOG);
     thread::scope(|scope| {
         let loader = scope.spawn(move || {
-            weights::load(params, move |fraction| {
+            weights::load(params, Buffers::Allocated, move |fraction| {
                 // Nobody needs every single one.
                 let _ = sender.try_send(fraction);
             })
@@ -102,7 +102,8 @@ fn load_model(
     })
 }
 
-fn settings(params: &LoadParams) -> Settings {
+/// How a context is made for a load.
+pub(super) fn settings(params: &LoadParams) -> Settings {
     let n_slots = params.n_slots.max(1);
     let n_batch = params.n_batch.max(n_slots);
     let n_batch = if params.embedding {
@@ -111,9 +112,16 @@ fn settings(params: &LoadParams) -> Settings {
         n_batch
     };
     let n_outputs = N_OUTPUTS_PER_SEQ.saturating_mul(n_slots).max(N_OUTPUTS_MIN);
+    // An embedding's whole input is computed at once.
+    let n_ubatch = if params.embedding {
+        n_batch
+    } else {
+        params.n_ubatch
+    };
     Settings {
         n_ctx: params.n_ctx_pool.max(n_batch.min(n_slots)),
         n_batch,
+        n_ubatch: n_ubatch.clamp(1, n_batch),
         n_seq_max: n_slots,
         n_outputs_max: if params.embedding {
             0
@@ -161,14 +169,12 @@ fn kv_type(kind: KvCacheType) -> sys::ggml_type {
 
 fn info(context: &Context, model: &LlamaModel, params: &LoadParams) -> LoadedInfo {
     let vocab = model.vocab();
-    let gpus = devices::gpus();
-    let buffers = log::buffers();
-    let on = |name: &str| -> u64 {
-        let there = buffers.iter().filter(|buffer| buffer.device == name);
-        there.map(|buffer| buffer.bytes).sum()
-    };
-    let used: Vec<_> = gpus.into_iter().filter(|gpu| on(&gpu.name) > 0).collect();
-    let total: u64 = buffers.iter().map(|buffer| buffer.bytes).sum();
+    let memory = memory::of_context(context);
+    let devices = memory
+        .0
+        .iter()
+        .filter(|entry| entry.device != HOST && entry.total() > 0);
+    let gpus = devices.map(|entry| entry.device.clone()).collect();
     LoadedInfo {
         n_ctx_pool: context.n_ctx(),
         n_ctx_train: model.n_ctx_train(),
@@ -179,9 +185,10 @@ fn info(context: &Context, model: &LlamaModel, params: &LoadParams) -> LoadedInf
         add_bos: vocab.should_add_bos(),
         add_eos: vocab.should_add_eos(),
         can_shift: context.can_shift(),
-        size_bytes: total.max(model.size()),
-        vram_bytes: used.iter().map(|gpu| on(&gpu.name)).sum(),
-        gpus: used.into_iter().map(|gpu| gpu.name).collect(),
+        size_bytes: memory.total().max(model.size()),
+        vram_bytes: memory.on_devices(),
+        gpus,
+        memory,
         load_ms: 0.0,
     }
 }

@@ -1,9 +1,8 @@
 //! llama.cpp's log: to stderr in the form that the daemon reads, and what can be learned from it.
 //!
 //! A line is a level letter, a blank and the text. llama.cpp's information, over a hundred lines a
-//! load, goes out as `D`; its own debug lines are dropped. Two things are kept: error lines, because
-//! llama.cpp's calls only say *that* they failed, and the sizes of the buffers it allocates, because
-//! it tells them nowhere else (its C interface has no memory breakdown).
+//! load, goes out as `D`; its own debug lines are dropped. Error lines are kept, because llama.cpp's calls only
+//! say *that* they failed.
 
 #![expect(
     unsafe_code,
@@ -22,14 +21,6 @@ const MAX_ERRORS: usize = 8;
 
 static STATE: Mutex<State> = Mutex::new(State::new());
 
-/// A buffer that llama.cpp said it allocated.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct Buffer {
-    /// The buffer type: a device's name (`CUDA0`), `CPU`, `CPU_Mapped`, `CUDA_Host`, ….
-    pub(super) device: String,
-    pub(super) bytes: u64,
-}
-
 /// A callback for progress as fractions between 0 and 1.
 type Listener = Box<dyn Fn(f32) + Send>;
 
@@ -40,7 +31,6 @@ struct State {
     line: String,
     level: sys::ggml_log_level,
     errors: Vec<String>,
-    buffers: Vec<Buffer>,
 }
 
 /// Sends llama.cpp's log through here from now on.
@@ -52,11 +42,9 @@ pub(super) fn install() {
     };
 }
 
-/// Forgets the errors and buffers of what went before.
+/// Forgets the errors of what went before.
 pub(super) fn start() {
-    let mut state = lock();
-    state.errors.clear();
-    state.buffers.clear();
+    lock().errors.clear();
 }
 
 /// Tells this one from now on how far the quantizer is; `None` = nobody.
@@ -70,11 +58,6 @@ pub(super) fn cause() -> Option<String> {
     let bare = |line: &&String| !line.ends_with("failed to load model");
     let line = state.errors.iter().rev().find(bare);
     line.or_else(|| state.errors.last()).cloned()
-}
-
-/// The buffers allocated since `start`.
-pub(super) fn buffers() -> Vec<Buffer> {
-    lock().buffers.clone()
 }
 
 fn lock() -> MutexGuard<'static, State> {
@@ -103,7 +86,6 @@ impl State {
             line: String::new(),
             level: sys::GGML_LOG_LEVEL_NONE,
             errors: Vec::new(),
-            buffers: Vec::new(),
         }
     }
 
@@ -134,7 +116,6 @@ impl State {
         if self.level == sys::GGML_LOG_LEVEL_ERROR && self.errors.len() < MAX_ERRORS {
             self.errors.push(without_function(line).to_owned());
         }
-        self.buffers.extend(buffer(line));
         let letter = match self.level {
             sys::GGML_LOG_LEVEL_ERROR => 'E',
             // The pool of all slots is meant to be larger than what the model was trained with.
@@ -161,23 +142,6 @@ fn fraction(line: &str) -> Option<f32> {
     let (done, total) = count.split_once('/')?;
     let [done, total]: [f32; 2] = [done.trim().parse().ok()?, total.trim().parse().ok()?];
     (total > 0.0).then(|| (done / total).clamp(0.0, 1.0))
-}
-
-/// Reads `load_tensors:   CPU_Mapped model buffer size =    98.42 MiB` and its likes.
-fn buffer(line: &str) -> Option<Buffer> {
-    let (what, size) = line.split_once(" buffer size = ")?;
-    let mib: f64 = size.trim().strip_suffix(" MiB")?.trim().parse().ok()?;
-    let device = without_function(what).split_whitespace().next()?;
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "a size in MiB; a negative one becomes 0"
-    )]
-    let bytes = (mib * 1024.0 * 1024.0) as u64;
-    Some(Buffer {
-        device: device.to_owned(),
-        bytes,
-    })
 }
 
 #[cfg(test)]
@@ -221,18 +185,5 @@ mod tests {
         let line = "[  68/ 272]                  blk.7.attn_k.weight - [  576,   192,     1,     1], type =    f16, converting to q8_0 ..";
         assert_eq!(fraction(line), Some(0.25));
         assert_eq!(fraction("[abc] 1/2"), None);
-    }
-
-    #[test]
-    fn buffer_sizes_are_read() {
-        let line = "load_tensors:   CPU_Mapped model buffer size =     1.50 MiB";
-        let expected = Buffer {
-            device: "CPU_Mapped".to_owned(),
-            bytes: 3 << 19,
-        };
-        assert_eq!(buffer(line), Some(expected));
-        let line = "llama_context:        CPU  output buffer size =     0.25 MiB";
-        assert_eq!(buffer(line).map(|buffer| buffer.bytes), Some(1 << 18));
-        assert_eq!(buffer("print_info: file size = 1.50 MiB"), None);
     }
 }

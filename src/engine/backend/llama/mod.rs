@@ -3,6 +3,7 @@
 //! - `load`: a model and its context from the daemon's parameters · `weights`: its weights, `stream` and
 //!   `numbers` for those that are read through a view
 //! - `context`: the C calls, `batch` for their arrays · `log`: llama.cpp's log · `devices`: what it can compute on
+//! - `memory`: what a loaded model takes, `measure`: what it would take
 //! - `quantize`: other types for the tensors of a file
 //! - `preparer`: what requests are prepared with · `tokenizer`, `special`: texts to tokens
 //! - `sampling`: how a token is picked · `chain`: by what samplers · `grammar`: constraints
@@ -28,6 +29,8 @@ mod grammar;
 mod jpeg;
 mod load;
 mod log;
+mod measure;
+mod memory;
 mod numbers;
 mod picture;
 mod preparer;
@@ -58,6 +61,7 @@ use self::batch::{places, signed};
 use self::context::{Context, Vectors};
 pub(crate) use self::devices::devices;
 use self::encoder::Encoder;
+pub(crate) use self::measure::measure;
 use self::preparer::Preparer;
 pub(crate) use self::quantize::quantize;
 pub(crate) use self::sampling::Sampler;

@@ -34,8 +34,8 @@ use crate::protocol::{Failure, FailureKind, PromptPart};
 pub(super) struct Settings {
     pub(super) is_on_gpu: bool,
     pub(super) n_threads: i32,
-    /// Most rows of one decode call.
-    pub(super) n_batch: usize,
+    /// Most rows that the text model computes at once.
+    pub(super) n_ubatch: usize,
     /// The least tokens of an image; 0 = what the file asks for.
     pub(super) min_image_tokens: u32,
 }
@@ -44,7 +44,7 @@ pub(super) struct Settings {
 pub(super) struct Projector {
     ptr: NonNull<sys::mtmd_context>,
     is_on_gpu: bool,
-    n_batch: usize,
+    n_ubatch: usize,
     /// Length of one row.
     n_embd: usize,
     encoder_cache: EncoderCache,
@@ -77,7 +77,7 @@ impl Projector {
         Some(Self {
             ptr: NonNull::new(ptr)?,
             is_on_gpu: settings.is_on_gpu,
-            n_batch: settings.n_batch,
+            n_ubatch: settings.n_ubatch,
             n_embd: usize::try_from(n_embd).ok()?,
             encoder_cache: EncoderCache::default(),
             _model: model,
@@ -197,10 +197,10 @@ impl Projector {
         // SAFETY: the context and the chunk are valid.
         let is_seen_at_once =
             unsafe { sys::mtmd_decode_use_non_causal(self.ptr.as_ptr(), chunk.ptr) };
-        if is_seen_at_once && n_rows > self.n_batch {
+        if is_seen_at_once && n_rows > self.n_ubatch {
             return Err(invalid(&format!(
                 "an image of {n_rows} tokens is more than a batch of {}: set num_batch to {n_rows} or more",
-                self.n_batch
+                self.n_ubatch
             )));
         }
         if n_rows == 0 {

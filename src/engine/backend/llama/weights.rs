@@ -18,9 +18,18 @@ use crate::engine::backend::BackendError;
 use crate::protocol::LoadParams;
 use crate::view::{Form, Override, OverrideValue};
 
+/// What becomes of the buffers of weights and contexts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Buffers {
+    Allocated,
+    /// Only their sizes are computed: nothing can be decoded.
+    Imagined,
+}
+
 /// Loads a model; calls `on_progress` with fractions between 0 and 1.
 pub(super) fn load(
     params: &LoadParams,
+    buffers: Buffers,
     mut on_progress: impl FnMut(f32),
 ) -> Result<LlamaModel, BackendError> {
     devices::start()?;
@@ -41,6 +50,10 @@ pub(super) fn load(
         None => {}
         Some(true) => model.load_mode = sys::LLAMA_LOAD_MODE_MMAP,
         Some(false) => model.load_mode = sys::LLAMA_LOAD_MODE_NONE,
+    }
+    if buffers == Buffers::Imagined {
+        model.no_alloc = true;
+        model.load_mode = sys::LLAMA_LOAD_MODE_NONE;
     }
     model.progress_callback = Some(progress);
     model.progress_callback_user_data = (&raw mut on_progress).cast();

@@ -51,6 +51,7 @@ fn seeing(family: &str) -> Option<Llama> {
         n_ctx_pool: 4096,
         n_slots: 4,
         n_batch: 256,
+        n_ubatch: 256,
         ..params(model)
     }))
 }
@@ -310,6 +311,7 @@ fn an_image_is_whole_in_the_cache_or_not_at_all() {
             n_ctx_pool: 256,
             n_slots: 2,
             n_batch: 64,
+            n_ubatch: 64,
             ..params(model)
         });
         let mut reader = llama.take_encoder().unwrap();

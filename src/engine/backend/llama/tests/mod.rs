@@ -6,6 +6,7 @@ mod constraints;
 mod embeddings;
 mod images;
 mod loading;
+mod memory;
 mod options;
 mod sampling;
 mod sounds;
@@ -61,6 +62,7 @@ fn params(path: PathBuf) -> LoadParams {
         n_ctx_pool: 2048,
         n_slots: 8,
         n_batch: 64,
+        n_ubatch: 64,
         n_gpu_layers: 0,
         main_gpu: None,
         use_mmap: None,

@@ -91,6 +91,7 @@ fn load_with(model: PathBuf, projector: PathBuf) -> Llama {
         n_ctx_pool: 4096,
         n_slots: 4,
         n_batch: 256,
+        n_ubatch: 256,
         ..params(model)
     })
 }
