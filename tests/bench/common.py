@@ -16,51 +16,45 @@ def free_port():
         return probe.getsockname()[1]
 
 
-class Daemon:
-    """`drover serve` with one model out of a GGUF file; use it in a `with` statement."""
+class Server:
+    """`drover serve` over a folder of its own, or over a store; use it in a `with` statement."""
 
-    def __init__(self, binary, gguf, n_parallel=8, n_threads=1, settings=None):
-        self.binary, self.gguf, self.n_parallel = binary, pathlib.Path(gguf), n_parallel
-        # One thread does not have to wait for another on a machine that does other things, too.
-        self.n_threads = n_threads
-        self.settings = settings or {}
-        self.model = self.gguf.stem
+    def __init__(self, binary, settings=None, store=None):
+        self.binary, self.settings, self.store = binary, settings or {}, store
         self.port = free_port()
 
     def __enter__(self):
         self.folder = tempfile.TemporaryDirectory()
-        environment = {
+        self.environment = {
             "HOME": self.folder.name,
             "PATH": os.environ["PATH"],
             "OLLAMA_HOST": f"127.0.0.1:{self.port}",
-            "OLLAMA_NUM_PARALLEL": str(self.n_parallel),
             "OLLAMA_KEEP_ALIVE": "-1",
+            **({"OLLAMA_MODELS": str(self.store)} if self.store else {}),
             **self.settings,
         }
-        # Only for another setting than the default one.
-        for name in ("DROVER_SPECULATIVE", "DROVER_SPILL_DISK", "DROVER_SPILL_MEMORY", "OLLAMA_KV_CACHE_TYPE"):
-            if name in os.environ:
-                environment[name] = os.environ[name]
-        self.log = open(pathlib.Path(self.folder.name) / "log", "wb")
-        self.process = subprocess.Popen(
-            [self.binary, "serve"], env=environment, stdout=self.log, stderr=self.log
-        )
-        while not self._answers():
-            if self.process.poll() is not None:
-                raise SystemExit("the daemon did not start")
-            time.sleep(0.05)
-        modelfile = pathlib.Path(self.folder.name) / "Modelfile"
-        modelfile.write_text(f"FROM {self.gguf.absolute()}\nPARAMETER num_thread {self.n_threads}\n")
-        subprocess.run(
-            [self.binary, "create", self.model, "-f", str(modelfile)],
-            env=environment, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        )
+        self.log_file = pathlib.Path(self.folder.name) / "log"
+        with open(self.log_file, "wb") as log:
+            self.process = subprocess.Popen(
+                [self.binary, "serve"], env=self.environment, stdout=log, stderr=log
+            )
+        try:
+            while not self._answers():
+                if self.process.poll() is not None:
+                    raise SystemExit(f"the daemon did not start:\n{self.log()[-2000:]}")
+                time.sleep(0.05)
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_):
         self.process.terminate()
-        self.process.wait()
-        self.log.close()
+        try:
+            self.process.wait(timeout=20)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
         self.folder.cleanup()
 
     def _answers(self):
@@ -69,8 +63,21 @@ class Daemon:
         except OSError:
             return False
 
-    def connect(self):
-        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=120)
+    def log(self, start=0):
+        """The log from this byte on."""
+        return self.log_file.read_bytes()[start:].decode(errors="replace")
+
+    def command(self, *words):
+        """Runs a command of drover's against this server; returns what it prints."""
+        done = subprocess.run(
+            [self.binary, *words], env=self.environment, capture_output=True, text=True, timeout=120
+        )
+        if done.returncode:
+            raise RuntimeError(f"drover {' '.join(words)}: {done.stderr.strip()[-300:]}")
+        return done.stdout
+
+    def connect(self, timeout=120):
+        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
 
     def get(self, path):
         connection = self.connect()
@@ -79,8 +86,8 @@ class Daemon:
         connection.close()
         return answer
 
-    def post(self, path, body):
-        connection = self.connect()
+    def post(self, path, body, timeout=120):
+        connection = self.connect(timeout)
         connection.request("POST", path, json.dumps(body), {"Content-Type": "application/json"})
         response = connection.getresponse()
         text = response.read()
@@ -89,11 +96,16 @@ class Daemon:
             raise RuntimeError(f"{path}: {response.status} {text[:200]}")
         return json.loads(text)
 
-    def unload(self):
-        """Ends the runner, and with it all that it has in its cache."""
-        self.post("/api/generate", {"model": self.model, "keep_alive": 0, "stream": False})
-        while self.runner() is not None:
-            time.sleep(0.05)
+    def loaded(self):
+        """What `/api/ps` lists, by name without the tag."""
+        entries = json.loads(self.get("/api/ps"))["models"]
+        return {entry["name"].removesuffix(":latest"): entry for entry in entries}
+
+    def unload(self, model):
+        """Ends the model's runner, and with it all that it has in its cache."""
+        self.post("/api/generate", {"model": model, "keep_alive": 0, "stream": False})
+        while model in (loaded := self.loaded()) or len(self.runners()) > len(loaded):
+            time.sleep(0.02)
 
     def runner(self):
         """The process id of the runner."""
@@ -101,9 +113,49 @@ class Daemon:
 
     def runners(self):
         """The process ids of all runners; the daemon has other children, too."""
-        children = pathlib.Path(f"/proc/{self.process.pid}/task").glob("*/children")
-        pids = [int(pid) for file in children for pid in file.read_text().split()]
-        return [pid for pid in pids if role(pid) == "runner"]
+        return [pid for pid in children(self.process.pid) if role(pid) == "runner"]
+
+
+class Daemon(Server):
+    """A server with one model out of a GGUF file."""
+
+    def __init__(self, binary, gguf, n_parallel=8, n_threads=1, settings=None):
+        own = {"OLLAMA_NUM_PARALLEL": str(n_parallel)}
+        # Only for another setting than the default one.
+        for name in ("DROVER_SPECULATIVE", "DROVER_SPILL_DISK", "DROVER_SPILL_MEMORY", "OLLAMA_KV_CACHE_TYPE"):
+            if name in os.environ:
+                own[name] = os.environ[name]
+        super().__init__(binary, {**(settings or {}), **own})
+        self.gguf = pathlib.Path(gguf)
+        # One thread does not have to wait for another on a machine that does other things, too.
+        self.n_threads = n_threads
+        self.model = self.gguf.stem
+
+    def __enter__(self):
+        super().__enter__()
+        modelfile = pathlib.Path(self.folder.name) / "Modelfile"
+        modelfile.write_text(f"FROM {self.gguf.absolute()}\nPARAMETER num_thread {self.n_threads}\n")
+        try:
+            self.command("create", self.model, "-f", str(modelfile))
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def unload(self, model=None):
+        super().unload(model or self.model)
+
+
+def children(pid):
+    files = pathlib.Path(f"/proc/{pid}/task").glob("*/children")
+    found = []
+    for file in files:
+        try:
+            found += map(int, file.read_text().split())
+        except OSError:
+            # A thread that has ended meanwhile.
+            continue
+    return found
 
 
 def role(pid):
@@ -121,3 +173,9 @@ def rss_kib(pid, field="VmRSS"):
         if line.startswith(field + ":"):
             return int(line.split()[1])
     return 0
+
+
+def percentile(values, share):
+    """By nearest rank."""
+    ordered = sorted(values)
+    return ordered[max(0, -(-len(ordered) * share // 100) - 1)]
