@@ -1,0 +1,83 @@
+"""What a load says of itself: which buffers llama.cpp allocated where, and what drover had planned."""
+
+import json
+import re
+
+MIB = 1 << 20
+BUFFER = re.compile(r"(\S+?):\s+(\S+)\s+(\S+) buffer size =\s+([\d.]+) MiB")
+OFFLOADED = re.compile(r"offloaded (\d+)/(\d+) layers to GPU")
+SPLITS = re.compile(r"graph splits = (\d+)")
+PLAN = re.compile(r"n_ctx_pool=(\d+) n_slots=(\d+).*? system_bytes=(\d+) gpu_bytes=(\d+)")
+DEVICE = re.compile(r"inference compute name=(.*?) description=(.*?) backend=(\S+) total_bytes=(\d+)")
+COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+
+
+def is_host(device):
+    """Whether buffers of this kind lie in the system's memory: `CPU`, `CPU_Mapped`, `CUDA_Host`."""
+    return device.startswith("CPU") or device.endswith("_Host")
+
+
+def devices(log):
+    """What the daemon found to compute on: (name, description, back end, bytes)."""
+    found = DEVICE.findall(COLOUR.sub("", log))
+    return [(name.strip('"'), text.strip('"'), backend, int(size)) for name, text, backend, size in found]
+
+
+class Load:
+    """One load of one model, out of the log."""
+
+    def __init__(self, log):
+        log = COLOUR.sub("", log)
+        self.buffers = [
+            {"device": device, "kind": kind, "mib": float(mib)} for _, device, kind, mib in BUFFER.findall(log)
+        ]
+        offloaded = OFFLOADED.findall(log)
+        self.offloaded = tuple(map(int, offloaded[-1])) if offloaded else None
+        # Of the graphs of a prompt and of one token: pieces that different devices compute.
+        self.n_splits = max(map(int, SPLITS.findall(log)), default=None)
+        plan = PLAN.findall(log)
+        self.plan = dict(zip(("n_ctx_pool", "n_slots", "system_bytes", "gpu_bytes"), map(int, plan[-1]))) if plan else None
+
+    def mib(self, host, kind=None):
+        buffers = (each for each in self.buffers if is_host(each["device"]) == host)
+        return sum(each["mib"] for each in buffers if kind in (None, each["kind"]))
+
+    def on_the_cpu(self, input_bytes):
+        """What should be on the card and is not, as texts. The table of the input's embeddings is looked up by the
+        processor in every llama.cpp; outputs come to pinned memory."""
+        wrong = []
+        if not self.offloaded:
+            wrong.append("llama.cpp does not say that it put layers on a card")
+        elif self.offloaded[0] < self.offloaded[1]:
+            wrong.append(f"{self.offloaded[0]} of {self.offloaded[1]} layers are on the card")
+        weights, most = self.mib(True, "model"), input_bytes / MIB * 1.01 + 16
+        if weights > most:
+            wrong.append(f"{weights:.0f} MiB of weights are in the system's memory, {most:.0f} would be the input's")
+        if cache := self.mib(True, "KV"):
+            wrong.append(f"{cache:.0f} MiB of the KV cache are in the system's memory")
+        unpinned = [each for each in self.buffers if each["device"] == "CPU" and each["kind"] == "compute"]
+        if sum(each["mib"] for each in unpinned) > 64:
+            wrong.append(f"{sum(each['mib'] for each in unpinned):.0f} MiB of compute buffers are the processor's")
+        return wrong
+
+
+def memory_of(value):
+    """The entries of a `memory` list of drover's as bytes by device."""
+    if not isinstance(value, list):
+        return None
+    parts = ("weights", "kv", "compute", "projector")
+    return {each["device"]: sum(each.get(part) or 0 for part in parts) for each in value if "device" in each}
+
+
+def planned_and_taken(entry, fit):
+    """Bytes by device, from a model's entry in `/api/ps` and from `drover fit --json`; `None` where they do not say."""
+    planned = memory_of(entry.get("planned")) or memory_of((fit or {}).get("memory"))
+    return planned, memory_of(entry.get("memory"))
+
+
+def fit(server, model):
+    """What `drover fit` says, if this drover has the command."""
+    try:
+        return json.loads(server.command("fit", model, "--json"))
+    except (RuntimeError, ValueError):
+        return None
