@@ -31,8 +31,9 @@ class Load:
         self.buffers = [
             {"device": device, "kind": kind, "mib": float(mib)} for _, device, kind, mib in BUFFER.findall(log)
         ]
-        offloaded = OFFLOADED.findall(log)
-        self.offloaded = tuple(map(int, offloaded[-1])) if offloaded else None
+        # A draft model comes after its model.
+        self.offloads = [tuple(map(int, counts)) for counts in OFFLOADED.findall(log)]
+        self.offloaded = self.offloads[0] if self.offloads else None
         # Of the graphs of a prompt and of one token: pieces that different devices compute.
         self.n_splits = max(map(int, SPLITS.findall(log)), default=None)
         plan = PLAN.findall(log)
@@ -46,10 +47,9 @@ class Load:
         """What should be on the card and is not, as texts. The table of the input's embeddings is looked up by the
         processor in every llama.cpp; outputs come to pinned memory."""
         wrong = []
-        if not self.offloaded:
+        if not self.offloads:
             wrong.append("llama.cpp does not say that it put layers on a card")
-        elif self.offloaded[0] < self.offloaded[1]:
-            wrong.append(f"{self.offloaded[0]} of {self.offloaded[1]} layers are on the card")
+        wrong += [f"{there} of {all_} layers are on the card" for there, all_ in self.offloads if there < all_]
         weights, most = self.mib(True, "model"), input_bytes / MIB * 1.01 + 16
         if weights > most:
             wrong.append(f"{weights:.0f} MiB of weights are in the system's memory, {most:.0f} would be the input's")
