@@ -43,9 +43,9 @@ class Load:
         buffers = (each for each in self.buffers if is_host(each["device"]) == host)
         return sum(each["mib"] for each in buffers if kind in (None, each["kind"]))
 
-    def on_the_cpu(self, input_bytes):
+    def on_the_cpu(self, input_bytes, entry):
         """What should be on the card and is not, as texts. The table of the input's embeddings is looked up by the
-        processor in every llama.cpp; outputs come to pinned memory."""
+        processor in every llama.cpp; outputs come to pinned memory. `entry` is the model's in `/api/ps`."""
         wrong = []
         if not self.offloads:
             wrong.append("llama.cpp does not say that it put layers on a card")
@@ -58,6 +58,9 @@ class Load:
         unpinned = [each for each in self.buffers if each["device"] == "CPU" and each["kind"] == "compute"]
         if sum(each["mib"] for each in unpinned) > 64:
             wrong.append(f"{sum(each['mib'] for each in unpinned):.0f} MiB of compute buffers are the processor's")
+        left = (entry["size"] - entry["size_vram"]) / MIB
+        if left > most + self.mib(True):
+            wrong.append(f"/api/ps shows {left:.0f} MiB beside the card")
         return wrong
 
 

@@ -67,17 +67,18 @@ def place(bench, name):
     server, seconds, load = bench.load(name)
     taken_mib = bench.meter.used_mib(server) - before
     entry = server.loaded()[name]
+    table = server.command("ps")
     planned, taken = placement.planned_and_taken(entry, placement.fit(server, name))
     began = time.monotonic()
     server.unload(name)
     unload_s = time.monotonic() - began
     found = {"load_s": seconds, "unload_s": unload_s, "memory_back_s": unload_s + bench.until_free(server, before),
              "buffers": load.buffers, "graph_splits": load.n_splits, "offloaded": load.offloaded, "plan": load.plan,
-             "planned": planned, "taken": taken, "device_mib": taken_mib, "ps": entry}
+             "planned": planned, "taken": taken, "device_mib": taken_mib, "ps": entry, "drover_ps": table.splitlines()}
     bench.found["models"][name]["place"] = found
     if not load.buffers:
         raise RuntimeError("the log has no sizes of buffers")
-    wrong = load.on_the_cpu(bench.shapes[name].input_bytes()) if bench.is_card else []
+    wrong = load.on_the_cpu(bench.shapes[name].input_bytes(), entry) if bench.is_card else []
     wrong += too_far(planned, taken)
     if wrong:
         raise RuntimeError("; ".join(wrong))

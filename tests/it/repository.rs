@@ -107,13 +107,17 @@ fn scripts_are_sound_for_the_shell() {
         "packaging/build-deb",
         "packaging/build-release",
         "packaging/cuda-toolkit",
+        "packaging/vulkan-headers",
         "packaging/install",
         "packaging/wait-for-gpu",
         "packaging/deb/postinst",
         "packaging/deb/prerm",
         "packaging/deb/postrm",
         "tests/boot/run",
+        "tests/gpu/rehearse",
+        "tests/image/run",
         "tests/run",
+        "tests/vulkan/run",
         ".ci/run",
     ];
     for script in scripts {
