@@ -130,18 +130,23 @@ def header(pairs, tensors):
     return data + bytes(-len(data) % ALIGNMENT)
 
 
-def name_of(head):
+def name_of(head, hollow=False):
     """A name for a file that is known by its header: its weights follow from it."""
-    return hashlib.sha256(b"drover's random weights, 1\n" + head).hexdigest()
+    weights = b"no weights\n" if hollow else b"drover's random weights, 1\n"
+    return hashlib.sha256(weights + head).hexdigest()
 
 
-def write(path, head, tensors):
-    """Writes a file; one that is there stays."""
+def write(path, head, tensors, hollow=False):
+    """Writes a file; one that is there stays. A hollow one has zeros that take no room."""
     if path.exists():
         return
     part = path.with_suffix(".part")
     with open(part, "wb", buffering=0) as file:
         file.write(head)
+        if hollow:
+            sizes = (-(-n_bytes(kind, shape) // ALIGNMENT) * ALIGNMENT for _, kind, shape in tensors)
+            file.truncate(len(head) + sum(sizes))
+            tensors = []
         for name, kind, shape in tensors:
             is_norm = kind == F32 and "norm" in name and name.endswith(".weight")
             data = memoryview(pattern(NORM if is_norm else kind))

@@ -1,13 +1,20 @@
+#!/usr/bin/env python3
 """Models that have the shape of real ones, and random weights: Gemma 3 12B, gpt-oss 20B, Mistral 7B.
 
 Each in the layout of Ollama's library (`ollama`) and of llama.cpp (`upstream`), at its real size or a small one of
 the same kind.
+
+    tests/bench/shapes.py STORE [small] [hollow]
+
+makes a store with the three of them (26 GB), hollow ones without weights: files with holes, which take no room and
+are enough for whatever reads headers only.
 """
 
 import dataclasses
 import hashlib
 import json
 import pathlib
+import sys
 
 import gguf
 from gguf import BF16, F16, F32, MXFP4, Q4_K, Q6_K
@@ -211,7 +218,7 @@ SMALL = {
 }
 
 
-def add(store, name, model):
+def add(store, name, model, hollow=False):
     """Writes a model into a store, file and manifest; returns the size of the file. Its digest is that of the
     header alone: nobody waits until gigabytes are hashed."""
     blobs = pathlib.Path(store) / "blobs"
@@ -223,9 +230,9 @@ def add(store, name, model):
         return {"mediaType": kind, "digest": f"sha256:{digest}", "size": len(data)}
 
     head = gguf.header(model.pairs, model.tensors)
-    digest = gguf.name_of(head)
+    digest = gguf.name_of(head, hollow)
     blob = blobs / f"sha256-{digest}"
-    gguf.write(blob, head, model.tensors)
+    gguf.write(blob, head, model.tensors, hollow)
     weights = {"mediaType": "application/vnd.ollama.image.model", "digest": f"sha256:{digest}", "size": blob.stat().st_size}
     manifest = {
         "schemaVersion": 2,
@@ -237,3 +244,11 @@ def add(store, name, model):
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(manifest))
     return weights["size"]
+
+
+if __name__ == "__main__":
+    if len(sys.argv) < 2 or not {*sys.argv[2:]} <= {"small", "hollow"}:
+        sys.exit(__doc__)
+    for name, make in MAKERS.items():
+        model = make(**(SMALL[name] if "small" in sys.argv else {}))["ollama"]
+        print(f"{name}: {add(sys.argv[1], name, model, 'hollow' in sys.argv) / 1e9:.2f} GB", flush=True)

@@ -6,7 +6,10 @@ import re
 MIB = 1 << 20
 BUFFER = re.compile(r"(\S+?):\s+(\S+)\s+(\S+) buffer size =\s+([\d.]+) MiB")
 OFFLOADED = re.compile(r"offloaded (\d+)/(\d+) layers to GPU")
-SPLITS = re.compile(r"graph splits = (\d+)")
+SPLITS = re.compile(r"\bsplits = ([^,\n]*)")
+# Pieces of a graph of which devices take turns in computing: input, card, output. Each operation that the card does
+# not know makes two more in every layer.
+MOST_SPLITS = 8
 PLAN = re.compile(r"n_ctx_pool=(\d+) n_slots=(\d+).*? system_bytes=(\d+) gpu_bytes=(\d+)")
 DEVICE = re.compile(r"inference compute name=(.*?) description=(.*?) backend=(\S+) total_bytes=(\d+)")
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
@@ -35,7 +38,8 @@ class Load:
         self.offloads = [tuple(map(int, counts)) for counts in OFFLOADED.findall(log)]
         self.offloaded = self.offloads[0] if self.offloads else None
         # Of the graphs of a prompt and of one token: pieces that different devices compute.
-        self.n_splits = max(map(int, SPLITS.findall(log)), default=None)
+        counts = [int(number) for text in SPLITS.findall(log) for number in re.findall(r"^\d+|(?<= )\d+(?= \()", text)]
+        self.n_splits = max(counts, default=None)
         plan = PLAN.findall(log)
         self.plan = dict(zip(("n_ctx_pool", "n_slots", "system_bytes", "gpu_bytes"), map(int, plan[-1]))) if plan else None
 
@@ -58,6 +62,8 @@ class Load:
         unpinned = [each for each in self.buffers if each["device"] == "CPU" and each["kind"] == "compute"]
         if sum(each["mib"] for each in unpinned) > 64:
             wrong.append(f"{sum(each['mib'] for each in unpinned):.0f} MiB of compute buffers are the processor's")
+        if (self.n_splits or 0) > MOST_SPLITS:
+            wrong.append(f"the graph has {self.n_splits} pieces: the processor computes some of the operations")
         left = (entry["size"] - entry["size_vram"]) / MIB
         if left > most + self.mib(True):
             wrong.append(f"/api/ps shows {left:.0f} MiB beside the card")
