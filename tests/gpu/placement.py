@@ -4,13 +4,18 @@ import json
 import re
 
 MIB = 1 << 20
+# drover's name for the system's memory.
+HOST = "CPU"
 BUFFER = re.compile(r"(\S+?):\s+(\S+)\s+(\S+) buffer size =\s+([\d.]+) MiB")
 OFFLOADED = re.compile(r"offloaded (\d+)/(\d+) layers to GPU")
 SPLITS = re.compile(r"\bsplits = ([^,\n]*)")
 # Pieces of a graph of which devices take turns in computing: input, card, output. Each operation that the card does
 # not know makes two more in every layer.
 MOST_SPLITS = 8
-PLAN = re.compile(r"n_ctx_pool=(\d+) n_slots=(\d+).*? system_bytes=(\d+) gpu_bytes=(\d+)")
+PLAN = re.compile(r" loading (model=\S+ n_ctx_pool=.*)")
+MEMORY = re.compile(r" memory of the loaded model (.*)")
+STARTED = re.compile(r"load\{[^}]*\}: \S+ runner started runner\.pid=(\d+)")
+NUMBER = re.compile(r"(\w+)=(\d+)")
 DEVICE = re.compile(r"inference compute name=(.*?) description=(.*?) backend=(\S+) total_bytes=(\d+)")
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -26,11 +31,26 @@ def devices(log):
     return [(name.strip('"'), text.strip('"'), backend, int(size)) for name, text, backend, size in found]
 
 
+def numbers(line, log):
+    """The fields of the last line of this kind that are numbers."""
+    found = line.findall(log)
+    return {name: int(value) for name, value in NUMBER.findall(found[-1])} if found else None
+
+
+def of_one_runner(log):
+    """The daemon's lines and those of the runner that was loaded last: others only measure."""
+    log = COLOUR.sub("", log)
+    if started := STARTED.findall(log):
+        mine = f" pid={started[-1]}}}"
+        log = "\n".join(line for line in log.splitlines() if "runner{" not in line or mine in line)
+    return log
+
+
 class Load:
     """One load of one model, out of the log."""
 
     def __init__(self, log):
-        log = COLOUR.sub("", log)
+        log = of_one_runner(log)
         self.buffers = [
             {"device": device, "kind": kind, "mib": float(mib)} for _, device, kind, mib in BUFFER.findall(log)
         ]
@@ -40,8 +60,8 @@ class Load:
         # Of the graphs of a prompt and of one token: pieces that different devices compute.
         counts = [int(number) for text in SPLITS.findall(log) for number in re.findall(r"^\d+|(?<= )\d+(?= \()", text)]
         self.n_splits = max(counts, default=None)
-        plan = PLAN.findall(log)
-        self.plan = dict(zip(("n_ctx_pool", "n_slots", "system_bytes", "gpu_bytes"), map(int, plan[-1]))) if plan else None
+        self.plan = numbers(PLAN, log)
+        self.memory = numbers(MEMORY, log)
 
     def mib(self, host, kind=None):
         buffers = (each for each in self.buffers if is_host(each["device"]) == host)
@@ -78,10 +98,25 @@ def memory_of(value):
     return {each["device"]: sum(each.get(part) or 0 for part in parts) for each in value if "device" in each}
 
 
-def planned_and_taken(entry, fit):
-    """Bytes by device, from a model's entry in `/api/ps` and from `drover fit --json`; `None` where they do not say."""
-    planned = memory_of(entry.get("planned")) or memory_of((fit or {}).get("memory"))
-    return planned, memory_of(entry.get("memory"))
+def planned_and_taken(load, entry):
+    """Bytes by device: from a model's entry in `/api/ps` or, in two sums, from the log; `None` where neither says."""
+    if taken := memory_of(entry.get("memory")):
+        return memory_of(entry.get("planned")), taken
+    if not (memory := load.memory):
+        return None, None
+    names = {"devices": "gpu_bytes", HOST: "system_bytes"}
+    sums = [{name: memory.get(prefix + field, 0) for name, field in names.items()} for prefix in ("planned_", "")]
+    return tuple(sums)
+
+
+def too_far(planned, taken, is_card):
+    """Memories whose plan is more than 3 % and 32 MiB from what was taken, as texts: those of cards, if there is one."""
+    wrong = []
+    for name in sorted({*(planned or {}), *(taken or {})}) if planned and taken else ():
+        plan, real = planned.get(name, 0), taken.get(name, 0)
+        if (name != HOST) == is_card and abs(plan - real) > max(0.03 * real, 32 * MIB):
+            wrong.append(f"{name}: {plan // MIB} MiB planned, {real // MIB} MiB taken")
+    return wrong
 
 
 def fit(server, model):
