@@ -83,6 +83,8 @@ pub struct Config {
     pub batch_hours: Option<Hours>,
     /// Bytes kept free on each GPU.
     pub gpu_overhead: u64,
+    /// Divide models among all GPUs of a kind, although fewer would do.
+    pub sched_spread: bool,
     pub no_prune: bool,
     /// The private key that identifies this user to registries.
     pub registry_key: PathBuf,

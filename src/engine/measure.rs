@@ -20,7 +20,7 @@ pub(super) fn measure(params: &MeasureParams) -> Result<Measured, BackendError> 
         let mut measured = llama::measure(&params.load, &params.shapes)?;
         if let Some(draft) = &params.load.draft {
             let load = draft_model::load_params(&params.load, draft);
-            measured.add(llama::measure(&load, &params.shapes)?);
+            measured.add_draft(llama::measure(&load, &params.shapes)?);
         }
         Ok(measured)
     }

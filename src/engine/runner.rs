@@ -250,7 +250,7 @@ impl Child {
                 Ok(draft) => {
                     info.size_bytes += draft.size_bytes;
                     info.vram_bytes += draft.vram_bytes;
-                    info.memory.add(&draft.memory);
+                    info.memory.add_draft(&draft.memory);
                 }
                 Err(error) => tracing::warn!(
                     "the draft model `{}` is not used: {error}",

@@ -90,6 +90,7 @@ fn dims(weights: &Weights, other_bytes: u64) -> ModelDims {
         n_vocab: numbers.n_vocab,
         n_ctx_train: numbers.n_ctx_train,
         sliding_window: numbers.sliding_window,
+        expert_bytes: metadata.bytes_of(|name| name.contains("_exps.")),
     }
 }
 

@@ -127,10 +127,12 @@ pub struct LoadParams {
     pub n_batch: u32,
     /// Rows that are computed at once; at most `n_batch`.
     pub n_ubatch: u32,
-    /// Layers on the GPU; -1 = all.
+    /// Layers on GPUs; -1 = all.
     pub n_gpu_layers: i32,
-    /// Device index for whole models and small tensors.
-    pub main_gpu: Option<i32>,
+    /// The GPUs to use; none named = all that there are.
+    pub gpus: Vec<GpuShare>,
+    /// Layers from the first on whose experts stay on the CPU.
+    pub n_cpu_moe: u32,
     /// Map the file instead of reading it; `None` = llama.cpp's choice.
     pub use_mmap: Option<bool>,
     /// Compute threads; 0 = physical cores.
@@ -180,6 +182,15 @@ impl LoadParams {
         }
         Ok(())
     }
+}
+
+/// A GPU and its part of a model.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct GpuShare {
+    /// Its index among the devices.
+    pub index: usize,
+    /// Its part of the layers; only the ratio to the others' parts matters.
+    pub share: f32,
 }
 
 /// Where prompt prefixes go when the KV cache needs their place.

@@ -12,7 +12,7 @@ pub const HOST: &str = "CPU";
 pub struct DeviceMemory {
     /// A device's name (`CUDA0`, `Vulkan1`), or [`HOST`].
     pub device: String,
-    /// The weights, those of adapters and of a draft model included.
+    /// The weights, those of adapters included.
     pub weights: u64,
     /// The KV cache and the state of recurrent layers.
     pub kv: u64,
@@ -20,14 +20,21 @@ pub struct DeviceMemory {
     pub compute: u64,
     /// The projector's weights and compute buffers.
     pub projector: u64,
+    /// A draft model, all of it.
+    pub draft: u64,
 }
 
 impl DeviceMemory {
     /// All of it; saturates.
     pub fn total(&self) -> u64 {
-        [self.weights, self.kv, self.compute, self.projector]
-            .into_iter()
-            .fold(0, u64::saturating_add)
+        let parts = [
+            self.weights,
+            self.kv,
+            self.compute,
+            self.projector,
+            self.draft,
+        ];
+        parts.into_iter().fold(0, u64::saturating_add)
     }
 
     /// Adds what another model takes of the same memory.
@@ -37,6 +44,7 @@ impl DeviceMemory {
             (&mut self.kv, other.kv),
             (&mut self.compute, other.compute),
             (&mut self.projector, other.projector),
+            (&mut self.draft, other.draft),
         ] {
             *own = own.saturating_add(more);
         }
@@ -72,6 +80,14 @@ impl MemoryUse {
     pub fn add(&mut self, other: &Self) {
         for entry in &other.0 {
             self.on(&entry.device).add(entry);
+        }
+    }
+
+    /// Adds a draft model.
+    pub fn add_draft(&mut self, draft: &Self) {
+        for entry in &draft.0 {
+            let own = self.on(&entry.device);
+            own.draft = own.draft.saturating_add(entry.total());
         }
     }
 
@@ -121,11 +137,11 @@ pub struct MeasureParams {
 pub struct Measured(pub Vec<Option<MemoryUse>>);
 
 impl Measured {
-    /// Adds what another model takes in the same shapes.
-    pub fn add(&mut self, other: Self) {
-        for (own, more) in self.0.iter_mut().zip(other.0) {
+    /// Adds what a draft model takes in the same shapes.
+    pub fn add_draft(&mut self, draft: Self) {
+        for (own, more) in self.0.iter_mut().zip(draft.0) {
             *own = own.take().zip(more).map(|(mut own, more)| {
-                own.add(&more);
+                own.add_draft(&more);
                 own
             });
         }

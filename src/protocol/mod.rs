@@ -13,9 +13,9 @@ mod memory;
 
 pub use command::{
     Adapter, Command, Constraint, DraftParams, Dry, EmbedInput, EmbedParams, Exempt,
-    GenerateParams, KvCacheType, LoadParams, Mirostat, Priority, ProjectorParams, PromptPart,
-    QuantizeParams, SamplingParams, Speculation, SpillFiles, SpillParams, TensorType, ThinkingTags,
-    Xtc,
+    GenerateParams, GpuShare, KvCacheType, LoadParams, Mirostat, Priority, ProjectorParams,
+    PromptPart, QuantizeParams, SamplingParams, Speculation, SpillFiles, SpillParams, TensorType,
+    ThinkingTags, Xtc,
 };
 pub use event::{
     DeviceInfo, EmbedResult, Event, Failure, FailureKind, FinishReason, Finished, LoadedInfo,

@@ -13,13 +13,14 @@ use tracing::Instrument;
 use super::event::{Effect, EntryId, Event, Message, WaiterId, World};
 use super::lease::{Lease, Note, Notes};
 use super::load;
+use super::measured_files::MeasuredFiles;
 use super::placement::{LoadPlan, Policy};
-use super::state::{Limits, Phase, State};
+use super::state::{Entry, Limits, MeasureKey, Phase, State};
 use super::{AcquireError, LoadedModel};
 use crate::config::Config;
 use crate::device::{InstructionSets, Snapshot};
 use crate::metrics;
-use crate::protocol::DeviceInfo;
+use crate::protocol::{DeviceInfo, DeviceMemory, HOST, LoadedInfo, MeasureParams};
 use crate::runner_client::{self, RunnerHandle, StartError, StartParams, Started};
 
 type Inbox = mpsc::Receiver<Message>;
@@ -50,6 +51,7 @@ pub(super) fn spawn(
         replies: HashMap::new(),
         runners: HashMap::new(),
         loads: HashMap::new(),
+        measured: MeasuredFiles::new(&config.state_dir),
         gpus: None,
     };
     actor.probe();
@@ -67,6 +69,7 @@ struct Actor {
     replies: HashMap<WaiterId, oneshot::Sender<Result<Lease, AcquireError>>>,
     runners: HashMap<EntryId, RunnerHandle>,
     loads: HashMap<EntryId, CancellationToken>,
+    measured: MeasuredFiles,
     /// `None` until the first probe has answered.
     gpus: Option<Vec<DeviceInfo>>,
 }
@@ -127,6 +130,9 @@ impl Actor {
             Message::Unload { weights } => self.handle(Event::Unload { weights }).await,
             Message::List { reply } => drop(reply.send(self.list())),
             Message::LoadEnded { entry, result } => self.load_ended(entry, result).await,
+            Message::Measured { key, measured } => {
+                self.handle(Event::Measured { key, measured }).await;
+            }
             Message::Exited { entry } => self.exited(entry).await,
             Message::Probe => self.probe(),
             Message::Devices(gpus) => {
@@ -160,6 +166,7 @@ impl Actor {
         match result {
             Ok(Started { handle, ended }) => {
                 let info = Box::new(handle.info().clone());
+                self.compare(entry, &info);
                 self.runners.insert(entry, handle);
                 let messages = self.messages.clone();
                 self.tasks.spawn(async move {
@@ -177,6 +184,22 @@ impl Actor {
                 self.probe_again();
             }
         }
+    }
+
+    /// Says what a model took, beside what was planned.
+    fn compare(&self, id: EntryId, info: &LoadedInfo) {
+        let entry = self.state.entries().iter().find(|entry| entry.id == id);
+        let Some(plan) = entry.and_then(Entry::plan) else {
+            return;
+        };
+        tracing::info!(
+            model = %self.model_of(id),
+            gpu_bytes = info.memory.on_devices(),
+            planned_gpu_bytes = plan.gpu_bytes(),
+            system_bytes = info.memory.get(HOST).map_or(0, DeviceMemory::total),
+            planned_system_bytes = plan.system_bytes,
+            "memory of the loaded model"
+        );
     }
 
     async fn handle(&mut self, event: Event) {
@@ -198,6 +221,7 @@ impl Actor {
     async fn perform(&mut self, effect: Effect) {
         match effect {
             Effect::Spawn { entry, plan } => self.load(entry, &plan),
+            Effect::Measure { key, params } => self.measure(key, *params),
             Effect::Abort(entry) => {
                 if let Some(cancel) = self.loads.remove(&entry) {
                     cancel.cancel();
@@ -243,17 +267,20 @@ impl Actor {
         let params = StartParams {
             exe: self.exe.clone(),
             model: entry.spec.name.short(),
-            load: load::params(entry, plan, &self.policy, self.config.flash_attention),
+            load: load::params(&entry.spec, plan, &self.policy),
             load_timeout: self.config.load_timeout,
             silence_timeout: self.config.runner_timeout,
         };
         tracing::info!(
             model = %params.model,
-            n_ctx_pool = plan.n_ctx_pool,
-            n_slots = plan.n_slots,
+            n_ctx_pool = plan.shape.n_ctx_pool,
+            n_slots = plan.shape.n_slots,
+            n_ubatch = plan.shape.n_ubatch,
             n_gpu_layers = plan.n_gpu_layers,
+            n_cpu_moe = plan.n_cpu_moe,
+            gpus = plan.cards.len(),
             system_bytes = plan.system_bytes,
-            gpu_bytes = plan.gpu_bytes,
+            gpu_bytes = plan.gpu_bytes(),
             "loading"
         );
         let cancel = CancellationToken::new();
@@ -271,6 +298,17 @@ impl Actor {
                 .await;
         };
         self.tasks.spawn(task.instrument(span));
+    }
+
+    /// Asks what a model takes, or remembers it.
+    fn measure(&self, key: Box<MeasureKey>, params: MeasureParams) {
+        let (exe, tasks) = (self.exe.clone(), self.tasks.clone());
+        let (memory, messages) = (self.measured.clone(), self.messages.clone());
+        let devices = self.gpus.clone().unwrap_or_default();
+        self.tasks.spawn(async move {
+            let measured = memory.measure(exe, params, devices, &tasks).await;
+            let _ = messages.send(Message::Measured { key, measured }).await;
+        });
     }
 
     /// Asks for the devices; loads wait for the first answer.

@@ -2,6 +2,7 @@
 //! published figures in the tests; on the safe side where llama.cpp's own layout is unknown. It
 //! saturates: the dimensions come from files.
 
+use super::costs::Linear;
 use crate::protocol::KvCacheType;
 
 /// What the memory estimate needs, from the GGUF header.
@@ -22,10 +23,12 @@ pub struct ModelDims {
     pub n_ctx_train: u32,
     /// Sliding window in tokens; 0 = none.
     pub sliding_window: u32,
+    /// Weights of experts, a part of `file_bytes`; 0 = the model is no mixture of experts.
+    pub expert_bytes: u64,
 }
 
-/// Rows that llama.cpp computes at once (`n_ubatch`).
-pub(super) const UBATCH: u32 = 512;
+/// Rows whose logits may be asked for in one decode call: a number that no usual load exceeds.
+const OUTPUTS: u64 = 64;
 
 /// Cells in whose multiples a window's cache grows.
 const WINDOW_STEP: u64 = 256;
@@ -68,23 +71,30 @@ impl ModelDims {
             .fold(0, u64::saturating_add)
     }
 
-    /// Bytes of the window layers' cache for so many sequences (window × sequences + one batch,
-    /// in steps of 256).
-    pub(super) fn window_bytes(&self, n_seq: u32, kind: KvCacheType) -> u64 {
-        let cells = u64::from(self.sliding_window)
-            .saturating_mul(u64::from(n_seq))
-            .saturating_add(u64::from(UBATCH));
-        let steps = cells.div_ceil(WINDOW_STEP);
-        self.bytes_per_token(kind, true)
-            .saturating_mul(steps.saturating_mul(WINDOW_STEP))
+    /// The window layers' cache: the window for each sequence and the rows that are computed at once, in
+    /// steps of 256 cells.
+    pub(super) fn window_costs(&self, kind: KvCacheType, n_ubatch: u32) -> Linear {
+        let per_cell = self.bytes_per_token(kind, true);
+        let window = u64::from(self.sliding_window);
+        let step = if window.is_multiple_of(WINDOW_STEP) {
+            0
+        } else {
+            WINDOW_STEP
+        };
+        let rows = u64::from(n_ubatch).next_multiple_of(WINDOW_STEP) + step;
+        Linear {
+            fixed: per_cell.saturating_mul(rows),
+            per_slot: per_cell.saturating_mul(window),
+            per_cell: 0,
+        }
     }
 
-    /// Bytes of the compute buffers: the logits of a batch, and activations.
-    pub(super) fn compute_bytes(&self) -> u64 {
-        let row = u64::from(self.n_vocab)
-            .saturating_mul(4)
-            .saturating_add(u64::from(self.n_embd).saturating_mul(4 * 24));
-        row.saturating_mul(u64::from(UBATCH))
+    /// Bytes of the compute buffers: the logits of the rows that have some, and activations of all.
+    pub(super) fn compute_bytes(&self, n_ubatch: u32) -> u64 {
+        let logits = u64::from(self.n_vocab).saturating_mul(4 * OUTPUTS);
+        let row = u64::from(self.n_embd).saturating_mul(4 * 24);
+        row.saturating_mul(n_ubatch.into())
+            .saturating_add(logits)
             .saturating_add(32 << 20)
     }
 

@@ -5,10 +5,11 @@ use std::path::PathBuf;
 use tokio::sync::oneshot;
 
 use super::placement::LoadPlan;
+use super::state::MeasureKey;
 use super::{AcquireError, Lease, LoadedModel, ModelSpec};
 use crate::config::KeepAlive;
 use crate::device::Snapshot;
-use crate::protocol::{DeviceInfo, LoadedInfo};
+use crate::protocol::{DeviceInfo, LoadedInfo, MeasureParams, Measured};
 use crate::runner_client::{StartError, Started};
 
 /// One loaded (or wanted) model.
@@ -38,6 +39,10 @@ pub(super) enum Message {
     LoadEnded {
         entry: EntryId,
         result: Result<Started, StartError>,
+    },
+    Measured {
+        key: Box<MeasureKey>,
+        measured: Option<Measured>,
     },
     Exited {
         entry: EntryId,
@@ -72,6 +77,11 @@ pub(super) enum Event {
     Unload {
         weights: PathBuf,
     },
+    /// What a model takes was asked for; `None` = there was no answer.
+    Measured {
+        key: Box<MeasureKey>,
+        measured: Option<Measured>,
+    },
     /// The devices are known now (or again).
     Devices,
     /// Time has passed.
@@ -96,6 +106,11 @@ pub(super) enum Effect {
     Spawn {
         entry: EntryId,
         plan: Box<LoadPlan>,
+    },
+    /// Ask the inference library what a model takes; `Measured` follows.
+    Measure {
+        key: Box<MeasureKey>,
+        params: Box<MeasureParams>,
     },
     /// Give up a load that nobody waits for any more; nothing follows.
     Abort(EntryId),

@@ -3,10 +3,10 @@
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-use super::AcquireError;
 use super::event::LoadFailure;
 use super::placement::{LoadPlan, Policy};
 use super::state::Entry;
+use super::{AcquireError, ModelSpec};
 use crate::config::KeepAlive;
 use crate::protocol::{DraftParams, LoadParams, LoadedInfo};
 use crate::runner_client::StartError;
@@ -19,33 +19,30 @@ pub(super) fn default_ctx(context_length: u32, info: &LoadedInfo) -> u32 {
         .min(unlimited(info.n_ctx_train))
 }
 
-pub(super) fn params(
-    entry: &Entry,
-    plan: &LoadPlan,
-    policy: &Policy,
-    flash_attention: Option<bool>,
-) -> LoadParams {
-    let options = &entry.spec.options;
+/// How a runner loads a model as planned.
+pub(super) fn params(spec: &ModelSpec, plan: &LoadPlan, policy: &Policy) -> LoadParams {
+    let options = &spec.options;
     LoadParams {
-        model: entry.spec.weights.clone(),
-        end_tokens: entry.spec.end_tokens.clone(),
-        projector: entry.spec.projector.clone(),
-        adapters: entry.spec.adapters.clone(),
-        n_ctx_pool: plan.n_ctx_pool,
-        n_slots: plan.n_slots,
-        n_batch: plan.n_batch,
-        n_ubatch: plan.n_ubatch,
+        model: spec.weights.clone(),
+        end_tokens: spec.end_tokens.clone(),
+        projector: spec.projector.clone(),
+        adapters: spec.adapters.clone(),
+        n_ctx_pool: plan.shape.n_ctx_pool,
+        n_slots: plan.shape.n_slots,
+        n_batch: plan.shape.n_batch,
+        n_ubatch: plan.shape.n_ubatch,
         n_gpu_layers: plan.n_gpu_layers,
-        main_gpu: plan.main_gpu,
+        gpus: plan.gpus(),
+        n_cpu_moe: plan.n_cpu_moe,
         use_mmap: options.use_mmap,
         n_threads: options.num_thread,
         kv_cache_type: policy.kv_cache_type,
-        flash_attention,
-        embedding: entry.spec.embedding,
+        flash_attention: policy.flash_attention,
+        embedding: spec.embedding,
         speculation: policy.speculation,
-        draft: entry.spec.draft(policy).map(|draft| DraftParams {
+        draft: spec.draft(policy).map(|draft| DraftParams {
             model: draft.weights.clone(),
-            n_predict: entry.spec.n_draft(),
+            n_predict: spec.n_draft(),
         }),
         whole_window: false,
         spill: policy.spill.clone(),

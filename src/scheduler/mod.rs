@@ -1,14 +1,16 @@
 //! Which models are loaded, and which runner serves which request.
 //!
 //! The state is owned by one task (`actor`); the decisions are pure (`state`, `estimate`,
-//! `placement`, `pool`, `evict`). Everybody else holds a [`SchedulerHandle`] or a [`Lease`].
+//! `costs`, `placement`, `pool`, `evict`). Everybody else holds a [`SchedulerHandle`] or a [`Lease`].
 
 mod actor;
+mod costs;
 mod estimate;
 mod event;
 mod evict;
 mod lease;
 mod load;
+mod measured_files;
 mod placement;
 mod pool;
 mod state;

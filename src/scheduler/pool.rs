@@ -4,9 +4,9 @@
 //! the first moment on. It is shared by all sequences: no request owns a part of it.
 
 use super::ModelSpec;
-use super::estimate::ModelDims;
+use super::costs::Linear;
 use super::placement::Policy;
-use crate::protocol::{KvCacheType, MAX_CELLS};
+use crate::protocol::MAX_CELLS;
 
 /// Slots where `OLLAMA_NUM_PARALLEL` leaves the choice to us.
 const AUTO_SLOTS: u32 = 8;
@@ -24,30 +24,28 @@ const COMFORTABLE: u32 = 8192;
 const SMALL: u32 = 2048;
 
 /// How many cells are wanted, needed and possible.
-pub(super) struct Pool<'a> {
-    dims: &'a ModelDims,
-    /// The draft model, which has a pool of the same size.
-    draft: Option<&'a ModelDims>,
-    kind: KvCacheType,
+pub(super) struct Pool {
+    n_ctx_train: u32,
+    /// All that the memory has to hold: the pool and what is beside it.
+    costs: Linear,
     num_parallel: u32,
     /// What the request or the settings ask for.
     asked: Option<u32>,
 }
 
-impl<'a> Pool<'a> {
-    pub(super) fn new(spec: &'a ModelSpec, policy: &Policy) -> Self {
+impl Pool {
+    pub(super) fn new(spec: &ModelSpec, policy: &Policy, costs: Linear) -> Self {
         let default_ctx = (policy.context_length > 0).then_some(policy.context_length);
         Self {
-            dims: &spec.dims,
-            draft: spec.draft(policy).map(|draft| &draft.dims),
-            kind: policy.kv_cache_type,
+            n_ctx_train: spec.dims.n_ctx_train,
+            costs,
             num_parallel: policy.num_parallel,
             asked: spec.options.num_ctx.or(default_ctx),
         }
     }
 
     fn trained(&self) -> u32 {
-        match self.dims.n_ctx_train {
+        match self.n_ctx_train {
             0 => UNKNOWN_TRAINED,
             trained => trained.min(MAX_CELLS),
         }
@@ -75,64 +73,45 @@ impl<'a> Pool<'a> {
         }
     }
 
-    /// The pool in `auto_bytes`, more if more is asked for, at most what `room_bytes` holds.
-    pub(super) fn choose(&self, auto_bytes: u64, room_bytes: u64, n_slots: u32) -> u32 {
+    /// The pool in `auto_bytes`, more if more is asked for, at most what `budget_bytes` hold.
+    pub(super) fn choose(&self, auto_bytes: u64, budget_bytes: u64, n_slots: u32) -> u32 {
         // Slots that were asked for are each meant to have the context that was asked for.
         let asked = self.wish().saturating_mul(self.num_parallel.max(1));
         self.cells(auto_bytes, n_slots)
             .max(asked)
             .max(self.comfortable())
-            .min(self.cells(room_bytes, n_slots))
+            .min(self.cells(budget_bytes, n_slots))
             .max(self.least())
     }
 
     /// Sequences at once. Window layers cost memory for each of them: halved while that would eat
     /// more than two fifths of the room.
-    pub(super) fn slots(&self, room_bytes: u64) -> u32 {
+    pub(super) fn slots(&self, budget_bytes: u64) -> u32 {
         if self.num_parallel > 0 {
             return self.num_parallel;
         }
+        let room = budget_bytes.saturating_sub(self.costs.fixed);
+        let all = |n_slots: u32| self.costs.per_slot.saturating_mul(n_slots.into());
         let mut n_slots = AUTO_SLOTS;
-        while n_slots > 2 && self.dims.window_bytes(n_slots, self.kind) > room_bytes / 5 * 2 {
+        while n_slots > 2 && all(n_slots) > room / 5 * 2 {
             n_slots /= 2;
         }
         n_slots
     }
 
-    /// Cells that fit, at most the trained length for every slot.
-    pub(super) fn cells(&self, room_bytes: u64, n_slots: u32) -> u32 {
+    /// Cells that fit beside all else, at most the trained length for every slot.
+    pub(super) fn cells(&self, budget_bytes: u64, n_slots: u32) -> u32 {
         let limit = round_up(self.trained()).saturating_mul(n_slots);
         let limit = limit.min(MAX_CELLS);
-        let window = self.dims.window_bytes(n_slots, self.kind);
-        let per_token = self.bytes_per_token().max(1);
-        let cells = room_bytes.saturating_sub(window) / per_token;
+        let room = budget_bytes.saturating_sub(self.costs.bytes(0, n_slots));
+        let cells = room / self.costs.per_cell.max(1);
         let cells = u32::try_from(cells).unwrap_or(u32::MAX).min(limit);
         cells / CELL_STEP * CELL_STEP
     }
 
+    /// Bytes of all that the memory has to hold with such a pool.
     pub(super) fn bytes(&self, cells: u32, n_slots: u32) -> u64 {
-        self.own_bytes(cells, n_slots)
-            .saturating_add(self.draft_bytes(cells))
-    }
-
-    /// Without the draft model's part.
-    pub(super) fn own_bytes(&self, cells: u32, n_slots: u32) -> u64 {
-        let global = u64::from(cells).saturating_mul(self.dims.global_bytes_per_token(self.kind));
-        global.saturating_add(self.dims.window_bytes(n_slots, self.kind))
-    }
-
-    /// The draft model's part.
-    pub(super) fn draft_bytes(&self, cells: u32) -> u64 {
-        let per_token = self
-            .draft
-            .map_or(0, |draft| draft.whole_bytes_per_token(self.kind));
-        u64::from(cells).saturating_mul(per_token)
-    }
-
-    /// What a cell costs that is not bound to a window.
-    fn bytes_per_token(&self) -> u64 {
-        let own = self.dims.global_bytes_per_token(self.kind);
-        own.saturating_add(self.draft_bytes(1))
+        self.costs.bytes(cells, n_slots)
     }
 }
 

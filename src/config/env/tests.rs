@@ -43,7 +43,7 @@ fn what_ollama_tolerates_is_a_warning_and_the_default() {
         ("OLLAMA_KEEP_ALIVE", "1d"),
         ("OLLAMA_KV_CACHE_TYPE", "q3"),
         ("OLLAMA_HOST", "0.0.0.0:66000"),
-        ("OLLAMA_SCHED_SPREAD", "1"),
+        ("OLLAMA_LLM_LIBRARY", "cuda"),
     ])
     .unwrap();
     let names: Vec<&str> = loaded
@@ -58,7 +58,7 @@ fn what_ollama_tolerates_is_a_warning_and_the_default() {
             "OLLAMA_KEEP_ALIVE",
             "OLLAMA_NUM_PARALLEL",
             "OLLAMA_KV_CACHE_TYPE",
-            "OLLAMA_SCHED_SPREAD"
+            "OLLAMA_LLM_LIBRARY"
         ]
     );
     assert_eq!(loaded.config.num_parallel, 0);

@@ -55,6 +55,11 @@ pub const VARIABLES: &[Variable] = &[
     ),
     row("OLLAMA_GPU_OVERHEAD", "0", "Bytes kept free on each GPU"),
     row(
+        "OLLAMA_SCHED_SPREAD",
+        "false",
+        "Divide every model among all GPUs of a kind, although fewer would do",
+    ),
+    row(
         "OLLAMA_NOPRUNE",
         "false",
         "Keep blobs that no model uses at start",
@@ -174,10 +179,6 @@ pub const VARIABLES: &[Variable] = &[
 
 /// Variables of Ollama that change nothing here, with the reason.
 pub(super) const WITHOUT_EFFECT: &[(&str, &str)] = &[
-    (
-        "OLLAMA_SCHED_SPREAD",
-        "models are placed whole or split by llama.cpp",
-    ),
     (
         "OLLAMA_LLM_LIBRARY",
         "the back ends are chosen when drover is built or by the hardware",

@@ -107,6 +107,13 @@ impl Metadata {
             .fold(0, |sum, tensor| sum.saturating_add(tensor.elements()))
     }
 
+    /// Bytes of the tensors with certain names; saturates.
+    pub fn bytes_of(&self, is_one: impl Fn(&str) -> bool) -> u64 {
+        let tensors = self.tensors.iter().filter(|tensor| is_one(&tensor.name));
+        let bytes = tensors.filter_map(TensorInfo::size_bytes);
+        bytes.fold(0, u64::saturating_add)
+    }
+
     /// The quantization's name (`Q4_K_M`) from `general.file_type`, or `unknown`.
     pub fn file_type(&self) -> String {
         let code = self.values.get("general.file_type").and_then(Value::as_u64);

@@ -17,6 +17,11 @@ impl TensorInfo {
         kind_named(kind).map(|kind| kind.code)
     }
 
+    /// Bytes of its data; `None` for an unknown type or a shape that it does not allow.
+    pub fn size_bytes(&self) -> Option<u64> {
+        kind_named(self.kind)?.size_bytes(&self.shape)
+    }
+
     /// Number of elements; saturates.
     pub fn elements(&self) -> u64 {
         self.shape

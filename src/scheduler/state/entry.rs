@@ -89,7 +89,6 @@ impl Entry {
     }
 
     /// How it was loaded.
-    #[cfg(test)]
     pub(in crate::scheduler) fn plan(&self) -> Option<&LoadPlan> {
         self.plan.as_ref()
     }
@@ -134,7 +133,7 @@ impl Entry {
             trained => trained,
         };
         let num_ctx = spec.options.num_ctx.unwrap_or_default();
-        num_ctx.min(trained).min(plan.n_ctx_most) > plan.n_ctx_pool
+        num_ctx.min(trained).min(plan.n_ctx_most) > plan.shape.n_ctx_pool
     }
 
     /// Takes the options of the first waiter, with the largest context that any of them wants, so
@@ -154,13 +153,15 @@ impl Entry {
     /// Notes what became of the load.
     pub(super) fn set_loaded(&mut self, info: Box<LoadedInfo>, now: Instant) {
         if let Some(plan) = &mut self.plan {
-            if info.n_ctx_pool < plan.n_ctx_pool {
+            if info.n_ctx_pool < plan.shape.n_ctx_pool {
                 // Another load would not give more; nobody may wait for it.
                 plan.n_ctx_most = info.n_ctx_pool;
             }
-            plan.n_ctx_pool = info.n_ctx_pool;
-            if info.vram_bytes > 0 {
-                plan.gpu_bytes = info.vram_bytes;
+            plan.shape.n_ctx_pool = info.n_ctx_pool;
+            for card in &mut plan.cards {
+                if let Some(taken) = info.memory.get(&card.name) {
+                    card.bytes = taken.total();
+                }
             }
         }
         self.phase = Phase::Ready(info);

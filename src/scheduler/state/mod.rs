@@ -6,6 +6,7 @@
 //! waits for it. `Stopping` ends with the process.
 
 mod entry;
+mod measure;
 mod room;
 
 use std::collections::{HashMap, VecDeque};
@@ -21,8 +22,10 @@ use crate::config::KeepAlive;
 use crate::protocol::LoadedInfo;
 
 pub(super) use entry::{Entry, Phase};
+pub(super) use measure::MeasureKey;
 
 use entry::Waiter;
+use measure::Measurements;
 use room::Evicted;
 
 /// Loads of one model that may crash within [`CRASH_WINDOW`] before it is refused for a while.
@@ -50,6 +53,8 @@ pub(super) struct State {
     next_entry: EntryId,
     /// Recent crashes while loading, by weights, with the last reason.
     crashes: HashMap<PathBuf, (VecDeque<Instant>, AcquireError)>,
+    /// What models take, by what that depends on.
+    measurements: Measurements,
     /// Models that had to make room lately.
     evicted: Vec<Evicted>,
     /// What other programs hold, by GPU index.
@@ -67,6 +72,7 @@ impl State {
             entries: Vec::new(),
             next_entry: 0,
             crashes: HashMap::new(),
+            measurements: Measurements::default(),
             evicted: Vec::new(),
             foreign_bytes: HashMap::new(),
             recheck: None,
@@ -112,7 +118,12 @@ impl State {
             }
             Event::Exited(entry) => self.exited(entry, world.now),
             Event::Unload { weights } => self.unload(&weights, &mut effects),
-            Event::Devices => self.look_at_gpus(&(world.snapshot)()),
+            Event::Measured { key, measured } => self.measurements.note(*key, measured.as_ref()),
+            Event::Devices => {
+                let snapshot = (world.snapshot)();
+                self.look_at_gpus(&snapshot);
+                self.leave_lost_gpus(&snapshot, &mut effects);
+            }
             Event::Tick => self.expire(world.now, &mut effects),
         }
         self.recheck = None;
@@ -216,11 +227,15 @@ impl State {
         now: Instant,
         effects: &mut Vec<Effect>,
     ) {
-        let Some(entry) = self.entry(id) else {
+        let Some(entry) = self.entries.iter_mut().find(|entry| entry.id == id) else {
             // Aborted at the last moment.
             effects.push(Effect::Stop(id));
             return;
         };
+        if let Some(plan) = &entry.plan {
+            let key = MeasureKey::new(&entry.spec, !plan.cards.is_empty(), &self.limits.policy);
+            self.measurements.learn(&key, plan, &info.memory);
+        }
         entry.set_loaded(info, now);
         entry.grant_fitting(effects);
         if !entry.waiters.is_empty() {

@@ -43,7 +43,7 @@ impl Need {
         };
         match self {
             Self::Any => true,
-            Self::Gpu => plan.gpu_bytes > 0,
+            Self::Gpu => plan.gpu_bytes() > 0,
             Self::System => plan.system_bytes > 0,
         }
     }
@@ -71,18 +71,24 @@ impl State {
             .collect();
         // Those of people come before those of batch jobs.
         queued.sort_by_key(|&index| self.entries[index].is_wanted_by_jobs_only());
-        let Some(&first) = queued.first() else {
+        if queued.is_empty() {
             return;
-        };
+        }
         let snapshot = (world.snapshot)();
         if self.n_resident() == 0 {
             self.foreign_system_bytes = snapshot
                 .system_total_bytes
                 .saturating_sub(snapshot.system_available_bytes);
         }
-        // In order, but one that has to wait for room does not block one that fits.
         for &index in &queued {
             self.entries[index].adopt_wishes();
+        }
+        queued.retain(|&index| !self.waits_for_measurement(index, &snapshot, effects));
+        let Some(&first) = queued.first() else {
+            return;
+        };
+        // In order, but one that has to wait for room does not block one that fits.
+        for &index in &queued {
             if let Some(plan) = self.plan(&self.entries[index], &snapshot) {
                 self.start(index, plan, effects);
                 return;
@@ -129,6 +135,7 @@ impl State {
         let request = Request {
             spec: &entry.spec,
             policy: &self.limits.policy,
+            measurement: self.measurement(&entry.spec),
             reserved_bytes: self.reserved_for_others(&entry.spec),
             must: !self.any(|resident| need.is_held_by(resident)),
         };
@@ -204,8 +211,7 @@ impl State {
         self.entries
             .iter()
             .filter_map(|entry| entry.plan.as_ref())
-            .filter(|plan| plan.gpu_index() == Some(gpu))
-            .map(|plan| plan.gpu_bytes)
+            .map(|plan| plan.bytes_on(gpu))
             .fold(0, u64::saturating_add)
     }
 
@@ -222,6 +228,20 @@ impl State {
                 .saturating_sub(gpu.free_bytes)
                 .saturating_sub(self.held_on(gpu.index));
             self.foreign_bytes.insert(gpu.index, foreign);
+        }
+    }
+
+    /// Models on GPUs that are gone come back on others, or on the CPU. Busy ones finish if they can; a lost
+    /// device usually ends their runner.
+    pub(super) fn leave_lost_gpus(&mut self, snapshot: &Snapshot, effects: &mut Vec<Effect>) {
+        let is_there = |index: usize| snapshot.gpus.iter().any(|gpu| gpu.index == index);
+        self.foreign_bytes.retain(|&index, _| is_there(index));
+        for entry in &mut self.entries {
+            let cards = entry.plan.iter().flat_map(|plan| &plan.cards);
+            let is_lost = cards.map(|card| card.index).any(|index| !is_there(index));
+            if is_lost && entry.is_ready() {
+                entry.drain(effects);
+            }
         }
     }
 

@@ -3,6 +3,7 @@
 use super::*;
 use crate::protocol::KvCacheType::{self, F16, Q8_0};
 use crate::protocol::MAX_CELLS;
+use crate::scheduler::costs::Costs;
 use crate::scheduler::placement::{LoadPlan, Request, plan};
 use crate::scheduler::pool::Pool;
 
@@ -32,6 +33,7 @@ fn published(name: &str) -> Published {
         n_vocab: if name == "gemma" { 262_144 } else { 200_000 },
         n_ctx_train,
         sliding_window,
+        expert_bytes: 0,
     };
     Published {
         spec,
@@ -46,9 +48,11 @@ fn cache_sizes_are_the_published_ones() {
         let dims = published(name).spec.dims;
         assert_eq!(dims.global_bytes_per_token(kind), per_1k_kib, "{name}");
         for (n_seq, mib) in [1, 2, 4, 8, 16].into_iter().zip(windows) {
-            let got = dims.window_bytes(n_seq, kind) as f64 / MIB as f64;
+            let got = dims.window_costs(kind, 512).bytes(0, n_seq) as f64 / MIB as f64;
+            // A window that is no multiple of 256 cells is rounded up.
+            let step = if name == "gpt-oss" { 6.0 } else { 0.0 };
             assert!(
-                (got - mib).abs() < 1.0,
+                (got - mib).abs() < 1.0 + step,
                 "{name} × {n_seq}: {got} instead of {mib}"
             );
         }
@@ -82,8 +86,11 @@ fn pools_on_a_16_gb_card_are_the_published_ones() {
             ..policy()
         };
         let room = (CARD_MIB - model.weights_mib - model.compute_mib) * MIB;
+        let costs = Costs::estimated(&model.spec, &policy, 512);
+        let dims = &model.spec.dims;
+        let budget = room + dims.file_bytes + dims.compute_bytes(512);
         for &(n_slots, thousands) in rows {
-            let got = Pool::new(&model.spec, &policy).cells(room, n_slots);
+            let got = Pool::new(&model.spec, &policy, costs.whole()).cells(budget, n_slots);
             let got = f64::from(got) / 1000.0;
             let off = (got - f64::from(thousands)).abs() / f64::from(thousands);
             assert!(
@@ -126,6 +133,7 @@ fn planned(
     let mut request = Request {
         spec,
         policy: &policy,
+        measurement: None,
         reserved_bytes: 0,
         must: true,
     };
@@ -135,6 +143,11 @@ fn planned(
 
 fn placed(spec: &ModelSpec, machine: &Snapshot) -> LoadPlan {
     planned(spec, machine, |_| ()).unwrap()
+}
+
+/// The GPUs that a model is on.
+fn cards(plan: &LoadPlan) -> Vec<usize> {
+    plan.cards.iter().map(|card| card.index).collect()
 }
 
 /// SmolLM2 135M in 8 bits.
@@ -150,10 +163,10 @@ fn tiny() -> ModelSpec {
 #[test]
 fn a_small_model_takes_a_small_pool_on_the_cpu() {
     let plan = placed(&tiny(), &cpu_machine());
-    assert!((8192..=16_384).contains(&plan.n_ctx_pool), "{plan:?}");
+    assert!((8192..=16_384).contains(&plan.shape.n_ctx_pool), "{plan:?}");
     assert!(plan.system_bytes < 768 * MIB, "{plan:?}");
-    assert!(plan.n_slots > 1, "several clients at once");
-    assert_eq!((plan.n_gpu_layers, plan.n_batch), (0, 512));
+    assert!(plan.shape.n_slots > 1, "several clients at once");
+    assert_eq!((plan.n_gpu_layers, plan.shape.n_batch), (0, 512));
     assert!(
         plan.n_ctx_most >= 8 * 8192,
         "a wish for more can be fulfilled"
@@ -170,7 +183,7 @@ fn a_model_that_sees_gets_calls_that_hold_an_image_and_room_to_encode_it() {
         placed(&blind, &cpu_machine()),
         placed(&seeing, &cpu_machine()),
     );
-    assert!(plan.n_batch >= 1120, "{plan:?}");
+    assert!(plan.shape.n_batch >= 1120, "{plan:?}");
     assert!(
         plan.system_bytes >= blind.system_bytes + 512 * MIB,
         "{plan:?}"
@@ -182,16 +195,21 @@ fn a_large_model_takes_an_eighth_of_the_free_memory_on_the_cpu() {
     let mut mistral = published("mistral").spec;
     mistral.dims.n_ctx_train = 131_072;
     let plan = placed(&mistral, &cpu_machine());
-    let pool = u64::from(plan.n_ctx_pool) * mistral.dims.global_bytes_per_token(F16);
+    let pool = u64::from(plan.shape.n_ctx_pool) * mistral.dims.global_bytes_per_token(F16);
     assert!((2 * GIB..=20 * GIB / 8).contains(&pool), "{plan:?}");
 }
 
 #[test]
 fn a_context_that_is_asked_for_is_there_if_it_fits() {
     let asking = |num_ctx| with(published("mistral").spec, |o| o.num_ctx = Some(num_ctx));
-    assert!(placed(&asking(32_768), &cpu_machine()).n_ctx_pool >= 32_768);
-    let modest = placed(&published("mistral").spec, &cpu_machine()).n_ctx_pool;
-    assert_eq!(placed(&asking(512), &cpu_machine()).n_ctx_pool, modest);
+    assert!(placed(&asking(32_768), &cpu_machine()).shape.n_ctx_pool >= 32_768);
+    let modest = placed(&published("mistral").spec, &cpu_machine())
+        .shape
+        .n_ctx_pool;
+    assert_eq!(
+        placed(&asking(512), &cpu_machine()).shape.n_ctx_pool,
+        modest
+    );
     // More than trained is nonsense, more than the memory impossible.
     let small = Snapshot {
         system_available_bytes: 8 * GIB,
@@ -199,7 +217,7 @@ fn a_context_that_is_asked_for_is_there_if_it_fits() {
     };
     let plan = placed(&asking(1 << 20), &small);
     assert!(
-        plan.n_ctx_pool < 32_768 && plan.system_bytes < 8 * GIB,
+        plan.shape.n_ctx_pool < 32_768 && plan.system_bytes < 8 * GIB,
         "{plan:?}"
     );
 }
@@ -215,11 +233,12 @@ fn the_default_context_is_kept_for_every_slot_that_was_asked_for() {
     let request = Request {
         spec: &spec,
         policy: &set,
+        measurement: None,
         reserved_bytes: 0,
         must: true,
     };
     let plan = plan(&request, &cpu_machine()).unwrap();
-    assert_eq!((plan.n_slots, plan.n_ctx_pool), (4, 4 * 8192));
+    assert_eq!((plan.shape.n_slots, plan.shape.n_ctx_pool), (4, 4 * 8192));
 }
 
 #[test]
@@ -227,14 +246,20 @@ fn a_gpu_gets_the_whole_model_and_keeps_room_for_a_guest() {
     let machine = gpu_machine(&[16_376]);
     let mistral = published("mistral").spec;
     let plan = placed(&mistral, &machine);
-    assert_eq!((plan.n_gpu_layers, plan.main_gpu), (-1, Some(0)));
+    assert_eq!((plan.n_gpu_layers, cards(&plan)), (-1, vec![0]));
     // Published as a sensible default: about 80k.
-    assert!((65_000..88_000).contains(&plan.n_ctx_pool), "{plan:?}");
-    assert_eq!(plan.n_batch, 2048);
-    let left = 15_926 * MIB - plan.gpu_bytes;
+    assert!(
+        (65_000..88_000).contains(&plan.shape.n_ctx_pool),
+        "{plan:?}"
+    );
+    assert_eq!(plan.shape.n_batch, 2048);
+    let left = 15_926 * MIB - plan.gpu_bytes();
     assert!(left > 1400 * MIB, "{left}");
     let gemma = placed(&published("gemma").spec, &machine);
-    assert!(gemma.n_slots >= 8 && gemma.n_ctx_pool > 50_000, "{gemma:?}");
+    assert!(
+        gemma.shape.n_slots >= 8 && gemma.shape.n_ctx_pool > 50_000,
+        "{gemma:?}"
+    );
 }
 
 #[test]
@@ -245,7 +270,7 @@ fn a_model_that_does_not_fit_beside_others_asks_for_room_first() {
     let plan = placed(&gemma, &machine);
     assert!((1..48).contains(&plan.n_gpu_layers), "in part: {plan:?}");
     assert!(
-        plan.gpu_bytes <= 5_550 * MIB && plan.system_bytes > 0,
+        plan.gpu_bytes() <= 5_550 * MIB && plan.system_bytes > 0,
         "{plan:?}"
     );
 }
@@ -255,13 +280,13 @@ fn the_request_may_choose_the_place() {
     let machine = gpu_machine(&[16_376, 24_000]);
     let place = |change: fn(&mut Options)| {
         let plan = placed(&with(published("mistral").spec, change), &machine);
-        (plan.main_gpu, plan.n_gpu_layers)
+        (cards(&plan), plan.n_gpu_layers)
     };
-    assert_eq!(place(|_| ()), (Some(1), -1), "most free memory");
-    assert_eq!(place(|o| o.main_gpu = Some(0)), (Some(0), -1));
-    assert_eq!(place(|o| o.num_gpu = 0), (None, 0));
-    assert_eq!(place(|o| o.num_gpu = 10), (Some(1), 10));
-    assert_eq!(place(|o| o.num_gpu = 99), (Some(1), -1));
+    assert_eq!(place(|_| ()), (vec![1], -1), "most free memory");
+    assert_eq!(place(|o| o.main_gpu = Some(0)), (vec![0], -1));
+    assert_eq!(place(|o| o.num_gpu = 0), (vec![], 0));
+    assert_eq!(place(|o| o.num_gpu = 10), (vec![1], 10));
+    assert_eq!(place(|o| o.num_gpu = 99), (vec![1], -1));
 }
 
 #[test]
@@ -271,7 +296,7 @@ fn an_integrated_gpu_has_no_memory_of_its_own() {
     machine.system_available_bytes = 3 * GIB;
     let plan = placed(&published("mistral").spec, &machine);
     assert!(
-        plan.gpu_bytes <= 3 * GIB && plan.n_gpu_layers < 32,
+        plan.gpu_bytes() <= 3 * GIB && plan.n_gpu_layers < 32,
         "{plan:?}"
     );
 }
@@ -283,9 +308,9 @@ fn rows_of_a_batch_have_bounds_and_more_of_them_take_more_memory() {
         placed(&spec, &cpu_machine())
     };
     let usual = placed(&tiny(), &cpu_machine());
-    assert_eq!(batch(0).n_batch, 32);
+    assert_eq!(batch(0).shape.n_batch, 32);
     let most = batch(u32::MAX);
-    assert!((2048..=8192).contains(&most.n_batch), "{most:?}");
+    assert!((2048..=8192).contains(&most.shape.n_batch), "{most:?}");
     assert!(most.system_bytes > usual.system_bytes, "{most:?}");
 }
 
@@ -301,18 +326,19 @@ fn dimensions_from_a_hostile_file_do_not_overflow() {
         n_vocab: u32::MAX,
         n_ctx_train: u32::MAX,
         sliding_window: u32::MAX,
+        expert_bytes: u64::MAX,
         window_period: crate::families::window_period("gemma3"),
     };
     for machine in [cpu_machine(), gpu_machine(&[16_376])] {
         assert_eq!(planned(&spec, &machine, |r| r.must = false), None);
         let plan = placed(&spec, &machine);
-        assert!((1..=MAX_CELLS).contains(&plan.n_ctx_pool), "{plan:?}");
+        assert!((1..=MAX_CELLS).contains(&plan.shape.n_ctx_pool), "{plan:?}");
     }
     // Small cells are not without number either.
     spec.dims.n_head_kv = vec![0; 512];
     for machine in [cpu_machine(), gpu_machine(&[16_376])] {
         let asking = with(spec.clone(), |options| options.num_ctx = Some(u32::MAX));
-        assert!(placed(&asking, &machine).n_ctx_pool <= MAX_CELLS);
+        assert!(placed(&asking, &machine).shape.n_ctx_pool <= MAX_CELLS);
     }
 }
 
@@ -333,11 +359,17 @@ fn a_draft_model_counts_with_its_file_its_cache_and_its_buffers() {
         let asking = |spec: &ModelSpec| with(spec.clone(), |o| o.num_ctx = Some(16_384));
         let without = placed(&asking(&plain), &machine);
         let plan = placed(&asking(&with_draft), &machine);
-        let bytes = |plan: &LoadPlan| plan.system_bytes + plan.gpu_bytes;
+        let bytes = |plan: &LoadPlan| plan.system_bytes + plan.gpu_bytes();
         let per_token = |spec: &ModelSpec| spec.dims.global_bytes_per_token(F16);
-        let cache = u64::from(plan.n_ctx_pool) * per_token(&tiny());
-        let fewer = u64::from(without.n_ctx_pool.saturating_sub(plan.n_ctx_pool));
-        let expected = tiny().dims.file_bytes + tiny().dims.compute_bytes() + cache;
+        let rows = plan.shape.n_ubatch;
+        let cache = u64::from(plan.shape.n_ctx_pool) * per_token(&tiny());
+        let fewer = u64::from(
+            without
+                .shape
+                .n_ctx_pool
+                .saturating_sub(plan.shape.n_ctx_pool),
+        );
+        let expected = tiny().dims.file_bytes + tiny().dims.compute_bytes(rows) + cache;
         let taken = bytes(&plan) + fewer * per_token(&plain) - bytes(&without);
         assert_eq!(taken, expected, "{plan:?} {without:?}");
     }
@@ -360,6 +392,7 @@ fn a_draft_model_that_is_not_used_takes_no_memory() {
     let request = Request {
         spec: &drafted(tiny()),
         policy: &policy,
+        measurement: None,
         reserved_bytes: 0,
         must: true,
     };

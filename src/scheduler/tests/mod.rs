@@ -1,5 +1,6 @@
 //! Scenarios on the pure parts.
 
+mod cards;
 mod memory;
 mod modelfiles;
 mod state;
@@ -36,6 +37,7 @@ fn spec(name: &str, gib: u64) -> ModelSpec {
             n_vocab: 32_000,
             n_ctx_train: 8192,
             sliding_window: 0,
+            expert_bytes: 0,
         },
         is_job: false,
         draft: None,
@@ -76,12 +78,5 @@ fn gpu_machine(total_mib: &[u64]) -> Snapshot {
 }
 
 fn policy() -> placement::Policy {
-    placement::Policy {
-        num_parallel: 0,
-        context_length: 0,
-        kv_cache_type: crate::protocol::KvCacheType::F16,
-        gpu_overhead: 0,
-        speculation: Speculation::Auto,
-        spill: SpillParams::default(),
-    }
+    placement::Policy::plain()
 }

@@ -55,11 +55,16 @@ fn mistral() -> Model {
     model("mistral-7b", "llama", (32, 128, 0), 300)
 }
 
+/// Bytes of the window layers' cache.
+fn window_bytes(dims: &ModelDims, n_slots: u32, kind: KvCacheType) -> u64 {
+    dims.window_costs(kind, 512).bytes(0, n_slots)
+}
+
 impl Model {
     /// Tokens that fit beside weights of so many hundredths of a GiB.
     fn tokens(&self, weights: u64, kind: KvCacheType, n_slots: u32) -> u64 {
         let room = (CARD - self.compute) * MIB - weights * 1024 * MIB / 100;
-        let left = room - self.dims.window_bytes(n_slots, kind);
+        let left = room - window_bytes(&self.dims, n_slots, kind);
         let fits = left / self.dims.global_bytes_per_token(kind);
         fits.min(u64::from(self.dims.n_ctx_train) * u64::from(n_slots))
     }
@@ -128,7 +133,7 @@ fn the_costs_in_the_table_are_those_of_the_cache() {
     let per_1024 = |model: &Model, kind| model.dims.global_bytes_per_token(kind) as f64 / 1024.0;
     let per_slot = |model: &Model, kind| {
         // Sixteen more, because the cache grows in steps.
-        let more = model.dims.window_bytes(17, kind) - model.dims.window_bytes(1, kind);
+        let more = window_bytes(&model.dims, 17, kind) - window_bytes(&model.dims, 1, kind);
         more as f64 / 16.0 / MIB as f64
     };
     let pair = |value: &dyn Fn(KvCacheType) -> f64| {
@@ -151,7 +156,7 @@ fn the_costs_in_the_table_are_those_of_the_cache() {
         pair(&|kind| per_slot(&models[1], kind)),
     );
     assert!(docs.contains(&line), "should be: {line}");
-    assert_eq!(models[2].dims.window_bytes(16, F16), 0);
+    assert_eq!(window_bytes(&models[2].dims, 16, F16), 0);
 }
 
 #[test]

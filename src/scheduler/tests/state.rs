@@ -72,7 +72,7 @@ impl Bench {
 
     /// The load of an entry succeeds as it was planned.
     fn loaded(&mut self, entry: u64) -> Vec<String> {
-        let n_ctx_pool = self.plan(entry).n_ctx_pool;
+        let n_ctx_pool = self.plan(entry).shape.n_ctx_pool;
         let info = LoadedInfo {
             n_ctx_pool,
             n_ctx_train: 8192,
@@ -144,6 +144,7 @@ const NONE: [&str; 0] = [];
 fn shown(effect: &Effect) -> String {
     match effect {
         Effect::Spawn { entry, .. } => format!("spawn {entry}"),
+        Effect::Measure { .. } => "measure".to_owned(),
         Effect::Abort(entry) => format!("abort {entry}"),
         Effect::Stop(entry) => format!("stop {entry}"),
         Effect::Grant { waiter, entry } => format!("grant {waiter} {entry}"),
@@ -179,7 +180,7 @@ fn a_context_beyond_the_pool_is_loaded_once() {
     let mut bench = Bench::usual();
     bench.acquire(&long(2048));
     bench.loaded(1);
-    assert!(bench.plan(1).n_ctx_pool < 200_000);
+    assert!(bench.plan(1).shape.n_ctx_pool < 200_000);
     assert_eq!(
         bench.acquire(&long(200_000)),
         NONE,
@@ -190,7 +191,7 @@ fn a_context_beyond_the_pool_is_loaded_once() {
     assert_eq!(bench.loaded(2), ["grant 102 2"]);
     // From now on both are served; nor does more than the memory holds cause a reload.
     assert_eq!(bench.acquire(&long(2048)), ["grant 103 2"]);
-    assert!(bench.plan(2).n_ctx_pool >= 200_000);
+    assert!(bench.plan(2).shape.n_ctx_pool >= 200_000);
 }
 
 #[test]
@@ -523,10 +524,10 @@ fn a_model_that_keeps_crashing_is_refused_for_a_minute() {
 fn a_load_without_memory_is_tried_with_less() {
     let mut bench = Bench::usual();
     bench.acquire(&spec("a", 1));
-    let first = bench.plan(1).n_ctx_pool;
+    let first = bench.plan(1).shape.n_ctx_pool;
     let short = |failure: &mut LoadFailure| failure.short_of_memory = true;
     assert_eq!(bench.failed(1, short), ["spawn 2"]);
-    assert!(bench.plan(2).n_ctx_pool <= first / 4);
+    assert!(bench.plan(2).shape.n_ctx_pool <= first / 4);
     assert_eq!(bench.failed(2, short), ["spawn 3"]);
     assert_eq!(bench.failed(3, short), ["refuse 101: no"]);
 }
@@ -560,7 +561,7 @@ fn an_embedder_fits_beside_a_chat_model_on_one_gpu() {
     embedder.dims.file_bytes = 300 * MIB;
     embedder.embedding = true;
     assert_eq!(bench.acquire(&embedder), ["spawn 2"]);
-    assert!(bench.plan(2).gpu_bytes > 0);
+    assert!(bench.plan(2).gpu_bytes() > 0);
 }
 
 #[test]
@@ -591,7 +592,7 @@ fn two_models_that_fit_together_do_not_take_turns_for_ever() {
     let mut bench = Bench::new(gpu_machine(&[16_376]), |_| ());
     bench.load_idle(&a, 1);
     assert!(
-        bench.plan(1).gpu_bytes > 13 * GIB,
+        bench.plan(1).gpu_bytes() > 13 * GIB,
         "alone it takes what is there"
     );
     assert_eq!(bench.acquire(&b), ["stop 1"]);
@@ -600,7 +601,7 @@ fn two_models_that_fit_together_do_not_take_turns_for_ever() {
     // Room was kept for the one that had to go.
     assert_eq!(bench.acquire(&a), ["spawn 3"]);
     assert_eq!(bench.loaded(3), ["grant 103 3"]);
-    assert!(bench.plan(3).n_ctx_pool >= 8192);
+    assert!(bench.plan(3).shape.n_ctx_pool >= 8192);
 }
 
 #[test]

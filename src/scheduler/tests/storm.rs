@@ -7,8 +7,9 @@ use proptest::prelude::*;
 use tokio::time::Instant;
 
 use super::*;
+use crate::protocol::{HOST, Measured, MemoryUse};
 use crate::scheduler::event::{Effect, Event, LoadFailure, World};
-use crate::scheduler::state::{Limits, State};
+use crate::scheduler::state::{Limits, MeasureKey, State};
 
 /// Something happens; numbers choose among what there is.
 #[derive(Debug, Clone)]
@@ -22,14 +23,28 @@ enum Move {
     Exit(usize),
     Unload(usize),
     Wait(u64),
+    /// An answer to what a model takes: so many per cent of the truth, or none.
+    Measured(usize, Option<u64>),
+    /// A GPU is lost, comes back, or is filled by another program.
+    Gpus(usize, GpuChange),
+}
+
+#[derive(Debug, Clone, Copy)]
+enum GpuChange {
+    Gone,
+    Back,
+    Filled,
 }
 
 /// The actor's side, without processes.
 struct Stage {
     state: State,
+    /// The machine as it is, and with all its GPUs.
     machine: Snapshot,
+    whole: Snapshot,
     now: Instant,
     next_waiter: u64,
+    measuring: Vec<MeasureKey>,
     waiting: BTreeSet<u64>,
     loading: Vec<u64>,
     running: Vec<u64>,
@@ -43,11 +58,16 @@ impl Stage {
             max_loaded: 0,
             max_queue: 8,
             keep_alive: KeepAlive::For(Duration::from_secs(60)),
-            policy: policy(),
+            policy: placement::Policy {
+                measures: true,
+                ..policy()
+            },
         };
         let mut world = Self {
             state: State::new(limits),
+            whole: machine.clone(),
             machine,
+            measuring: Vec::new(),
             now: Instant::now(),
             next_waiter: 0,
             waiting: BTreeSet::new(),
@@ -71,9 +91,18 @@ impl Stage {
             match effect {
                 Effect::Spawn { entry, plan } => {
                     assert!(self.loading.is_empty(), "one load at a time");
-                    assert!(plan.n_ctx_pool > 0 && plan.n_slots > 0 && plan.n_batch > 0);
+                    assert!(
+                        plan.shape.n_ctx_pool > 0
+                            && plan.shape.n_slots > 0
+                            && plan.shape.n_batch > 0
+                    );
                     self.loading.push(entry);
                     self.check_memory();
+                }
+                Effect::Measure { key, params } => {
+                    assert!(!self.measuring.contains(&key), "a question is asked once");
+                    assert!(!params.shapes.is_empty());
+                    self.measuring.push(*key);
                 }
                 Effect::Abort(entry) => self.loading.retain(|&other| other != entry),
                 Effect::Stop(entry) => {
@@ -105,10 +134,7 @@ impl Stage {
     fn check_memory(&self) {
         for gpu in &self.machine.gpus {
             let plans = self.state.entries().iter().filter_map(|entry| entry.plan());
-            let held: u64 = plans
-                .filter(|plan| plan.gpu_index() == Some(gpu.index))
-                .map(|plan| plan.gpu_bytes)
-                .sum();
+            let held: u64 = plans.map(|plan| plan.bytes_on(gpu.index)).sum();
             assert!(held <= gpu.total_bytes, "{held} on {}", gpu.name);
         }
     }
@@ -159,6 +185,29 @@ impl Stage {
                     self.event(Event::Exited(entry));
                 }
             }
+            Move::Measured(n, percent) => {
+                if let Some(n) = n.checked_rem(self.measuring.len()) {
+                    let key = Box::new(self.measuring.remove(n));
+                    let measured = percent.map(measured);
+                    self.event(Event::Measured { key, measured });
+                }
+            }
+            Move::Gpus(n, change) => {
+                let Some(n) = n.checked_rem(self.whole.gpus.len()) else {
+                    return;
+                };
+                let gpu = self.whole.gpus[n].clone();
+                self.machine.gpus.retain(|other| other.index != gpu.index);
+                match change {
+                    GpuChange::Gone => {}
+                    GpuChange::Back => self.machine.gpus.push(gpu),
+                    GpuChange::Filled => self.machine.gpus.push(DeviceInfo {
+                        free_bytes: 100 * MIB,
+                        ..gpu
+                    }),
+                }
+                self.event(Event::Devices);
+            }
             Move::Unload(n) => self.event(Event::Unload {
                 weights: PathBuf::from(format!("m{}", n % 5)),
             }),
@@ -172,6 +221,9 @@ impl Stage {
     /// Lets everything go well from here on; then everybody has been served.
     fn settle(&mut self) {
         for _ in 0..100 {
+            while !self.measuring.is_empty() {
+                self.step(Move::Measured(0, None));
+            }
             self.step(Move::Loaded(0));
             while !self.leases.is_empty() {
                 self.step(Move::Release(0));
@@ -184,6 +236,14 @@ impl Stage {
         assert!(self.waiting.is_empty(), "forgotten: {:?}", self.waiting);
         self.step(Move::Wait(100_000));
     }
+}
+
+/// A model of 2 GiB in all shapes, as somebody tells it who does not know.
+fn measured(percent: u64) -> Measured {
+    let mut found = MemoryUse::default();
+    found.on("CUDA0").weights = 2 * GIB / 100 * percent;
+    found.on(HOST).weights = 2 * GIB / 100 * percent;
+    Measured(vec![Some(found); 6])
 }
 
 fn take(list: &mut Vec<u64>, n: usize) -> Option<u64> {
@@ -224,6 +284,12 @@ fn moves() -> impl Strategy<Value = Move> {
         3 => n.clone().prop_map(Move::Exit),
         1 => n.prop_map(Move::Unload),
         1 => (0_u64..90).prop_map(Move::Wait),
+        3 => (0_usize..16, prop::option::of(0_u64..300)).prop_map(|(n, percent)| Move::Measured(n, percent)),
+        1 => (0_usize..4, prop_oneof![
+            Just(GpuChange::Gone),
+            Just(GpuChange::Back),
+            Just(GpuChange::Filled),
+        ]).prop_map(|(n, change)| Move::Gpus(n, change)),
     ]
 }
 
@@ -235,6 +301,7 @@ proptest! {
             Just(Vec::new()),
             Just(vec![8_192]),
             Just(vec![16_376, 6_144]),
+            Just(vec![8_192, 8_192, 8_192]),
         ],
     ) {
         let mut world = Stage::new(gpu_machine(&gpus));

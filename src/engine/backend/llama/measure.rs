@@ -32,8 +32,8 @@ fn companions(params: &LoadParams) -> MemoryUse {
     let mut found = MemoryUse::default();
     let is_whole = params.n_gpu_layers < 0;
     let gpus = devices::gpus();
-    let main = params.main_gpu.and_then(|gpu| usize::try_from(gpu).ok());
-    let gpu = gpus.get(main.unwrap_or(0)).filter(|_| is_whole);
+    let main = params.gpus.first().map_or(0, |gpu| gpu.index);
+    let gpu = gpus.get(main).filter(|_| is_whole);
     let place = gpu.map_or(HOST, |gpu| &gpu.name);
     for adapter in &params.adapters {
         let size = fs_err::metadata(&adapter.path).map_or(0, |file| file.len());

@@ -35,16 +35,25 @@ pub(super) fn load(
     devices::start()?;
     let file = readable(&params.model.path)?;
     let mut on_progress: &mut dyn FnMut(f32) = &mut on_progress;
-    let mut chosen = chosen_devices(params);
+    let mut placement = Placement::new(params);
+    let experts = ExpertsOnCpu::new(params.n_cpu_moe);
     // SAFETY: no arguments.
     let mut model = unsafe { sys::llama_model_default_params() };
     // A negative number is llama.cpp's default: all layers.
     if params.n_gpu_layers >= 0 {
         model.n_gpu_layers = params.n_gpu_layers;
     }
-    if let Some(chosen) = &mut chosen {
-        model.split_mode = sys::LLAMA_SPLIT_MODE_NONE;
-        model.devices = chosen.as_mut_ptr();
+    if let Some(placement) = &mut placement {
+        model.devices = placement.devices.as_mut_ptr();
+        if placement.is_divided {
+            model.split_mode = sys::LLAMA_SPLIT_MODE_LAYER;
+            model.tensor_split = placement.split.as_ptr();
+        } else {
+            model.split_mode = sys::LLAMA_SPLIT_MODE_NONE;
+        }
+    }
+    if let Some(experts) = &experts {
+        model.tensor_buft_overrides = experts.overrides.as_ptr();
     }
     match params.use_mmap {
         None => {}
@@ -93,20 +102,78 @@ fn by_path(
     Ok(unsafe { sys::llama_model_load_from_file(name.as_ptr(), params) })
 }
 
-/// The devices to use, a list that ends with null; `None` = all of them.
-fn chosen_devices(params: &LoadParams) -> Option<Vec<sys::ggml_backend_dev_t>> {
-    let indexes = if params.n_gpu_layers == 0 {
+/// GPUs and how the layers are divided among them.
+struct Placement {
+    /// Ends with null.
+    devices: Vec<sys::ggml_backend_dev_t>,
+    /// A part for each of llama.cpp's possible devices.
+    split: Vec<f32>,
+    is_divided: bool,
+}
+
+impl Placement {
+    /// The GPUs to use; `None` = all of them.
+    fn new(params: &LoadParams) -> Option<Self> {
+        let gpus = devices::gpus();
         // Without layers on it a GPU would still be used for large batches, and take memory.
-        Vec::new()
-    } else {
-        let main = usize::try_from(params.main_gpu?).ok()?;
-        vec![devices::gpus().into_iter().nth(main)?.index]
-    };
-    // SAFETY: the indexes are those of devices that ggml has listed.
-    let devices = indexes
-        .into_iter()
-        .map(|index| unsafe { sys::ggml_backend_dev_get(index) });
-    Some(devices.chain([std::ptr::null_mut()]).collect())
+        let no_layers = params.n_gpu_layers == 0;
+        if params.gpus.is_empty() && !no_layers {
+            return None;
+        }
+        let named = params.gpus.iter().filter(|_| !no_layers);
+        let named = named.filter_map(|gpu| Some((gpus.get(gpu.index)?.index, gpu.share)));
+        let named: Vec<_> = named.collect();
+        // SAFETY: the indexes are those of devices that ggml has listed; the other call has no arguments.
+        let (devices, n_most) = unsafe {
+            let devices = named
+                .iter()
+                .map(|(index, _)| sys::ggml_backend_dev_get(*index));
+            let devices: Vec<_> = devices.chain([std::ptr::null_mut()]).collect();
+            (devices, sys::llama_max_devices())
+        };
+        let mut split: Vec<f32> = named.iter().map(|(_, share)| *share).collect();
+        split.resize(n_most.max(split.len()), 0.0);
+        Some(Self {
+            devices,
+            split,
+            is_divided: named.len() > 1,
+        })
+    }
+}
+
+/// What keeps the experts of a model's first layers on the CPU, as llama-server's `--n-cpu-moe` does.
+struct ExpertsOnCpu {
+    /// What the list below points to.
+    _patterns: Vec<CString>,
+    /// Ends with an empty entry.
+    overrides: Vec<sys::llama_model_tensor_buft_override>,
+}
+
+impl ExpertsOnCpu {
+    fn new(n_layers: u32) -> Option<Self> {
+        let patterns = (0..n_layers)
+            .map(|layer| format!(r"blk\.{layer}\.ffn_(up|down|gate|gate_up)_(ch|)exps"))
+            .map(CString::new)
+            .collect::<Result<Vec<_>, _>>()
+            .ok()
+            .filter(|patterns| !patterns.is_empty())?;
+        // SAFETY: no arguments.
+        let cpu = unsafe { sys::ggml_backend_cpu_buffer_type() };
+        let end = sys::llama_model_tensor_buft_override {
+            pattern: std::ptr::null(),
+            buft: std::ptr::null_mut(),
+        };
+        let overrides = patterns
+            .iter()
+            .map(|pattern| sys::llama_model_tensor_buft_override {
+                pattern: pattern.as_ptr(),
+                buft: cpu,
+            });
+        Some(Self {
+            overrides: overrides.chain([end]).collect(),
+            _patterns: patterns,
+        })
+    }
 }
 
 /// The list of overrides, which ends with an empty key.

@@ -64,7 +64,8 @@ fn params(path: PathBuf) -> LoadParams {
         n_batch: 64,
         n_ubatch: 64,
         n_gpu_layers: 0,
-        main_gpu: None,
+        gpus: Vec::new(),
+        n_cpu_moe: 0,
         use_mmap: None,
         // One thread does not have to wait for another on a machine that is busy.
         n_threads: 1,

@@ -1,0 +1,78 @@
+//! What the settings say about loading.
+
+use crate::config::Config;
+use crate::device;
+use crate::protocol::{KvCacheType, Speculation, SpillFiles, SpillParams};
+
+/// Part of the machine's memory that a model may use for prompts that lost their place in the KV cache,
+/// and the most, in bytes.
+const SPILL_SHARE: u64 = 16;
+const SPILL_MOST: u64 = 4 << 30;
+
+/// The settings that matter for loading.
+#[derive(Debug, Clone)]
+pub(in crate::scheduler) struct Policy {
+    pub(in crate::scheduler) num_parallel: u32,
+    pub(in crate::scheduler) context_length: u32,
+    pub(in crate::scheduler) kv_cache_type: KvCacheType,
+    /// Bytes of each GPU that no model gets.
+    pub(in crate::scheduler) gpu_overhead: u64,
+    /// A model goes on all GPUs of a kind, although fewer would do.
+    pub(in crate::scheduler) spread: bool,
+    pub(in crate::scheduler) flash_attention: Option<bool>,
+    pub(in crate::scheduler) speculation: Speculation,
+    pub(in crate::scheduler) spill: SpillParams,
+    /// Models may be measured before they are loaded.
+    pub(in crate::scheduler) measures: bool,
+}
+
+impl Policy {
+    pub(in crate::scheduler) fn new(config: &Config) -> Self {
+        let kind = serde_json::Value::String(config.kv_cache_type.clone());
+        let speculation = serde_json::Value::String(config.speculative.clone());
+        Self {
+            num_parallel: config.num_parallel,
+            context_length: config.context_length,
+            kv_cache_type: serde_json::from_value(kind).unwrap_or_default(),
+            gpu_overhead: config.gpu_overhead,
+            spread: config.sched_spread,
+            flash_attention: config.flash_attention,
+            speculation: serde_json::from_value(speculation).unwrap_or_default(),
+            spill: spill(config),
+            measures: true,
+        }
+    }
+
+    /// The settings that nothing was said about.
+    #[cfg(any(test, fuzzing))]
+    pub(in crate::scheduler) fn plain() -> Self {
+        Self {
+            num_parallel: 0,
+            context_length: 0,
+            kv_cache_type: KvCacheType::F16,
+            gpu_overhead: 0,
+            spread: false,
+            flash_attention: None,
+            speculation: Speculation::Auto,
+            spill: SpillParams::default(),
+            measures: false,
+        }
+    }
+}
+
+/// What models may keep outside of their KV caches.
+fn spill(config: &Config) -> SpillParams {
+    let files = SpillFiles {
+        folder: config.state_dir.join("prompts"),
+        limit_bytes: config.spill_disk,
+    };
+    SpillParams {
+        memory_bytes: config.spill_memory.unwrap_or_else(spill_memory),
+        files: (files.limit_bytes > 0).then_some(files),
+    }
+}
+
+/// The memory for that where nothing is said.
+fn spill_memory() -> u64 {
+    (device::system_memory().0 / SPILL_SHARE).min(SPILL_MOST)
+}

@@ -1,0 +1,158 @@
+//! Which models are measured before they are placed, and what is known of them.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+
+use super::State;
+use crate::device::Snapshot;
+use crate::protocol::{MeasureParams, Measured, MemoryUse};
+use crate::scheduler::ModelSpec;
+use crate::scheduler::costs::Measurement;
+use crate::scheduler::event::Effect;
+use crate::scheduler::load;
+use crate::scheduler::placement::{self, LoadPlan, Policy, Request};
+
+/// A machine without GPUs has room enough for a model that needs less than this part of it.
+const SMALL_SHARE: u64 = 4;
+
+/// Measurements that are remembered.
+const MOST: usize = 256;
+
+/// What a measurement depends on, besides the settings and the machine.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(in crate::scheduler) struct MeasureKey {
+    weights: PathBuf,
+    projector: Option<PathBuf>,
+    adapters: Vec<PathBuf>,
+    draft: Option<PathBuf>,
+    on_gpu: bool,
+    n_ubatches: Vec<u32>,
+}
+
+impl MeasureKey {
+    pub(super) fn new(spec: &ModelSpec, on_gpu: bool, policy: &Policy) -> Self {
+        let projector = spec.projector.as_ref();
+        let adapters = spec.adapters.iter().map(|adapter| adapter.path.clone());
+        Self {
+            weights: spec.weights.path.clone(),
+            projector: projector.map(|params| params.file.path.clone()),
+            adapters: adapters.collect(),
+            draft: spec.draft(policy).map(|draft| draft.weights.path.clone()),
+            on_gpu,
+            n_ubatches: placement::n_ubatches(spec, on_gpu),
+        }
+    }
+}
+
+/// What is known or was asked.
+#[derive(Debug, Default)]
+pub(super) struct Measurements(HashMap<MeasureKey, Answer>);
+
+#[derive(Debug)]
+enum Answer {
+    /// None yet.
+    Pending,
+    /// `None` = there was no answer: the estimate stands.
+    Known(Option<Measurement>),
+}
+
+impl Measurements {
+    pub(super) fn note(&mut self, key: MeasureKey, measured: Option<&Measured>) {
+        let known = measured.map(|found| Measurement::new(&key.n_ubatches, found, key.on_gpu));
+        self.0.insert(key, Answer::Known(known));
+    }
+
+    /// Corrects what is known by what a loaded model really took, if it is on one GPU with all layers.
+    pub(super) fn learn(&mut self, key: &MeasureKey, plan: &LoadPlan, taken: &MemoryUse) {
+        let [card] = &*plan.cards else { return };
+        let (Some(Answer::Known(Some(known))), Some(taken)) =
+            (self.0.get_mut(key), taken.get(&card.name))
+        else {
+            return;
+        };
+        if plan.n_gpu_layers < 0 && plan.n_cpu_moe == 0 {
+            known.correct(plan.shape, card.bytes, taken.total());
+        }
+    }
+}
+
+impl State {
+    /// What is known of a model's needs.
+    pub(super) fn measurement(&self, spec: &ModelSpec) -> Option<&Measurement> {
+        let policy = &self.limits.policy;
+        let keys = [true, false].map(|on_gpu| MeasureKey::new(spec, on_gpu, policy));
+        let known = |key| match self.measurements.0.get(&key)? {
+            Answer::Known(known) => known.as_ref(),
+            Answer::Pending => None,
+        };
+        keys.into_iter().find_map(known)
+    }
+
+    /// Whether a queued model is to be measured before it is placed; asks for that.
+    pub(super) fn waits_for_measurement(
+        &mut self,
+        index: usize,
+        snapshot: &Snapshot,
+        effects: &mut Vec<Effect>,
+    ) -> bool {
+        let policy = &self.limits.policy;
+        let spec = &self.entries[index].spec;
+        if !policy.measures {
+            return false;
+        }
+        let on_gpu = spec.options.num_gpu != 0 && !snapshot.gpus.is_empty();
+        let is_small = || {
+            let small = snapshot.system_available_bytes / SMALL_SHARE;
+            placement::least_bytes(spec, policy) < small
+        };
+        if !on_gpu && is_small() {
+            return false;
+        }
+        let key = MeasureKey::new(spec, on_gpu, policy);
+        match self.measurements.0.get(&key) {
+            Some(Answer::Pending) => return true,
+            Some(Answer::Known(_)) => return false,
+            None => {}
+        }
+        let Some(plan) = self.example(spec, snapshot) else {
+            return false;
+        };
+        let params = MeasureParams {
+            load: load::params(spec, &plan, policy),
+            shapes: Measurement::shapes(&key.n_ubatches),
+        };
+        if self.measurements.0.len() >= MOST {
+            self.measurements
+                .0
+                .retain(|_, answer| matches!(answer, Answer::Pending));
+        }
+        self.measurements.0.insert(key.clone(), Answer::Pending);
+        effects.push(Effect::Measure {
+            key: Box::new(key),
+            params: Box::new(params),
+        });
+        true
+    }
+
+    /// The load that is measured: all layers on the GPU, whether they fit or not, or none.
+    fn example(&self, spec: &ModelSpec, snapshot: &Snapshot) -> Option<LoadPlan> {
+        let mut spec = spec.clone();
+        if spec.options.num_gpu != 0 {
+            spec.options.num_gpu = i32::MAX;
+        }
+        let request = Request {
+            spec: &spec,
+            policy: &self.limits.policy,
+            measurement: None,
+            reserved_bytes: 0,
+            must: true,
+        };
+        let mut plan = placement::plan(&request, snapshot)?;
+        if !plan.cards.is_empty() {
+            plan.n_gpu_layers = -1;
+            plan.n_cpu_moe = 0;
+            plan.cards.truncate(1);
+        }
+        Some(plan)
+    }
+}

@@ -1,0 +1,128 @@
+//! Several GPUs, mixtures of experts, rows at once, and models that were measured.
+
+use super::*;
+use crate::protocol::{HOST, Measured, MemoryUse};
+use crate::scheduler::costs::Measurement;
+use crate::scheduler::placement::{LoadPlan, Policy, Request, least_bytes, n_ubatches, plan};
+
+fn request<'a>(spec: &'a ModelSpec, policy: &'a Policy) -> Request<'a> {
+    Request {
+        spec,
+        policy,
+        measurement: None,
+        reserved_bytes: 0,
+        must: true,
+    }
+}
+
+fn placed(spec: &ModelSpec, machine: &Snapshot) -> LoadPlan {
+    plan(&request(spec, &policy()), machine).unwrap()
+}
+
+fn indexes(plan: &LoadPlan) -> Vec<usize> {
+    plan.cards.iter().map(|card| card.index).collect()
+}
+
+#[test]
+fn a_model_takes_the_fewest_cards_that_hold_it() {
+    let machine = gpu_machine(&[8_192, 12_288, 8_192]);
+    assert_eq!(indexes(&placed(&spec("small", 3), &machine)), [1]);
+    let two = placed(&spec("medium", 14), &machine);
+    assert_eq!((indexes(&two), two.n_gpu_layers), (vec![1, 0], -1));
+    let three = placed(&spec("large", 22), &machine);
+    assert_eq!((indexes(&three), three.n_gpu_layers), (vec![1, 0, 2], -1));
+    let partly = placed(&spec("huge", 40), &machine);
+    assert!((1..16).contains(&partly.n_gpu_layers), "{partly:?}");
+    assert_eq!(partly.cards.len(), 3);
+    for plan in [two, three, partly] {
+        for card in &plan.cards {
+            let gpu = &machine.gpus[card.index];
+            assert!(card.bytes <= gpu.free_bytes, "{card:?} on {gpu:?}");
+        }
+        // The larger card has more of the layers.
+        assert!(plan.cards[0].share > plan.cards[1].share, "{plan:?}");
+    }
+}
+
+#[test]
+fn spreading_takes_all_cards_of_a_kind() {
+    let mut machine = gpu_machine(&[8_192, 12_288, 8_192]);
+    machine.gpus[2].backend = "Vulkan".to_owned();
+    let spread = Policy {
+        spread: true,
+        ..policy()
+    };
+    let small = spec("small", 3);
+    let plan = plan(&request(&small, &spread), &machine).unwrap();
+    assert_eq!(indexes(&plan), [1, 0]);
+}
+
+#[test]
+fn cards_of_two_kinds_do_not_share_a_model() {
+    let mut machine = gpu_machine(&[8_192, 8_192]);
+    machine.gpus[1].backend = "Vulkan".to_owned();
+    let plan = placed(&spec("medium", 11), &machine);
+    assert_eq!(plan.cards.len(), 1);
+    assert!((1..16).contains(&plan.n_gpu_layers), "{plan:?}");
+}
+
+#[test]
+fn experts_go_to_the_cpu_before_whole_layers_do() {
+    let machine = gpu_machine(&[8_192]);
+    let mut mixture = spec("mixture", 11);
+    mixture.dims.expert_bytes = 9 * GIB;
+    let plan = placed(&mixture, &machine);
+    assert_eq!(plan.n_gpu_layers, -1);
+    assert!((5..10).contains(&plan.n_cpu_moe), "{plan:?}");
+    assert!(plan.gpu_bytes() <= machine.gpus[0].free_bytes);
+    let moved = 9 * GIB / 16 * u64::from(plan.n_cpu_moe);
+    assert_eq!(plan.system_bytes, moved);
+    // Where even that does not do, layers go.
+    mixture.dims.expert_bytes = GIB;
+    let plan = placed(&mixture, &machine);
+    assert!(plan.n_cpu_moe == 0 && plan.n_gpu_layers > 0, "{plan:?}");
+}
+
+#[test]
+fn more_rows_at_once_are_taken_where_they_cost_little() {
+    let mut windowed = spec("windowed", 6);
+    windowed.dims.sliding_window = 1024;
+    windowed.dims.window_period = 6;
+    windowed.dims.n_head_kv = vec![8; 48];
+    windowed.dims.head_dim_k = 256;
+    windowed.dims.head_dim_v = 256;
+    windowed.dims.n_ctx_train = 131_072;
+    let rows = |mib: u64| placed(&windowed, &gpu_machine(&[mib])).shape.n_ubatch;
+    assert_eq!(rows(24_000), 2048);
+    assert_eq!(rows(10_500), 512);
+}
+
+/// A measurement in which all of a model's GiB lie on the card, or some on the host.
+fn measurement(spec: &ModelSpec, on_card: u64, on_host: u64) -> Measurement {
+    let rows = n_ubatches(spec, true);
+    let uses = Measurement::shapes(&rows).into_iter().map(|shape| {
+        let mut found = MemoryUse::default();
+        found.on("CUDA0").weights = on_card * GIB;
+        found.on("CUDA0").kv = u64::from(shape.n_ctx_pool) * 1024;
+        found.on(HOST).weights = on_host * GIB;
+        Some(found)
+    });
+    Measurement::new(&rows, &Measured(uses.collect()), true)
+}
+
+#[test]
+fn what_was_measured_counts_and_not_the_estimate() {
+    let machine = gpu_machine(&[8_192]);
+    let model = spec("m", 10);
+    let policy = policy();
+    let known = measurement(&model, 4, 6);
+    let request = Request {
+        measurement: Some(&known),
+        ..request(&model, &policy)
+    };
+    let plan = plan(&request, &machine).unwrap();
+    assert_eq!((plan.n_gpu_layers, plan.system_bytes), (-1, 6 * GIB));
+    let pool = u64::from(plan.shape.n_ctx_pool) * 1024;
+    assert_eq!(plan.gpu_bytes(), 4 * GIB + pool);
+    assert!(least_bytes(&model, &policy) > 10 * GIB);
+}
