@@ -14,6 +14,7 @@ const LEVELS: &[(&str, u32)] = &[
     ("json", 0),
     ("paths", 0),
     ("metrics", 0),
+    ("sandbox", 0),
     ("net", 0),
     ("plain", 0),
     ("config", 1),
@@ -52,7 +53,12 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("llama_cpp_2", &["engine/backend/llama"]),
     ("llama_cpp_sys_2", &["engine/backend/llama"]),
     ("llguidance", &["engine/backend/llama"]),
-    ("libc", &["server/memory", "engine/backend/llama/stream"]),
+    (
+        "libc",
+        &["server/memory", "engine/backend/llama/stream", "sandbox/"],
+    ),
+    ("landlock", &["sandbox/"]),
+    ("seccompiler", &["sandbox/"]),
     ("axum", &["server/"]),
     ("tower", &["server/"]),
     ("tower_http", &["server/"]),
@@ -62,8 +68,11 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("clap_complete", &["cli/"]),
     ("clap_mangen", &["cli/"]),
     ("prometheus_client", &["metrics/"]),
+    ("opentelemetry", &["telemetry/"]),
+    ("opentelemetry_otlp", &["telemetry/"]),
+    ("opentelemetry_sdk", &["telemetry/"]),
     ("listenfd", &["server/"]),
-    ("procfs", &["deploy/"]),
+    ("procfs", &["deploy/", "metrics/"]),
     ("uzers", &["deploy/"]),
     ("indicatif", &["cli/"]),
     ("rustyline", &["cli/"]),
@@ -75,7 +84,7 @@ const CONFINED: &[(&str, &[&str])] = &[
 ];
 
 /// What `engine` may import: all else arrives over the socket.
-const ENGINE_IMPORTS: &[&str] = &["engine", "protocol", "units", "view"];
+const ENGINE_IMPORTS: &[&str] = &["engine", "protocol", "sandbox", "units", "view"];
 
 /// Words of model families. Each folder of `families/` has one here, or in [`NOT_WORDS`].
 const FAMILY_WORDS: &[&str] = &[

@@ -18,7 +18,9 @@ use variables::WITHOUT_EFFECT;
 
 use crate::net::Pattern;
 
-use super::{Config, ConfigError, HostSpec, Hours, KeepAlive, Loaded, Warning, values};
+use super::{
+    Config, ConfigError, HostSpec, Hours, KeepAlive, Loaded, LogFormat, Traces, Warning, values,
+};
 
 const KV_CACHE_TYPES: &[&str] = &["f16", "f32", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0"];
 
@@ -48,6 +50,17 @@ pub fn process(name: &str) -> Option<String> {
     #[expect(clippy::disallowed_methods, reason = "the one place that may")]
     let value = std::env::var_os(name);
     value.map(|text| text.to_string_lossy().into_owned())
+}
+
+/// The settings that are given, of those that there are; secret ones without their values.
+pub fn given(lookup: &dyn Fn(&str) -> Option<String>) -> Vec<(&'static str, String)> {
+    let value = |variable: &Variable| {
+        let value = lookup(variable.name).filter(|value| !value.is_empty())?;
+        let is_secret = is_secret(variable.name) || variable.name.ends_with("_HEADERS");
+        let shown = if is_secret { "***".to_owned() } else { value };
+        Some((variable.name, shown))
+    };
+    VARIABLES.iter().filter_map(value).collect()
 }
 
 /// Warns about variables with our prefix that do not exist, such as misspelled ones.
@@ -154,6 +167,8 @@ impl Reader<'_> {
                 .text("OLLAMA_NOPRUNE")
                 .is_some_and(|text| values::boolean(&text)),
             debug_level: self.debug_level(),
+            log_format: self.log_format(),
+            traces: self.traces(),
             max_body_bytes: self.own_bytes("DROVER_MAX_BODY", 256 << 20),
             body_memory: self.body_memory(),
             max_connections: self.own_number("DROVER_MAX_CONNECTIONS"),
@@ -360,6 +375,45 @@ impl Reader<'_> {
             self.mistakes.push(format!("{NAME}: `{text}`: {error}"));
         }
         hours.ok()
+    }
+
+    fn log_format(&mut self) -> LogFormat {
+        const NAME: &str = "DROVER_LOG_FORMAT";
+        match self.text(NAME).as_deref() {
+            None | Some("text") => LogFormat::Text,
+            Some("json") => LogFormat::Json,
+            Some(other) => {
+                let mistake = format!("{NAME}: `{other}` is neither `text` nor `json`");
+                self.mistakes.push(mistake);
+                LogFormat::Text
+            }
+        }
+    }
+
+    /// OpenTelemetry's own variables, which other programs read, too: what we do not know is a warning.
+    fn traces(&mut self) -> Option<Traces> {
+        const PROTOCOL: &str = "OTEL_EXPORTER_OTLP_PROTOCOL";
+        let is_off = |text: String| values::boolean(&text);
+        if self.text("OTEL_SDK_DISABLED").is_some_and(is_off) {
+            return None;
+        }
+        let none = |exporter: String| exporter == "none";
+        if self.text("OTEL_TRACES_EXPORTER").is_some_and(none) {
+            return None;
+        }
+        let endpoint = self.text("OTEL_EXPORTER_OTLP_ENDPOINT");
+        endpoint.or_else(|| self.text("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"))?;
+        let protocol = self.text("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL");
+        let protocol = protocol.or_else(|| self.text(PROTOCOL));
+        match protocol.as_deref() {
+            None | Some("http/protobuf") => Some(Traces::Protobuf),
+            Some("http/json") => Some(Traces::Json),
+            Some(other) => {
+                let other = other.to_owned();
+                self.warn(PROTOCOL, &other, "http/protobuf");
+                Some(Traces::Protobuf)
+            }
+        }
     }
 
     fn debug_level(&self) -> u8 {

@@ -23,6 +23,22 @@ pub enum KeepAlive {
     Forever,
 }
 
+/// How the log is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One object per line.
+    Json,
+}
+
+/// How traces are sent; OpenTelemetry's library reads the rest of its variables itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Traces {
+    Protobuf,
+    Json,
+}
+
 /// Where to listen or connect (`OLLAMA_HOST`).
 #[derive(Clone, PartialEq, Eq)]
 pub struct HostSpec {
@@ -98,6 +114,10 @@ pub struct Config {
     pub go_template: Option<bool>,
     /// `OLLAMA_DEBUG`: 0 = info, 1 = debug, 2 = trace.
     pub debug_level: u8,
+    /// How the log is written (`DROVER_LOG_FORMAT`).
+    pub log_format: LogFormat,
+    /// Where traces go; `None` = there are none (`OTEL_EXPORTER_OTLP_ENDPOINT`).
+    pub traces: Option<Traces>,
     /// Largest JSON request body in bytes (`DROVER_MAX_BODY`).
     pub max_body_bytes: usize,
     /// Bytes that all requests in flight may hold; `None` = chosen by the size of the machine

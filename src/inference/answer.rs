@@ -12,11 +12,12 @@ use super::types::{
     Chunk, Done, DoneReason, Echo, Logprob, PromptToken, RequestOptions, Started, Timings,
     TopLogprob,
 };
+use crate::metrics::{self, Class, Finish, Outcome};
 use crate::model::Options;
 use crate::parser::{ParseError, Parser, Piece};
 use crate::protocol;
 use crate::protocol::{
-    Constraint, Exempt, FailureKind, FinishReason, Finished, GenerateParams, PromptPart,
+    Constraint, Exempt, FailureKind, FinishReason, Finished, GenerateParams, Priority, PromptPart,
     TokenLogprob,
 };
 use crate::runner_client::{Generation, GenerationEvent, RunnerError, Tokenize};
@@ -109,7 +110,11 @@ pub(super) fn own_stops(common: &RequestOptions, options: &Options) -> Vec<Strin
 
 /// Submits a generation and waits until the engine has accepted its prompt.
 pub(super) async fn start(loaded: Loaded, spec: AnswerSpec) -> Result<Started, Refusal> {
-    let Loaded { lease, load } = loaded;
+    let Loaded { lease, load, model } = loaded;
+    let class = match spec.params.priority {
+        Priority::Interactive => Class::Interactive,
+        Priority::Batch => Class::Batch,
+    };
     let (n_ctx, client) = (spec.params.n_ctx, spec.params.client.clone());
     let mut generation = lease.runner().generate(spec.params).await?;
     let (n_prompt, is_cut) = match generation.next().await {
@@ -128,6 +133,7 @@ pub(super) async fn start(loaded: Loaded, spec: AnswerSpec) -> Result<Started, R
         Some(Ok(_)) | None => return Err(internal("the runner did not accept the prompt").into()),
     };
     let answer = Answer {
+        watch: metrics::Generation::new(&model, class, spec.received, n_prompt),
         generation,
         lease,
         parser: spec.parser,
@@ -156,6 +162,7 @@ pub(super) async fn start(loaded: Loaded, spec: AnswerSpec) -> Result<Started, R
 
 /// An answer in progress. The lease lives as long as it does.
 struct Answer {
+    watch: metrics::Generation,
     generation: Generation,
     lease: Lease,
     parser: Box<dyn Parser>,
@@ -191,25 +198,32 @@ impl Answer {
                     prompt,
                     logprobs,
                 })) => {
+                    self.watch.tokens(n_tokens);
                     let chunk = self
                         .text(&text, n_tokens, logprobs)
                         .map(|chunk| told(prompt, chunk));
                     if let Some(chunk) = chunk.transpose() {
                         // After an error, the parser has no more output.
                         self.ended = chunk.is_err();
+                        if self.ended {
+                            self.watch.failed();
+                        }
                         return Some(chunk);
                     }
                 }
                 Some(Ok(GenerationEvent::Finished(finished))) => {
                     self.ended = true;
+                    self.watch.finished(&told_of(&finished));
                     return Some(self.finish(finished).await);
                 }
                 Some(Err(error)) => {
                     self.ended = true;
+                    self.watch.failed();
                     return Some(Err(broken(&error)));
                 }
                 None => {
                     self.ended = true;
+                    self.watch.failed();
                     let error = RunnerError::Gone(String::new());
                     return Some(Err(broken(&error)));
                 }
@@ -315,6 +329,22 @@ impl Answer {
                 prompt_truncated: self.truncated,
             }),
         })
+    }
+}
+
+/// What is counted of the end of an answer.
+fn told_of(finished: &Finished) -> Finish {
+    Finish {
+        outcome: match finished.reason {
+            FinishReason::Stop | FinishReason::StopSequence(_) => Outcome::Stop,
+            FinishReason::Length => Outcome::Length,
+        },
+        n_prompt: finished.n_prompt,
+        n_cached: finished.n_cached,
+        n_generated: finished.n_generated,
+        queue: millis(finished.queue_ms),
+        prefill: millis(finished.prompt_ms),
+        decode: millis(finished.generate_ms),
     }
 }
 

@@ -11,6 +11,7 @@ use super::prepare::{self, Route, merge_options};
 use super::refusal::engine_error;
 use super::types::{EmbedRequest, EmbedResponse};
 use crate::families;
+use crate::metrics::account;
 use crate::model::gguf::Metadata;
 use crate::protocol::{EmbedInput, EmbedParams, EmbedResult};
 use crate::scheduler::Lease;
@@ -44,6 +45,7 @@ pub(super) async fn run(
     };
     let computed = compute(lease, params, request.inputs).await;
     let mut result = computed.map_err(|error| of_route(error, request.legacy))?;
+    account::note(|facts| facts.n_prompt += u64::from(result.n_tokens));
     if request.dimensions > 0 {
         for vector in &mut result.vectors {
             shorten(vector, request.dimensions);

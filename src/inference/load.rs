@@ -7,6 +7,7 @@ use super::error::{ErrorKind as Kind, RequestError};
 use super::prepare::Prepared;
 use super::spec;
 use super::types::RequestOptions;
+use crate::metrics::{Awaiting, account};
 use crate::model::Options;
 use crate::protocol::Priority;
 use crate::scheduler::{AcquireError, Lease};
@@ -16,6 +17,8 @@ use crate::scheduler::{AcquireError, Lease};
 pub(super) struct Loaded {
     pub(super) lease: Lease,
     pub(super) load: Duration,
+    /// The model's name in the store.
+    pub(super) model: String,
 }
 
 /// Waits until the model is loaded.
@@ -28,15 +31,17 @@ pub(super) async fn load(
     let started = Instant::now();
     let mut spec = spec::build(prepared, options);
     spec.is_job = common.priority == Priority::Batch;
+    let model = prepared.model.name.short();
+    let awaiting = Awaiting::of(&model);
     let lease = context
         .scheduler
         .acquire(spec, common.keep_alive)
         .await
         .map_err(acquire_error)?;
-    Ok(Loaded {
-        lease,
-        load: started.elapsed(),
-    })
+    drop(awaiting);
+    let load = started.elapsed();
+    account::note(|facts| facts.load = facts.load.max(load));
+    Ok(Loaded { lease, load, model })
 }
 
 fn acquire_error(error: AcquireError) -> RequestError {

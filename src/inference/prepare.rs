@@ -12,6 +12,7 @@ use super::files::Weights;
 use super::types::RequestOptions;
 use crate::families::layout::Loadable;
 use crate::families::{self, capabilities};
+use crate::metrics::account;
 use crate::model::capability::Capability;
 use crate::model::name::Source;
 use crate::model::{ModelName, Options, gguf};
@@ -24,6 +25,17 @@ pub(super) enum Route {
     Generate,
     Embed,
     LegacyEmbeddings,
+}
+
+impl Route {
+    /// As OpenTelemetry's conventions for generative AI call it.
+    fn operation(self) -> &'static str {
+        match self {
+            Self::Chat => "chat",
+            Self::Generate => "text_completion",
+            Self::Embed | Self::LegacyEmbeddings => "embeddings",
+        }
+    }
 }
 
 /// An existing model, with the metadata of its weights.
@@ -68,6 +80,10 @@ pub(super) async fn find(
     .map_err(|error| internal(error.to_string()))?;
     let found = looked_up.map_err(|error| store_error(&error, requested, route))?;
     let model = found.model;
+    account::note(|facts| {
+        facts.model = model.name.short();
+        facts.operation = route.operation();
+    });
     if !model.config.remote_host.is_empty() {
         return Err(cloud());
     }

@@ -273,6 +273,11 @@ pub struct StepStats {
     pub n_running: u32,
     #[serde(skip_serializing_if = "is_zero")]
     pub n_waiting: u32,
+    /// Cells that running sequences hold, and those that idle slots keep besides.
+    #[serde(rename = "cells", skip_serializing_if = "is_zero")]
+    pub n_cells: u32,
+    #[serde(rename = "kept", skip_serializing_if = "is_zero")]
+    pub n_kept: u32,
     pub step_ms: f32,
 }
 

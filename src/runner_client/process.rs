@@ -117,6 +117,7 @@ pub(super) async fn run(
     // Also reaps a process that has ended by itself.
     let _ = child.start_kill();
     let status = child.wait().await;
+    connection.metrics.ended(stopped);
     let cause = output.last_words().await;
     if stopped {
         tracing::info!("runner stopped");
@@ -339,6 +340,8 @@ fn step(stats: &StepStats) -> Step {
         n_restored: stats.n_restored,
         n_running: stats.n_running,
         n_waiting: stats.n_waiting,
+        n_cells: stats.n_cells,
+        n_kept: stats.n_kept,
         time: Duration::try_from_secs_f32(stats.step_ms / 1000.0).unwrap_or_default(),
     }
 }

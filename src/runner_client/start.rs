@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::{SinkExt, StreamExt};
 use tokio::sync::{mpsc, oneshot};
@@ -14,7 +14,7 @@ use super::cancels::Cancels;
 use super::process::Receivers;
 use super::spawn::{Spawned, spawn};
 use super::{Inner, RunnerHandle, limits, process};
-use crate::metrics::ModelMetrics;
+use crate::metrics::{Held, ModelMetrics};
 use crate::protocol::{self, Command, DeviceInfo, Event, LoadParams, LoadedInfo, framing};
 
 /// How long listing the devices may take; a driver can need seconds to initialize.
@@ -62,8 +62,12 @@ pub enum StartError {
 /// # Errors
 /// See [`StartError`]; by then the process has ended and is reaped.
 pub async fn start(params: StartParams, tasks: &TaskTracker) -> Result<Started, StartError> {
-    let mut spawned = spawn(&params.exe, &params.model, tasks)
-        .map_err(|error| StartError::Spawn(error.to_string()))?;
+    let mut metrics = ModelMetrics::new(&params.model);
+    let started = Instant::now();
+    let mut spawned = spawn(&params.exe, &params.model, tasks).map_err(|error| {
+        metrics.load_failed();
+        StartError::Spawn(error.to_string())
+    })?;
     let pid = spawned.pid;
     tracing::info!(runner.pid = pid, model = %params.model, "runner started");
     let spill_bytes = params.load.spill.memory_bytes;
@@ -73,6 +77,7 @@ pub async fn start(params: StartParams, tasks: &TaskTracker) -> Result<Started, 
         Err(error) => {
             // Reaped here so that no zombie waits for the runtime's orphan queue.
             let _ = spawned.child.kill().await;
+            metrics.load_failed();
             return Err(error);
         }
     };
@@ -80,7 +85,12 @@ pub async fn start(params: StartParams, tasks: &TaskTracker) -> Result<Started, 
     let (requests, inbox) = mpsc::channel(1024);
     let (ended, end) = oneshot::channel();
     let span = tracing::info_span!("runner", model = %params.model, pid);
-    let metrics = ModelMetrics::new(&params.model);
+    let held = Held {
+        bytes: info.size_bytes,
+        vram_bytes: info.vram_bytes,
+        n_cells: info.n_ctx_pool.into(),
+    };
+    metrics.loaded(held, started.elapsed());
     let cancels = Cancels::default();
     let receivers = Receivers {
         inbox,

@@ -15,6 +15,7 @@ use crate::create::CreateError;
 use crate::dialect::{anthropic, ollama, openai};
 use crate::error::{ErrorKind, RequestError};
 use crate::jobs::JobsError;
+use crate::metrics::account;
 use crate::registry::RegistryError;
 use crate::store::StoreError;
 
@@ -202,6 +203,7 @@ pub(crate) fn spelled(error: ApiError, path: &str) -> Response {
 pub(crate) fn log_broken_stream(error: &ApiError) {
     let status = ollama::error_status(error.kind);
     tracing::warn!(status, error = %error.message, "answer broke off");
+    account::note(|facts| facts.broken = Some(error.message.to_string()));
 }
 
 fn respond(error: &ApiError, status: u16, body: Bytes) -> Response {

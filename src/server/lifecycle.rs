@@ -73,7 +73,7 @@ async fn run(
     let mut signals = Signals::new()?;
     let mut hangup = Hangup::new()?;
     let listener = bind(&config.host, socket).await?;
-    tracing::info!(?config, "server config");
+    tracing::debug!(?config, "server config");
     let app = assemble(config, exe).await?;
     let daemon = Daemon::start(app, listener, router::routes())?;
     notify(&[NotifyState::Ready]);

@@ -6,7 +6,7 @@
 use axum::Router;
 use axum::extract::Request;
 use axum::handler::Handler;
-use axum::http::{HeaderValue, Method, StatusCode, Uri, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, any};
@@ -155,11 +155,21 @@ async fn health() -> Response {
     json(&serde_json::json!({"status": "ok"}))
 }
 
-/// The counters, for Prometheus.
-async fn metrics() -> Response {
+/// The counters, for Prometheus: in OpenMetrics' format for those who accept it, else in the older one, which
+/// everything reads.
+async fn metrics(headers: HeaderMap) -> Response {
     const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    match crate::metrics::text() {
-        Ok(text) => ([(header::CONTENT_TYPE, OPEN_METRICS)], text).into_response(),
+    const PLAIN: &str = "text/plain; version=0.0.4; charset=utf-8";
+    let accepted = headers.get_all(header::ACCEPT).iter();
+    let mut accepted = accepted.filter_map(|accepted| accepted.to_str().ok());
+    let wants_open = accepted.any(|accepted| accepted.contains("application/openmetrics-text"));
+    let (kind, text) = if wants_open {
+        (OPEN_METRICS, crate::metrics::open_text())
+    } else {
+        (PLAIN, crate::metrics::text())
+    };
+    match text {
+        Ok(text) => ([(header::CONTENT_TYPE, kind)], text).into_response(),
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }
 }

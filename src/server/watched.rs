@@ -16,6 +16,11 @@ pub(super) trait Watch: Unpin {
     fn polled(&mut self, polled: &Polled, is_last: bool) {
         let _ = (polled, is_last);
     }
+
+    /// Polls the body.
+    fn around(&mut self, poll: impl FnOnce() -> Polled) -> Polled {
+        poll()
+    }
 }
 
 /// A body and its watcher.
@@ -37,7 +42,7 @@ impl<W: Watch> HttpBody for Watched<W> {
 
     fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Polled {
         let Self { body, watch } = &mut *self;
-        let polled = Pin::new(&mut *body).poll_frame(context);
+        let polled = watch.around(|| Pin::new(&mut *body).poll_frame(context));
         watch.polled(&polled, body.is_end_stream());
         polled
     }

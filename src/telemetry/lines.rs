@@ -5,6 +5,7 @@
 
 use std::io::{self, Write};
 
+use serde_json::Value;
 use tracing::{Level, Metadata};
 use tracing_subscriber::fmt::MakeWriter;
 
@@ -12,6 +13,9 @@ use crate::plain;
 
 /// Bytes of a line; the rest of what somebody sent is no news.
 const LONGEST: usize = 32 << 10;
+
+/// Bytes of a value in a line of JSON that would be longer.
+const LONGEST_VALUE: usize = 2 << 10;
 
 /// What the log's own colours are made of. Others may use these, too: they do no harm.
 const STYLES: [&str; 9] = [
@@ -25,6 +29,8 @@ pub(super) struct Log<F> {
     pub(super) open: F,
     /// The journal sorts lines by the priority in front of them (`sd-daemon(3)`).
     pub(super) to_journal: bool,
+    /// Lines are JSON, which has to stay valid.
+    pub(super) is_json: bool,
 }
 
 impl<'a, W: Write, F: Fn() -> W> MakeWriter<'a> for Log<F> {
@@ -34,6 +40,7 @@ impl<'a, W: Write, F: Fn() -> W> MakeWriter<'a> for Log<F> {
         Lines {
             out: (self.open)(),
             priority: "",
+            is_json: self.is_json,
         }
     }
 
@@ -48,6 +55,7 @@ impl<'a, W: Write, F: Fn() -> W> MakeWriter<'a> for Log<F> {
         Lines {
             out: (self.open)(),
             priority,
+            is_json: self.is_json,
         }
     }
 }
@@ -57,12 +65,18 @@ impl<'a, W: Write, F: Fn() -> W> MakeWriter<'a> for Log<F> {
 pub(super) struct Lines<W> {
     out: W,
     priority: &'static str,
+    is_json: bool,
 }
 
 impl<W: Write> Write for Lines<W> {
     fn write(&mut self, event: &[u8]) -> io::Result<usize> {
         let text = String::from_utf8_lossy(event);
         let text = text.strip_suffix('\n').unwrap_or(&text);
+        if self.is_json {
+            let line = format!("{}{}\n", self.priority, object(text));
+            self.out.write_all(line.as_bytes())?;
+            return Ok(event.len());
+        }
         let shown = &text[..text.floor_char_boundary(LONGEST)];
         let mut line = self.priority.to_owned();
         line.push_str(&styled(&plain::redacted(shown)));
@@ -77,6 +91,29 @@ impl<W: Write> Write for Lines<W> {
     fn flush(&mut self) -> io::Result<()> {
         self.out.flush()
     }
+}
+
+/// A line of JSON, as long as one may be.
+fn object(text: &str) -> String {
+    let text = plain::redacted(text);
+    let text = plain::json(&text);
+    if text.len() <= LONGEST {
+        return text.into_owned();
+    }
+    let Ok(mut event) = serde_json::from_str::<serde_json::Map<String, Value>>(&text) else {
+        return r#"{"level":"ERROR","message":"a line of the log could not be written"}"#
+            .to_owned();
+    };
+    for value in event.values_mut() {
+        if let Value::String(text) = value {
+            let end = text.floor_char_boundary(LONGEST_VALUE);
+            if end < text.len() {
+                text.truncate(end);
+                text.push('…');
+            }
+        }
+    }
+    plain::json(&Value::Object(event).to_string()).into_owned()
 }
 
 /// A line in which only our own escape sequences are ones.
@@ -143,6 +180,7 @@ mod tests {
             .with_writer(Log {
                 open: move || writer.clone(),
                 to_journal: place.to_journal,
+                is_json: false,
             })
             .with_ansi(place.is_terminal)
             .without_time();
@@ -168,6 +206,38 @@ mod tests {
             let is_odd = |c: char| c.is_control() || c == '\u{202e}';
             assert!(!inside.contains(is_odd), "{text:?}");
         }
+    }
+
+    #[test]
+    fn json_stays_json_whatever_a_stranger_says() {
+        let page = Page::default();
+        let writer = page.clone();
+        let layer = tracing_subscriber::fmt::layer()
+            .json()
+            .flatten_event(true)
+            .with_writer(Log {
+                open: move || writer.clone(),
+                to_journal: false,
+                is_json: true,
+            });
+        let name = "x\n\u{1b}[2J\u{9b}31m\u{202e}\"}";
+        let long = "y".repeat(2 * LONGEST);
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
+            tracing::warn!(name, "about {name}");
+            tracing::warn!(name = long, "long");
+        });
+        let text = String::from_utf8(page.0.lock().unwrap().clone()).unwrap();
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines.len(), 2, "{text:?}");
+        assert!(!lines[0].contains(|c: char| c.is_control() || c == '\u{202e}'));
+        let event: Value = serde_json::from_str(lines[0]).unwrap();
+        assert_eq!(
+            (&event["name"], &event["level"]),
+            (&name.into(), &"WARN".into())
+        );
+        let event: Value = serde_json::from_str(lines[1]).unwrap();
+        assert_eq!(event["message"], "long");
+        assert!(lines[1].len() < LONGEST);
     }
 
     #[test]

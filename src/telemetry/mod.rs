@@ -1,36 +1,92 @@
-//! The log: to standard error, in a form that a terminal or the journal shows well.
+//! The log, to standard error, in a form that a terminal or the journal shows well or a program reads; and
+//! traces, to a collector.
 
 mod lines;
+mod traces;
 
 use std::io::{self, IsTerminal as _};
 
+use tracing::Metadata;
 use tracing::level_filters::LevelFilter;
-use tracing_subscriber::filter::Targets;
+use tracing_subscriber::Layer as _;
+use tracing_subscriber::filter::{Targets, filter_fn};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-use crate::config::Warning;
+use crate::config::{Config, LogFormat, Warning};
 use lines::Log;
+use traces::Exported;
 
-/// Installs the log once; a second call changes nothing. `debug_level` is `OLLAMA_DEBUG`'s,
-/// `journal` the value of `JOURNAL_STREAM`.
-pub fn init(debug_level: u8, journal: Option<&str>) {
+/// What the daemon tells of itself, as long as this lives: the last traces are sent when it is dropped.
+#[derive(Debug)]
+pub struct Telemetry {
+    _traces: Option<Exported>,
+}
+
+/// Installs the log, and traces if they are wanted, once; a second call changes nothing. `journal` is the value
+/// of `JOURNAL_STREAM`.
+pub fn init(config: &Config, journal: Option<&str>) -> Telemetry {
     let to_journal = journal.is_some_and(is_stderr);
-    let layer = tracing_subscriber::fmt::layer()
-        .with_writer(Log {
-            open: io::stderr,
-            to_journal,
-        })
-        .with_ansi(io::stderr().is_terminal())
-        .with_target(debug_level > 0);
-    let registry = tracing_subscriber::registry().with(filter(debug_level));
-    // The only way to fail is that a log is installed already.
-    let _ = if to_journal {
-        // The journal has its own clock.
-        registry.with(layer.without_time()).try_init()
+    let is_json = config.log_format == LogFormat::Json;
+    let layer = tracing_subscriber::fmt::layer().with_writer(Log {
+        open: io::stderr,
+        to_journal,
+        is_json,
+    });
+    let with_target = config.debug_level > 0;
+    let layer = if is_json {
+        // Programs want to know when, whoever stores it.
+        layer
+            .json()
+            .flatten_event(true)
+            .with_target(with_target)
+            .boxed()
     } else {
-        registry.with(layer).try_init()
+        let layer = layer
+            .with_ansi(io::stderr().is_terminal())
+            .with_target(with_target);
+        if to_journal {
+            // The journal has its own clock.
+            layer.without_time().boxed()
+        } else {
+            layer.boxed()
+        }
     };
+    let exported = config.traces.map(Exported::new);
+    let (spans, failure) = match &exported {
+        Some(Ok(exported)) => (Some(exported.layer()), None),
+        Some(Err(error)) => (None, Some(error.to_string())),
+        None => (None, None),
+    };
+    // The only way to fail is that a log is installed already.
+    let _ = tracing_subscriber::registry()
+        .with(filter(config.debug_level))
+        .with(layer.with_filter(filter_fn(|event| !is_trace(event))))
+        .with(spans.with_filter(filter_fn(is_trace)))
+        .try_init();
+    if let Some(error) = failure {
+        tracing::warn!(%error, "there are no traces");
+    }
+    Telemetry {
+        _traces: exported.and_then(Result::ok),
+    }
+}
+
+/// Whether an event is for traces only.
+fn is_trace(event: &Metadata<'_>) -> bool {
+    event.target() == traces::TARGET
+}
+
+/// Tells which settings the daemon was started with.
+pub fn settings(given: &[(&'static str, String)]) {
+    let list: Vec<String> = given
+        .iter()
+        .map(|(name, value)| format!("{name}={value}"))
+        .collect();
+    match list.is_empty() {
+        true => tracing::info!("settings: all are the defaults"),
+        false => tracing::info!("settings: {}", list.join(" ")),
+    }
 }
 
 /// Tells what was odd about the environment.

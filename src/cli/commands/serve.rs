@@ -16,8 +16,10 @@ pub fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     help::check_arity("serve", args.args.len()).map_err(anyhow::Error::msg)?;
     let config = load(args, &env::process)?;
     let journal = env::process("JOURNAL_STREAM");
-    telemetry::init(config.config.debug_level, journal.as_deref());
+    // Up to the end: then the last traces are sent.
+    let _telemetry = telemetry::init(&config.config, journal.as_deref());
     telemetry::report(&config.warnings);
+    telemetry::settings(&env::given(&env::process));
     telemetry::report(&env::unknown(env::names()));
     server::serve(config.config, env::executable()?)?;
     Ok(ExitCode::SUCCESS)

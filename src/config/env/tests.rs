@@ -83,10 +83,11 @@ fn our_own_variables_are_strict_and_reported_together() {
         ("DROVER_BATCH_HOURS", "at night"),
         ("DROVER_MAX_CONNECTIONS", "-1"),
         ("DROVER_CLIENT_TIMEOUT", "0"),
+        ("DROVER_LOG_FORMAT", "xml"),
         ("HOME", "/h"),
     ]);
     let ConfigError(mistakes) = error.unwrap_err();
-    assert_eq!(mistakes.len(), 7, "{mistakes:?}");
+    assert_eq!(mistakes.len(), 8, "{mistakes:?}");
 }
 
 #[test]
@@ -164,6 +165,50 @@ fn proxies_are_known_by_their_hosts() {
 }
 
 #[test]
+fn traces_are_sent_where_opentelemetry_is_told_to() {
+    let traces = |variables: &[(&str, &str)]| {
+        let mut variables = variables.to_vec();
+        variables.push(("HOME", "/h"));
+        let loaded = load_from(&variables).unwrap();
+        (loaded.config.traces, loaded.warnings.len())
+    };
+    let there = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:4318");
+    assert_eq!(traces(&[]), (None, 0));
+    assert_eq!(traces(&[there]), (Some(Traces::Protobuf), 0));
+    let json = ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json");
+    assert_eq!(traces(&[json]), (None, 0));
+    assert_eq!(traces(&[there, json]), (Some(Traces::Json), 0));
+    let only = (
+        "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+        "http://c:4318/v1/traces",
+    );
+    assert_eq!(traces(&[only]), (Some(Traces::Protobuf), 0));
+    let grpc = ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc");
+    assert_eq!(traces(&[there, grpc]), (Some(Traces::Protobuf), 1));
+    for off in [
+        ("OTEL_SDK_DISABLED", "true"),
+        ("OTEL_TRACES_EXPORTER", "none"),
+    ] {
+        assert_eq!(traces(&[there, off]), (None, 0));
+    }
+}
+
+#[test]
+fn settings_are_told_without_secrets() {
+    let told = given(&|name| match name {
+        "OLLAMA_HOST" => Some("0.0.0.0".to_owned()),
+        "OTEL_EXPORTER_OTLP_HEADERS" => Some("authorization=secret".to_owned()),
+        "OLLAMA_ORIGINS" => Some(String::new()),
+        _ => None,
+    });
+    let expected = [
+        ("OLLAMA_HOST", "0.0.0.0"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "***"),
+    ];
+    assert_eq!(told, expected.map(|(name, value)| (name, value.to_owned())));
+}
+
+#[test]
 fn variables_that_only_look_like_ours_are_told() {
     let names = [
         "DROVER_GRACES",
@@ -218,12 +263,15 @@ fn settings() -> String {
          A value that makes no sense is a warning in the log and the default, as in Ollama.\n\n{}\n\
          ## drover's own\n\n\
          A bad value stops the start with a message; an unknown name is a warning.\n\n{}\n\
+         ## OpenTelemetry's\n\n\
+         Those that matter most; the SDK's other variables for traces count, too. See [deploy.md](deploy.md#traces).\n\n{}\n\
          ## Without effect\n\n\
          Ollama's variables that change nothing here; the log says so where one is set.\n\n\
          | Variable | Why |\n| --- | --- |\n{without}\n\
          The commands read `OLLAMA_HOST`, `OLLAMA_NOHISTORY`, `OLLAMA_EDITOR` and `NO_COLOR`.\n",
         table("OLLAMA_"),
         table("DROVER_"),
+        table("OTEL_"),
     )
 }
 

@@ -81,6 +81,11 @@ pub const VARIABLES: &[Variable] = &[
     ),
     row("OLLAMA_DEBUG", "0", "More log lines: 1 = debug, 2 = trace"),
     row(
+        "DROVER_LOG_FORMAT",
+        "text",
+        "How the log is written: text, or json = one object per line",
+    ),
+    row(
         "DROVER_REGISTRY_MIRRORS",
         "",
         "Registries asked before the default one, comma-separated",
@@ -174,6 +179,31 @@ pub const VARIABLES: &[Variable] = &[
         "DROVER_TEMPLATE_TIMEOUT",
         "5s",
         "Longest time for making a prompt with a model's template",
+    ),
+    row(
+        "OTEL_EXPORTER_OTLP_ENDPOINT",
+        "",
+        "Where traces of requests go: http://collector:4318; without it there are none",
+    ),
+    row(
+        "OTEL_EXPORTER_OTLP_PROTOCOL",
+        "http/protobuf",
+        "How they are sent: http/protobuf or http/json",
+    ),
+    row(
+        "OTEL_EXPORTER_OTLP_HEADERS",
+        "",
+        "Headers for the collector, such as a key: name=value, comma-separated",
+    ),
+    row(
+        "OTEL_SERVICE_NAME",
+        "drover",
+        "The name of the service in traces",
+    ),
+    row(
+        "OTEL_TRACES_SAMPLER",
+        "parentbased_always_on",
+        "Which requests are traced, with OTEL_TRACES_SAMPLER_ARG: traceidratio = that share",
     ),
 ];
 

@@ -347,6 +347,12 @@ impl<S> State<S> {
         )]
         let step_ms = super::sequence::ms(started, now) as f32;
         let counters = std::mem::take(&mut self.counters);
+        // Those that run come first, so that what they share with idle ones counts as theirs.
+        let (mut slots, idle): (Vec<usize>, Vec<usize>) =
+            (0..self.running.len()).partition(|&slot| self.running[slot].is_some());
+        let n_cells = self.ledger.n_cells(&slots);
+        slots.extend(idle);
+        let n_kept = self.ledger.n_cells(&slots) - n_cells;
         let stats = StepStats {
             n_drafted: to_u32(counters.n_drafted),
             n_accepted: to_u32(counters.n_accepted),
@@ -359,6 +365,8 @@ impl<S> State<S> {
             n_restored: to_u32(counters.n_loaded),
             n_running: to_u32(self.running.iter().flatten().count()),
             n_waiting: to_u32(self.waiting.len() + self.embeddings.len()),
+            n_cells: to_u32(n_cells),
+            n_kept: to_u32(n_kept),
             step_ms,
             ..rows
         };

@@ -1,19 +1,27 @@
-//! Adds a span, a log line and two headers to every request.
+//! Adds a span, an account, a log line and two headers to every request.
 //!
 //! The line is written when the answer has ended, so that its duration covers the whole stream.
 
+mod log;
+
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::Instant;
 
 use axum::body::{Body, HttpBody};
-use axum::extract::{MatchedPath, Request};
+use axum::extract::{ConnectInfo, MatchedPath, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
 use axum::middleware::Next;
 use axum::response::Response;
-use tracing::{Instrument as _, Span};
+use tracing::Instrument as _;
 
-use crate::metrics;
+use crate::metrics::account::Account;
+use crate::metrics::{self, InFlight};
+use crate::server::origin::Peer;
 use crate::server::watched::{Polled, Watch, Watched};
+use log::{Done, End};
+
+pub(super) use log::Log;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -25,7 +33,7 @@ const MAX_ID_BYTES: usize = 128;
 /// The status in the log for a client that left before it had one.
 const CLIENT_LEFT: u16 = 499;
 
-pub(super) async fn record(request: Request, next: Next) -> Response {
+pub(super) async fn record(State(log): State<Log>, request: Request, next: Next) -> Response {
     let id = client_id(request.headers()).unwrap_or_else(new_id);
     let route = request
         .extensions()
@@ -37,18 +45,28 @@ pub(super) async fn record(request: Request, next: Next) -> Response {
         method = %request.method(),
         route
     );
-    let route = route.to_owned();
+    let peer = request.extensions().get::<ConnectInfo<Peer>>();
+    let account = Arc::new(Account::default());
     let mut line = Line {
-        route,
-        method: request.method().clone(),
-        path: request.uri().path().to_owned(),
+        log,
+        done: Done {
+            id: id.clone(),
+            client: peer.map(|ConnectInfo(Peer(address))| address.ip().to_canonical()),
+            parent: traced(request.headers()),
+            method: request.method().clone(),
+            route: route.to_owned(),
+            path: request.uri().path().to_owned(),
+            status: CLIENT_LEFT,
+            time: std::time::Duration::ZERO,
+            end: End::Left,
+        },
+        account: Arc::clone(&account),
         started: Instant::now(),
-        status: CLIENT_LEFT,
-        span: span.clone(),
         complete: false,
+        _in_flight: InFlight::new(route),
     };
-    let mut response = next.run(request).instrument(span).await;
-    line.status = response.status().as_u16();
+    let mut response = account.carry(next.run(request).instrument(span)).await;
+    line.done.status = response.status().as_u16();
     let headers = response.headers_mut();
     headers.insert(REQUEST_ID, id);
     headers.insert(
@@ -57,9 +75,20 @@ pub(super) async fn record(request: Request, next: Next) -> Response {
     );
     response.map(|body| {
         // Nobody reads the body of an answer to HEAD.
-        line.complete = body.is_end_stream() || line.method == Method::HEAD;
+        line.complete = body.is_end_stream() || line.done.method == Method::HEAD;
         Body::new(Watched::new(body, line))
     })
+}
+
+/// The trace that a client's request belongs to, as W3C's Trace Context spells it.
+fn traced(headers: &HeaderMap) -> Option<String> {
+    const LENGTH: usize = "00-00000000000000000000000000000000-0000000000000000-00".len();
+    let parent = headers.get("traceparent")?.to_str().ok()?;
+    let is_one = parent.len() == LENGTH
+        && parent
+            .bytes()
+            .all(|byte| byte == b'-' || byte.is_ascii_hexdigit());
+    is_one.then(|| parent.to_owned())
 }
 
 /// The client's request id, if it is short and safe to log.
@@ -78,43 +107,40 @@ fn new_id() -> HeaderValue {
 /// The log line, written on drop: at the end of the answer, or when the client leaves.
 #[derive(Debug)]
 struct Line {
-    method: Method,
-    /// The line of the route table; `-` = none.
-    route: String,
-    path: String,
+    log: Log,
+    done: Done,
+    account: Arc<Account>,
     started: Instant,
-    status: u16,
-    span: Span,
     complete: bool,
+    _in_flight: InFlight,
 }
 
 impl Drop for Line {
     fn drop(&mut self) {
-        let _entered = self.span.enter();
-        let time = self.started.elapsed();
-        let duration_ms = (time.as_secs_f64() * 1e6).round() / 1e3;
-        let Self {
-            method,
-            route,
-            path,
-            status,
-            complete,
-            ..
-        } = self;
-        metrics::request(route, if *complete { *status } else { CLIENT_LEFT }, time);
-        if *complete {
-            tracing::info!(status, duration_ms, "{method} {path} {status}");
-        } else {
-            tracing::info!(
-                status,
-                duration_ms,
-                "{method} {path} {status}, the client left early"
-            );
+        let facts = self.account.facts();
+        let Self { done, .. } = self;
+        done.time = self.started.elapsed();
+        done.end = match (&facts.broken, facts.finish) {
+            (Some(_), _) => End::Broken,
+            (None, _) if !self.complete => End::Left,
+            (None, _) if done.status >= 500 => End::Failed,
+            (None, _) if done.status >= 400 => End::Refused,
+            (None, Some(finish)) => End::Finished(finish),
+            (None, None) => End::Done,
+        };
+        let status = match done.end {
+            End::Left => CLIENT_LEFT,
+            _ => done.status,
+        };
+        metrics::request(&done.route, status, &facts.model, done.time);
+        if done.end == End::Broken {
+            metrics::broken(&done.route);
         }
+        self.log.write(done, &facts);
     }
 }
 
-/// The line notices the end of the body.
+/// The line notices the end of the body, which is read under the request's account.
 impl Watch for Line {
     fn polled(&mut self, polled: &Polled, is_last: bool) {
         self.complete |= match polled {
@@ -122,5 +148,9 @@ impl Watch for Line {
             Poll::Ready(Some(Ok(_))) => is_last,
             _ => false,
         };
+    }
+
+    fn around(&mut self, poll: impl FnOnce() -> Polled) -> Polled {
+        Arc::clone(&self.account).enter(poll)
     }
 }

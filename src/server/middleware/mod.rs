@@ -43,7 +43,10 @@ pub(super) fn wrap(routes: Router<App>, app: &App, address: SocketAddr) -> Route
         .layer(from_fn(clean::redirect))
         .layer(from_fn_with_state(hosts, hosts::check))
         .layer(from_fn_with_state(origins, cors::check))
-        .layer(from_fn(access::record))
+        .layer(from_fn_with_state(
+            access::Log::new(&app.config),
+            access::record,
+        ))
 }
 
 /// A panic costs one request: 500 without a body, as in Ollama.

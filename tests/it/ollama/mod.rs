@@ -42,5 +42,6 @@ mod recorded;
 mod schemas;
 mod spill;
 mod stop;
+mod telemetry;
 mod templates;
 mod untaught;

@@ -12,6 +12,7 @@ use super::{Shared, now};
 use crate::api::openai::responses::Event;
 use crate::dialect::openai::responses::{Ending, Writer, kept};
 use crate::error::RequestError;
+use crate::metrics::account;
 use crate::server::error::{ApiError, OpenAiError, log_broken_stream};
 use crate::server::openai::answer;
 use crate::server::stream::to_bytes;
@@ -32,7 +33,7 @@ pub(super) async fn start(job: Job, is_stream: bool) -> Result<Response, OpenAiE
         responses.runs.remove(&id);
         return Err(RequestError::from(error).into());
     }
-    let running = compute(job, Arc::clone(&live)).in_current_span();
+    let running = account::carried(compute(job, Arc::clone(&live)).in_current_span());
     responses.runs.tasks.spawn(running);
     if is_stream {
         return Ok(of_events(follow(live, None)));

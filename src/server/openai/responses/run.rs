@@ -20,6 +20,7 @@ use crate::dialect::openai::responses::{Ending, Step, Writer};
 use crate::error::RequestError;
 use crate::history::{NewResponse, Outcome};
 use crate::inference::{ChatRequest, ChunkStream};
+use crate::metrics::account;
 use crate::server::error::{ApiError, OpenAiError, log_broken_stream};
 use crate::server::extract::Held;
 use crate::server::openai::answer;
@@ -148,7 +149,7 @@ pub(super) async fn whole(mut job: Job) -> Result<Response, OpenAiError> {
 pub(super) async fn stream(job: Job) -> Result<Response, OpenAiError> {
     let (to, frames) = mpsc::channel(MOST_WAITING);
     let tasks = job.app.tasks.clone();
-    tasks.spawn(produce(job, to).in_current_span());
+    tasks.spawn(account::carried(produce(job, to).in_current_span()));
     let frames = ReceiverStream::new(frames);
     let frames = open(async { Ok::<_, RequestError>(frames) }).await?;
     Ok(of_events(frames))
