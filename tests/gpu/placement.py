@@ -125,3 +125,13 @@ def fit(server, model):
         return json.loads(server.command("fit", model, "--json"))
     except (RuntimeError, ValueError):
         return None
+
+
+def fitted(fit_, devices_):
+    """The plan of `drover fit` in two sums; `devices_` are the names of cards."""
+    if not fit_ or "devices" not in fit_:
+        return None
+    sums = {"devices": 0, HOST: 0}
+    for each in fit_["devices"]:
+        sums["devices" if each["name"] in devices_ else HOST] += each["size"]
+    return sums

@@ -83,18 +83,21 @@ def place(bench, name):
 
 def one_load(bench, name, before_mib):
     """Loads and unloads a model; returns what was seen of it."""
+    fits = placement.fit(bench.serve(), name)
     server, seconds, load = bench.load(name)
     device_mib = bench.meter.used_mib(server) - before_mib
-    entry = server.loaded()[name]
-    table, fits = server.command("ps").splitlines(), placement.fit(server, name)
+    entry, table = server.loaded()[name], server.command("ps").splitlines()
     began = time.monotonic()
     server.unload(name)
     unload_s = time.monotonic() - began
     back_s = unload_s + bench.until_free(server, before_mib)
     planned, taken = placement.planned_and_taken(load, entry)
+    far = placement.too_far(planned, taken, bench.is_card)
+    cards = {name for name, _, backend, _ in bench.devices if backend.lower() == bench.options.device} if bench.is_card else set()
+    far_fit = placement.too_far(placement.fitted(fits, cards), taken, bench.is_card)
     return {"load_s": seconds, "unload_s": unload_s, "memory_back_s": back_s, "device_mib": device_mib,
             "buffers": load.buffers, "graph_splits": load.n_splits, "offloaded": load.offloaded, "plan": load.plan,
-            "planned": planned, "taken": taken, "too_far": placement.too_far(planned, taken, bench.is_card),
+            "planned": planned, "taken": taken, "too_far": far + [f"drover fit, {text}" for text in far_fit],
             "wrong": load.on_the_cpu(bench.shapes[name].input_bytes(), entry) if bench.is_card else [],
             "ps": entry, "drover_ps": table, "fit": fits}
 

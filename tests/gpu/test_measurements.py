@@ -80,6 +80,12 @@ class Placement(unittest.TestCase):
         self.assertEqual(placement.planned_and_taken(load, entry), ({"CUDA0": 4}, {"CUDA0": 3}))
 
 
+    def test_the_plan_of_fit(self):
+        fit = {"devices": [{"name": "CUDA0", "size": 5}, {"name": "CUDA1", "size": 6}, {"name": "system", "size": 7}]}
+        self.assertEqual(placement.fitted(fit, {"CUDA0", "CUDA1"}), {"devices": 11, "CPU": 7})
+        self.assertIsNone(placement.fitted(None, set()))
+
+
 class Clients(unittest.TestCase):
     def stream(self, *events, status=200):
         head = f"HTTP/1.0 {status} OK\r\ncontent-type: text/event-stream\r\n\r\n"
