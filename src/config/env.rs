@@ -5,12 +5,14 @@
 //! start drover); a bad value of one of our own is refused.
 
 mod inherited;
+mod surroundings;
 mod variables;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use inherited::{inherited, is_secret};
+pub use surroundings::{driver_caches, libraries, wants_sandbox};
 pub use variables::{VARIABLES, Variable};
 
 use bytesize::ByteSize;
@@ -174,6 +176,7 @@ impl Reader<'_> {
             max_connections: self.own_number("DROVER_MAX_CONNECTIONS"),
             client_timeout: self.client_timeout(),
             shutdown_grace: self.own_duration("DROVER_GRACE", Duration::from_secs(10)),
+            sandbox: self.sandbox(),
             runner_timeout: self.own_duration("DROVER_RUNNER_TIMEOUT", Duration::from_secs(120)),
             template_timeout: self.own_duration("DROVER_TEMPLATE_TIMEOUT", Duration::from_secs(5)),
             registry_key: self.registry_key(state_dir.as_deref()),
@@ -375,6 +378,19 @@ impl Reader<'_> {
             self.mistakes.push(format!("{NAME}: `{text}`: {error}"));
         }
         hours.ok()
+    }
+
+    fn sandbox(&mut self) -> bool {
+        const NAME: &str = "DROVER_SANDBOX";
+        let Some(text) = self.text(NAME) else {
+            return true;
+        };
+        let is_on = surroundings::is_sandbox(&text);
+        if is_on.is_none() {
+            let mistake = format!("{NAME}: `{text}` is neither `on` nor `off`");
+            self.mistakes.push(mistake);
+        }
+        is_on.unwrap_or(true)
     }
 
     fn log_format(&mut self) -> LogFormat {

@@ -130,6 +130,8 @@ pub struct Config {
     pub client_timeout: Duration,
     /// How long streams may continue after SIGTERM (`DROVER_GRACE`).
     pub shutdown_grace: Duration,
+    /// Runners and renderers limit what they can do (`DROVER_SANDBOX`); they read it themselves.
+    pub sandbox: bool,
     /// A runner that does not answer for this long is killed (`DROVER_RUNNER_TIMEOUT`).
     pub runner_timeout: Duration,
     /// Longest time for making one prompt with a model's template (`DROVER_TEMPLATE_TIMEOUT`).

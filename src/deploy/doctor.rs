@@ -6,7 +6,7 @@ use std::process::Command;
 use super::finding::{Finding, Level};
 use super::gpu::{self, Gpu};
 use super::systemd::{self, DROVER, OLLAMA, Service};
-use super::{checks, compute, health, models, plan::Plan, port};
+use super::{checks, compute, confined, health, models, plan::Plan, port};
 use crate::config::{HostSpec, env};
 
 /// Runs all checks. `host` is the daemon's address for commands, `exe` our own program.
@@ -19,7 +19,10 @@ pub fn doctor(host: &HostSpec, exe: PathBuf) -> Vec<Finding> {
         findings.extend(the_store(&plan));
     }
     let environment = service.as_ref().map(Service::environment);
-    findings.extend(the_settings(environment.unwrap_or_default()));
+    let environment = environment.unwrap_or_default();
+    let is_off = |(name, value): &(String, String)| name == "DROVER_SANDBOX" && value == "off";
+    findings.push(confined::finding(environment.iter().any(is_off)));
+    findings.extend(the_settings(environment));
     let devices = compute::devices(exe);
     findings.extend(compute::cpu(&devices));
     let gpu = Gpu::look(&devices);

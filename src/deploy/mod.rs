@@ -5,6 +5,7 @@
 
 mod checks;
 mod compute;
+mod confined;
 mod doctor;
 mod finding;
 mod gpu;

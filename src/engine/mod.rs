@@ -25,6 +25,7 @@ pub(crate) mod backend;
 #[doc(hidden)]
 pub mod bench;
 mod cache_ops;
+mod confine;
 mod core;
 mod detokenizer;
 mod draft_model;
@@ -50,7 +51,9 @@ mod stop;
 mod tests;
 mod units;
 
+pub use confine::Surroundings;
+
 /// Runs the runner; returns when the daemon shuts it down.
-pub fn run() -> std::process::ExitCode {
-    runner::run()
+pub fn run(surroundings: Surroundings) -> std::process::ExitCode {
+    runner::run(surroundings)
 }

@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, poll};
 
 use super::backend::{Backend, BackendError};
+use super::confine::Surroundings;
 use super::core::Engine;
 use super::draft_model::{self, DraftModel};
 use super::host_cache::HostCache;
@@ -27,13 +28,15 @@ use super::measure::measure;
 use super::outbox::{Events, Gone, Outbox, outbox};
 use super::prepare::PromptWorkers;
 use crate::protocol::framing::{self, Incoming};
-use crate::protocol::{Command, DeviceInfo, Event, LoadParams, QuantizeParams, VERSION};
+use crate::protocol::{
+    Command, DeviceInfo, Event, LoadParams, LoadedInfo, QuantizeParams, VERSION,
+};
 
 /// Time for saving the cache to disk before the process ends. The daemon waits a little longer.
 const CLOSING: Duration = Duration::from_secs(2);
 
 /// Runs the runner on standard input, which is one end of a socket pair.
-pub(super) fn run() -> ExitCode {
+pub(super) fn run(surroundings: Surroundings) -> ExitCode {
     log::install();
     // A fallback for end-of-file. It fails only on systems that do not support it.
     let _ = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
@@ -41,12 +44,43 @@ pub(super) fn run() -> ExitCode {
         .as_fd()
         .try_clone_to_owned()
         .map(UnixStream::from);
-    match channel.and_then(|channel| serve(&channel, leave)) {
+    let served = channel.and_then(|channel| {
+        framing::write_frame(&mut &channel, &hello())?;
+        // Read before there is another thread, since rules for files hold for this one and later ones.
+        let first = match framing::read_frame(&mut Patient(&channel)) {
+            Ok(Some(Incoming::Message(command))) => Some(command),
+            Ok(Some(Incoming::Unreadable(error))) => {
+                tracing::error!("a command could not be read: {error}");
+                None
+            }
+            Ok(None) => return Ok(()),
+            Err(error) if is_end(&error) => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        if let Some(command) = &first {
+            surroundings.begin(command);
+        }
+        let begun = Begun {
+            has_greeted: true,
+            first,
+            surroundings,
+        };
+        serve(&channel, leave, begun)
+    });
+    match served {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("the runner's channel failed: {error}");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// The first event of every runner.
+fn hello() -> Event {
+    Event::Hello {
+        version: VERSION,
+        pid: std::process::id(),
     }
 }
 
@@ -60,28 +94,46 @@ fn leave() {
     std::process::exit(0);
 }
 
+/// How a runner began.
+#[derive(Default)]
+pub(super) struct Begun {
+    /// The first event has been sent.
+    pub(super) has_greeted: bool,
+    /// The first command, if it has been read.
+    pub(super) first: Option<Command>,
+    pub(super) surroundings: Surroundings,
+}
+
 /// Serves one channel until shutdown; calls `on_gone` when the other end disappears.
 pub(super) fn serve(
     channel: &UnixStream,
     on_gone: impl FnOnce() + Send + 'static,
+    begun: Begun,
 ) -> io::Result<()> {
     let (reader, writer) = (channel.try_clone()?, channel.try_clone()?);
     let intake = Arc::new(Intake::default());
+    if let Some(first) = begun.first {
+        intake.enter(first);
+    }
     let entrance = Arc::clone(&intake);
     let (outbox, events) = outbox();
-    let hello = Event::Hello {
-        version: VERSION,
-        pid: std::process::id(),
-    };
     thread::Builder::new()
         .name("reader".to_owned())
         .spawn(move || read(&reader, &entrance, on_gone))?;
     let writing = thread::Builder::new()
         .name("writer".to_owned())
         .spawn(move || write(&writer, events))?;
-    let child = Child { intake, outbox };
+    let child = Child {
+        intake,
+        outbox,
+        surroundings: begun.surroundings,
+    };
     // An error means that the channel is gone, so nobody can receive it.
-    let _ = child.send(hello).and_then(|()| child.start());
+    let greeted = match begun.has_greeted {
+        true => Ok(()),
+        false => child.send(hello()),
+    };
+    let _ = greeted.and_then(|()| child.start());
     child.outbox.close();
     // The last events must reach the daemon.
     let _ = writing.join();
@@ -114,15 +166,7 @@ fn read(channel: &UnixStream, intake: &Intake, on_gone: impl FnOnce()) {
                 tracing::error!("a command could not be read: {error}");
             }
             Ok(None) => break,
-            // The daemon died with our events unread, or in the middle of a frame.
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    io::ErrorKind::ConnectionReset | io::ErrorKind::UnexpectedEof
-                ) =>
-            {
-                break;
-            }
+            Err(error) if is_end(&error) => break,
             Err(error) => {
                 tracing::error!("the channel could not be read: {error}");
                 break;
@@ -132,6 +176,14 @@ fn read(channel: &UnixStream, intake: &Intake, on_gone: impl FnOnce()) {
     on_gone();
     // Pending requests fail here.
     intake.close();
+}
+
+/// Whether the daemon died with our events unread, or in the middle of a frame.
+fn is_end(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionReset | io::ErrorKind::UnexpectedEof
+    )
 }
 
 fn write(channel: &UnixStream, events: Events) {
@@ -149,6 +201,7 @@ fn write(channel: &UnixStream, events: Events) {
 struct Child {
     intake: Arc<Intake>,
     outbox: Outbox,
+    surroundings: Surroundings,
 }
 
 impl Child {
@@ -258,6 +311,8 @@ impl Child {
                 ),
             }
         }
+        // The threads that work on requests are started below.
+        self.surroundings.loaded(params, uses_gpu(&info));
         let inbox = Arc::new(Inbox::default());
         let waker = Arc::clone(&inbox);
         engine.wake_with(move || waker.wake());
@@ -331,6 +386,11 @@ impl Child {
         engine.close(Instant::now() + CLOSING);
         Ok(())
     }
+}
+
+/// Whether a driver may be at work, be it for a projector only.
+fn uses_gpu(info: &LoadedInfo) -> bool {
+    info.vram_bytes > 0 || devices().iter().any(|device| device.is_gpu)
 }
 
 fn devices() -> Vec<DeviceInfo> {

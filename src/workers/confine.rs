@@ -2,12 +2,16 @@
 
 use std::io;
 use std::os::unix::fs::FileExt as _;
+use std::path::PathBuf;
 
 use fs_err::File;
 use rustix::process::{
     DumpableBehavior, Resource, Rlimit, Signal, getrlimit, nice, set_dumpable_behavior,
     set_parent_process_death_signal, setrlimit,
 };
+
+use crate::config::env::{process, wants_sandbox};
+use crate::sandbox::{self, Files};
 
 /// Memory that a template may use for a small subject, in bytes: its syntax tree, the C library's reserves,
 /// and intermediate values.
@@ -43,6 +47,9 @@ pub(super) fn confine(needed: u64) -> io::Result<Memory> {
     // Running generations have priority.
     let _ = nice(NICE);
     let memory = Memory::new(needed)?;
+    if wants_sandbox() {
+        close();
+    }
     // No core dump, neither to a file nor to a collector.
     let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
     limit(Resource::Core, 0, 0)?;
@@ -50,6 +57,19 @@ pub(super) fn confine(needed: u64) -> io::Result<Memory> {
     limit(Resource::Nofile, MAX_FILES, MAX_FILES)?;
     memory.allow(0)?;
     Ok(memory)
+}
+
+/// Leaves the files of the time zone in reach, and refuses system calls that have no place here. A kernel that
+/// cannot do it has none of it; the limits below hold everywhere.
+fn close() {
+    let zones = ["/usr/share/zoneinfo", "/etc/localtime", "/etc/timezone"].map(PathBuf::from);
+    let own = process("TZDIR").map(PathBuf::from);
+    let files = Files {
+        read: zones.into_iter().chain(own).collect(),
+        write: Vec::new(),
+    };
+    let _ = sandbox::limit_files(&files);
+    let _ = sandbox::limit_calls();
 }
 
 /// Sets a soft and a hard limit, below those that were set from outside.

@@ -31,8 +31,8 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 /// How much of its last output is read, in bytes.
 const MAX_WORDS: u64 = 4096;
 
-/// The environment variables that a worker inherits: time zone and library path.
-const ENVIRONMENT: &[&str] = &["TZ", "TZDIR", "LD_LIBRARY_PATH"];
+/// The environment variables that a worker inherits: time zone, library path, whether there is a sandbox.
+const ENVIRONMENT: &[&str] = &["TZ", "TZDIR", "LD_LIBRARY_PATH", "DROVER_SANDBOX"];
 
 /// A started worker; dropping it kills the process.
 #[derive(Debug)]
@@ -87,6 +87,8 @@ impl Worker {
             .envs(environment)
             // Otherwise the C library reserves address space for each thread, which the limit would count.
             .env("MALLOC_ARENA_MAX", "1")
+            // No debugger is started here.
+            .env("GGML_NO_BACKTRACE", "1")
             .current_dir("/")
             // Ctrl-C must reach only the daemon, which lets answers finish.
             .process_group(0)

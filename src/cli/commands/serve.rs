@@ -21,6 +21,9 @@ pub fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     telemetry::report(&config.warnings);
     telemetry::settings(&env::given(&env::process));
     telemetry::report(&env::unknown(env::names()));
+    if !config.config.sandbox {
+        tracing::warn!("DROVER_SANDBOX=off: runners can do all that their user can");
+    }
     server::serve(config.config, env::executable()?)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -42,6 +42,8 @@ const NAMES: &[&str] = &[
     "LLAMA_TRACE",
     "LLGUIDANCE_LOG_LEVEL",
     "RAYON_NUM_THREADS",
+    // drover's own: whether there is a sandbox.
+    "DROVER_SANDBOX",
     // For debugging.
     "RUST_BACKTRACE",
     "RUST_LIB_BACKTRACE",

@@ -84,10 +84,11 @@ fn our_own_variables_are_strict_and_reported_together() {
         ("DROVER_MAX_CONNECTIONS", "-1"),
         ("DROVER_CLIENT_TIMEOUT", "0"),
         ("DROVER_LOG_FORMAT", "xml"),
+        ("DROVER_SANDBOX", "perhaps"),
         ("HOME", "/h"),
     ]);
     let ConfigError(mistakes) = error.unwrap_err();
-    assert_eq!(mistakes.len(), 8, "{mistakes:?}");
+    assert_eq!(mistakes.len(), 9, "{mistakes:?}");
 }
 
 #[test]

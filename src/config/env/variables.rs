@@ -171,6 +171,11 @@ pub const VARIABLES: &[Variable] = &[
         "Hours of the day, by this machine's clock, in which requests of batch jobs begin: 22:00-07:00",
     ),
     row(
+        "DROVER_SANDBOX",
+        "on",
+        "Runners and renderers reach no files, programs and networks that they do not need, as far as the kernel can: on, off",
+    ),
+    row(
         "DROVER_RUNNER_TIMEOUT",
         "2m",
         "A runner that is silent for this long is restarted",

@@ -60,6 +60,14 @@ impl Known {
     }
 }
 
+/// Makes a folder for saved states, for our user alone.
+pub(in crate::engine) fn make_folder(path: &Path) -> io::Result<()> {
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+}
+
 /// Where files of one model are.
 #[derive(Debug, Clone)]
 pub(in crate::engine) struct Folder {
@@ -78,10 +86,7 @@ impl Files {
             model: model_key(params)?,
             limit: wanted.limit_bytes,
         };
-        std::fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&folder.path)?;
+        make_folder(&folder.path)?;
         let known = folder.known()?;
         let (queue, states) = sync_channel(QUEUE);
         let background = folder.clone();

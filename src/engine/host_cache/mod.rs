@@ -17,7 +17,7 @@ mod memory;
 mod reader;
 
 use self::files::Files;
-pub(super) use self::files::Folder;
+pub(super) use self::files::{Folder, make_folder};
 use self::memory::Memory;
 use self::reader::Reader;
 use super::schedule::offers::{LEAST, Offer, Offers, Place};

@@ -6,7 +6,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::*;
-use crate::engine::runner::serve;
+use crate::engine::runner::{Begun, serve};
 use crate::protocol::framing::{Incoming, read_frame, write_frame};
 use crate::protocol::{Constraint, DraftParams};
 
@@ -22,7 +22,7 @@ pub(super) fn start() -> Runner {
         .unwrap();
     let (sender, gone) = mpsc::channel();
     let on_gone = move || sender.send(()).unwrap_or_default();
-    let thread = std::thread::spawn(move || serve(&theirs, on_gone));
+    let thread = std::thread::spawn(move || serve(&theirs, on_gone, Begun::default()));
     let mut runner = Runner {
         channel: ours,
         gone,

@@ -38,6 +38,7 @@ mod real;
 #[cfg(feature = "llama")]
 mod real_made;
 mod recorded;
+mod sandbox;
 #[cfg(feature = "llama")]
 mod schemas;
 mod spill;

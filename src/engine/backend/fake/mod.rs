@@ -21,6 +21,7 @@
 //! The cache is real accounting ([`pool`]): cells run out, sharing counts, and a sequence whose cells do
 //! not hold what was said fails, so that mistakes in prefix reuse show.
 
+mod attempt;
 mod encoder;
 mod pool;
 mod preparer;

@@ -8,12 +8,13 @@
 //! | `[[abort N]]` | the process aborts instead of picking token N (from 0, the default) |
 //! | `[[hang N]]` | the engine never comes back from picking token N |
 //! | `[[error N]]` | picking token N fails |
+//! | `[[try WHAT ARGUMENT]]` | the answer is what became of it ([`attempt`](super::attempt)) |
 //! | `[[nan]]` | the embedding of a text with this is not a number |
 //!
 //! Where no end may be picked, full stops follow the answer.
 //! Under a constraint the answer is the JSON object `{"answer": TEXT}`.
 
-use super::vocab;
+use super::{attempt, vocab};
 use crate::engine::backend::{BackendError, SamplerSpec};
 use crate::protocol::Token;
 
@@ -37,6 +38,7 @@ struct Marks {
     abort: Option<usize>,
     hang: Option<usize>,
     error: Option<usize>,
+    attempt: Option<String>,
 }
 
 impl FakeSampler {
@@ -52,7 +54,8 @@ impl FakeSampler {
             ));
         }
         let (question, marks) = Marks::read(&question(spec.prompt));
-        let said = fixed.or_else(|| marks.say.clone());
+        let tried = marks.attempt.as_deref().map(attempt::run);
+        let said = fixed.or(tried).or_else(|| marks.say.clone());
         let is_scripted = said.is_some();
         let mut answer = said.unwrap_or_else(|| question.trim().to_owned());
         if answer.is_empty() && !is_scripted {
@@ -175,6 +178,7 @@ impl Marks {
             "abort" => self.abort = number.or(Some(0)),
             "hang" => self.hang = number.or(Some(0)),
             "error" => self.error = number.or(Some(0)),
+            "try" => self.attempt = Some(argument.to_owned()),
             _ => return false,
         }
         true

@@ -1,0 +1,198 @@
+//! The runner's sandbox: which files it keeps in reach, and from when on.
+//!
+//! Before it starts its first thread, a runner keeps the files of its command, and what libraries and drivers
+//! read. Once the model is loaded, the threads that work on requests of strangers keep the model's files, and
+//! no thread may call for sockets, programs, processes or mounts. With a GPU in use the first rule stays as it
+//! is: drivers open their nodes, libraries and caches of compiled kernels whenever they like.
+
+use std::path::PathBuf;
+
+use super::host_cache;
+use crate::protocol::{Command, LoadParams, QuantizeParams};
+use crate::sandbox::{self, Files};
+
+/// What the libraries, the C library and drivers read.
+const SYSTEM: [&str; 13] = [
+    "/usr",
+    "/lib",
+    "/lib32",
+    "/lib64",
+    "/opt",
+    "/etc",
+    "/proc",
+    "/sys",
+    "/run",
+    "/nix",
+    "/gnu",
+    "/snap",
+    "/var/lib/dcgm",
+];
+
+/// Nodes that everything uses, and those of GPUs.
+const NODES: [&str; 6] = [
+    "/dev/null",
+    "/dev/zero",
+    "/dev/full",
+    "/dev/random",
+    "/dev/urandom",
+    "/dev/shm",
+];
+const DEVICES: &str = "/dev";
+
+/// What is this build's and this machine's.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Surroundings {
+    /// False = without a sandbox.
+    pub is_on: bool,
+    /// Folders of libraries: beside the program, and where the loader is told to look.
+    pub libraries: Vec<PathBuf>,
+    /// Where drivers keep compiled kernels.
+    pub caches: Vec<PathBuf>,
+}
+
+/// Whether this build has back ends for GPUs.
+const HAS_DRIVERS: bool = cfg!(any(
+    feature = "cuda",
+    feature = "vulkan",
+    feature = "rocm",
+    feature = "metal",
+    feature = "dynamic-backends"
+));
+
+impl Surroundings {
+    /// Limits this thread and all later ones to what the command needs.
+    pub(super) fn begin(&self, command: &Command) {
+        let own = match command {
+            Command::Load(params) => of_load(params),
+            Command::Quantize(params) => of_quantize(params),
+            // It shows what there is, and reads nothing of strangers.
+            _ => return,
+        };
+        if !self.is_on {
+            return;
+        }
+        for folder in &own.write {
+            // Only what exists can be left in reach. Whoever writes there tells why it cannot.
+            let _ = host_cache::make_folder(folder);
+        }
+        if let Err(error) = sandbox::limit_files(&self.with_system(own)) {
+            tracing::warn!("the runner can open all files of its user: {error}");
+        }
+        if matches!(command, Command::Quantize(_))
+            && let Err(error) = sandbox::limit_calls()
+        {
+            tracing::warn!("the quantizer can make all system calls: {error}");
+        }
+    }
+
+    /// Limits what works on requests, when the model is loaded.
+    pub(super) fn loaded(&self, params: &LoadParams, uses_gpu: bool) {
+        if !self.is_on {
+            return;
+        }
+        let files = if uses_gpu {
+            Ok(())
+        } else {
+            sandbox::limit_files(&of_load(params))
+        };
+        match (files, sandbox::limit_calls()) {
+            (Ok(()), Ok(())) => tracing::info!(
+                "the sandbox is closed: {}, no sockets, no programs",
+                if uses_gpu {
+                    "files of model and drivers"
+                } else {
+                    "files of the model"
+                }
+            ),
+            (files, calls) => {
+                // Why files are not limited was told at the start.
+                if let Err(error) = files {
+                    tracing::debug!("files are not limited: {error}");
+                }
+                if let Err(error) = calls {
+                    tracing::warn!("the runner can make all system calls: {error}");
+                }
+            }
+        }
+    }
+
+    /// Adds what libraries and drivers need.
+    fn with_system(&self, mut files: Files) -> Files {
+        files.read.extend(SYSTEM.map(PathBuf::from));
+        files.read.extend(self.libraries.iter().cloned());
+        files.write.extend(NODES.map(PathBuf::from));
+        if HAS_DRIVERS {
+            files.write.push(DEVICES.into());
+            files.write.extend(self.caches.iter().cloned());
+        }
+        files
+    }
+}
+
+/// The files of a model: to read, but for the folder of saved prompts.
+fn of_load(params: &LoadParams) -> Files {
+    let mut read = vec![params.model.path.clone()];
+    read.extend(
+        params
+            .projector
+            .iter()
+            .map(|projector| projector.file.path.clone()),
+    );
+    read.extend(params.adapters.iter().map(|adapter| adapter.path.clone()));
+    read.extend(params.draft.iter().map(|draft| draft.model.path.clone()));
+    let folder = params.spill.files.iter().map(|files| files.folder.clone());
+    Files {
+        read,
+        write: folder.collect(),
+    }
+}
+
+fn of_quantize(params: &QuantizeParams) -> Files {
+    let folder = params.target.parent().map(ToOwned::to_owned);
+    Files {
+        read: vec![params.source.path.clone()],
+        write: folder.into_iter().collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::{Adapter, ProjectorParams, SpillFiles};
+    use crate::view::ModelFile;
+
+    #[test]
+    fn a_command_keeps_its_own_files_only() {
+        let quantize = QuantizeParams {
+            source: ModelFile::original("/models/blobs/a"),
+            target: "/models/blobs/tmp/b".into(),
+            file_type: 7,
+            tensor_types: Vec::new(),
+        };
+        let expected = Files {
+            read: vec!["/models/blobs/a".into()],
+            write: vec!["/models/blobs/tmp".into()],
+        };
+        assert_eq!(of_quantize(&quantize), expected);
+        let mut params = crate::engine::tests::load_params(std::path::Path::new("/m/a"), 64, 1);
+        params.projector = Some(ProjectorParams::original("/m/p"));
+        params.adapters = vec![Adapter {
+            path: "/m/l".into(),
+            scale: 1.0,
+        }];
+        params.spill.files = Some(SpillFiles {
+            folder: "/state/prompts".into(),
+            limit_bytes: 1,
+        });
+        let expected = Files {
+            read: ["/m/a", "/m/p", "/m/l"].map(PathBuf::from).to_vec(),
+            write: vec!["/state/prompts".into()],
+        };
+        assert_eq!(of_load(&params), expected);
+        // The home and the models of others are not among what libraries need.
+        let all = Surroundings::default().with_system(expected);
+        for folder in ["/", "/home", "/root", "/m", "/var", "/tmp"] {
+            assert!(!all.read.contains(&PathBuf::from(folder)), "{folder}");
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! What a process that reads files and texts of strangers takes away from itself.
+//!
+//! Three things, each as far as the kernel has it: *files* ([`files`], Landlock) that are not named are out of
+//! reach, and so are TCP ports and other processes; *system calls* ([`calls`], seccomp) for sockets, programs,
+//! other processes and mounts are refused with EPERM and told on standard error, since a refusal costs one
+//! request at most where a kill would cost all; *new privileges* there are none.
+//!
+//! *Invariant:* nothing here is undone. A file rule holds for this thread and those that it starts later, the
+//! rules for system calls for all threads.
+
+#[cfg(target_os = "linux")]
+mod calls;
+#[cfg(target_os = "linux")]
+mod files;
+#[cfg(all(
+    target_os = "linux",
+    any(target_arch = "x86_64", target_arch = "aarch64")
+))]
+mod trap;
+
+use std::path::PathBuf;
+
+/// Files that stay in reach; a path that does not exist is left out.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Files {
+    /// Files to read, and folders with all that is below them.
+    pub read: Vec<PathBuf>,
+    /// Folders in which files are also made, changed and removed; device nodes.
+    pub write: Vec<PathBuf>,
+}
+
+/// What the kernel has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Support {
+    /// The version of Landlock; 0 = none.
+    pub landlock: i32,
+    pub seccomp: bool,
+}
+
+/// Puts all files but these out of reach of this thread and those that it starts from now on.
+///
+/// # Errors
+/// Why it could not, or that the kernel cannot do all of it.
+#[cfg(target_os = "linux")]
+pub fn limit_files(files: &Files) -> Result<(), String> {
+    files::limit(files)
+}
+
+/// Refuses system calls that have no place in a loaded runner, to all threads.
+///
+/// # Errors
+/// Why it could not.
+#[cfg(all(
+    target_os = "linux",
+    any(target_arch = "x86_64", target_arch = "aarch64")
+))]
+pub fn limit_calls() -> Result<(), String> {
+    trap::install().map_err(|error| error.to_string())?;
+    calls::limit()
+}
+
+/// What the kernel of this machine has.
+#[cfg(target_os = "linux")]
+pub fn support() -> Support {
+    Support {
+        landlock: files::version(),
+        seccomp: fs_err::read_to_string("/proc/self/status")
+            .is_ok_and(|status| status.contains("\nSeccomp:")),
+    }
+}
+
+/// Landlock is Linux'.
+///
+/// # Errors
+/// Always.
+#[cfg(not(target_os = "linux"))]
+pub fn limit_files(_: &Files) -> Result<(), String> {
+    Err("this system has no Landlock".to_owned())
+}
+
+/// seccomp is Linux'.
+///
+/// # Errors
+/// Always.
+#[cfg(not(all(
+    target_os = "linux",
+    any(target_arch = "x86_64", target_arch = "aarch64")
+)))]
+pub fn limit_calls() -> Result<(), String> {
+    Err("this system has no seccomp".to_owned())
+}
+
+/// Nothing.
+#[cfg(not(target_os = "linux"))]
+pub fn support() -> Support {
+    Support {
+        landlock: 0,
+        seccomp: false,
+    }
+}
