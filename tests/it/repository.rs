@@ -133,3 +133,38 @@ fn scripts_are_sound_for_the_shell() {
         );
     }
 }
+
+/// All Rust files below a folder.
+fn sources(folder: &Path, text: &mut String) {
+    for entry in fs_err::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            sources(&path, text);
+        } else if path.extension().is_some_and(|end| end == "rs") {
+            text.push_str(&fs_err::read_to_string(&path).unwrap());
+        }
+    }
+}
+
+#[test]
+fn the_tests_that_the_page_about_security_names_exist() {
+    let page = fs_err::read_to_string(root().join("docs/security.md")).unwrap();
+    let mut code = String::new();
+    for folder in ["src", "tests"] {
+        sources(&root().join(folder), &mut code);
+    }
+    let table = page.split("| --- | --- | --- | --- |").nth(1).unwrap();
+    let mut n_named = 0;
+    for line in table.lines().filter(|line| line.starts_with('|')) {
+        let tests = line.rsplit('|').nth(1).unwrap();
+        for name in tests.split('`').skip(1).step_by(2) {
+            n_named += 1;
+            let is_there = code.contains(&format!("fn {name}("));
+            assert!(
+                is_there,
+                "{name} is named in docs/security.md and is no test"
+            );
+        }
+    }
+    assert!(n_named > 40, "{n_named}");
+}
