@@ -9,6 +9,7 @@ pub mod json;
 pub mod metrics;
 pub mod net;
 pub mod plain;
+pub mod sandbox;
 pub mod units;
 // Level 1: settings, the native conversation types, Go's template language, files made of other files.
 pub mod chat;

@@ -65,6 +65,7 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("reqwest", &["client/", "registry/"]),
     ("clap", &["cli/"]),
     ("csv", &["cli/"]),
+    ("ratatui", &["cli/"]),
     ("clap_complete", &["cli/"]),
     ("clap_mangen", &["cli/"]),
     ("prometheus_client", &["metrics/"]),

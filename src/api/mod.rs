@@ -1,6 +1,7 @@
 //! Wire types only: serde derives, no logic. One file per endpoint group.
 
 pub mod anthropic;
+pub mod drover;
 pub mod llama_server;
 pub mod ollama;
 pub mod openai;

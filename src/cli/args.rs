@@ -63,6 +63,8 @@ pub(crate) enum Command {
     List(ListArgs),
     /// List running models
     Ps(ListArgs),
+    /// Watch what the server is doing
+    Top(TopArgs),
     /// Copy a model
     Cp(ModelArgs),
     /// Remove a model
@@ -90,6 +92,16 @@ pub(crate) enum Command {
     /// Internal: make prompts for the server that started this process
     #[command(hide = true)]
     Renderer(AnyArgs),
+}
+
+/// Flags of `top`.
+#[derive(Debug, Args)]
+pub(crate) struct TopArgs {
+    /// Print the state once, as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[arg(hide = true)]
+    pub(crate) args: Vec<String>,
 }
 
 /// Flags of `serve`.

@@ -74,6 +74,8 @@ const ROWS: &[Row] = &[
         examples: &["list", "list llama", "list --json | jq -r '.models[].name'"] },
     Row { name: "ps", usage: "ps [PREFIX] [flags]", arity: Arity::Any, variables: CLIENT,
         examples: &["ps", "ps --json | jq -r '.models[].expires_at'"] },
+    Row { name: "top", usage: "top [flags]", arity: Arity::Exactly(0), variables: CLIENT,
+        examples: &["top", "top --json | jq '.models[] | [.name, .generated_rate]'"] },
     Row { name: "cp", usage: "cp SOURCE DESTINATION [flags]", arity: Arity::Exactly(2), variables: CLIENT,
         examples: &["cp llama3.2 my-llama"] },
     Row { name: "rm", usage: "rm MODEL [MODEL...] [flags]", arity: Arity::AtLeast(1), variables: CLIENT,
@@ -106,7 +108,7 @@ const ROWS: &[Row] = &[
 ];
 
 /// Commands that Ollama does not have: under its name, help does not list them.
-const OWN: &[&str] = &["batch", "bench", "takeover", "rollback", "doctor"];
+const OWN: &[&str] = &["top", "batch", "bench", "takeover", "rollback", "doctor"];
 
 /// Builds the parser for a program called `program` (`ollama` or `drover`).
 pub(crate) fn command(program: &'static str) -> Command {

@@ -86,7 +86,7 @@ fn run(
             ui.out(&command.render_help().to_string())?;
             Ok(ExitCode::SUCCESS)
         }
-        Some(Command::Runner(_)) => Ok(crate::engine::run()),
+        Some(Command::Runner(_)) => Ok(commands::runner::run()),
         Some(Command::Renderer(_)) => Ok(crate::workers::run()),
         Some(Command::Serve(args)) => commands::serve::run(&args),
         Some(Command::Completion(args)) => commands::completion::run(ui, &args, command),
@@ -132,6 +132,7 @@ async fn dispatch(context: Context, command: Command) -> anyhow::Result<ExitCode
         Command::Push(args) => commands::push::run(&context, &args).await?,
         Command::List(args) => commands::list::run(&context, &args).await?,
         Command::Ps(args) => commands::ps::run(&context, &args).await?,
+        Command::Top(args) => commands::top::run(&context, &args).await?,
         Command::Cp(args) => commands::cp::run(&context, &args).await?,
         Command::Rm(args) => commands::rm::run(&context, &args).await?,
         // The others have been served without the daemon.
@@ -148,6 +149,7 @@ fn check_arity(command: &Command) -> anyhow::Result<()> {
         Command::Stop(args) => ("stop", &args.args),
         Command::Pull(args) => ("pull", &args.args),
         Command::Push(args) => ("push", &args.args),
+        Command::Top(args) => ("top", &args.args),
         Command::Cp(args) => ("cp", &args.args),
         Command::Rm(args) => ("rm", &args.args),
         _ => return Ok(()),

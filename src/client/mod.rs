@@ -10,6 +10,7 @@ mod generate;
 mod lines;
 mod models;
 mod openai;
+mod state;
 #[cfg(test)]
 mod tests;
 mod transfer;
@@ -18,6 +19,7 @@ pub use cpu::Cpu;
 pub use error::ClientError;
 pub use lines::Lines;
 pub use openai::{OpenAiChoice, OpenAiDelta, OpenAiEvent, OpenAiEvents, OpenAiUsage};
+pub use state::States;
 
 use std::fmt;
 use std::time::Duration;

@@ -40,7 +40,10 @@ pub(super) async fn load(
         .map_err(acquire_error)?;
     drop(awaiting);
     let load = started.elapsed();
-    account::note(|facts| facts.load = facts.load.max(load));
+    account::note(|facts| {
+        facts.is_loaded = true;
+        facts.load = facts.load.max(load);
+    });
     Ok(Loaded { lease, load, model })
 }
 

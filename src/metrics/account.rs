@@ -4,16 +4,32 @@
 //! is read ([`Account::carry`], [`Account::enter`]). Whoever learns something on the way notes it in
 //! [`Account::current`]; requests of batch jobs have none.
 
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::{Duration, Instant};
 
 tokio::task_local! {
     static CURRENT: Arc<Account>;
 }
 
+/// The accounts of requests that are being answered, for whoever looks at the daemon.
+static LIVE: Mutex<Vec<Weak<Account>>> = Mutex::new(Vec::new());
+
 /// The account of one request.
-#[derive(Debug, Default)]
-pub struct Account(Mutex<Facts>);
+#[derive(Debug)]
+pub struct Account {
+    pub id: String,
+    pub route: String,
+    /// The client's address; empty = in process.
+    pub client: String,
+    pub started: Instant,
+    facts: Mutex<Facts>,
+}
+
+impl Default for Account {
+    fn default() -> Self {
+        Self::new(String::new(), String::new(), String::new())
+    }
+}
 
 /// What has been noted.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -25,6 +41,10 @@ pub struct Facts {
     pub n_prompt: u64,
     pub n_cached: u64,
     pub n_generated: u64,
+    /// Those of answers that have not ended.
+    pub n_now: u64,
+    /// The model is loaded.
+    pub is_loaded: bool,
     /// Time until the model was loaded, and then for a slot.
     pub load: Duration,
     pub queue: Duration,
@@ -37,6 +57,36 @@ pub struct Facts {
 }
 
 impl Account {
+    /// The account of a request that begins now.
+    pub fn new(id: String, route: String, client: String) -> Self {
+        Self {
+            id,
+            route,
+            client,
+            started: Instant::now(),
+            facts: Mutex::default(),
+        }
+    }
+
+    /// Adds it to those that [`Self::live`] lists, as long as it lives.
+    pub fn listed(self) -> Arc<Self> {
+        let account = Arc::new(self);
+        let mut live = LIVE.lock().unwrap_or_else(PoisonError::into_inner);
+        // Room is made where there would be more.
+        if live.len() == live.capacity() {
+            live.retain(|account| account.strong_count() > 0);
+        }
+        live.push(Arc::downgrade(&account));
+        account
+    }
+
+    /// The accounts of all requests that are being answered, the oldest first.
+    pub fn live() -> Vec<Arc<Self>> {
+        let mut live = LIVE.lock().unwrap_or_else(PoisonError::into_inner);
+        live.retain(|account| account.strong_count() > 0);
+        live.iter().filter_map(Weak::upgrade).collect()
+    }
+
     /// The account of the request that is being handled.
     pub fn current() -> Option<Arc<Self>> {
         CURRENT.try_with(Arc::clone).ok()
@@ -54,12 +104,12 @@ impl Account {
 
     /// Notes something.
     pub fn note(&self, note: impl FnOnce(&mut Facts)) {
-        note(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        note(&mut self.facts.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
     /// What has been noted so far.
     pub fn facts(&self) -> Facts {
-        let facts = self.0.lock();
+        let facts = self.facts.lock();
         facts.unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
@@ -79,6 +129,23 @@ pub fn carried<F: Future>(future: F) -> impl Future<Output = F::Output> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn accounts_are_listed_as_long_as_they_live() {
+        let listed = || {
+            Account::live()
+                .iter()
+                .filter(|account| account.id == "listed")
+                .count()
+        };
+        let of = || Account::new("listed".to_owned(), "/x".to_owned(), String::new());
+        let all: Vec<_> = (0..100).map(|_| of().listed()).collect();
+        assert_eq!(listed(), 100);
+        drop(all);
+        assert_eq!(listed(), 0);
+        let _one = of().listed();
+        assert_eq!(listed(), 1);
+    }
 
     #[tokio::test]
     async fn notes_reach_the_account_of_their_request_also_from_other_tasks() {

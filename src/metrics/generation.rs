@@ -15,7 +15,6 @@ pub struct Generation {
     received: Instant,
     /// When the last tokens came.
     last: Option<Instant>,
-    n_prompt: u32,
     n_generated: u32,
     is_over: bool,
 }
@@ -37,13 +36,16 @@ impl Generation {
     pub fn new(model: &str, class: Class, received: Instant, n_prompt: u32) -> Self {
         let model = Model::of(model);
         model.times(class).n_begun.add(1);
+        let account = Account::current();
+        if let Some(account) = &account {
+            account.note(|facts| facts.n_prompt += u64::from(n_prompt));
+        }
         Self {
             model,
             class,
-            account: Account::current(),
+            account,
             received,
             last: None,
-            n_prompt,
             n_generated: 0,
             is_over: false,
         }
@@ -57,20 +59,25 @@ impl Generation {
         let now = Instant::now();
         self.n_generated = self.n_generated.saturating_add(n);
         let times = self.model.times(self.class);
+        let mut first = None;
         match self.last.replace(now) {
             Some(last) => {
-                let time = now.duration_since(last).as_secs_f64();
-                times.between_tokens.observe(time / f64::from(n));
+                let time = now.duration_since(last) / n;
+                times.between_tokens.observe(time.as_secs_f64());
+                self.model.between_tokens.add(time);
             }
             None => {
                 let time = now.duration_since(self.received);
                 times.first_token.observe(time.as_secs_f64());
-                if let Some(account) = &self.account {
-                    account.note(|facts| {
-                        facts.first_token.get_or_insert(time);
-                    });
-                }
+                self.model.first_token.add(time);
+                first = Some(time);
             }
+        }
+        if let Some(account) = &self.account {
+            account.note(|facts| {
+                facts.n_now += u64::from(n);
+                facts.first_token = facts.first_token.or(first);
+            });
         }
     }
 
@@ -98,7 +105,8 @@ impl Generation {
         times.n_generated.observe(f64::from(finish.n_generated));
         let Some(account) = &self.account else { return };
         account.note(|facts| {
-            facts.n_prompt += u64::from(finish.n_prompt);
+            // The prompt was noted when it began.
+            facts.n_now = facts.n_now.saturating_sub(u64::from(self.n_generated));
             facts.n_cached += u64::from(finish.n_cached);
             facts.n_generated += u64::from(finish.n_generated);
             facts.queue = facts.queue.max(finish.queue);
@@ -118,7 +126,7 @@ impl Generation {
         self.model.outcome(outcome).add(1);
         let Some(account) = &self.account else { return };
         account.note(|facts| {
-            facts.n_prompt += u64::from(self.n_prompt);
+            facts.n_now = facts.n_now.saturating_sub(u64::from(self.n_generated));
             facts.n_generated += u64::from(self.n_generated);
         });
     }

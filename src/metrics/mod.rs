@@ -11,6 +11,7 @@ mod generation;
 mod model;
 mod plain;
 mod process;
+pub mod recent;
 #[cfg(test)]
 mod tests;
 
@@ -28,7 +29,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
 pub use generation::{Finish, Generation};
-pub use model::{Awaiting, Class, Held, ModelMetrics, Outcome, Step};
+pub use model::{Awaiting, Class, Held, ModelMetrics, Numbers, Outcome, Step, numbers};
 
 /// Upper bounds in seconds, from a version query to a long answer.
 const REQUEST_SECONDS: [f64; 11] = [

@@ -138,6 +138,25 @@ impl Number {
     }
 }
 
+/// The sum of times, and of how many.
+#[derive(Debug, Default)]
+pub(super) struct Sum {
+    nanos: Number,
+    n: Number,
+}
+
+impl Sum {
+    pub(super) fn add(&self, time: Duration) {
+        let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        self.nanos.add(nanos);
+        self.n.add(1);
+    }
+
+    fn get(&self) -> (u64, u64) {
+        (self.nanos.get(), self.n.get())
+    }
+}
+
 /// The times of the answers of one class.
 #[derive(Debug)]
 pub(super) struct Times {
@@ -202,6 +221,8 @@ pub(super) struct Model {
     pub(super) load_failures: Number,
     pub(super) unloads: Number,
     pub(super) crashes: Number,
+    pub(super) first_token: Sum,
+    pub(super) between_tokens: Sum,
     pub(super) step_seconds: Histogram,
     pub(super) load_seconds: Histogram,
     times: [Times; 2],
@@ -241,6 +262,8 @@ impl Model {
             load_failures: Number::default(),
             unloads: Number::default(),
             crashes: Number::default(),
+            first_token: Sum::default(),
+            between_tokens: Sum::default(),
             step_seconds: Histogram::new(STEP_SECONDS),
             load_seconds: Histogram::new(LOAD_SECONDS),
             times: [Times::new(), Times::new()],
@@ -288,6 +311,44 @@ pub(super) fn label(name: &str) -> String {
         return String::new();
     }
     Model::of(name).name.clone()
+}
+
+/// Numbers of a model at one moment, for whoever looks at the daemon.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Numbers {
+    pub name: String,
+    /// Sums since the start.
+    pub n_prompt: u64,
+    pub n_generated: u64,
+    /// Nanoseconds in all, and of how many.
+    pub first_token: (u64, u64),
+    pub between_tokens: (u64, u64),
+    /// As they are now.
+    pub n_running: u64,
+    pub n_waiting: u64,
+    pub n_awaiting: u64,
+    pub cells: u64,
+    pub cells_used: u64,
+    pub cells_kept: u64,
+}
+
+/// The numbers of all models.
+pub fn numbers() -> Vec<Numbers> {
+    let models = Model::all();
+    let of = |model: &Arc<Model>| Numbers {
+        name: model.name.clone(),
+        n_prompt: model.n_prompt.get(),
+        n_generated: model.n_generated.get(),
+        first_token: model.first_token.get(),
+        between_tokens: model.between_tokens.get(),
+        n_running: model.running.get(),
+        n_waiting: model.waiting.get(),
+        n_awaiting: model.awaiting.get(),
+        cells: model.cells.get(),
+        cells_used: model.cells_used.get(),
+        cells_kept: model.cells_kept.get(),
+    };
+    models.iter().map(of).collect()
 }
 
 /// A runner's hold of the counters of its model.

@@ -129,6 +129,10 @@ impl Actor {
             }
             Message::Unload { weights } => self.handle(Event::Unload { weights }).await,
             Message::List { reply } => drop(reply.send(self.list())),
+            Message::Machine { reply } => {
+                let gpus = self.gpus.as_deref().unwrap_or_default();
+                drop(reply.send(Snapshot::take(gpus)));
+            }
             Message::LoadEnded { entry, result } => self.load_ended(entry, result).await,
             Message::Measured { key, measured } => {
                 self.handle(Event::Measured { key, measured }).await;

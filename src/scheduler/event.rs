@@ -33,6 +33,9 @@ pub(super) enum Message {
     List {
         reply: oneshot::Sender<Vec<LoadedModel>>,
     },
+    Machine {
+        reply: oneshot::Sender<Snapshot>,
+    },
     Shutdown {
         reply: oneshot::Sender<()>,
     },

@@ -24,6 +24,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::task::TaskTracker;
 
 use crate::config::{Config, KeepAlive};
+use crate::device::Snapshot;
 use crate::model::{ModelName, Options};
 use crate::protocol::{Adapter, LoadedInfo, ProjectorParams, Speculation, Token};
 use crate::view::ModelFile;
@@ -197,6 +198,16 @@ impl SchedulerHandle {
         let (reply, answer) = oneshot::channel();
         if self.messages.send(Message::List { reply }).await.is_err() {
             return Vec::new();
+        }
+        answer.await.unwrap_or_default()
+    }
+
+    /// Memory of the machine now, and of its GPUs as they were last looked at.
+    pub async fn machine(&self) -> Snapshot {
+        let (reply, answer) = oneshot::channel();
+        let message = Message::Machine { reply };
+        if self.messages.send(message).await.is_err() {
+            return Snapshot::default();
         }
         answer.await.unwrap_or_default()
     }

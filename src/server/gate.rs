@@ -25,6 +25,8 @@ pub(crate) struct Gates {
     pub(crate) creations: Gate,
     /// Copies and deletions, which wait for the lock of the model directory on such threads.
     pub(crate) changes: Gate,
+    /// Readers of the stream of states.
+    pub(crate) watchers: Gate,
 }
 
 impl Default for Gates {
@@ -35,6 +37,7 @@ impl Default for Gates {
             transfers: Gate::new("pulls and pushes", 64, 16),
             creations: Gate::new("creations of models", 16, 8),
             changes: Gate::new("changes of models", 8, 4),
+            watchers: Gate::new("readers of the daemon's state", 64, 16),
         }
     }
 }

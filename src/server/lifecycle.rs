@@ -131,6 +131,7 @@ async fn assemble(config: Config, exe: PathBuf) -> Result<App, ServeError> {
         jobs,
         config,
         exe,
+        started: std::time::Instant::now(),
         gates: Gates::default(),
         responses,
         memory,

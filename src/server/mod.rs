@@ -26,6 +26,7 @@ mod stream;
 mod supervisor;
 #[cfg(test)]
 mod tests;
+mod ui;
 mod watched;
 
 #[cfg(fuzzing)]

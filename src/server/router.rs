@@ -14,7 +14,7 @@ use axum::routing::{MethodRouter, any};
 use super::error::{ApiError, spelled};
 use super::state::App;
 use super::stream::json;
-use super::{anthropic, extra, ollama, openai};
+use super::{anthropic, extra, ollama, openai, ui};
 use crate::api::ollama::VersionResponse;
 use crate::client::OLLAMA_VERSION;
 use crate::dialect::openai::UNKNOWN_URL;
@@ -33,6 +33,7 @@ pub(super) fn routes() -> Router<App> {
         .merge(openai::routes())
         .merge(anthropic::routes())
         .merge(extra::routes())
+        .merge(ui::routes())
         .fallback(|method: Method, uri: Uri| async move { not_found(&method, &uri) })
 }
 
@@ -138,8 +139,11 @@ pub(super) fn not_found(method: &Method, uri: &Uri) -> Response {
     (StatusCode::NOT_FOUND, headers, "404 page not found").into_response()
 }
 
-/// What clients probe for.
-async fn root() -> Response {
+/// What clients probe for; people with a browser are shown the page.
+async fn root(headers: HeaderMap) -> Response {
+    if ui::wants_page(&headers) {
+        return ui::page();
+    }
     let headers = [(header::CONTENT_TYPE, "text/plain; charset=utf-8")];
     (headers, "Ollama is running").into_response()
 }

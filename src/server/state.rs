@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Instant;
 
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -31,6 +32,8 @@ pub(crate) struct AppState {
     pub(crate) config: Arc<Config>,
     /// Our own executable, for child processes.
     pub(crate) exe: PathBuf,
+    /// When the daemon started.
+    pub(crate) started: Instant,
     pub(crate) gates: Gates,
     /// Stored responses, and those in the background.
     pub(crate) responses: Responses,

@@ -99,6 +99,7 @@ impl Fixture {
             memory: Memory::new(config.body_memory),
             config,
             exe: "/bin/false".into(),
+            started: std::time::Instant::now(),
             gates: Gates::default(),
             tasks,
             cut_off: CancellationToken::new(),

@@ -3,12 +3,14 @@
 //! Names of models, errors of registries, lines of runners and paths of requests come from strangers.
 //! Nothing in them begins a line of its own, moves a cursor or opens a door.
 
+use std::borrow::Cow;
 use std::io::{self, Write};
 
 use serde_json::Value;
 use tracing::{Level, Metadata};
 use tracing_subscriber::fmt::MakeWriter;
 
+use crate::metrics::recent;
 use crate::plain;
 
 /// Bytes of a line; the rest of what somebody sent is no news.
@@ -73,7 +75,9 @@ impl<W: Write> Write for Lines<W> {
         let text = String::from_utf8_lossy(event);
         let text = text.strip_suffix('\n').unwrap_or(&text);
         if self.is_json {
-            let line = format!("{}{}\n", self.priority, object(text));
+            let line = object(text);
+            recent::push(&line);
+            let line = format!("{}{line}\n", self.priority);
             self.out.write_all(line.as_bytes())?;
             return Ok(event.len());
         }
@@ -83,6 +87,7 @@ impl<W: Write> Write for Lines<W> {
         if shown.len() < text.len() {
             line.push('…');
         }
+        recent::push(&bare(&line[self.priority.len()..]));
         line.push('\n');
         self.out.write_all(line.as_bytes())?;
         Ok(event.len())
@@ -91,6 +96,17 @@ impl<W: Write> Write for Lines<W> {
     fn flush(&mut self) -> io::Result<()> {
         self.out.flush()
     }
+}
+
+/// A line without our own colours.
+fn bare(line: &str) -> Cow<'_, str> {
+    if !line.contains('\x1b') {
+        return Cow::Borrowed(line);
+    }
+    let bare = STYLES
+        .iter()
+        .fold(line.to_owned(), |line, style| line.replace(style, ""));
+    Cow::Owned(bare)
 }
 
 /// A line of JSON, as long as one may be.

@@ -12,6 +12,8 @@ mod ollama;
 #[cfg(test)]
 mod openai;
 #[cfg(test)]
+mod page;
+#[cfg(test)]
 #[path = "../recorded/mod.rs"]
 mod recorded;
 #[cfg(test)]

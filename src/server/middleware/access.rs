@@ -6,7 +6,6 @@ mod log;
 
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::Instant;
 
 use axum::body::{Body, HttpBody};
 use axum::extract::{ConnectInfo, MatchedPath, Request, State};
@@ -46,12 +45,18 @@ pub(super) async fn record(State(log): State<Log>, request: Request, next: Next)
         route
     );
     let peer = request.extensions().get::<ConnectInfo<Peer>>();
-    let account = Arc::new(Account::default());
+    let client = peer.map(|ConnectInfo(Peer(address))| address.ip().to_canonical());
+    let account = Account::new(
+        id.to_str().unwrap_or_default().to_owned(),
+        route.to_owned(),
+        client.map_or_else(String::new, |client| client.to_string()),
+    );
+    let account = account.listed();
     let mut line = Line {
         log,
         done: Done {
             id: id.clone(),
-            client: peer.map(|ConnectInfo(Peer(address))| address.ip().to_canonical()),
+            client,
             parent: traced(request.headers()),
             method: request.method().clone(),
             route: route.to_owned(),
@@ -61,7 +66,6 @@ pub(super) async fn record(State(log): State<Log>, request: Request, next: Next)
             end: End::Left,
         },
         account: Arc::clone(&account),
-        started: Instant::now(),
         complete: false,
         _in_flight: InFlight::new(route),
     };
@@ -110,7 +114,6 @@ struct Line {
     log: Log,
     done: Done,
     account: Arc<Account>,
-    started: Instant,
     complete: bool,
     _in_flight: InFlight,
 }
@@ -119,7 +122,7 @@ impl Drop for Line {
     fn drop(&mut self) {
         let facts = self.account.facts();
         let Self { done, .. } = self;
-        done.time = self.started.elapsed();
+        done.time = self.account.started.elapsed();
         done.end = match (&facts.broken, facts.finish) {
             (Some(_), _) => End::Broken,
             (None, _) if !self.complete => End::Left,

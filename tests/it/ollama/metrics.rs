@@ -133,7 +133,7 @@ fn names(text: &str) -> std::collections::BTreeSet<String> {
 async fn what_the_board_and_the_alerts_ask_for_exists() {
     let server = TestServer::start().await;
     server.fake_model("llama3").await;
-    let body = json!({"model": "llama3", "prompt": "[[abort 3]] [[repeat 9]] word"});
+    let body = json!({"model": "llama3", "prompt": "[[slow 20]] [[abort 20]] [[repeat 99]] word"});
     server.post("/api/generate", &body).await.ok();
     let text = server.get("/metrics").await.ok().text;
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/monitoring");

@@ -46,7 +46,7 @@ async fn a_request_is_told_once_with_what_it_cost_and_how_it_ended() {
     assert!(told.contains(" INFO "), "{told}");
 
     // An answer that breaks off was 200, and is told as what it was.
-    let body = json!({"model": "llama3", "prompt": "[[abort 3]] [[repeat 9]] word"});
+    let body = json!({"model": "llama3", "prompt": "[[slow 20]] [[abort 20]] [[repeat 99]] word"});
     server.post("/api/generate", &body).await.ok();
     let broken = line(&server, "POST /api/generate 200, broke off: ").await;
     assert_eq!(field(&broken, "end"), Some("broken"), "{broken}");

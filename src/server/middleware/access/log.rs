@@ -9,7 +9,15 @@ use crate::config::{Config, LogFormat};
 use crate::metrics::account::Facts;
 
 /// Routes that monitors and browsers ask all the time; they are only told where something is wrong.
-const QUIET: [&str; 5] = ["/", "/health", "/metrics", "/api/version", "/ui/{*file}"];
+const QUIET: [&str; 7] = [
+    "/",
+    "/health",
+    "/metrics",
+    "/api/version",
+    "/api/drover/events",
+    "/ui",
+    "/ui/{*file}",
+];
 
 /// A request that has ended.
 #[derive(Debug)]

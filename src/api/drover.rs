@@ -1,0 +1,94 @@
+//! `GET /api/drover/events`: what the daemon is doing, once a second.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// The state at one moment. Fields may be added; none will go.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct DaemonState {
+    pub version: String,
+    pub time: Timestamp,
+    /// Seconds since the daemon started.
+    pub uptime: f64,
+    pub devices: Vec<Device>,
+    /// Models that are loaded, or that somebody waits for.
+    pub models: Vec<ModelState>,
+    /// Requests for models that are being answered, the oldest first.
+    pub requests: Vec<RequestState>,
+    /// The newest batch jobs.
+    pub batches: Vec<BatchState>,
+    /// Lines of the log since the last event; in the first event, the last ones.
+    pub log: Vec<String>,
+}
+
+/// Memory that models are loaded into.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Device {
+    pub name: String,
+    pub description: String,
+    pub is_gpu: bool,
+    pub total_bytes: u64,
+    pub free_bytes: u64,
+}
+
+/// A model.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ModelState {
+    pub name: String,
+    pub is_loaded: bool,
+    /// It goes when its requests have ended.
+    pub is_going: bool,
+    pub size_bytes: u64,
+    pub vram_bytes: u64,
+    pub gpus: Vec<String>,
+    pub context_length: u32,
+    /// Absent = never.
+    pub expires_at: Option<Timestamp>,
+    pub n_slots: u32,
+    /// Requests that have a slot, that wait for one, and that wait until the model is loaded.
+    pub n_running: u64,
+    pub n_waiting: u64,
+    pub n_awaiting: u64,
+    /// Cells of the KV cache: all, those of running requests, those kept for later prompts.
+    pub cells: u64,
+    pub cells_used: u64,
+    pub cells_kept: u64,
+    /// Tokens per second since the last event.
+    pub prompt_rate: f64,
+    pub generated_rate: f64,
+    /// Seconds, on average over what ended since the last event; absent = nothing did.
+    pub first_token: Option<f64>,
+    pub between_tokens: Option<f64>,
+}
+
+/// A request.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RequestState {
+    pub id: String,
+    pub route: String,
+    /// The client's address; empty where others may not know.
+    pub client: String,
+    pub model: String,
+    /// `loading`, `waiting` (for a slot, or its prompt is being computed) or `generating`.
+    pub phase: String,
+    pub n_prompt: u64,
+    pub n_generated: u64,
+    /// Seconds since it came in.
+    pub seconds: f64,
+}
+
+/// A batch job.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct BatchState {
+    pub id: String,
+    pub model: String,
+    pub status: String,
+    pub total: u64,
+    pub completed: u64,
+    pub failed: u64,
+}

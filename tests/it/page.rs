@@ -1,0 +1,173 @@
+//! The page at `/ui`, its stream of states, and `top`.
+
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::support::{Drover, TestServer, skip, variable};
+
+/// Longest run of the browser's script.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+/// The data of the next event of a stream.
+async fn event(response: &mut reqwest::Response, rest: &mut String) -> Value {
+    loop {
+        if let Some((frame, after)) = rest.split_once("\n\n") {
+            let data = frame.strip_prefix("event: state\ndata: ").expect(frame);
+            let data = serde_json::from_str(data).unwrap();
+            *rest = after.to_owned();
+            return data;
+        }
+        let chunk = tokio::time::timeout(Duration::from_secs(30), response.chunk()).await;
+        let chunk = chunk
+            .expect("no event")
+            .unwrap()
+            .expect("the stream has ended");
+        rest.push_str(std::str::from_utf8(&chunk).unwrap());
+    }
+}
+
+#[tokio::test]
+async fn the_stream_shows_models_requests_and_the_log() {
+    let server = TestServer::start().await;
+    server.fake_model("tiny").await;
+    let events = server.http.get(format!("{}/api/drover/events", server.url));
+    let mut events = events.send().await.unwrap();
+    assert_eq!(events.headers()["content-type"], "text/event-stream");
+    let mut rest = String::new();
+    let first = event(&mut events, &mut rest).await;
+    assert_eq!(
+        (&first["models"], &first["requests"]),
+        (&json!([]), &json!([]))
+    );
+    assert!(
+        first["devices"][0]["total_bytes"].as_u64() > Some(1 << 20),
+        "{first}"
+    );
+    let log = first["log"].as_array().unwrap();
+    assert!(
+        log.iter()
+            .any(|line| line.as_str().unwrap().contains("Listening on")),
+        "{first}"
+    );
+
+    let body = json!({"model": "tiny", "prompt": "[[slow 20]][[repeat 1000]] word"});
+    let mut stream = server.stream("/api/generate", &body).await;
+    stream.next().await.unwrap();
+    let seen = loop {
+        let state = event(&mut events, &mut rest).await;
+        let request = &state["requests"][0];
+        if request["n_generated"].as_u64() > Some(20)
+            && state["models"][0]["generated_rate"].as_f64() > Some(1.0)
+        {
+            break state;
+        }
+    };
+    let request = &seen["requests"][0];
+    assert_eq!(request["phase"], "generating");
+    assert_eq!(
+        (&request["client"], &request["model"]),
+        (&json!("127.0.0.1"), &json!("tiny:latest"))
+    );
+    let model = &seen["models"][0];
+    assert_eq!(
+        (&model["name"], &model["n_running"]),
+        (&json!("tiny:latest"), &json!(1))
+    );
+    assert!(model["cells_used"].as_u64() > Some(20), "{model}");
+
+    // `top` reads the same.
+    let drover = Drover::of(&server);
+    let state: Value = serde_json::from_str(&drover.run(&["top", "--json"]).await.ok()).unwrap();
+    assert_eq!(state["models"][0]["name"], "tiny:latest");
+    let text = drover.run(&["top"]).await.ok();
+    assert!(
+        text.contains("tiny:latest") && text.contains("generating"),
+        "{text}"
+    );
+    let mut terminal = drover.at_terminal(&["top"], (40, 120));
+    terminal.has("Generated tokens/s").await;
+    terminal.has("tiny:latest").await;
+    terminal.press("q").await;
+    assert_eq!(terminal.exit_code().await, Some(0));
+
+    drop(stream);
+    loop {
+        let state = event(&mut events, &mut rest).await;
+        if state["requests"] == json!([]) && state["models"][0]["n_running"] == 0 {
+            break;
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_files_of_the_page_ask_nobody_and_are_asked_for_once() {
+    let server = TestServer::start().await;
+    // Programs still get what they look for.
+    assert_eq!(server.get("/").await.ok().text, "Ollama is running");
+    let index = server.get("/ui").await.ok();
+    let policy = index.headers["content-security-policy"].to_str().unwrap();
+    assert!(
+        policy.starts_with("default-src 'none'") && !policy.contains("unsafe"),
+        "{policy}"
+    );
+    assert_eq!(index.headers["x-content-type-options"], "nosniff");
+    let tag = index.headers["etag"].clone();
+    let again = server.http.get(format!("{}/ui", server.url));
+    let again = again.header("If-None-Match", tag).send().await.unwrap();
+    assert_eq!(again.status(), 304);
+    let quoted = index
+        .text
+        .split('"')
+        .filter(|part| part.starts_with("/ui/"));
+    let files: Vec<&str> = quoted.collect();
+    assert!(files.len() >= 3, "{files:?}");
+    for file in files {
+        let answer = server.get(file).await.ok();
+        assert!(
+            !answer.text.contains("http://") || file.ends_with(".svg") || file.contains("chart"),
+            "{file}"
+        );
+    }
+    assert_eq!(server.get("/ui/nothing.js").await.status, 404);
+    assert_eq!(server.get("/ui/../ui/style.css").await.status, 200);
+    let html = server
+        .http
+        .get(&server.url)
+        .header("Accept", "text/html,*/*;q=0.8");
+    let html = html.send().await.unwrap();
+    assert!(
+        html.url().path() == "/ui" && html.status() == 200,
+        "{html:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_browser_loads_chats_watches_and_cancels() {
+    let Some(modules) = variable("DROVER_NODE_MODULES") else {
+        return skip("no DROVER_NODE_MODULES");
+    };
+    let chromium = variable("DROVER_CHROMIUM").unwrap_or_else(|| "/usr/bin/chromium".to_owned());
+    let puppeteer = Path::new(&modules).join("puppeteer-core");
+    if !Path::new(&chromium).exists() || !puppeteer.exists() {
+        return skip("no chromium, or no puppeteer-core beside the other clients");
+    }
+    let server = TestServer::start().await;
+    server.fake_model("tiny").await;
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients/page.mjs");
+    let mut command = tokio::process::Command::new("node");
+    command
+        .arg(script)
+        .env("DROVER_URL", &server.url)
+        .env("DROVER_MODEL", "tiny")
+        .kill_on_drop(true);
+    let output = tokio::time::timeout(PATIENCE, command.output()).await;
+    let output = output.expect("the browser still runs").unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        output.status.success() && said.contains("ok"),
+        "{said}\n{errors}"
+    );
+}
