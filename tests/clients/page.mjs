@@ -3,7 +3,9 @@
 //
 // DROVER_URL, DROVER_MODEL (of the fake back end); DROVER_KEY where the server asks for one.
 import assert from "node:assert/strict";
+import fs from "node:fs";
 import { createRequire } from "node:module";
+import os from "node:os";
 import path from "node:path";
 
 const modules = process.env.DROVER_NODE_MODULES;
@@ -13,6 +15,10 @@ const axe = require.resolve("axe-core");
 
 const { DROVER_URL: url, DROVER_MODEL: model, DROVER_KEY: key, DROVER_SHOTS: shots } = process.env;
 const full = model.includes(":") ? model : `${model}:latest`;
+
+// What the fake back end takes for an image.
+const image = path.join(fs.mkdtempSync(path.join(os.tmpdir(), "page-")), "cat.png");
+fs.writeFileSync(image, `image cat${".".repeat(40)}`);
 
 const browser = await puppeteer.launch({
   executablePath: process.env.DROVER_CHROMIUM ?? "/usr/bin/chromium",
@@ -47,7 +53,7 @@ async function check(page, name) {
   assert.deepEqual(bad.map(({ id, nodes }) => [name, id, nodes.map((node) => node.html)]), []);
 }
 
-const axeSource = (await import("node:fs")).readFileSync(axe, "utf8");
+const axeSource = fs.readFileSync(axe, "utf8");
 const textOf = (page, selector) => page.$eval(selector, (element) => element.textContent);
 const until = (page, check, ...args) => page.waitForFunction(check, { timeout: 30000, polling: 100 }, ...args);
 const has = (page, selector, words) => until(page, (selector, words) => document.querySelector(selector)?.textContent.includes(words), selector, words);
@@ -90,7 +96,8 @@ await until(page, () => document.querySelector("#pull-words").className === "bad
 await page.focus('nav a[href="#chat"]');
 await page.keyboard.press("Enter");
 await page.waitForSelector("#page-chat:not([hidden])");
-await until(page, (full) => document.querySelector("#chat-model").value === full, full);
+await until(page, (full) => [...document.querySelector("#chat-model").options].some((option) => option.value === full), full);
+await page.select("#chat-model", full);
 await page.focus("#question");
 await page.keyboard.type("hello <b>there</b>");
 await page.keyboard.press("Enter");
@@ -125,6 +132,26 @@ await other.evaluate(() => { location.hash = "#chat"; });
 await other.waitForSelector("#page-chat:not([hidden])");
 await picture(other, "chat-dark");
 await page.bringToFront();
+// Thinking is shown apart from the answer, and can be switched off; an image goes along.
+await page.click("#chat-new");
+await page.select("#chat-model", "thinker:latest");
+await page.type("#question", "[[say <think>let me see</think>42]]");
+await page.keyboard.press("Enter");
+await has(page, "#messages .message:nth-child(2) details", "let me see");
+await has(page, "#messages .message:nth-child(2) .text", "42");
+await has(page, "#chat-state", "Done.");
+await check(page, "thinking");
+await picture(page, "thinking-light");
+await page.click("#chat-new");
+await page.select("#chat-model", "seer:latest");
+const upload = await page.$("#images");
+await upload.uploadFile(image);
+await page.type("#question", "What is it?");
+await page.keyboard.press("Enter");
+await has(page, "#messages .message:nth-child(2) .text", "What is it?");
+await has(page, "#chat-state", "Done.");
+assert.equal(await page.$eval("#messages img", (image) => image.alt), path.basename(image));
+await page.select("#chat-model", full);
 await page.click('nav a[href="#overview"]');
 await check(page, "overview");
 await picture(page, "overview-light");

@@ -3,8 +3,10 @@
 use std::path::Path;
 use std::time::Duration;
 
+use drover::model::gguf::builder::GgufBuilder;
 use serde_json::{Value, json};
 
+use crate::support::models::fake;
 use crate::support::{Drover, TestServer, skip, variable};
 
 /// Longest run of the browser's script.
@@ -155,6 +157,20 @@ async fn a_browser_loads_chats_watches_and_cancels() {
     }
     let server = TestServer::start().await;
     server.fake_model("tiny").await;
+    let thinks = "{{ range .Messages }}<|im_start|>{{ .Role }}\n\
+                  {{ if .Thinking }}<think>{{ .Thinking }}</think>{{ end }}{{ .Content }}\
+                  <|im_end|>\n{{ end }}<|im_start|>assistant\n";
+    let thinker = server.create("thinker", fake().build(), json!({"template": thinks}));
+    thinker.await.ok();
+    let projector = GgufBuilder::new("clip")
+        .value("clip.has_vision_encoder", true)
+        .value("clip.projector_type", "mlp")
+        .build();
+    let model = server.upload(fake().build()).await;
+    let projector = server.upload(projector).await;
+    let files = json!({"model.gguf": model, "mmproj.gguf": projector});
+    let body = json!({"model": "seer", "files": files, "stream": false});
+    server.post("/api/create", &body).await.ok();
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients/page.mjs");
     let mut command = tokio::process::Command::new("node");
     command
