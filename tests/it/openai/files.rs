@@ -79,7 +79,7 @@ async fn a_file_comes_back_byte_by_byte() {
     server
         .log
         .wait_for("a whole answer", |line| {
-            line.contains("/content 200 status=200").then_some(())
+            line.contains("/content 200 id=").then_some(())
         })
         .await;
     // It is still there after a restart.
