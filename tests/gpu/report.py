@@ -91,9 +91,10 @@ def headline(found):
 
 
 def on_devices(memory):
+    """MiB on cards, or of the processor where there is none."""
     if memory is None:
         raise KeyError("not available")
-    return f"{sum(size for name, size in memory.items() if name != 'CPU') >> 20}"
+    return f"{(sum(size for name, size in memory.items() if name != 'CPU') or memory.get('CPU', 0)) >> 20}"
 
 
 def write(folder, options, program, steps, found):
