@@ -14,6 +14,8 @@ pub struct RequestError {
     pub param: Option<Cow<'static, str>>,
     /// A machine-readable code.
     pub code: Option<&'static str>,
+    /// Seconds after which trying again may help.
+    pub retry_after: Option<u64>,
 }
 
 /// Who caused the error, and what the client can do about it.
@@ -42,6 +44,8 @@ pub enum ErrorKind {
     Unsupported,
     /// Try again later.
     Overloaded,
+    /// The client has used what its key may.
+    RateLimited,
 }
 
 impl RequestError {
@@ -52,6 +56,7 @@ impl RequestError {
             message: message.into(),
             param: None,
             code: None,
+            retry_after: None,
         }
     }
 
@@ -68,6 +73,13 @@ impl RequestError {
     /// The model or drover failed.
     pub fn internal(message: impl Into<String>) -> Self {
         Self::new(ErrorKind::Internal, message)
+    }
+
+    /// Says after how many seconds trying again may help.
+    #[must_use]
+    pub fn retry_after(mut self, seconds: u64) -> Self {
+        self.retry_after = Some(seconds);
+        self
     }
 
     /// Names the field of the request that caused the error, and the code.

@@ -6,6 +6,7 @@
 // Level 0: helpers that know nothing of models.
 pub mod error;
 pub mod json;
+pub mod keys;
 pub mod metrics;
 pub mod net;
 pub mod plain;

@@ -12,6 +12,7 @@ const LEVELS: &[(&str, u32)] = &[
     ("units", 0),
     ("error", 0),
     ("json", 0),
+    ("keys", 0),
     ("paths", 0),
     ("metrics", 0),
     ("sandbox", 0),

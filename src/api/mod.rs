@@ -2,6 +2,7 @@
 
 pub mod anthropic;
 pub mod drover;
+pub mod keys;
 pub mod llama_server;
 pub mod ollama;
 pub mod openai;

@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use super::commands::bench::{Api, Arrival};
+use crate::keys::{Class, Limits, Scope};
 
 /// The whole command line.
 #[derive(Debug, Parser)]
@@ -75,6 +76,8 @@ pub(crate) enum Command {
     Completion(CompletionArgs),
     /// Have many requests answered, from a file to a file
     Batch(BatchArgs),
+    /// Make, list and revoke API keys
+    Key(KeyArgs),
     /// Measure how fast a server answers
     Bench(BenchArgs),
     /// Take the place of the Ollama on this machine
@@ -258,6 +261,47 @@ pub(crate) struct BatchArgs {
     #[arg(long)]
     pub(crate) detach: bool,
     /// Print jobs as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[arg(hide = true)]
+    pub(crate) args: Vec<String>,
+}
+
+/// Flags of `key`.
+#[derive(Debug, Args)]
+pub(crate) struct KeyArgs {
+    /// What the key is for: inference, models, metrics, admin (which includes the others)
+    #[arg(
+        long,
+        value_name = "SCOPE,...",
+        value_delimiter = ',',
+        default_value = "inference"
+    )]
+    pub(crate) scope: Vec<Scope>,
+    /// Models that it may use, * = anything (default all): llama3.2,team/*
+    #[arg(long, value_name = "MODEL,...", value_delimiter = ',')]
+    pub(crate) models: Vec<String>,
+    /// How much it may take: requests (at once), queue (waiting for that), tokens (per minute)
+    #[arg(
+        long,
+        value_name = "LIMIT=N,...",
+        default_value = "",
+        hide_default_value = true
+    )]
+    pub(crate) limit: Limits,
+    /// Whom its requests let go first: interactive (nobody) or background
+    #[arg(long, value_name = "CLASS", default_value = "interactive")]
+    pub(crate) class: Class,
+    /// When it ends: 90d, 12h, 2027-01-31 or 2027-01-31T12:00:00Z
+    #[arg(long, value_name = "WHEN")]
+    pub(crate) expires: Option<String>,
+    /// With `revoke`: also if it is the last one, which opens the server to everybody
+    #[arg(long)]
+    pub(crate) last: bool,
+    /// Change this file of keys instead of asking the server
+    #[arg(long, value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
+    /// Print as JSON
     #[arg(long)]
     pub(crate) json: bool,
     #[arg(hide = true)]

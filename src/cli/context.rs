@@ -16,7 +16,7 @@ pub(crate) struct Context {
 
 impl Context {
     pub(crate) fn new(ui: Ui, config: ClientConfig, program: Program) -> Result<Self, ClientError> {
-        let client = Client::new(&config.host)?;
+        let client = Client::new(&config.host)?.with_key(config.api_key.clone());
         Ok(Self {
             ui,
             client,

@@ -32,10 +32,13 @@ const HOST: (&str, &str) = (
     "Where the server listens or is looked for (default 127.0.0.1:11434)",
 );
 
-const CLIENT: &[(&str, &str)] = &[HOST];
+const CLIENT: &[(&str, &str)] = &[HOST, KEY];
+
+const KEY: (&str, &str) = ("OLLAMA_API_KEY", "Key for the server, if it wants one");
 
 const RUN: &[(&str, &str)] = &[
     HOST,
+    KEY,
     (
         "OLLAMA_EDITOR",
         "Path to editor for interactive prompt editing (Ctrl+G)",
@@ -45,6 +48,7 @@ const RUN: &[(&str, &str)] = &[
 
 const BATCH: &[(&str, &str)] = &[
     HOST,
+    KEY,
     ("OPENAI_API_KEY", "Key for the server that --host names"),
     (
         "OPENAI_BASE_URL",
@@ -91,6 +95,11 @@ const ROWS: &[Row] = &[
             "batch run questions.txt --model llama3.2 --detach", "batch run batch_abc123 -o answers.jsonl",
             "batch list", "batch show batch_abc123 --json", "batch cancel batch_abc123",
             "batch run requests.jsonl --host openai -o answers.jsonl"] },
+    Row { name: "key", usage: "key create NAME | list | revoke NAME [flags]", arity: Arity::Any, variables: CLIENT,
+        examples: &["key create open-webui", "key create ci --models llama3.2,team/* --expires 90d",
+            "key create jo --limit requests=2,queue=10,tokens=60000", "key create boss --scope admin",
+            "key create prometheus --scope metrics", "key list", "key revoke ci",
+            "key create first --scope admin --file /var/lib/drover/keys.json"] },
     Row { name: "bench", usage: "bench MODEL [flags]", arity: Arity::Exactly(1), variables: CLIENT,
         examples: &["bench llama3.2", "bench llama3.2 --against http://127.0.0.1:11435 --concurrency 1,8 --markdown result.md",
             "bench llama3.2 --api openai --url http://127.0.0.1:8080", "bench llama3.2 --arrival poisson:2 --concurrency 16 --requests 200",
@@ -108,7 +117,7 @@ const ROWS: &[Row] = &[
 ];
 
 /// Commands that Ollama does not have: under its name, help does not list them.
-const OWN: &[&str] = &["top", "batch", "bench", "takeover", "rollback", "doctor"];
+const OWN: &[&str] = &["top", "batch", "bench", "key", "takeover", "rollback", "doctor"];
 
 /// Builds the parser for a program called `program` (`ollama` or `drover`).
 pub(crate) fn command(program: &'static str) -> Command {

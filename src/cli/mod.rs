@@ -108,6 +108,10 @@ fn run(
             Ok(ExitCode::SUCCESS)
         }
         Some(Command::Batch(args)) => block_on(commands::batch::run(ui, &config, program, &args)),
+        Some(Command::Key(args)) => match &args.file {
+            Some(file) => commands::key::in_file(ui, file, &args),
+            None => block_on(commands::key::run(ui, &config, &args)),
+        },
         // It may measure another server, and reports itself if that does not answer.
         Some(Command::Bench(args)) => {
             help::check_arity("bench", args.args.len()).map_err(anyhow::Error::msg)?;

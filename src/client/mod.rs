@@ -7,6 +7,7 @@ mod batches;
 mod cpu;
 mod error;
 mod generate;
+mod keys;
 mod lines;
 mod models;
 mod openai;

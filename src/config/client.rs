@@ -18,6 +18,8 @@ pub struct ClientConfig {
     pub state_dir: Option<PathBuf>,
     /// For `~` in a Modelfile's paths.
     pub home: Option<PathBuf>,
+    /// `OLLAMA_API_KEY`: for the daemon.
+    pub api_key: Option<String>,
     /// `OPENAI_BASE_URL` and `OPENAI_API_KEY`: for commands that name another server.
     pub openai_base: Option<String>,
     pub openai_key: Option<String>,
@@ -44,6 +46,7 @@ impl ClientConfig {
             editor: editor.map_or_else(|| "vi".to_owned(), |text| clean(&text).to_owned()),
             state_dir,
             home,
+            api_key: value("OLLAMA_API_KEY").map(|key| clean(&key).to_owned()),
             openai_base: value("OPENAI_BASE_URL"),
             openai_key: value("OPENAI_API_KEY"),
             no_color: value("NO_COLOR").is_some(),

@@ -4,6 +4,7 @@
 //! that Ollama would tolerate is a warning and the default (a machine that started Ollama must
 //! start drover); a bad value of one of our own is refused.
 
+mod access;
 mod inherited;
 mod surroundings;
 mod variables;
@@ -137,6 +138,7 @@ impl Reader<'_> {
         let state_dir = self.state_dir();
         Some(Config {
             host: self.host(),
+            access: self.access(state_dir.as_deref()),
             origins: self.list("OLLAMA_ORIGINS"),
             allowed_hosts: self.patterns("DROVER_ALLOWED_HOSTS"),
             keep_alive: self.keep_alive(),

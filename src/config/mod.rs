@@ -1,11 +1,13 @@
 //! All settings, read once and never changed afterwards.
 
+mod access;
 pub mod client;
 pub mod env;
 mod host;
 mod hours;
 pub mod values;
 
+pub use access::Access;
 pub use client::ClientConfig;
 pub use hours::{Hours, InvalidHours};
 
@@ -65,6 +67,8 @@ pub struct Config {
     pub origins: Vec<String>,
     /// Host names that clients may use besides the server's own (`DROVER_ALLOWED_HOSTS`).
     pub allowed_hosts: Vec<Pattern>,
+    /// Who may come in.
+    pub access: Access,
     pub keep_alive: KeepAlive,
     /// Longest time without load progress; `None` = never give up.
     pub load_timeout: Option<Duration>,

@@ -20,6 +20,7 @@ pub(super) fn of(kind: ErrorKind) -> u16 {
         ErrorKind::Conflict => 409,
         ErrorKind::TooLarge => 413,
         ErrorKind::Canceled => CLIENT_CLOSED_REQUEST,
+        ErrorKind::RateLimited => 429,
         ErrorKind::Internal | ErrorKind::Mistaken => 500,
         ErrorKind::Unsupported => 501,
         ErrorKind::Overloaded => 503,

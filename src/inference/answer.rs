@@ -6,6 +6,7 @@ use futures_util::stream;
 
 use super::error::{RequestError, internal};
 use super::load::Loaded;
+use super::permit::Meter;
 use super::refusal::{Refusal, broken, longer};
 use super::sampling::sampling;
 use super::types::{
@@ -110,7 +111,12 @@ pub(super) fn own_stops(common: &RequestOptions, options: &Options) -> Vec<Strin
 
 /// Submits a generation and waits until the engine has accepted its prompt.
 pub(super) async fn start(loaded: Loaded, spec: AnswerSpec) -> Result<Started, Refusal> {
-    let Loaded { lease, load, model } = loaded;
+    let Loaded {
+        lease,
+        load,
+        model,
+        meter,
+    } = loaded;
     let class = match spec.params.priority {
         Priority::Interactive => Class::Interactive,
         Priority::Batch => Class::Batch,
@@ -132,10 +138,14 @@ pub(super) async fn start(loaded: Loaded, spec: AnswerSpec) -> Result<Started, R
         }
         Some(Ok(_)) | None => return Err(internal("the runner did not accept the prompt").into()),
     };
+    meter.prompt(n_prompt)?;
     let answer = Answer {
         watch: metrics::Generation::new(&model, class, spec.received, n_prompt),
-        generation,
+        generation: Some(generation),
         lease,
+        meter,
+        n_prompt,
+        started: Instant::now(),
         parser: spec.parser,
         calls: spec.calls,
         stops: spec.stops,
@@ -163,8 +173,12 @@ pub(super) async fn start(loaded: Loaded, spec: AnswerSpec) -> Result<Started, R
 /// An answer in progress. The lease lives as long as it does.
 struct Answer {
     watch: metrics::Generation,
-    generation: Generation,
+    /// `None` = it was ended early.
+    generation: Option<Generation>,
     lease: Lease,
+    meter: Meter,
+    n_prompt: u32,
+    started: Instant,
     parser: Box<dyn Parser>,
     calls: Calls,
     stops: Vec<String>,
@@ -190,14 +204,24 @@ impl Answer {
             return None;
         }
         loop {
-            match self.generation.next().await {
+            let generation = self.generation.as_mut()?;
+            match generation.next().await {
                 Some(Ok(GenerationEvent::Started { .. })) => {}
                 Some(Ok(GenerationEvent::Text {
                     text,
                     n_tokens,
+                    parts,
                     prompt,
-                    logprobs,
+                    mut logprobs,
                 })) => {
+                    if !self.meter.answer(n_tokens) {
+                        self.ended = true;
+                        let (n_bytes, n_tokens) = self.meter.parts(&parts);
+                        self.watch.tokens(n_tokens);
+                        logprobs.truncate(n_tokens as usize);
+                        let text = text.get(..n_bytes).unwrap_or_default();
+                        return Some(self.cut(text, n_tokens, logprobs).await);
+                    }
                     self.watch.tokens(n_tokens);
                     let chunk = self
                         .text(&text, n_tokens, logprobs)
@@ -278,7 +302,38 @@ impl Answer {
         self.answers |= is_answer;
     }
 
+    /// Ends an answer, after this text, for which its key has no tokens left.
+    async fn cut(
+        &mut self,
+        text: &str,
+        n_tokens: u32,
+        logprobs: Vec<TokenLogprob>,
+    ) -> Result<Chunk, RequestError> {
+        // The model stops.
+        self.generation = None;
+        let before = self.text(text, n_tokens, logprobs)?.unwrap_or_default();
+        let finished = Finished {
+            reason: FinishReason::Length,
+            n_prompt: self.n_prompt,
+            n_cached: 0,
+            n_generated: self.meter.end(0),
+            n_drafted: 0,
+            n_accepted: 0,
+            queue_ms: 0.0,
+            prompt_ms: 0.0,
+            generate_ms: self.started.elapsed().as_secs_f64() * 1e3,
+        };
+        self.watch.finished(&told_of(&finished));
+        let mut last = self.finish(finished).await?;
+        last.content.insert_str(0, &before.content);
+        last.thinking.insert_str(0, &before.thinking);
+        last.tool_calls.splice(..0, before.tool_calls);
+        last.logprobs = before.logprobs;
+        Ok(last)
+    }
+
     async fn finish(&mut self, finished: Finished) -> Result<Chunk, RequestError> {
+        let n_generated = self.meter.end(finished.n_generated);
         let piece = match finished.reason {
             FinishReason::Stop | FinishReason::StopSequence(_) => {
                 self.parser.finish().map_err(unreadable)?
@@ -320,8 +375,8 @@ impl Answer {
                     n_prompt: finished.n_prompt,
                     n_cached: finished.n_cached,
                     prompt: millis(finished.prompt_ms),
-                    n_generated: finished.n_generated,
-                    n_thinking: self.n_thinking.min(finished.n_generated),
+                    n_generated,
+                    n_thinking: self.n_thinking.min(n_generated),
                     generate: millis(finished.generate_ms),
                 }),
                 context,

@@ -28,7 +28,7 @@ pub(super) const UNLOAD: Option<KeepAlive> = Some(KeepAlive::For(Duration::ZERO)
 /// Runs a chat request.
 pub(super) async fn run(context: &Context, request: ChatRequest) -> Result<Started, RequestError> {
     let received = Instant::now();
-    let prepared = prepare::find(context, &request.common.model, Route::Chat).await?;
+    let prepared = prepare::find(context, &request.common, Route::Chat).await?;
     if request.messages.is_empty() && request.common.keep_alive == UNLOAD {
         context
             .scheduler
@@ -49,7 +49,7 @@ pub(super) async fn run(context: &Context, request: ChatRequest) -> Result<Start
 /// Counts the tokens of a request's prompt, which may be longer than the context.
 pub(super) async fn count(context: &Context, request: ChatRequest) -> Result<u32, RequestError> {
     let received = Instant::now();
-    let prepared = prepare::find(context, &request.common.model, Route::Chat).await?;
+    let prepared = prepare::find(context, &request.common, Route::Chat).await?;
     let conversation = conversation(&prepared, request, received)?;
     let (options, common) = (&conversation.options, &conversation.common);
     let loaded = load::load(context, &prepared, options, common).await?;

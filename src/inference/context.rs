@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::chat_format::ChatFormats;
 use super::files::Files;
+use crate::keys::Keys;
 use crate::scheduler::SchedulerHandle;
 use crate::store::Store;
 use crate::workers::Workers;
@@ -16,4 +17,5 @@ pub(super) struct Context {
     pub(super) formats: Arc<ChatFormats>,
     pub(super) files: Arc<Files>,
     pub(super) workers: Workers,
+    pub(super) keys: Keys,
 }

@@ -27,7 +27,7 @@ pub(super) async fn run(
     } else {
         Route::Embed
     };
-    let prepared = prepare::find(context, &request.common.model, route).await?;
+    let prepared = prepare::find(context, &request.common, route).await?;
     let options = merge_options(&prepared, &request.common)?;
     let loaded = load::load(context, &prepared, &options, &request.common).await?;
     if request.inputs.is_empty() {
@@ -46,6 +46,7 @@ pub(super) async fn run(
     let computed = compute(lease, params, request.inputs).await;
     let mut result = computed.map_err(|error| of_route(error, request.legacy))?;
     account::note(|facts| facts.n_prompt += u64::from(result.n_tokens));
+    loaded.meter.charge(result.n_tokens);
     if request.dimensions > 0 {
         for vector in &mut result.vectors {
             shorten(vector, request.dimensions);

@@ -28,7 +28,7 @@ pub(super) async fn run(
     request: GenerateRequest,
 ) -> Result<ChunkStream, RequestError> {
     let received = Instant::now();
-    let prepared = prepare::find(context, &request.common.model, Route::Generate).await?;
+    let prepared = prepare::find(context, &request.common, Route::Generate).await?;
     if request.prompt.is_empty() && request.common.keep_alive == UNLOAD {
         context
             .scheduler

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::context::Context;
 use super::error::{ErrorKind as Kind, RequestError};
+use super::permit::Meter;
 use super::prepare::Prepared;
 use super::spec;
 use super::types::RequestOptions;
@@ -19,6 +20,8 @@ pub(super) struct Loaded {
     pub(super) load: Duration,
     /// The model's name in the store.
     pub(super) model: String,
+    /// For the tokens of the answer.
+    pub(super) meter: Meter,
 }
 
 /// Waits until the model is loaded.
@@ -33,6 +36,7 @@ pub(super) async fn load(
     spec.is_job = common.priority == Priority::Batch;
     let model = prepared.model.name.short();
     let awaiting = Awaiting::of(&model);
+    let meter = Meter::of(context, &common.client, common.is_job)?;
     let lease = context
         .scheduler
         .acquire(spec, common.keep_alive)
@@ -44,7 +48,12 @@ pub(super) async fn load(
         facts.is_loaded = true;
         facts.load = facts.load.max(load);
     });
-    Ok(Loaded { lease, load, model })
+    Ok(Loaded {
+        lease,
+        load,
+        model,
+        meter,
+    })
 }
 
 fn acquire_error(error: AcquireError) -> RequestError {

@@ -17,6 +17,7 @@ mod generate;
 pub mod history;
 mod images;
 mod load;
+mod permit;
 mod prepare;
 mod refusal;
 mod render;
@@ -31,6 +32,7 @@ pub mod types;
 
 use std::sync::Arc;
 
+use crate::keys::Keys;
 use crate::protocol::Token;
 use crate::runner_client::Tokenize;
 use crate::scheduler::SchedulerHandle;
@@ -40,6 +42,7 @@ pub use answer::bounded_n_predict;
 use chat_format::ChatFormats;
 use context::Context;
 use error::RequestError;
+pub use permit::no_access;
 #[cfg(any(test, fuzzing))]
 pub use spec::place_header;
 pub use types::{
@@ -58,6 +61,7 @@ impl Inference {
         store: Store,
         scheduler: SchedulerHandle,
         workers: Workers,
+        keys: Keys,
         wants_template: Option<bool>,
     ) -> Self {
         Self(Context {
@@ -66,6 +70,7 @@ impl Inference {
             formats: Arc::new(ChatFormats::new(wants_template)),
             files: Arc::default(),
             workers,
+            keys,
         })
     }
 

@@ -9,6 +9,7 @@ use super::chat_format::ChatFormat;
 use super::context::Context;
 use super::error::{ErrorKind as Kind, RequestError, internal, invalid, mistaken};
 use super::files::Weights;
+use super::permit;
 use super::types::RequestOptions;
 use crate::families::layout::Loadable;
 use crate::families::{self, capabilities};
@@ -66,10 +67,12 @@ impl Prepared {
 /// Finds the model of a request in the store.
 pub(super) async fn find(
     context: &Context,
-    requested: &str,
+    common: &RequestOptions,
     route: Route,
 ) -> Result<Prepared, RequestError> {
+    let requested = common.model.as_str();
     let name = parse_name(requested, route)?;
+    permit::check(context, &common.client, &name)?;
     let context = context.clone();
     let turn = context.store.turn().await;
     let looked_up = tokio::task::spawn_blocking(move || {

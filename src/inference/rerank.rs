@@ -40,7 +40,7 @@ pub(super) async fn run(
     context: &Context,
     request: RerankRequest,
 ) -> Result<RerankResponse, RequestError> {
-    let prepared = prepare::find(context, &request.common.model, Route::Embed).await?;
+    let prepared = prepare::find(context, &request.common, Route::Embed).await?;
     if prepared.header.number(".pooling_type") == Some(RANK) {
         return by_head(context, &prepared, request).await;
     }
@@ -79,6 +79,7 @@ async fn by_head(
         },
     });
     let result = embed::compute(&loaded.lease, params, inputs.collect()).await?;
+    loaded.meter.charge(result.n_tokens);
     let scores = result.vectors.iter().map(|vector| {
         let score = vector.first().copied();
         score.ok_or_else(|| internal("the model computed no score"))

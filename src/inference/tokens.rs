@@ -35,7 +35,7 @@ pub(super) async fn detokenize(
 }
 
 async fn lease(context: &Context, common: &RequestOptions) -> Result<Lease, RequestError> {
-    let prepared = prepare::find(context, &common.model, Route::Generate).await?;
+    let prepared = prepare::find(context, common, Route::Generate).await?;
     let options = merge_options(&prepared, common)?;
     let loaded = load::load(context, &prepared, &options, common).await?;
     Ok(loaded.lease)

@@ -35,6 +35,8 @@ pub struct RequestOptions {
     pub priority: Priority,
     /// API key or address of the client.
     pub client: String,
+    /// It is a line of a batch job.
+    pub is_job: bool,
 }
 
 #[derive(Debug, Clone, Default)]

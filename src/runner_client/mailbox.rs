@@ -31,12 +31,21 @@ pub enum GenerationEvent {
         text: String,
         /// The number of tokens that were sampled for it.
         n_tokens: u32,
+        /// The parts that were joined, if it is more than one.
+        parts: Vec<Part>,
         /// The next tokens of the prompt, where their log-probabilities were asked for.
         prompt: Vec<PromptToken>,
         logprobs: Vec<TokenLogprob>,
     },
     /// Always the last event of a generation that did not fail.
     Finished(Finished),
+}
+
+/// What one step gave of a text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Part {
+    pub n_tokens: u32,
+    pub n_bytes: usize,
 }
 
 /// The events of one generation; dropping it cancels the request within one step.
@@ -98,6 +107,8 @@ struct Mail {
     started: Option<(u32, bool)>,
     text: String,
     n_tokens: u32,
+    /// Empty as long as it is a single one.
+    parts: Vec<Part>,
     prompt: Vec<PromptToken>,
     logprobs: Vec<TokenLogprob>,
     /// Approximate size of the log-probabilities.
@@ -105,6 +116,22 @@ struct Mail {
     end: Option<Result<Finished, RunnerError>>,
     /// The reader is gone.
     abandoned: bool,
+}
+
+impl Mail {
+    /// Remembers where the next part begins.
+    fn note_part(&mut self, n_tokens: u32, n_bytes: usize) {
+        if self.n_tokens == 0 && self.text.is_empty() {
+            return;
+        }
+        if self.parts.is_empty() {
+            self.parts.push(Part {
+                n_tokens: self.n_tokens,
+                n_bytes: self.text.len(),
+            });
+        }
+        self.parts.push(Part { n_tokens, n_bytes });
+    }
 }
 
 impl Mailbox {
@@ -120,12 +147,14 @@ impl Mailbox {
         if !mail.text.is_empty() || !mail.logprobs.is_empty() || !mail.prompt.is_empty() {
             let text = std::mem::take(&mut mail.text);
             let n_tokens = std::mem::take(&mut mail.n_tokens);
+            let parts = std::mem::take(&mut mail.parts);
             let prompt = std::mem::take(&mut mail.prompt);
             let logprobs = std::mem::take(&mut mail.logprobs);
             mail.n_logprob_bytes = 0;
             return Some(Ok(GenerationEvent::Text {
                 text,
                 n_tokens,
+                parts,
                 prompt,
                 logprobs,
             }));
@@ -149,6 +178,7 @@ impl Mailbox {
     /// Adds one step's output; false when the reader is gone or too slow.
     pub(super) fn update(&self, update: Update) -> bool {
         let mut mail = self.lock();
+        mail.note_part(update.n_tokens, update.text.len());
         if mail.text.is_empty() {
             mail.text = update.text;
         } else {
@@ -245,5 +275,34 @@ mod tests {
         let many = || update(0, vec![entry.clone(); 1000]);
         let n = (0..100).take_while(|_| mailbox.update(many())).count();
         assert!((5..20).contains(&n), "{n}");
+    }
+
+    #[test]
+    fn joined_texts_tell_their_parts() {
+        let mailbox = Mailbox::default();
+        let parts = || match mailbox.take() {
+            Some(Ok(GenerationEvent::Text {
+                parts, n_tokens, ..
+            })) => (n_tokens, parts),
+            other => panic!("{other:?}"),
+        };
+        mailbox.update(update(3, Vec::new()));
+        assert_eq!(parts(), (1, Vec::new()));
+        for n_bytes in [2, 0, 4] {
+            mailbox.update(update(n_bytes, Vec::new()));
+        }
+        let expected = [2, 0, 4].map(|n_bytes| Part {
+            n_tokens: 1,
+            n_bytes,
+        });
+        assert_eq!(parts(), (3, expected.to_vec()));
+        // A token without text is not lost either.
+        mailbox.update(update(0, Vec::new()));
+        mailbox.update(update(1, Vec::new()));
+        let expected = [0, 1].map(|n_bytes| Part {
+            n_tokens: 1,
+            n_bytes,
+        });
+        assert_eq!(parts(), (2, expected.to_vec()));
     }
 }

@@ -26,7 +26,7 @@ use crate::protocol::{
     Token,
 };
 
-pub use mailbox::{Generation, GenerationEvent};
+pub use mailbox::{Generation, GenerationEvent, Part};
 pub use measure::measure;
 pub use quantize::quantize;
 pub use start::{StartError, StartParams, Started, probe, start};

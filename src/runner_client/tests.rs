@@ -85,6 +85,12 @@ async fn a_slow_reader_gets_larger_pieces_in_order() {
         events.push(event.unwrap());
     }
     let text = |text: &str| GenerationEvent::Text {
+        parts: [1, 0, 1, 1]
+            .map(|n_bytes| Part {
+                n_tokens: 1,
+                n_bytes,
+            })
+            .to_vec(),
         text: text.to_owned(),
         n_tokens: 4,
         prompt: Vec::new(),

@@ -188,11 +188,31 @@ pub(crate) fn is_anthropic(path: &str) -> bool {
     path == "/v1/messages" || path.starts_with("/v1/messages/")
 }
 
+/// Routes of other servers, which have OpenAI's errors.
+const LIKE_OPENAI: [&str; 10] = [
+    "/v2/rerank",
+    "/rerank",
+    "/reranking",
+    "/score",
+    "/tokenize",
+    "/detokenize",
+    "/apply-template",
+    "/infill",
+    "/props",
+    "/slots",
+];
+
 /// Makes an error response in the format of the path's API.
 pub(crate) fn spelled(error: ApiError, path: &str) -> Response {
-    if is_anthropic(path) {
+    spelled_for(error, path, false)
+}
+
+/// The same; Anthropic's clients get theirs where both have a route.
+pub(crate) fn spelled_for(error: ApiError, path: &str, for_anthropic: bool) -> Response {
+    let is_shared = path == "/v1/models" || path.starts_with("/v1/models/");
+    if is_anthropic(path) || (for_anthropic && is_shared) {
         AnthropicError(error).into_response()
-    } else if path == "/v1" || path.starts_with("/v1/") {
+    } else if path == "/v1" || path.starts_with("/v1/") || LIKE_OPENAI.contains(&path) {
         OpenAiError(error).into_response()
     } else {
         OllamaError(error).into_response()
@@ -213,9 +233,16 @@ fn respond(error: &ApiError, status: u16, body: Bytes) -> Response {
     }
     let body = body.slice(..body.len().saturating_sub(1));
     let mut response = (status, [(header::CONTENT_TYPE, JSON)], body).into_response();
-    let extra = match status {
+    let waits = matches!(
+        status,
+        StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS
+    );
+    if waits {
         // Clients with automatic retries use it.
-        StatusCode::SERVICE_UNAVAILABLE => Some((header::RETRY_AFTER, "1")),
+        let seconds = HeaderValue::from(error.retry_after.unwrap_or(1));
+        response.headers_mut().insert(header::RETRY_AFTER, seconds);
+    }
+    let extra = match status {
         // The rest of the body is not read, so the connection cannot be used again.
         StatusCode::PAYLOAD_TOO_LARGE | StatusCode::REQUEST_TIMEOUT => {
             Some((header::CONNECTION, "close"))

@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::accept::Accepting;
+use super::access;
 use super::bind::{bind, inherited};
 use super::connection::Connections;
 use super::extract::Memory;
@@ -25,6 +26,7 @@ use super::gate::Gates;
 use super::limits::{Limits, raise_n_files};
 use super::lines::Lines;
 use super::openai::{self, Responses};
+use super::origin::Proxies;
 use super::state::{App, AppState};
 use super::supervisor::{Hangup, notify, watchdog};
 use super::{ServeError, memory, middleware, router};
@@ -32,6 +34,7 @@ use crate::client::OLLAMA_VERSION;
 use crate::config::Config;
 use crate::inference::Inference;
 use crate::jobs::{self, Jobs};
+use crate::keys::Keys;
 use crate::registry::{self, Key, Registry};
 use crate::scheduler::SchedulerHandle;
 use crate::store::Store;
@@ -97,6 +100,11 @@ async fn assemble(config: Config, exe: PathBuf) -> Result<App, ServeError> {
         .await
         .map_err(std::io::Error::from)??;
     store.set_keep_unused(config.no_prune);
+    let access = config.access.clone();
+    let keys = tasks
+        .spawn_blocking(move || Keys::open(&access.keys_file, access.keys_are_named))
+        .await
+        .map_err(std::io::Error::from)??;
     let scheduler = SchedulerHandle::start(&config, exe.clone(), &tasks);
     let settings = registry::Settings {
         allowed: config.allowed_registries.clone(),
@@ -115,6 +123,7 @@ async fn assemble(config: Config, exe: PathBuf) -> Result<App, ServeError> {
         store.clone(),
         scheduler.clone(),
         workers,
+        keys.clone(),
         config.go_template,
     );
     let memory = Memory::new(config.body_memory);
@@ -133,6 +142,7 @@ async fn assemble(config: Config, exe: PathBuf) -> Result<App, ServeError> {
         exe,
         started: std::time::Instant::now(),
         gates: Gates::default(),
+        keys,
         responses,
         memory,
         tasks,
@@ -184,7 +194,8 @@ impl Daemon {
             config.client_timeout,
             raise_n_files(),
         );
-        let connections = Connections::new(routes, limits, closing.clone());
+        let proxies = Proxies::new(config.access.trusted_proxies.clone());
+        let connections = Connections::new(routes, limits, proxies, closing.clone());
         let accepting = Accepting {
             listener,
             stopping: stopping.clone(),
@@ -196,11 +207,13 @@ impl Daemon {
             "Listening on {address} (version {OLLAMA_VERSION}, drover {})",
             env!("CARGO_PKG_VERSION")
         );
-        warn_if_open(address);
+        warn_if_open(address, &app);
         let cleaned = Arc::clone(&app);
         app.block(move || clean_up(&cleaned));
         let sweeping = openai::sweep(Arc::clone(&app), closing.clone());
         app.tasks.spawn(sweeping);
+        app.tasks
+            .spawn(access::watch(Arc::clone(&app), closing.clone()));
         Ok(Self {
             app,
             stopping,
@@ -281,12 +294,13 @@ fn clean_up(app: &AppState) {
     }
 }
 
-/// Logs a warning if other machines can connect.
-fn warn_if_open(address: SocketAddr) {
-    if !address.ip().is_loopback() {
+/// Logs a warning if other machines can connect and need no key.
+fn warn_if_open(address: SocketAddr, app: &App) {
+    if !address.ip().is_loopback() && !app.keys.are_defined() {
         tracing::warn!(
             %address,
-            "everybody who reaches {address} can use, change and delete the models"
+            "everybody who reaches {address} can use, change and delete the models; `drover key create` makes a \
+             key, from then on other machines need one"
         );
     }
 }

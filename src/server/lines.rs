@@ -7,6 +7,7 @@ use bytes::Bytes;
 use http_body_util::BodyExt as _;
 use tower::ServiceExt as _;
 
+use super::access::Access;
 use super::extract::AsJob;
 use super::state::App;
 use crate::jobs::{Answer, Answered, Later, Request};
@@ -35,6 +36,7 @@ impl Answer for Lines {
                 .uri(request.url)
                 .header(header::CONTENT_TYPE, "application/json")
                 .extension(AsJob(request.client))
+                .extension(Access::Inside)
                 .body(Body::from(request.body));
             let Ok(http) = http else {
                 // The routes of jobs are valid paths.

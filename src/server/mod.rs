@@ -4,6 +4,8 @@
 //! is the only place that turns an error into a status.
 
 mod accept;
+mod access;
+mod admin;
 mod anthropic;
 mod bind;
 mod connection;
@@ -33,6 +35,7 @@ mod watched;
 pub use extract::decode_for_fuzzing;
 pub use lifecycle::serve;
 
+use crate::keys::KeysError;
 use crate::registry::RegistryError;
 use crate::store::StoreError;
 
@@ -52,6 +55,8 @@ pub enum ServeError {
     Store(#[from] StoreError),
     #[error(transparent)]
     Registry(#[from] RegistryError),
+    #[error(transparent)]
+    Keys(#[from] KeysError),
     #[error(transparent)]
     Io(#[from] std::io::Error),
 }

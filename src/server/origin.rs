@@ -5,8 +5,9 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use axum::extract::{ConnectInfo, FromRequestParts};
-use axum::http::Extensions;
 use axum::http::request::Parts;
+use axum::http::{Extensions, HeaderMap};
+use ipnet::IpNet;
 
 /// The network bits of an IPv6 address: the owner of one address can use all others of its network.
 const NETWORK: u128 = !0 << 64;
@@ -19,6 +20,61 @@ impl Peer {
     pub(super) fn origin(self) -> Origin {
         Origin::of(self.0.ip())
     }
+}
+
+/// The proxies that are believed.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Proxies(Vec<IpNet>);
+
+/// Where proxies say that a request comes from. Only this header: of another one nobody knows whether the
+/// proxy wrote it or the client.
+const FORWARDED_FOR: &str = "x-forwarded-for";
+
+impl Proxies {
+    pub(super) fn new(networks: Vec<IpNet>) -> Self {
+        Self(networks)
+    }
+
+    pub(super) fn contain(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        self.0.iter().any(|network| network.contains(&address))
+    }
+
+    /// The client whose request a peer passes on; the peer itself if it is no proxy, or does not say.
+    pub(super) fn client(&self, peer: Peer, headers: &HeaderMap) -> Peer {
+        if !self.contain(peer.0.ip()) {
+            return peer;
+        }
+        // Each proxy adds its own client at the end: what stands before one that is not believed may be made up.
+        let lines = headers.get_all(FORWARDED_FOR).iter().rev();
+        let texts = lines.filter_map(|line| line.to_str().ok());
+        let mut addresses = texts
+            .flat_map(|line| line.rsplit(','))
+            .map_while(address_of);
+        let mut client = None;
+        for address in addresses.by_ref() {
+            // A proxy's own machine is not ours, even if it calls itself so.
+            if !address.is_loopback() {
+                client = Some(address);
+            }
+            if !self.contain(address) {
+                break;
+            }
+        }
+        client.map_or(peer, |address| {
+            Peer(SocketAddr::new(address, peer.0.port()))
+        })
+    }
+}
+
+/// `192.0.2.7`, `192.0.2.7:4711`, `2001:db8::7`, `[2001:db8::7]:4711`.
+fn address_of(text: &str) -> Option<IpAddr> {
+    let text = text.trim().trim_matches('"');
+    let bare = text.parse::<IpAddr>().ok();
+    let with_port = || text.parse::<SocketAddr>().ok().map(|address| address.ip());
+    let in_brackets = || text.strip_prefix('[')?.strip_suffix(']')?.parse().ok();
+    let address = bare.or_else(with_port).or_else(in_brackets)?;
+    Some(address.to_canonical())
 }
 
 /// An IPv4 address, or an IPv6 network; this machine is one, whatever its address.
@@ -89,5 +145,48 @@ mod tests {
             assert_ne!(origin(address), origin(unlike), "{address}");
         }
         assert!(origin("::1").is_local() && !origin("2001:db8::1").is_local());
+    }
+
+    #[test]
+    fn only_believed_proxies_say_where_a_request_comes_from() {
+        let networks = ["10.0.0.0/8", "127.0.0.1/32", "::1/128"].map(|text| text.parse().unwrap());
+        let proxies = Proxies::new(networks.to_vec());
+        let client = |peer: &str, lines: &[&str]| {
+            let mut headers = HeaderMap::new();
+            for line in lines {
+                headers.append(FORWARDED_FOR, line.parse().unwrap());
+            }
+            let peer = Peer(SocketAddr::new(peer.parse().unwrap(), 1));
+            proxies.client(peer, &headers).0.ip().to_string()
+        };
+        for (peer, lines, expected) in [
+            // Nobody believes a client.
+            ("192.0.2.1", &["203.0.113.9"][..], "192.0.2.1"),
+            ("10.1.1.1", &[], "10.1.1.1"),
+            ("10.1.1.1", &["203.0.113.9"], "203.0.113.9"),
+            ("::ffff:10.1.1.1", &["203.0.113.9:4711"], "203.0.113.9"),
+            ("127.0.0.1", &["[2001:db8::7]:1"], "2001:db8::7"),
+            ("::1", &["2001:db8::7"], "2001:db8::7"),
+            // Through two proxies; the first entry is made up.
+            (
+                "10.1.1.1",
+                &["198.51.100.1, 203.0.113.9, 10.2.2.2"],
+                "203.0.113.9",
+            ),
+            (
+                "10.1.1.1",
+                &["198.51.100.1", "203.0.113.9", "10.2.2.2"],
+                "203.0.113.9",
+            ),
+            ("10.1.1.1", &["127.0.0.1, 203.0.113.9"], "203.0.113.9"),
+            // All are believed.
+            ("10.1.1.1", &["10.3.3.3, 10.2.2.2"], "10.3.3.3"),
+            ("10.1.1.1", &["127.0.0.1"], "10.1.1.1"),
+            ("10.1.1.1", &["127.0.0.1, 10.2.2.2"], "10.2.2.2"),
+            ("10.1.1.1", &["unknown, 10.2.2.2"], "10.2.2.2"),
+            ("10.1.1.1", &["nonsense"], "10.1.1.1"),
+        ] {
+            assert_eq!(client(peer, lines), expected, "{peer} {lines:?}");
+        }
     }
 }

@@ -1,7 +1,8 @@
 //! The route table.
 //!
 //! Each line names its methods in the order in which a 405's `Allow` header lists them, as in Ollama. The
-//! same path with a trailing slash is a redirect.
+//! same path with a trailing slash is a redirect. What a client needs to be allowed for a line stands in
+//! `access/need.rs`.
 
 use axum::Router;
 use axum::extract::Request;
@@ -11,10 +12,11 @@ use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, any};
 
+use super::access::{Need, guard};
 use super::error::{ApiError, spelled};
 use super::state::App;
 use super::stream::json;
-use super::{anthropic, extra, ollama, openai, ui};
+use super::{admin, anthropic, extra, ollama, openai, ui};
 use crate::api::ollama::VersionResponse;
 use crate::client::OLLAMA_VERSION;
 use crate::dialect::openai::UNKNOWN_URL;
@@ -22,9 +24,51 @@ use crate::error::ErrorKind;
 
 const TEXT: &str = "text/plain";
 
+/// A part of the route table.
+#[derive(Debug, Default)]
+pub(super) struct Routes {
+    router: Router<App>,
+    lines: Vec<Line>,
+}
+
+/// A line of the table, for those who walk it.
+#[derive(Debug, Clone, Copy)]
+#[cfg_attr(not(test), expect(dead_code, reason = "tests walk the table"))]
+pub(super) struct Line {
+    pub(super) path: &'static str,
+    pub(super) methods: &'static str,
+}
+
+impl Routes {
+    pub(super) fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds the lines of another part.
+    pub(super) fn merge(mut self, other: Self) -> Self {
+        self.lines.extend(other.lines);
+        Self {
+            router: self.router.merge(other.router),
+            lines: self.lines,
+        }
+    }
+
+    /// All lines.
+    #[cfg(test)]
+    pub(super) fn lines(&self) -> &[Line] {
+        &self.lines
+    }
+}
+
 /// Builds the routes without the middleware.
 pub(super) fn routes() -> Router<App> {
-    Router::new()
+    let fallback = |method: Method, uri: Uri| async move { not_found(&method, &uri) };
+    table().router.fallback(fallback)
+}
+
+/// The route table.
+pub(super) fn table() -> Routes {
+    Routes::new()
         .merge(route("/", "HEAD, GET", root))
         .merge(route("/api/version", "HEAD, GET", version))
         .merge(route("/health", "HEAD, GET", health))
@@ -34,7 +78,7 @@ pub(super) fn routes() -> Router<App> {
         .merge(anthropic::routes())
         .merge(extra::routes())
         .merge(ui::routes())
-        .fallback(|method: Method, uri: Uri| async move { not_found(&method, &uri) })
+        .merge(admin::routes())
 }
 
 /// Adds one line of the table, with one handler for all methods; also used for the `/v1` routes.
@@ -42,7 +86,7 @@ pub(super) fn route<T: 'static>(
     path: &'static str,
     methods: &'static str,
     handler: impl Handler<T, App>,
-) -> Router<App> {
+) -> Routes {
     route_by_method(path, methods, any(handler))
 }
 
@@ -51,10 +95,10 @@ pub(super) fn route_by_method(
     path: &'static str,
     methods: &'static str,
     handlers: MethodRouter<App>,
-) -> Router<App> {
-    let router = line(path, methods, handlers);
+) -> Routes {
+    let Routes { router, lines } = line(path, methods, handlers);
     if path == "/" {
-        return router;
+        return Routes { router, lines };
     }
     let slashed = move |method: Method, uri: Uri| async move {
         if allows(methods, &method) {
@@ -63,7 +107,10 @@ pub(super) fn route_by_method(
             not_found(&method, &uri)
         }
     };
-    router.route(&format!("{path}/"), any(slashed))
+    Routes {
+        router: router.route(&format!("{path}/"), any(slashed)),
+        lines,
+    }
 }
 
 /// Adds a line whose path ends in a parameter that may contain slashes.
@@ -71,19 +118,23 @@ pub(super) fn wildcard<T: 'static>(
     path: &'static str,
     methods: &'static str,
     handler: impl Handler<T, App>,
-) -> Router<App> {
+) -> Routes {
     line(path, methods, any(handler))
 }
 
-fn line(path: &'static str, methods: &'static str, handlers: MethodRouter<App>) -> Router<App> {
+fn line(path: &'static str, methods: &'static str, handlers: MethodRouter<App>) -> Routes {
+    let need = Need::of(path);
     let known = move |request: Request, next: Next| async move {
         if allows(methods, request.method()) {
-            next.run(request).await
+            guard(need, request, next).await
         } else {
             method_not_allowed(methods, request.method(), request.uri())
         }
     };
-    Router::new().route(path, handlers.layer(from_fn(known)))
+    Routes {
+        router: Router::new().route(path, handlers.layer(from_fn(known))),
+        lines: vec![Line { path, methods }],
+    }
 }
 
 fn allows(methods: &str, method: &Method) -> bool {

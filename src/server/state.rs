@@ -14,6 +14,7 @@ use super::openai::Responses;
 use crate::config::Config;
 use crate::inference::Inference;
 use crate::jobs::Jobs;
+use crate::keys::Keys;
 use crate::registry::Registry;
 use crate::scheduler::SchedulerHandle;
 use crate::store::Store;
@@ -35,6 +36,7 @@ pub(crate) struct AppState {
     /// When the daemon started.
     pub(crate) started: Instant,
     pub(crate) gates: Gates,
+    pub(crate) keys: Keys,
     /// Stored responses, and those in the background.
     pub(crate) responses: Responses,
     /// The memory of all requests in flight.

@@ -1,5 +1,6 @@
 //! The routes in process, against a temporary store.
 
+mod keys;
 mod manage;
 mod models;
 mod openai;
@@ -27,6 +28,7 @@ use super::state::{App, AppState};
 use crate::config::{Config, env};
 use crate::inference::Inference;
 use crate::jobs::{self, Jobs};
+use crate::keys::Keys;
 use crate::model::gguf::builder::GgufBuilder;
 use crate::model::{Manifest, ModelName, manifest as media};
 use crate::registry::{self, Registry};
@@ -89,8 +91,15 @@ impl Fixture {
                 hours: None,
             },
         };
+        let keys = Keys::open(&config.access.keys_file, false).unwrap();
         let app = AppState {
-            inference: Inference::new(store.clone(), scheduler.clone(), workers, None),
+            inference: Inference::new(
+                store.clone(),
+                scheduler.clone(),
+                workers,
+                keys.clone(),
+                None,
+            ),
             store,
             registry,
             scheduler,
@@ -101,6 +110,7 @@ impl Fixture {
             exe: "/bin/false".into(),
             started: std::time::Instant::now(),
             gates: Gates::default(),
+            keys,
             tasks,
             cut_off: CancellationToken::new(),
         };

@@ -4,6 +4,8 @@
 //! matters, a small real model answers (`support::models`). One binary, so that little is linked.
 
 #[cfg(test)]
+mod access;
+#[cfg(test)]
 mod anthropic;
 #[cfg(test)]
 mod cli;

@@ -79,6 +79,26 @@ pub const VARIABLES: &[Variable] = &[
         "",
         "Names by which clients may call the server beside its own, comma-separated: box.example, *.example, * = any",
     ),
+    row(
+        "DROVER_KEYS_FILE",
+        "keys.json in DROVER_STATE_DIR",
+        "File of the API keys; one that is named must be there",
+    ),
+    row(
+        "DROVER_KEYS_LOOPBACK",
+        "open",
+        "Whether programs on this machine need a key, too, once there are keys: open, required",
+    ),
+    row(
+        "DROVER_KEYS_ANONYMOUS",
+        "",
+        "Scopes that everybody has without a key where there are keys, comma-separated: inference, models, metrics",
+    ),
+    row(
+        "DROVER_TRUSTED_PROXIES",
+        "",
+        "Proxies whose X-Forwarded-For says where a request comes from, comma-separated: 10.0.0.5, 10.0.0.0/8",
+    ),
     row("OLLAMA_DEBUG", "0", "More log lines: 1 = debug, 2 = trace"),
     row(
         "DROVER_LOG_FORMAT",

@@ -22,7 +22,10 @@ pub fn error_body(error: &RequestError) -> ErrorBody {
         | ErrorKind::Mistaken
         | ErrorKind::TooLarge
         | ErrorKind::Conflict
+        | ErrorKind::Unauthorized
         | ErrorKind::MethodNotAllowed => "invalid_request_error",
+        ErrorKind::Forbidden if error.code.is_some() => "invalid_request_error",
+        ErrorKind::RateLimited => "rate_limit_error",
         ErrorKind::NotFound if error.code == Some(UNKNOWN_URL) => "invalid_request_error",
         // Only for a model does Ollama have a type of its own.
         ErrorKind::NotFound if error.param.as_deref() == Some("id") => "invalid_request_error",

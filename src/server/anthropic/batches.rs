@@ -2,7 +2,6 @@
 
 use std::io::{BufRead as _, BufReader};
 
-use axum::Router;
 use axum::body::Body;
 use axum::extract::{Path, Request, State};
 use axum::http::{HeaderMap, Uri, header};
@@ -20,7 +19,7 @@ use crate::error::ErrorKind;
 use crate::jobs::{Batch, MESSAGES, NewBatch, Origin, Status, message_lines, message_result};
 use crate::server::error::{AnthropicError, ApiError, REQUEST, anthropic_id, identified};
 use crate::server::extract::{Client, read_whole};
-use crate::server::router::{route, route_by_method};
+use crate::server::router::{Routes, route, route_by_method};
 use crate::server::state::App;
 use crate::server::stream::json;
 
@@ -35,8 +34,8 @@ const MAX_PAGE: usize = 1000;
 const PIECE: usize = 64 << 10;
 const PIECES: usize = 4;
 
-pub(super) fn routes() -> Router<App> {
-    Router::new()
+pub(super) fn routes() -> Routes {
+    Routes::new()
         .merge(route_by_method(
             "/v1/messages/batches",
             "GET, POST",

@@ -6,14 +6,11 @@
 mod batches;
 mod messages;
 
-use axum::Router;
-
-use super::router::route;
-use super::state::App;
+use super::router::{Routes, route};
 
 /// The routes, for `router.rs` to merge.
-pub(super) fn routes() -> Router<App> {
-    Router::new()
+pub(super) fn routes() -> Routes {
+    Routes::new()
         .merge(batches::routes())
         .merge(route("/v1/messages", "POST", messages::messages))
         .merge(route(

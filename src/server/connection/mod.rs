@@ -37,7 +37,7 @@ use tower::ServiceExt as _;
 
 use super::error::{ApiError, OllamaError, OpenAiError};
 use super::limits::Limits;
-use super::origin::Peer;
+use super::origin::{Peer, Proxies};
 use super::watched::Watched;
 use crate::error::ErrorKind;
 use activity::{Activity, End};
@@ -64,6 +64,7 @@ const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: applicat
 pub(super) struct Connections {
     router: Router,
     limits: Arc<Limits>,
+    proxies: Proxies,
     table: Arc<Table>,
     builder: Builder<TokioExecutor>,
     /// The number of refused connections since the start.
@@ -75,7 +76,12 @@ pub(super) struct Connections {
 }
 
 impl Connections {
-    pub(super) fn new(router: Router, limits: Limits, closing: CancellationToken) -> Self {
+    pub(super) fn new(
+        router: Router,
+        limits: Limits,
+        proxies: Proxies,
+        closing: CancellationToken,
+    ) -> Self {
         let mut builder = Builder::new(TokioExecutor::new());
         builder.http1().max_buf_size(MAX_HEAD);
         builder
@@ -89,6 +95,7 @@ impl Connections {
             router,
             table: Table::new(Arc::clone(&limits)),
             limits,
+            proxies,
             builder,
             n_refused: AtomicU64::new(0),
             closing,
@@ -103,7 +110,10 @@ impl Connections {
 
     /// Admits a new connection; `None` = it was refused.
     pub(super) fn admit(self: &Arc<Self>, stream: TcpStream, peer: Peer) -> Option<Connection> {
-        if let Some(place) = self.table.admit(peer.origin()) {
+        if let Some(place) = self
+            .table
+            .admit(peer.origin(), self.proxies.contain(peer.0.ip()))
+        {
             return Some(Connection {
                 shared: Arc::clone(self),
                 stream,
@@ -184,6 +194,8 @@ fn respond(
     mut request: Request<Incoming>,
 ) -> impl Future<Output = Result<Response<Watched<Leaving>>, Infallible>> + 'static {
     let running = activity.begin(request.version() == Version::HTTP_2);
+    // Of a proxy's connection each request may have another client.
+    let peer = shared.proxies.client(peer, request.headers());
     let counted = shared.table.begin(peer.origin());
     let (router, stall) = (shared.router.clone(), shared.limits.stall);
     async move {

@@ -59,11 +59,12 @@ impl Table {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Admits a connection; `None` = there is no room, and no unused connection to replace.
-    pub(super) fn admit(self: &Arc<Self>, origin: Origin) -> Option<Place> {
+    /// Admits a connection; `None` = there is no room, and no unused connection to replace. One that many
+    /// clients share (a proxy's) is only limited in number with all others.
+    pub(super) fn admit(self: &Arc<Self>, origin: Origin, is_shared: bool) -> Option<Place> {
         let now = Instant::now();
         let mut entries = self.lock();
-        while let Some(among) = entries.crowd(origin, &self.limits) {
+        while let Some(among) = entries.crowd(origin, is_shared, &self.limits) {
             let (of, id) = entries.least_used(among, now)?;
             let evicted = entries.remove(of, id)?;
             evicted.unwanted.notify_one();
@@ -112,11 +113,11 @@ impl Entries {
     }
 
     /// Returns which group must lose a connection before one of this origin finds room.
-    fn crowd(&mut self, origin: Origin, limits: &Limits) -> Option<Among> {
+    fn crowd(&mut self, origin: Origin, is_shared: bool, limits: &Limits) -> Option<Among> {
         let of_origin = self.origins.get(&origin);
         let n_of_origin = of_origin.map_or(0, |of_origin| of_origin.connections.len());
         let n_of_side = *self.side(origin);
-        if !origin.is_local() && n_of_origin >= limits.n_of_origin {
+        if !origin.is_local() && !is_shared && n_of_origin >= limits.n_of_origin {
             Some(Among::Origin(origin))
         } else if n_of_side >= limits.n_connections - limits.n_reserved {
             Some(Among::Side(origin.is_local()))
@@ -215,7 +216,7 @@ mod tests {
     }
 
     fn admit(table: &Arc<Table>, origin: &str) -> Option<Place> {
-        table.admit(Origin::of(origin.parse().unwrap()))
+        table.admit(Origin::of(origin.parse().unwrap()), false)
     }
 
     fn admit_all(table: &Arc<Table>, origin: &str, n: usize) -> Vec<Place> {

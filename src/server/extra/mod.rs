@@ -6,10 +6,7 @@ mod rerank;
 mod status;
 mod tokens;
 
-use axum::Router;
-
-use super::router::route;
-use super::state::App;
+use super::router::{Routes, route};
 
 /// The paths of reranking: Jina's and llama-server's, Cohere's, and text-embeddings-inference's.
 const RERANK: [&str; 5] = [
@@ -21,8 +18,8 @@ const RERANK: [&str; 5] = [
 ];
 
 /// The routes, for `router.rs` to merge.
-pub(super) fn routes() -> Router<App> {
-    let router = RERANK.into_iter().fold(Router::new(), |router, path| {
+pub(super) fn routes() -> Routes {
+    let router = RERANK.into_iter().fold(Routes::new(), |router, path| {
         router.merge(route(path, "POST", rerank::rerank))
     });
     router

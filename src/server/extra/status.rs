@@ -10,6 +10,7 @@ use crate::api::ollama::ShowRequest;
 use crate::model::ModelName;
 use crate::model::capability::Capability;
 use crate::model::name::Source;
+use crate::server::access::Access;
 use crate::server::error::{ApiError, OpenAiError};
 use crate::server::ollama::details;
 use crate::server::query::parameter;
@@ -19,11 +20,16 @@ use crate::server::stream::json;
 /// The parameter that names a model.
 const MODEL: &str = "model";
 
-pub(super) async fn props(State(app): State<App>, uri: Uri) -> Result<Response, OpenAiError> {
+pub(super) async fn props(
+    State(app): State<App>,
+    access: Access,
+    uri: Uri,
+) -> Result<Response, OpenAiError> {
     let mut model = parameter(&uri, MODEL).unwrap_or_default();
     model_or_loaded(&app, &mut model).await?;
     let name = ModelName::parse(&model);
     let name = name.map_err(|error| ApiError::invalid(error.to_string()))?;
+    access.check(&name)?;
     let loaded = app.scheduler.loaded().await;
     let loaded = loaded.iter().find(|loaded| loaded.name == name);
     let (n_slots, n_ctx) = loaded.map_or((0, 0), |loaded| {
@@ -61,11 +67,12 @@ pub(super) async fn props(State(app): State<App>, uri: Uri) -> Result<Response, 
     }))
 }
 
-pub(super) async fn slots(State(app): State<App>, uri: Uri) -> Response {
+pub(super) async fn slots(State(app): State<App>, access: Access, uri: Uri) -> Response {
     let wanted = ModelName::parse(&parameter(&uri, MODEL).unwrap_or_default()).ok();
     let mut slots = Vec::new();
     for loaded in app.scheduler.loaded().await {
-        if wanted.as_ref().is_some_and(|wanted| *wanted != loaded.name) {
+        let is_other = wanted.as_ref().is_some_and(|wanted| *wanted != loaded.name);
+        if is_other || !access.sees(&loaded.name) {
             continue;
         }
         let model = loaded.name.short();

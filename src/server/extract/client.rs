@@ -8,16 +8,19 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 
 use crate::inference::RequestOptions;
+use crate::keys::{Class, Key};
 use crate::model::Digest;
 use crate::protocol::Priority;
+use crate::server::access::Access;
 use crate::server::origin::{Origin, Peer};
 
 /// The client as `ORIGIN/NAME/REQUEST`: clients of one origin share the origin's part, and the requests of
-/// a client share the client's part. The name is the API key, the user that a front end names, or otherwise
-/// the address; since anyone can make up names, they only count within an origin. The request is a number.
-/// Keys and names are hashed, so that they do not leave this module.
+/// a client share the client's part. The origin is the API key, or the address where there is none. The name is
+/// the user that a front end names, a text that is sent as a key where none is defined, or otherwise the
+/// address; since anyone can make up names, they only count within an origin. The request is a number. Names
+/// are hashed, so that they do not leave this module.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Client(pub(crate) String, Priority);
+pub(crate) struct Client(pub(crate) String, Priority, bool);
 
 /// Marks a request, in its extensions, as one of a batch job of this client.
 #[derive(Debug, Clone)]
@@ -28,10 +31,15 @@ impl<S: Sync> FromRequestParts<S> for Client {
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Self::Rejection> {
         if let Some(AsJob(client)) = parts.extensions.get() {
-            return Ok(Self(client.clone(), Priority::Batch));
+            return Ok(Self(client.clone(), Priority::Batch, true));
         }
         let peer = parts.extensions.get::<ConnectInfo<Peer>>();
-        Ok(Self::new(&parts.headers, peer.map(|peer| peer.0.0.ip())))
+        let key = parts.extensions.get().and_then(Access::key);
+        Ok(Self::new(
+            &parts.headers,
+            peer.map(|peer| peer.0.0.ip()),
+            key.map(|key| &**key),
+        ))
     }
 }
 
@@ -43,12 +51,13 @@ impl Client {
     /// wait keeps that.
     pub(crate) fn mark(&self, common: &mut RequestOptions) {
         common.client.clone_from(&self.0);
+        common.is_job = self.2;
         common.priority = common.priority.max(self.1);
     }
 
     /// Whether it is a line of a batch job.
     pub(crate) fn is_job(&self) -> bool {
-        self.1 == Priority::Batch
+        self.2
     }
 
     /// The client alone, which many requests share.
@@ -57,31 +66,40 @@ impl Client {
         name.map_or_else(|| self.0.clone(), |(name, _)| name.to_owned())
     }
 
-    fn new(headers: &HeaderMap, address: Option<IpAddr>) -> Self {
-        let named = [
-            "x-openwebui-user-id",
-            header::AUTHORIZATION.as_str(),
-            "x-api-key",
-        ]
-        .into_iter()
-        .find_map(|name| headers.get(name))
-        .map(|name| Digest::of(name.as_bytes()).hex());
+    fn new(headers: &HeaderMap, address: Option<IpAddr>, key: Option<&Key>) -> Self {
+        let made_up = [header::AUTHORIZATION.as_str(), "x-api-key"];
+        let names = ["x-openwebui-user-id"].into_iter();
+        let named = names
+            .chain(made_up.into_iter().filter(|_| key.is_none()))
+            .find_map(|name| headers.get(name))
+            .map(|name| Digest::of(name.as_bytes()).hex());
         let address = address.unwrap_or(Ipv4Addr::LOCALHOST.into());
         let name = named.unwrap_or_else(|| address.to_string());
         let request = REQUESTS.fetch_add(1, Ordering::Relaxed);
-        let client = format!("{}/{name}/{request}", Origin::of(address));
-        Self(client, Priority::Interactive)
+        let origin = match key {
+            Some(key) => key.client(),
+            None => Origin::of(address).to_string(),
+        };
+        let class = key.map(|key| key.record.class).unwrap_or_default();
+        let priority = match class {
+            Class::Interactive => Priority::Interactive,
+            Class::Background => Priority::Batch,
+        };
+        Self(format!("{origin}/{name}/{request}"), priority, false)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use jiff::Timestamp;
+
     use super::*;
+    use crate::keys::{Keys, Wish};
 
     #[test]
     fn a_request_that_may_wait_does_so() {
-        let person = Client::new(&HeaderMap::new(), None);
-        let job = Client("a/b/1".to_owned(), Priority::Batch);
+        let person = Client::new(&HeaderMap::new(), None, None);
+        let job = Client("a/b/1".to_owned(), Priority::Batch, true);
         for (client, wish, expected) in [
             (&person, Priority::Interactive, Priority::Interactive),
             (&person, Priority::Batch, Priority::Batch),
@@ -99,13 +117,13 @@ mod tests {
     #[test]
     fn clients_are_told_apart_within_their_origin() {
         let client = |headers: &HeaderMap, address: &str| {
-            let client = Client::new(headers, Some(address.parse().unwrap())).0;
+            let client = Client::new(headers, Some(address.parse().unwrap()), None).0;
             let [origin, name, _request] = client.split('/').collect::<Vec<_>>()[..] else {
                 panic!("{client}");
             };
             (origin.to_owned(), name.to_owned())
         };
-        let twice = [(); 2].map(|()| Client::new(&HeaderMap::new(), None));
+        let twice = [(); 2].map(|()| Client::new(&HeaderMap::new(), None, None));
         assert_ne!(twice[0], twice[1]);
         let nobody = HeaderMap::new();
         let plain = client(&nobody, "10.0.0.1");
@@ -121,5 +139,36 @@ mod tests {
         assert_ne!(client(&headers, "10.0.0.2").0, key.0);
         headers.insert("x-openwebui-user-id", "u1".parse().unwrap());
         assert_ne!(client(&headers, "10.0.0.1"), key);
+    }
+
+    #[test]
+    fn a_key_is_an_origin_wherever_it_comes_from() {
+        let keys = Keys::none();
+        let wish = Wish {
+            name: "one".to_owned(),
+            class: Class::Background,
+            ..Wish::default()
+        };
+        let (_, key) = keys.create(wish, Timestamp::now()).unwrap();
+        let mut headers = HeaderMap::new();
+        headers.insert("authorization", "Bearer k".parse().unwrap());
+        let client = |headers: &HeaderMap, address: &str| {
+            Client::new(headers, Some(address.parse().unwrap()), Some(&key))
+        };
+        let here = client(&headers, "10.0.0.1");
+        assert!(
+            here.0.starts_with(&format!("{}/10.0.0.1/", key.client())),
+            "{}",
+            here.0
+        );
+        assert_eq!(here.1, Priority::Batch);
+        assert!(keys.of_client(&here.0, Timestamp::now()).unwrap().is_some());
+        assert!(
+            keys.of_client(&here.without_request(), Timestamp::now())
+                .unwrap()
+                .is_some()
+        );
+        headers.insert("x-openwebui-user-id", "u1".parse().unwrap());
+        assert!(!client(&headers, "10.0.0.1").0.contains("10.0.0.1"));
     }
 }

@@ -8,7 +8,7 @@ use axum::http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
     ACCESS_CONTROL_MAX_AGE, ORIGIN, VARY,
 };
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
@@ -113,6 +113,11 @@ pub(super) async fn check(
         &PREFLIGHT_VARY[..1],
     );
     response
+}
+
+/// Whether a web page sends the request that is not our own.
+pub(in crate::server) fn is_foreign(headers: &HeaderMap, uri: &Uri) -> bool {
+    foreign_origin(headers, host_of(headers, uri)).is_some()
 }
 
 /// The origin of the request's page, if it is not our own.

@@ -1,5 +1,5 @@
 //! The middleware of every request, from the outside in: log and request id, origins, hosts, paths,
-//! shutdown, panics, memory.
+//! keys, shutdown, panics, memory.
 
 mod access;
 mod clean;
@@ -17,9 +17,12 @@ use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use tower_http::catch_panic::CatchPanicLayer;
 
+use super::access::identify;
 use super::error::spelled;
 use super::extract::hold;
 use super::state::App;
+pub(super) use cors::is_foreign;
+
 use cors::Origins;
 use hosts::Hosts;
 
@@ -40,6 +43,7 @@ pub(super) fn wrap(routes: Router<App>, app: &App, address: SocketAddr) -> Route
         .layer(from_fn(hold))
         .layer(CatchPanicLayer::custom(panicked))
         .layer(from_fn_with_state(app.clone(), cut_off::end_when_stopped))
+        .layer(from_fn_with_state(app.clone(), identify))
         .layer(from_fn(clean::redirect))
         .layer(from_fn_with_state(hosts, hosts::check))
         .layer(from_fn_with_state(origins, cors::check))

@@ -21,7 +21,8 @@ pub(super) async fn chat(
     let is_plain = request.messages.is_empty() || request.debug_render_only;
     let streams = request.stream != Some(false) && !is_plain;
     let model = request.model.clone();
-    let request = ollama::chat(request, client.0)?;
+    let mut request = ollama::chat(request, client.0.clone())?;
+    client.mark(&mut request.common);
     let inference = app.inference.clone();
     if !streams {
         let whole = fold(inference.chat(request).await?).await?;

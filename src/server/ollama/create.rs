@@ -14,6 +14,7 @@ use crate::model::name::Source;
 use crate::protocol::QuantizeParams;
 use crate::registry::{Asker, Steps, Wish};
 use crate::runner_client;
+use crate::server::access::Access;
 use crate::server::error::{ApiError, OllamaError};
 use crate::server::extract::OllamaJson;
 use crate::server::gate::Pass;
@@ -29,6 +30,7 @@ const SUCCESS: &str = "success";
 
 pub(super) async fn create(
     State(app): State<App>,
+    access: Access,
     origin: Origin,
     asker: Asker,
     OllamaJson(mut request): OllamaJson<CreateRequest>,
@@ -45,6 +47,10 @@ pub(super) async fn create(
         return Err(ApiError::invalid("--draft-quantize requires a DRAFT model").into());
     }
     let name = ModelName::parse(&requested).map_err(|_| invalid_name())?;
+    access.check(&name)?;
+    if let Some(from) = base(request.from.as_deref().unwrap_or_default()) {
+        access.check(&from)?;
+    }
     let missing = missing(&app, request.from.as_deref().unwrap_or_default()).await?;
     let creation = Creation {
         app: App::clone(&app),
@@ -70,10 +76,7 @@ pub(super) async fn create(
 
 /// The base model, if it is missing. (A name that is not valid is refused later, with another error.)
 async fn missing(app: &App, from: &str) -> Result<Option<ModelName>, ApiError> {
-    let Ok((from, Source::Local | Source::Unspecified)) = ModelName::split_source(from) else {
-        return Ok(None);
-    };
-    let Ok(name) = ModelName::parse(&from) else {
+    let Some(name) = base(from) else {
         return Ok(None);
     };
     let store = app.store.clone();
@@ -82,6 +85,14 @@ async fn missing(app: &App, from: &str) -> Result<Option<ModelName>, ApiError> {
         _ => None,
     });
     Ok(looked.await?)
+}
+
+/// The base model by its name, if that is one.
+fn base(from: &str) -> Option<ModelName> {
+    match ModelName::split_source(from).ok()? {
+        (from, Source::Local | Source::Unspecified) => ModelName::parse(&from).ok(),
+        (_, Source::Cloud) => None,
+    }
 }
 
 /// A model to make.

@@ -16,7 +16,8 @@ pub(super) async fn embed(
     OllamaJson(request): OllamaJson<EmbedRequest>,
 ) -> Result<Response, OllamaError> {
     let model = request.model.clone();
-    let request = ollama::embed(request, client.0)?;
+    let mut request = ollama::embed(request, client.0.clone())?;
+    client.mark(&mut request.common);
     let answer = app.inference.embed(request).await?;
     // Encoding a million numbers takes long.
     Ok(json_aside(&app, ollama::embed_answer(model, answer)).await?)
@@ -27,7 +28,8 @@ pub(super) async fn embeddings(
     client: Client,
     OllamaJson(request): OllamaJson<EmbeddingsRequest>,
 ) -> Result<Response, OllamaError> {
-    let request = ollama::embeddings(request, client.0)?;
+    let mut request = ollama::embeddings(request, client.0.clone())?;
+    client.mark(&mut request.common);
     let answer = app.inference.embed(request).await?;
     Ok(json(&ollama::embeddings_answer(answer)))
 }

@@ -7,6 +7,7 @@ use super::wanted;
 use crate::api::ollama::{CopyRequest, ModelRequest};
 use crate::model::ModelName;
 use crate::model::name::Source;
+use crate::server::access::Access;
 use crate::server::error::{ApiError, OllamaError};
 use crate::server::extract::OllamaJson;
 use crate::server::origin::Origin;
@@ -15,6 +16,7 @@ use crate::store::StoreError;
 
 pub(super) async fn copy(
     State(app): State<App>,
+    access: Access,
     origin: Origin,
     OllamaJson(request): OllamaJson<CopyRequest>,
 ) -> Result<StatusCode, OllamaError> {
@@ -24,6 +26,8 @@ pub(super) async fn copy(
     };
     let source = parse(&request.source, "source")?;
     let destination = parse(&request.destination, "destination")?;
+    access.check(&source)?;
+    access.check(&destination)?;
     let store = app.store.clone();
     let pass = app.gates.changes.enter(origin).await?;
     let copied = app.block(move || {
@@ -41,6 +45,7 @@ pub(super) async fn copy(
 
 pub(super) async fn delete(
     State(app): State<App>,
+    access: Access,
     origin: Origin,
     OllamaJson(request): OllamaJson<ModelRequest>,
 ) -> Result<StatusCode, OllamaError> {
@@ -51,6 +56,7 @@ pub(super) async fn delete(
     let stored = stored_name(&requested)?;
     let name = ModelName::parse(&stored)
         .map_err(|_| ApiError::invalid(format!("name \"{requested}\" is invalid")))?;
+    access.check(&name)?;
     let store = app.store.clone();
     let pass = app.gates.changes.enter(origin).await?;
     let deleted = app.block(move || {

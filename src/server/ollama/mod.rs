@@ -12,16 +12,14 @@ mod models;
 mod progress;
 mod transfer;
 
-use axum::Router;
 use axum::routing::head;
 
 use super::error::ApiError;
-use super::router::{route, route_by_method};
-use super::state::App;
+use super::router::{Routes, route, route_by_method};
 pub(super) use models::details;
 
 /// The routes, for `router.rs` to merge.
-pub(super) fn routes() -> Router<App> {
+pub(super) fn routes() -> Routes {
     [
         route("/api/status", "GET", cloud::status),
         route("/api/tags", "HEAD, GET", models::tags),
@@ -53,7 +51,7 @@ pub(super) fn routes() -> Router<App> {
         ),
     ]
     .into_iter()
-    .fold(Router::new(), Router::merge)
+    .fold(Routes::new(), Routes::merge)
 }
 
 /// The model's name, from `model` or else `name`.

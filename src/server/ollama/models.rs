@@ -16,6 +16,7 @@ use crate::model::ModelName;
 use crate::model::gguf::{GgufError, Metadata};
 use crate::model::name::Source;
 use crate::renderer::GoTemplate;
+use crate::server::access::Access;
 use crate::server::error::{ApiError, OllamaError};
 use crate::server::extract::{Held, OllamaJson};
 use crate::server::origin::Origin;
@@ -28,20 +29,25 @@ const CLOUD_DETAILS: &str = "ollama cloud is disabled: remote model details are 
 /// This client reads the model's name from its metadata.
 const COPILOT: &str = "GitHubCopilotChat/";
 
-pub(super) async fn tags(State(app): State<App>) -> Result<Response, OllamaError> {
+pub(super) async fn tags(State(app): State<App>, access: Access) -> Result<Response, OllamaError> {
     let store = app.store.clone();
     let wants_template = app.config.go_template;
     let turn = app.store.turn().await;
     let models = app.block(move || {
         let _turn = turn;
-        list(&store, wants_template)
+        list(&store, &access, wants_template)
     });
     let models = models.await??;
     Ok(json(&models))
 }
 
-fn list(store: &Store, wants_template: Option<bool>) -> Result<ListResponse, StoreError> {
-    let models = store.list()?;
+fn list(
+    store: &Store,
+    access: &Access,
+    wants_template: Option<bool>,
+) -> Result<ListResponse, StoreError> {
+    let mut models = store.list()?;
+    models.retain(|model| access.sees(&model.name));
     let models = models.iter().map(|model| {
         let weights = header(model.weights.as_deref(), |path| store.gguf(path));
         let projector = model.projectors.first().map(std::path::PathBuf::as_path);
@@ -80,8 +86,9 @@ fn header(
     }
 }
 
-pub(super) async fn ps(State(app): State<App>) -> Result<Response, OllamaError> {
-    let loaded = app.scheduler.loaded().await;
+pub(super) async fn ps(State(app): State<App>, access: Access) -> Result<Response, OllamaError> {
+    let mut loaded = app.scheduler.loaded().await;
+    loaded.retain(|loaded| access.sees(&loaded.name));
     let store = app.store.clone();
     let models = app.block(move || {
         let now = Timestamp::now();
@@ -107,6 +114,7 @@ fn config_of(
 pub(super) async fn show(
     State(app): State<App>,
     headers: HeaderMap,
+    access: Access,
     origin: Origin,
     held: Held,
     OllamaJson(mut request): OllamaJson<ShowRequest>,
@@ -123,6 +131,7 @@ pub(super) async fn show(
         return Err(ApiError::new(ErrorKind::Forbidden, CLOUD_DETAILS).into());
     }
     let name = ModelName::parse(&rest).map_err(|_| invalid_name())?;
+    access.check(&name)?;
     let store = app.store.clone();
     let wants_template = app.config.go_template;
     let turn = app.store.turn().await;

@@ -10,6 +10,7 @@ use crate::api::ollama::ModelRequest;
 use crate::chat::null_is_default;
 use crate::model::ModelName;
 use crate::registry::{Asker, Steps, Wish};
+use crate::server::access::Access;
 use crate::server::error::{ApiError, OllamaError};
 use crate::server::extract::{Body, OllamaJson};
 use crate::server::gate::Pass;
@@ -36,6 +37,7 @@ impl Body for TransferRequest {
 
 pub(super) async fn pull(
     State(app): State<App>,
+    access: Access,
     origin: Origin,
     asker: Asker,
     OllamaJson(request): OllamaJson<TransferRequest>,
@@ -43,6 +45,7 @@ pub(super) async fn pull(
     let requested = wanted(request.model, request.name);
     let (rest, _) = ModelName::split_source(&requested).map_err(|_| invalid_name())?;
     let name = ModelName::parse(&rest).map_err(|_| invalid_name())?;
+    access.check(&name)?;
     let name = spelled(&app, name).await?;
     let pass = app.gates.transfers.enter(origin).await?;
     let steps = app.registry.pull(Wish {
@@ -55,6 +58,7 @@ pub(super) async fn pull(
 
 pub(super) async fn push(
     State(app): State<App>,
+    access: Access,
     origin: Origin,
     asker: Asker,
     OllamaJson(request): OllamaJson<TransferRequest>,
@@ -70,6 +74,7 @@ pub(super) async fn push(
         ];
         return Ok(progress::answer(&app, request.stream, stream::iter(steps)).await?);
     };
+    access.check(&name)?;
     let name = spelled(&app, name).await?;
     let pass = app.gates.transfers.enter(origin).await?;
     let steps = app.registry.push(Wish {

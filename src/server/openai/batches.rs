@@ -1,6 +1,5 @@
 //! `/v1/batches`
 
-use axum::Router;
 use axum::extract::{Path, State};
 use axum::http::Uri;
 use axum::response::Response;
@@ -17,12 +16,12 @@ use crate::dialect::openai::batches;
 use crate::jobs::{self, Batch, Fault, NewBatch, Origin, Status, Usage};
 use crate::server::error::OpenAiError;
 use crate::server::extract::{Body, Client, OpenAiJson};
-use crate::server::router::{route, route_by_method};
+use crate::server::router::{Routes, route, route_by_method};
 use crate::server::state::App;
 use crate::server::stream::to_bytes;
 
-pub(super) fn routes() -> Router<App> {
-    Router::new()
+pub(super) fn routes() -> Routes {
+    Routes::new()
         .merge(route_by_method(
             "/v1/batches",
             "GET, POST",

@@ -1,6 +1,5 @@
 //! `/v1/files`
 
-use axum::Router;
 use axum::body::Body;
 use axum::extract::{Path, Request, State};
 use axum::http::{Uri, header};
@@ -16,12 +15,12 @@ use crate::jobs::{File, FilePage, NewFile, Order};
 use crate::server::error::OpenAiError;
 use crate::server::extract::spooled;
 use crate::server::origin::Origin;
-use crate::server::router::{route, route_by_method};
+use crate::server::router::{Routes, route, route_by_method};
 use crate::server::state::App;
 use crate::server::stream::to_bytes;
 
-pub(super) fn routes() -> Router<App> {
-    Router::new()
+pub(super) fn routes() -> Routes {
+    Routes::new()
         .merge(route_by_method(
             "/v1/files",
             "GET, POST",

@@ -14,7 +14,6 @@ mod responses;
 mod transcription;
 mod uploads;
 
-use axum::Router;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
@@ -22,13 +21,12 @@ use jiff::Timestamp;
 
 pub(super) use responses::{Responses, sweep};
 
-use super::router::{route, wildcard};
-use super::state::App;
+use super::router::{Routes, route, wildcard};
 use crate::dialect::openai::Head;
 
 /// The routes, for `router.rs` to merge.
-pub(super) fn routes() -> Router<App> {
-    Router::new()
+pub(super) fn routes() -> Routes {
+    Routes::new()
         .merge(route("/v1/chat/completions", "POST", chat::chat))
         .merge(route("/v1/completions", "POST", completion::completion))
         .merge(route("/v1/embeddings", "POST", embedding::embeddings))

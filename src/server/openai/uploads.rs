@@ -1,6 +1,5 @@
 //! `/v1/uploads`: a file in parts.
 
-use axum::Router;
 use axum::extract::{Path, Request, State};
 use axum::response::Response;
 use jiff::Timestamp;
@@ -12,12 +11,12 @@ use crate::jobs::{NewUpload, Upload};
 use crate::server::error::{ApiError, OpenAiError};
 use crate::server::extract::{Body, OpenAiJson, spooled};
 use crate::server::origin::Origin;
-use crate::server::router::route;
+use crate::server::router::{Routes, route};
 use crate::server::state::App;
 use crate::server::stream::to_bytes;
 
-pub(super) fn routes() -> Router<App> {
-    Router::new()
+pub(super) fn routes() -> Routes {
+    Routes::new()
         .merge(route("/v1/uploads", "POST", create))
         .merge(route("/v1/uploads/{id}/parts", "POST", add_part))
         .merge(route("/v1/uploads/{id}/complete", "POST", complete))

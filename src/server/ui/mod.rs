@@ -7,13 +7,11 @@ mod events;
 
 use std::sync::LazyLock;
 
-use axum::Router;
 use axum::extract::Path;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse as _, Response};
 
-use super::router::{not_found, route, wildcard};
-use super::state::App;
+use super::router::{Routes, not_found, route, wildcard};
 use crate::model::Digest;
 
 /// The page is no program of others, is in no frame, and loads from here only.
@@ -58,8 +56,8 @@ const FILES: &[File] = files! {
 };
 
 /// The routes, for `router.rs` to merge.
-pub(super) fn routes() -> Router<App> {
-    Router::new()
+pub(super) fn routes() -> Routes {
+    Routes::new()
         .merge(route("/ui", "HEAD, GET", index))
         .merge(wildcard("/ui/{*file}", "HEAD, GET", file))
         .merge(route("/api/drover/events", "GET", events::events))

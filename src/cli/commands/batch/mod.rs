@@ -63,7 +63,7 @@ pub(crate) async fn run(
 /// The daemon, or the server that `--host` names. Only that gets the key of the environment.
 fn client(config: &ClientConfig, host: Option<&str>) -> anyhow::Result<Client> {
     let Some(host) = host else {
-        return Ok(Client::new(&config.host)?);
+        return Ok(Client::new(&config.host)?.with_key(config.api_key.clone()));
     };
     let host = match host {
         "openai" => config.openai_base.as_deref().unwrap_or(OPENAI),

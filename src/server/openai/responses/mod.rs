@@ -13,7 +13,6 @@ mod stored;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::http::{Method, Uri};
 use axum::response::Response;
 use axum::routing::{any, get};
@@ -24,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::Config;
 use crate::history::{History, Settings};
 use crate::seal::Seal;
-use crate::server::router::{not_found, route, route_by_method};
+use crate::server::router::{Routes, not_found, route, route_by_method};
 use crate::server::state::App;
 use live::Runs;
 
@@ -102,7 +101,7 @@ pub(crate) async fn sweep(app: App, stopping: CancellationToken) {
 }
 
 /// The routes.
-pub(super) fn routes() -> Router<App> {
+pub(super) fn routes() -> Routes {
     let create = get(no_socket).post(create::create);
     let response = get(stored::retrieve).delete(stored::delete);
     let conversation = get(conversations::retrieve)
@@ -110,7 +109,7 @@ pub(super) fn routes() -> Router<App> {
         .delete(conversations::delete);
     let items = get(conversations::items).post(conversations::add_items);
     let item = get(conversations::item).delete(conversations::delete_item);
-    Router::new()
+    Routes::new()
         .merge(route_by_method("/v1/responses", "GET, POST", create))
         .merge(route(
             "/v1/responses/input_tokens",

@@ -1,0 +1,22 @@
+//! Settings of who may come in.
+
+use std::path::PathBuf;
+
+use ipnet::IpNet;
+
+use crate::keys::Scopes;
+
+/// Keys, and what stands between clients and the daemon.
+#[derive(Debug, Clone)]
+pub struct Access {
+    /// The file of keys (`DROVER_KEYS_FILE`).
+    pub keys_file: PathBuf,
+    /// It was named, so it has to be there.
+    pub keys_are_named: bool,
+    /// Programs on this machine need a key, too (`DROVER_KEYS_LOOPBACK`).
+    pub keys_on_loopback: bool,
+    /// What everybody may do without a key where keys are defined (`DROVER_KEYS_ANONYMOUS`).
+    pub anonymous: Scopes,
+    /// Proxies that are believed whose request they pass on (`DROVER_TRUSTED_PROXIES`).
+    pub trusted_proxies: Vec<IpNet>,
+}

@@ -1,0 +1,150 @@
+//! Requests of a key at once: so many at work, so many waiting in line, the rest refused.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+
+/// The line of one key.
+#[derive(Debug, Default)]
+pub(super) struct Gate {
+    state: Mutex<State>,
+    freed: Notify,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    working: u32,
+    waiting: u32,
+}
+
+/// A place among the requests at work, until it is dropped.
+#[derive(Debug)]
+pub struct Place(Arc<Gate>);
+
+/// A place in the line.
+struct Waiting<'a>(&'a Gate);
+
+/// As many wait as may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Full;
+
+impl Gate {
+    /// Waits for a place; `most` are at work at once (read again each time, as limits may change) and
+    /// `queue` may wait.
+    pub(super) async fn enter(
+        self: &Arc<Self>,
+        most: impl Fn() -> u32,
+        queue: u32,
+    ) -> Result<Place, Full> {
+        let waiting = {
+            let mut state = self.lock();
+            // Nobody overtakes.
+            if state.waiting == 0 && state.working < most() {
+                state.working += 1;
+                return Ok(Place(Arc::clone(self)));
+            }
+            if state.waiting >= queue {
+                return Err(Full);
+            }
+            state.waiting += 1;
+            Waiting(self)
+        };
+        loop {
+            self.freed.notified().await;
+            let mut state = self.lock();
+            if state.working < most() {
+                state.working += 1;
+                let more_are_free = state.working < most();
+                drop(state);
+                drop(waiting);
+                if more_are_free {
+                    self.freed.notify_one();
+                }
+                return Ok(Place(Arc::clone(self)));
+            }
+        }
+    }
+
+    /// Requests at work.
+    pub(super) fn working(&self) -> u32 {
+        self.lock().working
+    }
+
+    /// Lets those who wait look again, since the limit has changed.
+    pub(super) fn look_again(&self) {
+        self.freed.notify_one();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut state = self.0.lock();
+        state.working = state.working.saturating_sub(1);
+        drop(state);
+        self.0.freed.notify_one();
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        let mut state = self.0.lock();
+        state.waiting = state.waiting.saturating_sub(1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn as_many_as_may_work_the_next_wait_and_the_rest_are_refused() {
+        let gate = Arc::new(Gate::default());
+        let enter = || {
+            let gate = Arc::clone(&gate);
+            async move { gate.enter(|| 2, 1).await }
+        };
+        let first = enter().await.unwrap();
+        let _second = enter().await.unwrap();
+        let mut third = Box::pin(enter());
+        assert!((&mut third).now_or_never().is_none());
+        assert_eq!(enter().await.unwrap_err(), Full);
+        drop(first);
+        // The one that waited comes first.
+        assert_eq!(gate.working(), 1);
+        assert!(
+            enter()
+                .now_or_never()
+                .is_some_and(|entered| entered.is_err())
+        );
+        let third = third.await.unwrap();
+        assert_eq!(gate.working(), 2);
+        // One that leaves the line makes room there.
+        let mut leaving = Box::pin(enter());
+        assert!((&mut leaving).now_or_never().is_none());
+        drop(leaving);
+        let mut fourth = Box::pin(enter());
+        assert!((&mut fourth).now_or_never().is_none());
+        drop(third);
+        fourth.await.unwrap();
+        assert_eq!(gate.working(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_place_that_was_offered_to_one_who_left_goes_to_the_next() {
+        let gate = Arc::new(Gate::default());
+        let first = gate.enter(|| 1, 0).await.unwrap();
+        let mut waiting: Vec<_> = (0..2).map(|_| Box::pin(gate.enter(|| 1, 5))).collect();
+        for one in &mut waiting {
+            assert!(one.now_or_never().is_none());
+        }
+        drop(first);
+        drop(waiting.remove(0));
+        waiting.remove(0).await.unwrap();
+    }
+}

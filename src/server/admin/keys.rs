@@ -1,0 +1,86 @@
+//! `GET /api/keys`, `POST /api/keys`, `DELETE /api/keys/{name}`.
+
+use axum::extract::{Path, State};
+use axum::http::{StatusCode, Uri};
+use axum::response::Response;
+use jiff::Timestamp;
+
+use crate::api::keys::{KeyCreated, KeyEntry, KeyList, KeyRequest};
+use crate::error::ErrorKind;
+use crate::keys::{Key, KeysError, Wish};
+use crate::server::error::{ApiError, OllamaError};
+use crate::server::extract::OllamaJson;
+use crate::server::query::parameter;
+use crate::server::state::App;
+use crate::server::stream::json;
+
+/// The parameter that allows to revoke the last key.
+const LAST: &str = "last";
+
+impl From<KeysError> for ApiError {
+    fn from(error: KeysError) -> Self {
+        let kind = match &error {
+            KeysError::Invalid(_) => ErrorKind::Invalid,
+            KeysError::Missing(_) => ErrorKind::NotFound,
+            KeysError::Exists(_) | KeysError::Last(_) => ErrorKind::Conflict,
+            KeysError::Io { .. } | KeysError::NoFile(_) => ErrorKind::Internal,
+        };
+        Self::new(kind, error.to_string())
+    }
+}
+
+pub(super) async fn list(State(app): State<App>) -> Response {
+    let keys = app.keys.list();
+    json(&KeyList {
+        keys: keys.iter().map(|key| entry(key)).collect(),
+    })
+}
+
+pub(super) async fn create(
+    State(app): State<App>,
+    OllamaJson(request): OllamaJson<KeyRequest>,
+) -> Result<Response, OllamaError> {
+    let wish = Wish {
+        name: request.name,
+        scopes: request.scopes.into_iter().collect(),
+        models: request.models,
+        limits: request.limits,
+        class: request.class,
+        expires: request.expires,
+    };
+    let keys = app.keys.clone();
+    let created = app.block(move || keys.create(wish, Timestamp::now()));
+    let (secret, key) = created.await??;
+    let mut response = json(&KeyCreated {
+        key: secret.reveal().to_owned(),
+        entry: entry(&key),
+    });
+    *response.status_mut() = StatusCode::CREATED;
+    Ok(response)
+}
+
+pub(super) async fn revoke(
+    State(app): State<App>,
+    Path(name): Path<String>,
+    uri: Uri,
+) -> Result<StatusCode, OllamaError> {
+    let may_be_last = parameter(&uri, LAST).is_some_and(|value| value == "true");
+    let keys = app.keys.clone();
+    let revoked = app.block(move || keys.revoke(&name, may_be_last));
+    revoked.await??;
+    Ok(StatusCode::OK)
+}
+
+fn entry(key: &Key) -> KeyEntry {
+    let record = &key.record;
+    KeyEntry {
+        name: record.name.clone(),
+        scopes: record.scopes.clone(),
+        models: record.models.clone(),
+        limits: record.limits,
+        class: record.class,
+        created: record.created,
+        expires: record.expires,
+        last_used: key.last_used(),
+    }
+}
