@@ -42,6 +42,8 @@ pub enum ErrorKind {
     Internal,
     /// The model or this build of drover cannot do it.
     Unsupported,
+    /// Its own deadline has passed.
+    DeadlineExceeded,
     /// Try again later.
     Overloaded,
     /// The client has used what its key may.

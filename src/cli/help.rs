@@ -117,7 +117,9 @@ const ROWS: &[Row] = &[
 ];
 
 /// Commands that Ollama does not have: under its name, help does not list them.
-const OWN: &[&str] = &["top", "batch", "bench", "key", "takeover", "rollback", "doctor"];
+const OWN: &[&str] = &[
+    "top", "batch", "bench", "key", "takeover", "rollback", "doctor",
+];
 
 /// Builds the parser for a program called `program` (`ollama` or `drover`).
 pub(crate) fn command(program: &'static str) -> Command {

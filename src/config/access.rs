@@ -19,4 +19,16 @@ pub struct Access {
     pub anonymous: Scopes,
     /// Proxies that are believed whose request they pass on (`DROVER_TRUSTED_PROXIES`).
     pub trusted_proxies: Vec<IpNet>,
+    /// `None` = plain HTTP.
+    pub tls: Option<TlsFiles>,
+    /// Where administrative acts are written; `None` = only to the log (`DROVER_AUDIT_LOG`).
+    pub audit_log: Option<PathBuf>,
+}
+
+/// Files of a certificate (`DROVER_TLS_CERT`) and its key (`DROVER_TLS_KEY`), in PEM.
+#[derive(Debug, Clone)]
+pub struct TlsFiles {
+    /// With the certificates of those who vouch for it.
+    pub certificate: PathBuf,
+    pub key: PathBuf,
 }

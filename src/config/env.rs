@@ -177,6 +177,7 @@ impl Reader<'_> {
             body_memory: self.body_memory(),
             max_connections: self.own_number("DROVER_MAX_CONNECTIONS"),
             client_timeout: self.client_timeout(),
+            drain: self.own_duration("DROVER_DRAIN", Duration::ZERO),
             shutdown_grace: self.own_duration("DROVER_GRACE", Duration::from_secs(10)),
             sandbox: self.sandbox(),
             runner_timeout: self.own_duration("DROVER_RUNNER_TIMEOUT", Duration::from_secs(120)),

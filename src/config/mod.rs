@@ -7,7 +7,7 @@ mod host;
 mod hours;
 pub mod values;
 
-pub use access::Access;
+pub use access::{Access, TlsFiles};
 pub use client::ClientConfig;
 pub use hours::{Hours, InvalidHours};
 
@@ -132,6 +132,9 @@ pub struct Config {
     /// How long a client may pause while sending its request or reading the answer
     /// (`DROVER_CLIENT_TIMEOUT`).
     pub client_timeout: Duration,
+    /// How long the daemon still accepts requests after SIGTERM, while `/ready` says that it stops
+    /// (`DROVER_DRAIN`).
+    pub drain: Duration,
     /// How long streams may continue after SIGTERM (`DROVER_GRACE`).
     pub shutdown_grace: Duration,
     /// Runners and renderers limit what they can do (`DROVER_SANDBOX`); they read it themselves.

@@ -24,6 +24,7 @@ pub(super) fn of(kind: ErrorKind) -> u16 {
         ErrorKind::Internal | ErrorKind::Mistaken => 500,
         ErrorKind::Unsupported => 501,
         ErrorKind::Overloaded => 503,
+        ErrorKind::DeadlineExceeded => 504,
     }
 }
 

@@ -85,6 +85,11 @@ impl<B: Backend> Engine<B> {
         self.state.pong(id);
     }
 
+    /// Tells how many requests go before one that waits.
+    pub(super) fn place(&mut self, id: RequestId, of: RequestId) {
+        self.state.tell_place(id, of);
+    }
+
     /// Ends requests without events. Their cells stay in the cache for later requests.
     pub(super) fn cancel(&mut self, ids: &[RequestId]) {
         self.state.cancel(ids);

@@ -20,6 +20,8 @@ pub(super) struct Inbox<S> {
 pub(super) struct Mail<S> {
     pub(super) cancelled: Vec<RequestId>,
     pub(super) pings: Vec<RequestId>,
+    /// Questions, each with the request whose place is asked for.
+    pub(super) places: Vec<(RequestId, RequestId)>,
     pub(super) prepared: Vec<(RequestId, Prepared<S>)>,
     /// Something else has happened.
     is_woken: bool,
@@ -41,6 +43,7 @@ impl<S> Default for Mail<S> {
         Self {
             cancelled: Vec::new(),
             pings: Vec::new(),
+            places: Vec::new(),
             prepared: Vec::new(),
             is_woken: false,
             end: None,
@@ -50,7 +53,7 @@ impl<S> Default for Mail<S> {
 
 impl<S> Mail<S> {
     fn is_empty(&self) -> bool {
-        let is_quiet = self.cancelled.is_empty() && self.pings.is_empty();
+        let is_quiet = self.cancelled.is_empty() && self.pings.is_empty() && self.places.is_empty();
         is_quiet && self.prepared.is_empty() && !self.is_woken && self.end.is_none()
     }
 }
@@ -93,6 +96,11 @@ impl<S> Inbox<S> {
     /// Asks for a pong.
     pub(super) fn ping(&self, id: RequestId) {
         self.tell(|mail| mail.pings.push(id));
+    }
+
+    /// Asks for a request's place in the queue.
+    pub(super) fn ask_place(&self, id: RequestId, of: RequestId) {
+        self.tell(|mail| mail.places.push((id, of)));
     }
 
     /// Wakes the engine's thread.

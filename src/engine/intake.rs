@@ -107,6 +107,7 @@ impl<P: Preparer> CommandSink for LoadedModel<P> {
         match command {
             Command::Cancel { id } => self.workers.cancel(id),
             Command::Ping { id } => self.inbox.ping(id),
+            Command::Place { id, of } => self.inbox.ask_place(id, of),
             Command::Shutdown => self.inbox.end(End::Shutdown),
             Command::Load(_) | Command::Quantize(_) | Command::Probe => {}
             request => self.workers.submit(request),

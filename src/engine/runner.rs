@@ -376,6 +376,9 @@ impl Child {
             for (_, prepared) in mail.prepared {
                 engine.enter(prepared);
             }
+            for (id, of) in mail.places {
+                engine.place(id, of);
+            }
             // Send acceptances before the step instead of after it.
             self.tell(&mut engine)?;
             if engine.has_work() {

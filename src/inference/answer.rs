@@ -13,6 +13,7 @@ use super::types::{
     Chunk, Done, DoneReason, Echo, Logprob, PromptToken, RequestOptions, Started, Timings,
     TopLogprob,
 };
+use super::waiting::Waiting;
 use crate::metrics::{self, Class, Finish, Outcome};
 use crate::model::Options;
 use crate::parser::{ParseError, Parser, Piece};
@@ -116,6 +117,7 @@ pub(super) async fn start(loaded: Loaded, spec: AnswerSpec) -> Result<Started, R
         load,
         model,
         meter,
+        waiting,
     } = loaded;
     let class = match spec.params.priority {
         Priority::Interactive => Class::Interactive,
@@ -139,11 +141,13 @@ pub(super) async fn start(loaded: Loaded, spec: AnswerSpec) -> Result<Started, R
         Some(Ok(_)) | None => return Err(internal("the runner did not accept the prompt").into()),
     };
     meter.prompt(n_prompt)?;
+    waiting.queued(lease.runner().clone(), generation.id());
     let answer = Answer {
         watch: metrics::Generation::new(&model, class, spec.received, n_prompt),
         generation: Some(generation),
         lease,
         meter,
+        waiting,
         n_prompt,
         started: Instant::now(),
         parser: spec.parser,
@@ -177,6 +181,7 @@ struct Answer {
     generation: Option<Generation>,
     lease: Lease,
     meter: Meter,
+    waiting: Waiting,
     n_prompt: u32,
     started: Instant,
     parser: Box<dyn Parser>,
@@ -205,7 +210,11 @@ impl Answer {
         }
         loop {
             let generation = self.generation.as_mut()?;
-            match generation.next().await {
+            let event = generation.next().await;
+            if !self.waiting.is_over() {
+                self.waiting.answered();
+            }
+            match event {
                 Some(Ok(GenerationEvent::Started { .. })) => {}
                 Some(Ok(GenerationEvent::Text {
                     text,

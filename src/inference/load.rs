@@ -8,6 +8,7 @@ use super::permit::Meter;
 use super::prepare::Prepared;
 use super::spec;
 use super::types::RequestOptions;
+use super::waiting::Waiting;
 use crate::metrics::{Awaiting, account};
 use crate::model::Options;
 use crate::protocol::Priority;
@@ -22,6 +23,7 @@ pub(super) struct Loaded {
     pub(super) model: String,
     /// For the tokens of the answer.
     pub(super) meter: Meter,
+    pub(super) waiting: Waiting,
 }
 
 /// Waits until the model is loaded.
@@ -36,6 +38,7 @@ pub(super) async fn load(
     spec.is_job = common.priority == Priority::Batch;
     let model = prepared.model.name.short();
     let awaiting = Awaiting::of(&model);
+    common.waiting.loading();
     let meter = Meter::of(context, &common.client, common.is_job)?;
     let lease = context
         .scheduler
@@ -43,6 +46,7 @@ pub(super) async fn load(
         .await
         .map_err(acquire_error)?;
     drop(awaiting);
+    common.waiting.loaded();
     let load = started.elapsed();
     account::note(|facts| {
         facts.is_loaded = true;
@@ -53,6 +57,7 @@ pub(super) async fn load(
         load,
         model,
         meter,
+        waiting: common.waiting.clone(),
     })
 }
 

@@ -7,6 +7,7 @@ mod answer;
 mod chat;
 pub mod chat_format;
 mod context;
+mod deadline;
 mod echo;
 mod embed;
 mod error;
@@ -29,6 +30,7 @@ mod tests;
 mod tokens;
 pub mod truncate;
 pub mod types;
+mod waiting;
 
 use std::sync::Arc;
 
@@ -41,6 +43,7 @@ use crate::workers::Workers;
 pub use answer::bounded_n_predict;
 use chat_format::ChatFormats;
 use context::Context;
+pub use deadline::{exceeded, timeout};
 use error::RequestError;
 pub use permit::no_access;
 #[cfg(any(test, fuzzing))]
@@ -50,6 +53,7 @@ pub use types::{
     GenerateRequest, Logprob, MustCall, Pair, PromptToken, RequestOptions, RerankRequest,
     RerankResponse, Started, Timings, TopLogprob,
 };
+pub use waiting::{Place, Waiting};
 
 /// The use cases; cheap to clone.
 #[derive(Debug, Clone)]
@@ -93,32 +97,44 @@ impl Inference {
     ///
     /// # Errors
     /// All errors that occur before the first token.
-    pub async fn start_chat(&self, request: ChatRequest) -> Result<Started, RequestError> {
-        chat::run(&self.0, request).await
+    pub async fn start_chat(&self, mut request: ChatRequest) -> Result<Started, RequestError> {
+        let deadline = deadline::take(&mut request.common)?;
+        let started = deadline::within(deadline, Box::pin(chat::run(&self.0, request))).await?;
+        Ok(Started {
+            chunks: deadline::until(deadline, started.chunks),
+            ..started
+        })
     }
 
     /// Counts the tokens of a request's prompt, those of tools and images included. Loads the model.
     ///
     /// # Errors
     /// See [`RequestError`].
-    pub async fn count_tokens(&self, request: ChatRequest) -> Result<u32, RequestError> {
-        chat::count(&self.0, request).await
+    pub async fn count_tokens(&self, mut request: ChatRequest) -> Result<u32, RequestError> {
+        let deadline = deadline::take(&mut request.common)?;
+        deadline::within(deadline, Box::pin(chat::count(&self.0, request))).await
     }
 
     /// Generate; an empty prompt loads or unloads, as in [`Self::chat`].
     ///
     /// # Errors
     /// All errors that occur before the first token.
-    pub async fn generate(&self, request: GenerateRequest) -> Result<ChunkStream, RequestError> {
-        generate::run(&self.0, request).await
+    pub async fn generate(
+        &self,
+        mut request: GenerateRequest,
+    ) -> Result<ChunkStream, RequestError> {
+        let deadline = deadline::take(&mut request.common)?;
+        let chunks = deadline::within(deadline, Box::pin(generate::run(&self.0, request))).await?;
+        Ok(deadline::until(deadline, chunks))
     }
 
     /// Scores how well documents match queries.
     ///
     /// # Errors
     /// See [`RequestError`].
-    pub async fn rerank(&self, request: RerankRequest) -> Result<RerankResponse, RequestError> {
-        rerank::run(&self.0, request).await
+    pub async fn rerank(&self, mut request: RerankRequest) -> Result<RerankResponse, RequestError> {
+        let deadline = deadline::take(&mut request.common)?;
+        deadline::within(deadline, Box::pin(rerank::run(&self.0, request))).await
     }
 
     /// Turns a text into tokens. Loads the model.
@@ -149,7 +165,8 @@ impl Inference {
     ///
     /// # Errors
     /// See [`RequestError`].
-    pub async fn embed(&self, request: EmbedRequest) -> Result<EmbedResponse, RequestError> {
-        embed::run(&self.0, request).await
+    pub async fn embed(&self, mut request: EmbedRequest) -> Result<EmbedResponse, RequestError> {
+        let deadline = deadline::take(&mut request.common)?;
+        deadline::within(deadline, Box::pin(embed::run(&self.0, request))).await
     }
 }

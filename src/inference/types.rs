@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use futures_util::Stream;
 use serde_json::{Map, Value};
+use tokio::time::Instant;
 
 use super::error::RequestError;
+use super::waiting::Waiting;
 use crate::chat::{Image, Think, ToolCall, ToolDefinition, Turn};
 use crate::config::KeepAlive;
 use crate::protocol::{EmbedInput, Priority, Token};
@@ -37,6 +39,10 @@ pub struct RequestOptions {
     pub client: String,
     /// It is a line of a batch job.
     pub is_job: bool,
+    /// When its client wants no answer any more.
+    pub deadline: Option<Instant>,
+    /// Told what it waits for.
+    pub waiting: Waiting,
 }
 
 #[derive(Debug, Clone, Default)]

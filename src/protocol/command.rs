@@ -62,6 +62,8 @@ pub enum Command {
     },
     /// Ends a request within one step. Not answered; an unknown id is ignored.
     Cancel { id: RequestId },
+    /// Asks how many requests go before one that waits for a slot. Answered by `Placed`.
+    Place { id: RequestId, of: RequestId },
     /// Asks for a sign of life from the engine thread. Answered by `Pong`.
     Ping { id: RequestId },
     /// Ends the process after the current step.

@@ -59,6 +59,11 @@ pub enum Event {
         id: RequestId,
         failure: Failure,
     },
+    /// `None` = it does not wait for a slot.
+    Placed {
+        id: RequestId,
+        n_before: Option<u32>,
+    },
     Pong {
         id: RequestId,
     },

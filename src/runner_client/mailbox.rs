@@ -67,6 +67,11 @@ impl Generation {
         }
     }
 
+    /// Names it for [`super::RunnerHandle::place`].
+    pub fn id(&self) -> RequestId {
+        self.id
+    }
+
     /// Waits for the next event; `None` after `Finished` or an error.
     pub async fn next(&mut self) -> Option<Result<GenerationEvent, RunnerError>> {
         if self.ended {

@@ -4,11 +4,13 @@
 //! task ends, the process ends too.
 
 mod cancels;
+mod frames;
 mod limits;
 mod log;
 mod mailbox;
 mod measure;
 mod outgoing;
+mod pace;
 mod process;
 mod quantize;
 mod spawn;
@@ -18,6 +20,7 @@ mod tests;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
@@ -32,7 +35,9 @@ pub use quantize::quantize;
 pub use start::{StartError, StartParams, Started, probe, start};
 
 use cancels::Cancels;
+use frames::Frames;
 use mailbox::Mailbox;
+use pace::Pace;
 use process::{Request, Waiter};
 
 /// A handle of a loaded runner; cheap to clone.
@@ -48,6 +53,8 @@ struct Inner {
     requests: mpsc::Sender<Request>,
     cancels: Cancels,
     next_id: AtomicU64,
+    frames: Frames,
+    pace: Arc<Pace>,
 }
 
 /// A request to tokenize texts.
@@ -167,6 +174,20 @@ impl RunnerHandle {
         self.ask(command, Waiter::Detokenize).await
     }
 
+    /// How many requests go before one that waits for a slot; `None` = it does not wait for one.
+    ///
+    /// # Errors
+    /// `Gone`.
+    pub async fn place(&self, of: RequestId) -> Result<Option<u32>, RunnerError> {
+        self.ask(|id| Command::Place { id, of }, Waiter::Place)
+            .await
+    }
+
+    /// About how long a request waits with so many before it; `None` = nobody has finished yet.
+    pub fn expected_wait(&self, n_before: u32) -> Option<Duration> {
+        self.inner.pace.wait(n_before, self.inner.info.n_slots)
+    }
+
     /// Ends the process: it asks first, then kills it. Requests in flight fail.
     pub async fn stop(&self) {
         // A closed channel means that it has already ended.
@@ -197,6 +218,7 @@ impl RunnerHandle {
         command: &Command,
         waiter: Waiter,
     ) -> Result<(), RunnerError> {
+        let room = self.inner.frames.room(command).await;
         let frame = crate::protocol::framing::encode(command).map_err(|error| {
             let message = format!("the request cannot be sent to the runner: {error}");
             RunnerError::Failed(Failure {
@@ -204,6 +226,7 @@ impl RunnerHandle {
                 message,
             })
         })?;
+        let frame = room.hold(frame);
         let request = Request::Submit { id, frame, waiter };
         self.inner.requests.send(request).await.map_err(|_| gone())
     }

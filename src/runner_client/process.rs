@@ -15,6 +15,7 @@ use tokio_util::codec::{Framed, LengthDelimitedCodec};
 use super::cancels::Cancels;
 use super::mailbox::Mailbox;
 use super::outgoing::Outgoing;
+use super::pace::Pace;
 use super::spawn::Spawned;
 use super::{RunnerError, gone};
 use crate::metrics::{ModelMetrics, Step};
@@ -41,6 +42,7 @@ pub(super) enum Request {
 pub(super) struct Receivers {
     pub(super) inbox: mpsc::Receiver<Request>,
     pub(super) cancels: Cancels,
+    pub(super) pace: Arc<Pace>,
 }
 
 /// The caller that waits for the results of a request.
@@ -51,6 +53,7 @@ pub(super) enum Waiter {
     Tokenize(oneshot::Sender<Result<Vec<Vec<Token>>, RunnerError>>),
     Count(oneshot::Sender<Result<u32, RunnerError>>),
     Detokenize(oneshot::Sender<Result<String, RunnerError>>),
+    Place(oneshot::Sender<Result<Option<u32>, RunnerError>>),
 }
 
 impl Waiter {
@@ -62,6 +65,7 @@ impl Waiter {
             Self::Tokenize(sender) => sender.is_closed(),
             Self::Count(sender) => sender.is_closed(),
             Self::Detokenize(sender) => sender.is_closed(),
+            Self::Place(sender) => sender.is_closed(),
         }
     }
 
@@ -73,6 +77,7 @@ impl Waiter {
             Self::Tokenize(sender) => drop(sender.send(Err(error))),
             Self::Count(sender) => drop(sender.send(Err(error))),
             Self::Detokenize(sender) => drop(sender.send(Err(error))),
+            Self::Place(sender) => drop(sender.send(Err(error))),
         }
     }
 }
@@ -101,6 +106,7 @@ pub(super) async fn run(
         pinged: None,
         silence_timeout,
         metrics,
+        pace: Arc::clone(&receivers.pace),
     };
     let stopped = connection.serve(&mut receivers, &mut stream).await;
     // Events that the runner sent before it ended still count.
@@ -156,6 +162,7 @@ struct Connection {
     pinged: Option<Instant>,
     silence_timeout: Duration,
     metrics: ModelMetrics,
+    pace: Arc<Pace>,
 }
 
 impl Connection {
@@ -295,6 +302,10 @@ impl Connection {
                 Some(Waiter::Detokenize(sender)) => drop(sender.send(Ok(text))),
                 other => self.misplaced(other),
             },
+            Event::Placed { id, n_before } => match self.requests.remove(&id) {
+                Some(Waiter::Place(sender)) => drop(sender.send(Ok(n_before))),
+                other => self.misplaced(other),
+            },
             // Pongs, or late events of the load.
             _ => {}
         }
@@ -304,6 +315,9 @@ impl Connection {
     fn update(&mut self, update: crate::protocol::Update) {
         let id = update.id;
         let finished = update.finished.is_some();
+        if let Some(finished) = &update.finished {
+            self.pace.note(finished);
+        }
         let Some(Waiter::Generation(mailbox)) = self.requests.get(&id) else {
             return;
         };
@@ -370,6 +384,7 @@ mod tests {
             pinged: None,
             silence_timeout: Duration::from_secs(60),
             metrics: ModelMetrics::new("late"),
+            pace: Arc::default(),
         };
         let step = Event::Step {
             updates: Vec::new(),

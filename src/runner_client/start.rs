@@ -11,6 +11,8 @@ use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
 use super::cancels::Cancels;
+use super::frames::Frames;
+use super::pace::Pace;
 use super::process::Receivers;
 use super::spawn::{Spawned, spawn};
 use super::{Inner, RunnerHandle, limits, process};
@@ -92,9 +94,11 @@ pub async fn start(params: StartParams, tasks: &TaskTracker) -> Result<Started, 
     };
     metrics.loaded(held, started.elapsed());
     let cancels = Cancels::default();
+    let pace = Arc::new(Pace::default());
     let receivers = Receivers {
         inbox,
         cancels: cancels.clone(),
+        pace: Arc::clone(&pace),
     };
     let task = process::run(spawned, receivers, params.silence_timeout, metrics, ended);
     tasks.spawn(task.instrument(span));
@@ -104,6 +108,8 @@ pub async fn start(params: StartParams, tasks: &TaskTracker) -> Result<Started, 
         requests,
         cancels,
         next_id: AtomicU64::new(1),
+        frames: Frames::default(),
+        pace,
     };
     Ok(Started {
         handle: RunnerHandle {

@@ -5,6 +5,7 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,6 +20,7 @@ use tokio_util::task::TaskTracker;
 
 use super::accept::Accepting;
 use super::access;
+use super::audit::Audit;
 use super::bind::{bind, inherited};
 use super::connection::Connections;
 use super::extract::Memory;
@@ -29,6 +31,7 @@ use super::openai::{self, Responses};
 use super::origin::Proxies;
 use super::state::{App, AppState};
 use super::supervisor::{Hangup, notify, watchdog};
+use super::tls::Tls;
 use super::{ServeError, memory, middleware, router};
 use crate::client::OLLAMA_VERSION;
 use crate::config::Config;
@@ -80,12 +83,13 @@ async fn run(
     let app = assemble(config, exe).await?;
     let daemon = Daemon::start(app, listener, router::routes())?;
     notify(&[NotifyState::Ready]);
-    let scheduler = daemon.app.scheduler.clone();
+    let (scheduler, app) = (daemon.app.scheduler.clone(), Arc::clone(&daemon.app));
     tokio::select! {
         () = signals.next() => {}
         () = watchdog(&scheduler) => {}
-        () = hangup.reload_each_time(&scheduler) => {}
+        () = hangup.reload_each_time(&app) => {}
     }
+    drop(app);
     daemon.stop(signals.next()).await;
     Ok(())
 }
@@ -101,8 +105,13 @@ async fn assemble(config: Config, exe: PathBuf) -> Result<App, ServeError> {
         .map_err(std::io::Error::from)??;
     store.set_keep_unused(config.no_prune);
     let access = config.access.clone();
-    let keys = tasks
-        .spawn_blocking(move || Keys::open(&access.keys_file, access.keys_are_named))
+    let audit = Audit::new(access.audit_log.clone(), &tasks);
+    let (keys, tls) = tasks
+        .spawn_blocking(move || {
+            let keys = Keys::open(&access.keys_file, access.keys_are_named)?;
+            let tls = access.tls.map(Tls::load).transpose()?;
+            Ok::<_, ServeError>((keys, tls.map(Arc::new)))
+        })
         .await
         .map_err(std::io::Error::from)??;
     let scheduler = SchedulerHandle::start(&config, exe.clone(), &tasks);
@@ -143,9 +152,12 @@ async fn assemble(config: Config, exe: PathBuf) -> Result<App, ServeError> {
         started: std::time::Instant::now(),
         gates: Gates::default(),
         keys,
+        audit,
+        tls,
         responses,
         memory,
         tasks,
+        draining: CancellationToken::new(),
         cut_off: CancellationToken::new(),
     }))
 }
@@ -195,7 +207,8 @@ impl Daemon {
             raise_n_files(),
         );
         let proxies = Proxies::new(config.access.trusted_proxies.clone());
-        let connections = Connections::new(routes, limits, proxies, closing.clone());
+        let connections =
+            Connections::new(routes, limits, proxies, app.tls.clone(), closing.clone());
         let accepting = Accepting {
             listener,
             stopping: stopping.clone(),
@@ -204,6 +217,7 @@ impl Daemon {
         let server = app.tasks.spawn(accepting.run(connections));
         tracing::info!(
             %address,
+            tls = app.tls.is_some(),
             "Listening on {address} (version {OLLAMA_VERSION}, drover {})",
             env!("CARGO_PKG_VERSION")
         );
@@ -224,7 +238,22 @@ impl Daemon {
 
     /// Stops everything: requests in flight get a grace period, which `hurry` ends.
     async fn stop(mut self, hurry: impl Future<Output = ()>) {
+        let mut hurry = pin!(hurry);
         notify(&[NotifyState::Stopping]);
+        self.app.draining.cancel();
+        let drain = self.app.config.drain;
+        let is_hurried = if drain.is_zero() {
+            false
+        } else {
+            tracing::info!(
+                ?drain,
+                "no longer ready; still accepting, until load balancers know"
+            );
+            tokio::select! {
+                () = tokio::time::sleep(drain) => false,
+                () = hurry.as_mut() => true,
+            }
+        };
         tracing::info!("stopping");
         self.stopping.cancel();
         self.app.jobs.batches.stop();
@@ -238,7 +267,8 @@ impl Daemon {
                 self.app.responses.settled().await;
             } => true,
             () = tokio::time::sleep(grace) => false,
-            () = hurry => false,
+            () = std::future::ready(()), if is_hurried => false,
+            () = hurry.as_mut(), if !is_hurried => false,
         };
         if !drained {
             tracing::warn!("requests that still run are cut off");
@@ -421,6 +451,35 @@ mod tests {
         let closing = daemon.closing.clone();
         let stopping = daemon.stop(async move { closing.cancelled().await });
         stopping.await;
+        assert!(TcpStream::connect(address).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn load_balancers_hear_before_clients_do() {
+        let second = Duration::from_secs(1);
+        let fixture = Fixture::with(|config| config.drain = 60 * second);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let daemon = Daemon::start(Arc::clone(&fixture.app), listener, router::routes()).unwrap();
+        let (draining, hurry) = (fixture.app.draining.clone(), CancellationToken::new());
+        let ready = async |expected: &str| {
+            // Connections are still accepted.
+            let mut client = TcpStream::connect(address).await.unwrap();
+            ask(&mut client, "/ready").await;
+            let answer = read_until(&mut client, "}").await;
+            assert!(
+                answer.starts_with(&format!("HTTP/1.1 {expected}")),
+                "{answer}"
+            );
+        };
+        ready("200").await;
+        let stop = daemon.stop(hurry.cancelled());
+        let watch = async {
+            draining.cancelled().await;
+            ready("503").await;
+            hurry.cancel();
+        };
+        tokio::join!(stop, watch);
         assert!(TcpStream::connect(address).await.is_err());
     }
 }

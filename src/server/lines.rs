@@ -36,7 +36,7 @@ impl Answer for Lines {
                 .uri(request.url)
                 .header(header::CONTENT_TYPE, "application/json")
                 .extension(AsJob(request.client))
-                .extension(Access::Inside)
+                .extension(Access::inside())
                 .body(Body::from(request.body));
             let Ok(http) = http else {
                 // The routes of jobs are valid paths.

@@ -7,6 +7,7 @@ mod accept;
 mod access;
 mod admin;
 mod anthropic;
+mod audit;
 mod bind;
 mod connection;
 mod error;
@@ -28,6 +29,7 @@ mod stream;
 mod supervisor;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod ui;
 mod watched;
 
@@ -55,6 +57,8 @@ pub enum ServeError {
     Store(#[from] StoreError),
     #[error(transparent)]
     Registry(#[from] RegistryError),
+    #[error("{path} (DROVER_TLS_CERT, DROVER_TLS_KEY): {error}")]
+    Tls { path: String, error: String },
     #[error(transparent)]
     Keys(#[from] KeysError),
     #[error(transparent)]

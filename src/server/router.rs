@@ -5,7 +5,7 @@
 //! `access/need.rs`.
 
 use axum::Router;
-use axum::extract::Request;
+use axum::extract::{Request, State};
 use axum::handler::Handler;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use axum::middleware::{Next, from_fn};
@@ -72,6 +72,7 @@ pub(super) fn table() -> Routes {
         .merge(route("/", "HEAD, GET", root))
         .merge(route("/api/version", "HEAD, GET", version))
         .merge(route("/health", "HEAD, GET", health))
+        .merge(route("/ready", "HEAD, GET", ready))
         .merge(route("/metrics", "HEAD, GET", metrics))
         .merge(ollama::routes())
         .merge(openai::routes())
@@ -126,7 +127,7 @@ fn line(path: &'static str, methods: &'static str, handlers: MethodRouter<App>) 
     let need = Need::of(path);
     let known = move |request: Request, next: Next| async move {
         if allows(methods, request.method()) {
-            guard(need, request, next).await
+            guard(need, path, request, next).await
         } else {
             method_not_allowed(methods, request.method(), request.uri())
         }
@@ -207,6 +208,16 @@ async fn version() -> Response {
 
 /// For load balancers, like llama-server's; always ok, since models are loaded on demand.
 async fn health() -> Response {
+    json(&serde_json::json!({"status": "ok"}))
+}
+
+/// For load balancers, too: whether to send requests here. No longer when the daemon stops.
+async fn ready(State(app): State<App>) -> Response {
+    if app.draining.is_cancelled() {
+        let mut response = json(&serde_json::json!({"status": "stopping"}));
+        *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+        return response;
+    }
     json(&serde_json::json!({"status": "ok"}))
 }
 

@@ -8,9 +8,11 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::audit::Audit;
 use super::extract::Memory;
 use super::gate::Gates;
 use super::openai::Responses;
+use super::tls::Tls;
 use crate::config::Config;
 use crate::inference::Inference;
 use crate::jobs::Jobs;
@@ -37,12 +39,17 @@ pub(crate) struct AppState {
     pub(crate) started: Instant,
     pub(crate) gates: Gates,
     pub(crate) keys: Keys,
+    pub(crate) audit: Audit,
+    /// `None` = plain HTTP.
+    pub(crate) tls: Option<Arc<Tls>>,
     /// Stored responses, and those in the background.
     pub(crate) responses: Responses,
     /// The memory of all requests in flight.
     pub(crate) memory: Memory,
     /// Owner of every task and blocking job that a handler starts.
     pub(crate) tasks: TaskTracker,
+    /// Cancelled when the daemon begins to stop: `/ready` says so.
+    pub(crate) draining: CancellationToken,
     /// Cancelled when the daemon stops and the grace period is over: requests that still run end with an
     /// error.
     pub(crate) cut_off: CancellationToken,

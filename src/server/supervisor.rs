@@ -4,6 +4,7 @@ use sd_notify::NotifyState;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::ServeError;
+use super::state::App;
 use crate::scheduler::SchedulerHandle;
 
 /// Watchdog messages per `WatchdogSec=`, so that one may be late.
@@ -38,16 +39,37 @@ impl Hangup {
         Ok(Self(signal(SignalKind::hangup())?))
     }
 
-    /// Probes the devices again at each signal; never returns. Settings cannot be reloaded, since they come
+    /// Probes the devices, reads the certificate and the keys again at each signal; never returns. Settings cannot be reloaded, since they come
     /// from the environment of the process.
-    pub(super) async fn reload_each_time(&mut self, scheduler: &SchedulerHandle) {
+    pub(super) async fn reload_each_time(&mut self, app: &App) {
         while self.0.recv().await.is_some() {
             let mut states = vec![NotifyState::Reloading];
             states.extend(NotifyState::monotonic_usec_now());
             notify(&states);
-            tracing::info!("looking for devices again; other settings need a restart");
-            scheduler.rediscover().await;
+            tracing::info!(
+                "looking for devices again, and reading the certificate and the keys; other settings need a restart"
+            );
+            reload(app).await;
+            app.scheduler.rediscover().await;
             notify(&[NotifyState::Ready]);
         }
     }
+}
+
+/// Reads files again. One that is not valid leaves things as they were.
+async fn reload(app: &App) {
+    app.audit.reopen();
+    let (keys, tls) = (app.keys.clone(), app.tls.clone());
+    let read = app.block(move || {
+        if let Err(error) = keys.refresh() {
+            tracing::error!(%error, "the keys stay as they were");
+        }
+        match tls.map(|tls| tls.reload()) {
+            None => {}
+            Some(Ok(())) => tracing::info!("the certificate was read again"),
+            Some(Err(error)) => tracing::error!(%error, "the certificate stays as it was"),
+        }
+    });
+    // A panic has been told.
+    let _ = read.await;
 }

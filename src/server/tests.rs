@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
 
+use super::audit::Audit;
 use super::extract::Memory;
 use super::gate::Gates;
 use super::middleware;
@@ -111,7 +112,10 @@ impl Fixture {
             started: std::time::Instant::now(),
             gates: Gates::default(),
             keys,
+            audit: Audit::new(None, &tasks),
+            tls: None,
             tasks,
+            draining: CancellationToken::new(),
             cut_off: CancellationToken::new(),
         };
         Self {

@@ -55,6 +55,20 @@ fn links_lead_to_files_and_every_page_is_in_the_index() {
 }
 
 #[test]
+fn the_manifests_name_only_variables_that_exist() {
+    let text = fs_err::read_to_string(root().join("packaging/kubernetes/base/statefulset.yaml"));
+    let text = text.unwrap();
+    let named = text
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("- name: DROVER_"));
+    let named: Vec<String> = named.map(|name| format!("DROVER_{name}")).collect();
+    assert!(named.len() >= 5, "{named:?}");
+    for name in &named {
+        assert!(VARIABLES.iter().any(|known| known.name == name), "{name}");
+    }
+}
+
+#[test]
 fn the_unit_names_only_variables_that_exist() {
     let unit = fs_err::read_to_string(root().join("systemd/drover.service")).unwrap();
     let mut n_named = 0;

@@ -6,11 +6,14 @@ use std::path::{Path, PathBuf};
 use ipnet::IpNet;
 
 use super::Reader;
-use crate::config::Access;
+use crate::config::{Access, TlsFiles};
 use crate::keys::{Scope, Scopes};
 
 /// The name of the file of keys in the state folder.
 const KEYS: &str = "keys.json";
+
+/// That of the audit log.
+const AUDIT: &str = "audit.jsonl";
 
 impl Reader<'_> {
     pub(super) fn access(&mut self, state_dir: Option<&Path>) -> Access {
@@ -21,6 +24,8 @@ impl Reader<'_> {
             keys_on_loopback: self.keys_on_loopback(),
             anonymous: self.anonymous(),
             trusted_proxies: self.trusted_proxies(),
+            tls: self.tls(),
+            audit_log: self.audit_log(state_dir),
         }
     }
 
@@ -51,6 +56,30 @@ impl Reader<'_> {
             }
         }
         scopes.into_iter().collect()
+    }
+
+    fn tls(&mut self) -> Option<TlsFiles> {
+        let [certificate, key] = ["DROVER_TLS_CERT", "DROVER_TLS_KEY"].map(|name| self.text(name));
+        match (certificate, key) {
+            (None, None) => None,
+            (Some(certificate), Some(key)) => Some(TlsFiles {
+                certificate: certificate.into(),
+                key: key.into(),
+            }),
+            _ => {
+                let mistake = "DROVER_TLS_CERT and DROVER_TLS_KEY need each other";
+                self.mistakes.push(mistake.to_owned());
+                None
+            }
+        }
+    }
+
+    fn audit_log(&self, state_dir: Option<&Path>) -> Option<PathBuf> {
+        match self.text("DROVER_AUDIT_LOG").as_deref() {
+            None => Some(state_dir?.join(AUDIT)),
+            Some("off") => None,
+            Some(path) => Some(path.into()),
+        }
     }
 
     fn trusted_proxies(&mut self) -> Vec<IpNet> {

@@ -95,6 +95,21 @@ pub const VARIABLES: &[Variable] = &[
         "Scopes that everybody has without a key where there are keys, comma-separated: inference, models, metrics",
     ),
     row(
+        "DROVER_TLS_CERT",
+        "",
+        "File of the certificate (PEM, with its chain): the server speaks HTTPS; read again on SIGHUP",
+    ),
+    row(
+        "DROVER_TLS_KEY",
+        "",
+        "File of the certificate's private key (PEM)",
+    ),
+    row(
+        "DROVER_AUDIT_LOG",
+        "audit.jsonl in DROVER_STATE_DIR",
+        "File that says who changed keys and models; off = only the log does",
+    ),
+    row(
         "DROVER_TRUSTED_PROXIES",
         "",
         "Proxies whose X-Forwarded-For says where a request comes from, comma-separated: 10.0.0.5, 10.0.0.0/8",
@@ -139,6 +154,11 @@ pub const VARIABLES: &[Variable] = &[
         "DROVER_CLIENT_TIMEOUT",
         "1m",
         "How long a client may send nothing of its request, and take nothing of its answer",
+    ),
+    row(
+        "DROVER_DRAIN",
+        "0s",
+        "How long requests are still accepted after SIGTERM, while /ready says 503 to load balancers",
     ),
     row(
         "DROVER_GRACE",

@@ -24,7 +24,7 @@ pub fn error_body(error: &RequestError, request_id: Option<String>) -> ErrorBody
         ErrorKind::Forbidden => "permission_error",
         ErrorKind::NotFound => "not_found_error",
         ErrorKind::Conflict => "conflict_error",
-        ErrorKind::Timeout => "timeout_error",
+        ErrorKind::Timeout | ErrorKind::DeadlineExceeded => "timeout_error",
         ErrorKind::Overloaded => "overloaded_error",
         ErrorKind::RateLimited => "rate_limit_error",
         ErrorKind::Canceled | ErrorKind::Internal => "api_error",

@@ -46,11 +46,17 @@ trait Line<T> {
     fn remove(&mut self, fits: &impl Fn(&T) -> bool) -> Option<T>;
     /// Takes out all that do not fit.
     fn retain(&mut self, fits: &impl Fn(&T) -> bool);
+    /// How many are taken before the first one that fits, if nobody comes or goes.
+    fn n_before(&self, fits: &impl Fn(&T) -> bool) -> Option<usize>;
     fn len(&self) -> usize;
     fn is_empty(&self) -> bool;
 }
 
 impl<T> Line<T> for VecDeque<T> {
+    fn n_before(&self, fits: &impl Fn(&T) -> bool) -> Option<usize> {
+        self.iter().position(fits)
+    }
+
     fn pop(&mut self) -> Option<T> {
         self.pop_front()
     }
@@ -100,6 +106,16 @@ impl<L: Default> Turns<L> {
 }
 
 impl<T, L: Line<T>> Line<T> for Turns<L> {
+    fn n_before(&self, fits: &impl Fn(&T) -> bool) -> Option<usize> {
+        let mut lines = self.0.iter().enumerate();
+        let (at, turns) = lines.find_map(|(at, (_, line))| Some((at, line.n_before(fits)?)))?;
+        // In each round the lines in front of its own come first.
+        let others = self.0.iter().enumerate().filter(|(other, _)| *other != at);
+        let of_others =
+            others.map(|(other, (_, line))| line.len().min(turns + usize::from(other < at)));
+        Some(turns + of_others.sum::<usize>())
+    }
+
     fn pop(&mut self) -> Option<T> {
         let (name, mut line) = self.0.pop_front()?;
         let item = line.pop();
@@ -216,6 +232,13 @@ impl<T> FairQueue<T> {
         self.batch.retain(&fits);
     }
 
+    /// How many requests are taken before the first one that fits, if nobody comes or goes. (The few turns of
+    /// batch jobs among interactive ones are left out.)
+    pub(in crate::engine) fn n_before(&self, fits: impl Fn(&T) -> bool) -> Option<usize> {
+        let of_batch = || Some(self.interactive.len() + self.batch.n_before(&fits)?);
+        self.interactive.n_before(&fits).or_else(of_batch)
+    }
+
     /// Whether an interactive request waits.
     pub(in crate::engine) fn has_interactive(&self) -> bool {
         !self.interactive.is_empty()
@@ -277,6 +300,11 @@ impl<T> Class<T> {
         self.origins.retain(&fits);
     }
 
+    fn n_before(&self, fits: &impl Fn(&T) -> bool) -> Option<usize> {
+        let of_origins = || Some(self.returned.len() + self.origins.n_before(fits)?);
+        Line::n_before(&self.returned, fits).or_else(of_origins)
+    }
+
     fn is_empty(&self) -> bool {
         self.returned.is_empty() && self.origins.is_empty()
     }
@@ -292,6 +320,28 @@ mod tests {
 
     fn drain(queue: &mut FairQueue<u32>) -> Vec<u32> {
         std::iter::from_fn(|| queue.pop()).collect()
+    }
+
+    #[test]
+    fn a_place_is_the_number_of_those_who_go_before() {
+        let mut queue = FairQueue::default();
+        let clients = [
+            "a/x/1", "a/x/1", "a/x/2", "b/y/3", "b/z/4", "c/w/5", "a/v/6", "a/x/1",
+        ];
+        for (item, client) in clients.into_iter().enumerate() {
+            queue.push(Priority::Interactive, client, item);
+        }
+        queue.push(Priority::Batch, "a/x/9", 8);
+        queue.put_back(Priority::Interactive, 9);
+        assert_eq!(queue.n_before(|_| false), None);
+        let n_items = queue.len();
+        let places: Vec<_> = (0..n_items)
+            .map(|item| queue.n_before(|&known| known == item).unwrap())
+            .collect();
+        let order: Vec<usize> = std::iter::from_fn(|| queue.pop()).collect();
+        for (item, place) in places.into_iter().enumerate() {
+            assert_eq!(order[place], item, "{order:?}");
+        }
     }
 
     #[test]

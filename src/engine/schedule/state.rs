@@ -190,6 +190,13 @@ impl<S> State<S> {
         self.events.push(Event::Pong { id });
     }
 
+    /// Tells how many requests go before one that waits.
+    pub(in crate::engine) fn tell_place(&mut self, id: RequestId, of: RequestId) {
+        let n_before = self.waiting.n_before(|sequence| sequence.id == of);
+        let n_before = n_before.map(to_u32);
+        self.events.push(Event::Placed { id, n_before });
+    }
+
     /// Ends requests without events. Their cells stay in the cache for later requests.
     pub(in crate::engine) fn cancel(&mut self, ids: &[RequestId]) {
         if ids.is_empty() {

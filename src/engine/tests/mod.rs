@@ -193,6 +193,7 @@ impl<B: Backend> Harness<B> {
         match command {
             Command::Cancel { id } => self.engine.cancel(&[id]),
             Command::Ping { id } => self.engine.pong(id),
+            Command::Place { id, of } => self.engine.place(id, of),
             request => match prepare::now(request, &self.engine.terms(), self.reader.as_mut()) {
                 Ok(Fate::Prepared(prepared)) => self.engine.enter(prepared),
                 Ok(Fate::Answer(event)) => self.engine.state.events.push(event),

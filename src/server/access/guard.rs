@@ -3,21 +3,58 @@
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::Request;
+use axum::extract::{ConnectInfo, Request};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header};
 use axum::middleware::Next;
 use axum::response::Response;
 use jiff::{SignedDuration, Timestamp};
 
+use super::queue;
 use super::revocable::{Bound, Revocable};
-use super::{Access, Need};
+use super::{Access, Need, Who};
 use crate::error::ErrorKind;
 use crate::keys::{Invalid, Key, Refused, Scope};
+use crate::server::audit::{Audit, Record};
 use crate::server::error::{ApiError, is_anthropic, spelled_for};
 use crate::server::middleware::is_foreign;
+use crate::server::origin::Peer;
+use crate::server::watched::Watched;
+
+/// Lets a request through, or refuses it; records changes.
+pub(in crate::server) async fn guard(
+    need: Need,
+    path: &'static str,
+    request: Request,
+    next: Next,
+) -> Response {
+    let Some(mut record) = begin(need, path, &request) else {
+        return queue::told(need, request, |request| admit(need, request, next)).await;
+    };
+    let response = admit(need, request, next).await;
+    record.answered(response.status());
+    response.map(|body| Body::new(Watched::new(body, record)))
+}
+
+/// Begins the record of a change. Who has no valid key changes nothing, and does not fill the log.
+fn begin(need: Need, path: &'static str, request: &Request) -> Option<Record> {
+    let changes = matches!(need, Need::Scope(Scope::Models | Scope::Admin));
+    let method = request.method();
+    if !changes || matches!(*method, Method::GET | Method::HEAD) {
+        return None;
+    }
+    let access = request.extensions().get::<Access>()?;
+    let audit = request.extensions().get::<Audit>()?;
+    if matches!(access.who, Who::Nobody(_) | Who::Invalid(_)) {
+        return None;
+    }
+    let peer = request.extensions().get::<ConnectInfo<Peer>>();
+    let address = peer.map_or_else(String::new, |peer| peer.0.0.ip().to_canonical().to_string());
+    let act = access.act().clone();
+    Some(audit.begin(act, access.who.name(), address, (method, path)))
+}
 
 /// Lets a request through, or refuses it. Its key's limits hold until its answer has ended.
-pub(in crate::server) async fn guard(need: Need, request: Request, next: Next) -> Response {
+async fn admit(need: Need, request: Request, next: Next) -> Response {
     let access = request.extensions().get::<Access>().cloned();
     let (uri, headers) = (request.uri().clone(), request.headers());
     let is_v1_models = headers.contains_key("anthropic-version");
@@ -25,7 +62,7 @@ pub(in crate::server) async fn guard(need: Need, request: Request, next: Next) -
     let Some(access) = access else {
         return refuse(ApiError::internal("the request was not identified"));
     };
-    if let Err(error) = check(&access, need, headers, &uri) {
+    if let Err(error) = check(&access.who, need, headers, &uri) {
         let needs_key = error.kind == ErrorKind::Unauthorized;
         let mut response = refuse(error);
         if needs_key {
@@ -45,9 +82,11 @@ pub(in crate::server) async fn guard(need: Need, request: Request, next: Next) -
     }
     let works = need == Need::Scope(Scope::Inference) && request.method() == Method::POST;
     let place = if works {
-        match key.usage.enter().await {
-            Ok(place) => place,
-            Err(refused) => {
+        let entering = queue::in_time(request.extensions(), key.usage.enter());
+        match entering.await {
+            Err(error) => return refuse(error),
+            Ok(Ok(place)) => place,
+            Ok(Err(refused)) => {
                 let mut response = refuse(limited(&refused));
                 tell_limits(response.headers_mut(), &key, uri.path());
                 return response;
@@ -69,7 +108,7 @@ pub(in crate::server) async fn guard(need: Need, request: Request, next: Next) -
     response.map(|body| Body::new(Revocable::new(body, Bound::new(place, revoked))))
 }
 
-fn check(access: &Access, need: Need, headers: &HeaderMap, uri: &Uri) -> Result<(), ApiError> {
+fn check(who: &Who, need: Need, headers: &HeaderMap, uri: &Uri) -> Result<(), ApiError> {
     let Need::Scope(scope) = need else {
         return Ok(());
     };
@@ -79,22 +118,22 @@ fn check(access: &Access, need: Need, headers: &HeaderMap, uri: &Uri) -> Result<
     };
     // Pages of other programs on this machine are no administrators.
     let is_page = || scope == Scope::Admin && is_foreign(headers, uri);
-    match access {
-        Access::Inside => Ok(()),
-        Access::Key(key) if key.record.scopes.have(scope) => Ok(()),
-        Access::Key(_) => {
+    match who {
+        Who::Inside => Ok(()),
+        Who::Key(key) if key.record.scopes.have(scope) => Ok(()),
+        Who::Key(_) => {
             let message = format!(
                 "You have insufficient permissions for this operation. The API key needs the scope `{scope}`."
             );
             Err(ApiError::new(ErrorKind::Forbidden, message).coded("missing_scope"))
         }
-        Access::Invalid(reason) => Err(not_valid(*reason)),
-        Access::Nobody(scopes) if scopes.have(scope) && scope != Scope::Admin => Ok(()),
-        Access::Nobody(_) => Err(no_key()),
-        Access::Open(true) | Access::Local if is_page() => Err(elsewhere()),
-        Access::Open(true) | Access::Local => Ok(()),
-        Access::Open(false) if scope == Scope::Admin => Err(elsewhere()),
-        Access::Open(false) => Ok(()),
+        Who::Invalid(reason) => Err(not_valid(*reason)),
+        Who::Nobody(scopes) if scopes.have(scope) && scope != Scope::Admin => Ok(()),
+        Who::Nobody(_) => Err(no_key()),
+        Who::Open(true) | Who::Local if is_page() => Err(elsewhere()),
+        Who::Open(true) | Who::Local => Ok(()),
+        Who::Open(false) if scope == Scope::Admin => Err(elsewhere()),
+        Who::Open(false) => Ok(()),
     }
 }
 

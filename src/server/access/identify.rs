@@ -8,7 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
 
-use super::{Access, is_direct};
+use super::{Access, Who, is_direct};
 use crate::keys::looks_like_key;
 use crate::server::origin::Origin;
 use crate::server::state::{App, AppState};
@@ -27,30 +27,31 @@ pub(in crate::server) async fn identify(
 ) -> Response {
     let is_local = Origin::of_request(request.extensions()).is_local()
         && is_direct(request.version(), request.headers());
-    let access = of(&app, request.headers(), is_local);
+    let access = Access::new(of(&app, request.headers(), is_local));
     request.extensions_mut().insert(access);
+    request.extensions_mut().insert(app.audit.clone());
     next.run(request).await
 }
 
-fn of(app: &AppState, headers: &HeaderMap, is_local: bool) -> Access {
+fn of(app: &AppState, headers: &HeaderMap, is_local: bool) -> Who {
     if !app.keys.are_defined() {
-        return Access::Open(is_local);
+        return Who::Open(is_local);
     }
     let now = Timestamp::now();
     let mut invalid = None;
     let needs_none = is_local && !app.config.access.keys_on_loopback;
     for presented in presented(headers) {
         match app.keys.find(&presented, now) {
-            Ok(key) => return Access::Key(key),
+            Ok(key) => return Who::Key(key),
             // Many programs want some text as a key; who sends one of ours means it.
             Err(_) if needs_none && !looks_like_key(&presented) => {}
             Err(reason) => invalid = Some(reason),
         }
     }
     match invalid {
-        Some(reason) => Access::Invalid(reason),
-        None if needs_none => Access::Local,
-        None => Access::Nobody(app.config.access.anonymous.clone()),
+        Some(reason) => Who::Invalid(reason),
+        None if needs_none => Who::Local,
+        None => Who::Nobody(app.config.access.anonymous.clone()),
     }
 }
 

@@ -8,6 +8,7 @@
 mod guard;
 mod identify;
 mod need;
+mod queue;
 mod revocable;
 mod watch;
 
@@ -21,16 +22,25 @@ use axum::http::{HeaderMap, Version};
 use crate::inference::no_access;
 use crate::keys::{Invalid, Key, Scopes};
 use crate::model::ModelName;
+use crate::server::audit::Act;
 use crate::server::error::ApiError;
 
 pub(super) use guard::guard;
 pub(super) use identify::identify;
 pub(super) use need::Need;
+pub(super) use queue::{Deadline, Patience};
 pub(super) use watch::watch;
+
+/// Who a request is from, and the record of what it changes.
+#[derive(Debug, Clone)]
+pub(crate) struct Access {
+    pub(super) who: Who,
+    act: Act,
+}
 
 /// Who a request is from.
 #[derive(Debug, Clone)]
-pub(crate) enum Access {
+pub(in crate::server) enum Who {
     /// No keys are defined. True = from a program on this machine.
     Open(bool),
     /// From a program on this machine, which needs no key.
@@ -60,11 +70,36 @@ fn is_direct(version: Version, headers: &HeaderMap) -> bool {
     version >= Version::HTTP_11 && FORWARDED.iter().all(|name| !headers.contains_key(*name))
 }
 
+impl Who {
+    /// The name for the audit log.
+    fn name(&self) -> &str {
+        match self {
+            Self::Open(_) => "-",
+            Self::Local => "local",
+            Self::Nobody(_) | Self::Invalid(_) => "nobody",
+            Self::Key(key) => &key.record.name,
+            Self::Inside => "drover",
+        }
+    }
+}
+
 impl Access {
+    fn new(who: Who) -> Self {
+        Self {
+            who,
+            act: Act::default(),
+        }
+    }
+
+    /// The daemon's own.
+    pub(crate) fn inside() -> Self {
+        Self::new(Who::Inside)
+    }
+
     /// The key.
     pub(crate) fn key(&self) -> Option<&Arc<Key>> {
-        match self {
-            Self::Key(key) => Some(key),
+        match &self.who {
+            Who::Key(key) => Some(key),
             _ => None,
         }
     }
@@ -74,15 +109,21 @@ impl Access {
         self.key().is_none_or(|key| key.allows_model(&name.short()))
     }
 
-    /// The same, as an error.
+    /// The same, as an error; a change that is audited is about this model.
     ///
     /// # Errors
     /// It may not.
     pub(crate) fn check(&self, name: &ModelName) -> Result<(), ApiError> {
+        self.act.about(&name.short());
         if self.sees(name) {
             return Ok(());
         }
         Err(no_access(&name.short()))
+    }
+
+    /// What is audited of the request.
+    pub(crate) fn act(&self) -> &Act {
+        &self.act
     }
 }
 
@@ -91,6 +132,6 @@ impl<S: Sync> FromRequestParts<S> for Access {
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Infallible> {
         let access = parts.extensions.get().cloned();
-        Ok(access.unwrap_or(Self::Nobody(Scopes::default())))
+        Ok(access.unwrap_or_else(|| Self::new(Who::Nobody(Scopes::default()))))
     }
 }

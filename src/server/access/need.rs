@@ -19,6 +19,7 @@ use Scope::{Admin, Inference, Metrics, Models};
 const LINES: &[(&str, Need)] = &[
     ("/", Nothing),
     ("/health", Nothing),
+    ("/ready", Nothing),
     ("/api/version", Nothing),
     ("/metrics", Needs(Metrics)),
 

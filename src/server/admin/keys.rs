@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use crate::api::keys::{KeyCreated, KeyEntry, KeyList, KeyRequest};
 use crate::error::ErrorKind;
 use crate::keys::{Key, KeysError, Wish};
+use crate::server::access::Access;
 use crate::server::error::{ApiError, OllamaError};
 use crate::server::extract::OllamaJson;
 use crate::server::query::parameter;
@@ -38,8 +39,10 @@ pub(super) async fn list(State(app): State<App>) -> Response {
 
 pub(super) async fn create(
     State(app): State<App>,
+    access: Access,
     OllamaJson(request): OllamaJson<KeyRequest>,
 ) -> Result<Response, OllamaError> {
+    access.act().about(&request.name);
     let wish = Wish {
         name: request.name,
         scopes: request.scopes.into_iter().collect(),
@@ -61,9 +64,11 @@ pub(super) async fn create(
 
 pub(super) async fn revoke(
     State(app): State<App>,
+    access: Access,
     Path(name): Path<String>,
     uri: Uri,
 ) -> Result<StatusCode, OllamaError> {
+    access.act().about(&name);
     let may_be_last = parameter(&uri, LAST).is_some_and(|value| value == "true");
     let keys = app.keys.clone();
     let revoked = app.block(move || keys.revoke(&name, may_be_last));

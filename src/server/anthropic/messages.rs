@@ -44,7 +44,11 @@ pub(super) async fn messages(
             before: Bytes::from_static(b": waiting\n\n"),
             after: frame(&Event::Ping),
         };
-        let mut response = streamed(EVENTS, keep_alive(frames.await?, alive), &app.cut_off);
+        let mut response = streamed(
+            EVENTS,
+            keep_alive(Box::pin(frames).await?, alive),
+            &app.cut_off,
+        );
         let headers = response.headers_mut();
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
         response

@@ -30,6 +30,7 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
 use tokio_util::sync::CancellationToken;
@@ -38,6 +39,7 @@ use tower::ServiceExt as _;
 use super::error::{ApiError, OllamaError, OpenAiError};
 use super::limits::Limits;
 use super::origin::{Peer, Proxies};
+use super::tls::{self, Tls};
 use super::watched::Watched;
 use crate::error::ErrorKind;
 use activity::{Activity, End};
@@ -65,6 +67,7 @@ pub(super) struct Connections {
     router: Router,
     limits: Arc<Limits>,
     proxies: Proxies,
+    tls: Option<Arc<Tls>>,
     table: Arc<Table>,
     builder: Builder<TokioExecutor>,
     /// The number of refused connections since the start.
@@ -80,6 +83,7 @@ impl Connections {
         router: Router,
         limits: Limits,
         proxies: Proxies,
+        tls: Option<Arc<Tls>>,
         closing: CancellationToken,
     ) -> Self {
         let mut builder = Builder::new(TokioExecutor::new());
@@ -96,6 +100,7 @@ impl Connections {
             table: Table::new(Arc::clone(&limits)),
             limits,
             proxies,
+            tls,
             builder,
             n_refused: AtomicU64::new(0),
             closing,
@@ -150,39 +155,66 @@ impl Connection {
             peer,
             place,
         } = self;
-        let activity = &place.activity;
-        let socket = socket::Socket::new(stream, shared.limits.stall, Arc::clone(activity));
-        let service = service_fn(|request| respond(&shared, activity, peer, request));
-        let http = shared
-            .builder
-            .serve_connection(TokioIo::new(socket), service);
-        let mut http = pin!(http);
-        let mut watch = Watch::new(Arc::clone(activity), Arc::clone(&shared.limits));
-        loop {
-            let end = tokio::select! {
-                biased;
-                () = shared.cut.cancelled() => return,
-                ended = http.as_mut() => {
-                    if let Err(error) = ended {
-                        tracing::debug!(peer = %peer.0, %error, "a connection broke");
-                    }
-                    return;
-                }
-                end = watch.end() => end,
-                () = shared.closing.cancelled(), if !watch.is_closing => End::Unused,
-                () = activity.unwanted.notified(), if !watch.is_closing => End::Unused,
-            };
-            if end == End::Unread {
-                tracing::info!(peer = %peer.0, "a client takes nothing of its answer and is cut off");
-                return;
+        let limits = &shared.limits;
+        let socket =
+            |stream| socket::Socket::new(stream, limits.stall, Arc::clone(&place.activity));
+        let Some(tls) = &shared.tls else {
+            return drive(&shared, &place, peer, socket(stream)).await;
+        };
+        let secured = async {
+            if tls::is_plain(&stream, limits.head).await {
+                return None;
             }
-            if watch.is_closing {
-                return;
-            }
-            watch.is_closing = true;
-            activity.close(Instant::now());
-            http.as_mut().graceful_shutdown();
+            tls.accept(socket(stream), limits.head).await
+        };
+        let secured = tokio::select! {
+            secured = secured => secured,
+            () = shared.closing.cancelled() => None,
+            () = place.activity.unwanted.notified() => None,
+        };
+        if let Some(stream) = secured {
+            // (The state of TLS is large.)
+            drive(&shared, &place, peer, Box::new(stream)).await;
         }
+    }
+}
+
+/// Serves the requests of a connection.
+async fn drive<S>(shared: &Arc<Connections>, place: &Place, peer: Peer, stream: S)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let activity = &place.activity;
+    let service = service_fn(|request| respond(shared, activity, peer, request));
+    let http = shared
+        .builder
+        .serve_connection(TokioIo::new(stream), service);
+    let mut http = pin!(http);
+    let mut watch = Watch::new(Arc::clone(activity), Arc::clone(&shared.limits));
+    loop {
+        let end = tokio::select! {
+            biased;
+            () = shared.cut.cancelled() => return,
+            ended = http.as_mut() => {
+                if let Err(error) = ended {
+                    tracing::debug!(peer = %peer.0, %error, "a connection broke");
+                }
+                return;
+            }
+            end = watch.end() => end,
+            () = shared.closing.cancelled(), if !watch.is_closing => End::Unused,
+            () = activity.unwanted.notified(), if !watch.is_closing => End::Unused,
+        };
+        if end == End::Unread {
+            tracing::info!(peer = %peer.0, "a client takes nothing of its answer and is cut off");
+            return;
+        }
+        if watch.is_closing {
+            return;
+        }
+        watch.is_closing = true;
+        activity.close(Instant::now());
+        http.as_mut().graceful_shutdown();
     }
 }
 

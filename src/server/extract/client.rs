@@ -6,12 +6,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use axum::extract::{ConnectInfo, FromRequestParts};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
+use tokio::time::Instant;
 
-use crate::inference::RequestOptions;
+use crate::inference::{RequestOptions, Waiting};
 use crate::keys::{Class, Key};
 use crate::model::Digest;
 use crate::protocol::Priority;
-use crate::server::access::Access;
+use crate::server::access::{Access, Deadline, Patience};
 use crate::server::origin::{Origin, Peer};
 
 /// The client as `ORIGIN/NAME/REQUEST`: clients of one origin share the origin's part, and the requests of
@@ -19,8 +20,15 @@ use crate::server::origin::{Origin, Peer};
 /// the user that a front end names, a text that is sent as a key where none is defined, or otherwise the
 /// address; since anyone can make up names, they only count within an origin. The request is a number. Names
 /// are hashed, so that they do not leave this module.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Client(pub(crate) String, Priority, bool);
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Client {
+    pub(crate) name: String,
+    priority: Priority,
+    /// It is a line of a batch job.
+    is_job: bool,
+    deadline: Option<Instant>,
+    waiting: Waiting,
+}
 
 /// Marks a request, in its extensions, as one of a batch job of this client.
 #[derive(Debug, Clone)]
@@ -31,17 +39,34 @@ impl<S: Sync> FromRequestParts<S> for Client {
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Self::Rejection> {
         if let Some(AsJob(client)) = parts.extensions.get() {
-            return Ok(Self(client.clone(), Priority::Batch, true));
+            return Ok(Self {
+                name: client.clone(),
+                priority: Priority::Batch,
+                is_job: true,
+                ..Self::default()
+            });
         }
         let peer = parts.extensions.get::<ConnectInfo<Peer>>();
         let key = parts.extensions.get().and_then(Access::key);
-        Ok(Self::new(
+        let client = Self::new(
             &parts.headers,
             peer.map(|peer| peer.0.0.ip()),
             key.map(|key| &**key),
-        ))
+        );
+        let deadline = parts.extensions.get().map(|Deadline(at)| *at);
+        let patience = parts.extensions.get::<Patience>();
+        Ok(Self {
+            deadline,
+            waiting: patience
+                .map(|Patience(waiting)| waiting.clone())
+                .unwrap_or_default(),
+            ..client
+        })
     }
 }
+
+/// The header of a request that lets others go first (`background`).
+const CLASS: &str = "x-request-class";
 
 /// Requests so far.
 static REQUESTS: AtomicU64 = AtomicU64::new(0);
@@ -50,20 +75,22 @@ impl Client {
     /// Notes in a request whose it is, and whether a person waits for it. A request that itself says that it may
     /// wait keeps that.
     pub(crate) fn mark(&self, common: &mut RequestOptions) {
-        common.client.clone_from(&self.0);
-        common.is_job = self.2;
-        common.priority = common.priority.max(self.1);
+        common.client.clone_from(&self.name);
+        common.is_job = self.is_job;
+        common.priority = common.priority.max(self.priority);
+        common.deadline = self.deadline;
+        common.waiting = self.waiting.clone();
     }
 
     /// Whether it is a line of a batch job.
     pub(crate) fn is_job(&self) -> bool {
-        self.2
+        self.is_job
     }
 
     /// The client alone, which many requests share.
     pub(crate) fn without_request(&self) -> String {
-        let name = self.0.rsplit_once('/');
-        name.map_or_else(|| self.0.clone(), |(name, _)| name.to_owned())
+        let name = self.name.rsplit_once('/');
+        name.map_or_else(|| self.name.clone(), |(name, _)| name.to_owned())
     }
 
     fn new(headers: &HeaderMap, address: Option<IpAddr>, key: Option<&Key>) -> Self {
@@ -80,12 +107,18 @@ impl Client {
             Some(key) => key.client(),
             None => Origin::of(address).to_string(),
         };
-        let class = key.map(|key| key.record.class).unwrap_or_default();
-        let priority = match class {
-            Class::Interactive => Priority::Interactive,
-            Class::Background => Priority::Batch,
-        };
-        Self(format!("{origin}/{name}/{request}"), priority, false)
+        let of_key = key.map(|key| key.record.class);
+        let wanted = headers.get(CLASS).and_then(|class| class.to_str().ok());
+        let is_background = of_key == Some(Class::Background) || wanted == Some("background");
+        Self {
+            name: format!("{origin}/{name}/{request}"),
+            priority: if is_background {
+                Priority::Batch
+            } else {
+                Priority::Interactive
+            },
+            ..Self::default()
+        }
     }
 }
 
@@ -99,7 +132,12 @@ mod tests {
     #[test]
     fn a_request_that_may_wait_does_so() {
         let person = Client::new(&HeaderMap::new(), None, None);
-        let job = Client("a/b/1".to_owned(), Priority::Batch, true);
+        let job = Client {
+            name: "a/b/1".to_owned(),
+            priority: Priority::Batch,
+            is_job: true,
+            ..Client::default()
+        };
         for (client, wish, expected) in [
             (&person, Priority::Interactive, Priority::Interactive),
             (&person, Priority::Batch, Priority::Batch),
@@ -117,14 +155,14 @@ mod tests {
     #[test]
     fn clients_are_told_apart_within_their_origin() {
         let client = |headers: &HeaderMap, address: &str| {
-            let client = Client::new(headers, Some(address.parse().unwrap()), None).0;
+            let client = Client::new(headers, Some(address.parse().unwrap()), None).name;
             let [origin, name, _request] = client.split('/').collect::<Vec<_>>()[..] else {
                 panic!("{client}");
             };
             (origin.to_owned(), name.to_owned())
         };
         let twice = [(); 2].map(|()| Client::new(&HeaderMap::new(), None, None));
-        assert_ne!(twice[0], twice[1]);
+        assert_ne!(twice[0].name, twice[1].name);
         let nobody = HeaderMap::new();
         let plain = client(&nobody, "10.0.0.1");
         assert_eq!(plain, ("10.0.0.1".to_owned(), "10.0.0.1".to_owned()));
@@ -157,18 +195,23 @@ mod tests {
         };
         let here = client(&headers, "10.0.0.1");
         assert!(
-            here.0.starts_with(&format!("{}/10.0.0.1/", key.client())),
+            here.name
+                .starts_with(&format!("{}/10.0.0.1/", key.client())),
             "{}",
-            here.0
+            here.name
         );
-        assert_eq!(here.1, Priority::Batch);
-        assert!(keys.of_client(&here.0, Timestamp::now()).unwrap().is_some());
+        assert_eq!(here.priority, Priority::Batch);
+        assert!(
+            keys.of_client(&here.name, Timestamp::now())
+                .unwrap()
+                .is_some()
+        );
         assert!(
             keys.of_client(&here.without_request(), Timestamp::now())
                 .unwrap()
                 .is_some()
         );
         headers.insert("x-openwebui-user-id", "u1".parse().unwrap());
-        assert!(!client(&headers, "10.0.0.1").0.contains("10.0.0.1"));
+        assert!(!client(&headers, "10.0.0.1").name.contains("10.0.0.1"));
     }
 }

@@ -21,7 +21,7 @@ pub(super) async fn chat(
     let is_plain = request.messages.is_empty() || request.debug_render_only;
     let streams = request.stream != Some(false) && !is_plain;
     let model = request.model.clone();
-    let mut request = ollama::chat(request, client.0.clone())?;
+    let mut request = ollama::chat(request, client.name.clone())?;
     client.mark(&mut request.common);
     let inference = app.inference.clone();
     if !streams {

@@ -71,7 +71,7 @@ pub(super) async fn create(
         }
     };
     let steps = stream::unfold(stage, Stage::next);
-    Ok(progress::answer(&app, stream, Box::pin(steps)).await?)
+    Ok(progress::answer(&app, &access, stream, Box::pin(steps)).await?)
 }
 
 /// The base model, if it is missing. (A name that is not valid is refused later, with another error.)

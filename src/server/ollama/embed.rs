@@ -16,7 +16,7 @@ pub(super) async fn embed(
     OllamaJson(request): OllamaJson<EmbedRequest>,
 ) -> Result<Response, OllamaError> {
     let model = request.model.clone();
-    let mut request = ollama::embed(request, client.0.clone())?;
+    let mut request = ollama::embed(request, client.name.clone())?;
     client.mark(&mut request.common);
     let answer = app.inference.embed(request).await?;
     // Encoding a million numbers takes long.
@@ -28,7 +28,7 @@ pub(super) async fn embeddings(
     client: Client,
     OllamaJson(request): OllamaJson<EmbeddingsRequest>,
 ) -> Result<Response, OllamaError> {
-    let mut request = ollama::embeddings(request, client.0.clone())?;
+    let mut request = ollama::embeddings(request, client.name.clone())?;
     client.mark(&mut request.common);
     let answer = app.inference.embed(request).await?;
     Ok(json(&ollama::embeddings_answer(answer)))

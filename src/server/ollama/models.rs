@@ -113,8 +113,7 @@ fn config_of(
 
 pub(super) async fn show(
     State(app): State<App>,
-    headers: HeaderMap,
-    access: Access,
+    (headers, access): (HeaderMap, Access),
     origin: Origin,
     held: Held,
     OllamaJson(mut request): OllamaJson<ShowRequest>,

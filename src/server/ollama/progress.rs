@@ -4,6 +4,7 @@ use axum::response::Response;
 use futures_util::{Stream, StreamExt as _};
 
 use crate::api::ollama::Progress;
+use crate::server::access::Access;
 use crate::server::error::ApiError;
 use crate::server::state::App;
 use crate::server::stream::{NDJSON, json_as, open, streamed, to_bytes};
@@ -23,9 +24,16 @@ pub(super) fn step(status: &str) -> Progress {
 /// The first error, if nothing has been sent.
 pub(super) async fn answer(
     app: &App,
+    access: &Access,
     stream: Option<bool>,
     steps: impl Stream<Item = Result<Progress, ApiError>> + Send + Unpin + 'static,
 ) -> Result<Response, ApiError> {
+    let act = access.act().clone();
+    let steps = steps.inspect(move |step| {
+        if let Err(error) = step {
+            act.failed(&error.message);
+        }
+    });
     if stream == Some(false) {
         return last(steps).await;
     }

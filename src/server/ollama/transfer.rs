@@ -53,7 +53,7 @@ pub(super) async fn pull(
         insecure: request.insecure,
         asker,
     });
-    answer(&app, request.stream, steps, pass).await
+    answer(&app, &access, request.stream, (steps, pass)).await
 }
 
 pub(super) async fn push(
@@ -72,7 +72,7 @@ pub(super) async fn push(
             Ok(progress::step("retrieving manifest")),
             Err(ApiError::internal("invalid model name")),
         ];
-        return Ok(progress::answer(&app, request.stream, stream::iter(steps)).await?);
+        return Ok(progress::answer(&app, &access, request.stream, stream::iter(steps)).await?);
     };
     access.check(&name)?;
     let name = spelled(&app, name).await?;
@@ -82,20 +82,20 @@ pub(super) async fn push(
         insecure: request.insecure,
         asker,
     });
-    answer(&app, request.stream, steps, pass).await
+    answer(&app, &access, request.stream, (steps, pass)).await
 }
 
 async fn answer(
     app: &App,
+    access: &Access,
     stream: Option<bool>,
-    steps: Steps,
-    pass: Pass,
+    (steps, pass): (Steps, Pass),
 ) -> Result<Response, OllamaError> {
     let steps = steps.map(move |step| {
         let _held_to_the_end = &pass;
         step.map_err(ApiError::from)
     });
-    Ok(progress::answer(app, stream, steps).await?)
+    Ok(progress::answer(app, access, stream, steps).await?)
 }
 
 /// The name in the store's spelling, if it has the model.

@@ -70,7 +70,7 @@ async fn every_route_asks_for_its_scope() {
             let asked = format!("{method} {}", example(line.path));
             let without = ask(&fixture, &asked, ELSEWHERE, &[]).await;
             let Need::Scope(needed) = Need::of(line.path) else {
-                assert_eq!(without.status, 200, "{asked}");
+                assert!(!matches!(without.status, 401 | 403), "{asked}");
                 continue;
             };
             assert_eq!(without.status, 401, "{asked}");

@@ -1,7 +1,11 @@
 //! Who may come in, and how much of it they get.
 
+mod audit;
 mod keys;
 mod limits;
+mod storm;
+mod tls;
+mod turns;
 
 use reqwest::Method;
 use serde_json::{Value, json};

@@ -1,0 +1,175 @@
+//! Deadlines of requests: one that has passed ends the work, wherever it is.
+
+use std::time::Duration;
+
+use futures_util::stream::{self, StreamExt as _};
+use serde_json::Value;
+use tokio::time::{Instant, timeout_at};
+
+use super::error::{ErrorKind as Kind, RequestError, invalid};
+use super::types::{ChunkStream, RequestOptions};
+use crate::config::values::duration_nanos;
+
+/// The option, beside those of Ollama: seconds, or a duration such as `1m30s`.
+const TIMEOUT: &str = "timeout";
+
+/// Longer ones are none.
+const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// Reads a time that a client gives a request: `30`, `2.5`, `1m30s`. `None` = it is none.
+pub fn timeout(text: &str) -> Option<Duration> {
+    let nanos = duration_nanos(text).and_then(|nanos| u64::try_from(nanos).ok());
+    let seconds = || Duration::try_from_secs_f64(text.trim().parse().ok()?).ok();
+    let timeout = nanos.map(Duration::from_nanos).or_else(seconds)?;
+    (!timeout.is_zero()).then_some(timeout)
+}
+
+/// Takes the deadline out of a request: the earlier one of its header's and its options'.
+pub(super) fn take(common: &mut RequestOptions) -> Result<Option<Instant>, RequestError> {
+    let wanted = match common.options.shift_remove(TIMEOUT) {
+        None | Some(Value::Null) => None,
+        Some(value) => {
+            let text = match &value {
+                Value::String(text) => text.clone(),
+                other => other.to_string(),
+            };
+            let wrong = || {
+                let message = format!(
+                    "option \"timeout\" must be a time such as 30 or \"1m30s\", not {value}"
+                );
+                invalid(message).about("timeout", "invalid_value")
+            };
+            Some(timeout(&text).ok_or_else(wrong)?)
+        }
+    };
+    let wanted = wanted.filter(|&timeout| timeout < YEAR);
+    let wanted = wanted.map(|timeout| Instant::now() + timeout);
+    Ok(match (wanted, common.deadline) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (one, other) => one.or(other),
+    })
+}
+
+/// The error when it has passed.
+pub fn exceeded() -> RequestError {
+    let message = "the time that the request allows is over";
+    RequestError::new(Kind::DeadlineExceeded, message).coded("deadline_exceeded")
+}
+
+/// Does something, up to the deadline. (What it does is large, and kept once for each branch: so it is boxed.)
+pub(super) async fn within<T>(
+    deadline: Option<Instant>,
+    work: impl Future<Output = Result<T, RequestError>> + Unpin,
+) -> Result<T, RequestError> {
+    match deadline {
+        None => work.await,
+        Some(deadline) => match timeout_at(deadline, work).await {
+            Ok(done) => done,
+            Err(_) => Err(exceeded()),
+        },
+    }
+}
+
+/// Ends an answer at the deadline.
+pub(super) fn until(deadline: Option<Instant>, chunks: ChunkStream) -> ChunkStream {
+    let Some(deadline) = deadline else {
+        return chunks;
+    };
+    let bounded = stream::unfold(Some(chunks), move |chunks| async move {
+        let mut chunks = chunks?;
+        match timeout_at(deadline, chunks.next()).await {
+            Ok(Some(chunk)) => {
+                let goes_on = chunk.is_ok();
+                Some((chunk, goes_on.then_some(chunks)))
+            }
+            Ok(None) => None,
+            Err(_) => Some((Err(exceeded()), None)),
+        }
+    });
+    Box::pin(bounded)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::inference::Chunk;
+
+    #[test]
+    fn times_are_seconds_or_durations() {
+        for (text, expected) in [
+            ("30", Some(30_000)),
+            (" 30s", Some(30_000)),
+            ("2.5", Some(2500)),
+            ("1m30s", Some(90_000)),
+            ("250ms", Some(250)),
+            ("", None),
+            ("0", None),
+            ("-1", None),
+            ("soon", None),
+            ("NaN", None),
+            ("inf", None),
+        ] {
+            assert_eq!(timeout(text), expected.map(Duration::from_millis), "{text}");
+        }
+    }
+
+    fn common(timeout: &Value) -> RequestOptions {
+        let Value::Object(options) = json!({"timeout": timeout, "seed": 1}) else {
+            unreachable!()
+        };
+        RequestOptions {
+            options,
+            ..RequestOptions::default()
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_earlier_one_counts() {
+        let now = Instant::now();
+        for (timeout, header, expected) in [
+            (json!(30), None, Some(30)),
+            (json!("10s"), Some(20), Some(10)),
+            (json!(30.0), Some(20), Some(20)),
+            (json!(null), Some(20), Some(20)),
+            (json!(1e300), None, None),
+        ] {
+            let mut common = common(&timeout);
+            common.deadline = header.map(|seconds| now + Duration::from_secs(seconds));
+            let taken = take(&mut common);
+            if timeout == json!(1e300) {
+                assert!(taken.is_err());
+                continue;
+            }
+            let expected = expected.map(|seconds| now + Duration::from_secs(seconds));
+            assert_eq!(taken.unwrap(), expected, "{timeout}");
+            // It is no option of the model.
+            assert_eq!(common.options.len(), 1);
+        }
+        assert_eq!(
+            take(&mut common(&json!(true))).unwrap_err().kind,
+            Kind::Invalid
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_takes_longer_ends_with_an_error() {
+        let second = Duration::from_secs(1);
+        let deadline = Some(Instant::now() + 2 * second);
+        let slow = async {
+            tokio::time::sleep(3 * second).await;
+            Ok(())
+        };
+        let error = within(deadline, Box::pin(slow)).await.unwrap_err();
+        assert_eq!(error.kind, Kind::DeadlineExceeded);
+        let deadline = Some(Instant::now() + 2 * second);
+        let ticks = stream::unfold((), move |()| async move {
+            tokio::time::sleep(second * 3 / 4).await;
+            Some((Ok(Chunk::default()), ()))
+        });
+        let chunks: Vec<_> = until(deadline, Box::pin(ticks)).collect().await;
+        assert_eq!(chunks.len(), 3);
+        assert!(chunks[..2].iter().all(Result::is_ok) && chunks[2].is_err());
+    }
+}

@@ -1,0 +1,119 @@
+//! The memory of frames on their way to a runner: a limit on their bytes.
+//!
+//! A runner that does not read is waited for; meanwhile whoever has a long prompt or images waits here, before
+//! they are written a second time. Short frames never wait: the number of leases bounds them.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::protocol::{Command, PromptPart};
+
+/// The unit of accounting, and what needs none of it.
+const BLOCK: usize = 64 << 10;
+
+/// Blocks of all frames of a runner: 256 MiB. A longer frame goes alone.
+const N_BLOCKS: usize = 4096;
+
+/// The frames of one runner.
+#[derive(Debug)]
+pub(super) struct Frames(Arc<Semaphore>);
+
+impl Default for Frames {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(N_BLOCKS)))
+    }
+}
+
+/// Room for one frame.
+#[derive(Debug)]
+pub(super) struct Room(Option<OwnedSemaphorePermit>);
+
+/// A frame with its room, which is given back when the frame is written or withdrawn.
+struct Held {
+    frame: Bytes,
+    _room: OwnedSemaphorePermit,
+}
+
+impl AsRef<[u8]> for Held {
+    fn as_ref(&self) -> &[u8] {
+        &self.frame
+    }
+}
+
+impl Frames {
+    /// Waits for room for a command's frame.
+    pub(super) async fn room(&self, command: &Command) -> Room {
+        let n_blocks = (n_bytes(command) / BLOCK).min(N_BLOCKS);
+        let n_blocks = u32::try_from(n_blocks).unwrap_or(u32::MAX);
+        if n_blocks == 0 {
+            return Room(None);
+        }
+        // It is never closed.
+        Room(Arc::clone(&self.0).acquire_many_owned(n_blocks).await.ok())
+    }
+}
+
+impl Room {
+    /// Keeps the room as long as the frame is there.
+    pub(super) fn hold(self, frame: Bytes) -> Bytes {
+        match self.0 {
+            None => frame,
+            Some(room) => Bytes::from_owner(Held { frame, _room: room }),
+        }
+    }
+}
+
+/// About how long a command's frame is.
+fn n_bytes(command: &Command) -> usize {
+    match command {
+        Command::Generate { params, .. } | Command::Count { params, .. } => {
+            let parts = params.prompt.iter().map(|part| match part {
+                PromptPart::Text(text) | PromptPart::Media(text) => text.len(),
+                PromptPart::Tokens(tokens) => size_of_val(tokens.as_slice()),
+            });
+            parts.sum()
+        }
+        Command::Embed { params, .. } => params.inputs.iter().map(|input| input.n_bytes()).sum(),
+        Command::Tokenize { texts, .. } => texts.iter().map(String::len).sum(),
+        Command::Detokenize { tokens, .. } => size_of_val(tokens.as_slice()),
+        _ => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+
+    use super::*;
+
+    fn tokenize(n_bytes: usize) -> Command {
+        Command::Tokenize {
+            id: 1,
+            texts: vec!["x".repeat(n_bytes)],
+            add_special: false,
+            parse_special: false,
+            limit: None,
+            client: String::new(),
+        }
+    }
+
+    #[tokio::test]
+    async fn long_frames_wait_for_those_before_and_short_ones_do_not() {
+        let frames = Frames::default();
+        let half = tokenize(N_BLOCKS / 2 * BLOCK);
+        let first = frames.room(&half).await.hold(Bytes::from_static(b"one"));
+        let second = frames.room(&half).await.hold(Bytes::from_static(b"two"));
+        assert!(frames.room(&half).now_or_never().is_none());
+        assert!(frames.room(&tokenize(1000)).now_or_never().is_some());
+        assert_eq!(&first[..], b"one");
+        drop(first);
+        assert!(frames.room(&half).now_or_never().is_some());
+        // One that is longer than all may be gets through alone.
+        let longest = tokenize((N_BLOCKS + 5) * BLOCK);
+        assert!(frames.room(&longest).now_or_never().is_none());
+        drop(second);
+        assert!(frames.room(&longest).now_or_never().is_some());
+    }
+}

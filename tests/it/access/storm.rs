@@ -1,0 +1,121 @@
+//! Storms of clients. They take minutes and thousands of files:
+//! `cargo test --features fake --test it -- --ignored storm`.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+use super::question;
+use crate::support::{Socket, TestServer};
+
+/// What the daemon may hold at most.
+const MOST_BYTES: u64 = 300 << 20;
+
+fn request(text: &str, streams: bool) -> String {
+    let mut body = question(text);
+    body["stream"] = streams.into();
+    let body = body.to_string();
+    format!(
+        "POST /api/chat HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
+}
+
+/// Sends a request and reads its answer; an error is what became of the connection.
+async fn ask(address: &str, request: &str) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect(address).await?;
+    // A refusal may come before all is sent.
+    let sent = stream.write_all(request.as_bytes()).await;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await?;
+    if answer.is_empty() {
+        sent?;
+    }
+    Ok(String::from_utf8_lossy(&answer).into_owned())
+}
+
+/// Sends so many requests at once to one model; returns how many had each status.
+async fn storm(server: &TestServer, n: usize) -> BTreeMap<String, usize> {
+    let request = request("[[slow 1]] hello", false);
+    let started = Instant::now();
+    let answers = join_all((0..n).map(|_| ask(server.address(), &request))).await;
+    let time = started.elapsed();
+    let mut counts = BTreeMap::new();
+    for answer in answers {
+        let kind = match answer {
+            Ok(answer)
+                if answer.starts_with("HTTP/1.1 200 ") && answer.contains("\"done\":true") =>
+            {
+                "200"
+            }
+            Ok(answer) if answer.to_lowercase().contains("\r\nretry-after: ") => {
+                match answer.get(9..12) {
+                    Some("429") => "429",
+                    Some("503") => "503",
+                    _ => "another status",
+                }
+            }
+            Ok(answer) => panic!("{answer:?}"),
+            Err(error) => panic!("lost: {error}"),
+        };
+        *counts.entry(kind.to_owned()).or_default() += 1;
+    }
+    let peak = server.peak_bytes() >> 20;
+    println!("{n} at once: {counts:?} in {time:?}, the daemon held {peak} MiB");
+    counts
+}
+
+#[tokio::test]
+#[ignore = "ten thousand connections"]
+async fn storm_of_ten_thousand_requests_loses_none() {
+    // With the limit of connections as it is, and with one that lets all of them in.
+    for most in ["0", "15000"] {
+        let server = TestServer::builder()
+            .env("DROVER_MAX_CONNECTIONS", most)
+            .env("OLLAMA_DEBUG", "0")
+            .start()
+            .await;
+        server.fake_model("tiny").await;
+        let counts = storm(&server, 10_000).await;
+        assert!(counts["200"] >= 512, "{counts:?}");
+        assert_eq!(counts.values().sum::<usize>(), 10_000, "{counts:?}");
+        assert!(server.peak_bytes() < MOST_BYTES, "{}", server.peak_bytes());
+        // Afterwards it is as before.
+        let again = storm(&server, 10).await;
+        assert_eq!(again["200"], 10);
+    }
+}
+
+#[tokio::test]
+#[ignore = "two thousand connections"]
+async fn storm_of_clients_that_never_read_takes_nothing_from_others() {
+    const N: usize = 2000;
+    let server = TestServer::builder()
+        .env("DROVER_CLIENT_TIMEOUT", "5s")
+        .env("DROVER_MAX_CONNECTIONS", "4000")
+        .env("OLLAMA_MAX_QUEUE", "4000")
+        .env("OLLAMA_NUM_PARALLEL", "8")
+        .env("OLLAMA_DEBUG", "0")
+        .start()
+        .await;
+    server.fake_model("tiny").await;
+    let long = request("[[repeat 50000]]", true);
+    let sockets: Vec<Socket> =
+        join_all((0..N).map(|_| server.narrow_socket(long.as_bytes()))).await;
+    // Each is cut off once it has taken nothing for five seconds; a slot is free then.
+    let started = Instant::now();
+    let hello = question("hello");
+    let asked = server.post("/api/chat", &hello);
+    let answer = tokio::time::timeout(Duration::from_secs(120), asked).await;
+    answer.expect("an answer").ok();
+    let peak = server.peak_bytes() >> 20;
+    println!(
+        "{N} that never read: another waited {:?}, the daemon held {peak} MiB",
+        started.elapsed()
+    );
+    assert!(server.peak_bytes() < MOST_BYTES, "{peak} MiB");
+    drop(sockets);
+}
