@@ -80,6 +80,8 @@ pub(crate) enum Command {
     Key(KeyArgs),
     /// Measure how fast a server answers
     Bench(BenchArgs),
+    /// Show where a model would go, and what context fits
+    Fit(FitArgs),
     /// Take the place of the Ollama on this machine
     Takeover(TakeoverArgs),
     /// Give the machine back to Ollama
@@ -113,6 +115,25 @@ pub struct ServeArgs {
     /// Address to listen on, instead of OLLAMA_HOST
     #[arg(long, value_name = "HOST:PORT")]
     pub host: Option<String>,
+    #[arg(hide = true)]
+    pub(crate) args: Vec<String>,
+}
+
+/// Flags of `fit`.
+#[derive(Debug, Args)]
+pub(crate) struct FitArgs {
+    /// Context of a request in tokens
+    #[arg(long, value_name = "TOKENS")]
+    pub(crate) ctx: Option<u32>,
+    /// Requests at once
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub(crate) slots: Option<u32>,
+    /// Type of the KV cache: f16, q8_0, q4_0
+    #[arg(long, value_name = "TYPE")]
+    pub(crate) kv: Option<String>,
+    /// Print the server's answer
+    #[arg(long)]
+    pub(crate) json: bool,
     #[arg(hide = true)]
     pub(crate) args: Vec<String>,
 }

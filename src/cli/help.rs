@@ -105,6 +105,9 @@ const ROWS: &[Row] = &[
             "bench llama3.2 --api openai --url http://127.0.0.1:8080", "bench llama3.2 --arrival poisson:2 --concurrency 16 --requests 200",
             "bench llama3.2 --shared-prefix 1000 --prompt-tokens 1200 --turns 4",
             "bench llama3.2 --against http://127.0.0.1:11435 --pairs 10 --svg result.svg"] },
+    Row { name: "fit", usage: "fit MODEL [flags]", arity: Arity::Exactly(1), variables: CLIENT,
+        examples: &["fit gpt-oss:20b", "fit gemma3:12b --ctx 32768 --slots 4", "fit gemma3:12b --kv q8_0",
+            "fit mistral --json | jq '.choices[] | select(.whole_on_gpu)'"] },
     Row { name: "takeover", usage: "takeover [flags]", arity: Arity::Any, variables: &[],
         examples: &["takeover --dry-run", "takeover"] },
     Row { name: "rollback", usage: "rollback", arity: Arity::Any, variables: &[], examples: &["rollback"] },
@@ -118,7 +121,7 @@ const ROWS: &[Row] = &[
 
 /// Commands that Ollama does not have: under its name, help does not list them.
 const OWN: &[&str] = &[
-    "top", "batch", "bench", "key", "takeover", "rollback", "doctor",
+    "top", "batch", "bench", "fit", "key", "takeover", "rollback", "doctor",
 ];
 
 /// Builds the parser for a program called `program` (`ollama` or `drover`).

@@ -121,6 +121,7 @@ impl Session {
             verbose: false,
             system: self.system.clone(),
             options: self.options.clone(),
+            fit: false,
         }
     }
 

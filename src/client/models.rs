@@ -4,8 +4,8 @@ use reqwest::Method;
 
 use super::{Client, ClientError};
 use crate::api::ollama::{
-    CopyRequest, ListResponse, ModelRequest, ProcessResponse, ShowRequest, ShowResponse,
-    VersionResponse,
+    CopyRequest, FitRequest, FitResponse, ListResponse, ModelRequest, ProcessResponse, ShowRequest,
+    ShowResponse, VersionResponse,
 };
 
 impl Client {
@@ -47,6 +47,14 @@ impl Client {
     /// Status 404 when there is no such model.
     pub async fn show(&self, request: &ShowRequest) -> Result<ShowResponse, ClientError> {
         self.post("/api/show", request).await
+    }
+
+    /// Returns where a model would go.
+    ///
+    /// # Errors
+    /// Status 404 when there is no such model, or the server is an Ollama.
+    pub async fn fit(&self, request: &FitRequest) -> Result<FitResponse, ClientError> {
+        self.post("/api/fit", request).await
     }
 
     /// Gives a model a second name.

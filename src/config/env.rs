@@ -161,6 +161,9 @@ impl Reader<'_> {
             batch_window: self.own_duration("DROVER_BATCH_WINDOW", BATCH_WINDOW),
             batch_hours: self.batch_hours(),
             gpu_overhead: self.number("OLLAMA_GPU_OVERHEAD", 0),
+            require_gpu: self
+                .text("DROVER_REQUIRE_GPU")
+                .is_some_and(|text| values::boolean(&text)),
             sched_spread: self
                 .text("OLLAMA_SCHED_SPREAD")
                 .is_some_and(|text| values::boolean(&text)),

@@ -103,6 +103,8 @@ pub struct Config {
     pub batch_hours: Option<Hours>,
     /// Bytes kept free on each GPU.
     pub gpu_overhead: u64,
+    /// Refuse models that would run on the CPU although nobody asked for that.
+    pub require_gpu: bool,
     /// Divide models among all GPUs of a kind, although fewer would do.
     pub sched_spread: bool,
     pub no_prune: bool,

@@ -8,6 +8,7 @@ use super::gpu::Gpu;
 use super::plan::Plan;
 use super::systemd::{self, OLLAMA, Service};
 use super::{Say, compute, health, models, port};
+use crate::device::Obstacle;
 use crate::store::free_bytes;
 use crate::units::format_bytes;
 
@@ -62,7 +63,7 @@ pub(super) fn run(ollama: &Service, plan: &Plan, say: Say<'_>) -> Vec<String> {
 pub(super) fn gpu(exe: PathBuf, is_optional: bool, say: Say<'_>) -> Option<String> {
     let gpu = Gpu::look(&compute::devices(exe));
     let text = gpu.finding().text;
-    let Gpu::Unusable { fix, .. } = gpu else {
+    let Gpu::Unusable(Obstacle { fix, .. }) = gpu else {
         say(&format!("  ok    {text}"));
         return None;
     };

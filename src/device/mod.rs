@@ -2,11 +2,13 @@
 
 mod cpu;
 mod memory;
+mod obstacle;
 
 use crate::protocol::DeviceInfo;
 
 pub use cpu::InstructionSets;
 pub use memory::system_memory;
+pub use obstacle::{Obstacle, look as obstacle};
 
 /// Total and free resources at one moment.
 #[derive(Debug, Clone, Default)]

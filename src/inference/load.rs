@@ -63,7 +63,9 @@ pub(super) async fn load(
 
 fn acquire_error(error: AcquireError) -> RequestError {
     let kind = match &error {
-        AcquireError::Overloaded | AcquireError::ShuttingDown => Kind::Overloaded,
+        AcquireError::Overloaded | AcquireError::ShuttingDown | AcquireError::NoGpu(_) => {
+            Kind::Overloaded
+        }
         AcquireError::Canceled => Kind::Canceled,
         AcquireError::LoadFailed(_) | AcquireError::LoadTimeout(_) => Kind::Internal,
     };

@@ -12,6 +12,7 @@ mod echo;
 mod embed;
 mod error;
 mod files;
+mod fit;
 mod forced;
 mod format;
 mod generate;
@@ -37,10 +38,12 @@ use std::sync::Arc;
 use crate::keys::Keys;
 use crate::protocol::Token;
 use crate::runner_client::Tokenize;
-use crate::scheduler::SchedulerHandle;
+use crate::scheduler::{Fit, SchedulerHandle};
 use crate::store::Store;
 use crate::workers::Workers;
 pub use answer::bounded_n_predict;
+pub use fit::FitRequest;
+
 use chat_format::ChatFormats;
 use context::Context;
 pub use deadline::{exceeded, timeout};
@@ -159,6 +162,14 @@ impl Inference {
         tokens: Vec<Token>,
     ) -> Result<String, RequestError> {
         tokens::detokenize(&self.0, common, tokens).await
+    }
+
+    /// Says where a model would go, without loading it.
+    ///
+    /// # Errors
+    /// See [`RequestError`].
+    pub async fn fit(&self, request: FitRequest) -> Result<Fit, RequestError> {
+        fit::run(&self.0, request).await
     }
 
     /// Embeddings; an empty input list only loads.

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::LoadParams;
+use super::{LoadParams, SpillParams};
 
 /// The name of the system's memory among those of devices.
 pub const HOST: &str = "CPU";
@@ -129,6 +129,26 @@ pub struct MeasureParams {
     /// How it would be loaded; its own shape does not matter.
     pub load: LoadParams,
     pub shapes: Vec<PoolShape>,
+}
+
+impl MeasureParams {
+    /// A question that reads the same whenever it is asked: without what the answer does not depend on.
+    pub fn new(load: &LoadParams, shapes: Vec<PoolShape>) -> Self {
+        let first = shapes.first().copied().unwrap_or(PoolShape {
+            n_ctx_pool: 1,
+            n_slots: 1,
+            n_batch: 1,
+            n_ubatch: 1,
+        });
+        let load = LoadParams {
+            end_tokens: Vec::new(),
+            n_threads: 1,
+            use_mmap: None,
+            spill: SpillParams::default(),
+            ..load.in_shape(first)
+        };
+        Self { load, shapes }
+    }
 }
 
 /// The answer to [`MeasureParams`]: an entry for each shape, `None` where llama.cpp refuses it.

@@ -1,38 +1,48 @@
 //! The one task that owns the scheduler's state, the timer and the effects.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
 use super::event::{Effect, EntryId, Event, Message, WaiterId, World};
+use super::fit::{Fit, FitQuestion};
 use super::lease::{Lease, Note, Notes};
 use super::load;
 use super::measured_files::MeasuredFiles;
 use super::placement::{LoadPlan, Policy};
-use super::state::{Entry, Limits, MeasureKey, Phase, State};
+use super::state::{Entry, Foreseen, Limits, MeasureKey, Phase, State};
 use super::{AcquireError, LoadedModel};
 use crate::config::Config;
-use crate::device::{InstructionSets, Snapshot};
+use crate::device::{self, InstructionSets, Obstacle, Snapshot};
 use crate::metrics;
 use crate::protocol::{DeviceInfo, DeviceMemory, HOST, LoadedInfo, MeasureParams};
 use crate::runner_client::{self, RunnerHandle, StartError, StartParams, Started};
 
 type Inbox = mpsc::Receiver<Message>;
 
+/// The task's ends of its channels.
+pub(super) struct Channels {
+    pub(super) messages: mpsc::Sender<Message>,
+    pub(super) inbox: Inbox,
+    pub(super) notes: Notes,
+    /// Why a graphics card that is there is not used.
+    pub(super) obstacle: watch::Sender<Option<String>>,
+}
+
 /// Starts the task.
-pub(super) fn spawn(
-    config: &Config,
-    exe: PathBuf,
-    tasks: &TaskTracker,
-    (messages, inbox): (mpsc::Sender<Message>, Inbox),
-    notes: Notes,
-) {
+pub(super) fn spawn(config: &Config, exe: PathBuf, tasks: &TaskTracker, channels: Channels) {
+    let Channels {
+        messages,
+        inbox,
+        notes,
+        obstacle,
+    } = channels;
     let policy = Policy::new(config);
     let limits = Limits {
         max_loaded: config.max_loaded_models,
@@ -53,6 +63,7 @@ pub(super) fn spawn(
         loads: HashMap::new(),
         measured: MeasuredFiles::new(&config.state_dir),
         gpus: None,
+        obstacle,
     };
     actor.probe();
     tasks.spawn(actor.run(inbox));
@@ -72,6 +83,8 @@ struct Actor {
     measured: MeasuredFiles,
     /// `None` until the first probe has answered.
     gpus: Option<Vec<DeviceInfo>>,
+    /// Why a graphics card that is there is not used.
+    obstacle: watch::Sender<Option<String>>,
 }
 
 impl Actor {
@@ -137,11 +150,15 @@ impl Actor {
             Message::Measured { key, measured } => {
                 self.handle(Event::Measured { key, measured }).await;
             }
+            Message::Fit { question, reply } => self.fit(*question, reply),
+            Message::Foresee { question, reply } => self.foresee(&question, reply),
             Message::Exited { entry } => self.exited(entry).await,
             Message::Probe => self.probe(),
-            Message::Devices(gpus) => {
+            Message::Devices { gpus, obstacle } => {
                 self.gpus = Some(gpus);
-                self.handle(Event::Devices).await;
+                let obstacle = obstacle.map(|obstacle| obstacle.to_string());
+                self.obstacle.send_replace(obstacle.clone());
+                self.handle(Event::Devices { obstacle }).await;
             }
             Message::Shutdown { .. } => {}
         }
@@ -315,6 +332,51 @@ impl Actor {
         });
     }
 
+    /// Measures a model as for a load and says where it would go.
+    fn fit(&self, question: FitQuestion, reply: oneshot::Sender<Fit>) {
+        let policy = question.policy(&self.policy);
+        let gpus = self.gpus.clone().unwrap_or_default();
+        let snapshot = Snapshot::take(&gpus);
+        let key = State::measure_key(&question.spec, &policy, &snapshot);
+        let Some(params) = key.params(&question.spec, &policy, &snapshot) else {
+            return;
+        };
+        let (exe, tasks) = (self.exe.clone(), self.tasks.clone());
+        let (files, messages) = (self.measured.clone(), self.messages.clone());
+        self.tasks.spawn(async move {
+            let measure = |params| files.measure(exe.clone(), params, gpus.clone(), &tasks);
+            let measured = measure(params).await;
+            let key = Box::new(key);
+            let _ = messages.send(Message::Measured { key, measured }).await;
+            let (sender, receiver) = oneshot::channel();
+            let ask = Message::Foresee {
+                question: Box::new(question.clone()),
+                reply: sender,
+            };
+            let _ = messages.send(ask).await;
+            let Ok((foreseen, snapshot)) = receiver.await else {
+                return;
+            };
+            let exact = MeasureParams::new(
+                &load::params(&question.spec, &foreseen.plan, &policy),
+                vec![foreseen.plan.shape],
+            );
+            let exact = measure(exact)
+                .await
+                .and_then(|measured| measured.0.into_iter().next()?);
+            let fit = load::fit(&question.spec, &policy, (foreseen, snapshot), exact);
+            let _ = reply.send(fit);
+        });
+    }
+
+    fn foresee(&self, question: &FitQuestion, reply: oneshot::Sender<(Foreseen, Snapshot)>) {
+        let policy = question.policy(&self.policy);
+        let snapshot = Snapshot::take(self.gpus.as_deref().unwrap_or_default());
+        if let Some(foreseen) = self.state.foresee(&question.spec, &policy, &snapshot) {
+            let _ = reply.send((foreseen, snapshot));
+        }
+    }
+
     /// Asks for the devices; loads wait for the first answer.
     fn probe(&self) {
         let (exe, tasks, messages) = (self.exe.clone(), self.tasks.clone(), self.messages.clone());
@@ -340,8 +402,13 @@ impl Actor {
                 tracing::info!(used, unused, "instruction sets");
                 metrics::cpu(used, unused);
             }
-            let gpus = devices.into_iter().filter(|device| device.is_gpu).collect();
-            let _ = messages.send(Message::Devices(gpus)).await;
+            let gpus: Vec<_> = devices.into_iter().filter(|device| device.is_gpu).collect();
+            let obstacle = if gpus.is_empty() {
+                obstacle().await
+            } else {
+                None
+            };
+            let _ = messages.send(Message::Devices { gpus, obstacle }).await;
         });
     }
 
@@ -408,6 +475,18 @@ impl Actor {
             }
         }
     }
+}
+
+/// Looks for a card that llama.cpp did not find.
+async fn obstacle() -> Option<Obstacle> {
+    let looked = tokio::task::spawn_blocking(|| device::obstacle(Path::new("/")));
+    let obstacle = looked.await.ok().flatten()?;
+    tracing::warn!(
+        reason = obstacle.reason,
+        fix = obstacle.fix,
+        "no GPU is used, models run on the CPU"
+    );
+    Some(obstacle)
 }
 
 async fn sleep_until(deadline: Option<Instant>) {

@@ -91,8 +91,9 @@ pub(super) struct Measurement {
     costs: Vec<(u32, Costs)>,
 }
 
-/// Cells of the measured pools: small ones, and some more for the slope.
-const CELLS: [u32; 2] = [4096, 16_384];
+/// Cells of the measured pools, and some more for the slope. llama.cpp never makes a window's cache larger than the
+/// pool, so pools are measured that are larger than the windows of all slots; nothing of them is allocated.
+const CELLS: [u32; 2] = [65_536, 131_072];
 
 /// Slots of the measured pools.
 const SLOTS: [u32; 2] = [2, 8];

@@ -4,11 +4,12 @@ use std::path::PathBuf;
 
 use tokio::sync::oneshot;
 
+use super::fit::{Fit, FitQuestion};
 use super::placement::LoadPlan;
-use super::state::MeasureKey;
+use super::state::{Foreseen, MeasureKey};
 use super::{AcquireError, Lease, LoadedModel, ModelSpec};
 use crate::config::KeepAlive;
-use crate::device::Snapshot;
+use crate::device::{Obstacle, Snapshot};
 use crate::protocol::{DeviceInfo, LoadedInfo, MeasureParams, Measured};
 use crate::runner_client::{StartError, Started};
 
@@ -47,12 +48,26 @@ pub(super) enum Message {
         key: Box<MeasureKey>,
         measured: Option<Measured>,
     },
+    /// Where would this model go?
+    Fit {
+        question: Box<FitQuestion>,
+        reply: oneshot::Sender<Fit>,
+    },
+    /// The same, after the model was measured.
+    Foresee {
+        question: Box<FitQuestion>,
+        reply: oneshot::Sender<(Foreseen, Snapshot)>,
+    },
     Exited {
         entry: EntryId,
     },
     /// Look for devices again.
     Probe,
-    Devices(Vec<DeviceInfo>),
+    Devices {
+        gpus: Vec<DeviceInfo>,
+        /// Why a card that is there is not among them.
+        obstacle: Option<Obstacle>,
+    },
 }
 
 /// What happened.
@@ -85,8 +100,10 @@ pub(super) enum Event {
         key: Box<MeasureKey>,
         measured: Option<Measured>,
     },
-    /// The devices are known now (or again).
-    Devices,
+    /// The devices are known now (or again); why a card that is there is not among them.
+    Devices {
+        obstacle: Option<String>,
+    },
     /// Time has passed.
     Tick,
 }

@@ -4,11 +4,13 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::event::LoadFailure;
+use super::fit::Fit;
 use super::placement::{LoadPlan, Policy};
-use super::state::Entry;
+use super::state::{Entry, Foreseen};
 use super::{AcquireError, ModelSpec};
 use crate::config::KeepAlive;
-use crate::protocol::{DraftParams, LoadParams, LoadedInfo};
+use crate::device::Snapshot;
+use crate::protocol::{DraftParams, HOST, LoadParams, LoadedInfo, MemoryUse};
 use crate::runner_client::StartError;
 
 /// The cap on a request without `num_ctx`: the setting, else the whole pool.
@@ -47,6 +49,43 @@ pub(super) fn params(spec: &ModelSpec, plan: &LoadPlan, policy: &Policy) -> Load
         whole_window: false,
         spill: policy.spill.clone(),
     }
+}
+
+/// Puts together where a model would go; `exact` is what it takes by llama.cpp's own count.
+pub(super) fn fit(
+    spec: &ModelSpec,
+    policy: &Policy,
+    (foreseen, snapshot): (Foreseen, Snapshot),
+    exact: Option<MemoryUse>,
+) -> Fit {
+    let plan = &foreseen.plan;
+    let n_layer = u32::try_from(spec.dims.n_head_kv.len()).unwrap_or(u32::MAX);
+    Fit {
+        shape: plan.shape,
+        n_ctx_most: plan.n_ctx_most,
+        n_layer,
+        n_gpu_layers: u32::try_from(plan.n_gpu_layers).unwrap_or(n_layer),
+        n_cpu_moe: plan.n_cpu_moe,
+        kv_cache_type: policy.kv_cache_type,
+        is_measured: exact.is_some(),
+        memory: exact.unwrap_or_else(|| estimated(plan)),
+        gpus: snapshot.gpus,
+        system_total_bytes: snapshot.system_total_bytes,
+        system_available_bytes: snapshot.system_available_bytes,
+        choices: foreseen.choices,
+        evicted: foreseen.evicted,
+        is_loaded: foreseen.is_loaded,
+    }
+}
+
+/// A plan's sums, where nothing tells weights and caches apart.
+fn estimated(plan: &LoadPlan) -> MemoryUse {
+    let mut memory = MemoryUse::default();
+    for card in &plan.cards {
+        memory.on(&card.name).weights = card.bytes;
+    }
+    memory.on(HOST).weights = plan.system_bytes;
+    memory
 }
 
 /// When a model will go: for a busy one, counted from now.

@@ -8,6 +8,7 @@ mod costs;
 mod estimate;
 mod event;
 mod evict;
+mod fit;
 mod lease;
 mod load;
 mod measured_files;
@@ -20,7 +21,7 @@ mod tests;
 use std::path::PathBuf;
 
 use jiff::Timestamp;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::task::TaskTracker;
 
 use crate::config::{Config, KeepAlive};
@@ -30,6 +31,7 @@ use crate::protocol::{Adapter, LoadedInfo, ProjectorParams, Speculation, Token};
 use crate::view::ModelFile;
 
 pub use estimate::ModelDims;
+pub use fit::{Choice, Fit, FitQuestion};
 pub use lease::Lease;
 
 use event::Message;
@@ -112,6 +114,9 @@ pub enum AcquireError {
     /// Ollama-shaped text of a failed load.
     #[error("{0}")]
     LoadFailed(String),
+    /// The model would run on the CPU, which the settings forbid.
+    #[error("no GPU can be used, and DROVER_REQUIRE_GPU is set{0}")]
+    NoGpu(String),
     #[error("timed out waiting for llama-server to start - {0}")]
     LoadTimeout(String),
     #[error("request canceled")]
@@ -143,6 +148,7 @@ pub struct LoadedModel {
 pub struct SchedulerHandle {
     messages: mpsc::Sender<Message>,
     notes: Notes,
+    obstacle: watch::Receiver<Option<String>>,
 }
 
 impl SchedulerHandle {
@@ -151,8 +157,24 @@ impl SchedulerHandle {
     pub fn start(config: &Config, exe: PathBuf, tasks: &TaskTracker) -> Self {
         let (messages, inbox) = mpsc::channel(1024);
         let notes = Notes::default();
-        actor::spawn(config, exe, tasks, (messages.clone(), inbox), notes.clone());
-        Self { messages, notes }
+        let (found, obstacle) = watch::channel(None);
+        let channels = actor::Channels {
+            messages: messages.clone(),
+            inbox,
+            notes: notes.clone(),
+            obstacle: found,
+        };
+        actor::spawn(config, exe, tasks, channels);
+        Self {
+            messages,
+            notes,
+            obstacle,
+        }
+    }
+
+    /// Why a graphics card that is there is not used, and what helps.
+    pub fn gpu_obstacle(&self) -> Option<String> {
+        self.obstacle.borrow().clone()
     }
 
     /// Waits until the model is loaded. Dropping the future gives up the place.

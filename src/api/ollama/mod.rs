@@ -2,11 +2,13 @@
 //! and its own client share them. Keys are emitted in Ollama's order.
 
 mod embed;
+mod fit;
 mod generate;
 mod manage;
 mod models;
 
 pub use embed::{EmbedRequest, EmbedResponse, EmbeddingsRequest, EmbeddingsResponse};
+pub use fit::{DeviceUse, FitChoice, FitDevice, FitRequest, FitResponse};
 pub use generate::{
     ChatRequest, ChatResponse, DebugInfo, GenerateRequest, GenerateResponse, Logprob, Metrics,
     ResponseMessage, TopLogprob,

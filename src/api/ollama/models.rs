@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::{DeviceUse, FitResponse};
 use crate::chat::null_is_default;
 
 /// Answer of `GET /api/tags`.
@@ -49,6 +50,9 @@ pub struct ModelDetails {
 #[serde(default)]
 pub struct ProcessResponse {
     pub models: Vec<ProcessModel>,
+    /// Not in Ollama: why a graphics card that is there is not used, and what helps.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gpu_problem: Option<String>,
 }
 
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -66,6 +70,8 @@ pub struct ProcessModel {
     pub slots: u32,
     /// Not in Ollama: requests in flight.
     pub slots_busy: u32,
+    /// Not in Ollama: what lies where.
+    pub memory: Vec<DeviceUse>,
 }
 
 /// Body of `POST /api/show`.
@@ -89,6 +95,12 @@ pub struct ShowRequest {
         skip_serializing_if = "Map::is_empty"
     )]
     pub options: Map<String, Value>,
+    /// Say where the model would go, too: an extension.
+    #[serde(
+        deserialize_with = "null_is_default",
+        skip_serializing_if = "std::ops::Not::not"
+    )]
+    pub fit: bool,
 }
 
 /// The key-value pairs of a file's header.
@@ -147,6 +159,9 @@ pub struct ShowResponse<I = Map<String, Value>> {
     pub modified_at: String,
     #[serde(skip_serializing_if = "String::is_empty")]
     pub requires: String,
+    /// Where the model would go, if that was asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fit: Option<FitResponse>,
 }
 
 /// What `think` may be for a model.

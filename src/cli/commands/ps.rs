@@ -18,6 +18,9 @@ pub(crate) async fn run(context: &Context, args: &ListArgs) -> anyhow::Result<()
         return context.ui.out_json(&loaded);
     }
     context.ui.out(&text(&loaded, Timestamp::now()))?;
+    if let Some(problem) = &loaded.gpu_problem {
+        context.ui.talk(&format!("no GPU is used: {problem}"));
+    }
     Ok(())
 }
 
@@ -108,6 +111,7 @@ gemma4:latest    0a1b2c3d4e5f    8.1 GB    100% GPU     32768      4 minutes fro
         let text = text(
             &ProcessResponse {
                 models: vec![model],
+                ..ProcessResponse::default()
             },
             now,
         );

@@ -216,6 +216,11 @@ pub const VARIABLES: &[Variable] = &[
         "Runners and renderers reach no files, programs and networks that they do not need, as far as the kernel can: on, off",
     ),
     row(
+        "DROVER_REQUIRE_GPU",
+        "false",
+        "Refuse models that would run on the CPU, unless a request asks for that (num_gpu 0)",
+    ),
+    row(
         "DROVER_RUNNER_TIMEOUT",
         "2m",
         "A runner that is silent for this long is restarted",

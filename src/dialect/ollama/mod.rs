@@ -2,6 +2,7 @@
 
 mod answer;
 mod error;
+mod fit;
 mod info;
 mod models;
 mod request;
@@ -10,6 +11,7 @@ mod tests;
 
 pub use answer::{chat_chunk, embed_answer, embeddings_answer, generate_chunk};
 pub use error::{error_body, error_status};
+pub use fit::{fit_request, fit_response};
 pub use info::KeyValues;
 pub use models::{Files, listed, loaded, show};
 pub use request::{chat, create, embed, embeddings, generate, keep_alive};

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
+use super::fit;
 use super::info::KeyValues;
 use crate::api::ollama as api;
 use crate::chat::ThinkLevel;
@@ -86,6 +87,7 @@ pub fn loaded(
         context_length: model.context_length.into(),
         slots: model.info.n_slots,
         slots_busy: u32::try_from(model.n_active).unwrap_or(u32::MAX),
+        memory: model.info.memory.0.iter().map(fit::usage).collect(),
     }
 }
 
@@ -132,6 +134,7 @@ pub fn show(
         capabilities: capabilities(&model.config, files),
         modified_at: rfc3339_local(model.modified),
         requires: model.config.requires.clone(),
+        fit: None,
     }
 }
 

@@ -19,6 +19,8 @@ pub(in crate::scheduler) struct Policy {
     pub(in crate::scheduler) gpu_overhead: u64,
     /// A model goes on all GPUs of a kind, although fewer would do.
     pub(in crate::scheduler) spread: bool,
+    /// No model runs on the CPU unless that is asked for.
+    pub(in crate::scheduler) requires_gpu: bool,
     pub(in crate::scheduler) flash_attention: Option<bool>,
     pub(in crate::scheduler) speculation: Speculation,
     pub(in crate::scheduler) spill: SpillParams,
@@ -36,6 +38,7 @@ impl Policy {
             kv_cache_type: serde_json::from_value(kind).unwrap_or_default(),
             gpu_overhead: config.gpu_overhead,
             spread: config.sched_spread,
+            requires_gpu: config.require_gpu,
             flash_attention: config.flash_attention,
             speculation: serde_json::from_value(speculation).unwrap_or_default(),
             spill: spill(config),
@@ -52,6 +55,7 @@ impl Policy {
             kv_cache_type: KvCacheType::F16,
             gpu_overhead: 0,
             spread: false,
+            requires_gpu: false,
             flash_attention: None,
             speculation: Speculation::Auto,
             spill: SpillParams::default(),

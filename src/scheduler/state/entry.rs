@@ -32,6 +32,8 @@ pub(in crate::scheduler) struct Entry {
     /// People used it since it was idle last, and when it became idle after that.
     pub(super) had_people: bool,
     pub(super) last_person: Option<Instant>,
+    /// A GPU that it is on is gone.
+    pub(super) is_lost: bool,
     /// Loads that failed for want of memory: each one makes the next pool smaller.
     pub(super) n_shrinks: u32,
 }
@@ -69,6 +71,7 @@ impl Entry {
             last_used: now,
             had_people: false,
             last_person: None,
+            is_lost: false,
             n_shrinks: 0,
         }
     }

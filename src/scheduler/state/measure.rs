@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use super::State;
 use crate::device::Snapshot;
-use crate::protocol::{MeasureParams, Measured, MemoryUse};
+use crate::protocol::{KvCacheType, MeasureParams, Measured, MemoryUse};
 use crate::scheduler::ModelSpec;
 use crate::scheduler::costs::Measurement;
 use crate::scheduler::event::Effect;
@@ -25,6 +25,7 @@ pub(in crate::scheduler) struct MeasureKey {
     projector: Option<PathBuf>,
     adapters: Vec<PathBuf>,
     draft: Option<PathBuf>,
+    kv_cache_type: KvCacheType,
     on_gpu: bool,
     n_ubatches: Vec<u32>,
 }
@@ -38,9 +39,40 @@ impl MeasureKey {
             projector: projector.map(|params| params.file.path.clone()),
             adapters: adapters.collect(),
             draft: spec.draft(policy).map(|draft| draft.weights.path.clone()),
+            kv_cache_type: policy.kv_cache_type,
             on_gpu,
             n_ubatches: placement::n_ubatches(spec, on_gpu),
         }
+    }
+
+    /// What is asked. The load that is measured has all layers on the GPU, whether they fit or not, or none.
+    pub(in crate::scheduler) fn params(
+        &self,
+        spec: &ModelSpec,
+        policy: &Policy,
+        snapshot: &Snapshot,
+    ) -> Option<MeasureParams> {
+        let mut spec = spec.clone();
+        if spec.options.num_gpu != 0 {
+            spec.options.num_gpu = i32::MAX;
+        }
+        let request = Request {
+            spec: &spec,
+            policy,
+            measurement: None,
+            reserved_bytes: 0,
+            must: true,
+        };
+        let mut plan = placement::plan(&request, snapshot)?;
+        if !plan.cards.is_empty() {
+            plan.n_gpu_layers = -1;
+            plan.n_cpu_moe = 0;
+            plan.cards.truncate(1);
+        }
+        Some(MeasureParams::new(
+            &load::params(&spec, &plan, policy),
+            Measurement::shapes(&self.n_ubatches),
+        ))
     }
 }
 
@@ -78,8 +110,7 @@ impl Measurements {
 
 impl State {
     /// What is known of a model's needs.
-    pub(super) fn measurement(&self, spec: &ModelSpec) -> Option<&Measurement> {
-        let policy = &self.limits.policy;
+    pub(super) fn measurement(&self, spec: &ModelSpec, policy: &Policy) -> Option<&Measurement> {
         let keys = [true, false].map(|on_gpu| MeasureKey::new(spec, on_gpu, policy));
         let known = |key| match self.measurements.0.get(&key)? {
             Answer::Known(known) => known.as_ref(),
@@ -114,12 +145,8 @@ impl State {
             Some(Answer::Known(_)) => return false,
             None => {}
         }
-        let Some(plan) = self.example(spec, snapshot) else {
+        let Some(params) = key.params(spec, policy, snapshot) else {
             return false;
-        };
-        let params = MeasureParams {
-            load: load::params(spec, &plan, policy),
-            shapes: Measurement::shapes(&key.n_ubatches),
         };
         if self.measurements.0.len() >= MOST {
             self.measurements
@@ -132,27 +159,5 @@ impl State {
             params: Box::new(params),
         });
         true
-    }
-
-    /// The load that is measured: all layers on the GPU, whether they fit or not, or none.
-    fn example(&self, spec: &ModelSpec, snapshot: &Snapshot) -> Option<LoadPlan> {
-        let mut spec = spec.clone();
-        if spec.options.num_gpu != 0 {
-            spec.options.num_gpu = i32::MAX;
-        }
-        let request = Request {
-            spec: &spec,
-            policy: &self.limits.policy,
-            measurement: None,
-            reserved_bytes: 0,
-            must: true,
-        };
-        let mut plan = placement::plan(&request, snapshot)?;
-        if !plan.cards.is_empty() {
-            plan.n_gpu_layers = -1;
-            plan.n_cpu_moe = 0;
-            plan.cards.truncate(1);
-        }
-        Some(plan)
     }
 }

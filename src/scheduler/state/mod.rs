@@ -6,6 +6,7 @@
 //! waits for it. `Stopping` ends with the process.
 
 mod entry;
+mod foresee;
 mod measure;
 mod room;
 
@@ -22,13 +23,18 @@ use crate::config::KeepAlive;
 use crate::protocol::LoadedInfo;
 
 pub(super) use entry::{Entry, Phase};
+pub(super) use foresee::Foreseen;
 pub(super) use measure::MeasureKey;
 
 use entry::Waiter;
 use measure::Measurements;
 use room::Evicted;
 
-/// Loads of one model that may crash within [`CRASH_WINDOW`] before it is refused for a while.
+/// What a model is refused with that crashes while it computes.
+const KEEPS_CRASHING: &str = "the model's runner has crashed several times within a minute; it is tried again after \
+                              a minute, and the server's log says what happened";
+
+/// Loads and runs of one model that may crash within [`CRASH_WINDOW`] before it is refused for a while.
 const MAX_CRASHES: usize = 3;
 const CRASH_WINDOW: Duration = Duration::from_secs(60);
 
@@ -53,6 +59,8 @@ pub(super) struct State {
     next_entry: EntryId,
     /// Recent crashes while loading, by weights, with the last reason.
     crashes: HashMap<PathBuf, (VecDeque<Instant>, AcquireError)>,
+    /// Why a graphics card that is there is not used.
+    obstacle: Option<String>,
     /// What models take, by what that depends on.
     measurements: Measurements,
     /// Models that had to make room lately.
@@ -72,6 +80,7 @@ impl State {
             entries: Vec::new(),
             next_entry: 0,
             crashes: HashMap::new(),
+            obstacle: None,
             measurements: Measurements::default(),
             evicted: Vec::new(),
             foreign_bytes: HashMap::new(),
@@ -119,7 +128,8 @@ impl State {
             Event::Exited(entry) => self.exited(entry, world.now),
             Event::Unload { weights } => self.unload(&weights, &mut effects),
             Event::Measured { key, measured } => self.measurements.note(*key, measured.as_ref()),
-            Event::Devices => {
+            Event::Devices { obstacle } => {
+                self.obstacle = obstacle;
                 let snapshot = (world.snapshot)();
                 self.look_at_gpus(&snapshot);
                 self.leave_lost_gpus(&snapshot, &mut effects);
@@ -187,6 +197,13 @@ impl State {
             times.pop_front();
         }
         (times.len() >= MAX_CRASHES).then(|| error.clone())
+    }
+
+    fn note_crash(&mut self, spec: &ModelSpec, error: AcquireError, now: Instant) {
+        let record = self.crashes.entry(spec.weights.path.clone());
+        let (times, last) = record.or_insert_with(|| (VecDeque::new(), error.clone()));
+        times.push_back(now);
+        *last = error;
     }
 
     fn cancel(&mut self, waiter: WaiterId, effects: &mut Vec<Effect>) {
@@ -266,10 +283,7 @@ impl State {
         let entry = self.entries.remove(index);
         let error = &failure.error;
         if failure.crashed {
-            let record = self.crashes.entry(entry.spec.weights.path);
-            let (times, last) = record.or_insert_with(|| (VecDeque::new(), error.clone()));
-            times.push_back(now);
-            last.clone_from(error);
+            self.note_crash(&entry.spec, error.clone(), now);
         }
         for waiter in entry.waiters {
             effects.push(Effect::Refuse {
@@ -284,7 +298,12 @@ impl State {
         let Some(index) = self.entries.iter().position(|entry| entry.id == id) else {
             return;
         };
-        let mut waiters = self.entries.remove(index).waiters;
+        let entry = self.entries.remove(index);
+        if entry.phase != Phase::Stopping && !entry.is_idle() {
+            let error = AcquireError::LoadFailed(KEEPS_CRASHING.to_owned());
+            self.note_crash(&entry.spec, error, now);
+        }
+        let mut waiters = entry.waiters;
         let Some(first) = waiters.pop_front() else {
             return;
         };

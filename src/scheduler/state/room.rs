@@ -7,12 +7,12 @@ use tokio::time::Instant;
 
 use super::State;
 use super::entry::{Entry, Phase};
-use crate::config::KeepAlive;
+use super::foresee::candidate;
 use crate::device::Snapshot;
-use crate::scheduler::ModelSpec;
 use crate::scheduler::event::{Effect, World};
 use crate::scheduler::evict::{self, Candidate};
 use crate::scheduler::placement::{self, LoadPlan, Request};
+use crate::scheduler::{AcquireError, ModelSpec};
 
 /// How long a model that had to go is expected back.
 const EXPECTED_BACK: Duration = Duration::from_secs(600);
@@ -87,6 +87,9 @@ impl State {
         let Some(&first) = queued.first() else {
             return;
         };
+        if self.refuse_the_cpu(&snapshot, effects) {
+            return self.advance(world, effects);
+        }
         // In order, but one that has to wait for room does not block one that fits.
         for &index in &queued {
             if let Some(plan) = self.plan(&self.entries[index], &snapshot) {
@@ -104,7 +107,8 @@ impl State {
         if self.any(|entry| entry.phase == Phase::Queued) {
             return;
         }
-        for entry in self.entries.iter_mut().filter(|entry| entry.is_draining()) {
+        let draining = self.entries.iter_mut().filter(|entry| entry.is_draining());
+        for entry in draining.filter(|entry| !entry.is_lost) {
             let wants_reload = entry
                 .waiters
                 .iter()
@@ -135,7 +139,7 @@ impl State {
         let request = Request {
             spec: &entry.spec,
             policy: &self.limits.policy,
-            measurement: self.measurement(&entry.spec),
+            measurement: self.measurement(&entry.spec, &self.limits.policy),
             reserved_bytes: self.reserved_for_others(&entry.spec),
             must: !self.any(|resident| need.is_held_by(resident)),
         };
@@ -187,8 +191,14 @@ impl State {
     /// The free memory. Weights that are mapped count as available for the system, and a GPU was
     /// last asked some time ago: what our models hold is known better here.
     fn free(&self, snapshot: &Snapshot) -> Snapshot {
+        let all: Vec<&Entry> = self.entries.iter().collect();
+        self.free_beside(snapshot, &all)
+    }
+
+    /// The free memory if only these models were loaded.
+    pub(super) fn free_beside(&self, snapshot: &Snapshot, others: &[&Entry]) -> Snapshot {
         let mut free = snapshot.clone();
-        let plans = || self.entries.iter().filter_map(|entry| entry.plan.as_ref());
+        let plans = || others.iter().filter_map(|entry| entry.plan.as_ref());
         let held = plans().map(|plan| plan.system_bytes);
         let held = held.fold(0, u64::saturating_add);
         let unheld = free
@@ -201,23 +211,15 @@ impl State {
             gpu.free_bytes = gpu
                 .total_bytes
                 .saturating_sub(foreign.unwrap_or_default())
-                .saturating_sub(self.held_on(gpu.index));
+                .saturating_sub(held_on(plans(), gpu.index));
         }
         free
-    }
-
-    /// Bytes that our models hold on a GPU.
-    fn held_on(&self, gpu: usize) -> u64 {
-        self.entries
-            .iter()
-            .filter_map(|entry| entry.plan.as_ref())
-            .map(|plan| plan.bytes_on(gpu))
-            .fold(0, u64::saturating_add)
     }
 
     /// Learns from a fresh look at the GPUs what other programs hold there. While a runner comes
     /// or goes nothing can be told apart, and the last figures stay.
     pub(super) fn look_at_gpus(&mut self, snapshot: &Snapshot) {
+        let plans = || self.entries.iter().filter_map(|entry| entry.plan.as_ref());
         let moving = self.any(|entry| matches!(entry.phase, Phase::Loading | Phase::Stopping));
         for gpu in &snapshot.gpus {
             if moving && self.foreign_bytes.contains_key(&gpu.index) {
@@ -226,9 +228,31 @@ impl State {
             let foreign = gpu
                 .total_bytes
                 .saturating_sub(gpu.free_bytes)
-                .saturating_sub(self.held_on(gpu.index));
+                .saturating_sub(held_on(plans(), gpu.index));
             self.foreign_bytes.insert(gpu.index, foreign);
         }
+    }
+
+    /// Refuses what would run on the CPU where the settings forbid that. Returns whether there was any.
+    fn refuse_the_cpu(&mut self, snapshot: &Snapshot, effects: &mut Vec<Effect>) -> bool {
+        if !self.limits.policy.requires_gpu || !snapshot.gpus.is_empty() {
+            return false;
+        }
+        let is_refused =
+            |entry: &Entry| entry.phase == Phase::Queued && entry.spec.options.num_gpu != 0;
+        let reason = self.obstacle.as_ref();
+        let reason = reason.map_or_else(String::new, |reason| format!(": {reason}"));
+        let refused: Vec<Entry> = self
+            .entries
+            .extract_if(.., |entry| is_refused(entry))
+            .collect();
+        for waiter in refused.iter().flat_map(|entry| &entry.waiters) {
+            effects.push(Effect::Refuse {
+                waiter: waiter.id,
+                error: AcquireError::NoGpu(reason.clone()),
+            });
+        }
+        !refused.is_empty()
     }
 
     /// Models on GPUs that are gone come back on others, or on the CPU. Busy ones finish if they can; a lost
@@ -240,6 +264,7 @@ impl State {
             let cards = entry.plan.iter().flat_map(|plan| &plan.cards);
             let is_lost = cards.map(|card| card.index).any(|index| !is_there(index));
             if is_lost && entry.is_ready() {
+                entry.is_lost = true;
                 entry.drain(effects);
             }
         }
@@ -266,12 +291,7 @@ impl State {
                 let is_free = entry.is_peoples_until().is_none_or(|until| until <= now);
                 !for_job || entry.is_idle() && is_free
             })
-            .map(|entry| Candidate {
-                entry: entry.id,
-                idle: entry.is_idle(),
-                pinned: entry.keep_alive == KeepAlive::Forever,
-                last_used: entry.last_used,
-            })
+            .map(candidate)
             .collect();
         let Some(victim) = evict::choose(&candidates) else {
             return;
@@ -295,4 +315,10 @@ impl State {
     fn any(&self, test: impl Fn(&Entry) -> bool) -> bool {
         self.entries.iter().any(test)
     }
+}
+
+/// Bytes that models hold on a GPU.
+fn held_on<'a>(plans: impl Iterator<Item = &'a LoadPlan>, gpu: usize) -> u64 {
+    let held = plans.map(|plan| plan.bytes_on(gpu));
+    held.fold(0, u64::saturating_add)
 }

@@ -1,8 +1,10 @@
 //! Several GPUs, mixtures of experts, rows at once, and models that were measured.
 
+use super::state::{Bench, NONE};
 use super::*;
 use crate::protocol::{HOST, Measured, MemoryUse};
 use crate::scheduler::costs::Measurement;
+use crate::scheduler::event::{Effect, Event};
 use crate::scheduler::placement::{LoadPlan, Policy, Request, least_bytes, n_ubatches, plan};
 
 fn request<'a>(spec: &'a ModelSpec, policy: &'a Policy) -> Request<'a> {
@@ -125,4 +127,93 @@ fn what_was_measured_counts_and_not_the_estimate() {
     let pool = u64::from(plan.shape.n_ctx_pool) * 1024;
     assert_eq!(plan.gpu_bytes(), 4 * GIB + pool);
     assert!(least_bytes(&model, &policy) > 10 * GIB);
+}
+
+#[test]
+fn a_lost_card_is_left_as_soon_as_its_models_are_idle() {
+    let mut bench = Bench::new(gpu_machine(&[16_376]), |_| ());
+    bench.load_idle(&spec("idle", 2), 1);
+    assert_eq!(bench.acquire(&spec("busy", 2)), ["spawn 2"]);
+    bench.loaded(2);
+    bench.machine.gpus.clear();
+    assert_eq!(bench.event(devices(None)), ["stop 1"]);
+    // Whoever asks for the busy one now gets it anew, on what there is.
+    bench.exited(1);
+    assert_eq!(bench.acquire(&spec("busy", 2)), NONE);
+    assert_eq!(bench.released(2), ["stop 2"]);
+    assert_eq!(bench.exited(2), ["spawn 3"]);
+    assert_eq!(bench.plan(3).n_gpu_layers, 0);
+}
+
+#[test]
+fn where_a_gpu_is_required_the_cpu_is_refused_with_the_reason() {
+    let mut bench = Bench::new(cpu_machine(), |limits| limits.policy.requires_gpu = true);
+    bench.event(devices(Some("the driver is too old (try: a newer one)")));
+    let refused = "refuse 101: no GPU can be used, and DROVER_REQUIRE_GPU is set: the driver is too old (try: a newer one)";
+    assert_eq!(bench.acquire(&spec("a", 1)), [refused]);
+    // Who asks for the CPU gets it.
+    let on_cpu = with(spec("a", 1), |options| options.num_gpu = 0);
+    assert_eq!(bench.acquire(&on_cpu), ["spawn 2"]);
+    // The card is back.
+    bench.loaded(2);
+    bench.machine.gpus = gpu_machine(&[16_376]).gpus;
+    assert_eq!(bench.event(devices(None)), NONE);
+    assert_eq!(bench.acquire(&spec("b", 1)), ["spawn 3"]);
+}
+
+#[test]
+fn a_model_is_measured_once_and_then_placed() {
+    let mut bench = Bench::new(gpu_machine(&[16_376]), |limits| {
+        limits.policy.measures = true;
+    });
+    assert_eq!(bench.acquire(&spec("a", 2)), ["measure"]);
+    assert_eq!(bench.acquire(&spec("a", 2)), NONE, "others wait with it");
+    let Effect::Measure { key, .. } = measure_effect(&mut bench, "b") else {
+        panic!("b is measured, too")
+    };
+    // No answer: the estimate stands.
+    assert_eq!(
+        bench.event(Event::Measured {
+            key,
+            measured: None
+        }),
+        ["spawn 2"]
+    );
+    bench.loaded(2);
+    assert_eq!(bench.acquire(&spec("b", 2)), ["grant 104 2"], "not again");
+}
+
+/// Asks for another model; returns what is asked about it.
+fn measure_effect(bench: &mut Bench, name: &str) -> Effect {
+    assert_eq!(bench.acquire(&spec(name, 2)), ["measure"]);
+    bench.effects.pop().unwrap()
+}
+
+#[test]
+fn a_machine_with_room_enough_does_not_measure_small_models() {
+    let mut bench = Bench::new(cpu_machine(), |limits| limits.policy.measures = true);
+    assert_eq!(bench.acquire(&spec("small", 1)), ["spawn 1"]);
+    bench.loaded(1);
+    assert_eq!(bench.acquire(&spec("large", 9)), ["measure"]);
+}
+
+#[test]
+fn a_model_that_crashes_at_work_again_and_again_is_refused_for_a_minute() {
+    let mut bench = Bench::usual();
+    for entry in 1..=3 {
+        assert_eq!(bench.acquire(&spec("a", 1)), [format!("spawn {entry}")]);
+        bench.loaded(entry);
+        bench.exited(entry);
+        bench.released(entry);
+    }
+    let refused = bench.acquire(&spec("a", 1));
+    assert!(refused[0].contains("crashed several times"), "{refused:?}");
+    bench.after(61);
+    assert_eq!(bench.acquire(&spec("a", 1)), ["spawn 4"]);
+}
+
+fn devices(obstacle: Option<&str>) -> Event {
+    Event::Devices {
+        obstacle: obstacle.map(str::to_owned),
+    }
 }

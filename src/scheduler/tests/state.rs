@@ -9,18 +9,18 @@ use crate::scheduler::event::{Effect, Event, LoadFailure, World};
 use crate::scheduler::state::{Limits, Phase, State};
 
 /// The state with a clock that is moved by hand.
-struct Bench {
+pub(super) struct Bench {
     state: State,
     now: Instant,
-    machine: Snapshot,
+    pub(super) machine: Snapshot,
     devices_known: bool,
     next_waiter: u64,
     /// What the last event brought about, `spawn 1`, `grant 7 1`, …
-    effects: Vec<Effect>,
+    pub(super) effects: Vec<Effect>,
 }
 
 impl Bench {
-    fn new(machine: Snapshot, change: impl FnOnce(&mut Limits)) -> Self {
+    pub(super) fn new(machine: Snapshot, change: impl FnOnce(&mut Limits)) -> Self {
         let mut limits = Limits {
             max_loaded: 0,
             max_queue: 512,
@@ -36,16 +36,16 @@ impl Bench {
             next_waiter: 100,
             effects: Vec::new(),
         };
-        bench.event(Event::Devices);
+        bench.event(Event::Devices { obstacle: None });
         bench
     }
 
     /// A CPU machine with the usual settings.
-    fn usual() -> Self {
+    pub(super) fn usual() -> Self {
         Self::new(cpu_machine(), |_| ())
     }
 
-    fn event(&mut self, event: Event) -> Vec<String> {
+    pub(super) fn event(&mut self, event: Event) -> Vec<String> {
         let machine = &self.machine;
         let world = World {
             now: self.now,
@@ -57,11 +57,15 @@ impl Bench {
     }
 
     /// Asks for a model; waiters are numbered from 101 on.
-    fn acquire(&mut self, spec: &ModelSpec) -> Vec<String> {
+    pub(super) fn acquire(&mut self, spec: &ModelSpec) -> Vec<String> {
         self.acquire_for(spec, None)
     }
 
-    fn acquire_for(&mut self, spec: &ModelSpec, keep_alive: Option<KeepAlive>) -> Vec<String> {
+    pub(super) fn acquire_for(
+        &mut self,
+        spec: &ModelSpec,
+        keep_alive: Option<KeepAlive>,
+    ) -> Vec<String> {
         self.next_waiter += 1;
         self.event(Event::Acquire {
             waiter: self.next_waiter,
@@ -71,7 +75,7 @@ impl Bench {
     }
 
     /// The load of an entry succeeds as it was planned.
-    fn loaded(&mut self, entry: u64) -> Vec<String> {
+    pub(super) fn loaded(&mut self, entry: u64) -> Vec<String> {
         let n_ctx_pool = self.plan(entry).shape.n_ctx_pool;
         let info = LoadedInfo {
             n_ctx_pool,
@@ -84,14 +88,18 @@ impl Bench {
         })
     }
 
-    fn plan(&self, entry: u64) -> placement::LoadPlan {
+    pub(super) fn plan(&self, entry: u64) -> placement::LoadPlan {
         let entries = self.state.entries();
         let entry = entries.iter().find(|known| known.id == entry).unwrap();
         entry.plan().unwrap().clone()
     }
 
     /// The load of an entry fails; `change` says how else than by a refusal.
-    fn failed(&mut self, entry: u64, change: impl FnOnce(&mut LoadFailure)) -> Vec<String> {
+    pub(super) fn failed(
+        &mut self,
+        entry: u64,
+        change: impl FnOnce(&mut LoadFailure),
+    ) -> Vec<String> {
         let mut failure = LoadFailure {
             error: AcquireError::LoadFailed("no".to_owned()),
             crashed: false,
@@ -101,26 +109,26 @@ impl Bench {
         self.event(Event::LoadFailed { entry, failure })
     }
 
-    fn released(&mut self, entry: u64) -> Vec<String> {
+    pub(super) fn released(&mut self, entry: u64) -> Vec<String> {
         self.event(Event::Released(entry))
     }
 
-    fn exited(&mut self, entry: u64) -> Vec<String> {
+    pub(super) fn exited(&mut self, entry: u64) -> Vec<String> {
         self.event(Event::Exited(entry))
     }
 
-    fn canceled(&mut self, waiter: u64) -> Vec<String> {
+    pub(super) fn canceled(&mut self, waiter: u64) -> Vec<String> {
         self.event(Event::Canceled(waiter))
     }
 
     /// Time passes, and the timer goes off.
-    fn after(&mut self, seconds: u64) -> Vec<String> {
+    pub(super) fn after(&mut self, seconds: u64) -> Vec<String> {
         self.now += Duration::from_secs(seconds);
         self.event(Event::Tick)
     }
 
     /// Loads a model and gives the lease back.
-    fn load_idle(&mut self, spec: &ModelSpec, entry: u64) {
+    pub(super) fn load_idle(&mut self, spec: &ModelSpec, entry: u64) {
         let spawn = format!("spawn {entry}");
         assert!(self.acquire(spec).contains(&spawn), "{:?}", self.effects);
         let grant = format!("grant {} {entry}", self.next_waiter);
@@ -129,7 +137,7 @@ impl Bench {
         self.now += Duration::from_secs(1);
     }
 
-    fn n_active(&self, entry: u64) -> usize {
+    pub(super) fn n_active(&self, entry: u64) -> usize {
         let entries = self.state.entries();
         entries
             .iter()
@@ -139,7 +147,7 @@ impl Bench {
     }
 }
 
-const NONE: [&str; 0] = [];
+pub(super) const NONE: [&str; 0] = [];
 
 fn shown(effect: &Effect) -> String {
     match effect {
@@ -203,7 +211,7 @@ fn one_load_serves_the_longest_context_that_waits() {
     assert_eq!(bench.acquire(&spec("a", 1)), NONE);
     assert_eq!(bench.acquire(&long), NONE);
     bench.devices_known = true;
-    assert_eq!(bench.event(Event::Devices), ["spawn 1"]);
+    assert_eq!(bench.event(Event::Devices { obstacle: None }), ["spawn 1"]);
     assert_eq!(bench.loaded(1), ["grant 101 1", "grant 102 1"]);
 }
 
@@ -610,7 +618,7 @@ fn what_other_programs_hold_on_a_gpu_is_learned() {
     bench.load_idle(&spec("a", 5), 1);
     // A game starts: the next look says that only 2 GiB beside our model are left.
     bench.machine.gpus[0].free_bytes = 2 * GIB;
-    bench.event(Event::Devices);
+    bench.event(Event::Devices { obstacle: None });
     assert_eq!(bench.acquire(&spec("b", 3)), ["stop 1"]);
     let state = &bench.state.entries()[0];
     assert_eq!(state.phase, Phase::Stopping);

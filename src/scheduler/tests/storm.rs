@@ -76,7 +76,7 @@ impl Stage {
             stopping: Vec::new(),
             leases: Vec::new(),
         };
-        world.event(Event::Devices);
+        world.event(Event::Devices { obstacle: None });
         world
     }
 
@@ -206,7 +206,7 @@ impl Stage {
                         ..gpu
                     }),
                 }
-                self.event(Event::Devices);
+                self.event(Event::Devices { obstacle: None });
             }
             Move::Unload(n) => self.event(Event::Unload {
                 weights: PathBuf::from(format!("m{}", n % 5)),

@@ -6,8 +6,8 @@ use serde::de::{DeserializeOwned, IgnoredAny};
 use crate::api::keys::KeyRequest;
 use crate::api::llama_server::{DetokenizeRequest, InfillRequest, TokenizeRequest};
 use crate::api::ollama::{
-    ChatRequest, CopyRequest, CreateRequest, EmbedRequest, EmbeddingsRequest, GenerateRequest,
-    ModelRequest, ShowRequest,
+    ChatRequest, CopyRequest, CreateRequest, EmbedRequest, EmbeddingsRequest, FitRequest,
+    GenerateRequest, ModelRequest, ShowRequest,
 };
 use crate::api::openai::responses::{
     CompactRequest, ConversationRequest, NewItems, ResponseRequest,
@@ -47,7 +47,7 @@ macro_rules! bodies {
     };
 }
 
-bodies!(Some(NAMES); ShowRequest, CopyRequest, ModelRequest, KeyRequest, Ignored);
+bodies!(Some(NAMES); FitRequest, ShowRequest, CopyRequest, ModelRequest, KeyRequest, Ignored);
 bodies!(Some(TEXTS); RerankRequest, ScoreRequest, TokenizeRequest, DetokenizeRequest, InfillRequest);
 bodies!(Some(TEXTS); EmbedRequest, EmbeddingsRequest, CreateRequest, openai::EmbeddingRequest);
 bodies!(None; ChatRequest, GenerateRequest, anthropic::MessagesRequest);

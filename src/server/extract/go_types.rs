@@ -32,17 +32,18 @@ fn field_type(owner: &str, field: &str) -> Option<&'static str> {
         (_, "context") => "[]int",
         (_, "options" | "parameters" | "info") => "map[string]interface {}",
         (_, "files" | "adapters") => "map[string]string",
-        (_, "dimensions" | "top_logprobs") => "int",
+        (_, "dimensions" | "top_logprobs" | "num_ctx" | "slots") => "int",
         (
             _,
             "stream" | "raw" | "truncate" | "shift" | "logprobs" | "_debug_render_only"
-            | "insecure" | "verbose",
+            | "insecure" | "verbose" | "fit",
         ) => "bool",
         (
             _,
             "model" | "name" | "prompt" | "suffix" | "system" | "template" | "role" | "content"
             | "thinking" | "tool_name" | "tool_call_id" | "id" | "type" | "description" | "source"
-            | "destination" | "from" | "quantize" | "renderer" | "parser" | "requires",
+            | "destination" | "from" | "quantize" | "renderer" | "parser" | "requires"
+            | "kv_cache_type",
         ) => "string",
         _ => return None,
     })

@@ -5,6 +5,7 @@ mod access;
 mod clean;
 mod cors;
 mod cut_off;
+mod gpu;
 mod hosts;
 
 use std::any::Any;
@@ -44,6 +45,7 @@ pub(super) fn wrap(routes: Router<App>, app: &App, address: SocketAddr) -> Route
         .layer(CatchPanicLayer::custom(panicked))
         .layer(from_fn_with_state(app.clone(), cut_off::end_when_stopped))
         .layer(from_fn_with_state(app.clone(), identify))
+        .layer(from_fn_with_state(app.clone(), gpu::tell))
         .layer(from_fn(clean::redirect))
         .layer(from_fn_with_state(hosts, hosts::check))
         .layer(from_fn_with_state(origins, cors::check))

@@ -6,6 +6,7 @@ mod chat;
 mod cloud;
 mod create;
 mod embed;
+mod fit;
 mod generate;
 mod manage;
 mod models;
@@ -25,6 +26,7 @@ pub(super) fn routes() -> Routes {
         route("/api/tags", "HEAD, GET", models::tags),
         route("/api/ps", "GET", models::ps),
         route("/api/show", "POST", models::show),
+        route("/api/fit", "POST", fit::fit),
         route("/api/generate", "POST", generate::generate),
         route("/api/chat", "POST", chat::chat),
         route("/api/embed", "POST", embed::embed),

@@ -8,8 +8,9 @@ use axum::http::{HeaderMap, header};
 use axum::response::Response;
 use jiff::Timestamp;
 
+use super::fit::fit_of;
 use super::{invalid_name, wanted};
-use crate::api::ollama::{ListResponse, ProcessResponse, ShowRequest, ShowResponse};
+use crate::api::ollama::{FitRequest, ListResponse, ProcessResponse, ShowRequest, ShowResponse};
 use crate::dialect::ollama::{self, Files, KeyValues};
 use crate::error::ErrorKind;
 use crate::model::ModelName;
@@ -100,6 +101,7 @@ pub(super) async fn ps(State(app): State<App>, access: Access) -> Result<Respons
     });
     Ok(json(&ProcessResponse {
         models: models.await?,
+        gpu_problem: app.scheduler.gpu_obstacle(),
     }))
 }
 
@@ -134,11 +136,19 @@ pub(super) async fn show(
     let store = app.store.clone();
     let wants_template = app.config.go_template;
     let turn = app.store.turn().await;
+    let wants_fit = std::mem::take(&mut request.fit);
     let read = move || {
         let _turn = turn;
         details(&store, &name, source, &request, wants_template)
     };
     let mut answer = app.block(read).await??;
+    if wants_fit {
+        let question = FitRequest {
+            model: requested.clone(),
+            ..FitRequest::default()
+        };
+        answer.fit = Some(fit_of(&app, question).await?);
+    }
     let agent = headers
         .get(header::USER_AGENT)
         .and_then(|agent| agent.to_str().ok());

@@ -15,6 +15,7 @@ mod discreet;
 mod draft;
 mod embeddings;
 mod faults;
+mod fit;
 mod headers;
 mod heavy;
 mod hosts;

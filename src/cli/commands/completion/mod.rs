@@ -12,8 +12,8 @@ use crate::cli::help;
 use crate::cli::ui::Ui;
 
 /// Commands whose first argument is a model; all arguments of `rm` are.
-const TAKES_MODEL: [&str; 9] = [
-    "create", "show", "run", "stop", "pull", "push", "cp", "rm", "bench",
+const TAKES_MODEL: [&str; 10] = [
+    "create", "show", "run", "stop", "pull", "push", "cp", "rm", "bench", "fit",
 ];
 
 /// Prints the script of the named shell.

@@ -40,7 +40,7 @@ fn companions(params: &LoadParams) -> MemoryUse {
         found.on(place).weights += size;
     }
     let projector = params.projector.as_ref();
-    let file = projector.and_then(|projector| ProjectorFile::open(&projector.file).ok());
+    let file = projector.and_then(|projector| ProjectorFile::open_header(&projector.file).ok());
     let measured = file.and_then(|file| memory::of_projector(file.path(), gpu.is_some()));
     if let Some(projector) = measured {
         found.add(&projector);

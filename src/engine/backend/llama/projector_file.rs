@@ -1,13 +1,13 @@
 //! A projector's file for libmtmd, which opens it by a path, twice.
 
-use std::io;
+use std::io::{self, Write as _};
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{MemfdFlags, memfd_create};
 
 use super::numbers::Ggml;
-use crate::view::{Form, ModelFile, Reader};
+use crate::view::{Form, ModelFile, Reader, Segment};
 
 /// A file with a path.
 #[derive(Debug)]
@@ -34,11 +34,36 @@ impl ProjectorFile {
         let mut memory = std::fs::File::from(memory);
         let mut reader = Reader::new(source, view, Ggml);
         io::copy(&mut reader, &mut memory)?;
+        Ok(Self::in_memory(memory))
+    }
+
+    /// Makes a path for a file of which only the header is read: the rest of a view is a hole.
+    ///
+    /// # Errors
+    /// There is no memory.
+    pub(super) fn open_header(file: &ModelFile) -> io::Result<Self> {
+        let Form::View(view) = &file.form else {
+            return Ok(Self::Original(file.path.clone()));
+        };
+        let memory = memfd_create(c"projector", MemfdFlags::CLOEXEC)?;
+        let mut memory = std::fs::File::from(memory);
+        let header = view.segments.iter().map_while(|segment| match segment {
+            Segment::Bytes(bytes) => Some(bytes),
+            _ => None,
+        });
+        for bytes in header {
+            memory.write_all(bytes)?;
+        }
+        memory.set_len(view.n_bytes())?;
+        Ok(Self::in_memory(memory))
+    }
+
+    fn in_memory(memory: std::fs::File) -> Self {
         let path = format!("/proc/self/fd/{}", memory.as_raw_fd());
-        Ok(Self::InMemory {
+        Self::InMemory {
             path: path.into(),
             _file: memory.into(),
-        })
+        }
     }
 
     pub(super) fn path(&self) -> &Path {

@@ -79,3 +79,23 @@ fn a_projector_is_measured_without_being_loaded() {
     assert!(host(&with).projector >= size / 2, "{:?}", host(&with));
     assert_eq!(host(&with).weights, host(&without).weights);
 }
+
+/// A pool smaller than the windows of all slots hides what a slot costs: what the scheduler measures must not be one.
+#[test]
+fn a_slot_of_a_model_with_windows_costs_its_window() {
+    let Some(path) = model(GEMMA3) else { return };
+    let _one = one_at_a_time();
+    let kv = |n_ctx_pool, n_slots| {
+        let shape = PoolShape {
+            n_ctx_pool,
+            n_slots,
+            n_batch: 512,
+            n_ubatch: 512,
+        };
+        let measured = measure(&params(path.clone()), &[shape]).unwrap();
+        measured.0[0].as_ref().unwrap().get(HOST).unwrap().kv
+    };
+    // 15 layers with a window of 512 tokens, one KV head of 256 numbers, twice, of two bytes.
+    let window = 15 * 512 * 256 * 2 * 2;
+    assert_eq!(kv(65_536, 8) - kv(65_536, 2), 6 * window);
+}
