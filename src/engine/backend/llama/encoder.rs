@@ -14,7 +14,7 @@ use super::projector::{self, Projector};
 use super::projector_file::ProjectorFile;
 use crate::engine::backend::{MediaEncoder, Room};
 use crate::engine::media::Piece;
-use crate::protocol::{Failure, FailureKind, LoadedInfo, ProjectorParams, PromptPart};
+use crate::protocol::{Failure, FailureKind, HOST, LoadedInfo, ProjectorParams, PromptPart};
 use crate::view::Form;
 
 /// How to load a projector.
@@ -74,6 +74,9 @@ impl Encoder {
             _ => settings.may_be_on_gpu,
         };
         info.vram_bytes += if is_on_gpu { n_bytes } else { 0 };
+        let gpu = info.gpus.first().filter(|_| is_on_gpu);
+        let device = gpu.map_or(HOST, String::as_str).to_owned();
+        info.memory.on(&device).projector += n_bytes;
         Some(encoder)
     }
 
