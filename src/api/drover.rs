@@ -70,7 +70,7 @@ pub struct ModelState {
 pub struct RequestState {
     pub id: String,
     pub route: String,
-    /// The client's address; empty where others may not know.
+    /// The client's key and address; empty where others may not know.
     pub client: String,
     pub model: String,
     /// `loading`, `waiting` (for a slot, or its prompt is being computed) or `generating`.

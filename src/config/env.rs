@@ -175,6 +175,7 @@ impl Reader<'_> {
                 .is_some_and(|text| values::boolean(&text)),
             debug_level: self.debug_level(),
             log_format: self.log_format(),
+            metrics_keys: self.on_or_off("DROVER_METRICS_KEYS", false),
             traces: self.traces(),
             max_body_bytes: self.own_bytes("DROVER_MAX_BODY", 256 << 20),
             body_memory: self.body_memory(),
@@ -182,7 +183,7 @@ impl Reader<'_> {
             client_timeout: self.client_timeout(),
             drain: self.own_duration("DROVER_DRAIN", Duration::ZERO),
             shutdown_grace: self.own_duration("DROVER_GRACE", Duration::from_secs(10)),
-            sandbox: self.sandbox(),
+            sandbox: self.on_or_off("DROVER_SANDBOX", true),
             runner_timeout: self.own_duration("DROVER_RUNNER_TIMEOUT", Duration::from_secs(120)),
             template_timeout: self.own_duration("DROVER_TEMPLATE_TIMEOUT", Duration::from_secs(5)),
             registry_key: self.registry_key(state_dir.as_deref()),
@@ -386,17 +387,16 @@ impl Reader<'_> {
         hours.ok()
     }
 
-    fn sandbox(&mut self) -> bool {
-        const NAME: &str = "DROVER_SANDBOX";
-        let Some(text) = self.text(NAME) else {
-            return true;
+    fn on_or_off(&mut self, name: &'static str, default: bool) -> bool {
+        let Some(text) = self.text(name) else {
+            return default;
         };
-        let is_on = surroundings::is_sandbox(&text);
+        let is_on = surroundings::is_on(&text);
         if is_on.is_none() {
-            let mistake = format!("{NAME}: `{text}` is neither `on` nor `off`");
+            let mistake = format!("{name}: `{text}` is neither `on` nor `off`");
             self.mistakes.push(mistake);
         }
-        is_on.unwrap_or(true)
+        is_on.unwrap_or(default)
     }
 
     fn log_format(&mut self) -> LogFormat {

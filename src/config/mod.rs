@@ -120,6 +120,8 @@ pub struct Config {
     pub go_template: Option<bool>,
     /// `OLLAMA_DEBUG`: 0 = info, 1 = debug, 2 = trace.
     pub debug_level: u8,
+    /// `/metrics` also counts by API key (`DROVER_METRICS_KEYS`).
+    pub metrics_keys: bool,
     /// How the log is written (`DROVER_LOG_FORMAT`).
     pub log_format: LogFormat,
     /// Where traces go; `None` = there are none (`OTEL_EXPORTER_OTLP_ENDPOINT`).

@@ -17,7 +17,7 @@ pub struct FitRequest {
 }
 
 pub(super) async fn run(context: &Context, request: FitRequest) -> Result<Fit, RequestError> {
-    let prepared = prepare::find(context, &request.common.model, Route::Chat).await?;
+    let prepared = prepare::find(context, &request.common, Route::Chat).await?;
     let options = merge_options(&prepared, &request.common)?;
     let question = FitQuestion {
         spec: spec::build(&prepared, &options),

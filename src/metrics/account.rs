@@ -34,6 +34,8 @@ impl Default for Account {
 /// What has been noted.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Facts {
+    /// The name of the client's API key; empty = none.
+    pub key: String,
     /// The model's name, once it was found in the store; empty = none.
     pub model: String,
     /// `chat`, `text_completion` or `embeddings`; empty = none of them.

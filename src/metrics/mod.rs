@@ -57,6 +57,18 @@ struct RouteLabel {
     route: String,
 }
 
+/// The name of an API key, of which the administrator makes few.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct KeyLabel {
+    key: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct KeyLabels {
+    key: String,
+    status: u16,
+}
+
 /// Names of instruction sets, separated by spaces.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct CpuLabels {
@@ -77,6 +89,9 @@ struct Metrics {
     request_seconds: HistogramFamily<TimeLabels>,
     in_flight: Family<RouteLabel, Gauge>,
     broken: Family<RouteLabel, Counter>,
+    key_requests: Family<KeyLabels, Counter>,
+    key_prompt_tokens: Family<KeyLabel, Counter>,
+    key_generated_tokens: Family<KeyLabel, Counter>,
     cpu: Family<CpuLabels, Gauge<u64, AtomicU64>>,
     batches: Gauge<u64, AtomicU64>,
     batch_waiting: Gauge<u64, AtomicU64>,
@@ -126,6 +141,20 @@ pub fn broken(route: &str) {
         route: route.to_owned(),
     };
     METRICS.broken.get_or_create_owned(&label).inc();
+}
+
+/// Counts a request by its API key.
+pub fn of_key(key: &str, status: u16, n_prompt: u64, n_generated: u64) {
+    let key = key.to_owned();
+    let label = KeyLabel { key: key.clone() };
+    for (family, n) in [
+        (&METRICS.key_prompt_tokens, n_prompt),
+        (&METRICS.key_generated_tokens, n_generated),
+    ] {
+        family.get_or_create_owned(&label).inc_by(n);
+    }
+    let labels = KeyLabels { key, status };
+    METRICS.key_requests.get_or_create_owned(&labels).inc();
 }
 
 /// Counts a request of a batch job: `completed`, `failed`, or tried `again`.
@@ -207,6 +236,15 @@ impl Metrics {
             "Answers that broke off after their status was sent",
             broken.clone(),
         );
+        let key_requests = Family::default();
+        registry.register("key_requests", "Requests by API key", key_requests.clone());
+        let mut of_key = |name: &str, help: &str| {
+            let family = Family::<KeyLabel, Counter>::default();
+            registry.register(name, help, family.clone());
+            family
+        };
+        let key_prompt_tokens = of_key("key_prompt_tokens", "Prompt tokens by API key");
+        let key_generated_tokens = of_key("key_generated_tokens", "Generated tokens by API key");
         let batches = Gauge::default();
         registry.register("batches", "Batch jobs that have not ended", batches.clone());
         let batch_waiting = Gauge::default();
@@ -227,6 +265,9 @@ impl Metrics {
             request_seconds,
             in_flight,
             broken,
+            key_requests,
+            key_prompt_tokens,
+            key_generated_tokens,
             cpu,
             batches,
             batch_waiting,

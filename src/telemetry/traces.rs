@@ -218,6 +218,9 @@ impl Spans {
             attributes.push(KeyValue::new("http.route", route.to_owned()));
             format!("{method} {route}")
         };
+        if !request.text("key").is_empty() {
+            attributes.push(KeyValue::new("user.name", request.text("key").to_owned()));
+        }
         if request.has_failed() {
             attributes.push(KeyValue::new("error.type", error_type(request)));
         }

@@ -145,8 +145,8 @@ async fn the_files_of_the_page_ask_nobody_and_are_asked_for_once() {
     );
 }
 
-#[tokio::test]
-async fn a_browser_loads_chats_watches_and_cancels() {
+/// Makes the models that the script talks to, and runs it; `key` is for the page and for this.
+async fn browse(server: &TestServer, key: Option<&str>) {
     let Some(modules) = variable("DROVER_NODE_MODULES") else {
         return skip("no DROVER_NODE_MODULES");
     };
@@ -155,7 +155,27 @@ async fn a_browser_loads_chats_watches_and_cancels() {
     if !Path::new(&chromium).exists() || !puppeteer.exists() {
         return skip("no chromium, or no puppeteer-core beside the other clients");
     }
-    let server = TestServer::start().await;
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients/page.mjs");
+    let mut command = tokio::process::Command::new("node");
+    command
+        .arg(script)
+        .env("DROVER_URL", &server.url)
+        .env("DROVER_MODEL", "tiny")
+        .env("DROVER_CHROMIUM", chromium)
+        .env("DROVER_KEY", key.unwrap_or_default())
+        .kill_on_drop(true);
+    let output = tokio::time::timeout(PATIENCE, command.output()).await;
+    let output = output.expect("the browser still runs").unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        output.status.success() && said.contains("ok"),
+        "{said}\n{errors}"
+    );
+}
+
+/// The models that the script talks to.
+async fn models(server: &TestServer) {
     server.fake_model("tiny").await;
     let thinks = "{{ range .Messages }}<|im_start|>{{ .Role }}\n\
                   {{ if .Thinking }}<think>{{ .Thinking }}</think>{{ end }}{{ .Content }}\
@@ -171,19 +191,60 @@ async fn a_browser_loads_chats_watches_and_cancels() {
     let files = json!({"model.gguf": model, "mmproj.gguf": projector});
     let body = json!({"model": "seer", "files": files, "stream": false});
     server.post("/api/create", &body).await.ok();
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients/page.mjs");
-    let mut command = tokio::process::Command::new("node");
-    command
-        .arg(script)
-        .env("DROVER_URL", &server.url)
-        .env("DROVER_MODEL", "tiny")
-        .kill_on_drop(true);
-    let output = tokio::time::timeout(PATIENCE, command.output()).await;
-    let output = output.expect("the browser still runs").unwrap();
-    let said = String::from_utf8_lossy(&output.stdout);
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(
-        output.status.success() && said.contains("ok"),
-        "{said}\n{errors}"
-    );
+}
+
+#[tokio::test]
+async fn a_browser_loads_chats_watches_and_cancels() {
+    let server = TestServer::start().await;
+    models(&server).await;
+    browse(&server, None).await;
+}
+
+#[tokio::test]
+async fn a_browser_asks_for_a_key_where_one_is_needed() {
+    let server = TestServer::builder()
+        .env("DROVER_KEYS_LOOPBACK", "required")
+        .env("DROVER_METRICS_KEYS", "on")
+        .start()
+        .await;
+    models(&server).await;
+    let last = |said: String| said.split_whitespace().last().unwrap().to_owned();
+    let first = ["key", "create", "boss", "--scope", "admin"];
+    let admin = last(Drover::of(&server).run(&first).await.ok());
+    let boss = Drover::of(&server).env("OLLAMA_API_KEY", &admin);
+    let guest = [
+        "key",
+        "create",
+        "guest",
+        "--scope",
+        "inference,models,metrics",
+    ];
+    let guest = last(boss.run(&guest).await.ok());
+    browse(&server, Some(&guest)).await;
+
+    // Only an administrator sees who is here and what the log says.
+    let body = json!({"model": "tiny", "prompt": "[[slow 20]][[repeat 2000]] word"});
+    let request = server.http.post(format!("{}/api/generate", server.url));
+    let request = request.bearer_auth(&guest).body(body.to_string());
+    let mut answer = request.send().await.unwrap();
+    answer.chunk().await.unwrap();
+    for (key, client) in [(&guest, ""), (&admin, "guest (127.0.0.1)")] {
+        let drover = Drover::of(&server).env("OLLAMA_API_KEY", key);
+        let state: Value =
+            serde_json::from_str(&drover.run(&["top", "--json"]).await.ok()).unwrap();
+        assert_eq!(state["requests"][0]["client"], client, "{state}");
+    }
+    drop(answer);
+    let told = |line: &str| {
+        let is_it = line.contains("POST /api/generate 200, the client left early");
+        is_it.then(|| line.to_owned())
+    };
+    let told = server.log.wait_for("the request", told).await;
+    assert!(told.contains("key=\"guest\""), "{told}");
+    let metrics = server.http.get(format!("{}/metrics", server.url));
+    let metrics = metrics.bearer_auth(&admin).send().await.unwrap();
+    let metrics = metrics.text().await.unwrap();
+    let counted =
+        |line: &&str| line.starts_with("drover_key_generated_tokens_total{key=\"guest\"} ");
+    assert!(metrics.lines().any(|line| counted(&line)), "{metrics}");
 }

@@ -11,13 +11,13 @@ pub fn wants_sandbox() -> bool {
 }
 
 fn wants(lookup: &dyn Fn(&str) -> Option<String>) -> bool {
-    let is_off = lookup("DROVER_SANDBOX").is_some_and(|text| is_sandbox(&text) == Some(false));
+    let is_off = lookup("DROVER_SANDBOX").is_some_and(|text| is_on(&text) == Some(false));
     let debugs = lookup("GGML_NO_BACKTRACE").is_none_or(|value| value != "1");
     !is_off && !debugs
 }
 
-/// The meaning of `DROVER_SANDBOX`; `None` = none.
-pub(super) fn is_sandbox(text: &str) -> Option<bool> {
+/// The meaning of a switch; `None` = none.
+pub(super) fn is_on(text: &str) -> Option<bool> {
     match text {
         "on" | "1" | "true" => Some(true),
         "off" | "0" | "false" => Some(false),

@@ -211,6 +211,11 @@ pub const VARIABLES: &[Variable] = &[
         "Hours of the day, by this machine's clock, in which requests of batch jobs begin: 22:00-07:00",
     ),
     row(
+        "DROVER_METRICS_KEYS",
+        "off",
+        "Count requests and tokens by API key in /metrics, too: on, off",
+    ),
+    row(
         "DROVER_SANDBOX",
         "on",
         "Runners and renderers reach no files, programs and networks that they do not need, as far as the kernel can: on, off",

@@ -10,6 +10,7 @@ use jiff::Timestamp;
 
 use super::{Access, Who, is_direct};
 use crate::keys::looks_like_key;
+use crate::metrics::account;
 use crate::server::origin::Origin;
 use crate::server::state::{App, AppState};
 
@@ -28,6 +29,9 @@ pub(in crate::server) async fn identify(
     let is_local = Origin::of_request(request.extensions()).is_local()
         && is_direct(request.version(), request.headers());
     let access = Access::new(of(&app, request.headers(), is_local));
+    if let Some(key) = access.key() {
+        account::note(|facts| facts.key.clone_from(&key.record.name));
+    }
     request.extensions_mut().insert(access);
     request.extensions_mut().insert(app.audit.clone());
     next.run(request).await

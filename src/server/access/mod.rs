@@ -20,7 +20,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, Version};
 
 use crate::inference::no_access;
-use crate::keys::{Invalid, Key, Scopes};
+use crate::keys::{Invalid, Key, Scope, Scopes};
 use crate::model::ModelName;
 use crate::server::audit::Act;
 use crate::server::error::ApiError;
@@ -101,6 +101,17 @@ impl Access {
         match &self.who {
             Who::Key(key) => Some(key),
             _ => None,
+        }
+    }
+
+    /// Whether it may know who else is here, and read the log: an administrator, or a program on this machine
+    /// that needs no key.
+    pub(crate) fn sees_all(&self) -> bool {
+        match &self.who {
+            Who::Open(is_local) => *is_local,
+            Who::Local => true,
+            Who::Key(key) => key.record.scopes.have(Scope::Admin),
+            Who::Nobody(_) | Who::Invalid(_) | Who::Inside => false,
         }
     }
 

@@ -27,6 +27,7 @@ const LINES: &[(&str, Need)] = &[
     ("/api/tags", Needs(Inference)),
     ("/api/ps", Needs(Inference)),
     ("/api/show", Needs(Inference)),
+    ("/api/fit", Needs(Inference)),
     ("/api/generate", Needs(Inference)),
     ("/api/chat", Needs(Inference)),
     ("/api/embed", Needs(Inference)),

@@ -5,6 +5,8 @@ use axum::response::Response;
 
 use crate::api::ollama::{FitRequest, FitResponse};
 use crate::dialect::ollama;
+use crate::model::ModelName;
+use crate::server::access::Access;
 use crate::server::error::{ApiError, OllamaError};
 use crate::server::extract::OllamaJson;
 use crate::server::state::App;
@@ -12,8 +14,14 @@ use crate::server::stream::json;
 
 pub(super) async fn fit(
     State(app): State<App>,
+    access: Access,
     OllamaJson(request): OllamaJson<FitRequest>,
 ) -> Result<Response, OllamaError> {
+    // A name that is none is refused below.
+    let name = ModelName::split_source(&request.model).ok();
+    if let Some(name) = name.and_then(|(name, _)| ModelName::parse(&name).ok()) {
+        access.check(&name)?;
+    }
     Ok(json(&fit_of(&app, request).await?))
 }
 

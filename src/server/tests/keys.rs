@@ -79,9 +79,14 @@ async fn every_route_asks_for_its_scope() {
                 "{asked}"
             );
             for (scope, key) in Scope::ALL.into_iter().zip(&keys) {
+                let is_allowed = scope == needed || scope == Scope::Admin;
+                // It has no end.
+                if is_allowed && line.path == "/api/drover/events" {
+                    continue;
+                }
                 let bearer = format!("Bearer {key}");
                 let answer = ask(&fixture, &asked, ELSEWHERE, &[("authorization", &bearer)]).await;
-                if scope == needed || scope == Scope::Admin {
+                if is_allowed {
                     // (Some routes of Ollama's cloud say 401 and 403 themselves, without our codes.)
                     let text = &answer.body;
                     let is_ours = ["API key", "missing_scope", "invalid_api_key"];

@@ -17,6 +17,7 @@ use crate::jobs::{Batch, Origin as Api};
 use crate::metrics::account::{Account, Facts};
 use crate::metrics::{self, Numbers, recent};
 use crate::scheduler::LoadedModel;
+use crate::server::access::Access;
 use crate::server::error::OllamaError;
 use crate::server::gate::Pass;
 use crate::server::origin::Origin;
@@ -38,11 +39,12 @@ const REQUESTS: usize = 100;
 
 pub(super) async fn events(
     State(app): State<App>,
+    access: Access,
     origin: Origin,
 ) -> Result<Response, OllamaError> {
     let pass = app.gates.watchers.enter(origin).await?;
     let cut_off = app.cut_off.clone();
-    let watcher = Watcher::new(app, origin, pass);
+    let watcher = Watcher::new(app, access.sees_all(), pass);
     let frames = stream::unfold(watcher, |mut watcher| async move {
         let state = watcher.next().await;
         Some((Ok::<_, RequestError>(event(Some(STATE), &state)), watcher))
@@ -58,8 +60,8 @@ pub(super) async fn events(
 /// What one reader has seen.
 struct Watcher {
     app: App,
-    /// Others than this machine's users learn neither who else is there nor what the log says.
-    is_local: bool,
+    /// Others learn neither who else is there nor what the log says.
+    sees_all: bool,
     clock: tokio::time::Interval,
     n_ticks: u32,
     last: Option<(Instant, HashMap<String, Numbers>)>,
@@ -69,12 +71,12 @@ struct Watcher {
 }
 
 impl Watcher {
-    fn new(app: App, origin: Origin, pass: Pass) -> Self {
+    fn new(app: App, sees_all: bool, pass: Pass) -> Self {
         let mut clock = tokio::time::interval(EVERY);
         clock.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         Self {
             app,
-            is_local: origin.is_local(),
+            sees_all,
             clock,
             n_ticks: 0,
             last: None,
@@ -154,8 +156,8 @@ impl Watcher {
             is_for_model.then(|| RequestState {
                 id: account.id.clone(),
                 route: account.route.clone(),
-                client: if self.is_local {
-                    account.client.clone()
+                client: if self.sees_all {
+                    client(account, &facts)
                 } else {
                     String::new()
                 },
@@ -170,12 +172,20 @@ impl Watcher {
     }
 
     fn log(&mut self) -> Vec<String> {
-        if !self.is_local {
+        if !self.sees_all {
             return Vec::new();
         }
         let (lines, n_lines) = recent::since(self.n_lines);
         self.n_lines = n_lines;
         lines
+    }
+}
+
+/// Who it is: the name of the key, and the address.
+fn client(account: &Account, facts: &Facts) -> String {
+    match facts.key.as_str() {
+        "" => account.client.clone(),
+        key => format!("{key} ({})", account.client),
     }
 }
 

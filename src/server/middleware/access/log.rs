@@ -6,6 +6,7 @@ use std::time::Duration;
 use axum::http::{HeaderValue, Method};
 
 use crate::config::{Config, LogFormat};
+use crate::metrics;
 use crate::metrics::account::Facts;
 
 /// Routes that monitors and browsers ask all the time; they are only told where something is wrong.
@@ -70,6 +71,8 @@ pub(in crate::server::middleware) struct Log {
     format: LogFormat,
     /// They also go into traces (`telemetry`).
     traces: bool,
+    /// They are also counted by key.
+    by_key: bool,
 }
 
 impl Log {
@@ -77,10 +80,14 @@ impl Log {
         Self {
             format: config.log_format,
             traces: config.traces.is_some(),
+            by_key: config.metrics_keys,
         }
     }
 
     pub(super) fn write(self, done: &Done, facts: &Facts) {
+        if self.by_key && !facts.key.is_empty() {
+            metrics::of_key(&facts.key, done.status, facts.n_prompt, facts.n_generated);
+        }
         let is_quiet = done.status < 400 && QUIET.contains(&done.route.as_str());
         if is_quiet {
             if tracing::enabled!(tracing::Level::DEBUG) {
@@ -112,6 +119,7 @@ impl Log {
         }
         let id = done.id.to_str().unwrap_or_default();
         let client = done.client.map(tracing::field::display);
+        let key = (!facts.key.is_empty()).then_some(facts.key.as_str());
         let model = (!facts.model.is_empty()).then_some(facts.model.as_str());
         let tokens_in = some(facts.n_prompt);
         let tokens_cached = some(facts.n_cached);
@@ -127,7 +135,7 @@ impl Log {
             ($level:ident, $($field:tt)*) => {
                 tracing::event!(
                     target: "drover::access", parent: None, tracing::Level::$level,
-                    id, client, model, tokens_in, tokens_cached, tokens_out, load_ms, queue_ms,
+                    id, client, key, model, tokens_in, tokens_cached, tokens_out, load_ms, queue_ms,
                     first_token_ms, duration_ms, end, trace, $($field)* "{words}"
                 )
             };
@@ -155,6 +163,7 @@ fn trace(done: &Done, facts: &Facts) {
         tracing::Level::INFO,
         id = done.id.to_str().unwrap_or_default(),
         client = done.client.map(tracing::field::display),
+        key = facts.key,
         parent = done.parent.as_deref(),
         method = %done.method,
         path = done.path,

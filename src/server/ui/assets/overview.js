@@ -114,7 +114,7 @@ function batches(state) {
 function log(state) {
   const pre = $("log");
   if (!state.log.length) {
-    if (!pre.textContent) pre.textContent = "The log is shown on this machine only.";
+    if (!pre.textContent) pre.textContent = "The log is shown to administrators, and on this machine.";
     return;
   }
   const isAtEnd = pre.scrollHeight - pre.scrollTop - pre.clientHeight < 8;
