@@ -45,7 +45,11 @@ pub(super) fn run(surroundings: Surroundings) -> ExitCode {
         .try_clone_to_owned()
         .map(UnixStream::from);
     let served = channel.and_then(|channel| {
-        framing::write_frame(&mut &channel, &hello())?;
+        match framing::write_frame(&mut &channel, &hello()) {
+            // The daemon has gone already.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
+            written => written?,
+        }
         // Read before there is another thread, since rules for files hold for this one and later ones.
         let first = match framing::read_frame(&mut Patient(&channel)) {
             Ok(Some(Incoming::Message(command))) => Some(command),
