@@ -50,6 +50,7 @@ pub(super) fn spawn(config: &Config, exe: PathBuf, tasks: &TaskTracker, channels
         keep_alive: config.keep_alive,
         policy: policy.clone(),
     };
+    let measured = MeasuredFiles::new(&config.state_dir);
     let actor = Actor {
         state: State::new(limits),
         config: config.clone(),
@@ -61,7 +62,8 @@ pub(super) fn spawn(config: &Config, exe: PathBuf, tasks: &TaskTracker, channels
         replies: HashMap::new(),
         runners: HashMap::new(),
         loads: HashMap::new(),
-        measured: MeasuredFiles::new(&config.state_dir),
+        fits: measured.with_a_turn_of_its_own(),
+        measured,
         gpus: None,
         obstacle,
     };
@@ -81,6 +83,8 @@ struct Actor {
     runners: HashMap<EntryId, RunnerHandle>,
     loads: HashMap<EntryId, CancellationToken>,
     measured: MeasuredFiles,
+    /// The same for `/api/fit`, behind which no load waits.
+    fits: MeasuredFiles,
     /// `None` until the first probe has answered.
     gpus: Option<Vec<DeviceInfo>>,
     /// Why a graphics card that is there is not used.
@@ -342,7 +346,7 @@ impl Actor {
             return;
         };
         let (exe, tasks) = (self.exe.clone(), self.tasks.clone());
-        let (files, messages) = (self.measured.clone(), self.messages.clone());
+        let (files, messages) = (self.fits.clone(), self.messages.clone());
         self.tasks.spawn(async move {
             let measure = |params| files.measure(exe.clone(), params, gpus.clone(), &tasks);
             let measured = measure(params).await;

@@ -2,9 +2,11 @@
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use sha2::{Digest, Sha256};
+use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
 use crate::protocol::{DeviceInfo, MeasureParams, Measured};
@@ -21,12 +23,23 @@ const MOST_BYTES: u64 = 1 << 20;
 #[derive(Debug, Clone)]
 pub(super) struct MeasuredFiles {
     folder: PathBuf,
+    /// One process measures at a time, whatever clients ask for.
+    turn: Arc<Semaphore>,
 }
 
 impl MeasuredFiles {
     pub(super) fn new(state_dir: &Path) -> Self {
         Self {
             folder: state_dir.join("measured"),
+            turn: Arc::new(Semaphore::new(1)),
+        }
+    }
+
+    /// The same answers for others, whose questions wait only for each other.
+    pub(super) fn with_a_turn_of_its_own(&self) -> Self {
+        Self {
+            folder: self.folder.clone(),
+            turn: Arc::new(Semaphore::new(1)),
         }
     }
 
@@ -48,6 +61,7 @@ impl MeasuredFiles {
         if measured.is_some() {
             return measured;
         }
+        let _turn = self.turn.acquire().await.ok()?;
         let model = params.load.model.path.clone();
         let measured = match runner_client::measure(exe, params, LIMIT, tasks).await {
             Ok(measured) => measured,

@@ -90,6 +90,9 @@ enum Answer {
 
 impl Measurements {
     pub(super) fn note(&mut self, key: MeasureKey, measured: Option<&Measured>) {
+        if self.0.len() >= MOST {
+            self.0.retain(|_, answer| matches!(answer, Answer::Pending));
+        }
         let known = measured.map(|found| Measurement::new(&key.n_ubatches, found, key.on_gpu));
         self.0.insert(key, Answer::Known(known));
     }
@@ -148,11 +151,6 @@ impl State {
         let Some(params) = key.params(spec, policy, snapshot) else {
             return false;
         };
-        if self.measurements.0.len() >= MOST {
-            self.measurements
-                .0
-                .retain(|_, answer| matches!(answer, Answer::Pending));
-        }
         self.measurements.0.insert(key.clone(), Answer::Pending);
         effects.push(Effect::Measure {
             key: Box::new(key),
