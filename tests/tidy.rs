@@ -70,6 +70,7 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("clap_complete", &["cli/"]),
     ("clap_mangen", &["cli/"]),
     ("prometheus_client", &["metrics/"]),
+    ("nvml_wrapper", &["device/nvml"]),
     ("opentelemetry", &["telemetry/"]),
     ("opentelemetry_otlp", &["telemetry/"]),
     ("opentelemetry_sdk", &["telemetry/"]),

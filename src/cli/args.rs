@@ -63,7 +63,7 @@ pub(crate) enum Command {
     #[command(visible_alias = "ls")]
     List(ListArgs),
     /// List running models
-    Ps(ListArgs),
+    Ps(PsArgs),
     /// Watch what the server is doing
     Top(TopArgs),
     /// Copy a model
@@ -117,6 +117,16 @@ pub struct ServeArgs {
     pub host: Option<String>,
     #[arg(hide = true)]
     pub(crate) args: Vec<String>,
+}
+
+/// Flags of `ps`.
+#[derive(Debug, Args)]
+pub(crate) struct PsArgs {
+    /// Show how the graphics cards are doing, too
+    #[arg(long)]
+    pub(crate) gpu: bool,
+    #[command(flatten)]
+    pub(crate) list: ListArgs,
 }
 
 /// Flags of `fit`.

@@ -77,7 +77,7 @@ const ROWS: &[Row] = &[
     Row { name: "list", usage: "list [PREFIX] [flags]", arity: Arity::Any, variables: CLIENT,
         examples: &["list", "list llama", "list --json | jq -r '.models[].name'"] },
     Row { name: "ps", usage: "ps [PREFIX] [flags]", arity: Arity::Any, variables: CLIENT,
-        examples: &["ps", "ps --json | jq -r '.models[].expires_at'"] },
+        examples: &["ps", "ps --gpu", "ps --json | jq -r '.models[].expires_at'"] },
     Row { name: "top", usage: "top [flags]", arity: Arity::Exactly(0), variables: CLIENT,
         examples: &["top", "top --json | jq '.models[] | [.name, .generated_rate]'"] },
     Row { name: "cp", usage: "cp SOURCE DESTINATION [flags]", arity: Arity::Exactly(2), variables: CLIENT,

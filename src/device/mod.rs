@@ -2,12 +2,14 @@
 
 mod cpu;
 mod memory;
+mod nvml;
 mod obstacle;
 
 use crate::protocol::DeviceInfo;
 
 pub use cpu::InstructionSets;
 pub use memory::system_memory;
+pub use nvml::{CardState, cards};
 pub use obstacle::{Obstacle, look as obstacle};
 
 /// Total and free resources at one moment.

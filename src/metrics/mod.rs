@@ -8,6 +8,7 @@
 pub mod account;
 mod collect;
 mod generation;
+mod gpu;
 mod model;
 mod plain;
 mod process;
@@ -29,6 +30,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
 pub use generation::{Finish, Generation};
+pub use gpu::GpuSample;
 pub use model::{Awaiting, Class, Held, ModelMetrics, Numbers, Outcome, Step, numbers};
 
 /// Upper bounds in seconds, from a version query to a long answer.
@@ -85,6 +87,7 @@ type HistogramFamily<L> = Family<L, Histogram, fn() -> Histogram>;
 
 struct Metrics {
     registry: Registry,
+    gpus: gpu::Gpus,
     requests: Family<RequestLabels, Counter>,
     request_seconds: HistogramFamily<TimeLabels>,
     in_flight: Family<RouteLabel, Gauge>,
@@ -176,6 +179,11 @@ pub fn cpu(used: String, unused: String) {
     METRICS.cpu.get_or_create_owned(&labels).set(1);
 }
 
+/// Records how the GPUs are doing.
+pub fn gpus(samples: Vec<GpuSample>) {
+    METRICS.gpus.set(samples);
+}
+
 /// Returns all counters in OpenMetrics' text format.
 ///
 /// # Errors
@@ -245,6 +253,7 @@ impl Metrics {
         };
         let key_prompt_tokens = of_key("key_prompt_tokens", "Prompt tokens by API key");
         let key_generated_tokens = of_key("key_generated_tokens", "Generated tokens by API key");
+        let gpus = gpu::Gpus::register(registry);
         let batches = Gauge::default();
         registry.register("batches", "Batch jobs that have not ended", batches.clone());
         let batch_waiting = Gauge::default();
@@ -261,6 +270,7 @@ impl Metrics {
         );
         Self {
             registry: all,
+            gpus,
             requests,
             request_seconds,
             in_flight,

@@ -19,8 +19,10 @@ use super::stream::json;
 use super::{admin, anthropic, extra, ollama, openai, ui};
 use crate::api::ollama::VersionResponse;
 use crate::client::OLLAMA_VERSION;
+use crate::device;
 use crate::dialect::openai::UNKNOWN_URL;
 use crate::error::ErrorKind;
+use crate::metrics::GpuSample;
 
 const TEXT: &str = "text/plain";
 
@@ -221,14 +223,29 @@ async fn ready(State(app): State<App>) -> Response {
     json(&serde_json::json!({"status": "ok"}))
 }
 
+fn sample((index, card): (usize, device::CardState)) -> GpuSample {
+    GpuSample {
+        index,
+        name: card.name,
+        total_bytes: card.total_bytes,
+        used_bytes: card.used_bytes,
+        busy_percent: card.busy_percent,
+        celsius: card.celsius,
+        watts: card.watts,
+    }
+}
+
 /// The counters, for Prometheus: in OpenMetrics' format for those who accept it, else in the older one, which
 /// everything reads.
-async fn metrics(headers: HeaderMap) -> Response {
+async fn metrics(State(app): State<App>, headers: HeaderMap) -> Response {
     const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     const PLAIN: &str = "text/plain; version=0.0.4; charset=utf-8";
     let accepted = headers.get_all(header::ACCEPT).iter();
     let mut accepted = accepted.filter_map(|accepted| accepted.to_str().ok());
     let wants_open = accepted.any(|accepted| accepted.contains("application/openmetrics-text"));
+    if let Ok(cards) = app.block(device::cards).await {
+        crate::metrics::gpus(cards.into_iter().enumerate().map(sample).collect());
+    }
     let (kind, text) = if wants_open {
         (OPEN_METRICS, crate::metrics::open_text())
     } else {

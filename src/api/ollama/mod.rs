@@ -17,6 +17,6 @@ pub use manage::{
     CopyRequest, CreateRequest, ErrorBody, ModelRequest, Progress, StringOrList, VersionResponse,
 };
 pub use models::{
-    ListResponse, ListedModel, ModelDetails, ModelInfo, ProcessModel, ProcessResponse, ShowRequest,
-    ShowResponse, Tensor, ThinkingInfo,
+    GpuState, ListResponse, ListedModel, ModelDetails, ModelInfo, ProcessModel, ProcessResponse,
+    ShowRequest, ShowResponse, Tensor, ThinkingInfo,
 };

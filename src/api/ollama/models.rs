@@ -53,6 +53,9 @@ pub struct ProcessResponse {
     /// Not in Ollama: why a graphics card that is there is not used, and what helps.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gpu_problem: Option<String>,
+    /// Not in Ollama: NVIDIA's cards, if there are any.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub gpus: Vec<GpuState>,
 }
 
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -72,6 +75,21 @@ pub struct ProcessModel {
     pub slots_busy: u32,
     /// Not in Ollama: what lies where.
     pub memory: Vec<DeviceUse>,
+}
+
+/// How a card is doing; sizes are bytes.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct GpuState {
+    pub name: String,
+    pub total: u64,
+    pub used: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub busy_percent: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub celsius: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub watts: Option<f64>,
 }
 
 /// Body of `POST /api/show`.

@@ -3,21 +3,24 @@
 use jiff::Timestamp;
 
 use super::list::short_id;
-use crate::api::ollama::{ProcessModel, ProcessResponse};
-use crate::cli::args::ListArgs;
+use crate::api::ollama::{GpuState, ProcessModel, ProcessResponse};
+use crate::cli::args::PsArgs;
 use crate::cli::context::Context;
 use crate::cli::ui::table;
 use crate::units;
 
 /// Prints the loaded models whose names begin with the argument.
-pub(crate) async fn run(context: &Context, args: &ListArgs) -> anyhow::Result<()> {
-    let prefix = args.args.first().map_or("", String::as_str);
+pub(crate) async fn run(context: &Context, args: &PsArgs) -> anyhow::Result<()> {
+    let prefix = args.list.args.first().map_or("", String::as_str);
     let mut loaded = context.client.ps().await?;
     loaded.models.retain(|model| model.name.starts_with(prefix));
-    if args.json {
+    if args.list.json {
         return context.ui.out_json(&loaded);
     }
     context.ui.out(&text(&loaded, Timestamp::now()))?;
+    if args.gpu {
+        context.ui.out(&cards(&loaded.gpus))?;
+    }
     if let Some(problem) = &loaded.gpu_problem {
         context.ui.talk(&format!("no GPU is used: {problem}"));
     }
@@ -30,6 +33,26 @@ fn text(loaded: &ProcessResponse, now: Timestamp) -> String {
         &["NAME", "ID", "SIZE", "PROCESSOR", "CONTEXT", "UNTIL"],
         &rows,
     )
+}
+
+/// The cards, or a line that says that there are none.
+fn cards(cards: &[GpuState]) -> String {
+    if cards.is_empty() {
+        return "\nno NVIDIA card, or no driver for it\n".to_owned();
+    }
+    let known = |value: Option<String>| value.unwrap_or_else(|| "-".to_owned());
+    let rows = cards.iter().map(|card| {
+        vec![
+            card.name.clone(),
+            format!("{}/{} MiB", card.used >> 20, card.total >> 20),
+            known(card.busy_percent.map(|percent| format!("{percent}%"))),
+            known(card.celsius.map(|celsius| format!("{celsius}°C"))),
+            known(card.watts.map(|watts| format!("{watts:.0}W"))),
+        ]
+    });
+    let rows: Vec<_> = rows.collect();
+    let table = table::listing(&["GPU", "MEMORY", "BUSY", "TEMPERATURE", "POWER"], &rows);
+    format!("\n{table}")
 }
 
 fn row(model: &ProcessModel, now: Timestamp) -> Vec<String> {
@@ -83,6 +106,23 @@ mod tests {
         ] {
             assert_eq!(processor(size, vram), expected, "{size} {vram}");
         }
+    }
+
+    #[test]
+    fn cards_say_what_they_know() {
+        let card = GpuState {
+            name: "RTX 4080".to_owned(),
+            total: 16_376 << 20,
+            used: 9_000 << 20,
+            busy_percent: Some(87),
+            celsius: Some(61),
+            watts: None,
+        };
+        let text = cards(&[card]);
+        assert!(text.contains("RTX 4080"), "{text}");
+        let words: Vec<&str> = text.lines().last().unwrap().split_whitespace().collect();
+        assert_eq!(words[2..], ["9000/16376", "MiB", "87%", "61°C", "-"]);
+        assert!(cards(&[]).contains("no NVIDIA card"));
     }
 
     #[test]

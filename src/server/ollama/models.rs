@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use super::fit::fit_of;
 use super::{invalid_name, wanted};
 use crate::api::ollama::{FitRequest, ListResponse, ProcessResponse, ShowRequest, ShowResponse};
+use crate::device;
 use crate::dialect::ollama::{self, Files, KeyValues};
 use crate::error::ErrorKind;
 use crate::model::ModelName;
@@ -97,10 +98,13 @@ pub(super) async fn ps(State(app): State<App>, access: Access) -> Result<Respons
             let config = config_of(&store, model);
             ollama::loaded(model, config.as_ref(), now)
         };
-        loaded.iter().map(spell).collect()
+        let models = loaded.iter().map(spell).collect();
+        (models, device::cards())
     });
+    let (models, cards) = models.await?;
     Ok(json(&ProcessResponse {
-        models: models.await?,
+        models,
+        gpus: cards.into_iter().map(ollama::card).collect(),
         gpu_problem: app.scheduler.gpu_obstacle(),
     }))
 }

@@ -1,0 +1,101 @@
+//! NVIDIA's cards, as they were at the last scrape.
+
+use std::sync::atomic::AtomicU64;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+/// The state of a card; what it does not tell is left out.
+#[derive(Debug, Clone, Default)]
+pub struct GpuSample {
+    pub index: usize,
+    pub name: String,
+    pub total_bytes: u64,
+    pub used_bytes: u64,
+    pub busy_percent: Option<u32>,
+    pub celsius: Option<u32>,
+    pub watts: Option<f64>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct GpuLabels {
+    gpu: usize,
+    name: String,
+}
+
+type Gauges = Family<GpuLabels, Gauge<f64, AtomicU64>>;
+
+/// The gauges of all cards.
+#[derive(Debug, Default)]
+pub(super) struct Gpus {
+    total: Gauges,
+    used: Gauges,
+    busy: Gauges,
+    temperature: Gauges,
+    power: Gauges,
+}
+
+impl Gpus {
+    pub(super) fn register(registry: &mut Registry) -> Self {
+        let all = Self::default();
+        for (name, help, gauges) in [
+            ("gpu_memory_total_bytes", "Memory of the GPU", &all.total),
+            (
+                "gpu_memory_used_bytes",
+                "Memory of the GPU that all programs use",
+                &all.used,
+            ),
+            (
+                "gpu_utilization_ratio",
+                "Share of the last moment in which the GPU computed",
+                &all.busy,
+            ),
+            (
+                "gpu_temperature_celsius",
+                "Temperature of the GPU",
+                &all.temperature,
+            ),
+            ("gpu_power_watts", "Power that the GPU takes", &all.power),
+        ] {
+            registry.register(name, help, gauges.clone());
+        }
+        all
+    }
+
+    pub(super) fn set(&self, samples: Vec<GpuSample>) {
+        for gauges in [
+            &self.total,
+            &self.used,
+            &self.busy,
+            &self.temperature,
+            &self.power,
+        ] {
+            gauges.clear();
+        }
+        for sample in samples {
+            let labels = GpuLabels {
+                gpu: sample.index,
+                name: sample.name,
+            };
+            let set = |gauges: &Gauges, value: Option<f64>| {
+                if let Some(value) = value {
+                    gauges.get_or_create_owned(&labels).set(value);
+                }
+            };
+            #[expect(clippy::cast_precision_loss, reason = "metrics are floats")]
+            let bytes = |bytes: u64| Some(bytes as f64);
+            set(&self.total, bytes(sample.total_bytes));
+            set(&self.used, bytes(sample.used_bytes));
+            set(
+                &self.busy,
+                sample
+                    .busy_percent
+                    .map(|percent| f64::from(percent) / 100.0),
+            );
+            set(&self.temperature, sample.celsius.map(f64::from));
+            set(&self.power, sample.watts);
+        }
+    }
+}
