@@ -9,6 +9,7 @@ use std::time::Instant;
 use super::backend::Backend;
 use super::execute::Executor;
 use super::host_cache::{HostCache, SavedState};
+use super::interrupt::Interrupt;
 use super::prepare::Terms;
 use super::schedule::ledger::seq;
 use super::schedule::state::{Facts, Prepared, State};
@@ -22,7 +23,9 @@ pub(super) struct Engine<B: Backend> {
 }
 
 impl<B: Backend> Engine<B> {
-    pub(super) fn new(backend: B, is_embedding: bool, speculation: Speculation) -> Self {
+    pub(super) fn new(mut backend: B, is_embedding: bool, speculation: Speculation) -> Self {
+        let interrupt = Arc::default();
+        backend.heed(&interrupt);
         let facts = Facts {
             is_windowed: backend.is_windowed(),
             is_embedding,
@@ -34,6 +37,7 @@ impl<B: Backend> Engine<B> {
                 backend,
                 drafter: Box::new(PromptLookup::new(facts.n_slots)),
                 host: HostCache::off(),
+                interrupt,
             },
             state: State::new(facts),
         }
@@ -54,6 +58,11 @@ impl<B: Backend> Engine<B> {
     /// Sets a callback for news after a step that had nothing to do.
     pub(super) fn wake_with(&self, wake: impl Fn() + Send + 'static) {
         self.executor.host.wake_with(wake);
+    }
+
+    /// What breaks off the calls of batch jobs.
+    pub(super) fn interrupt(&self) -> Arc<Interrupt> {
+        Arc::clone(&self.executor.interrupt)
     }
 
     /// Whether a step has something to do.

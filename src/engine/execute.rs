@@ -1,17 +1,20 @@
 //! Executes a plan: the only part of the engine that calls the backend.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::backend::{Backend, Decoded as Evaluated, Pick};
 use super::cache_ops::Changes;
 use super::host_cache::HostCache;
+use super::interrupt::Interrupt;
 use super::logprobs;
-use super::row::Row;
+use super::row::{Row, SeqId};
 use super::schedule::commit::{Called, Decoded, Outcome, Sampled, SampledToken};
 use super::schedule::embedding::{EmbedCall, Embedded};
 use super::schedule::ledger::seq;
-use super::schedule::plan::{CacheOp, DecodeCall, DraftTerms, MediaCall, StepPlan};
+use super::schedule::plan::{CacheOp, DecodeCall, DraftTerms, MediaCall, Segment, StepPlan};
 use super::schedule::sequence::ms;
 use super::schedule::state::Running;
 use super::schedule::step_times::StepTimes;
@@ -25,6 +28,8 @@ pub(super) struct Executor<B: Backend> {
     pub(super) drafter: Box<dyn Drafter>,
     /// Prefixes of slots that were needed for something else.
     pub(super) host: HostCache,
+    /// Breaks off the calls of batch jobs.
+    pub(super) interrupt: Arc<Interrupt>,
 }
 
 /// The tokens of one sequence, while they are sampled.
@@ -56,14 +61,14 @@ impl<B: Backend> Executor<B> {
         let mut outcome = Outcome::default();
         if let Some(call) = &plan.embed {
             changes.apply(&mut self.backend, &mut self.host, &call.cache);
-            outcome.embed = Some(self.embed(call));
+            outcome.embed = Some(self.embed(call, &mut changes));
         }
         changes.apply(&mut self.backend, &mut self.host, &plan.cache);
         let is_lost = |slot: usize| changes.lost.contains(&seq(slot));
         let media = plan.media.as_ref().filter(|call| !is_lost(call.slot));
         outcome.media = media.map(|call| self.evaluate_media(call));
         if let Some(call) = &plan.decode {
-            outcome.decode = self.decode(call, &is_lost, running, times);
+            outcome.decode = self.decode(call, &mut changes, running, times);
         }
         if self.backend.is_windowed() {
             let seqs = 0..to_u32(running.len());
@@ -82,8 +87,11 @@ impl<B: Backend> Executor<B> {
         changes
     }
 
-    fn embed(&mut self, call: &EmbedCall) -> Embedded {
-        match self.backend.decode_embeddings(&call.rows) {
+    fn embed(&mut self, call: &EmbedCall, changes: &mut Changes) -> Embedded {
+        self.interrupt.allow(call.is_for_jobs);
+        let evaluated = self.backend.decode_embeddings(&call.rows);
+        self.interrupt.allow(false);
+        match evaluated {
             Ok(Evaluated::Done) => {
                 let vector = |&row: &usize| {
                     let seq = call.rows.get(row)?.seq;
@@ -92,6 +100,10 @@ impl<B: Backend> Executor<B> {
                 Embedded::Done(call.outputs.iter().map(vector).collect())
             }
             Ok(Evaluated::NoSpace) => Embedded::NoSpace,
+            Ok(Evaluated::Interrupted) => {
+                self.drop_rows(&call.rows, changes);
+                Embedded::Interrupted
+            }
             Err(error) => Embedded::Failed(error.to_string()),
         }
     }
@@ -102,15 +114,17 @@ impl<B: Backend> Executor<B> {
             .decode_media(seq(call.slot), call.position, &call.media);
         match decoded {
             Ok(Evaluated::Done) => Called::Done(()),
-            Ok(Evaluated::NoSpace) => Called::NoSpace,
+            // An image is never broken off.
+            Ok(Evaluated::NoSpace | Evaluated::Interrupted) => Called::NoSpace,
             Err(error) => Called::Failed(error.to_string()),
         }
     }
 
+    /// None if there was nothing to evaluate, or the call was broken off: as if it had not been made.
     fn decode(
         &mut self,
         call: &DecodeCall,
-        is_lost: &dyn Fn(usize) -> bool,
+        changes: &mut Changes,
         running: &mut Running<B::Sampler>,
         times: &StepTimes,
     ) -> Option<Decoded> {
@@ -123,19 +137,26 @@ impl<B: Backend> Executor<B> {
             rows,
             sampling,
             telling,
-        } = with_drafts(call, drafts, is_lost);
+        } = with_drafts(call, drafts, &|slot| changes.lost.contains(&seq(slot)));
         if rows.is_empty() {
             return None;
         }
         let has_drafts = sampling.iter().any(|one| !one.drafts.is_empty());
         let mut prompts = Vec::new();
-        let called = match self.backend.decode(&rows) {
+        self.interrupt.allow(self.may_break_off(call));
+        let evaluated = self.backend.decode(&rows);
+        self.interrupt.allow(false);
+        let called = match evaluated {
             Ok(Evaluated::Done) => {
                 // Before the back end may have something else in the place of the logits.
                 prompts = self.tell_prompts(&rows, telling, running);
                 Called::Done(self.sample(sampling, running))
             }
             Ok(Evaluated::NoSpace) => Called::NoSpace,
+            Ok(Evaluated::Interrupted) => {
+                self.drop_rows(&rows, changes);
+                return None;
+            }
             Err(error) => Called::Failed(error.to_string()),
         };
         Some(Decoded {
@@ -145,6 +166,26 @@ impl<B: Backend> Executor<B> {
             has_drafts,
             ms: ms(started, Instant::now()),
         })
+    }
+
+    /// Whether nobody needs this call soon, and what it adds to the cache can be dropped again.
+    fn may_break_off(&self, call: &DecodeCall) -> bool {
+        let can_drop = |segment: &Segment| {
+            self.backend
+                .can_take_back(seq(segment.slot), segment.n_rows)
+        };
+        call.is_for_jobs && call.segments.iter().all(can_drop)
+    }
+
+    /// Drops what a call that was broken off has left of its rows.
+    fn drop_rows(&mut self, rows: &[Row], changes: &mut Changes) {
+        let mut begin: BTreeMap<SeqId, u32> = BTreeMap::new();
+        for row in rows {
+            begin.entry(row.seq).or_insert(row.position);
+        }
+        for (seq, from) in begin {
+            changes.change(&mut self.backend, &CacheOp::Cut { seq, from });
+        }
     }
 
     /// What is told of the prompts' tokens that follow these rows.

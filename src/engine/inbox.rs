@@ -3,16 +3,19 @@
 //! Cancellations and pings have separate lists, which the engine checks first, so they never wait for
 //! requests. The number of requests in flight, which the prompt workers limit, bounds all of them.
 
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
+use super::interrupt::Interrupt;
 use super::schedule::state::Prepared;
-use crate::protocol::RequestId;
+use crate::protocol::{Priority, RequestId};
 
 /// The sending end.
 #[derive(Debug)]
 pub(super) struct Inbox<S> {
     mail: Mutex<Mail<S>>,
     arrived: Condvar,
+    /// Raised while a request is here that should not wait for batch jobs.
+    interrupt: Arc<Interrupt>,
 }
 
 /// What has arrived since the engine last looked.
@@ -63,11 +66,19 @@ impl<S> Default for Inbox<S> {
         Self {
             mail: Mutex::default(),
             arrived: Condvar::new(),
+            interrupt: Arc::default(),
         }
     }
 }
 
 impl<S> Inbox<S> {
+    pub(super) fn new(interrupt: Arc<Interrupt>) -> Self {
+        Self {
+            interrupt,
+            ..Self::default()
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Mail<S>> {
         self.mail.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -79,7 +90,12 @@ impl<S> Inbox<S> {
 
     /// A request is ready.
     pub(super) fn put(&self, id: RequestId, prepared: Prepared<S>) {
-        self.tell(|mail| mail.prepared.push((id, prepared)));
+        self.tell(|mail| {
+            if prepared.priority() == Priority::Interactive {
+                self.interrupt.raise();
+            }
+            mail.prepared.push((id, prepared));
+        });
     }
 
     /// Cancels a request. One that the engine has not yet taken is dropped at once.
@@ -115,7 +131,9 @@ impl<S> Inbox<S> {
 
     /// Takes what has come.
     pub(super) fn take(&self) -> Mail<S> {
-        std::mem::take(&mut self.lock())
+        let mut mail = self.lock();
+        self.interrupt.lower();
+        std::mem::take(&mut *mail)
     }
 
     /// Waits until something has come.

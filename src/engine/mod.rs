@@ -34,6 +34,7 @@ mod failure;
 mod host_cache;
 mod inbox;
 mod intake;
+mod interrupt;
 mod log;
 mod logprobs;
 mod measure;

@@ -317,7 +317,7 @@ impl Child {
         }
         // The threads that work on requests are started below.
         self.surroundings.loaded(params, uses_gpu(&info));
-        let inbox = Arc::new(Inbox::default());
+        let inbox = Arc::new(Inbox::new(engine.interrupt()));
         let waker = Arc::clone(&inbox);
         engine.wake_with(move || waker.wake());
         let outbox = self.outbox.clone();

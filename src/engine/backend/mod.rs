@@ -14,6 +14,7 @@ pub(super) mod shortlist;
 use std::ops::Range;
 use std::sync::Arc;
 
+use super::interrupt::Interrupt;
 use super::media::{Media, Piece};
 pub(crate) use super::row::{Row, SeqId};
 use crate::protocol::{Constraint, Exempt, Failure, LoadedInfo, PromptPart, SamplingParams, Token};
@@ -24,6 +25,8 @@ pub(crate) enum Decoded {
     Done,
     /// The pool has no room for these rows: free cells or try fewer. Nothing was changed.
     NoSpace,
+    /// It was broken off, as [`Backend::heed`] says. Some of the rows may be in the cache.
+    Interrupted,
 }
 
 /// Why the library could not do something; the text is for the client or the log.
@@ -187,6 +190,10 @@ pub(crate) trait Backend {
     fn is_end(&self, token: Token) -> bool {
         self.preparer().is_end(token)
     }
+
+    /// From now on calls of `decode` and `decode_embeddings` end early when the interrupt is due, if the
+    /// device can do that.
+    fn heed(&mut self, interrupt: &Arc<Interrupt>);
 
     /// Evaluates rows. Rows of one sequence come in order and continue what it holds.
     fn decode(&mut self, rows: &[Row]) -> Result<Decoded, BackendError>;

@@ -14,7 +14,9 @@ use super::state::State;
 use crate::engine::failure::failure;
 use crate::engine::row::Row;
 use crate::engine::units::to_u32;
-use crate::protocol::{EmbedParams, EmbedResult, Event, Failure, FailureKind, RequestId, Token};
+use crate::protocol::{
+    EmbedParams, EmbedResult, Event, Failure, FailureKind, Priority, RequestId, Token,
+};
 
 /// An embedding request at work.
 #[derive(Debug)]
@@ -76,6 +78,8 @@ pub(in crate::engine) struct EmbedCall {
     pub(in crate::engine) rows: Vec<Row>,
     /// The rows that have an input's embedding.
     pub(in crate::engine) outputs: Vec<usize>,
+    /// All of them belong to batch jobs.
+    pub(in crate::engine) is_for_jobs: bool,
     inputs: Vec<Input>,
     jobs: Vec<Option<EmbedJob>>,
 }
@@ -86,6 +90,8 @@ pub(in crate::engine) enum Embedded {
     /// A vector for each of the outputs; none where the model gave none.
     Done(Vec<Option<Vec<f32>>>),
     NoSpace,
+    /// It was broken off, as if it had not been made.
+    Interrupted,
     Failed(String),
 }
 
@@ -102,6 +108,10 @@ impl EmbedJob {
             vectors: Vec::new(),
             n_tokens: 0,
         }
+    }
+
+    pub(super) fn priority(&self) -> Priority {
+        self.params.priority
     }
 
     fn is_done(&self) -> bool {
@@ -186,8 +196,11 @@ impl<S> State<S> {
         for input in inputs.iter().filter(|input| input.is_last()) {
             self.ledger.reset(input.slot);
         }
+        let mut asked = jobs.iter().flatten();
+        let is_for_jobs = asked.all(|job| job.priority() == Priority::Batch);
         Some(EmbedCall {
             cache,
+            is_for_jobs,
             rows,
             outputs,
             inputs,
@@ -309,6 +322,7 @@ impl<S> State<S> {
                 self.take_vectors(&inputs, vectors, &mut jobs);
             }
             Embedded::NoSpace => self.make_space_for(&inputs, &mut jobs),
+            Embedded::Interrupted => {}
             Embedded::Failed(message) => {
                 for input in &inputs {
                     let failure = failure(FailureKind::Internal, &message);

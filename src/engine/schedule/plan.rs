@@ -81,6 +81,8 @@ pub(in crate::engine) struct DecodeCall {
     /// Rows of prompts.
     pub(in crate::engine) n_prefill: usize,
     pub(in crate::engine) draft: Option<DraftTerms>,
+    /// All rows belong to batch jobs, and it is not the call that they have for sure.
+    pub(in crate::engine) is_for_jobs: bool,
 }
 
 /// The rows of one sequence.
@@ -174,8 +176,13 @@ impl<S> State<S> {
             return None;
         }
         let draft = self.draft_terms(&shares, is_read);
+        let is_of_job = |share: &Share| {
+            let sequence = self.running[share.slot].as_ref();
+            sequence.is_some_and(|sequence| sequence.priority() == Priority::Batch)
+        };
         let mut call = DecodeCall {
             draft,
+            is_for_jobs: shares.iter().all(is_of_job) && !yielding::is_for_all(self.n_calls),
             ..DecodeCall::default()
         };
         for share in shares {

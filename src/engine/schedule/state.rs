@@ -76,6 +76,15 @@ pub(in crate::engine) enum Prepared<S> {
     Embedding(EmbedJob),
 }
 
+impl<S> Prepared<S> {
+    pub(in crate::engine) fn priority(&self) -> Priority {
+        match self {
+            Self::Generation(sequence) => sequence.priority(),
+            Self::Embedding(job) => job.priority(),
+        }
+    }
+}
+
 /// Counts for the daemon's metrics.
 #[derive(Debug, Default)]
 pub(super) struct Counters {

@@ -1,7 +1,8 @@
 //! Batch jobs beside people: they run as far as nobody notices.
 //!
 //! While an interactive sequence runs, the rows of jobs are in a call only if that makes it hardly longer, by
-//! measured times. Their prompts wait. One call in [`SHARE`] has all of them, so that a job ends; that is too
+//! measured times. Their prompts wait. A call for jobs alone is broken off when somebody asks
+//! ([`Interrupt`](crate::engine::interrupt::Interrupt)), where the device can do that. One call in [`SHARE`] has all of them, so that a job ends; that is too
 //! seldom to be seen in the 99th percentile of the times between tokens.
 
 use super::batch::Pending;
@@ -29,7 +30,7 @@ pub(in crate::engine) fn beside_people(
 ) -> Vec<Pending> {
     let is_person = |pending: &Pending| pending.priority == Priority::Interactive;
     let n_people = pending.iter().filter(|pending| is_person(pending)).count();
-    if n_people == 0 || n_people == pending.len() || call.is_multiple_of(SHARE) {
+    if n_people == 0 || n_people == pending.len() || is_for_all(call) {
         return pending;
     }
     let mut people = pending.iter().filter(|pending| is_person(pending));
@@ -49,6 +50,11 @@ pub(in crate::engine) fn beside_people(
         runs
     });
     pending
+}
+
+/// Whether jobs have this call for sure.
+pub(super) fn is_for_all(call: usize) -> bool {
+    call.is_multiple_of(SHARE)
 }
 
 /// How many of `n_most` rows more make a call of `n` rows hardly longer.

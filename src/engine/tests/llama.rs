@@ -92,6 +92,37 @@ fn sum(steps: &[StepStats], of: impl Fn(&StepStats) -> u32) -> u32 {
 }
 
 #[test]
+fn a_call_that_is_broken_off_changes_no_answer() {
+    for name in ["smollm2-135m.gguf", "gemma3-270m.gguf"] {
+        let Some(path) = path(name) else { continue };
+        let mut request = params(LIST);
+        request.priority = Priority::Batch;
+        request.sampling.temperature = 0.0;
+        request.sampling.min_tokens = 24;
+        request.n_predict = Some(24);
+        let (undisturbed, _) = answers(&path, Speculation::Off, std::slice::from_ref(&request));
+        let mut harness = harness(&path, Speculation::Off);
+        let id = harness.submit(request);
+        // Each call is broken off once, but for the first one, which jobs have for sure.
+        harness.step_unchecked();
+        harness.run_with(|harness| {
+            let n_calls = |harness: &Harness<Llama>| {
+                harness.steps.iter().filter(|step| step.n_rows > 0).count()
+            };
+            let before = n_calls(harness);
+            harness.engine.interrupt().raise();
+            harness.step_unchecked();
+            harness.engine.interrupt().lower();
+            assert_eq!(n_calls(harness), before, "nothing was computed");
+            harness.step_unchecked();
+        });
+        let (undisturbed, disturbed) = (&undisturbed[0], &harness.outcomes[&id]);
+        assert_eq!(undisturbed.text, disturbed.text, "{name}");
+        assert_eq!(disturbed.finished().n_generated, 24);
+    }
+}
+
+#[test]
 fn drafts_change_no_greedy_answer_of_a_real_model() {
     for name in ["smollm2-135m.gguf", "gemma3-270m.gguf"] {
         let Some(path) = path(name) else { return };
@@ -202,6 +233,7 @@ fn a_model_that_drafts_for_itself_guesses_right() {
         let story = "Once upon a time there was a fox who lived in a wood with a badger. ";
         let mut request = params(&format!("{}One day the", story.repeat(n_sentences)));
         request.sampling.temperature = 0.0;
+        request.sampling.min_tokens = 24;
         request.n_predict = Some(24);
         let requests = [request];
         let (plain, steps) = answers(&path, Speculation::Off, &requests);

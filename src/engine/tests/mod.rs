@@ -4,6 +4,7 @@ mod cache;
 mod draft_model;
 mod embed;
 mod generate;
+mod interrupt;
 #[cfg(feature = "llama")]
 mod llama;
 mod media;

@@ -31,9 +31,10 @@ mod vocab;
 use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::{Backend, BackendError, Decoded, MediaEncoder, Pick, Row, SeqId};
+use crate::engine::interrupt::Interrupt;
 use crate::engine::media::{self, Media};
 use crate::protocol::{LoadParams, LoadedInfo, Token};
 use pool::Pool;
@@ -45,6 +46,9 @@ const HEAD_BYTES: u64 = 64 * 1024;
 
 /// Rows of a call whose output may be asked for.
 const N_OUTPUTS: usize = 32;
+
+/// How often it looks for an interrupt while it computes.
+const LOOK: Duration = Duration::from_millis(2);
 
 /// How sure it is of the likeliest token.
 const SURE: f32 = 0.9;
@@ -60,6 +64,7 @@ pub(crate) struct Fake {
     vocabulary: Option<u32>,
     step_us: u64,
     row_us: u64,
+    interrupt: Option<Arc<Interrupt>>,
     /// The rows of the last decode call.
     rows: Vec<Row>,
     /// For every row of the last decode call with output, its logits: those of what was picked from it,
@@ -122,6 +127,7 @@ impl Fake {
             vocabulary: key("drover-fake.vocabulary"),
             step_us: u64::from(key("drover-fake.step_us").unwrap_or(0)),
             row_us: u64::from(key("drover-fake.row_us").unwrap_or(0)),
+            interrupt: None,
             answer,
             rows: Vec::new(),
             logits: Vec::new(),
@@ -154,14 +160,31 @@ impl Fake {
         if !self.pool.extend(rows)? {
             return Ok(Decoded::NoSpace);
         }
-        wait(Duration::from_micros(
-            self.step_us + self.row_us * rows.len() as u64,
-        ));
+        let time = Duration::from_micros(self.step_us + self.row_us * rows.len() as u64);
+        if !self.compute(time) {
+            return Ok(Decoded::Interrupted);
+        }
         self.rows = rows.to_vec();
         let logits = |row: &Row| row.output.then(|| vocab::logits(row.token));
         let logits = rows.iter().map(|row| logits(row).unwrap_or_default());
         self.logits = logits.collect();
         Ok(Decoded::Done)
+    }
+
+    /// Takes its time; false if it is broken off.
+    fn compute(&self, time: Duration) -> bool {
+        let is_due = || self.interrupt.as_ref().is_some_and(|it| it.is_due());
+        let end = Instant::now() + time;
+        loop {
+            if is_due() {
+                return false;
+            }
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return true;
+            }
+            wait(left.min(LOOK));
+        }
     }
 
     fn pick(&self, pick: &mut Pick<'_, FakeSampler>) -> Result<Token, BackendError> {
@@ -192,6 +215,10 @@ impl Backend for Fake {
 
     fn n_outputs(&self) -> usize {
         self.n_batch.min(N_OUTPUTS)
+    }
+
+    fn heed(&mut self, interrupt: &Arc<Interrupt>) {
+        self.interrupt = Some(Arc::clone(interrupt));
     }
 
     fn decode(&mut self, rows: &[Row]) -> Result<Decoded, BackendError> {

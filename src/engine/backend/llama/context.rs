@@ -9,7 +9,7 @@
 
 #![expect(unsafe_code, reason = "llama.cpp is a C library")]
 
-use std::ffi::{CStr, CString};
+use std::ffi::{CStr, CString, c_void};
 use std::path::Path;
 use std::ptr::{self, NonNull};
 use std::slice;
@@ -20,6 +20,7 @@ use llama_cpp_sys_2 as sys;
 
 use super::batch::Batch;
 use crate::engine::backend::Row;
+use crate::engine::interrupt::Interrupt;
 
 /// The settings of a context; everything else is llama.cpp's default.
 pub(super) struct Settings {
@@ -61,6 +62,8 @@ pub(super) struct Context {
     n_embedding: usize,
     pooled: bool,
     whole_window: bool,
+    /// What llama.cpp looks at while it computes.
+    interrupt: Option<Arc<Interrupt>>,
     /// Last, so that it goes after the context (`Drop` below).
     model: Arc<LlamaModel>,
 }
@@ -153,6 +156,7 @@ impl Context {
             n_embedding,
             pooled: pooling != sys::LLAMA_POOLING_TYPE_NONE,
             whole_window: settings.whole_window,
+            interrupt: None,
             model,
         })
     }
@@ -246,7 +250,15 @@ impl Context {
         if code == 0 { Ok(()) } else { Err(first) }
     }
 
-    /// Evaluates rows; returns llama.cpp's code (0 = done, 1 = no room).
+    /// Has the processor end a computation when the interrupt is due; a graphics card goes on to the end.
+    pub(super) fn heed(&mut self, interrupt: &Arc<Interrupt>) {
+        let data = Arc::as_ptr(interrupt).cast_mut().cast::<c_void>();
+        // SAFETY: the context is valid, and keeps what `data` leads to for as long as it lives.
+        unsafe { sys::llama_set_abort_callback(self.ptr.as_ptr(), Some(is_due), data) };
+        self.interrupt = Some(Arc::clone(interrupt));
+    }
+
+    /// Evaluates rows; returns llama.cpp's code (0 = done, 1 = no room, 2 = interrupted).
     ///
     /// The caller has checked tokens and sequences, and that the rows fit one call: llama.cpp ends
     /// the process otherwise.
@@ -377,6 +389,12 @@ impl Context {
         };
         read == state.len()
     }
+}
+
+/// Called between two operations of a graph, by one of the threads that compute.
+unsafe extern "C" fn is_due(data: *mut c_void) -> bool {
+    // SAFETY: `Context::heed` passes a pointer to an interrupt that outlives the context.
+    unsafe { &*data.cast::<Interrupt>() }.is_due()
 }
 
 impl Drop for Context {

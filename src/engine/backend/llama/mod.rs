@@ -66,12 +66,16 @@ use self::preparer::Preparer;
 pub(crate) use self::quantize::quantize;
 pub(crate) use self::sampling::Sampler;
 use super::{Backend, BackendError, Decoded, MediaEncoder, Pick, Row, SeqId, shortlist};
+use crate::engine::interrupt::Interrupt;
 use crate::engine::media::Media;
 use crate::protocol::{LoadParams, LoadedInfo, Token};
 
 /// Costly rows from which sampling in parallel pays: the threads that computed the step still spin
 /// for a while, waiting for the next one, and take the processor from those that are woken here.
 const PARALLEL_FROM: usize = 3;
+
+/// llama.cpp's code for a computation that its callback has ended.
+const INTERRUPTED: i32 = 2;
 
 /// A model with its context.
 pub(crate) struct Llama {
@@ -149,6 +153,7 @@ impl Llama {
         match self.context.decode(rows) {
             0 => Ok(Decoded::Done),
             1 => Ok(Decoded::NoSpace),
+            INTERRUPTED => Ok(Decoded::Interrupted),
             code => Err(BackendError(match log::cause() {
                 Some(cause) => format!("llama.cpp could not evaluate the batch ({code}): {cause}"),
                 None => format!("llama.cpp could not evaluate the batch ({code})"),
@@ -189,6 +194,10 @@ impl Backend for Llama {
         self.n_outputs_max.min(self.n_batch())
     }
 
+    fn heed(&mut self, interrupt: &Arc<Interrupt>) {
+        self.context.heed(interrupt);
+    }
+
     fn decode(&mut self, rows: &[Row]) -> Result<Decoded, BackendError> {
         self.outputs.clear();
         self.check(rows)?;
@@ -213,8 +222,11 @@ impl Backend for Llama {
         self.outputs.clear();
         self.check(rows)?;
         let (last, first): (Vec<Row>, Vec<Row>) = rows.iter().partition(|row| row.output);
-        if !first.is_empty() && self.evaluate(&first)? == Decoded::NoSpace {
-            return Ok(Decoded::NoSpace);
+        if !first.is_empty() {
+            let decoded = self.evaluate(&first)?;
+            if decoded != Decoded::Done {
+                return Ok(decoded);
+            }
         }
         if last.is_empty() {
             self.outputs.resize(rows.len(), None);
@@ -223,9 +235,10 @@ impl Backend for Llama {
         self.context.set_embeddings(true);
         let decoded = self.evaluate(&last);
         self.context.set_embeddings(false);
-        if decoded? == Decoded::NoSpace {
+        let decoded = decoded?;
+        if decoded != Decoded::Done {
             self.undo(&first);
-            return Ok(Decoded::NoSpace);
+            return Ok(decoded);
         }
         let mut index = 0..;
         let outputs = rows

@@ -1,0 +1,36 @@
+//! Breaks off a decode call that computes for batch jobs only, when somebody asks who should not wait for it.
+//!
+//! What such a call has computed is dropped and computed again later. Nothing is lost but its time: tokens are
+//! sampled after a call.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Shared by the inbox, which raises it, the executor, which allows it, and the backend, which looks at it
+/// while it computes.
+#[derive(Debug, Default)]
+pub(crate) struct Interrupt {
+    is_raised: AtomicBool,
+    is_allowed: AtomicBool,
+}
+
+impl Interrupt {
+    /// Somebody waits.
+    pub(crate) fn raise(&self) {
+        self.is_raised.store(true, Ordering::Relaxed);
+    }
+
+    /// The engine knows of all that wait.
+    pub(crate) fn lower(&self) {
+        self.is_raised.store(false, Ordering::Relaxed);
+    }
+
+    /// Whether the next call may be broken off.
+    pub(crate) fn allow(&self, is_allowed: bool) {
+        self.is_allowed.store(is_allowed, Ordering::Relaxed);
+    }
+
+    /// Whether the call is to end now.
+    pub(crate) fn is_due(&self) -> bool {
+        self.is_raised.load(Ordering::Relaxed) && self.is_allowed.load(Ordering::Relaxed)
+    }
+}
