@@ -25,8 +25,8 @@ pub(super) struct Engine<B: Backend> {
 impl<B: Backend> Engine<B> {
     pub(super) fn new(mut backend: B, is_embedding: bool, speculation: Speculation) -> Self {
         let interrupt = Arc::default();
-        backend.heed(&interrupt);
         let facts = Facts {
+            is_interruptible: backend.heed(&interrupt),
             is_windowed: backend.is_windowed(),
             is_embedding,
             speculation,

@@ -191,9 +191,9 @@ pub(crate) trait Backend {
         self.preparer().is_end(token)
     }
 
-    /// From now on calls of `decode` and `decode_embeddings` end early when the interrupt is due, if the
-    /// device can do that.
-    fn heed(&mut self, interrupt: &Arc<Interrupt>);
+    /// From now on calls of `decode` and `decode_embeddings` end early when the interrupt is due. False if
+    /// the device cannot do that.
+    fn heed(&mut self, interrupt: &Arc<Interrupt>) -> bool;
 
     /// Evaluates rows. Rows of one sequence come in order and continue what it holds.
     fn decode(&mut self, rows: &[Row]) -> Result<Decoded, BackendError>;

@@ -163,7 +163,8 @@ impl<S> State<S> {
         let is_read = self.is_somebody_reading();
         let mut n_prefill = self.budget.beside(n_other, is_read);
         if !self.has_people() && self.expects_people(now) {
-            n_prefill = n_prefill.min(self.budget.within(yielding::STEP_MS));
+            let longest_ms = yielding::longest_step_ms(self.facts.is_interruptible);
+            n_prefill = n_prefill.min(self.budget.within(longest_ms));
         }
         let limits = Limits {
             n_batch: self.facts.n_batch,

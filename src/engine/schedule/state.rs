@@ -35,6 +35,8 @@ pub(in crate::engine) struct Facts {
     pub(in crate::engine) add_bos: bool,
     /// A sequence that has run on cannot be cut back everywhere (sliding windows, recurrent state).
     pub(in crate::engine) is_windowed: bool,
+    /// Calls for jobs alone end when somebody asks.
+    pub(in crate::engine) is_interruptible: bool,
     /// The context is made for embeddings and has no logits.
     pub(in crate::engine) is_embedding: bool,
     pub(in crate::engine) speculation: Speculation,
@@ -56,6 +58,7 @@ impl Facts {
             can_shift: info.can_shift,
             add_bos: info.add_bos,
             is_windowed: false,
+            is_interruptible: false,
             is_embedding: false,
             speculation: Speculation::Off,
             has_draft_model: false,

@@ -220,8 +220,11 @@ impl Machine {
         }
         if let Some(call) = &plan.embed {
             self.apply(&call.cache, &mut lost);
-            outcome.embed = Some(match self.extend(&call.rows, &lost) {
-                Called::Done(()) => {
+            let is_broken_off = call.is_for_jobs && self.goes_wrong();
+            let called = (!is_broken_off).then(|| self.extend(&call.rows, &lost));
+            outcome.embed = Some(match called {
+                None => Embedded::Interrupted,
+                Some(Called::Done(())) => {
                     let vectors = call.outputs.iter().map(|&row| {
                         let seq = &self.seqs[call.rows[row].seq as usize];
                         #[expect(clippy::cast_precision_loss, reason = "short texts")]
@@ -229,13 +232,16 @@ impl Machine {
                     });
                     Embedded::Done(vectors.collect())
                 }
-                Called::NoSpace => Embedded::NoSpace,
-                Called::Failed(message) => Embedded::Failed(message),
+                Some(Called::NoSpace) => Embedded::NoSpace,
+                Some(Called::Failed(message)) => Embedded::Failed(message),
             });
         }
         self.apply(&plan.cache, &mut lost);
         if let Some(call) = &plan.decode {
-            self.decode(call, &lost, &mut outcome);
+            // One that is broken off leaves nothing.
+            if !(call.is_for_jobs && self.goes_wrong()) {
+                self.decode(call, &lost, &mut outcome);
+            }
         }
         if let Some(window) = self.window {
             let floor = |tokens: &Vec<Token>| match tokens.len() {
@@ -326,6 +332,13 @@ struct Run {
     next_id: RequestId,
 }
 
+fn any_priority(random: &mut fastrand::Rng) -> Priority {
+    match random.u8(0..4) {
+        0 => Priority::Batch,
+        _ => Priority::Interactive,
+    }
+}
+
 impl Run {
     fn new(seed: u64, trouble: u32, window: Option<usize>) -> Self {
         let facts = Facts {
@@ -337,6 +350,7 @@ impl Run {
             can_shift: window.is_none(),
             add_bos: false,
             is_windowed: window.is_some(),
+            is_interruptible: false,
             is_embedding: false,
             speculation: if window.is_none() {
                 Speculation::On
@@ -385,11 +399,7 @@ impl Run {
         let n_predict = random.usize(0..40);
         let params = GenerateParams {
             n_predict: Some(u32::try_from(n_predict).unwrap()),
-            priority: if random.u8(0..4) == 0 {
-                Priority::Batch
-            } else {
-                Priority::Interactive
-            },
+            priority: any_priority(random),
             client: format!("client {}", random.u8(0..4)),
             ..params("")
         };
@@ -426,7 +436,7 @@ impl Run {
             n_ctx: N_CTX,
             truncate: true,
             normalize: false,
-            priority: Priority::Interactive,
+            priority: any_priority(&mut self.machine.random),
             client: "client 0".to_owned(),
         };
         let lens: Vec<String> = inputs.iter().map(|input| input.len().to_string()).collect();

@@ -15,8 +15,11 @@ const MOST: f64 = 1.08;
 /// Of so many calls, one has everything that jobs have pending.
 const SHARE: usize = 128;
 
-/// The longest step of jobs alone while people may come back, in milliseconds: they wait for its end.
-pub(in crate::engine) const STEP_MS: f64 = 100.0;
+/// The longest step of jobs alone while people may come back, in milliseconds: they wait for its end, or, where
+/// it is interruptible, its work is lost.
+pub(super) fn longest_step_ms(is_interruptible: bool) -> f64 {
+    if is_interruptible { 1000.0 } else { 100.0 }
+}
 
 /// For how long people are expected back.
 pub(in crate::engine) const EXPECTED_BACK: std::time::Duration =

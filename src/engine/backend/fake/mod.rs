@@ -217,8 +217,9 @@ impl Backend for Fake {
         self.n_batch.min(N_OUTPUTS)
     }
 
-    fn heed(&mut self, interrupt: &Arc<Interrupt>) {
+    fn heed(&mut self, interrupt: &Arc<Interrupt>) -> bool {
         self.interrupt = Some(Arc::clone(interrupt));
+        true
     }
 
     fn decode(&mut self, rows: &[Row]) -> Result<Decoded, BackendError> {

@@ -113,11 +113,12 @@ impl State {
         if line.is_empty() {
             return None;
         }
-        if self.level == sys::GGML_LOG_LEVEL_ERROR && self.errors.len() < MAX_ERRORS {
+        let is_error = self.level == sys::GGML_LOG_LEVEL_ERROR && !is_interruption(line);
+        if is_error && self.errors.len() < MAX_ERRORS {
             self.errors.push(without_function(line).to_owned());
         }
         let letter = match self.level {
-            sys::GGML_LOG_LEVEL_ERROR => 'E',
+            sys::GGML_LOG_LEVEL_ERROR if is_error => 'E',
             // The pool of all slots is meant to be larger than what the model was trained with.
             sys::GGML_LOG_LEVEL_WARN if line.contains("n_ctx_seq (") => 'D',
             sys::GGML_LOG_LEVEL_WARN => 'W',
@@ -126,6 +127,13 @@ impl State {
         };
         Some(format!("{letter} {line}\n"))
     }
+}
+
+/// Whether llama.cpp calls a failure what it was asked for: `GGML_STATUS_ABORTED` is 1, and `llama_decode` gives
+/// 2 for it.
+fn is_interruption(line: &str) -> bool {
+    let ends = ["failed with error 1", "compute status: 1", "ret = 2"];
+    ends.iter().any(|end| line.ends_with(end))
 }
 
 /// Drops the name of the C++ function that most lines begin with.
@@ -178,6 +186,24 @@ mod tests {
             "llama_model_load: error loading model: tensor 'x' not found\n",
         );
         assert_eq!(state.errors, ["error loading model: tensor 'x' not found"]);
+    }
+
+    #[test]
+    fn what_was_asked_for_is_no_error() {
+        let mut state = State::new();
+        let lines = [
+            "graph_compute: ggml_backend_sched_graph_compute_async failed with error 1\n",
+            "process_ubatch: failed to compute graph, compute status: 1\n",
+            "llama_decode: failed to decode, ret = 2\n",
+        ];
+        for line in lines {
+            let told = state.append(sys::GGML_LOG_LEVEL_ERROR, line);
+            assert_eq!(told, [format!("D {line}")]);
+        }
+        assert!(state.errors.is_empty());
+        let failed = "process_ubatch: failed to compute graph, compute status: -1\n";
+        let told = state.append(sys::GGML_LOG_LEVEL_ERROR, failed);
+        assert_eq!(told, [format!("E {failed}")]);
     }
 
     #[test]

@@ -194,8 +194,10 @@ impl Backend for Llama {
         self.n_outputs_max.min(self.n_batch())
     }
 
-    fn heed(&mut self, interrupt: &Arc<Interrupt>) {
+    /// The processor can; a graphics card computes what it was given.
+    fn heed(&mut self, interrupt: &Arc<Interrupt>) -> bool {
         self.context.heed(interrupt);
+        self.info.vram_bytes == 0 && !self.context.is_recurrent()
     }
 
     fn decode(&mut self, rows: &[Row]) -> Result<Decoded, BackendError> {
