@@ -5,6 +5,7 @@ says what is between `[[say ` and `]]`.
 """
 
 import os
+import time
 
 import anthropic
 from pydantic import BaseModel
@@ -130,6 +131,50 @@ def models_are_listed():
     ids = [model.id for model in CLIENT.models.list()]
     assert any(id.split(":")[0] == MODEL.split(":")[0] for id in ids), ids
     equal(CLIENT.models.retrieve(MODEL).type, "model", "type")
+
+
+@check
+def batches_of_messages():
+    batches = CLIENT.messages.batches
+    question = {"model": MODEL, "messages": MESSAGES, "max_tokens": 5}
+    wrong = {**question, "max_tokens": -1}
+    batch = batches.create(
+        requests=[
+            {"custom_id": "good", "params": question},
+            {"custom_id": "wrong", "params": wrong},
+        ]
+    )
+    equal((batch.type, batch.processing_status), ("message_batch", "in_progress"), "batch")
+    equal(batch.request_counts.processing, 2, "processing")
+    while batch.processing_status != "ended":
+        time.sleep(0.05)
+        batch = batches.retrieve(batch.id)
+    counts = batch.request_counts
+    equal((counts.succeeded, counts.errored, counts.processing), (1, 1, 0), "counts")
+    results = {entry.custom_id: entry.result for entry in batches.results(batch.id)}
+    equal(results["good"].type, "succeeded", "good")
+    equal(results["good"].message.usage.output_tokens, 5, "output_tokens")
+    equal(results["wrong"].type, "errored", "wrong")
+    equal(results["wrong"].error.error.type, "invalid_request_error", "error")
+    assert batch.id in [entry.id for entry in batches.list(limit=1)]
+    endless = {**question, "max_tokens": 1000}
+    stopped = batches.create(requests=[{"custom_id": str(n), "params": endless} for n in range(50)])
+    stopped = batches.cancel(stopped.id)
+    assert stopped.processing_status in ("canceling", "ended"), stopped
+    while stopped.processing_status != "ended":
+        time.sleep(0.05)
+        stopped = batches.retrieve(stopped.id)
+    kinds = [entry.result.type for entry in batches.results(stopped.id)]
+    equal(len(kinds), 50, "results")
+    assert "canceled" in kinds, kinds
+    for each in (batch, stopped):
+        equal(batches.delete(each.id).type, "message_batch_deleted", "deleted")
+    try:
+        batches.retrieve(batch.id)
+    except anthropic.NotFoundError:
+        pass
+    else:
+        raise AssertionError("it is still there")
 
 
 @check

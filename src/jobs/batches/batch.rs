@@ -198,6 +198,16 @@ impl Batch {
                 self.status = Status::InProgress;
                 self.times.in_progress = Some(now);
             }
+            // The results are to have all of its requests.
+            (Status::Cancelling, Event::Valid { total, model }) => {
+                self.counts.total = total;
+                self.model = model;
+            }
+            (Status::Cancelling, Event::Invalid(faults)) => {
+                self.faults = faults;
+                self.status = Status::Cancelled;
+                self.times.cancelled = Some(now);
+            }
             (Status::Validating, Event::Invalid(faults)) => {
                 self.faults = faults;
                 self.status = Status::Failed;
@@ -248,6 +258,16 @@ impl Batch {
                 "batch_expired",
                 "This request could not be executed before the completion window expired.",
             )
+        }
+    }
+
+    /// Whether its input is to be read. Anthropic's results name every request, also of a job that was cancelled
+    /// at once.
+    pub(super) fn is_unread(&self) -> bool {
+        match self.status {
+            Status::Validating => true,
+            Status::Cancelling => self.origin == Origin::Anthropic && self.counts.total == 0,
+            _ => false,
         }
     }
 

@@ -269,7 +269,7 @@ impl Runner {
             return;
         }
         let mut jobs = self.jobs.values_mut();
-        let waits = |job: &&mut Job| job.batch.status == Status::Validating && !job.is_taken;
+        let waits = |job: &&mut Job| job.batch.is_unread() && !job.is_taken;
         let Some(job) = jobs.find(waits) else {
             return;
         };
@@ -348,7 +348,12 @@ impl Runner {
     fn begin_ends(&mut self) {
         for job in self.jobs.values_mut() {
             let is_ending = matches!(job.batch.status, Status::Cancelling | Status::Finalizing);
-            if !is_ending || !job.is_idle() || job.is_taken || self.is_writing {
+            if !is_ending
+                || job.batch.is_unread()
+                || !job.is_idle()
+                || job.is_taken
+                || self.is_writing
+            {
                 continue;
             }
             job.is_taken = true;

@@ -4,7 +4,7 @@ use std::io::{BufRead as _, BufReader};
 
 use axum::body::Body;
 use axum::extract::{Path, Request, State};
-use axum::http::{HeaderMap, Uri, header};
+use axum::http::{HeaderMap, HeaderName, Uri, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use bytes::Bytes;
@@ -54,8 +54,8 @@ fn moment(second: i64) -> Timestamp {
     Timestamp::from_second(second).unwrap_or_default()
 }
 
-/// A job as clients see it; `host` is how they reach us.
-fn object(batch: Batch, host: &str) -> MessageBatch {
+/// A job as clients see it; `base` is how they reach us.
+fn object(batch: Batch, base: &str) -> MessageBatch {
     let (times, counts) = (batch.times, batch.counts);
     let ended = times
         .completed
@@ -89,17 +89,21 @@ fn object(batch: Batch, host: &str) -> MessageBatch {
         expires_at: moment(times.expires),
         archived_at: None,
         cancel_initiated_at: times.cancelling.map(moment),
-        results_url: is_over
-            .then(|| format!("http://{host}{MESSAGES}/batches/{}/results", batch.id)),
+        results_url: is_over.then(|| format!("{base}{MESSAGES}/batches/{}/results", batch.id)),
         id: batch.id,
     }
 }
 
-fn host(headers: &HeaderMap) -> String {
-    let host = headers
-        .get(header::HOST)
-        .and_then(|host| host.to_str().ok());
-    host.unwrap_or("127.0.0.1:11434").to_owned()
+/// The address that a client has used, by what it says and, of the scheme, a proxy before us.
+fn base(app: &App, headers: &HeaderMap) -> String {
+    let said = |name| headers.get(name).and_then(|value| value.to_str().ok());
+    let scheme = match said(HeaderName::from_static("x-forwarded-proto")) {
+        Some("https") => "https",
+        _ if app.tls.is_some() => "https",
+        _ => "http",
+    };
+    let host = said(header::HOST).unwrap_or("127.0.0.1:11434");
+    format!("{scheme}://{host}")
 }
 
 fn answer(value: &impl serde::Serialize) -> Response {
@@ -111,7 +115,7 @@ async fn create(
     client: Client,
     request: Request,
 ) -> Result<Response, AnthropicError> {
-    let host = host(request.headers());
+    let base = base(&app, request.headers());
     let (body, _share) = read_whole(request, &app).await?;
     let making = app.block(move || message_lines(&body));
     let lines = making.await?.map_err(ApiError::invalid)?;
@@ -141,7 +145,7 @@ async fn create(
     };
     // It is validated already, only the job does not know.
     batch.counts.total = n;
-    Ok(answer(&object(batch, &host)))
+    Ok(answer(&object(batch, &base)))
 }
 
 async fn list(
@@ -173,13 +177,13 @@ async fn list(
         .batches
         .list(Origin::Anthropic, after, before, limit);
     let (batches, has_more) = listing.await?;
-    let host = host(&headers);
+    let base = base(&app, &headers);
     Ok(answer(&MessageBatchList {
         first_id: batches.first().map(|batch| batch.id.clone()),
         last_id: batches.last().map(|batch| batch.id.clone()),
         data: batches
             .into_iter()
-            .map(|batch| object(batch, &host))
+            .map(|batch| object(batch, &base))
             .collect(),
         has_more,
     }))
@@ -191,7 +195,7 @@ async fn retrieve(
     Path(id): Path<String>,
 ) -> Result<Response, AnthropicError> {
     let batch = app.jobs.batches.get(&id, Origin::Anthropic).await?;
-    Ok(answer(&object(batch, &host(&headers))))
+    Ok(answer(&object(batch, &base(&app, &headers))))
 }
 
 async fn cancel(
@@ -203,7 +207,7 @@ async fn cancel(
         .jobs
         .batches
         .cancel(&id, Origin::Anthropic, Timestamp::now());
-    Ok(answer(&object(cancelling.await?, &host(&headers))))
+    Ok(answer(&object(cancelling.await?, &base(&app, &headers))))
 }
 
 async fn delete(

@@ -7,7 +7,7 @@ use reqwest::Method;
 use rustix::process::{Pid, Signal};
 use serde_json::{Value, json};
 
-use crate::support::{TestServer, models, variable};
+use crate::support::{TestServer, models, skip, variable};
 
 const CHAT: &str = "/v1/chat/completions";
 
@@ -319,6 +319,107 @@ async fn kills_of_daemon_and_runner_lose_and_repeat_nothing() {
         .count();
     let folder = server.root().join("state/files");
     assert_eq!(fs_err::read_dir(folder).unwrap().count(), 1 + n_results);
+}
+
+/// Their jobs are not answered in turns, which would load a model for every line.
+#[tokio::test]
+async fn two_jobs_of_two_models_load_each_of_them_once() {
+    let server = TestServer::builder()
+        .env("OLLAMA_MAX_LOADED_MODELS", "1")
+        .start()
+        .await;
+    let mut batches = Vec::new();
+    for (model, number) in [("one", 1), ("two", 2)] {
+        // Names of the same file would share a runner.
+        let file = models::fake().value("drover-fake.vocabulary", number);
+        server.create(model, file.build(), json!({})).await.ok();
+        let lines: String = (0..60)
+            .map(|n| line(&n.to_string(), model, "[[slow 2]] word"))
+            .collect();
+        batches.push(create(&server, &lines, CHAT).await);
+    }
+    for batch in &batches {
+        let batch = until(&server, &batch["id"], is_over).await;
+        assert_eq!(batch["request_counts"]["completed"], 60, "{batch}");
+    }
+    let metrics = server.get("/metrics").await.text;
+    for model in ["one", "two"] {
+        let loads = format!("drover_model_loads_total{{model=\"{model}:latest\"");
+        let line = metrics.lines().find(|line| line.starts_with(&loads));
+        let line = line.unwrap_or_else(|| panic!("{metrics}"));
+        assert!(line.ends_with(" 1"), "{line}");
+    }
+}
+
+/// A disk that is full is waited for, also by a daemon that is killed meanwhile.
+#[tokio::test]
+async fn a_job_on_a_full_disk_waits_for_room_and_loses_nothing() {
+    const N: usize = 1000;
+    let root = tempfile::tempdir().unwrap();
+    let Some(disk) = SmallDisk::mount(&root.path().join("state")) else {
+        return skip("only root can mount a disk of a few megabytes");
+    };
+    let state = root.path().join("state");
+    let mut server = TestServer::builder().root(root).start().await;
+    server.fake_model("tiny").await;
+    let lines: String = (0..N)
+        .map(|n| {
+            let text = format!("{}{n}", "long ".repeat(40));
+            line(&n.to_string(), "tiny", &text)
+        })
+        .collect();
+    let batch = create(&server, &lines, CHAT).await;
+    let begun = |batch: &Value| batch["request_counts"]["completed"].as_u64() > Some(0);
+    until(&server, &batch["id"], begun).await;
+    let ballast = state.join("ballast");
+    fill(&ballast);
+    let is_paused = |batch: &Value| batch["paused"].is_string();
+    let paused = until(&server, &batch["id"], is_paused).await;
+    assert!(!is_over(&paused), "{paused}");
+    server.signal(Signal::KILL);
+    server.exit_code().await;
+    server = TestServer::builder().root(server.into_root()).start().await;
+    fs_err::remove_file(&ballast).unwrap();
+    let batch = until(&server, &batch["id"], is_over).await;
+    assert_eq!(batch["status"], "completed", "{batch}");
+    let results = results(&server, &batch).await;
+    assert_eq!(results.len(), N);
+    let root = server.stopped().await;
+    drop((disk, root));
+}
+
+/// A file system in memory, of 16 MB, until it is dropped.
+struct SmallDisk(std::path::PathBuf);
+
+impl SmallDisk {
+    fn mount(path: &std::path::Path) -> Option<Self> {
+        fs_err::create_dir_all(path).unwrap();
+        let mut command = std::process::Command::new("mount");
+        command
+            .args(["-t", "tmpfs", "-o", "size=16m", "tmpfs"])
+            .arg(path);
+        let mounted = command.output().is_ok_and(|output| output.status.success());
+        mounted.then(|| Self(path.to_owned()))
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        // A daemon that still ends may have files there.
+        let _ = std::process::Command::new("umount")
+            .arg("-l")
+            .arg(&self.0)
+            .status();
+    }
+}
+
+/// Writes until there is no room left.
+fn fill(path: &std::path::Path) {
+    use std::io::Write as _;
+    let mut file = fs_err::File::create(path).unwrap();
+    for size in [64 << 10, 4096, 1] {
+        while file.write_all(&vec![0; size]).is_ok() {}
+    }
 }
 
 /// By hand, since it takes minutes: two jobs of 50,000 lines.
