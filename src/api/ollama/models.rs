@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::{DeviceUse, FitResponse};
+use crate::api::drover::BatchState;
 use crate::chat::null_is_default;
 
 /// Answer of `GET /api/tags`.
@@ -56,6 +57,9 @@ pub struct ProcessResponse {
     /// Not in Ollama: NVIDIA's cards, if there are any.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub gpus: Vec<GpuState>,
+    /// Not in Ollama: the batch jobs that have not ended.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub batches: Vec<BatchState>,
 }
 
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]

@@ -3,9 +3,11 @@
 use jiff::Timestamp;
 
 use super::list::short_id;
+use crate::api::drover::BatchState;
 use crate::api::ollama::{GpuState, ProcessModel, ProcessResponse};
 use crate::cli::args::PsArgs;
 use crate::cli::context::Context;
+use crate::cli::program::Program;
 use crate::cli::ui::table;
 use crate::units;
 
@@ -18,6 +20,9 @@ pub(crate) async fn run(context: &Context, args: &PsArgs) -> anyhow::Result<()> 
         return context.ui.out_json(&loaded);
     }
     context.ui.out(&text(&loaded, Timestamp::now()))?;
+    if context.program == Program::Drover && !loaded.batches.is_empty() {
+        context.ui.out(&jobs(&loaded.batches))?;
+    }
     if args.gpu {
         context.ui.out(&cards(&loaded.gpus))?;
     }
@@ -33,6 +38,25 @@ fn text(loaded: &ProcessResponse, now: Timestamp) -> String {
         &["NAME", "ID", "SIZE", "PROCESSOR", "CONTEXT", "UNTIL"],
         &rows,
     )
+}
+
+/// The batch jobs.
+fn jobs(batches: &[BatchState]) -> String {
+    let rows = batches.iter().map(|batch| {
+        let failed = match batch.failed {
+            0 => String::new(),
+            n => format!(", {n} failed"),
+        };
+        vec![
+            batch.id.clone(),
+            batch.model.clone(),
+            batch.status.clone(),
+            format!("{}/{}{failed}", batch.completed + batch.failed, batch.total),
+        ]
+    });
+    let rows: Vec<_> = rows.collect();
+    let table = table::listing(&["BATCH", "MODEL", "STATUS", "DONE"], &rows);
+    format!("\n{table}")
 }
 
 /// The cards, or a line that says that there are none.
@@ -106,6 +130,21 @@ mod tests {
         ] {
             assert_eq!(processor(size, vram), expected, "{size} {vram}");
         }
+    }
+
+    #[test]
+    fn jobs_say_how_far_they_are() {
+        let job = BatchState {
+            id: "batch_1".to_owned(),
+            model: "tiny".to_owned(),
+            status: "in_progress".to_owned(),
+            total: 10,
+            completed: 3,
+            failed: 1,
+        };
+        let text = jobs(&[job]);
+        let line = text.lines().last().unwrap();
+        assert!(line.trim_end().ends_with("4/10, 1 failed"), "{text}");
     }
 
     #[test]

@@ -222,6 +222,17 @@ impl Batches {
         self.store.list(origin, after, before, limit).await
     }
 
+    /// The jobs that have not ended, of both APIs, oldest first.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn active(&self) -> Result<Vec<Batch>, JobsError> {
+        if !self.store.exists() {
+            return Ok(Vec::new());
+        }
+        self.store.active().await
+    }
+
     /// Cancels a job; what is done stays.
     ///
     /// # Errors

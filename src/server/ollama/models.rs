@@ -24,6 +24,7 @@ use crate::server::extract::{Held, OllamaJson};
 use crate::server::origin::Origin;
 use crate::server::state::App;
 use crate::server::stream::{json, json_aside};
+use crate::server::ui::batch_state;
 use crate::store::{Store, StoreError};
 
 const CLOUD_DETAILS: &str = "ollama cloud is disabled: remote model details are unavailable";
@@ -92,6 +93,11 @@ pub(super) async fn ps(State(app): State<App>, access: Access) -> Result<Respons
     let mut loaded = app.scheduler.loaded().await;
     loaded.retain(|loaded| access.sees(&loaded.name));
     let store = app.store.clone();
+    let mut batches = app.jobs.batches.active().await.unwrap_or_default();
+    batches.retain(|batch| {
+        let model = batch.model.as_deref().map(ModelName::parse);
+        matches!(model, Some(Ok(model)) if access.sees(&model))
+    });
     let models = app.block(move || {
         let now = Timestamp::now();
         let spell = |model| {
@@ -105,6 +111,7 @@ pub(super) async fn ps(State(app): State<App>, access: Access) -> Result<Respons
     Ok(json(&ProcessResponse {
         models,
         gpus: cards.into_iter().map(ollama::card).collect(),
+        batches: batches.into_iter().map(batch_state).collect(),
         gpu_problem: app.scheduler.gpu_obstacle(),
     }))
 }

@@ -245,12 +245,13 @@ async fn batches(app: &App) -> Vec<BatchState> {
         let listed = app.jobs.batches.list(api, None, None, BATCHES).await;
         // What is wrong with the database is told to those who use it.
         let (batches, _) = listed.unwrap_or_default();
-        all.extend(batches.into_iter().map(batch));
+        all.extend(batches.into_iter().map(batch_state));
     }
     all
 }
 
-fn batch(batch: Batch) -> BatchState {
+/// A job as it is shown.
+pub(in crate::server) fn batch_state(batch: Batch) -> BatchState {
     BatchState {
         id: batch.id,
         model: batch.model.unwrap_or_default(),

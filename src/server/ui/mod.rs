@@ -14,6 +14,8 @@ use axum::response::{IntoResponse as _, Response};
 use super::router::{Routes, not_found, route, wildcard};
 use crate::model::Digest;
 
+pub(super) use events::batch_state;
+
 /// The page is no program of others, is in no frame, and loads from here only.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; \
     connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
