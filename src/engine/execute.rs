@@ -237,6 +237,7 @@ impl<B: Backend> Executor<B> {
                 slot: segment.slot,
                 id: sequence.id,
                 tokens: &sequence.tokens,
+                prediction: &sequence.prediction,
                 n_most: if can_take_back { segment.n_draft } else { 0 },
                 n_left: sequence.n_left(),
             })

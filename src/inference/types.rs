@@ -34,6 +34,8 @@ pub struct RequestOptions {
     pub logprobs: bool,
     pub top_logprobs: u32,
     pub debug_render_only: bool,
+    /// What the client thinks the answer will mostly be; empty = nothing.
+    pub prediction: String,
     pub priority: Priority,
     /// API key or address of the client.
     pub client: String,
@@ -216,6 +218,9 @@ pub struct Timings {
     /// The part of `n_generated` that was thinking.
     pub n_thinking: u32,
     pub generate: Duration,
+    /// Draft tokens that were verified, and those that were accepted.
+    pub n_drafted: u32,
+    pub n_accepted: u32,
 }
 
 /// The log-probability of one token.

@@ -277,6 +277,9 @@ pub struct GenerateParams {
     pub constraint: Option<Constraint>,
     /// The output that the constraint does not apply to.
     pub exempt: Exempt,
+    /// What the client thinks the answer will mostly be: drafts come from it, too.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub prediction: String,
     /// `Some(n)`: report the log-probability of every token and of its `n` best alternatives.
     pub logprobs: Option<u32>,
     /// The same of the prompt's tokens, with no more than so many entries and alternatives in all. All of the

@@ -110,6 +110,29 @@ def usage_comes_only_when_asked_for():
 
 
 @check
+def timings_are_beside_the_counters():
+    answer = chat()
+    timings = answer.model_extra["timings"]
+    equal(timings["predicted_n"], answer.usage.completion_tokens, "predicted_n")
+    equal(timings["prompt_n"] + timings["cache_n"], answer.usage.prompt_tokens, "prompt_n, cache_n")
+    assert timings["predicted_ms"] > 0 and timings["predicted_per_second"] > 0, timings
+    chunks = list(chat(stream=True, stream_options={"include_usage": True}))
+    told = [chunk for chunk in chunks if (chunk.model_extra or {}).get("timings")]
+    equal(told, chunks[-1:], "chunks with timings")
+
+
+@check
+def a_prediction_is_counted():
+    text = "one two three four five six seven eight"
+    answer = chat(prediction={"type": "content", "content": text})
+    details = answer.usage.completion_tokens_details
+    assert details.accepted_prediction_tokens >= 0 and details.rejected_prediction_tokens >= 0, details
+    equal(chat().usage.completion_tokens_details.accepted_prediction_tokens, None, "without one")
+    error = fails(openai.BadRequestError, chat, prediction={"type": "other", "content": text})
+    equal(error.param, "prediction.type", "param")
+
+
+@check
 def a_stream_ends_with_done():
     body = {"model": MODEL, "messages": MESSAGES, "stream": True, **FIXED}
     request = urllib.request.Request(

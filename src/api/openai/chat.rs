@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::shared::has_guided;
-use super::{Arguments, Content, FinishReason, Logprobs, StreamOptions, Usage};
+use super::{Arguments, Content, FinishReason, Logprobs, StreamOptions, Timings, Usage};
 use crate::api::ollama::DebugInfo;
 use crate::chat::{ToolDefinition, ToolFunction, null_is_default};
 
@@ -45,6 +45,8 @@ pub struct ChatRequest {
     pub functions: Vec<ToolFunction>,
     /// A word or an object.
     pub function_call: Value,
+    /// What the client thinks the answer will mostly be.
+    pub prediction: Option<Prediction>,
     /// The kinds of output that the client accepts; drover generates text only.
     pub modalities: Value,
     pub audio: Value,
@@ -84,6 +86,16 @@ pub struct ChatRequest {
 }
 
 has_guided!(ChatRequest);
+
+/// `prediction` of a request.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct Prediction {
+    /// `content`
+    #[serde(rename = "type", deserialize_with = "null_is_default")]
+    pub kind: String,
+    pub content: Content,
+}
 
 /// One message of a request.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -187,6 +199,9 @@ pub struct ChatCompletion {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub service_tier: Option<&'static str>,
     pub usage: Usage,
+    /// Not in OpenAI.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timings: Option<Timings>,
     #[serde(rename = "_debug_info", skip_serializing_if = "Option::is_none")]
     pub debug_info: Option<DebugInfo>,
 }
@@ -247,6 +262,9 @@ pub struct ChatChunk<'a> {
     /// `null` before the last event; absent if the request did not ask for it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub usage: Option<Option<Usage>>,
+    /// Not in OpenAI; in the event that has the counters.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timings: Option<Timings>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]

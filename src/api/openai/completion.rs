@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::shared::has_guided;
-use super::{FinishReason, StreamOptions, Usage};
+use super::{FinishReason, StreamOptions, Timings, Usage};
 use crate::chat::null_is_default;
 
 /// Body of `POST /v1/completions`.
@@ -69,6 +69,9 @@ pub struct Completion {
     pub system_fingerprint: &'static str,
     pub choices: Vec<CompletionChoice>,
     pub usage: Usage,
+    /// Not in OpenAI.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timings: Option<Timings>,
 }
 
 /// One event of a stream.
@@ -83,6 +86,9 @@ pub struct CompletionChunk<'a> {
     pub choices: Vec<CompletionChoice>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub usage: Option<Usage>,
+    /// Not in OpenAI; in the last event.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timings: Option<Timings>,
 }
 
 /// One choice, or a piece of one.

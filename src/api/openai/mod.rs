@@ -16,6 +16,7 @@ mod file;
 mod models;
 pub mod responses;
 mod shared;
+mod timings;
 mod transcription;
 
 pub use arguments::Arguments;
@@ -25,8 +26,8 @@ pub use batch::{
 };
 pub use chat::{
     AnswerMessage, AnswerToolCall, CalledFunction, ChatChoice, ChatChunk, ChatCompletion,
-    ChatRequest, ChunkChoice, Delta, JsonSchemaFormat, Message, Reasoning, ResponseFormat,
-    TemplateArguments, ToolCall, ToolCallFunction,
+    ChatRequest, ChunkChoice, Delta, JsonSchemaFormat, Message, Prediction, Reasoning,
+    ResponseFormat, TemplateArguments, ToolCall, ToolCallFunction,
 };
 pub use completion::{
     Completion, CompletionChoice, CompletionChunk, CompletionLogprobs, CompletionRequest,
@@ -45,4 +46,5 @@ pub use shared::{
     CompletionTokensDetails, FinishReason, Guided, Logprobs, PromptTokensDetails, StreamOptions,
     TokenLogprob, TopLogprob, Usage,
 };
+pub use timings::Timings;
 pub use transcription::{Transcription, TranscriptionRequest};

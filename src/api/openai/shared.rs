@@ -38,6 +38,11 @@ pub struct PromptTokensDetails {
 pub struct CompletionTokensDetails {
     /// The part of the answer that was thinking.
     pub reasoning_tokens: u64,
+    /// Of a request with a prediction: drafts that came true, and those that did not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub accepted_prediction_tokens: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rejected_prediction_tokens: Option<u64>,
 }
 
 /// Why a choice ended.

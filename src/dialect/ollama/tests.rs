@@ -159,6 +159,7 @@ fn finished() -> Done {
             n_generated: 2,
             n_thinking: 0,
             generate: Duration::from_nanos(1),
+            ..Timings::default()
         }),
         ..done(DoneReason::Stop)
     }

@@ -36,6 +36,8 @@ pub(super) struct Generation<P: Preparer> {
     n_tokens: usize,
     /// When all was read.
     prompt: Option<Prompt>,
+    /// Read after the prompt.
+    prediction: Vec<Token>,
     is_cut: bool,
     grammar: Option<P::Grammar>,
 }
@@ -79,6 +81,7 @@ impl<P: Preparer> Generation<P> {
             pieces: Vec::new(),
             n_tokens: 0,
             prompt: None,
+            prediction: Vec::new(),
             is_cut: false,
             grammar: None,
             parts,
@@ -95,6 +98,7 @@ impl<P: Preparer> Generation<P> {
         params.cut = false;
         params.constraint = None;
         params.prompt_logprobs = None;
+        params.prediction.clear();
         let generation = Self::new(params, terms)?;
         Ok(Self {
             n_ctx: u32::MAX,
@@ -124,6 +128,14 @@ impl<P: Preparer> Generation<P> {
         }
         if let Some(reading) = &mut self.reading {
             let more = reading.advance(&*terms.preparer);
+            if self.prompt.is_some() {
+                // Of more than the context holds nothing can come true.
+                if !more || reading.len() >= self.n_ctx as usize {
+                    let tokens = self.reading.take().map(Reading::into_tokens);
+                    self.prediction = tokens.unwrap_or_default();
+                }
+                return Ok(Need::Time);
+            }
             let n_tokens = self.n_tokens + reading.len();
             if more && !self.params.cut && n_tokens >= COUNTED.max(self.n_ctx as usize) {
                 let many = format!("more than {n_tokens}");
@@ -154,6 +166,12 @@ impl<P: Preparer> Generation<P> {
         }
         if self.prompt.is_none() {
             self.prompt = Some(self.join(terms)?);
+        }
+        if !self.params.prediction.is_empty() {
+            let text = std::mem::take(&mut self.params.prediction);
+            let reading = Reading::new(&*terms.preparer, text, false);
+            self.reading = Some(reading.map_err(|error| prompt::refused(&error))?);
+            return Ok(Need::Time);
         }
         if let (Some(constraint), None) = (&self.params.constraint, &self.grammar) {
             self.grammar = terms.preparer.cached_grammar(constraint);
@@ -249,6 +267,7 @@ impl<P: Preparer> Generation<P> {
         let made = Made {
             n_ctx: self.n_ctx,
             prompt,
+            prediction: self.prediction,
             is_cut: self.is_cut,
             sampler,
             output: Output::new(&self.params.stop),

@@ -297,8 +297,10 @@ impl<S> State<S> {
         // Drafts of a batch job would only delay interactive sequences.
         let is_idle = !is_read || sequence.priority() != Priority::Batch;
         let is_text = sequence.media.is_empty();
-        // With drafts that the user asked for, answers may differ by them.
-        let may_vary = self.facts.speculation == Speculation::On || self.facts.has_draft_model;
+        // With drafts that somebody asked for, answers may differ by them.
+        let may_vary = self.facts.speculation == Speculation::On
+            || self.facts.has_draft_model
+            || !sequence.prediction.is_empty();
         if !is_idle || !is_text || !may_vary && should_repeat(sequence) {
             return 0;
         }

@@ -31,6 +31,8 @@ pub(in crate::engine) struct Sequence<S> {
     pub(in crate::engine) n_told: u32,
     /// Prompt tokens whose log-probabilities were told.
     pub(in crate::engine) n_prompt_told: usize,
+    /// What the client thinks the answer will mostly be.
+    pub(in crate::engine) prediction: Vec<Token>,
     /// Drafts that were verified, and those that were accepted.
     pub(in crate::engine) n_drafted: u32,
     pub(in crate::engine) n_accepted: u32,
@@ -56,6 +58,7 @@ pub(in crate::engine) struct Made<S> {
     pub(in crate::engine) params: GenerateParams,
     pub(in crate::engine) n_ctx: u32,
     pub(in crate::engine) prompt: Prompt,
+    pub(in crate::engine) prediction: Vec<Token>,
     pub(in crate::engine) is_cut: bool,
     pub(in crate::engine) sampler: S,
     pub(in crate::engine) output: Output,
@@ -72,6 +75,7 @@ impl<S> Made<S> {
             is_cut: self.is_cut,
             tokens: self.prompt.tokens,
             media: self.prompt.media,
+            prediction: self.prediction,
             n_generated: 0,
             n_told: 0,
             n_prompt_told: 0,

@@ -410,6 +410,7 @@ impl Run {
                 tokens: prompt.clone(),
                 ..Prompt::default()
             },
+            prediction: Vec::new(),
             is_cut: false,
             sampler: (),
             output: Output::new(&[]),

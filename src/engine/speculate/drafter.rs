@@ -23,6 +23,8 @@ pub(in crate::engine) struct Text<'a> {
     pub(in crate::engine) id: RequestId,
     /// Prompt and output; the drafts follow.
     pub(in crate::engine) tokens: &'a [Token],
+    /// What its client thinks the output will mostly be.
+    pub(in crate::engine) prediction: &'a [Token],
     /// Most drafts that may be made now.
     pub(in crate::engine) n_most: usize,
     /// Tokens that may still come.

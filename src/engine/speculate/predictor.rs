@@ -14,6 +14,9 @@ const INTAKE: usize = 16 * 1024;
 /// Upper ends of the classes of matches: the longer one is, the likelier it goes on.
 const CLASSES: [usize; 4] = [N_GRAM, 2 * N_GRAM, 4 * N_GRAM, 8 * N_GRAM];
 
+/// An output that begins as the client expects is worth as much as a match of this length.
+const EXPECTED: usize = 4 * N_GRAM + 1;
+
 /// How often a draft is right, for each class and the one above, before anything is known of a
 /// sequence; cautious, because a wrong draft costs and a right one that was not made does not.
 const FIRST_DRAFT: [f64; 5] = [0.3, 0.45, 0.6, 0.8, 0.9];
@@ -24,6 +27,9 @@ pub(in crate::engine) struct Predictor {
     lookup: Lookup,
     /// The place whose token is thought to come next.
     next: Option<Match>,
+    /// What the client expects the output to be, and after it the text; empty if it expects nothing.
+    expected: Vec<Token>,
+    n_expected: usize,
     /// All tokens were noted once: from then on every new one is foretold. What came before, the
     /// prompt, is not the model's own, and says nothing about how well that can be foretold.
     has_begun: bool,
@@ -35,6 +41,8 @@ impl Default for Predictor {
         Self {
             lookup: Lookup::default(),
             next: None,
+            expected: Vec::new(),
+            n_expected: 0,
             has_begun: false,
             classes: FIRST_DRAFT.map(Record::new),
         }
@@ -42,8 +50,33 @@ impl Default for Predictor {
 }
 
 impl Predictor {
+    /// Of a sequence whose output is expected to be mostly this.
+    pub(in crate::engine) fn expecting(expected: &[Token]) -> Self {
+        Self {
+            expected: expected.to_vec(),
+            n_expected: expected.len(),
+            ..Self::default()
+        }
+    }
+
     /// Takes note of the tokens that have come since the last call.
     pub(in crate::engine) fn observe(&mut self, tokens: &[Token]) {
+        if self.n_expected == 0 {
+            self.note(tokens);
+            return;
+        }
+        let mut text = std::mem::take(&mut self.expected);
+        let n_known = text.len() - self.n_expected;
+        text.extend_from_slice(tokens.get(n_known..).unwrap_or_default());
+        let had_begun = self.has_begun;
+        self.note(&text);
+        if self.has_begun && !had_begun {
+            self.next = begin(&text[..self.n_expected], tokens).or(self.next.take());
+        }
+        self.expected = text;
+    }
+
+    fn note(&mut self, tokens: &[Token]) {
         let end = tokens.len().min(self.lookup.len() + INTAKE);
         for index in self.lookup.len()..end {
             self.lookup.note(tokens);
@@ -51,7 +84,8 @@ impl Predictor {
             self.judge(known);
             self.has_begun |= known.len() == tokens.len();
             if self.has_begun && self.next.is_none() {
-                self.next = self.lookup.find(known);
+                let found = self.lookup.find(known);
+                self.next = found.filter(|found| found.at != self.n_expected);
             }
         }
     }
@@ -63,7 +97,8 @@ impl Predictor {
         };
         let is_right = known.last() == known.get(at);
         self.classes[class(len)].add(is_right);
-        if is_right {
+        // After what the client expects comes something else.
+        if is_right && at + 1 != self.n_expected {
             self.next = Some(Match {
                 at: at + 1,
                 len: len + 1,
@@ -75,8 +110,16 @@ impl Predictor {
     /// observed.
     pub(in crate::engine) fn draft(&self, tokens: &[Token], n_most: usize) -> Vec<Token> {
         let mut draft = Vec::new();
+        let tokens = match self.n_expected {
+            0 => tokens,
+            _ => &self.expected,
+        };
         let Some(next) = self.next.filter(|_| self.lookup.len() == tokens.len()) else {
             return draft;
+        };
+        let n_most = match self.n_expected.checked_sub(next.at) {
+            Some(n_left @ 1..) => n_most.min(n_left),
+            _ => n_most,
         };
         while draft.len() < n_most {
             // A place near the end runs into what is just being drafted: the text repeats itself.
@@ -101,8 +144,23 @@ impl Predictor {
     pub(in crate::engine) fn forget(&mut self) {
         self.lookup = Lookup::default();
         self.next = None;
+        self.expected.truncate(self.n_expected);
         self.has_begun = false;
     }
+}
+
+/// Where an output goes on that begins as expected. Its first token may be another one, since a tokenizer may put
+/// a blank before a text.
+fn begin(expected: &[Token], tokens: &[Token]) -> Option<Match> {
+    let last = tokens.last()?;
+    let place = expected
+        .iter()
+        .take(N_GRAM)
+        .position(|token| token == last)?;
+    (place + 1 < expected.len()).then_some(Match {
+        at: place + 1,
+        len: EXPECTED,
+    })
 }
 
 /// The class of a match of this length.
@@ -201,6 +259,32 @@ mod tests {
         let shifted = &text[4..];
         predictor.observe(&tokens(shifted));
         assert_eq!(predictor.draft(&tokens(shifted), 3), tokens(" th"));
+    }
+
+    #[test]
+    fn what_a_client_expects_is_foretold_from_the_beginning_on_and_again_after_a_change() {
+        let expected = tokens("let total = sum(values);");
+        let mut text = tokens("Rename it. ");
+        let mut predictor = Predictor::expecting(&expected);
+        text.extend(tokens("l"));
+        predictor.observe(&text);
+        assert_eq!(predictor.draft(&text, 4), tokens("et t"));
+        assert!(predictor.odds(1)[0] > 0.7);
+        text.extend(tokens("et all = s"));
+        predictor.observe(&text);
+        assert_eq!(predictor.draft(&text, 100), tokens("um(values);"));
+        text.extend(tokens("um(values);"));
+        predictor.observe(&text);
+        // It ends there.
+        assert!(predictor.draft(&text, 4).is_empty());
+        // A context shift.
+        let rest = text.split_off(11);
+        predictor.forget();
+        predictor.observe(&rest);
+        text = rest;
+        text.extend(tokens(" let total = "));
+        predictor.observe(&text);
+        assert_eq!(predictor.draft(&text, 3), tokens("sum"));
     }
 
     proptest! {

@@ -1,4 +1,5 @@
-//! Drafts from the text itself: what followed the newest tokens where they occurred before.
+//! Drafts from the text itself and from what its client predicts: what followed the newest tokens where they
+//! occurred before.
 
 use super::predictor::Predictor;
 use super::{Candidate, Drafter, Price, Terms, Text};
@@ -21,7 +22,7 @@ impl PromptLookup {
     fn predict(&mut self, text: &Text<'_>, is_end: &dyn Fn(Token) -> bool) -> Vec<Token> {
         let (id, predictor) = &mut self.slots[text.slot];
         if *id != text.id {
-            (*id, *predictor) = (text.id, Predictor::default());
+            (*id, *predictor) = (text.id, Predictor::expecting(text.prediction));
         }
         predictor.observe(text.tokens);
         let mut drafts = predictor.draft(text.tokens, text.n_most);

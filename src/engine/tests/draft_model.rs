@@ -246,6 +246,7 @@ fn n_guessed(target_ms: f64, draft_ms: f64) -> usize {
         slot: 0,
         id: 1,
         tokens: &tokens,
+        prediction: &[],
         n_most: 8,
         n_left: 100,
     };

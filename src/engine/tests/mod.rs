@@ -83,6 +83,7 @@ pub(super) fn params(prompt: &str) -> GenerateParams {
         preserved: Vec::new(),
         constraint: None,
         exempt: Exempt::default(),
+        prediction: String::new(),
         logprobs: None,
         prompt_logprobs: None,
         n_keep: 4,

@@ -56,6 +56,38 @@ fn an_answer_that_repeats_itself_takes_few_steps() {
 }
 
 #[test]
+fn what_a_client_predicts_is_drafted() {
+    const ANSWER: &str = "Pack my box with five dozen jugs of that fine old liquor, quoth the boy.";
+    let mut file = model(&[]);
+    file.write_all(b"drover-fake.answer").unwrap();
+    file.write_all(&8_u32.to_le_bytes()).unwrap();
+    file.write_all(&(ANSWER.len() as u64).to_le_bytes())
+        .unwrap();
+    file.write_all(ANSWER.as_bytes()).unwrap();
+    let ask = |prediction: &str| {
+        let mut harness = Harness::load(&LoadParams {
+            speculation: Speculation::On,
+            ..load_params(file.path(), 4096, 2)
+        });
+        let mut request = params("Say it.");
+        request.prediction = prediction.to_owned();
+        let outcome = harness.ask(request);
+        assert_eq!(outcome.text, ANSWER);
+        let accepted = outcome.finished().n_accepted;
+        (accepted, harness.steps.len())
+    };
+    let (alone, n_steps) = ask("");
+    assert!(alone < 10, "{alone}");
+    let (right, n_right) = ask(ANSWER);
+    assert!(right > 60, "{right}");
+    assert!(n_right * 4 < n_steps, "{n_right} of {n_steps}");
+    let (changed, _) = ask(&ANSWER.replace("five dozen", "six barrels of"));
+    assert!(changed > 40, "{changed}");
+    let (wrong, _) = ask("something else altogether");
+    assert!(wrong <= alone + 2, "{wrong}");
+}
+
+#[test]
 fn drafts_beyond_the_end_are_dropped() {
     // The draft goes on where the answer ends.
     let prompt = format!("{VERSE}, {VERSE}, and so on. [[say {VERSE}]]");

@@ -25,6 +25,7 @@ pub(super) async fn chat(
         include_usage: request.stream_options.unwrap_or_default().include_usage,
         has_functions: !request.functions.is_empty(),
         service_tier: chat::service_tier(&request.service_tier),
+        is_predicted: request.prediction.is_some(),
     };
     // Images are decoded here.
     let reading = app.tasks.spawn_blocking(move || chat::requests(request));

@@ -33,6 +33,15 @@ async fn create(server: &TestServer, lines: &str, endpoint: &str) -> Value {
 }
 
 async fn until(server: &TestServer, id: &Value, test: impl Fn(&Value) -> bool) -> Value {
+    until_within(Duration::from_secs(120), server, id, test).await
+}
+
+async fn until_within(
+    time: Duration,
+    server: &TestServer,
+    id: &Value,
+    test: impl Fn(&Value) -> bool,
+) -> Value {
     let path = format!("/v1/batches/{}", id.as_str().unwrap());
     let waiting = async {
         let mut tick = tokio::time::interval(Duration::from_millis(20));
@@ -44,7 +53,7 @@ async fn until(server: &TestServer, id: &Value, test: impl Fn(&Value) -> bool) -
             }
         }
     };
-    let waited = tokio::time::timeout(Duration::from_secs(120), waiting).await;
+    let waited = tokio::time::timeout(time, waiting).await;
     waited.expect("the job does not get there")
 }
 
@@ -301,7 +310,8 @@ async fn kills_of_daemon_and_runner_lose_and_repeat_nothing() {
         server.exit_code().await;
         server = TestServer::builder().root(server.into_root()).start().await;
     }
-    let batch = until(&server, &batch["id"], is_over).await;
+    let time = Duration::from_secs(120 + n_lines as u64 / 5);
+    let batch = until_within(time, &server, &batch["id"], is_over).await;
     assert_eq!(batch["status"], "completed", "{batch}");
     let results = results(&server, &batch).await;
     assert_eq!(results.len(), n_lines);

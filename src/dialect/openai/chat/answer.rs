@@ -6,7 +6,7 @@ use super::super::values::{finish_reason, logprob, stop_reason};
 use crate::api::ollama::DebugInfo;
 use crate::api::openai::{
     AnswerMessage, AnswerToolCall, ChatChoice, ChatChunk, ChatCompletion, ChunkChoice, Delta,
-    FinishReason, Logprobs, ToolCallFunction,
+    FinishReason, Logprobs, ToolCallFunction, Usage,
 };
 use crate::chat::ToolCall;
 use crate::inference::{Chunk, Logprob};
@@ -22,9 +22,19 @@ pub struct Style {
     pub has_functions: bool,
     /// The service tier that the request names ([`super::service_tier`]).
     pub service_tier: Option<&'static str>,
+    /// The request has a prediction.
+    pub is_predicted: bool,
 }
 
 impl Style {
+    fn usage(self, tally: Tally) -> Usage {
+        if self.is_predicted {
+            tally.predicted_usage()
+        } else {
+            tally.usage()
+        }
+    }
+
     /// The finish reason of an answer with calls.
     fn of_calls(self, has_calls: bool) -> Option<FinishReason> {
         has_calls.then_some(if self.has_functions {
@@ -85,7 +95,8 @@ impl ChatStream {
     /// The event after the last choice has ended: the counters, if requested.
     pub fn end(&self) -> Option<ChatChunk<'_>> {
         self.style.include_usage.then(|| ChatChunk {
-            usage: Some(Some(self.tally.usage())),
+            usage: Some(Some(self.style.usage(self.tally))),
+            timings: self.tally.timings(),
             service_tier: self.style.service_tier,
             ..event(&self.head, Vec::new())
         })
@@ -102,6 +113,7 @@ fn event(head: &Head, choices: Vec<ChunkChoice>) -> ChatChunk<'_> {
         choices,
         service_tier: None,
         usage: None,
+        timings: None,
     }
 }
 
@@ -239,7 +251,8 @@ impl ChatFold {
             system_fingerprint: FINGERPRINT,
             choices: self.choices,
             service_tier: self.style.service_tier,
-            usage: self.tally.usage(),
+            usage: self.style.usage(self.tally),
+            timings: self.tally.timings(),
             debug_info: self.debug,
         }
     }

@@ -13,7 +13,7 @@ use serde_json::Value;
 use super::check::{Options, unknown, wrong_type};
 use super::values::{OptionMap, given, n_choices, seed_of};
 use super::{guided, invalid};
-use crate::api::openai;
+use crate::api::openai::{self, Content, Part};
 use crate::chat::{Think, ThinkLevel};
 use crate::error::RequestError;
 use crate::inference::{ChatRequest, RequestOptions};
@@ -92,6 +92,7 @@ pub fn requests(mut request: openai::ChatRequest) -> Result<Vec<ChatRequest>, Re
             logprobs: request.logprobs,
             top_logprobs: u32::try_from(request.top_logprobs).unwrap_or_default(),
             debug_render_only: request.debug_render_only,
+            prediction: request.prediction.map_or_else(String::new, predicted),
             ..RequestOptions::default()
         },
     };
@@ -134,6 +135,19 @@ pub fn service_tier(requested: &str) -> Option<&'static str> {
     known.map(|(_, told)| *told)
 }
 
+/// The text of a prediction.
+fn predicted(prediction: openai::Prediction) -> String {
+    let text = |part: Part| match part {
+        Part::Text(text) => text,
+        _ => String::new(),
+    };
+    match prediction.content {
+        Content::Text(text) => text,
+        Content::Parts(parts) => parts.into_iter().map(text).collect(),
+        _ => String::new(),
+    }
+}
+
 /// The checks that need single fields only.
 fn check(request: &openai::ChatRequest) -> Result<(), RequestError> {
     let options = Options {
@@ -163,6 +177,15 @@ fn check(request: &openai::ChatRequest) -> Result<(), RequestError> {
             .as_array()
             .is_some_and(|all| all.iter().any(|kind| kind == "audio"))
     };
+    if let Some(prediction) = &request.prediction {
+        if prediction.kind != "content" {
+            return Err(unknown("prediction.type", &prediction.kind, "'content'"));
+        }
+        if !matches!(prediction.content, Content::Text(_) | Content::Parts(_)) {
+            let error = invalid("prediction.content must be a text or a list of texts");
+            return Err(error.about("prediction.content", "invalid_type"));
+        }
+    }
     if sounds(&request.modalities) {
         return Err(unknown("modalities", "audio", "'text'"));
     }

@@ -350,9 +350,8 @@ fn a_call_of_a_function_is_spelled_as_one() {
         },
     };
     let style = Style {
-        include_usage: false,
         has_functions: true,
-        service_tier: None,
+        ..Style::default()
     };
     let chunk = || Chunk {
         tool_calls: vec![call("f")],
@@ -596,8 +595,7 @@ fn usage_counts_a_shared_prompt_once() {
         2,
         Style {
             include_usage: true,
-            has_functions: false,
-            service_tier: None,
+            ..Style::default()
         },
     );
     for index in [1, 0] {
@@ -612,6 +610,42 @@ fn usage_counts_a_shared_prompt_once() {
                 "prompt_tokens_details": {"cached_tokens": 4},
                 "completion_tokens_details": {"reasoning_tokens": 4}}})
     );
+}
+
+#[test]
+fn a_prediction_is_passed_on_and_counted() {
+    let ask = |prediction: Value| {
+        let body = json!({"model": "m", "messages": [{"role": "user", "content": "x"}],
+            "prediction": prediction});
+        requests(serde_json::from_value(body).unwrap())
+    };
+    let text = json!({"type": "content", "content": "one two"});
+    let parts = json!({"type": "content", "content": [
+        {"type": "text", "text": "one "}, {"type": "text", "text": "two"}]});
+    for prediction in [text, parts] {
+        assert_eq!(ask(prediction).unwrap()[0].common.prediction, "one two");
+    }
+    assert_eq!(ask(Value::Null).unwrap()[0].common.prediction, "");
+    for wrong in [
+        json!({"type": "other", "content": "x"}),
+        json!({"type": "content"}),
+    ] {
+        let error = ask(wrong).unwrap_err();
+        assert!(error.param.unwrap().starts_with("prediction."));
+    }
+    let style = Style {
+        is_predicted: true,
+        ..Style::default()
+    };
+    let mut fold = ChatFold::new(head(), 1, style);
+    let mut chunk = done(DoneReason::Stop);
+    let timings = chunk.done.as_mut().unwrap().timings.as_mut().unwrap();
+    (timings.n_drafted, timings.n_accepted) = (9, 7);
+    fold.push(0, chunk);
+    let answer = serde_json::to_value(fold.end()).unwrap();
+    let details = &answer["usage"]["completion_tokens_details"];
+    assert_eq!(details["accepted_prediction_tokens"], 7);
+    assert_eq!(details["rejected_prediction_tokens"], 2);
 }
 
 #[test]

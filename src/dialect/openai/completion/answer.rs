@@ -68,8 +68,10 @@ impl CompletionStream {
 
     /// The event after the last choice has ended: the counters, if requested.
     pub fn end(&self) -> Option<CompletionChunk<'_>> {
-        self.include_usage
-            .then(|| event(&self.head, Vec::new(), Some(self.tally.usage())))
+        self.include_usage.then(|| CompletionChunk {
+            timings: self.tally.timings(),
+            ..event(&self.head, Vec::new(), Some(self.tally.usage()))
+        })
     }
 }
 
@@ -82,6 +84,7 @@ fn event(head: &Head, choices: Vec<CompletionChoice>, usage: Option<Usage>) -> C
         system_fingerprint: FINGERPRINT,
         choices,
         usage,
+        timings: None,
     }
 }
 
@@ -167,6 +170,7 @@ impl CompletionFold {
             model: self.head.model,
             system_fingerprint: FINGERPRINT,
             usage: self.tally.usage(),
+            timings: self.tally.timings(),
         }
     }
 }
