@@ -96,6 +96,7 @@ async fn ask(runner: &RunnerHandle, prompt: &str) -> Generation {
         preserved: Vec::new(),
         constraint: None,
         exempt: Exempt::default(),
+        prediction: String::new(),
         logprobs: None,
         prompt_logprobs: None,
         n_keep: 0,
