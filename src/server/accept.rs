@@ -11,7 +11,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::connection::Connections;
+use super::connection::{Admitted, Connections};
 use super::origin::Peer;
 
 /// The daemon's socket.
@@ -41,8 +41,10 @@ impl Accepting {
             .run_until_cancelled(Listener::accept(&mut listener))
             .await
         {
-            if let Some(connection) = connections.admit(stream, Peer(address)) {
-                tasks.spawn(connection.serve());
+            match connections.admit(stream, Peer(address)) {
+                Admitted::Served(connection) => drop(tasks.spawn(connection.serve())),
+                Admitted::Refused(refusal) => drop(tasks.spawn(refusal.tell())),
+                Admitted::Closed => {}
             }
         }
         closing.cancelled().await;

@@ -11,6 +11,9 @@ const N_CONNECTIONS: usize = 2048;
 /// File descriptors for other uses: uploads, downloads, pipes to runners, models.
 const N_OTHER_FILES: usize = 512;
 
+/// The most refused connections that are being answered, each for a second or two. One takes about a kilobyte.
+const N_REFUSED: usize = 16_384;
+
 /// How long a request's head may take; it is a few hundred bytes, sent at once.
 const HEAD: Duration = Duration::from_secs(30);
 
@@ -27,6 +30,8 @@ pub(super) struct Limits {
     pub(super) n_of_origin: usize,
     /// How many connections are reserved for this machine, and for all others.
     pub(super) n_reserved: usize,
+    /// Refused connections that are being answered.
+    pub(super) n_refused: usize,
     /// How long a request's head may take to arrive, including a connection's first one.
     pub(super) head: Duration,
     /// How long a connection may be unused.
@@ -49,6 +54,9 @@ impl Limits {
             n_connections,
             n_of_origin: n_connections.div_ceil(8),
             n_reserved: n_connections / 8,
+            n_refused: n_files
+                .saturating_sub(n_connections + N_OTHER_FILES)
+                .clamp((n_files / 16).clamp(1, N_REFUSED), N_REFUSED),
             head: HEAD.min(stall),
             idle: IDLE,
             stall,
@@ -88,12 +96,17 @@ mod tests {
                 (limits.head, limits.stall),
                 (limits.stall, Duration::from_secs(5))
             );
-            (limits.n_connections, limits.n_of_origin, limits.n_reserved)
+            (
+                limits.n_connections,
+                limits.n_of_origin,
+                limits.n_reserved,
+                limits.n_refused,
+            )
         };
-        assert_eq!(limits(0, 65_536), (2048, 256, 256));
-        assert_eq!(limits(0, 1024), (512, 64, 64));
-        assert_eq!(limits(100, 256), (100, 13, 12));
-        assert_eq!(limits(10_000, usize::MAX), (10_000, 1250, 1250));
-        assert_eq!(limits(1, 1024), (1, 1, 0));
+        assert_eq!(limits(0, 65_536), (2048, 256, 256, 16_384));
+        assert_eq!(limits(0, 1024), (512, 64, 64, 64));
+        assert_eq!(limits(100, 256), (100, 13, 12, 16));
+        assert_eq!(limits(10_000, usize::MAX), (10_000, 1250, 1250, 16_384));
+        assert_eq!(limits(1, 1024), (1, 1, 0, 511));
     }
 }

@@ -22,11 +22,12 @@ use super::ServeError;
 use crate::config::TlsFiles;
 
 /// The response to a client that does not know that the server has TLS, as Go's servers have it.
-const PLAIN: &[u8] = b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain; charset=utf-8\r\n\
+pub(super) const PLAIN: &[u8] =
+    b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain; charset=utf-8\r\n\
     connection: close\r\ncontent-length: 47\r\n\r\nClient sent an HTTP request to an HTTPS server.";
 
 /// The first byte of a client that speaks TLS.
-const HANDSHAKE: u8 = 0x16;
+pub(super) const HANDSHAKE: u8 = 0x16;
 
 /// The server's side of TLS.
 pub(super) struct Tls {
@@ -100,18 +101,11 @@ impl Tls {
     }
 }
 
-/// Tells a client that speaks plain HTTP; true if it does.
-pub(super) async fn is_plain(stream: &TcpStream, patience: Duration) -> bool {
+/// The first byte that a client sends, which says what it speaks; `None` = it sends nothing in time.
+pub(super) async fn first_byte(stream: &TcpStream, patience: Duration) -> Option<u8> {
     let mut first = [0];
     let peeked = tokio::time::timeout(patience, stream.peek(&mut first)).await;
-    let is_plain = matches!(peeked, Ok(Ok(1..))) && first[0] != HANDSHAKE;
-    if is_plain && first[0].is_ascii_uppercase() {
-        // A new socket has room for it; errors do not matter.
-        let _ = rustix::io::write(stream, PLAIN);
-        // With unread bytes the system would reset the connection, and the answer be lost.
-        let _ = stream.try_read(&mut [0; 4096]);
-    }
-    is_plain
+    matches!(peeked, Ok(Ok(1..))).then_some(first[0])
 }
 
 /// The certificate in use.

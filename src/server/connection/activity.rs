@@ -118,6 +118,11 @@ impl Activity {
         state.is_quiet().then_some(state.quiet_since)
     }
 
+    /// Whether the head of a request has begun to arrive, and has not ended.
+    pub(super) fn reads_head(&self) -> bool {
+        self.lock().head_since.is_some()
+    }
+
     /// When the connection ends if nothing happens.
     pub(super) fn deadline(&self, limits: &Limits) -> Option<(Instant, End)> {
         self.lock().deadline(limits)
@@ -180,6 +185,7 @@ mod tests {
             n_connections: 1,
             n_of_origin: 1,
             n_reserved: 0,
+            n_refused: 1,
             head: 30 * SECOND,
             idle: 300 * SECOND,
             stall: 60 * SECOND,

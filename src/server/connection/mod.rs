@@ -6,10 +6,12 @@
 //! | an arriving head, an unused connection, an unread answer | [`Limits`], [`activity`] |
 //! | an arriving body | [`body`] |
 //! | a head's size | [`MAX_HEAD`], 100 lines (431) |
+//! | refused clients that are being answered | [`Limits`]; more are closed at once |
 //! | HTTP/2 | [`STREAMS`], [`WINDOW`], 16 KiB of headers; `h2` bounds resets, pings, settings and CONTINUATION frames |
 
 mod activity;
 mod body;
+mod parting;
 mod socket;
 mod table;
 
@@ -24,7 +26,6 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::{ConnectInfo, Request};
 use axum::http::{Response, Version, header};
-use axum::response::IntoResponse as _;
 use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -32,11 +33,12 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, Sleep};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
-use super::error::{ApiError, OllamaError, OpenAiError};
+use super::error::{ApiError, spelled};
 use super::limits::Limits;
 use super::origin::{Peer, Proxies};
 use super::tls::{self, Tls};
@@ -72,6 +74,8 @@ pub(super) struct Connections {
     builder: Builder<TokioExecutor>,
     /// The number of refused connections since the start.
     n_refused: AtomicU64,
+    /// Refused connections that are being answered.
+    refusals: Arc<Semaphore>,
     /// Cancelled to end connections when they have no request.
     closing: CancellationToken,
     /// Cancelled to end all connections at once.
@@ -95,6 +99,7 @@ impl Connections {
             .initial_stream_window_size(WINDOW)
             .initial_connection_window_size(WINDOW);
         let limits = Arc::new(limits);
+        let refusals = Arc::new(Semaphore::new(limits.n_refused));
         Self {
             router,
             table: Table::new(Arc::clone(&limits)),
@@ -103,6 +108,7 @@ impl Connections {
             tls,
             builder,
             n_refused: AtomicU64::new(0),
+            refusals,
             closing,
             cut: CancellationToken::new(),
         }
@@ -113,13 +119,13 @@ impl Connections {
         self.cut.clone().drop_guard()
     }
 
-    /// Admits a new connection; `None` = it was refused.
-    pub(super) fn admit(self: &Arc<Self>, stream: TcpStream, peer: Peer) -> Option<Connection> {
+    /// Admits a new connection, or refuses it.
+    pub(super) fn admit(self: &Arc<Self>, stream: TcpStream, peer: Peer) -> Admitted {
         if let Some(place) = self
             .table
             .admit(peer.origin(), self.proxies.contain(peer.0.ip()))
         {
-            return Some(Connection {
+            return Admitted::Served(Connection {
                 shared: Arc::clone(self),
                 stream,
                 peer,
@@ -131,9 +137,47 @@ impl Connections {
         if n_refused.is_power_of_two() {
             tracing::warn!(peer = %peer.0, n_refused, "too many connections, a client is sent away");
         }
-        // A new socket has room for it; errors do not matter.
-        let _ = rustix::io::write(&stream, FULL);
-        None
+        // Who speaks TLS would not understand.
+        let answer: &[u8] = if self.tls.is_some() { b"" } else { FULL };
+        match Arc::clone(&self.refusals).try_acquire_owned() {
+            Ok(turn) => Admitted::Refused(Refusal {
+                stream,
+                answer,
+                closing: self.closing.clone(),
+                _turn: turn,
+            }),
+            Err(_) => {
+                parting::part_now(&stream, answer);
+                Admitted::Closed
+            }
+        }
+    }
+}
+
+/// What becomes of a new connection.
+#[derive(Debug)]
+pub(super) enum Admitted {
+    Served(Connection),
+    /// There is no room, and no unused connection to replace.
+    Refused(Refusal),
+    /// The same, and it was told.
+    Closed,
+}
+
+/// A refused connection.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    stream: TcpStream,
+    answer: &'static [u8],
+    closing: CancellationToken,
+    _turn: OwnedSemaphorePermit,
+}
+
+impl Refusal {
+    /// Tells the client.
+    pub(super) async fn tell(self) {
+        let telling = parting::part(self.stream, self.answer);
+        self.closing.run_until_cancelled(telling).await;
     }
 }
 
@@ -162,10 +206,15 @@ impl Connection {
             return drive(&shared, &place, peer, socket(stream)).await;
         };
         let secured = async {
-            if tls::is_plain(&stream, limits.head).await {
-                return None;
+            match tls::first_byte(&stream, limits.head).await? {
+                tls::HANDSHAKE => tls.accept(socket(stream), limits.head).await,
+                byte => {
+                    if byte.is_ascii_uppercase() {
+                        parting::part(stream, tls::PLAIN).await;
+                    }
+                    None
+                }
             }
-            tls.accept(socket(stream), limits.head).await
         };
         let secured = tokio::select! {
             secured = secured => secured,
@@ -223,7 +272,7 @@ fn respond(
     shared: &Arc<Connections>,
     activity: &Arc<Activity>,
     peer: Peer,
-    mut request: Request<Incoming>,
+    request: Request<Incoming>,
 ) -> impl Future<Output = Result<Response<Watched<Leaving>>, Infallible>> + 'static {
     let running = activity.begin(request.version() == Version::HTTP_2);
     // Of a proxy's connection each request may have another client.
@@ -231,23 +280,25 @@ fn respond(
     let counted = shared.table.begin(peer.origin());
     let (router, stall) = (shared.router.clone(), shared.limits.stall);
     async move {
+        // A client that expects `100 Continue` waits before sending.
+        let waits = request.headers().contains_key(header::EXPECT);
+        let rest = Rest::default();
+        let mut request = request.map(|body| {
+            if body.is_end_stream() {
+                return Body::empty();
+            }
+            Body::new(rest.of(Arriving::new(body, stall), waits))
+        });
         let response = if counted.is_some() {
             request.extensions_mut().insert(ConnectInfo(peer));
-            // A client that expects `100 Continue` waits before sending.
-            let waits = request.headers().contains_key(header::EXPECT);
-            let rest = Rest::default();
-            let request = request.map(|body| {
-                if body.is_end_stream() {
-                    return Body::empty();
-                }
-                Body::new(rest.of(Arriving::new(body, stall), waits))
-            });
             let Ok(response) = router.oneshot(request).await;
-            rest.read().await;
             response
         } else {
-            too_many(request.uri().path())
+            let (head, body) = request.into_parts();
+            drop(body);
+            too_many(head.uri.path())
         };
+        rest.read().await;
         Ok(response.map(|body| Watched::new(body, Leaving::new(running, counted))))
     }
 }
@@ -257,11 +308,7 @@ fn too_many(path: &str) -> Response<Body> {
         ErrorKind::Overloaded,
         "too many requests at once from this address",
     );
-    if path.starts_with("/v1/") {
-        OpenAiError(error).into_response()
-    } else {
-        OllamaError(error).into_response()
-    }
+    spelled(error, path)
 }
 
 /// Watches one connection's deadline.

@@ -1,9 +1,9 @@
-//! A client's socket: its options, and recording of its traffic.
+//! A client's socket: its options, recording of its traffic, and an end that loses no answer.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use socket2::{SockRef, TcpKeepalive};
@@ -12,6 +12,7 @@ use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use super::activity::Activity;
+use super::parting::{Lingering, has_unread};
 
 /// TCP keep-alive: idle time and interval, as in Go's servers.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
@@ -25,6 +26,8 @@ const UNSENT: u32 = 32 << 10;
 pub(super) struct Socket {
     stream: TcpStream,
     activity: Arc<Activity>,
+    /// Closing while the client may still be sending.
+    lingering: Option<Lingering>,
 }
 
 impl Socket {
@@ -34,7 +37,11 @@ impl Socket {
         if let Err(error) = set_up(&stream, stall) {
             tracing::debug!(%error, "a socket's options could not be set");
         }
-        Self { stream, activity }
+        Self {
+            stream,
+            activity,
+            lingering: None,
+        }
     }
 
     fn wrote(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
@@ -103,7 +110,19 @@ impl AsyncWrite for Socket {
         Pin::new(&mut self.stream).poll_flush(context)
     }
 
+    /// Of a request that was not read to its end (its head is too long, its body is not wanted) more may come.
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
+        let this = &mut *self;
+        let lingering = match &mut this.lingering {
+            Some(lingering) => lingering,
+            None => {
+                ready!(Pin::new(&mut this.stream).poll_shutdown(context))?;
+                if !has_unread(&this.stream) && !this.activity.reads_head() {
+                    return Poll::Ready(Ok(()));
+                }
+                this.lingering.insert(Lingering::new())
+            }
+        };
+        lingering.poll(&mut this.stream, context).map(Ok)
     }
 }

@@ -209,6 +209,7 @@ mod tests {
             n_connections: 16,
             n_of_origin: 4,
             n_reserved: 2,
+            n_refused: 1,
             head: 30 * second,
             idle: 300 * second,
             stall: 60 * second,

@@ -29,6 +29,9 @@ const DROVER_VERSION: HeaderName = HeaderName::from_static("x-drover-version");
 /// The longest request id that a client may choose.
 const MAX_ID_BYTES: usize = 128;
 
+/// The most of a path that is logged: a head may have 64 KiB of it, and be refused.
+const MAX_PATH_BYTES: usize = 1024;
+
 /// The status in the log for a client that left before it had one.
 const CLIENT_LEFT: u16 = 499;
 
@@ -60,7 +63,7 @@ pub(super) async fn record(State(log): State<Log>, request: Request, next: Next)
             parent: traced(request.headers()),
             method: request.method().clone(),
             route: route.to_owned(),
-            path: request.uri().path().to_owned(),
+            path: told(request.uri().path()),
             status: CLIENT_LEFT,
             time: std::time::Duration::ZERO,
             end: End::Left,
@@ -82,6 +85,14 @@ pub(super) async fn record(State(log): State<Log>, request: Request, next: Next)
         line.complete = body.is_end_stream() || line.done.method == Method::HEAD;
         Body::new(Watched::new(body, line))
     })
+}
+
+/// A path for the log.
+fn told(path: &str) -> String {
+    if path.len() <= MAX_PATH_BYTES {
+        return path.to_owned();
+    }
+    format!("{}…", &path[..path.floor_char_boundary(MAX_PATH_BYTES)])
 }
 
 /// The trace that a client's request belongs to, as W3C's Trace Context spells it.
@@ -155,5 +166,20 @@ impl Watch for Line {
 
     fn around(&mut self, poll: impl FnOnce() -> Polled) -> Polled {
         Arc::clone(&self.account).enter(poll)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_path_does_not_fill_the_log() {
+        assert_eq!(told("/api/tags"), "/api/tags");
+        let long = told(&"/\u{e9}".repeat(30_000));
+        assert!(
+            long.len() <= MAX_PATH_BYTES + 3 && long.ends_with("/…"),
+            "{long}"
+        );
     }
 }

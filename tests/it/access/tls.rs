@@ -67,12 +67,15 @@ async fn who_speaks_plain_http_is_told() {
     let folder = TempDir::new().unwrap();
     put(&folder, ONE[0], ONE[1]);
     let server = secured(&folder).await;
-    let socket = server
-        .socket(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        .await;
-    let answer = socket.rest().await;
-    assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
-    assert!(answer.ends_with("to an HTTPS server."), "{answer}");
+    for body in [0, 500_000] {
+        let request = format!(
+            "POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: {body}\r\n\r\n{}",
+            "x".repeat(body)
+        );
+        let answer = server.socket(request.as_bytes()).await.whole().await;
+        assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+        assert!(answer.ends_with("to an HTTPS server."), "{answer}");
+    }
     // Neither who says nothing nor who talks nonsense keeps others from being served.
     let _silent = server.socket(b"").await;
     let nonsense = server.socket(b"\x16\x03\x01\x00\x05hello").await;
@@ -89,6 +92,8 @@ async fn the_command_line_speaks_https() {
     let trusted = folder.path().join("server.crt");
     let drover = Drover::at(&host).env("SSL_CERT_FILE", trusted.to_str().unwrap());
     drover.run(&["list"]).await.ok();
+    // The health check of a container knows neither the certificate's name nor who made it.
+    Drover::at(server.address()).run(&["health"]).await.ok();
     let error = Drover::at(&host).run(&["list"]).await.failed();
     assert!(error.to_lowercase().contains("certificate"), "{error}");
 }

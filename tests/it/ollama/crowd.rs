@@ -187,21 +187,75 @@ async fn a_full_house_says_so_and_stops_in_time() {
     // This machine leaves two places to others.
     let crowd = (0..14).map(|_| server.socket(b"POST /api/chat HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\nExpect: 100-continue\r\n\r\n"));
     let mut crowd = join_all(crowd).await;
+    let version = b"GET /api/version HTTP/1.1\r\nHost: localhost\r\n\r\n";
     for socket in &mut crowd {
         socket.read_until("HTTP/1.1 100 Continue").await;
     }
-    let refused = server.socket(b"").await.rest().await;
-    assert!(refused.starts_with("HTTP/1.1 503 "), "{refused}");
-    assert!(
-        refused.ends_with("\r\n\r\n{\"error\":\"too many connections\"}"),
-        "{refused}"
-    );
+    // Who sends all of a long request first gets the answer, too; and who says nothing.
+    let long = request("/api/chat", 500_000, &"x".repeat(500_000));
+    for bytes in [&b""[..], version, &long] {
+        let refused = server.socket(bytes).await.whole().await;
+        assert!(refused.starts_with("HTTP/1.1 503 "), "{refused}");
+        assert!(
+            refused.ends_with("\r\n\r\n{\"error\":\"too many connections\"}"),
+            "{refused}"
+        );
+    }
     // Who is in is served.
     crowd[0].send(b"{        ").await;
     crowd[0].read_until("unexpected EOF").await;
-    let version = b"GET /api/version HTTP/1.1\r\nHost: localhost\r\n\r\n";
     crowd[0].send(version).await;
     crowd[0].read_until("\"version\"").await;
     server.signal(rustix::process::Signal::TERM);
     assert_eq!(server.exit_code().await, Some(0), "{}", server.log.text());
+}
+
+#[tokio::test]
+async fn a_head_that_is_too_long_is_answered() {
+    let server = TestServer::start().await;
+    let head = format!(
+        "GET / HTTP/1.1\r\nHost: localhost\r\nX-A: {}\r\n\r\n",
+        "a".repeat(500_000)
+    );
+    let answer = server.socket(head.as_bytes()).await.whole().await;
+    assert!(answer.starts_with("HTTP/1.1 431 "), "{answer}");
+}
+
+#[tokio::test]
+async fn too_many_requests_of_one_origin_are_refused_in_their_protocol() {
+    let server = TestServer::builder()
+        .env("OLLAMA_NUM_PARALLEL", "2")
+        .env("DROVER_MAX_CONNECTIONS", "16")
+        .env("DROVER_TRUSTED_PROXIES", "127.0.0.1")
+        .start()
+        .await;
+    server.fake_model("tiny").await;
+    let from = |path: &str, body: &str| {
+        let head =
+            format!("POST {path} HTTP/1.1\r\nHost: localhost\r\nX-Forwarded-For: 203.0.113.9\r\n");
+        format!("{head}Content-Length: {}\r\n\r\n{body}", body.len()).into_bytes()
+    };
+    // An eighth of the connections.
+    let mut two = Vec::new();
+    for _ in 0..2 {
+        let mut socket = server.socket(&from("/api/generate", &endless())).await;
+        socket.read_until("response").await;
+        two.push(socket);
+    }
+    let long = "x".repeat(500_000);
+    for (path, shape) in [
+        ("/api/chat", "{\"error\":\""),
+        ("/v1/messages", "overloaded_error"),
+    ] {
+        let mut socket = server.socket(&from(path, &long)).await;
+        let answer = socket.read_until("from this address").await;
+        assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+        assert!(answer.contains("retry-after: "), "{answer}");
+        assert!(answer.contains(shape), "{answer}");
+        // Its body was read, so that the connection can be used again.
+        socket
+            .send(b"GET /api/version HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            .await;
+        socket.read_until("\"version\"").await;
+    }
 }

@@ -69,6 +69,15 @@ impl Socket {
         text
     }
 
+    /// Everything up to the end of the connection, which must not be a reset: that may cost a client its answer.
+    pub(crate) async fn whole(mut self) -> String {
+        let mut text = Vec::new();
+        let reading = self.0.read_to_end(&mut text);
+        let read = tokio::time::timeout(PATIENCE, reading).await;
+        read.expect("an end").unwrap();
+        String::from_utf8(text).unwrap()
+    }
+
     /// Everything up to the end of the connection, however it ends.
     pub(crate) async fn rest(mut self) -> String {
         let mut text = Vec::new();
