@@ -13,6 +13,7 @@ use crate::metrics::{Awaiting, account};
 use crate::model::Options;
 use crate::protocol::Priority;
 use crate::scheduler::{AcquireError, Lease};
+use crate::units::whole_seconds;
 
 /// A lease and how long it took to get.
 #[derive(Debug)]
@@ -36,6 +37,7 @@ pub(super) async fn load(
     let started = Instant::now();
     let mut spec = spec::build(prepared, options);
     spec.is_job = common.priority == Priority::Batch;
+    spec.origin = common.client.split('/').next().unwrap_or_default().into();
     let model = prepared.model.name.short();
     let awaiting = Awaiting::of(&model);
     common.waiting.loading();
@@ -61,13 +63,37 @@ pub(super) async fn load(
     })
 }
 
+/// The longest time after which clients are told to try again; OpenAI's ignore longer ones.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
+
 fn acquire_error(error: AcquireError) -> RequestError {
+    if let AcquireError::Overloaded { wait: Some(wait) } = error {
+        let seconds = whole_seconds(wait.min(LONGEST_WAIT)).max(1);
+        return RequestError::new(Kind::Overloaded, error.to_string()).retry_after(seconds);
+    }
     let kind = match &error {
-        AcquireError::Overloaded | AcquireError::ShuttingDown | AcquireError::NoGpu(_) => {
+        AcquireError::Overloaded { .. } | AcquireError::ShuttingDown | AcquireError::NoGpu(_) => {
             Kind::Overloaded
         }
         AcquireError::Canceled => Kind::Canceled,
         AcquireError::LoadFailed(_) | AcquireError::LoadTimeout(_) => Kind::Internal,
     };
     RequestError::new(kind, error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_queue_says_when_to_come_back() {
+        let after = |wait: Option<u64>| {
+            let wait = wait.map(Duration::from_millis);
+            acquire_error(AcquireError::Overloaded { wait }).retry_after
+        };
+        assert_eq!(after(None), None);
+        assert_eq!(after(Some(0)), Some(1));
+        assert_eq!(after(Some(2001)), Some(3));
+        assert_eq!(after(Some(1_000_000)), Some(60));
+    }
 }

@@ -45,6 +45,7 @@ pub(super) fn build(prepared: &Prepared, options: &Options) -> ModelSpec {
         options: load_options(options, &prepared.weights),
         dims: dims(&prepared.weights, prepared.projector_bytes()),
         is_job: false,
+        origin: "".into(),
         draft: prepared.draft.as_ref().map(|draft| DraftSpec {
             weights: draft.loadable.file.clone(),
             dims: dims(draft, 0),
@@ -117,6 +118,7 @@ pub fn place_header(metadata: Metadata) -> Result<Vec<u32>, gguf::GgufError> {
         options: load_options(&Options::default(), &weights),
         dims: dims(&weights, 1 << 30),
         is_job: false,
+        origin: "".into(),
         draft: None,
     };
     Ok(crate::scheduler::place_everywhere(&spec))

@@ -1,6 +1,7 @@
 //! Requests of a key at once: so many at work, so many waiting in line, the rest refused.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
@@ -15,18 +16,25 @@ pub(super) struct Gate {
 struct State {
     working: u32,
     waiting: u32,
+    /// Requests that were refused, and for which no place has become free since.
+    refused: u32,
+    /// How long requests take, as a sliding mean; zero = nobody knows yet.
+    mean: Duration,
 }
 
 /// A place among the requests at work, until it is dropped.
 #[derive(Debug)]
-pub struct Place(Arc<Gate>);
+pub struct Place {
+    gate: Arc<Gate>,
+    since: Instant,
+}
 
 /// A place in the line.
 struct Waiting<'a>(&'a Gate);
 
-/// As many wait as may.
+/// As many wait as may; about how long until one more may.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Full;
+pub(super) struct Full(pub(super) Duration);
 
 impl Gate {
     /// Waits for a place; `most` are at work at once (read again each time, as limits may change) and
@@ -41,10 +49,11 @@ impl Gate {
             // Nobody overtakes.
             if state.waiting == 0 && state.working < most() {
                 state.working += 1;
-                return Ok(Place(Arc::clone(self)));
+                return Ok(self.place());
             }
             if state.waiting >= queue {
-                return Err(Full);
+                state.refused = state.refused.saturating_add(1);
+                return Err(Full(state.mean * state.refused / most().max(1)));
             }
             state.waiting += 1;
             Waiting(self)
@@ -60,8 +69,15 @@ impl Gate {
                 if more_are_free {
                     self.freed.notify_one();
                 }
-                return Ok(Place(Arc::clone(self)));
+                return Ok(self.place());
             }
+        }
+    }
+
+    fn place(self: &Arc<Self>) -> Place {
+        Place {
+            gate: Arc::clone(self),
+            since: Instant::now(),
         }
     }
 
@@ -82,10 +98,16 @@ impl Gate {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut state = self.0.lock();
+        let took = self.since.elapsed();
+        let mut state = self.gate.lock();
         state.working = state.working.saturating_sub(1);
+        state.refused = state.refused.saturating_sub(1);
+        state.mean = match state.mean {
+            Duration::ZERO => took,
+            before => (before * 4 + took) / 5,
+        };
         drop(state);
-        self.0.freed.notify_one();
+        self.gate.freed.notify_one();
     }
 }
 
@@ -113,7 +135,7 @@ mod tests {
         let _second = enter().await.unwrap();
         let mut third = Box::pin(enter());
         assert!((&mut third).now_or_never().is_none());
-        assert_eq!(enter().await.unwrap_err(), Full);
+        assert_eq!(enter().await.unwrap_err(), Full(Duration::ZERO));
         drop(first);
         // The one that waited comes first.
         assert_eq!(gate.working(), 1);
@@ -146,5 +168,26 @@ mod tests {
         drop(first);
         drop(waiting.remove(0));
         waiting.remove(0).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn who_is_refused_hears_when_a_place_may_be_free() {
+        let gate = Arc::new(Gate::default());
+        let mut places = Vec::new();
+        for _ in 0..2 {
+            places.push(gate.enter(|| 2, 0).await.unwrap());
+        }
+        let refused = || gate.enter(|| 2, 0).now_or_never().unwrap().unwrap_err();
+        assert_eq!(refused(), Full(Duration::ZERO));
+        // One that took about ten seconds.
+        let long_ago = Instant::now().checked_sub(Duration::from_secs(10)).unwrap();
+        places[0].since = long_ago;
+        drop(places.remove(0));
+        places.push(gate.enter(|| 2, 0).await.unwrap());
+        // The second one gets the place after the next.
+        for seconds in [5, 10] {
+            let Full(wait) = refused();
+            assert_eq!(wait.as_secs(), seconds);
+        }
     }
 }

@@ -7,8 +7,9 @@ use super::gate::{Full, Gate, Place};
 use super::record::Limits;
 use super::window::Window;
 
-/// When to come back to a key whose requests are all at work: nobody knows how long they take.
-const SOON: Duration = Duration::from_secs(1);
+/// The longest time after which to come back to a key whose requests are all at work: OpenAI's clients ignore
+/// longer ones.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
 /// The requests and tokens of one key.
 #[derive(Debug)]
@@ -26,7 +27,7 @@ pub enum Refused {
     #[error(
         "Rate limit reached on requests at once: Limit {limit}. Please try again when one of them has ended."
     )]
-    Requests { limit: u32 },
+    Requests { limit: u32, wait: Duration },
     #[error(
         "Rate limit reached on tokens per minute: Limit {limit}, Used {used}, Requested {wanted}. Please try again in {}s.",
         seconds(*.wait)
@@ -43,7 +44,7 @@ impl Refused {
     /// When to try again, in seconds.
     pub fn retry_after(&self) -> u64 {
         match self {
-            Self::Requests { .. } => seconds(SOON),
+            Self::Requests { wait, .. } => seconds((*wait).min(LONGEST_WAIT)).max(1),
             Self::Tokens { wait, .. } => seconds(*wait).max(1),
         }
     }
@@ -81,7 +82,7 @@ impl Usage {
         };
         let most = || self.limits().requests.unwrap_or(u32::MAX);
         let entered = self.gate.enter(most, limits.queue.unwrap_or(0)).await;
-        let place = entered.map_err(|Full| Refused::Requests { limit })?;
+        let place = entered.map_err(|Full(wait)| Refused::Requests { limit, wait })?;
         // They may have gone meanwhile.
         self.check(1)?;
         Ok(Some(place))
@@ -228,7 +229,10 @@ mod tests {
         assert_eq!(usage.state().requests, Some((1, 0)));
         assert_eq!(
             usage.enter().await.unwrap_err(),
-            Refused::Requests { limit: 1 }
+            Refused::Requests {
+                limit: 1,
+                wait: Duration::ZERO
+            }
         );
         usage.set_limits("requests=3,queue=2".parse().unwrap());
         let mut places = vec![first];

@@ -100,7 +100,7 @@ impl Actor {
                 biased;
                 notes = self.notes.read() => for note in notes {
                     let event = match note {
-                        Note::Released(entry) => Event::Released(entry),
+                        Note::Released(entry, origin) => Event::Released(entry, origin),
                         Note::Canceled(waiter) => {
                             self.replies.remove(&waiter);
                             Event::Canceled(waiter)
@@ -235,9 +235,11 @@ impl Actor {
 
     fn decide(&mut self, event: Event) -> Vec<Effect> {
         let gpus = self.gpus.as_deref();
+        let runners = &self.runners;
         let world = World {
             now: Instant::now(),
             snapshot: &|| Snapshot::take(gpus.unwrap_or_default()),
+            wait: &|entry, n_before| runners.get(&entry)?.expected_wait(n_before),
             devices_known: gpus.is_some(),
         };
         self.state.handle(event, &world)
@@ -257,17 +259,22 @@ impl Actor {
                     runner.stop().await;
                 }
             }
-            Effect::Grant { waiter, entry } => {
+            Effect::Grant {
+                waiter,
+                entry,
+                origin,
+            } => {
                 let Some(runner) = self.runners.get(&entry).cloned() else {
                     // Never the case: an entry is ready only while its runner is known. The place
                     // must not be lost all the same.
-                    self.notes.write(Note::Released(entry));
+                    self.notes.write(Note::Released(entry, origin));
                     self.replies.remove(&waiter);
                     return;
                 };
                 let default_ctx = load::default_ctx(self.config.context_length, runner.info());
                 let lease = Lease {
                     entry,
+                    origin,
                     runner,
                     default_ctx,
                     notes: self.notes.clone(),

@@ -1,6 +1,8 @@
 //! What goes into the scheduler's state machine, and what comes out.
 
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::oneshot;
 
@@ -80,8 +82,8 @@ pub(super) enum Event {
     },
     /// A waiting request's client has gone.
     Canceled(WaiterId),
-    /// A lease was dropped.
-    Released(EntryId),
+    /// A lease of this origin was dropped.
+    Released(EntryId, Arc<str>),
     Loaded {
         entry: EntryId,
         info: Box<LoadedInfo>,
@@ -123,10 +125,7 @@ pub(super) struct LoadFailure {
 #[derive(Debug, PartialEq)]
 pub(super) enum Effect {
     /// Load a model; `LoadEnded` follows.
-    Spawn {
-        entry: EntryId,
-        plan: Box<LoadPlan>,
-    },
+    Spawn { entry: EntryId, plan: Box<LoadPlan> },
     /// Ask the inference library what a model takes; `Measured` follows.
     Measure {
         key: Box<MeasureKey>,
@@ -139,6 +138,7 @@ pub(super) enum Effect {
     Grant {
         waiter: WaiterId,
         entry: EntryId,
+        origin: Arc<str>,
     },
     Refuse {
         waiter: WaiterId,
@@ -152,6 +152,8 @@ pub(super) struct World<'a> {
     /// Looks at the machine; only asked where something is to be loaded, because the system takes
     /// its time to answer.
     pub(super) snapshot: &'a dyn Fn() -> Snapshot,
+    /// About how long it takes until a loaded model has finished one more request than so many.
+    pub(super) wait: &'a dyn Fn(EntryId, u32) -> Option<Duration>,
     /// Loads wait until the devices are known.
     pub(super) devices_known: bool,
 }

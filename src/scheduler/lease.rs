@@ -13,6 +13,8 @@ use crate::runner_client::RunnerHandle;
 #[derive(Debug)]
 pub struct Lease {
     pub(super) entry: EntryId,
+    /// Whose it is.
+    pub(super) origin: Arc<str>,
     pub(super) runner: RunnerHandle,
     /// Cap on a request that sets no `num_ctx`, in tokens.
     pub(super) default_ctx: u32,
@@ -50,7 +52,8 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        self.notes.write(Note::Released(self.entry));
+        let origin = Arc::clone(&self.origin);
+        self.notes.write(Note::Released(self.entry, origin));
     }
 }
 
@@ -69,9 +72,9 @@ struct NotesInner {
 }
 
 /// One drop.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Note {
-    Released(EntryId),
+    Released(EntryId, Arc<str>),
     Canceled(WaiterId),
 }
 

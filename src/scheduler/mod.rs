@@ -19,6 +19,8 @@ mod state;
 mod tests;
 
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -57,6 +59,8 @@ pub struct ModelSpec {
     pub dims: ModelDims,
     /// A batch job wants it: no model that people use goes for that.
     pub is_job: bool,
+    /// Whose request it is: of those who wait, one with many leaves room for the others.
+    pub origin: Arc<str>,
     pub draft: Option<DraftSpec>,
 }
 
@@ -109,8 +113,9 @@ pub struct DraftSpec {
 /// Why no runner could be had.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AcquireError {
+    /// As many requests wait as may; about how long until one more may.
     #[error("server busy, please try again.  maximum pending requests exceeded")]
-    Overloaded,
+    Overloaded { wait: Option<Duration> },
     /// Ollama-shaped text of a failed load.
     #[error("{0}")]
     LoadFailed(String),

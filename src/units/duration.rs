@@ -1,4 +1,6 @@
-//! Go's durations: the text form of keep-alive times and of `--verbose` figures.
+//! Go's durations: the text form of keep-alive times and of `--verbose` figures; and whole seconds.
+
+use std::time::Duration;
 
 /// Unit names with their length in nanoseconds; both micro signs of Unicode are known.
 const UNITS: [(&str, u64); 8] = [
@@ -11,6 +13,11 @@ const UNITS: [(&str, u64); 8] = [
     ("m", 60_000_000_000),
     ("h", 3_600_000_000_000),
 ];
+
+/// The seconds of a time, rounded up, as headers want them.
+pub fn whole_seconds(time: Duration) -> u64 {
+    time.as_secs() + u64::from(time.subsec_nanos() > 0)
+}
 
 /// Parses a Go duration (`5m`, `1h30m`, `1.5h`, `.5s`, `-1m`, `0`) into nanoseconds.
 ///

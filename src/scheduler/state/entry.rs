@@ -1,6 +1,7 @@
 //! One model that is loaded or wanted, and where it is in its life.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -25,6 +26,10 @@ pub(in crate::scheduler) struct Entry {
     pub(super) plan: Option<LoadPlan>,
     pub(super) waiters: VecDeque<Waiter>,
     pub(in crate::scheduler) n_active: usize,
+    /// The same by their origins; none is zero.
+    origins: BTreeMap<Arc<str>, usize>,
+    /// Requests that were refused because too many wait, and for which no place has become free since.
+    pub(super) n_refused: u32,
     pub(in crate::scheduler) keep_alive: KeepAlive,
     /// When an idle model goes.
     pub(in crate::scheduler) deadline: Option<Instant>,
@@ -54,6 +59,7 @@ pub(super) struct Waiter {
     pub(super) id: WaiterId,
     pub(super) spec: Box<ModelSpec>,
     pub(super) keep_alive: Option<KeepAlive>,
+    pub(super) since: Instant,
 }
 
 impl Entry {
@@ -67,6 +73,8 @@ impl Entry {
             keep_alive,
             waiters: VecDeque::from([waiter]),
             n_active: 0,
+            origins: BTreeMap::new(),
+            n_refused: 0,
             deadline: None,
             last_used: now,
             had_people: false,
@@ -183,13 +191,14 @@ impl Entry {
         }
     }
 
-    /// Whether as many requests wait for a slot as may.
-    pub(super) fn is_full(&self, max_queue: usize) -> bool {
+    /// Whether as many requests wait for a slot as may, for one more of this origin.
+    pub(super) fn is_full(&self, max_queue: usize, origin: &str) -> bool {
         let (Phase::Ready(info) | Phase::Draining(info)) = &self.phase else {
             return false;
         };
-        let most = max_queue.max(1).saturating_add(info.n_slots as usize);
-        self.n_active >= most
+        let n_waiting = self.n_active.saturating_sub(info.n_slots as usize);
+        let n_of_origin = self.origins.get(origin).copied().unwrap_or_default();
+        is_full(n_waiting, n_of_origin, max_queue)
     }
 
     pub(super) fn grant(&mut self, waiter: &Waiter, effects: &mut Vec<Effect>) {
@@ -197,12 +206,27 @@ impl Entry {
             self.keep_alive = keep_alive;
         }
         self.n_active += 1;
+        let origin = Arc::clone(&waiter.spec.origin);
+        *self.origins.entry(Arc::clone(&origin)).or_default() += 1;
         self.had_people |= !waiter.spec.is_job;
         self.deadline = None;
         effects.push(Effect::Grant {
             waiter: waiter.id,
             entry: self.id,
+            origin,
         });
+    }
+
+    /// A lease of this origin was given back.
+    pub(super) fn count_released(&mut self, origin: &str) {
+        self.n_active = self.n_active.saturating_sub(1);
+        self.n_refused = self.n_refused.saturating_sub(1);
+        if let Some(n) = self.origins.get_mut(origin) {
+            *n = n.saturating_sub(1);
+            if *n == 0 {
+                self.origins.remove(origin);
+            }
+        }
     }
 
     /// Grants nothing any more and goes when the last lease is gone.
@@ -232,4 +256,12 @@ impl Entry {
             self.stop(effects);
         }
     }
+}
+
+/// Whether one more may not wait. Where as many wait as may, an origin that has few of them finds room all the
+/// same, up to twice as many: who sends many locks nobody out.
+pub(super) fn is_full(n_waiting: usize, n_of_origin: usize, max_queue: usize) -> bool {
+    let most = max_queue.max(1);
+    let few = (most / 8).max(1);
+    n_waiting >= most && (n_of_origin >= few || n_waiting >= most.saturating_mul(2))
 }

@@ -26,7 +26,7 @@ pub(super) use entry::{Entry, Phase};
 pub(super) use foresee::Foreseen;
 pub(super) use measure::MeasureKey;
 
-use entry::Waiter;
+use entry::{Waiter, is_full};
 use measure::Measurements;
 use room::Evicted;
 
@@ -114,13 +114,16 @@ impl State {
                         id: waiter,
                         spec,
                         keep_alive,
+                        since: world.now,
                     },
                     world,
                     &mut effects,
                 );
             }
             Event::Canceled(waiter) => self.cancel(waiter, &mut effects),
-            Event::Released(entry) => self.release(entry, world.now, &mut effects),
+            Event::Released(entry, origin) => {
+                self.release(entry, &origin, world.now, &mut effects);
+            }
             Event::Loaded { entry, info } => self.loaded(entry, info, world.now, &mut effects),
             Event::LoadFailed { entry, failure } => {
                 self.load_failed(entry, &failure, world.now, &mut effects);
@@ -158,21 +161,30 @@ impl State {
             && entry.is_ready()
             && !entry.needs_reload(&waiter.spec)
         {
-            if entry.is_full(self.limits.max_queue) {
+            if entry.is_full(self.limits.max_queue, &waiter.spec.origin) {
+                let wait = (world.wait)(entry.id, entry.n_refused);
+                entry.n_refused = entry.n_refused.saturating_add(1);
                 effects.push(Effect::Refuse {
                     waiter: waiter.id,
-                    error: AcquireError::Overloaded,
+                    error: AcquireError::Overloaded { wait },
                 });
             } else {
                 entry.grant(&waiter, effects);
             }
             return;
         }
-        let waiting: usize = self.entries.iter().map(|entry| entry.waiters.len()).sum();
-        if waiting >= self.limits.max_queue.max(1) {
+        let waiters = || self.entries.iter().flat_map(|entry| &entry.waiters);
+        let of_origin = waiters().filter(|other| other.spec.origin == waiter.spec.origin);
+        if is_full(waiters().count(), of_origin.count(), self.limits.max_queue) {
+            // A load that has taken so long takes about as long again.
+            let first = self
+                .entries
+                .iter()
+                .filter_map(|entry| entry.waiters.front());
+            let waited = first.map(|first| world.now.duration_since(first.since));
             effects.push(Effect::Refuse {
                 waiter: waiter.id,
-                error: AcquireError::Overloaded,
+                error: AcquireError::Overloaded { wait: waited.max() },
             });
             return;
         }
@@ -219,9 +231,9 @@ impl State {
         });
     }
 
-    fn release(&mut self, id: EntryId, now: Instant, effects: &mut Vec<Effect>) {
+    fn release(&mut self, id: EntryId, origin: &str, now: Instant, effects: &mut Vec<Effect>) {
         let Some(entry) = self.entry(id) else { return };
-        entry.n_active = entry.n_active.saturating_sub(1);
+        entry.count_released(origin);
         entry.last_used = now;
         if !entry.is_idle() {
             return;

@@ -40,6 +40,7 @@ fn spec(name: &str, gib: u64) -> ModelSpec {
             expert_bytes: 0,
         },
         is_job: false,
+        origin: "".into(),
         draft: None,
     }
 }

@@ -1,7 +1,5 @@
 //! Events in, effects out.
 
-use std::time::Duration;
-
 use tokio::time::Instant;
 
 use super::*;
@@ -50,6 +48,7 @@ impl Bench {
         let world = World {
             now: self.now,
             snapshot: &|| machine.clone(),
+            wait: &|entry, n_before| Some(Duration::from_secs(entry * 100 + u64::from(n_before))),
             devices_known: self.devices_known,
         };
         self.effects = self.state.handle(event, &world);
@@ -110,7 +109,7 @@ impl Bench {
     }
 
     pub(super) fn released(&mut self, entry: u64) -> Vec<String> {
-        self.event(Event::Released(entry))
+        self.event(Event::Released(entry, "".into()))
     }
 
     pub(super) fn exited(&mut self, entry: u64) -> Vec<String> {
@@ -155,7 +154,7 @@ fn shown(effect: &Effect) -> String {
         Effect::Measure { .. } => "measure".to_owned(),
         Effect::Abort(entry) => format!("abort {entry}"),
         Effect::Stop(entry) => format!("stop {entry}"),
-        Effect::Grant { waiter, entry } => format!("grant {waiter} {entry}"),
+        Effect::Grant { waiter, entry, .. } => format!("grant {waiter} {entry}"),
         Effect::Refuse { waiter, error } => format!("refuse {waiter}: {error}"),
     }
 }
@@ -308,6 +307,68 @@ fn the_queue_has_a_limit() {
     );
     assert_eq!(bench.released(2), NONE);
     assert_eq!(bench.acquire(&spec("a", 1)), ["grant 106 2"]);
+}
+
+#[test]
+fn who_is_refused_hears_when_a_place_may_be_free() {
+    let mut bench = Bench::new(cpu_machine(), |limits| limits.max_queue = 2);
+    let one = spec("a", 1);
+    let wait = |bench: &mut Bench| {
+        bench.acquire(&one);
+        match bench.effects.as_slice() {
+            [
+                Effect::Refuse {
+                    error: AcquireError::Overloaded { wait: Some(wait) },
+                    ..
+                },
+            ] => wait.as_secs(),
+            other => panic!("{other:?}"),
+        }
+    };
+    bench.acquire(&one);
+    bench.now += Duration::from_secs(7);
+    bench.acquire(&one);
+    // A load that has taken so long.
+    assert_eq!(wait(&mut bench), 7);
+    bench.loaded(1);
+    // Each place that becomes free is that of one who was refused before.
+    assert_eq!([100, 101, 102], [(); 3].map(|()| wait(&mut bench)));
+    bench.released(1);
+    bench.released(1);
+    bench.acquire(&one);
+    bench.acquire(&one);
+    assert_eq!([101, 102], [(); 2].map(|()| wait(&mut bench)));
+}
+
+#[test]
+fn who_sends_many_leaves_room_for_others() {
+    let mut bench = Bench::new(cpu_machine(), |limits| limits.max_queue = 16);
+    let of = |origin: &str| ModelSpec {
+        origin: origin.into(),
+        ..spec("a", 1)
+    };
+    let enters = |bench: &mut Bench, origin: &str| {
+        let effects = bench.acquire(&of(origin));
+        !effects.iter().any(|effect| effect.starts_with("refuse"))
+    };
+    let count = |bench: &mut Bench, origin: &str, n: usize| {
+        let entering = (0..n).filter(|_| enters(bench, origin));
+        entering.count()
+    };
+    // They wait for the load.
+    assert_eq!(count(&mut bench, "many", 20), 16);
+    assert_eq!(count(&mut bench, "one", 5), 2);
+    // They wait for a slot.
+    bench.loaded(1);
+    assert_eq!(count(&mut bench, "many", 5), 0);
+    assert_eq!(count(&mut bench, "one", 5), 0);
+    assert_eq!(count(&mut bench, "two", 5), 2);
+    // All together are twice as many.
+    let others = (0..40).filter(|number| enters(&mut bench, &number.to_string()));
+    assert_eq!(16 + 2 + 2 + others.count(), 32);
+    bench.event(Event::Released(1, "one".into()));
+    assert_eq!(count(&mut bench, "many", 5), 0);
+    assert_eq!(count(&mut bench, "one", 5), 1);
 }
 
 #[test]

@@ -1,7 +1,6 @@
 //! Any order of events: nobody is forgotten, nobody is answered twice, the books stay right.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use proptest::prelude::*;
 use tokio::time::Instant;
@@ -85,6 +84,7 @@ impl Stage {
         let world = World {
             now: self.now,
             snapshot: &|| machine.clone(),
+            wait: &|_, _| None,
             devices_known: true,
         };
         for effect in self.state.handle(event, &world) {
@@ -114,7 +114,7 @@ impl Stage {
                     assert!(!self.stopping.contains(&entry), "once");
                     self.stopping.push(entry);
                 }
-                Effect::Grant { waiter, entry } => {
+                Effect::Grant { waiter, entry, .. } => {
                     assert!(self.waiting.remove(&waiter), "one answer for each");
                     assert!(self.running.contains(&entry) && !self.stopping.contains(&entry));
                     self.leases.push(entry);
@@ -160,7 +160,7 @@ impl Stage {
             }
             Move::Release(n) => {
                 if let Some(lease) = take(&mut self.leases, n) {
-                    self.event(Event::Released(lease));
+                    self.event(Event::Released(lease, "".into()));
                 }
             }
             Move::Loaded(n) => {

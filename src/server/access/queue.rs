@@ -23,6 +23,7 @@ use super::Need;
 use crate::inference::{Place, Waiting, exceeded, timeout};
 use crate::keys::Scope;
 use crate::server::error::{ApiError, spelled};
+use crate::units::whole_seconds;
 
 const TIMEOUT: HeaderName = HeaderName::from_static("x-request-timeout");
 const PROGRESS: HeaderName = HeaderName::from_static("x-queue-progress");
@@ -113,7 +114,7 @@ fn tell(headers: &mut HeaderMap, place: Place) {
     if let Some((n_before, wait)) = numbers {
         headers.insert(POSITION, HeaderValue::from(n_before));
         if let Some(wait) = wait {
-            headers.insert(WAIT, HeaderValue::from(seconds(wait)));
+            headers.insert(WAIT, HeaderValue::from(whole_seconds(wait)));
         }
     }
 }
@@ -126,16 +127,11 @@ fn comment(place: Place) -> Bytes {
             format!(": queue state=waiting position={n_before}\n\n")
         }
         Place::Queued(n_before, Some(wait)) => {
-            let wait = seconds(wait);
+            let wait = whole_seconds(wait);
             format!(": queue state=waiting position={n_before} wait={wait}\n\n")
         }
     };
     text.into()
-}
-
-/// Rounded up.
-fn seconds(time: Duration) -> u64 {
-    time.as_secs() + u64::from(time.subsec_nanos() > 0)
 }
 
 struct Telling {

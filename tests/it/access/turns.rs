@@ -11,7 +11,7 @@ use super::{create, header, question, send, with_keys_and};
 use crate::support::TestServer;
 
 /// Waits until so many requests wait for a slot.
-async fn waiting(server: &TestServer, at_least: f64) {
+pub(super) async fn waiting(server: &TestServer, at_least: f64) {
     let name = "drover_sequences_waiting{model=\"tiny:latest\"} ";
     let number = async || {
         let metrics = server.get("/metrics").await.ok().text;
@@ -99,6 +99,36 @@ async fn a_key_with_one_request_waits_for_a_turn_of_one_with_two_hundred() {
         assert!(others <= 3 * SLOTS + 1, "{others}");
     };
     tokio::join!(crowd, one);
+}
+
+#[tokio::test]
+async fn who_fills_the_queue_leaves_room_for_others() {
+    let variables = [
+        ("OLLAMA_NUM_PARALLEL", "1"),
+        ("OLLAMA_MAX_QUEUE", "16"),
+        ("DROVER_KEYS_ANONYMOUS", "metrics"),
+    ];
+    let (server, boss) = with_keys_and(&variables).await;
+    let [greedy, modest] = [
+        create(&boss, &["greedy"]).await,
+        create(&boss, &["modest"]).await,
+    ];
+    let chat = "/v1/chat/completions";
+    let first = send(&server, &modest, Method::POST, chat, &question("hello")).await;
+    assert_eq!(first.status(), 200);
+    let body = question("[[slow 20]] [[repeat 60]]");
+    let crowd = join_all((0..40).map(|_| send(&server, &greedy, Method::POST, chat, &body)));
+    let one = async {
+        waiting(&server, 16.0).await;
+        let full = send(&server, &greedy, Method::POST, chat, &body).await;
+        assert_eq!(full.status(), 503);
+        let answer = send(&server, &modest, Method::POST, chat, &question("hello")).await;
+        assert_eq!(answer.status(), 200);
+    };
+    tokio::select! {
+        _ = crowd => panic!("the crowd was served first"),
+        () = one => {}
+    }
 }
 
 #[tokio::test]

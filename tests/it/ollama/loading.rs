@@ -121,6 +121,41 @@ async fn more_waiting_requests_than_the_queue_holds_are_refused() {
 }
 
 #[tokio::test]
+async fn who_is_refused_hears_when_there_may_be_room() {
+    let server = TestServer::builder()
+        .env("OLLAMA_NUM_PARALLEL", "1")
+        .env("OLLAMA_MAX_QUEUE", "2")
+        .start()
+        .await;
+    server.fake_model("tiny").await;
+    let about_two_seconds = "[[slow 50]] [[repeat 40]] word";
+    let body = json!({"model": "tiny", "prompt": about_two_seconds, "stream": false});
+    server.post("/api/generate", &body).await.ok();
+    // One that is answered, and two that wait.
+    let endless = json!({"model": "tiny", "prompt": "[[slow 50]] [[repeat 200000]]"});
+    let mut crowd = Vec::new();
+    let mut refused = Vec::new();
+    while refused.len() < 4 {
+        let request = server.http.post(format!("{}/api/generate", server.url));
+        let answer = request.body(endless.to_string()).send().await.unwrap();
+        match answer.status().as_u16() {
+            503 => refused.push(answer),
+            _ => crowd.push(answer),
+        }
+    }
+    let waits: Vec<u64> = refused
+        .iter()
+        .map(|answer| {
+            let wait = answer.headers()["retry-after"].to_str().unwrap();
+            wait.parse().unwrap()
+        })
+        .collect();
+    // Each of them would have the place after the one before.
+    assert!(waits[0] >= 2 && waits[3] > 2 * waits[0], "{waits:?}");
+    assert_eq!(crowd.len(), 3);
+}
+
+#[tokio::test]
 async fn requests_for_one_model_share_one_load() {
     let server = TestServer::start().await;
     let slow = models::fake_that_loads_for(Duration::from_secs(1));
