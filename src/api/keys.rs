@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::keys::{Class, Limits, Scope, Scopes};
+use crate::keys::{Class, Key, Limits, Scope, Scopes, Wish};
 
 /// Body of `POST /api/keys`: the key that is wanted.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -19,6 +19,19 @@ pub struct KeyRequest {
     pub expires: Option<Timestamp>,
 }
 
+impl From<KeyRequest> for Wish {
+    fn from(request: KeyRequest) -> Self {
+        Self {
+            name: request.name,
+            scopes: request.scopes.into_iter().collect(),
+            models: request.models,
+            limits: request.limits,
+            class: request.class,
+            expires: request.expires,
+        }
+    }
+}
+
 /// A key, without itself.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct KeyEntry {
@@ -31,6 +44,22 @@ pub struct KeyEntry {
     pub expires: Option<Timestamp>,
     /// Since the start of the server.
     pub last_used: Option<Timestamp>,
+}
+
+impl From<&Key> for KeyEntry {
+    fn from(key: &Key) -> Self {
+        let record = &key.record;
+        Self {
+            name: record.name.clone(),
+            scopes: record.scopes.clone(),
+            models: record.models.clone(),
+            limits: record.limits,
+            class: record.class,
+            created: record.created,
+            expires: record.expires,
+            last_used: key.last_used(),
+        }
+    }
 }
 
 /// Answer of `POST /api/keys`.

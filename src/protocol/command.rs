@@ -472,6 +472,25 @@ pub enum EmbedInput {
     },
 }
 
+impl Command {
+    /// Bytes of what clients sent with it, which is about what its frame has.
+    pub fn n_bytes(&self) -> usize {
+        match self {
+            Self::Generate { params, .. } | Self::Count { params, .. } => {
+                let parts = params.prompt.iter().map(|part| match part {
+                    PromptPart::Text(text) | PromptPart::Media(text) => text.len(),
+                    PromptPart::Tokens(tokens) => size_of_val(tokens.as_slice()),
+                });
+                parts.sum()
+            }
+            Self::Embed { params, .. } => params.inputs.iter().map(EmbedInput::n_bytes).sum(),
+            Self::Tokenize { texts, .. } => texts.iter().map(String::len).sum(),
+            Self::Detokenize { tokens, .. } => size_of_val(tokens.as_slice()),
+            _ => 0,
+        }
+    }
+}
+
 impl EmbedInput {
     /// Approximate size in bytes.
     pub fn n_bytes(&self) -> usize {

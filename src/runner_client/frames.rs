@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::protocol::{Command, PromptPart};
+use crate::protocol::Command;
 
 /// The unit of accounting, and what needs none of it.
 const BLOCK: usize = 64 << 10;
@@ -45,7 +45,7 @@ impl AsRef<[u8]> for Held {
 impl Frames {
     /// Waits for room for a command's frame.
     pub(super) async fn room(&self, command: &Command) -> Room {
-        let n_blocks = (n_bytes(command) / BLOCK).min(N_BLOCKS);
+        let n_blocks = (command.n_bytes() / BLOCK).min(N_BLOCKS);
         let n_blocks = u32::try_from(n_blocks).unwrap_or(u32::MAX);
         if n_blocks == 0 {
             return Room(None);
@@ -62,23 +62,6 @@ impl Room {
             None => frame,
             Some(room) => Bytes::from_owner(Held { frame, _room: room }),
         }
-    }
-}
-
-/// About how long a command's frame is.
-fn n_bytes(command: &Command) -> usize {
-    match command {
-        Command::Generate { params, .. } | Command::Count { params, .. } => {
-            let parts = params.prompt.iter().map(|part| match part {
-                PromptPart::Text(text) | PromptPart::Media(text) => text.len(),
-                PromptPart::Tokens(tokens) => size_of_val(tokens.as_slice()),
-            });
-            parts.sum()
-        }
-        Command::Embed { params, .. } => params.inputs.iter().map(|input| input.n_bytes()).sum(),
-        Command::Tokenize { texts, .. } => texts.iter().map(String::len).sum(),
-        Command::Detokenize { tokens, .. } => size_of_val(tokens.as_slice()),
-        _ => 0,
     }
 }
 

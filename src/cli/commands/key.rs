@@ -12,7 +12,7 @@ use crate::cli::args::KeyArgs;
 use crate::cli::ui::{Ui, table};
 use crate::client::Client;
 use crate::config::ClientConfig;
-use crate::keys::{Key, Keys, Wish};
+use crate::keys::Keys;
 use crate::units;
 
 /// What is wanted.
@@ -45,24 +45,16 @@ pub(crate) fn in_file(ui: Ui, file: &Path, args: &KeyArgs) -> anyhow::Result<Exi
     match action(args)? {
         Action::Create(name) => {
             let request = wanted(name, args)?;
-            let wish = Wish {
-                name: request.name,
-                scopes: request.scopes.into_iter().collect(),
-                models: request.models,
-                limits: request.limits,
-                class: request.class,
-                expires: request.expires,
-            };
-            let (secret, key) = keys.create(wish, Timestamp::now())?;
+            let (secret, key) = keys.create(request.into(), Timestamp::now())?;
             let created = KeyCreated {
                 key: secret.reveal().to_owned(),
-                entry: entry(&key),
+                entry: KeyEntry::from(&*key),
             };
             tell_created(ui, args, &created)?;
         }
         Action::List => {
             let keys = keys.list();
-            let keys = keys.iter().map(|key| entry(key)).collect();
+            let keys = keys.iter().map(|key| KeyEntry::from(&**key)).collect();
             tell_all(ui, args, &KeyList { keys })?;
         }
         Action::Revoke(name) => {
@@ -183,20 +175,6 @@ fn row(key: &KeyEntry, now: Timestamp) -> Vec<String> {
         expires,
         used.unwrap_or_else(|| "-".to_owned()),
     ]
-}
-
-fn entry(key: &Key) -> KeyEntry {
-    let record = &key.record;
-    KeyEntry {
-        name: record.name.clone(),
-        scopes: record.scopes.clone(),
-        models: record.models.clone(),
-        limits: record.limits,
-        class: record.class,
-        created: record.created,
-        expires: record.expires,
-        last_used: key.last_used(),
-    }
 }
 
 #[cfg(test)]

@@ -10,8 +10,7 @@ use super::{Outcome, Terms, limits};
 use crate::engine::backend::{MediaEncoder, Preparer};
 use crate::engine::prompt;
 use crate::protocol::{
-    Command, Constraint, EmbedInput, Event, Failure, FailureKind, Priority, PromptPart, RequestId,
-    Token,
+    Command, Constraint, Event, Failure, FailureKind, Priority, RequestId, Token,
 };
 
 /// Tokens that are turned into text in one slice.
@@ -55,7 +54,7 @@ struct Tokenization {
 impl<P: Preparer> Job<P> {
     /// Takes a command; `None` where it is none to prepare.
     pub(super) fn new(command: Command, terms: &Terms<P>) -> Option<Result<Self, Failed>> {
-        let n_bytes = n_bytes(&command);
+        let n_bytes = command.n_bytes();
         let (id, client, priority, task) = match command {
             Command::Generate { id, params } => {
                 let (client, priority) = (params.client.clone(), params.priority);
@@ -195,23 +194,6 @@ impl<P: Preparer> Job<P> {
                 text: String::from_utf8_lossy(&bytes).into_owned(),
             }),
         })
-    }
-}
-
-/// Bytes of a command, near enough.
-fn n_bytes(command: &Command) -> usize {
-    match command {
-        Command::Generate { params, .. } | Command::Count { params, .. } => {
-            let parts = params.prompt.iter().map(|part| match part {
-                PromptPart::Text(text) | PromptPart::Media(text) => text.len(),
-                PromptPart::Tokens(tokens) => size_of_val(tokens.as_slice()),
-            });
-            parts.sum()
-        }
-        Command::Embed { params, .. } => params.inputs.iter().map(EmbedInput::n_bytes).sum(),
-        Command::Tokenize { texts, .. } => texts.iter().map(String::len).sum(),
-        Command::Detokenize { tokens, .. } => size_of_val(tokens.as_slice()),
-        _ => 0,
     }
 }
 

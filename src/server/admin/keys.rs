@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use crate::api::keys::{KeyCreated, KeyEntry, KeyList, KeyRequest};
 use crate::error::ErrorKind;
-use crate::keys::{Key, KeysError, Wish};
+use crate::keys::KeysError;
 use crate::server::access::Access;
 use crate::server::error::{ApiError, OllamaError};
 use crate::server::extract::OllamaJson;
@@ -33,7 +33,7 @@ impl From<KeysError> for ApiError {
 pub(super) async fn list(State(app): State<App>) -> Response {
     let keys = app.keys.list();
     json(&KeyList {
-        keys: keys.iter().map(|key| entry(key)).collect(),
+        keys: keys.iter().map(|key| KeyEntry::from(&**key)).collect(),
     })
 }
 
@@ -43,20 +43,12 @@ pub(super) async fn create(
     OllamaJson(request): OllamaJson<KeyRequest>,
 ) -> Result<Response, OllamaError> {
     access.act().about(&request.name);
-    let wish = Wish {
-        name: request.name,
-        scopes: request.scopes.into_iter().collect(),
-        models: request.models,
-        limits: request.limits,
-        class: request.class,
-        expires: request.expires,
-    };
     let keys = app.keys.clone();
-    let created = app.block(move || keys.create(wish, Timestamp::now()));
+    let created = app.block(move || keys.create(request.into(), Timestamp::now()));
     let (secret, key) = created.await??;
     let mut response = json(&KeyCreated {
         key: secret.reveal().to_owned(),
-        entry: entry(&key),
+        entry: KeyEntry::from(&*key),
     });
     *response.status_mut() = StatusCode::CREATED;
     Ok(response)
@@ -74,18 +66,4 @@ pub(super) async fn revoke(
     let revoked = app.block(move || keys.revoke(&name, may_be_last));
     revoked.await??;
     Ok(StatusCode::OK)
-}
-
-fn entry(key: &Key) -> KeyEntry {
-    let record = &key.record;
-    KeyEntry {
-        name: record.name.clone(),
-        scopes: record.scopes.clone(),
-        models: record.models.clone(),
-        limits: record.limits,
-        class: record.class,
-        created: record.created,
-        expires: record.expires,
-        last_used: key.last_used(),
-    }
 }
