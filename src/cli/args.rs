@@ -66,6 +66,8 @@ pub(crate) enum Command {
     Ps(PsArgs),
     /// Watch what the server is doing
     Top(TopArgs),
+    /// Say whether the server answers, for health checks
+    Health(HealthArgs),
     /// Copy a model
     Cp(ModelArgs),
     /// Remove a model
@@ -105,6 +107,13 @@ pub(crate) struct TopArgs {
     /// Print the state once, as JSON
     #[arg(long)]
     pub(crate) json: bool,
+    #[arg(hide = true)]
+    pub(crate) args: Vec<String>,
+}
+
+/// `health` has none.
+#[derive(Debug, Args)]
+pub(crate) struct HealthArgs {
     #[arg(hide = true)]
     pub(crate) args: Vec<String>,
 }

@@ -80,6 +80,8 @@ const ROWS: &[Row] = &[
         examples: &["ps", "ps --gpu", "ps --json | jq -r '.models[].expires_at'"] },
     Row { name: "top", usage: "top [flags]", arity: Arity::Exactly(0), variables: CLIENT,
         examples: &["top", "top --json | jq '.models[] | [.name, .generated_rate]'"] },
+    Row { name: "health", usage: "health", arity: Arity::Exactly(0), variables: &[HOST],
+        examples: &["health"] },
     Row { name: "cp", usage: "cp SOURCE DESTINATION [flags]", arity: Arity::Exactly(2), variables: CLIENT,
         examples: &["cp llama3.2 my-llama"] },
     Row { name: "rm", usage: "rm MODEL [MODEL...] [flags]", arity: Arity::AtLeast(1), variables: CLIENT,
@@ -121,7 +123,7 @@ const ROWS: &[Row] = &[
 
 /// Commands that Ollama does not have: under its name, help does not list them.
 const OWN: &[&str] = &[
-    "top", "batch", "bench", "fit", "key", "takeover", "rollback", "doctor",
+    "top", "health", "batch", "bench", "fit", "key", "takeover", "rollback", "doctor",
 ];
 
 /// Builds the parser for a program called `program` (`ollama` or `drover`).

@@ -117,6 +117,12 @@ fn run(
             help::check_arity("bench", args.args.len()).map_err(anyhow::Error::msg)?;
             block_on(commands::bench::run(ui, &config, &args))
         }
+        Some(Command::Health(args)) => {
+            help::check_arity("health", args.args.len()).map_err(anyhow::Error::msg)?;
+            let context = Context::new(ui, config, program)?;
+            block_on(commands::health::run(&context))?;
+            Ok(ExitCode::SUCCESS)
+        }
         Some(command) => {
             check_arity(&command)?;
             block_on(dispatch(Context::new(ui, config, program)?, command))

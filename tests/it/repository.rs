@@ -62,10 +62,29 @@ fn the_manifests_name_only_variables_that_exist() {
         .lines()
         .filter_map(|line| line.trim().strip_prefix("- name: DROVER_"));
     let named: Vec<String> = named.map(|name| format!("DROVER_{name}")).collect();
-    assert!(named.len() >= 5, "{named:?}");
+    assert!(named.len() >= 4, "{named:?}");
     for name in &named {
         assert!(VARIABLES.iter().any(|known| known.name == name), "{name}");
     }
+}
+
+#[test]
+fn on_kubernetes_nothing_is_open_that_need_not_be() {
+    let read = |file: &str| {
+        fs_err::read_to_string(root().join("packaging/kubernetes").join(file)).unwrap()
+    };
+    for file in ["base/statefulset.yaml", "gpu/kustomization.yaml"] {
+        assert!(!read(file).contains("DROVER_KEYS_ANONYMOUS"), "{file}");
+    }
+    // The endpoint picker cannot send a key.
+    assert!(read("inference-pool/kustomization.yaml").contains("DROVER_KEYS_ANONYMOUS"));
+}
+
+#[test]
+fn the_image_is_healthy_by_what_needs_no_key() {
+    let file = fs_err::read_to_string(root().join("packaging/Dockerfile")).unwrap();
+    let check = file.lines().find(|line| line.starts_with("HEALTHCHECK"));
+    assert!(check.unwrap().ends_with("CMD [\"drover\", \"health\"]"));
 }
 
 #[test]

@@ -9,6 +9,7 @@ pub(crate) mod create;
 pub(crate) mod deploy;
 pub(crate) mod doctor_store;
 pub(crate) mod fit;
+pub(crate) mod health;
 pub(crate) mod key;
 pub(crate) mod launch;
 pub(crate) mod list;

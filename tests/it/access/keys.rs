@@ -12,6 +12,10 @@ async fn keys_are_made_listed_and_revoked_on_the_command_line() {
     let stranger = Drover::of(&server);
     let error = stranger.run(&["list"]).await.failed();
     assert!(error.contains("needs an API key"), "{error}");
+    // A container's health check has no key.
+    assert_eq!(stranger.run(&["health"]).await.ok(), "ok\n");
+    let error = Drover::at("127.0.0.1:1").run(&["health"]).await.failed();
+    assert!(error.contains("no daemon answers"), "{error}");
     let args = [
         "ci",
         "--models",
