@@ -86,6 +86,9 @@ await has(page, "#pull-words", `${full} is loaded.`);
 await until(page, (full) => document.querySelector(`#disk tr[data-key="${full}"]`).textContent.includes("Unload"), full);
 await page.click(`[aria-label="Details of ${full}"]`);
 await has(page, "#details h3", full);
+await has(page, "#fit-words", "on the CPU");
+await has(page, "#fit-devices", "CPU");
+assert.match(await textOf(page, "#fit-choices"), /\d+no/);
 await check(page, "models");
 await picture(page, "models-light");
 await page.type("#pull-name", "no such name!");
@@ -132,6 +135,19 @@ await other.evaluate(() => { location.hash = "#chat"; });
 await other.waitForSelector("#page-chat:not([hidden])");
 await picture(other, "chat-dark");
 await page.bringToFront();
+// A new conversation knows nothing of one that was still being answered.
+const asked = [];
+page.on("request", (request) => request.url().endsWith("/api/chat") && asked.push(JSON.parse(request.postData())));
+await page.type("#question", "[[slow 30]][[repeat 400]]old");
+await page.keyboard.press("Enter");
+await until(page, () => document.querySelector("#messages .message:last-child .text").textContent.includes("old old"));
+await page.click("#chat-new");
+await until(page, () => !document.querySelector("#send").disabled);
+await page.type("#question", "fresh");
+await page.keyboard.press("Enter");
+await has(page, "#messages .message:nth-child(2) .text", "fresh");
+await has(page, "#chat-state", "Done.");
+assert.deepEqual(asked.at(-1).messages.map(({ role, content }) => `${role}: ${content}`), ["user: fresh"]);
 // Thinking is shown apart from the answer, and can be switched off; an image goes along.
 await page.click("#chat-new");
 await page.select("#chat-model", "thinker:latest");
@@ -167,6 +183,10 @@ for (const name of ["overview", "models", "chat"]) {
   await until(phone, (name) => name === "overview" || document.querySelector("#disk tr[data-key]"), name);
   const width = await phone.evaluate(() => document.documentElement.scrollWidth);
   assert.ok(width <= 360, `${name} is ${width} wide`);
+  if (name === "models") {
+    const right = await phone.$eval("#disk tr[data-key] .danger", (button) => button.getBoundingClientRect().right);
+    assert.ok(right <= 360, `what can be done with a model ends at ${right}`);
+  }
   await check(phone, `${name} on a phone`);
   await picture(phone, `${name}-phone`);
 }

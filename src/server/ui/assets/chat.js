@@ -49,6 +49,8 @@ function say(words, isBad) {
 async function ask(question, files) {
   const model = $("chat-model").value;
   if (!model) return say("There is no model to talk to. Pull one first.", true);
+  // A new conversation may begin before this answer ends.
+  const turns = history;
   running = new AbortController();
   $("cancel").hidden = false;
   $("send").disabled = true;
@@ -61,8 +63,8 @@ async function ask(question, files) {
   let answer = "";
   try {
     if (files.length) message.images = await Promise.all(files.map(encoded));
-    history.push(message);
-    const body = { model, messages: history };
+    turns.push(message);
+    const body = { model, messages: turns };
     if (await can(model, "thinking")) body.think = $("chat-think").checked;
     let thinking = null;
     let isFirst = true;
@@ -83,15 +85,15 @@ async function ask(question, files) {
       if (part.done) numbers(theirs.item, part);
     }
     thinking?.parentElement.removeAttribute("open");
-    history.push({ role: "assistant", content: answer });
+    turns.push({ role: "assistant", content: answer });
     say("Done.");
   } catch (error) {
     if (error.name === "AbortError") {
-      history.push({ role: "assistant", content: answer });
+      turns.push({ role: "assistant", content: answer });
       theirs.item.append(el("div", { class: "numbers" }, "cancelled"));
       say("Cancelled.");
     } else {
-      if (history.at(-1) === message) history.pop();
+      if (turns.at(-1) === message) turns.pop();
       theirs.item.append(el("div", { class: "bad" }, error.message));
       say("That did not work.", true);
     }

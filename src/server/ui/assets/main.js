@@ -26,12 +26,17 @@ function status(words, isBad) {
   $("status").className = isBad ? "bad" : "";
 }
 
+/** To the minute. */
+function uptime(time) {
+  return time < 60 ? "less than a minute" : seconds(Math.floor(time / 60) * 60).replace(/ 0 s$/, "");
+}
+
 async function watch() {
   for (;;) {
     try {
       for await (const state of events("/api/drover/events")) {
         // Only what changes seldom, since it is read aloud.
-        status(`drover ${state.version}, up for ${seconds(Math.floor(state.uptime / 60) * 60 || 1).replace(/ 0 s$/, "")}`);
+        status(`drover ${state.version}, up for ${uptime(state.uptime)}`);
         overview.show(state);
         models.state(state);
       }

@@ -106,26 +106,41 @@ async function details(name) {
       ["License", shown.license?.split("\n")[0]],
     ].filter(([, value]) => value);
     $("facts").replaceChildren(...facts.flatMap(([key, value]) => [el("dt", {}, key), el("dd", {}, String(value))]));
-    fit(shown);
     text($("h-details"), name);
     $("details").hidden = false;
     $("h-details").focus();
+    fit(name);
   } catch (error) {
     say(`${name}: ${error.message}`, true);
   }
 }
 
-/** The table of what fits, if the server sends one: rows of objects with the same keys. */
-function fit(shown) {
-  const rows = Array.isArray(shown.fit) ? shown.fit : shown.fit?.rows;
-  const isTable = Array.isArray(rows) && rows.length > 0;
-  $("fit").hidden = !isTable;
-  if (!isTable) return;
-  const keys = Object.keys(rows[0]);
-  const words = (key) => key.replaceAll("_", " ");
-  const value = (key, value) => (key.endsWith("bytes") && typeof value === "number" ? bytes(value) : String(value ?? "–"));
-  $("fit-head").replaceChildren(el("tr", {}, ...keys.map((key) => el("th", { scope: "col" }, words(key)))));
-  $("fit-rows").replaceChildren(...rows.map((row) => el("tr", {}, ...keys.map((key) => el("td", {}, value(key, row[key]))))));
+/** Where the model would go, and what context fits: the server measures it, which takes some seconds. */
+async function fit(name) {
+  $("fit").hidden = true;
+  let found;
+  try {
+    found = await json("/api/fit", { method: "POST", body: { model: name } });
+  } catch {
+    // It is an extra; what is wrong with the model is told where it is loaded.
+    return;
+  }
+  if ($("h-details").textContent !== name) return;
+  const layers = found.gpu_layers ? `${Math.min(found.gpu_layers, found.layers)} of ${found.layers} layers on GPUs` : "on the CPU";
+  const goes = found.evicts.length ? ` To be unloaded first: ${found.evicts.join(", ")}.` : "";
+  const guess = found.measured ? "" : " (estimated)";
+  text($("fit-words"), `If it were loaded now: ${layers}, ${found.slots} slots share ${found.context_length} tokens of ${found.kv_cache_type} cache${guess}.${goes}`);
+  table($("fit-devices"), 1, found.devices.map((device) => [device.description ? `${device.name} (${device.description})` : device.name,
+    ...[device.free, device.size, device.weights, device.kv, device.compute].map(bytes)]));
+  table($("fit-choices"), 0, found.choices.map((choice) => [choice.slots, choice.context_length,
+    Math.floor(choice.context_length / Math.max(choice.slots, 1)), choice.whole_on_gpu ? "yes" : "no"].map(String)));
+  $("fit").hidden = false;
+}
+
+/** Fills a table whose numbers begin with a column. */
+function table(body, firstNumber, rows) {
+  const isNumber = (value, index) => index >= firstNumber && /^\d/.test(value);
+  body.replaceChildren(...rows.map((row) => el("tr", {}, ...row.map((value, index) => el("td", { class: isNumber(value, index) ? "number" : undefined }, value)))));
 }
 
 async function pull(name) {
