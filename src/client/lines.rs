@@ -69,6 +69,26 @@ fn decode<T: DeserializeOwned>(line: &[u8]) -> Result<T, ClientError> {
     Ok(serde_json::from_slice(line)?)
 }
 
+/// For fuzzing: the objects of an answer that comes in these pieces.
+#[cfg(any(test, fuzzing))]
+pub fn lines_for_fuzzing(pieces: &[&[u8]]) -> Result<Vec<serde_json::Value>, String> {
+    let mut cutter = Cutter::default();
+    let mut objects = Vec::new();
+    for piece in pieces {
+        cutter.push(piece).map_err(|error| error.to_string())?;
+        while let Some(line) = cutter.line() {
+            if !line.trim_ascii().is_empty() {
+                objects.push(decode(&line).map_err(|error| error.to_string())?);
+            }
+        }
+    }
+    let rest = cutter.rest();
+    if !rest.trim_ascii().is_empty() {
+        objects.push(decode(&rest).map_err(|error| error.to_string())?);
+    }
+    Ok(objects)
+}
+
 /// Splits bytes into lines; reads every byte once.
 #[derive(Debug, Default)]
 pub(super) struct Cutter {
@@ -108,6 +128,7 @@ impl Cutter {
 #[cfg(test)]
 mod unit {
     use super::*;
+    use crate::client::openai::events_for_fuzzing;
 
     fn cut(pieces: &[&[u8]]) -> Vec<Bytes> {
         let mut cutter = Cutter::default();
@@ -145,5 +166,22 @@ mod unit {
         let result = decode::<serde_json::Value>(br#"{"error":"boom"}"#);
         assert!(matches!(result, Err(ClientError::Stream(text)) if text == "boom"));
         assert!(decode::<serde_json::Value>(br#"{"error":""}"#).is_ok());
+    }
+
+    #[test]
+    fn kept_inputs_of_the_fuzz_target_are_the_same_wherever_they_are_cut() {
+        const KEPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fuzz/corpus/lines");
+        for entry in fs_err::read_dir(KEPT).unwrap() {
+            let answer = fs_err::read(entry.unwrap().path()).unwrap();
+            let (lines, events) = (
+                lines_for_fuzzing(&[&answer]),
+                events_for_fuzzing(&[&answer]),
+            );
+            for at in 0..answer.len() {
+                let pieces = [&answer[..at], &answer[at..]];
+                assert_eq!(lines_for_fuzzing(&pieces), lines, "at {at}");
+                assert_eq!(events_for_fuzzing(&pieces), events, "at {at}");
+            }
+        }
     }
 }

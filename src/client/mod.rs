@@ -19,6 +19,10 @@ mod transfer;
 pub use cpu::Cpu;
 pub use error::ClientError;
 pub use lines::Lines;
+#[cfg(any(test, fuzzing))]
+pub use lines::lines_for_fuzzing;
+#[cfg(any(test, fuzzing))]
+pub use openai::events_for_fuzzing;
 pub use openai::{OpenAiChoice, OpenAiDelta, OpenAiEvent, OpenAiEvents, OpenAiUsage};
 pub use state::States;
 

@@ -98,6 +98,24 @@ impl OpenAiEvents {
     }
 }
 
+/// For fuzzing: the events of an answer that comes in these pieces.
+#[cfg(any(test, fuzzing))]
+pub fn events_for_fuzzing(pieces: &[&[u8]]) -> Result<Vec<OpenAiEvent>, String> {
+    let mut cutter = Cutter::default();
+    let mut events = Vec::new();
+    for piece in pieces {
+        cutter.push(piece).map_err(|error| error.to_string())?;
+        while let Some(line) = cutter.line() {
+            match parse(&line).map_err(|error| error.to_string())? {
+                Line::Event(event) => events.push(event),
+                Line::Done => return Ok(events),
+                Line::Other => {}
+            }
+        }
+    }
+    Ok(events)
+}
+
 /// A line of an event stream.
 #[derive(Debug, PartialEq)]
 enum Line {

@@ -53,6 +53,12 @@ pub(super) async fn fetch(session: &Session, mut retry: Retry) -> Result<Remote,
     }
 }
 
+/// For fuzzing: whether an answer of a registry is a model's manifest.
+#[cfg(fuzzing)]
+pub fn check_manifest_for_fuzzing(bytes: &[u8]) -> bool {
+    Remote::check(bytes.to_vec()).is_ok()
+}
+
 impl Remote {
     fn check(bytes: Vec<u8>) -> Result<Self, RegistryError> {
         let refused = |reason: String| {
@@ -219,5 +225,15 @@ mod tests {
     fn nesting_without_end_is_an_error() {
         let deep = format!("{{\"layers\": {}", "[".repeat(100_000));
         assert!(Remote::check(deep.into_bytes()).is_err());
+    }
+
+    #[test]
+    fn kept_inputs_of_the_fuzz_target_are_manifests_or_refused() {
+        const KEPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fuzz/corpus/manifest");
+        for entry in fs_err::read_dir(KEPT).unwrap() {
+            let entry = entry.unwrap();
+            let is_model = Remote::check(fs_err::read(entry.path()).unwrap()).is_ok();
+            assert_eq!(is_model, entry.file_name() == "usual", "{:?}", entry.path());
+        }
     }
 }

@@ -38,6 +38,8 @@ use crate::store::Store;
 pub use error::RegistryError;
 use flight::Flights;
 pub use key::Key;
+#[cfg(fuzzing)]
+pub use manifest::check_manifest_for_fuzzing;
 pub use reach::Asker;
 use reach::Http;
 

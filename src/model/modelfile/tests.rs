@@ -184,3 +184,23 @@ proptest! {
         prop_assert_eq!(parsed.commands, commands);
     }
 }
+
+#[test]
+fn kept_inputs_of_the_fuzz_target_are_printed_as_they_were_read() {
+    const KEPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fuzz/corpus/modelfile");
+    let said = |file: &Modelfile| {
+        let commands = file.commands.iter().cloned();
+        let commands = commands.map(|command| Command { line: 0, ..command });
+        commands.collect::<Vec<_>>()
+    };
+    let mut n_read = 0;
+    for entry in fs_err::read_dir(KEPT).unwrap() {
+        let bytes = fs_err::read(entry.unwrap().path()).unwrap();
+        if let Ok(file) = Modelfile::decode(&bytes) {
+            n_read += 1;
+            let again = Modelfile::parse(&file.to_string()).unwrap();
+            assert_eq!(said(&file), said(&again));
+        }
+    }
+    assert!(n_read >= 4, "{n_read}");
+}

@@ -259,3 +259,17 @@ fn whatever_is_changed_in_a_file_it_is_heard_or_refused() {
         "{n_heard} heard, {n_refused} refused"
     );
 }
+
+#[test]
+fn kept_inputs_of_the_fuzz_target_are_decoded_or_refused() {
+    const KEPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fuzz/corpus/sound");
+    let mut heard = Vec::new();
+    for entry in fs_err::read_dir(KEPT).unwrap() {
+        let entry = entry.unwrap();
+        if decode(&fs_err::read(entry.path()).unwrap(), 16_000).is_ok() {
+            heard.push(entry.file_name().into_string().unwrap());
+        }
+    }
+    heard.sort();
+    assert_eq!(heard, ["tone.flac", "tone.mp3", "tone.wav"]);
+}

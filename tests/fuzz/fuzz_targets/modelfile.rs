@@ -1,0 +1,23 @@
+//! Any file is a Modelfile that is printed as one that reads the same, or an error.
+#![no_main]
+
+use drover::model::modelfile::Modelfile;
+use libfuzzer_sys::fuzz_target;
+
+/// Names, keys and values, without the lines that they are on.
+fn said(file: &Modelfile) -> Vec<[&str; 3]> {
+    let commands = file.commands.iter();
+    commands
+        .map(|command| [command.name.as_str(), command.key.as_str(), command.value.as_str()])
+        .collect()
+}
+
+fuzz_target!(|file: &[u8]| {
+    let Ok(file) = Modelfile::decode(file) else {
+        return;
+    };
+    let _ = file.parameters();
+    let printed = file.to_string();
+    let again = Modelfile::parse(&printed).expect("a Modelfile");
+    assert_eq!(said(&file), said(&again), "{printed:?}");
+});
