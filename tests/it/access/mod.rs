@@ -3,6 +3,7 @@
 mod audit;
 mod keys;
 mod limits;
+mod marathon;
 mod storm;
 mod tls;
 mod turns;
