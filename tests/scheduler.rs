@@ -64,6 +64,7 @@ impl Bench {
                 ..ModelDims::default()
             },
             is_job: false,
+            origin: "".into(),
             draft: None,
         }
     }

@@ -109,11 +109,12 @@ mod tests {
     #[tokio::test]
     async fn a_client_that_reads_after_it_has_sent_all_gets_its_answer() {
         let (mut client, server) = connected().await;
-        let parting = tokio::spawn(part(server, ANSWER));
-        client.write_all(&vec![b'x'; BYTES / 2]).await.unwrap();
-        // All of it was taken, and the connection is closed, once nothing more comes.
-        client.shutdown().await.unwrap();
-        parting.await.unwrap();
+        let sending = async {
+            client.write_all(&vec![b'x'; BYTES / 2]).await.unwrap();
+            // All of it is taken, and the connection is closed, once nothing more comes.
+            client.shutdown().await.unwrap();
+        };
+        tokio::join!(part(server, ANSWER), sending);
         let (answer, end) = read(client).await;
         assert_eq!(answer, ANSWER);
         end.unwrap();
@@ -134,11 +135,12 @@ mod tests {
     #[tokio::test]
     async fn who_sends_without_end_is_cut_off() {
         let (client, server) = connected().await;
-        let parting = tokio::spawn(part(server, ANSWER));
-        let (_, mut writer) = client.into_split();
-        let flood = vec![b'x'; PIECE];
-        while writer.write_all(&flood).await.is_ok() {}
-        parting.await.unwrap();
+        let (_reader, mut writer) = client.into_split();
+        let flooding = async {
+            let flood = vec![b'x'; PIECE];
+            while writer.write_all(&flood).await.is_ok() {}
+        };
+        tokio::join!(part(server, ANSWER), flooding);
     }
 
     #[tokio::test(start_paused = true)]
