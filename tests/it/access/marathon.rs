@@ -76,7 +76,13 @@ impl Crowd {
     }
 
     /// Sends a request, reads its answer, and fails if the status is none of these.
-    async fn expect(&self, key: &str, method: Method, path: &str, body: &Value, statuses: &[u16]) {
+    async fn expect(
+        &self,
+        key: &str,
+        (method, path): (Method, &str),
+        body: &Value,
+        statuses: &[u16],
+    ) {
         let answer = send(&self.server, key, method, path, body).await;
         let status = answer.status().as_u16();
         let text = answer.text().await.unwrap();
@@ -86,12 +92,12 @@ impl Crowd {
     }
 
     async fn post(&self, path: &str, body: &Value, statuses: &[u16]) {
-        self.expect(&self.key, Method::POST, path, body, statuses)
+        self.expect(&self.key, (Method::POST, path), body, statuses)
             .await;
     }
 
     async fn get(&self, path: &str) {
-        self.expect(&self.key, Method::GET, path, &Value::Null, &[200])
+        self.expect(&self.key, (Method::GET, path), &Value::Null, &[200])
             .await;
     }
 
@@ -115,6 +121,7 @@ impl Crowd {
     }
 
     /// One request of some kind.
+    #[expect(clippy::too_many_lines, reason = "a few lines for each kind")]
     async fn ask(&self, number: usize) {
         let text = format!("request {number}");
         let chat = |text: &str, streams: bool| {
@@ -129,7 +136,7 @@ impl Crowd {
             7..10 => self.post(CHAT, &chat(&text, true), &[200]).await,
             10 => self.post(CHAT, &chat(&text, false), &[200]).await,
             11 | 12 => {
-                let body = json!({"model": "tiny", "max_tokens": 20, "stream": number % 3 == 0,
+                let body = json!({"model": "tiny", "max_tokens": 20, "stream": number.is_multiple_of(3),
                     "messages": [{"role": "user", "content": text}]});
                 self.post("/v1/messages", &body, &[200]).await;
             }
@@ -171,7 +178,7 @@ impl Crowd {
             }
             27 => {
                 self.raw(b"GET /api/tags HTTP/1.1\r\nHost: loc", false)
-                    .await
+                    .await;
             }
             28 => self.raw(b"\x16\x03\x01 what is this\r\n\r\n", true).await,
             29 => {
@@ -187,8 +194,7 @@ impl Crowd {
             31 => {
                 self.expect(
                     "drover_wrong",
-                    Method::POST,
-                    CHAT,
+                    (Method::POST, CHAT),
                     &chat(&text, false),
                     &[401],
                 )
@@ -197,8 +203,7 @@ impl Crowd {
             32 => {
                 self.expect(
                     &self.key,
-                    Method::DELETE,
-                    "/api/delete",
+                    (Method::DELETE, "/api/delete"),
                     &json!({"model": "tiny"}),
                     &[403],
                 )
@@ -207,8 +212,7 @@ impl Crowd {
             33 => {
                 self.expect(
                     &self.limited,
-                    Method::POST,
-                    CHAT,
+                    (Method::POST, CHAT),
                     &chat(&text, false),
                     &[200, 429],
                 )
@@ -235,21 +239,21 @@ impl Crowd {
     /// Copies and deletes a model, makes and revokes a key.
     async fn manage(&self, number: usize) {
         let (admin, name) = (&self.admin, format!("copy{number}"));
-        if number / 40 % 4 != 0 {
+        if !(number / 40).is_multiple_of(4) {
             self.get("/api/version").await;
             return;
         }
         let body = json!({"source": "tiny", "destination": name});
-        self.expect(admin, Method::POST, "/api/copy", &body, &[200])
+        self.expect(admin, (Method::POST, "/api/copy"), &body, &[200])
             .await;
         let body = json!({"model": name});
-        self.expect(admin, Method::DELETE, "/api/delete", &body, &[200])
+        self.expect(admin, (Method::DELETE, "/api/delete"), &body, &[200])
             .await;
         let body = json!({"name": name, "scopes": ["inference"]});
-        self.expect(admin, Method::POST, "/api/keys", &body, &[200, 201])
+        self.expect(admin, (Method::POST, "/api/keys"), &body, &[200, 201])
             .await;
         let path = format!("/api/keys/{name}");
-        self.expect(admin, Method::DELETE, &path, &Value::Null, &[200, 204])
+        self.expect(admin, (Method::DELETE, &path), &Value::Null, &[200, 204])
             .await;
     }
 
@@ -263,7 +267,7 @@ impl Crowd {
 
     /// Begins a batch job, and cancels every second one.
     async fn batch(&self, number: usize) {
-        if number / 40 % 16 != 0 {
+        if !(number / 40).is_multiple_of(16) {
             self.get("/health").await;
             return;
         }
@@ -272,7 +276,7 @@ impl Crowd {
             format!("{line}\n")
         };
         let lines = line(1, "one") + &line(2, "[[slow 20]] [[repeat 30]] two") + "broken\n";
-        let lines = if number / 640 % 3 == 0 {
+        let lines = if (number / 640).is_multiple_of(3) {
             lines
         } else {
             line(1, "one")
@@ -296,15 +300,14 @@ impl Crowd {
         assert_eq!(status, 200, "{}", made.text().await.unwrap());
         let made: Value = made.json().await.unwrap();
         self.n_batches.fetch_add(1, Ordering::Relaxed);
-        if number / 640 % 2 == 0 {
+        if (number / 640).is_multiple_of(2) {
             let path = format!("/v1/batches/{}/cancel", made["id"].as_str().unwrap());
             self.post(&path, &json!({}), &[200, 400, 409]).await;
         }
         let path = format!("/v1/files/{}", file["id"].as_str().unwrap());
         self.expect(
             &self.key,
-            Method::DELETE,
-            &path,
+            (Method::DELETE, &path),
             &Value::Null,
             &[200, 400, 409],
         )
