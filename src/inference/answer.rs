@@ -4,23 +4,18 @@ use std::time::{Duration, Instant};
 
 use futures_util::stream;
 
+use super::calls::Calls;
+use super::engine_words::{logprob, millis, told, told_of};
 use super::error::{RequestError, internal};
 use super::load::Loaded;
 use super::permit::Meter;
 use super::refusal::{Refusal, broken, longer};
-use super::sampling::sampling;
-use super::types::{
-    Chunk, Done, DoneReason, Echo, Logprob, PromptToken, RequestOptions, Started, Timings,
-    TopLogprob,
-};
+use super::types::{Chunk, Done, DoneReason, Started, Timings};
 use super::waiting::Waiting;
-use crate::metrics::{self, Class, Finish, Outcome};
-use crate::model::Options;
+use crate::metrics::{self, Class};
 use crate::parser::{ParseError, Parser, Piece};
-use crate::protocol;
 use crate::protocol::{
-    Constraint, Exempt, FailureKind, FinishReason, Finished, GenerateParams, Priority, PromptPart,
-    TokenLogprob,
+    FailureKind, FinishReason, Finished, GenerateParams, Priority, TokenLogprob,
 };
 use crate::runner_client::{Generation, GenerationEvent, RunnerError, Tokenize};
 use crate::scheduler::Lease;
@@ -41,74 +36,6 @@ pub(super) struct AnswerSpec {
     pub(super) too_long: Option<&'static str>,
     /// When the request came in.
     pub(super) received: Instant,
-}
-
-/// Ollama's error for a prompt that could be cut, but must not be.
-const TOO_LONG: &str = "the prompt is longer than the context length currently available to the model; shorten the prompt, adjust the context length in settings, or use a model with a longer context length";
-
-/// Returns that error for requests that forbid cutting.
-pub(super) fn too_long(common: &RequestOptions, has_images: bool) -> Option<&'static str> {
-    let may_cut = common.truncate != Some(false) && !has_images;
-    (may_cut && common.shift == Some(false)).then_some(TOO_LONG)
-}
-
-/// The most tokens of an answer: as many as requested, but at most ten contexts. `None` = no limit, if the
-/// length of the context is not known (0).
-pub fn bounded_n_predict(num_predict: i64, n_ctx: u32) -> Option<u32> {
-    let n_predict = u32::try_from(num_predict);
-    if n_ctx == 0 {
-        return n_predict.ok();
-    }
-    let limit = n_ctx.saturating_mul(10);
-    Some(n_predict.map_or(limit, |n_predict| n_predict.min(limit)))
-}
-
-/// Translates options into the engine's parameters.
-pub(super) fn params(
-    common: &RequestOptions,
-    options: &Options,
-    n_ctx: u32,
-    prompt: Vec<PromptPart>,
-    constraint: Option<Constraint>,
-) -> GenerateParams {
-    let shift = common.shift.unwrap_or(true);
-    GenerateParams {
-        prompt,
-        add_special: true,
-        n_ctx,
-        cut: common.truncate != Some(false) && shift,
-        n_predict: bounded_n_predict(options.num_predict, n_ctx),
-        sampling: sampling(options),
-        stop: options
-            .stop
-            .iter()
-            .filter(|text| !text.is_empty())
-            .cloned()
-            .collect(),
-        preserved: Vec::new(),
-        constraint,
-        exempt: Exempt::default(),
-        prediction: common.prediction.clone(),
-        logprobs: common.logprobs.then_some(common.top_logprobs),
-        prompt_logprobs: None,
-        n_keep: options.num_keep,
-        shift,
-        priority: common.priority,
-        client: common.client.clone(),
-    }
-}
-
-/// The stop sequences that the request itself names, not its model.
-pub(super) fn own_stops(common: &RequestOptions, options: &Options) -> Vec<String> {
-    let has_own = common
-        .options
-        .get("stop")
-        .is_some_and(|stop| !stop.is_null());
-    if has_own {
-        options.stop.clone()
-    } else {
-        Vec::new()
-    }
 }
 
 /// Submits a generation and waits until the engine has accepted its prompt.
@@ -399,54 +326,6 @@ impl Answer {
     }
 }
 
-/// What is counted of the end of an answer.
-fn told_of(finished: &Finished) -> Finish {
-    Finish {
-        outcome: match finished.reason {
-            FinishReason::Stop | FinishReason::StopSequence(_) => Outcome::Stop,
-            FinishReason::Length => Outcome::Length,
-        },
-        n_prompt: finished.n_prompt,
-        n_cached: finished.n_cached,
-        n_generated: finished.n_generated,
-        queue: millis(finished.queue_ms),
-        prefill: millis(finished.prompt_ms),
-        decode: millis(finished.generate_ms),
-    }
-}
-
-/// How tool calls from the parser are passed on.
-#[derive(Debug, Default)]
-pub(super) struct Calls {
-    /// Each gets an id.
-    are_named: bool,
-    /// How many more are passed on; `None` = all.
-    n_left: Option<usize>,
-}
-
-impl Calls {
-    /// Each call gets an id; at most `most` are passed on.
-    pub(super) fn named(most: Option<usize>) -> Self {
-        Self {
-            are_named: true,
-            n_left: most,
-        }
-    }
-
-    fn told(&mut self, mut piece: Piece) -> Piece {
-        if let Some(n_left) = &mut self.n_left {
-            piece.tool_calls.truncate(*n_left);
-            *n_left -= piece.tool_calls.len();
-        }
-        if self.are_named {
-            for call in &mut piece.tool_calls {
-                call.id = call_id();
-            }
-        }
-        piece
-    }
-}
-
 /// An answer that generates nothing: a single chunk.
 pub(super) fn single(reason: DoneReason, debug: Option<(String, usize)>) -> Started {
     let done = Done {
@@ -466,65 +345,8 @@ pub(super) fn single(reason: DoneReason, debug: Option<(String, usize)>) -> Star
     }
 }
 
-/// A new id in Ollama's form.
-fn call_id() -> String {
-    let alphabet = b"abcdefghijklmnopqrstuvwxyz0123456789";
-    let sign = || char::from(alphabet[fastrand::usize(..alphabet.len())]);
-    let signs: String = std::iter::repeat_with(sign).take(8).collect();
-    format!("call_{signs}")
-}
-
 /// The model's output is not valid in its own format.
 #[expect(clippy::needless_pass_by_value, reason = "for map_err")]
 fn unreadable(error: ParseError) -> RequestError {
     internal(error.to_string())
-}
-
-/// Adds what is told of the prompt to what is said, if there is something of either.
-fn told(prompt: Vec<protocol::PromptToken>, chunk: Option<Chunk>) -> Option<Chunk> {
-    if prompt.is_empty() {
-        return chunk;
-    }
-    let tokens = prompt.into_iter().map(|entry| PromptToken {
-        token: text(&entry.bytes),
-        logprob: entry.logprob,
-        bytes: entry.bytes,
-        top: alternatives(entry.top),
-    });
-    Some(Chunk {
-        echo: Some(Echo {
-            text: String::new(),
-            tokens: tokens.collect(),
-        }),
-        ..chunk.unwrap_or_default()
-    })
-}
-
-fn logprob(entry: TokenLogprob) -> Logprob {
-    Logprob {
-        token: text(&entry.bytes),
-        logprob: entry.logprob,
-        bytes: entry.bytes,
-        top: alternatives(entry.top),
-    }
-}
-
-fn alternatives(top: Vec<protocol::TopLogprob>) -> Vec<TopLogprob> {
-    let top = top.into_iter().map(|top| TopLogprob {
-        token: text(&top.bytes),
-        logprob: top.logprob,
-        bytes: top.bytes,
-    });
-    top.collect()
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
-}
-
-/// Milliseconds of the engine as a duration; never zero, since zeros are omitted from responses.
-fn millis(ms: f64) -> Duration {
-    Duration::try_from_secs_f64(ms / 1000.0)
-        .unwrap_or_default()
-        .max(Duration::from_nanos(1))
 }

@@ -3,13 +3,15 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::answer::{AnswerSpec, Calls, own_stops, params, single, start, too_long};
+use super::answer::{AnswerSpec, single, start};
+use super::calls::Calls;
 use super::chat::{Conversation, UNLOAD, think};
 use super::chat_format::ChatFormat;
 use super::context::Context;
 use super::echo::echoed;
 use super::error::{RequestError, internal, invalid};
 use super::images::{self, Placeless};
+use super::params::{own_stops, params, too_long};
 use super::prepare::{self, Prepared, Route, check_capabilities, merge_options};
 use super::refusal::Refusal;
 use super::render::{self, RenderRequest};

@@ -4,12 +4,14 @@
 //! the blocking pool, and llama.cpp and models' templates run in other processes.
 
 mod answer;
+mod calls;
 mod chat;
 pub mod chat_format;
 mod context;
 mod deadline;
 mod echo;
 mod embed;
+mod engine_words;
 mod error;
 mod files;
 mod fit;
@@ -19,6 +21,7 @@ mod generate;
 pub mod history;
 mod images;
 mod load;
+mod params;
 mod permit;
 mod prepare;
 mod refusal;
@@ -41,8 +44,8 @@ use crate::runner_client::Tokenize;
 use crate::scheduler::{Fit, SchedulerHandle};
 use crate::store::Store;
 use crate::workers::Workers;
-pub use answer::bounded_n_predict;
 pub use fit::FitRequest;
+pub use params::bounded_n_predict;
 
 use chat_format::ChatFormats;
 use context::Context;

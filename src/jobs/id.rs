@@ -1,9 +1,9 @@
 //! Names of files, uploads and jobs.
 
-/// Random letters and digits after a name's prefix: 143 bits, so that nobody guesses another one's.
+/// Random letters and digits after a name's prefix: 143 bits, so that ids cannot be guessed.
 const LENGTH: usize = 24;
 
-/// Makes a name nobody has; it is also fit for the name of a file on disk.
+/// Makes a unique id, which can also be a file name.
 pub(super) fn new(prefix: &str) -> String {
     use rand_core::{OsRng, RngCore as _};
     const LETTERS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";

@@ -121,7 +121,7 @@ pub enum Event {
         model: Option<String>,
     },
     Invalid(Vec<Fault>),
-    /// Somebody does not want it any more.
+    /// A client cancels it.
     Cancel,
     /// No request is left to run, or none will run.
     Settled,

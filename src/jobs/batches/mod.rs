@@ -178,7 +178,7 @@ impl Batches {
                 let faults = vec![validate::no_file(&batch.input_file)];
                 let event = Event::Invalid(faults);
                 self.store.change(&batch.id, event, now).await?;
-                // It has failed by the time that anybody asks, as in OpenAI's API.
+                // It fails after this call, as in OpenAI's API.
                 batch
             }
             false => batch,

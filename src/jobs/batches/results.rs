@@ -23,7 +23,7 @@ use crate::model::Digest;
 /// Lines that were not run and are written at a time.
 const GROUP: usize = 1000;
 
-/// What became of a line, spelled.
+/// The result of a line, as its output text.
 #[derive(Debug, Clone)]
 pub(super) struct Outcome {
     pub(super) seq: i64,

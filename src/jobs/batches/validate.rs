@@ -204,7 +204,7 @@ impl Scan {
         });
     }
 
-    /// Hands a group on; false = nobody wants it any more. A file with faults will not run.
+    /// Hands a group on; false = the receiver has gone. A file with faults does not run.
     fn send(&mut self) -> bool {
         let group = std::mem::take(&mut self.group);
         let Some(sender) = self.sender.as_ref().filter(|_| self.faults.is_empty()) else {

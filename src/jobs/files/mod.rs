@@ -201,7 +201,7 @@ impl Files {
         Ok(())
     }
 
-    /// Removes the bytes of these names that nobody needs.
+    /// Removes the bytes of those names that are no longer needed.
     pub(in crate::jobs) async fn remove_unused(&self, ids: Vec<String>) -> Result<(), JobsError> {
         let unused = self.shared.database.call(move |db| unused(db, ids)).await?;
         self.remove_bytes(unused).await;
@@ -316,7 +316,7 @@ fn list(db: &Connection, page: &FilePage, now: i64) -> rusqlite::Result<Option<V
     files.collect::<Result<_, _>>().map(Some)
 }
 
-/// Those of these names whose bytes nobody needs any more.
+/// Returns those names whose bytes are no longer needed.
 fn unused(db: &Connection, ids: Vec<String>) -> rusqlite::Result<Vec<String>> {
     let mut needed = db.prepare_cached(sweep::NEEDED)?;
     let mut unused = Vec::new();

@@ -1,4 +1,4 @@
-//! Removes what nobody needs: bytes without a row, files that expired, uploads that were given up.
+//! Removes what is no longer needed: bytes without a row, expired files, abandoned uploads.
 
 use std::collections::HashSet;
 use std::path::PathBuf;
@@ -8,7 +8,7 @@ use rusqlite::{Connection, Params};
 
 use super::{Files, JobsError, unused};
 
-/// Whether somebody needs the bytes of this name.
+/// Whether the bytes of this name are still needed.
 pub(super) const NEEDED: &str = "SELECT 1 FROM file WHERE id = ?1
     UNION ALL SELECT 1 FROM part WHERE id = ?1
     UNION ALL SELECT 1 FROM batch WHERE ?1 IN (input_file, output_file, error_file)

@@ -270,7 +270,7 @@ impl Files {
             other => {
                 self.remove_bytes(vec![file.id]).await;
                 other?;
-                // Somebody else ended it meanwhile.
+                // Another request has ended it meanwhile.
                 let upload = self.pending_upload(id, now).await?;
                 return Err(JobsError::UnknownUpload(upload.id));
             }

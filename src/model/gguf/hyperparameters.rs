@@ -175,7 +175,7 @@ fn check_sections(header: &Metadata, head_dim: u32) -> Result<(), GgufError> {
     )))
 }
 
-/// One number, or one for each layer, of which the largest counts.
+/// One number, or one for each layer; then the largest counts.
 fn window(header: &Metadata) -> Result<u32, GgufError> {
     let windows = list(header, ".attention.sliding_window", &CONTEXT)?;
     Ok(windows.into_iter().max().unwrap_or_default())

@@ -1,22 +1,23 @@
 //! The rows of jobs and of their lines.
 
-use jiff::Timestamp;
-use rusqlite::{Connection, OptionalExtension as _, Row, params};
+mod lines;
+mod rows;
 
-use super::batch::{Batch, Counts, Event, NewBatch, Origin, Status, Times, Usage};
+use jiff::Timestamp;
+use rusqlite::{OptionalExtension as _, params};
+
+use super::batch::{Batch, Event, NewBatch, Origin};
 use crate::database::Database;
 use crate::jobs::{Files, JobsError, id};
+use rows::{COLUMNS, find, to_json};
+
+pub(super) use lines::{Line, Mark, Marks};
 
 /// Seconds for which a job that has ended is remembered.
 const REMEMBERED: i64 = 60 * 24 * 3600;
 
 /// What is asked of all jobs that have not ended.
 const ACTIVE: &str = "status NOT IN ('failed', 'completed', 'expired', 'cancelled')";
-
-const COLUMNS: &str = "seq, id, origin, client, endpoint, input_file, status, model, metadata, errors, \
-    created_at, expires_at, in_progress_at, finalizing_at, completed_at, failed_at, expired_at, \
-    cancelling_at, cancelled_at, total, completed, failed, not_run, input_tokens, cached_tokens, \
-    output_tokens, reasoning_tokens, output_file, error_file, output_bytes, error_bytes, keep_seconds";
 
 /// The rows of jobs; cheap to clone.
 #[derive(Debug, Clone)]
@@ -25,158 +26,11 @@ pub(in crate::jobs) struct Store {
     pub(super) files: Files,
 }
 
-/// A request of a job that waits.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Line {
-    /// Its line in the input file, from 1.
-    pub(super) number: i64,
-    pub(super) custom_id: String,
-    /// Where it is in the input file, in bytes.
-    pub(super) offset: u64,
-    pub(super) length: u64,
-    /// Its place in the order in which requests run.
-    pub(super) rank: Vec<u8>,
-}
-
-/// What became of a line, as its row says it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Mark {
-    Completed = 1,
-    Failed = 2,
-    NotRun = 3,
-}
-
-/// Results that are on disk, to be marked.
-#[derive(Debug, Default)]
-pub(super) struct Marks {
-    pub(super) lines: Vec<(i64, Mark)>,
-    pub(super) usage: Usage,
-    /// The lengths that the files of results have with them.
-    pub(super) output_bytes: u64,
-    pub(super) error_bytes: u64,
-}
-
 /// What may wait.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Most {
     pub(super) jobs: i64,
     pub(super) lines: i64,
-}
-
-fn unsigned(row: &Row<'_>, index: usize) -> rusqlite::Result<u64> {
-    Ok(row.get::<_, i64>(index)?.unsigned_abs())
-}
-
-fn signed(number: u64) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
-}
-
-/// A JSON column; what cannot be read is as if it were not there.
-fn json<T: serde::de::DeserializeOwned>(
-    row: &Row<'_>,
-    index: usize,
-) -> rusqlite::Result<Option<T>> {
-    let text: Option<String> = row.get(index)?;
-    Ok(text.and_then(|text| serde_json::from_str(&text).ok()))
-}
-
-fn to_json(value: &impl serde::Serialize) -> Option<String> {
-    serde_json::to_string(value).ok()
-}
-
-impl Batch {
-    fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
-        let origin: String = row.get(2)?;
-        let status: String = row.get(6)?;
-        Ok(Self {
-            seq: row.get(0)?,
-            id: row.get(1)?,
-            origin: match origin.as_str() {
-                "anthropic" => Origin::Anthropic,
-                _ => Origin::OpenAi,
-            },
-            client: row.get(3)?,
-            endpoint: row.get(4)?,
-            input_file: row.get(5)?,
-            status: Status::of(&status).unwrap_or(Status::Failed),
-            model: row.get(7)?,
-            metadata: json(row, 8)?,
-            faults: json(row, 9)?.unwrap_or_default(),
-            times: Times {
-                created: row.get(10)?,
-                expires: row.get(11)?,
-                in_progress: row.get(12)?,
-                finalizing: row.get(13)?,
-                completed: row.get(14)?,
-                failed: row.get(15)?,
-                expired: row.get(16)?,
-                cancelling: row.get(17)?,
-                cancelled: row.get(18)?,
-            },
-            counts: Counts {
-                total: unsigned(row, 19)?,
-                completed: unsigned(row, 20)?,
-                failed: unsigned(row, 21)?,
-                not_run: unsigned(row, 22)?,
-            },
-            usage: Usage {
-                input: unsigned(row, 23)?,
-                cached: unsigned(row, 24)?,
-                output: unsigned(row, 25)?,
-                reasoning: unsigned(row, 26)?,
-            },
-            output_file: row.get(27)?,
-            error_file: row.get(28)?,
-            output_bytes: unsigned(row, 29)?,
-            error_bytes: unsigned(row, 30)?,
-            keep: row.get(31)?,
-        })
-    }
-
-    /// Writes everything that changes.
-    fn save(&self, db: &Connection) -> rusqlite::Result<()> {
-        let update = "UPDATE batch SET status = ?2, model = ?3, errors = ?4, in_progress_at = ?5,
-            finalizing_at = ?6, completed_at = ?7, failed_at = ?8, expired_at = ?9, cancelling_at = ?10,
-            cancelled_at = ?11, total = ?12, completed = ?13, failed = ?14, not_run = ?15,
-            input_tokens = ?16, cached_tokens = ?17, output_tokens = ?18, reasoning_tokens = ?19,
-            output_bytes = ?20, error_bytes = ?21 WHERE seq = ?1";
-        let (times, counts, usage) = (&self.times, &self.counts, &self.usage);
-        let faults = (!self.faults.is_empty()).then(|| to_json(&self.faults));
-        db.prepare_cached(update)?.execute(params![
-            self.seq,
-            self.status.word(),
-            self.model,
-            faults.flatten(),
-            times.in_progress,
-            times.finalizing,
-            times.completed,
-            times.failed,
-            times.expired,
-            times.cancelling,
-            times.cancelled,
-            signed(counts.total),
-            signed(counts.completed),
-            signed(counts.failed),
-            signed(counts.not_run),
-            signed(usage.input),
-            signed(usage.cached),
-            signed(usage.output),
-            signed(usage.reasoning),
-            signed(self.output_bytes),
-            signed(self.error_bytes),
-        ])?;
-        Ok(())
-    }
-}
-
-fn find(
-    db: &Connection,
-    column: &str,
-    value: &dyn rusqlite::ToSql,
-) -> rusqlite::Result<Option<Batch>> {
-    let query = format!("SELECT {COLUMNS} FROM batch WHERE {column} = ?1");
-    let mut query = db.prepare_cached(&query)?;
-    query.query_row([value], Batch::read).optional()
 }
 
 impl Store {
@@ -342,97 +196,6 @@ impl Store {
             Ok(Ok(batch))
         });
         changing.await?
-    }
-
-    /// Removes the lines of a job.
-    pub(super) async fn clear_lines(&self, seq: i64) -> Result<(), JobsError> {
-        let delete = "DELETE FROM line WHERE batch = ?1";
-        self.database
-            .call(move |db| db.execute(delete, [seq]))
-            .await?;
-        Ok(())
-    }
-
-    /// Adds lines to a job.
-    pub(super) async fn add_lines(&self, seq: i64, lines: Vec<Line>) -> Result<(), JobsError> {
-        let insert = "INSERT INTO line (batch, number, custom_id, offset, length, rank)
-            VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
-        let adding = self.database.call(move |db| {
-            let change = db.transaction()?;
-            {
-                let mut insert = change.prepare_cached(insert)?;
-                for line in lines {
-                    let (offset, length) = (signed(line.offset), signed(line.length));
-                    let values =
-                        params![seq, line.number, line.custom_id, offset, length, line.rank];
-                    insert.execute(values)?;
-                }
-            }
-            change.commit()
-        });
-        Ok(adding.await?)
-    }
-
-    /// Lines that wait, in the order in which they run, from after this one.
-    pub(super) async fn waiting(
-        &self,
-        seq: i64,
-        after: Option<(Vec<u8>, i64)>,
-        n: usize,
-    ) -> Result<Vec<Line>, JobsError> {
-        let query = "SELECT number, custom_id, offset, length, rank FROM line
-            WHERE batch = ?1 AND state = 0 AND (rank, number) > (?2, ?3) ORDER BY rank, number LIMIT ?4";
-        let (rank, number) = after.unwrap_or_default();
-        let most = i64::try_from(n).unwrap_or(i64::MAX);
-        let waiting = self.database.call(move |db| {
-            let mut query = db.prepare_cached(query)?;
-            let rows = query.query_map(params![seq, rank, number, most], |row| {
-                Ok(Line {
-                    number: row.get(0)?,
-                    custom_id: row.get(1)?,
-                    offset: unsigned(row, 2)?,
-                    length: unsigned(row, 3)?,
-                    rank: row.get(4)?,
-                })
-            })?;
-            rows.collect::<Result<Vec<_>, _>>()
-        });
-        Ok(waiting.await?)
-    }
-
-    /// Marks lines whose results are on disk; what was marked already counts once.
-    pub(super) async fn mark(&self, seq: i64, marks: Marks) -> Result<Batch, JobsError> {
-        let update = "UPDATE line SET state = ?3 WHERE batch = ?1 AND number = ?2 AND state = 0";
-        let marking = self.database.call(move |db| {
-            let change = db.transaction()?;
-            let Some(mut batch) = find(&change, "seq", &seq)? else {
-                return Ok(None);
-            };
-            {
-                let mut update = change.prepare_cached(update)?;
-                for (number, mark) in marks.lines {
-                    if update.execute(params![seq, number, mark as i64])? == 0 {
-                        continue;
-                    }
-                    match mark {
-                        Mark::Completed => batch.counts.completed += 1,
-                        Mark::Failed => batch.counts.failed += 1,
-                        Mark::NotRun => batch.counts.not_run += 1,
-                    }
-                }
-            }
-            batch.usage.input += marks.usage.input;
-            batch.usage.cached += marks.usage.cached;
-            batch.usage.output += marks.usage.output;
-            batch.usage.reasoning += marks.usage.reasoning;
-            batch.output_bytes = marks.output_bytes;
-            batch.error_bytes = marks.error_bytes;
-            batch.save(&change)?;
-            change.commit()?;
-            Ok(Some(batch))
-        });
-        let marked = marking.await?;
-        marked.ok_or_else(|| JobsError::UnknownBatch(seq.to_string()))
     }
 
     /// Ends a job: its results become files, its lines are forgotten.

@@ -1,0 +1,46 @@
+//! A job while it runs.
+
+use std::collections::{HashMap, VecDeque};
+
+use tokio::task::AbortHandle;
+use tokio::time::Instant;
+
+use crate::jobs::batches::batch::{Batch, Status};
+use crate::jobs::batches::store::Line;
+
+/// A job in memory.
+pub(super) struct Job {
+    pub(super) batch: Batch,
+    /// Lines that come next.
+    pub(super) lines: VecDeque<Line>,
+    /// The last line that was taken from the database; after it there may be more.
+    pub(super) last: Option<(Vec<u8>, i64)>,
+    pub(super) has_more: bool,
+    /// Lines that are tried again, with the time of it.
+    pub(super) again: Vec<(Instant, Line, u32)>,
+    pub(super) running: HashMap<i64, (AbortHandle, Line, u32)>,
+    /// Results that are not on disk yet.
+    pub(super) n_unwritten: usize,
+    /// A task is validating its input or ending it.
+    pub(super) is_taken: bool,
+}
+
+impl Job {
+    pub(super) fn new(batch: Batch) -> Self {
+        Self {
+            has_more: batch.status == Status::InProgress,
+            batch,
+            lines: VecDeque::new(),
+            last: None,
+            again: Vec::new(),
+            running: HashMap::new(),
+            n_unwritten: 0,
+            is_taken: false,
+        }
+    }
+
+    /// Nothing of it runs or waits for the disk.
+    pub(super) fn is_idle(&self) -> bool {
+        self.running.is_empty() && self.n_unwritten == 0
+    }
+}
