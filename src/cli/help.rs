@@ -7,7 +7,8 @@ use clap::{Command, CommandFactory as _};
 
 use super::args::Cli;
 use super::usage::unknown_flag;
-use crate::config::env::VARIABLES;
+use crate::config::env::of_commands::{EDITOR, HOST, KEY, NO_HISTORY, OPENAI_BASE, OPENAI_KEY};
+use crate::config::env::{VARIABLES, Variable};
 
 /// How many arguments a command takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,41 +25,18 @@ struct Row {
     arity: Arity,
     /// Lines after the program's name, for which NAME stands in them.
     examples: &'static [&'static str],
-    variables: &'static [(&'static str, &'static str)],
+    variables: &'static [Variable],
 }
 
-const HOST: (&str, &str) = (
-    "OLLAMA_HOST",
-    "Where the server listens or is looked for (default 127.0.0.1:11434)",
-);
+const CLIENT: &[Variable] = &[HOST, KEY];
 
-const CLIENT: &[(&str, &str)] = &[HOST, KEY];
+const RUN: &[Variable] = &[HOST, KEY, EDITOR, NO_HISTORY];
 
-const KEY: (&str, &str) = ("OLLAMA_API_KEY", "Key for the server, if it wants one");
-
-const RUN: &[(&str, &str)] = &[
-    HOST,
-    KEY,
-    (
-        "OLLAMA_EDITOR",
-        "Path to editor for interactive prompt editing (Ctrl+G)",
-    ),
-    ("OLLAMA_NOHISTORY", "Do not preserve readline history"),
-];
-
-const BATCH: &[(&str, &str)] = &[
-    HOST,
-    KEY,
-    ("OPENAI_API_KEY", "Key for the server that --host names"),
-    (
-        "OPENAI_BASE_URL",
-        "Address that --host openai means (default https://api.openai.com/v1)",
-    ),
-];
+const BATCH: &[Variable] = &[HOST, KEY, OPENAI_KEY, OPENAI_BASE];
 
 #[rustfmt::skip]
 const ROWS: &[Row] = &[
-    Row { name: "serve", usage: "serve [flags]", arity: Arity::Exactly(0), variables: &[],
+    Row { name: "serve", usage: "serve [flags]", arity: Arity::Exactly(0), variables: VARIABLES,
         examples: &["serve", "serve --host 0.0.0.0:11434"] },
     Row { name: "create", usage: "create MODEL [flags]", arity: Arity::Exactly(1), variables: CLIENT,
         examples: &["create my-model -f ./Modelfile", "create small -f ./Modelfile --quantize q4_K_M"] },
@@ -223,36 +201,22 @@ fn after_help(program: &str, row: &Row) -> String {
         let example = example.replace("NAME", program);
         text.push_str(&format!("  {program} {example}\n"));
     }
-    if row.name == "serve" {
-        text.push('\n');
-        text.push_str(&settings_help());
-    } else if !row.variables.is_empty() {
+    if !row.variables.is_empty() {
         text.push('\n');
         text.push_str(&variables_help(row.variables));
     }
     text
 }
 
-/// The section that lists the daemon's settings, from the one table of them.
-fn settings_help() -> String {
-    let docs: Vec<String> = VARIABLES
-        .iter()
-        .map(|variable| match variable.default {
-            "" => variable.doc.to_owned(),
-            default => format!("{} (default {default})", variable.doc),
-        })
-        .collect();
-    let names = VARIABLES.iter().map(|variable| variable.name);
-    let rows: Vec<(&str, &str)> = names.zip(docs.iter().map(String::as_str)).collect();
-    variables_help(&rows)
-}
-
 /// The section that lists variables; names take 27 columns.
-fn variables_help(variables: &[(&str, &str)]) -> String {
+fn variables_help(variables: &[Variable]) -> String {
     let mut text = "Environment Variables:\n".to_owned();
-    for (name, doc) in variables {
+    for Variable { name, default, doc } in variables {
         // Writing to a string does not fail.
-        let _ = writeln!(text, "      {name:<24}   {doc}");
+        let _ = match *default {
+            "" => writeln!(text, "      {name:<24}   {doc}"),
+            default => writeln!(text, "      {name:<24}   {doc} (default {default})"),
+        };
     }
     text
 }

@@ -15,7 +15,7 @@ pub struct Access {
     pub keys_are_named: bool,
     /// Programs on this machine need a key, too (`DROVER_KEYS_LOOPBACK`).
     pub keys_on_loopback: bool,
-    /// What everybody may do without a key where keys are defined (`DROVER_KEYS_ANONYMOUS`).
+    /// The scopes of requests without a key where keys are defined (`DROVER_KEYS_ANONYMOUS`).
     pub anonymous: Scopes,
     /// Proxies that are believed whose request they pass on (`DROVER_TRUSTED_PROXIES`).
     pub trusted_proxies: Vec<IpNet>,

@@ -16,6 +16,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::net::Pattern;
+use crate::protocol::{KvCacheType, Speculation};
 
 /// A keep-alive time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,10 +81,9 @@ pub struct Config {
     /// Default cap on a request's context; 0 = automatic.
     pub context_length: u32,
     pub flash_attention: Option<bool>,
-    /// `f16`, `q8_0`, `q4_0`, …; validated by `protocol::KvCacheType`'s serde names.
-    pub kv_cache_type: String,
-    /// `off`, `auto` or `on`: the serde names of `protocol::Speculation` (`DROVER_SPECULATIVE`).
-    pub speculative: String,
+    pub kv_cache_type: KvCacheType,
+    /// `DROVER_SPECULATIVE`.
+    pub speculation: Speculation,
     /// Bytes of memory per model for prompts that lost their place in the KV cache (`None` = chosen by the
     /// size of the machine), and bytes of disk for those of all models (`DROVER_SPILL_MEMORY`,
     /// `DROVER_SPILL_DISK`).
@@ -103,7 +103,7 @@ pub struct Config {
     pub batch_hours: Option<Hours>,
     /// Bytes kept free on each GPU.
     pub gpu_overhead: u64,
-    /// Refuse models that would run on the CPU although nobody asked for that.
+    /// Refuse models that would run on the CPU, unless a request asks for that.
     pub require_gpu: bool,
     /// Divide models among all GPUs of a kind, although fewer would do.
     pub sched_spread: bool,

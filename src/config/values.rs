@@ -2,6 +2,10 @@
 //!
 //! Pure functions: callers look the variables up and report mistakes.
 
+use serde::Deserialize;
+use serde::de::IntoDeserializer as _;
+use serde::de::value::{Error, StrDeserializer};
+
 use crate::units;
 
 /// Strips surrounding white space, then surrounding quotes of both kinds.
@@ -29,6 +33,13 @@ pub fn parse_bool(word: &str) -> Option<bool> {
         "0" | "f" | "F" | "FALSE" | "false" | "False" => Some(false),
         _ => None,
     }
+}
+
+/// Reads one of the words that serde knows for a type, in capitals or not.
+pub fn word<T: for<'de> Deserialize<'de>>(text: &str) -> Option<T> {
+    let text = clean(text).to_lowercase();
+    let word: StrDeserializer<'_, Error> = text.as_str().into_deserializer();
+    T::deserialize(word).ok()
 }
 
 /// Reads decimal digits; empty is `Ok(None)`.

@@ -1,6 +1,7 @@
 //! Every variable: tolerated, refused, defaulted.
 
 use super::*;
+use crate::config::{KeepAlive, Traces};
 
 fn load_from(variables: &[(&str, &str)]) -> Result<Loaded, ConfigError> {
     load(&|name| {
@@ -244,8 +245,8 @@ fn settings() -> String {
         };
         format!("| `{}` | {default} | {} |\n", variable.name, variable.doc)
     };
-    let table = |prefix: &str| -> String {
-        let rows = VARIABLES.iter().filter(|v| v.name.starts_with(prefix));
+    let table = |variables: &[Variable], prefix: &str| -> String {
+        let rows = variables.iter().filter(|v| v.name.starts_with(prefix));
         format!(
             "| Variable | Default | Meaning |\n| --- | --- | --- |\n{}",
             rows.map(row).collect::<String>()
@@ -269,10 +270,11 @@ fn settings() -> String {
          ## Without effect\n\n\
          Ollama's variables that change nothing here; the log says so where one is set.\n\n\
          | Variable | Why |\n| --- | --- |\n{without}\n\
-         The commands read `OLLAMA_HOST`, `OLLAMA_NOHISTORY`, `OLLAMA_EDITOR` and `NO_COLOR`.\n",
-        table("OLLAMA_"),
-        table("DROVER_"),
-        table("OTEL_"),
+         ## Of the commands\n\n{}",
+        table(VARIABLES, "OLLAMA_"),
+        table(VARIABLES, "DROVER_"),
+        table(VARIABLES, "OTEL_"),
+        table(of_commands::ALL, ""),
     )
 }
 
@@ -288,4 +290,55 @@ fn the_page_of_settings_is_made_from_the_table() {
         page == settings(),
         "write docs/settings.md anew: DROVER_WRITE_DOCS=1 cargo quick settings"
     );
+}
+
+/// Defaults that the table describes in words.
+const IN_WORDS: &[&str] = &[
+    "OLLAMA_MODELS",
+    "OLLAMA_FLASH_ATTENTION",
+    "OLLAMA_GO_TEMPLATE",
+    "DROVER_KEYS_FILE",
+    "DROVER_AUDIT_LOG",
+    "DROVER_STATE_DIR",
+];
+
+#[test]
+fn the_defaults_in_the_table_are_those_that_are_used() {
+    let shown = |variables: &[(&str, &str)]| {
+        let loaded = load_from(variables).unwrap();
+        assert_eq!(loaded.warnings, [], "{variables:?}");
+        format!("{:?}", loaded.config)
+    };
+    let home = ("HOME", "/h");
+    let without = shown(&[home]);
+    let variables = VARIABLES.iter().filter(|v| !v.default.is_empty());
+    let mut n = 0;
+    for variable in variables.filter(|v| !IN_WORDS.contains(&v.name)) {
+        let with = shown(&[home, (variable.name, variable.default)]);
+        assert_eq!(with, without, "{}", variable.name);
+        n += 1;
+    }
+    assert!(n > 30, "{n}");
+}
+
+#[test]
+fn the_table_has_what_is_read() {
+    let asked = std::cell::RefCell::new(Vec::new());
+    let lookup = |name: &str| {
+        asked.borrow_mut().push(name.to_owned());
+        (name == "HOME").then(|| "/h".to_owned())
+    };
+    load(&lookup).unwrap();
+    let is_known = |name: &str| {
+        VARIABLES.iter().any(|known| known.name == name)
+            || WITHOUT_EFFECT.iter().any(|(known, _)| *known == name)
+    };
+    let ours = |name: &&String| name.starts_with("OLLAMA_") || name.starts_with("DROVER_");
+    for name in asked.borrow().iter().filter(ours) {
+        assert!(is_known(name), "{name} is in no table");
+    }
+    for variable in VARIABLES.iter().filter(|v| !v.name.starts_with("OTEL_")) {
+        let is_asked = asked.borrow().iter().any(|name| name == variable.name);
+        assert!(is_asked, "{} is not read", variable.name);
+    }
 }

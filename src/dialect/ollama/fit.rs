@@ -3,6 +3,7 @@
 use serde_json::{Map, Value};
 
 use crate::api::ollama as api;
+use crate::config::values::word;
 use crate::error::{ErrorKind, RequestError};
 use crate::inference::{FitRequest, RequestOptions};
 use crate::protocol::{DeviceMemory, HOST, KvCacheType};
@@ -17,10 +18,7 @@ const MOST_SLOTS: u32 = 1024;
 /// Names the value that is none.
 pub fn fit_request(request: api::FitRequest) -> Result<FitRequest, RequestError> {
     let invalid = |text: String| Err(RequestError::new(ErrorKind::Invalid, text));
-    let kind = |text: String| {
-        let value = Value::String(text.to_ascii_lowercase());
-        serde_json::from_value::<KvCacheType>(value).map_err(|_| text)
-    };
+    let kind = |text: String| word::<KvCacheType>(&text).ok_or(text);
     let kv_cache_type = match request.kv_cache_type.map(kind).transpose() {
         Ok(kind) => kind,
         Err(text) => {

@@ -30,17 +30,15 @@ pub(in crate::scheduler) struct Policy {
 
 impl Policy {
     pub(in crate::scheduler) fn new(config: &Config) -> Self {
-        let kind = serde_json::Value::String(config.kv_cache_type.clone());
-        let speculation = serde_json::Value::String(config.speculative.clone());
         Self {
             num_parallel: config.num_parallel,
             context_length: config.context_length,
-            kv_cache_type: serde_json::from_value(kind).unwrap_or_default(),
+            kv_cache_type: config.kv_cache_type,
             gpu_overhead: config.gpu_overhead,
             spread: config.sched_spread,
             requires_gpu: config.require_gpu,
             flash_attention: config.flash_attention,
-            speculation: serde_json::from_value(speculation).unwrap_or_default(),
+            speculation: config.speculation,
             spill: spill(config),
             measures: true,
         }
