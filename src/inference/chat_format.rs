@@ -1,7 +1,9 @@
 //! The chat format of a model: its template, parser and tags. Made once per model.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use quick_cache::sync::Cache;
 
 use super::error::RequestError;
 use super::render::{Maker, RenderRequest};
@@ -17,9 +19,9 @@ use crate::store::Model;
 use crate::workers::{Template, Workers};
 
 /// A cache of chat formats by the digest of the manifest, which determines everything in them.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct ChatFormats {
-    formats: Mutex<HashMap<String, Arc<OnceLock<Arc<ChatFormat>>>>>,
+    formats: Cache<String, Arc<ChatFormat>>,
     /// `OLLAMA_GO_TEMPLATE`.
     wants_template: Option<bool>,
 }
@@ -30,25 +32,23 @@ const MAX_CACHED: usize = 64;
 impl ChatFormats {
     pub(super) fn new(wants_template: Option<bool>) -> Self {
         Self {
+            formats: Cache::new(MAX_CACHED),
             wants_template,
-            ..Self::default()
         }
     }
 
     /// Returns the model's chat format. Parses a TEMPLATE, so do not call it on the async runtime's
     /// threads.
     pub(super) fn get(&self, model: &Model, metadata: &Metadata) -> Arc<ChatFormat> {
-        let format = {
-            let mut formats = self.formats.lock().unwrap_or_else(PoisonError::into_inner);
-            if formats.len() >= MAX_CACHED && !formats.contains_key(&model.digest) {
-                formats.clear();
-            }
-            Arc::clone(formats.entry(model.digest.clone()).or_default())
-        };
         // Concurrent requests for the same format wait instead of making it again.
-        let format =
-            format.get_or_init(|| Arc::new(ChatFormat::new(model, metadata, self.wants_template)));
-        Arc::clone(format)
+        let format = self.formats.get_or_insert_with(&model.digest, || {
+            let format = ChatFormat::new(model, metadata, self.wants_template);
+            Ok::<_, Infallible>(Arc::new(format))
+        });
+        match format {
+            Ok(format) => format,
+            Err(never) => match never {},
+        }
     }
 }
 

@@ -1,41 +1,26 @@
 //! Blobs: written beside, hashed on the way, synced and renamed.
 
 use std::io::{self, ErrorKind, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, UTIME_NOW, utimensat};
 use sha2::{Digest as _, Sha256};
+use tempfile::NamedTempFile;
 
 use super::layout::{explain, open, sync_folder};
 use super::{Store, StoreError};
 use crate::model::{Digest, Layer};
 
+/// Letters of the names of files in the making.
+const RANDOM: usize = 10;
+
 /// A blob in the making; dropping it without [`BlobWriter::finish`] removes it.
 #[derive(Debug)]
 pub struct BlobWriter {
     store: Store,
-    file: fs_err::File,
-    temporary: Temporary,
+    file: NamedTempFile,
     hash: Sha256,
     size: u64,
-}
-
-/// A file that is removed unless it was renamed.
-#[derive(Debug)]
-struct Temporary {
-    path: PathBuf,
-    renamed: bool,
-}
-
-impl Drop for Temporary {
-    fn drop(&mut self) {
-        if !self.renamed
-            && let Err(error) = fs_err::remove_file(&self.path)
-            && error.kind() != ErrorKind::NotFound
-        {
-            tracing::warn!(path = %self.path.display(), %error, "could not remove a temporary blob");
-        }
-    }
 }
 
 impl Write for BlobWriter {
@@ -54,7 +39,7 @@ impl Write for BlobWriter {
 impl BlobWriter {
     /// The file in the making, for programs that write it by themselves.
     pub fn path(&self) -> &Path {
-        &self.temporary.path
+        self.file.path()
     }
 
     /// Takes what another program has written into the file for the blob's content.
@@ -62,7 +47,7 @@ impl BlobWriter {
     /// # Errors
     /// Fails when it cannot be read.
     pub fn take_written(&mut self) -> Result<(), StoreError> {
-        let mut file = fs_err::File::open(&self.temporary.path)?;
+        let mut file = fs_err::File::open(self.file.path())?;
         self.hash = Sha256::new();
         self.size = io::copy(&mut file, &mut self.hash)?;
         Ok(())
@@ -82,10 +67,9 @@ impl BlobWriter {
             self.store.touch(&got);
             return Ok((got, self.size));
         }
-        make_readable(&self.file)?;
-        self.file.sync_all()?;
-        fs_err::rename(&self.temporary.path, &path)?;
-        self.temporary.renamed = true;
+        make_readable(self.file.as_file())?;
+        self.file.as_file().sync_all()?;
+        persist(self.file, &path)?;
         sync_folder(&self.store.blobs_dir())?;
         Ok((got, self.size))
     }
@@ -117,15 +101,10 @@ impl Store {
     pub fn blob_writer(&self) -> Result<BlobWriter, StoreError> {
         let folder = self.blobs_dir();
         // A name that Ollama's pruner, and ours, deletes after an hour if we die.
-        let (file, path) = create_new(&folder, "sha256-")?;
-        let temporary = Temporary {
-            path,
-            renamed: false,
-        };
+        let file = create_beside(&folder, "sha256-")?;
         Ok(BlobWriter {
             store: self.clone(),
             file,
-            temporary,
             hash: Sha256::new(),
             size: 0,
         })
@@ -193,27 +172,22 @@ impl Store {
     }
 }
 
-/// Creates a file with a name of the prefix and random digits.
-pub(super) fn create_new(
-    folder: &Path,
-    prefix: &str,
-) -> Result<(fs_err::File, PathBuf), StoreError> {
-    loop {
-        let path = folder.join(format!("{prefix}{}", fastrand::u32(..)));
-        match fs_err::OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .open(&path)
-        {
-            Ok(file) => return Ok((file, path)),
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
-            Err(error) => return Err(explain(&path, error)),
-        }
-    }
+/// Creates a file with a name of the prefix and random letters; it is removed unless it gets its own name.
+pub(super) fn create_beside(folder: &Path, prefix: &str) -> Result<NamedTempFile, StoreError> {
+    let created = tempfile::Builder::new()
+        .prefix(prefix)
+        .rand_bytes(RANDOM)
+        .tempfile_in(folder);
+    created.map_err(|error| explain(folder, error))
+}
+
+/// Gives a file its own name.
+pub(super) fn persist(file: NamedTempFile, path: &Path) -> io::Result<()> {
+    file.persist(path).map(drop).map_err(|error| error.error)
 }
 
 /// Gives a file the rights that Ollama's files have, whatever the umask.
-pub(super) fn make_readable(file: &fs_err::File) -> io::Result<()> {
+pub(super) fn make_readable(file: &std::fs::File) -> io::Result<()> {
     use std::os::unix::fs::PermissionsExt as _;
     file.set_permissions(std::fs::Permissions::from_mode(0o644))
 }

@@ -1,5 +1,5 @@
 //! Looks a store over: what is missing, broken, left over, or another user's; and mends what can
-//! be mended without asking anybody for data.
+//! be repaired without downloading anything.
 //!
 //! *Invariants:* a check changes nothing; a repair never touches a manifest, nor a blob that is
 //! whole and in use.
@@ -94,7 +94,7 @@ impl Store {
         Ok(checkup)
     }
 
-    /// Mends what needs nobody's data; returns those problems that are gone.
+    /// Repairs what needs no download; returns the problems that are gone.
     ///
     /// # Errors
     /// A file cannot be removed or changed.

@@ -42,7 +42,7 @@ struct FileState {
 #[derive(Debug, Clone)]
 struct Known {
     header: Result<Arc<Metadata>, String>,
-    /// Whether llama.cpp can take its vocabulary; empty = nobody has looked yet.
+    /// Whether llama.cpp can take its vocabulary; empty = not checked yet.
     vocabulary: Arc<OnceLock<Result<(), String>>>,
     weight: u64,
 }

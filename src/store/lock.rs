@@ -29,7 +29,7 @@ impl Store {
     /// Waits for the lock.
     ///
     /// # Errors
-    /// `Locked` when somebody else holds it for long.
+    /// `Locked` when another process holds it for long.
     pub(super) fn lock(&self) -> Result<Guard, StoreError> {
         self.lock_within(PATIENCE)
     }

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use jiff::Timestamp;
 
-use super::blobs::{create_new, make_readable};
+use super::blobs::{create_beside, make_readable, persist};
 use super::layout::{explain, read_at_most, sync_folder};
 use super::{Pins, Store, StoreError};
 use crate::json::go as go_json;
@@ -243,17 +243,12 @@ impl Store {
             return Ok(());
         };
         fs_err::create_dir_all(folder).map_err(|error| explain(folder, error))?;
-        let (mut file, temporary) = create_new(above, TEMPORARY)?;
-        let written = file
-            .write_all(bytes)
-            .and_then(|()| make_readable(&file))
-            .and_then(|()| file.sync_all())
-            .and_then(|()| fs_err::rename(&temporary, &path));
-        if let Err(error) = written {
-            // The first error is the one to tell; a leftover is pruned later.
-            let _ = fs_err::remove_file(&temporary);
-            return Err(explain(&path, error));
-        }
+        let mut file = create_beside(above, TEMPORARY)?;
+        file.write_all(bytes)
+            .and_then(|()| make_readable(file.as_file()))
+            .and_then(|()| file.as_file().sync_all())
+            .and_then(|()| persist(file, &path))
+            .map_err(|error| explain(&path, error))?;
         sync_folder(folder)?;
         Ok(())
     }
@@ -283,7 +278,7 @@ impl Store {
     }
 }
 
-/// What became of the blobs that an old model had and the new one in its place has not.
+/// What was done with the blobs that only the replaced model used.
 #[derive(Debug)]
 pub enum Leftover {
     /// There are none, or they are to stay.

@@ -27,7 +27,7 @@ pub struct Partial {
     size: u64,
     file: fs_err::File,
     parts: Vec<Part>,
-    /// Held by whoever writes or removes states.
+    /// Held while states are written or removed.
     states: Mutex<States>,
 }
 
@@ -298,7 +298,7 @@ impl Partial {
     /// Fails when the file system does.
     pub fn finish(&self) -> Result<(), StoreError> {
         let mut states = self.lock_states();
-        make_readable(&self.file)?;
+        make_readable(self.file.file())?;
         self.file.sync_all()?;
         let path = self.store.blob_path(&self.digest);
         fs_err::rename(self.store.partial_path(&self.digest), &path)

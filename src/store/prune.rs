@@ -1,4 +1,4 @@
-//! Garbage: what no manifest mentions and nobody is writing any more.
+//! Garbage collection: files that no manifest mentions and no process is writing.
 
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
@@ -129,7 +129,7 @@ impl Unit {
         self.files.iter().map(|file| file.name.as_str())
     }
 
-    /// Nobody has worked on any of them for long.
+    /// None of them was written for long.
     pub(super) fn is_old(&self, now: Timestamp) -> bool {
         let newest = self.files.iter().map(|file| file.modified).max();
         newest.is_some_and(|newest| now.duration_since(newest) > GRACE)
