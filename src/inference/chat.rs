@@ -3,14 +3,16 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::answer::{AnswerSpec, Calls, own_stops, params, single, start, too_long};
+use super::answer::{AnswerSpec, single, start};
+use super::calls::Calls;
 use super::context::Context;
 use super::error::RequestError;
 use super::images::{self, Placeless};
+use super::params::{own_stops, params, too_long};
 use super::prepare::{self, Prepared, Route, check_capabilities, merge_options};
 use super::refusal::{Refusal, engine_error};
 use super::render::RenderRequest;
-use super::truncate::{History, fit_history};
+use super::truncate::{Fitted, History, fit_history, tokenized};
 use super::types::{ChatRequest, DoneReason, RequestOptions, Started};
 use super::{forced, format, history, load};
 use crate::chat::{Think, Turn};
@@ -160,13 +162,14 @@ impl Conversation {
         let n_ctx = loaded.lease.n_ctx(self.options.num_ctx);
         let chat_format = &prepared.chat_format;
         let history = self.history(context, prepared);
-        let (prompt, n_dropped) = if let Some(prompt) = &self.rendered {
-            (prompt.clone(), 0)
+        let fitted = if let Some(prompt) = &self.rendered {
+            Fitted::whole(prompt.clone())
         } else if self.common.truncate == Some(false) {
-            (history.render(0).await?, 0)
+            Fitted::whole(history.render(0).await?)
         } else {
             fit_history(&history, &loaded.lease, n_ctx).await?
         };
+        let n_dropped = fitted.n_dropped;
         if n_dropped > 0 {
             tracing::warn!(
                 n_dropped,
@@ -174,7 +177,8 @@ impl Conversation {
                 "the oldest messages were left out to fit the context"
             );
         }
-        let prompt = self.with_context(prompt, &loaded.lease).await?;
+        let prompt = self.with_context(fitted.prompt, &loaded.lease).await?;
+        let tokens = fitted.tokens.filter(|_| self.context.is_empty());
         if self.common.debug_render_only {
             let n_images = images::of(&self.request.messages).len();
             return Ok(single(DoneReason::Debug, Some((prompt, n_images))));
@@ -193,7 +197,10 @@ impl Conversation {
         let context_of = (!self.is_chat).then(|| prompt.clone());
         let shown = images::of(kept(&self.request.messages, n_dropped));
         let too_long = too_long(&self.common, !shown.is_empty());
-        let parts = images::place(prompt, shown, Placeless::Refused).await?;
+        let parts = match tokens {
+            Some(tokens) if shown.is_empty() => tokenized(tokens),
+            _ => images::place(prompt, shown, Placeless::Refused).await?,
+        };
         let mut params = params(
             &self.common,
             &self.options,

@@ -8,6 +8,7 @@ use super::error::RequestError;
 use super::refusal::Refusal;
 use super::render::RenderRequest;
 use crate::chat::Message;
+use crate::protocol::{PromptPart, Token};
 use crate::runner_client::Tokenize;
 use crate::scheduler::Lease;
 use crate::workers::Workers;
@@ -81,13 +82,38 @@ impl History<'_> {
     }
 }
 
+/// A prompt that fits, or the last resort.
+pub(super) struct Fitted {
+    pub(super) prompt: String,
+    /// The prompt's tokens, if they had to be counted: it is not tokenized again.
+    pub(super) tokens: Option<Vec<Token>>,
+    /// Messages that were left out.
+    pub(super) n_dropped: usize,
+}
+
+impl Fitted {
+    /// The whole history.
+    pub(super) fn whole(prompt: String) -> Self {
+        Self {
+            prompt,
+            tokens: None,
+            n_dropped: 0,
+        }
+    }
+}
+
+/// The parts of a prompt whose tokens are known. The vocabulary's own tokens are put around a prompt only if it
+/// begins with a text: an empty one.
+pub(super) fn tokenized(tokens: Vec<Token>) -> Vec<PromptPart> {
+    vec![PromptPart::Text(String::new()), PromptPart::Tokens(tokens)]
+}
+
 /// Renders the longest tail of a history that fits `n_ctx`; the last message always stays.
-/// Returns the prompt and the number of messages that were dropped.
 pub(super) async fn fit_history(
     history: &History<'_>,
     lease: &Lease,
     n_ctx: u32,
-) -> Result<(String, usize), Refusal> {
+) -> Result<Fitted, Refusal> {
     let messages = &history.request.messages;
     let mut search = Search::new(messages);
     let mut best = None;
@@ -96,19 +122,31 @@ pub(super) async fn fit_history(
         let n_free = (n_ctx as usize).checked_sub(image_tokens(messages, from));
         let fits = match n_free {
             Some(n_free) => fits(&prompt, lease, (n_free, history.client)).await?,
-            None => false,
+            None => Fits::No,
         };
-        search.tell(from, fits);
-        if fits {
-            best = Some(prompt);
+        search.tell(from, !matches!(fits, Fits::No));
+        match fits {
+            Fits::Yes(tokens) => best = Some((prompt, tokens)),
+            Fits::No => {}
         }
     }
-    let from = search.found();
-    let prompt = match best {
-        Some(prompt) => prompt,
-        None => history.render(from).await?,
+    let n_dropped = search.found();
+    let (prompt, tokens) = match best {
+        Some(best) => best,
+        None => (history.render(n_dropped).await?, None),
     };
-    Ok((prompt, from))
+    Ok(Fitted {
+        prompt,
+        tokens,
+        n_dropped,
+    })
+}
+
+/// Whether a prompt fits.
+enum Fits {
+    /// With its tokens, if they had to be counted.
+    Yes(Option<Vec<Token>>),
+    No,
 }
 
 /// Whether a prompt has at most that many tokens (a token has at least one byte).
@@ -116,9 +154,9 @@ async fn fits(
     prompt: &str,
     lease: &Lease,
     (n_free, client): (usize, &str),
-) -> Result<bool, Refusal> {
+) -> Result<Fits, Refusal> {
     if prompt.len() <= n_free {
-        return Ok(true);
+        return Ok(Fits::Yes(None));
     }
     let question = Tokenize {
         texts: vec![prompt.to_owned()],
@@ -127,5 +165,10 @@ async fn fits(
         ..Tokenize::default()
     };
     let tokens = lease.runner().tokenize(question).await?;
-    Ok(tokens.first().is_none_or(|tokens| tokens.len() <= n_free))
+    let tokens = tokens.into_iter().next().unwrap_or_default();
+    Ok(if tokens.len() <= n_free {
+        Fits::Yes(Some(tokens))
+    } else {
+        Fits::No
+    })
 }

@@ -181,3 +181,31 @@ async fn a_prompt_that_was_cut_says_so() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_prompt_is_tokenized_once() {
+    let server = tiny().await;
+    // In bytes it is longer than its context, so that its tokens have to be counted.
+    let long = format!("[[note long]]{}", "<|pad|>".repeat(100));
+    let short = "[[note short]]";
+    for route in ["/api/chat", "/v1/chat/completions"] {
+        for text in [long.as_str(), short] {
+            let body = json!({"model": "tiny", "messages": [{"role": "user", "content": text}],
+                "stream": false, "options": {"num_ctx": 400}});
+            server.post(route, &body).await.ok();
+        }
+    }
+    // The log keeps the order: when the last line is there, so are the others.
+    let last = json!({"model": "tiny", "messages": [{"role": "user", "content": "[[note last]]"}], "stream": false});
+    server.post("/api/chat", &last).await.ok();
+    let is_last = |line: &str| line.contains("tokenized last").then_some(());
+    server.log.wait_for("the last prompt", is_last).await;
+    let log = server.log.text();
+    for name in ["long", "short"] {
+        assert_eq!(
+            log.matches(&format!("tokenized {name}")).count(),
+            2,
+            "{log}"
+        );
+    }
+}

@@ -3,6 +3,7 @@
 //! | Mark | Where | Effect |
 //! | --- | --- | --- |
 //! | `[[read N]]` | in a text | its part takes N milliseconds to tokenize |
+//! | `[[note NAME]]` | in a text | the log says each time that it is tokenized |
 //! | `[[compile N]]` | in a constraint | it takes N milliseconds to compile |
 
 use std::time::Duration;
@@ -61,6 +62,7 @@ impl Preparer for FakePreparer {
 
     fn tokenize_part(&self, part: &str) -> Vec<Token> {
         wait_as_marked(part, "[[read ");
+        note(part);
         vocab::bytes(part)
     }
 
@@ -103,6 +105,17 @@ impl Preparer for FakePreparer {
         grammar: Option<FakeGrammar>,
     ) -> Result<FakeSampler, BackendError> {
         FakeSampler::new(spec, grammar.is_some(), self.answer.clone())
+    }
+}
+
+/// Tells the log of a text that asks for it.
+fn note(part: &str) {
+    const MARK: &str = "[[note ";
+    let name = part
+        .split_once(MARK)
+        .and_then(|(_, rest)| rest.split_once("]]"));
+    if let Some((name, _)) = name {
+        tracing::debug!("tokenized {name}");
     }
 }
 
