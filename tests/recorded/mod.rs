@@ -1,7 +1,7 @@
 //! Recorded cases, and the one way to run them; shared by the conformance tests.
 //!
 //! The data lies beside the checkout (`../shared/testdata`, or `DROVER_TESTDATA`); without it the
-//! tests say so and pass.
+//! tests say so and pass. Where it is, nothing of it may be missing.
 
 #![allow(
     clippy::unwrap_used,
@@ -61,20 +61,25 @@ pub(crate) fn same_text(got: &str, want: &str) -> Result<(), String> {
     ))
 }
 
-/// Where the test data is.
-pub(crate) fn root() -> PathBuf {
+/// The folder of the test data; `None` if it is not there. One that `DROVER_TESTDATA` names must be.
+pub(crate) fn root() -> Option<PathBuf> {
     #[expect(clippy::disallowed_methods, reason = "where the test data is")]
-    let root = std::env::var("DROVER_TESTDATA").unwrap_or_else(|_| "../shared/testdata".to_owned());
-    PathBuf::from(root)
+    let named = std::env::var_os("DROVER_TESTDATA").map(PathBuf::from);
+    let is_named = named.is_some();
+    let beside = || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/testdata");
+    let root = named.unwrap_or_else(beside);
+    if root.is_dir() {
+        return Some(root);
+    }
+    assert!(!is_named, "DROVER_TESTDATA: no folder {}", root.display());
+    println!("skipped: no {}", root.display());
+    None
 }
 
 /// A whole fixture, or nothing when the test data is absent.
 pub(crate) fn fixture(file: &str) -> Option<Value> {
-    let path = root().join("fixtures").join(file);
-    let Ok(text) = fs_err::read_to_string(&path) else {
-        println!("skipped: no {}", path.display());
-        return None;
-    };
+    let path = root()?.join("fixtures").join(file);
+    let text = fs_err::read_to_string(&path).unwrap();
     Some(serde_json::from_str(&text).unwrap())
 }
 
@@ -91,16 +96,14 @@ pub(crate) fn run_with<V: Into<Verdict>>(file: &str, check: impl Fn(&Value, &Val
 
 /// Runs a check over all files of a folder that have cases.
 pub(crate) fn run_folder<V: Into<Verdict>>(folder: &str, check: impl Fn(&Value, &Value) -> V) {
-    let path = root().join("fixtures").join(folder);
-    let Ok(entries) = fs_err::read_dir(&path) else {
-        println!("skipped: no {}", path.display());
-        return;
-    };
+    let Some(root) = root() else { return };
+    let entries = fs_err::read_dir(root.join("fixtures").join(folder)).unwrap();
     let mut names: Vec<String> = entries
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .filter(|name| name.ends_with(".json") && !name.starts_with('_'))
         .collect();
     names.sort();
+    assert!(!names.is_empty(), "no cases in {folder}");
     let failures: Vec<String> = names
         .iter()
         .flat_map(|name| failures(&format!("{folder}/{name}"), &check))
@@ -113,6 +116,7 @@ fn failures<V: Into<Verdict>>(file: &str, check: &impl Fn(&Value, &Value) -> V) 
         return Vec::new();
     };
     let cases = fixture["cases"].as_array().unwrap();
+    assert!(!cases.is_empty(), "no cases in {file}");
     let mut failures = Vec::new();
     let mut n_skipped = 0;
     for case in cases {

@@ -11,6 +11,9 @@ use crate::support::TestServer;
 /// changes the last bits of the logits.
 const EPSILON: f64 = 0.5;
 
+/// Tokens of all answers that are the same at least: an answer that is empty would agree with every other.
+const N_SAME: usize = 30;
+
 const PROMPTS: [&str; 8] = [
     "Bees have been known for a long time. People who look at bees often ask",
     "Question: What should a child know about rivers?\nAnswer:",
@@ -30,20 +33,20 @@ async fn answer(server: &TestServer, prompt: &str, n_tokens: u32) -> Vec<Value> 
     answer["logprobs"].as_array().cloned().unwrap_or_default()
 }
 
+/// Compares two answers up to the place where they part; returns how many tokens they share.
 #[track_caller]
-fn check(alone: &[Value], other: &[Value]) {
-    let Some((mine, theirs)) = alone
-        .iter()
-        .zip(other)
-        .find(|(mine, theirs)| mine["token"] != theirs["token"])
-    else {
-        return;
+fn check(alone: &[Value], other: &[Value]) -> usize {
+    let mut pairs = alone.iter().zip(other);
+    let Some(n_same) = pairs.position(|(mine, theirs)| mine["token"] != theirs["token"]) else {
+        return alone.len().min(other.len());
     };
+    let (mine, theirs) = (&alone[n_same], &other[n_same]);
     let best = mine["top_logprobs"].as_array().unwrap();
     let taken = best.iter().find(|top| top["token"] == theirs["token"]);
     let taken = taken.unwrap_or_else(|| panic!("{} is not among {best:?}", theirs["token"]));
     let gap = mine["logprob"].as_f64().unwrap() - taken["logprob"].as_f64().unwrap();
     assert!(gap < EPSILON, "{mine} {theirs}");
+    n_same
 }
 
 #[tokio::test]
@@ -62,13 +65,15 @@ async fn greedy_answers_agree_alone_in_a_batch_and_with_a_cached_prefix() {
     server.post("/api/generate", &unload).await.ok();
     server.no_runners().await;
     let batched = join_all(PROMPTS.map(|prompt| answer(&server, prompt, 12))).await;
-    for (alone, batched) in alone.iter().zip(&batched) {
-        check(alone, batched);
-    }
+    let answers = alone.iter().zip(&batched);
+    let n_same: usize = answers.map(|(alone, batched)| check(alone, batched)).sum();
+    assert!(n_same > N_SAME, "{n_same}");
     server.post("/api/generate", &unload).await.ok();
     server.no_runners().await;
+    let mut n_same = 0;
     for (prompt, alone) in PROMPTS.iter().zip(&alone) {
         answer(&server, &prompt[..prompt.len() / 2], 1).await;
-        check(alone, &answer(&server, prompt, 12).await);
+        n_same += check(alone, &answer(&server, prompt, 12).await);
     }
+    assert!(n_same > N_SAME, "{n_same}");
 }

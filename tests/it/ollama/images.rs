@@ -149,11 +149,10 @@ async fn images_that_cannot_be_seen_are_refused_in_words() {
 #[cfg(feature = "llama")]
 pub(super) mod real {
     use std::io::Cursor;
-    use std::path::PathBuf;
 
     use super::*;
     use crate::ollama::clients::run_against;
-    use crate::support::real::{skip, variable};
+    use crate::support::real::{shared, skip, variable};
 
     pub(in crate::ollama) fn png(color: [u8; 3]) -> String {
         let stripes = image::RgbImage::from_fn(60, 60, |x, _| {
@@ -167,14 +166,11 @@ pub(super) mod real {
     }
 
     async fn start(family: &str) -> Option<TestServer> {
-        let root = variable("DROVER_TESTDATA").unwrap_or_else(|| "../shared/testdata".to_owned());
-        let folder = PathBuf::from(root).join("gguf");
-        let read = |name: &str| fs_err::read(folder.join(format!("{family}-upstream{name}.gguf")));
-        let (Ok(model), Ok(projector)) = (read(""), read("-projector")) else {
-            // Like the recorded answers, it lies beside the checkout or nowhere.
-            println!("skipped: no {family} in {}", folder.display());
-            return None;
+        let read = |name: &str| {
+            let path = shared(&format!("{family}-upstream{name}.gguf"))?;
+            Some(fs_err::read(path).unwrap())
         };
+        let (model, projector) = (read("")?, read("-projector")?);
         let server = TestServer::start().await;
         create(&server, "vision", model, projector).await;
         Some(server)

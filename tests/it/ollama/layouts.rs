@@ -2,26 +2,23 @@
 //! to the last digit.
 
 use std::io::Cursor;
-use std::path::PathBuf;
 
 use drover::model::gguf::Metadata;
 use serde_json::{Value, json};
 
 use crate::ollama::images::real::png;
 use crate::support::TestServer;
-use crate::support::real::variable;
+use crate::support::real::{shared, testdata};
 
 fn file(name: &str) -> Option<Vec<u8>> {
-    let root = variable("DROVER_TESTDATA").unwrap_or_else(|| "../shared/testdata".to_owned());
-    let path = PathBuf::from(root)
-        .join("gguf")
-        .join(format!("{name}.gguf"));
-    let file = fs_err::read(&path).ok();
-    if file.is_none() {
-        // It lies beside the checkout or nowhere.
-        println!("skipped: no {}", path.display());
-    }
-    file
+    let path = shared(&format!("{name}.gguf"))?;
+    Some(fs_err::read(path).unwrap())
+}
+
+/// The projector of a model that has one.
+fn projector(upstream: &str) -> Option<Vec<u8>> {
+    let name = format!("gguf/{upstream}-projector.gguf");
+    fs_err::read(testdata()?.join(name)).ok()
 }
 
 /// A daemon with the same weights in both layouts, as `ollama` and `upstream`.
@@ -30,7 +27,7 @@ async fn start(ollama: &str, upstream: &str) -> Option<TestServer> {
     let server = TestServer::start().await;
     for (name, model) in files {
         let mut files = json!({"model.gguf": server.upload(model).await});
-        let projector = (name == "upstream").then(|| file(&format!("{upstream}-projector")));
+        let projector = (name == "upstream").then(|| projector(upstream));
         if let Some(projector) = projector.flatten() {
             files["mmproj.gguf"] = server.upload(projector).await.into();
         }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-pub(crate) use super::settings::{skip, variable};
+pub(crate) use super::settings::{skip, testdata, variable};
 
 /// The path of a cached real model (`smollm2-135m`, `gemma3-270m`), if it is there.
 pub(crate) fn real(name: &str) -> Option<PathBuf> {
@@ -11,9 +11,9 @@ pub(crate) fn real(name: &str) -> Option<PathBuf> {
     path.is_file().then_some(path)
 }
 
-/// The path of a file of the reference data's small models, if it is there.
+/// The path of a file of the reference data's small models, if the data is there.
 pub(crate) fn shared(name: &str) -> Option<PathBuf> {
-    let root = variable("DROVER_TESTDATA").unwrap_or_else(|| "../shared/testdata".to_owned());
-    let path = PathBuf::from(root).join("gguf").join(name);
-    path.is_file().then_some(path)
+    let path = testdata()?.join("gguf").join(name);
+    assert!(path.is_file(), "{}", path.display());
+    Some(path)
 }
