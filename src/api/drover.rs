@@ -2,17 +2,19 @@
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// The state at one moment. Fields may be added; none will go.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct DaemonState {
     pub version: String,
+    #[schema(value_type = String, format = DateTime)]
     pub time: Timestamp,
     /// Seconds since the daemon started.
     pub uptime: f64,
     pub devices: Vec<Device>,
-    /// Models that are loaded, or that somebody waits for.
+    /// Models that are loaded, or that a request waits for.
     pub models: Vec<ModelState>,
     /// Requests for models that are being answered, the oldest first.
     pub requests: Vec<RequestState>,
@@ -23,7 +25,7 @@ pub struct DaemonState {
 }
 
 /// Memory that models are loaded into.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct Device {
     pub name: String,
@@ -34,7 +36,7 @@ pub struct Device {
 }
 
 /// A model.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct ModelState {
     pub name: String,
@@ -46,6 +48,7 @@ pub struct ModelState {
     pub gpus: Vec<String>,
     pub context_length: u32,
     /// Absent = never.
+    #[schema(value_type = Option<String>, format = DateTime)]
     pub expires_at: Option<Timestamp>,
     pub n_slots: u32,
     /// Requests that have a slot, that wait for one, and that wait until the model is loaded.
@@ -65,7 +68,7 @@ pub struct ModelState {
 }
 
 /// A request.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct RequestState {
     pub id: String,
@@ -82,7 +85,7 @@ pub struct RequestState {
 }
 
 /// A batch job.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct BatchState {
     pub id: String,

@@ -2,11 +2,12 @@
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::keys::{Class, Key, Limits, Scope, Scopes, Wish};
 
 /// Body of `POST /api/keys`: the key that is wanted.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct KeyRequest {
     pub name: String,
@@ -16,6 +17,7 @@ pub struct KeyRequest {
     pub models: Vec<String>,
     pub limits: Limits,
     pub class: Class,
+    #[schema(value_type = Option<String>, format = DateTime)]
     pub expires: Option<Timestamp>,
 }
 
@@ -33,16 +35,19 @@ impl From<KeyRequest> for Wish {
 }
 
 /// A key, without itself.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct KeyEntry {
     pub name: String,
     pub scopes: Scopes,
     pub models: Vec<String>,
     pub limits: Limits,
     pub class: Class,
+    #[schema(value_type = String, format = DateTime)]
     pub created: Timestamp,
+    #[schema(value_type = Option<String>, format = DateTime, required)]
     pub expires: Option<Timestamp>,
     /// Since the start of the server.
+    #[schema(value_type = Option<String>, format = DateTime, required)]
     pub last_used: Option<Timestamp>,
 }
 
@@ -63,7 +68,7 @@ impl From<&Key> for KeyEntry {
 }
 
 /// Answer of `POST /api/keys`.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct KeyCreated {
     /// The key itself, which is shown this once.
     pub key: String,
@@ -72,7 +77,7 @@ pub struct KeyCreated {
 }
 
 /// Answer of `GET /api/keys`.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct KeyList {
     pub keys: Vec<KeyEntry>,
 }

@@ -2,11 +2,19 @@
 //! serves several models, requests name one; without a name the only loaded model is meant.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::chat::null_is_default;
 
+/// Answer of `GET /health` and `GET /ready`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Health {
+    /// `ok`, or `stopping`.
+    pub status: &'static str,
+}
+
 /// Body of `POST /tokenize`.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct TokenizeRequest {
     #[serde(deserialize_with = "null_is_default")]
@@ -25,7 +33,7 @@ pub struct TokenizeRequest {
 }
 
 /// Answer of `POST /tokenize`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct TokenizeResponse {
     pub tokens: Vec<i32>,
     /// vLLM's; how many there are.
@@ -33,7 +41,7 @@ pub struct TokenizeResponse {
 }
 
 /// Body of `POST /detokenize`.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct DetokenizeRequest {
     #[serde(deserialize_with = "null_is_default")]
@@ -43,7 +51,7 @@ pub struct DetokenizeRequest {
 }
 
 /// Answer of `POST /detokenize`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct DetokenizeResponse {
     pub content: String,
     /// vLLM's name for the same.
@@ -51,13 +59,13 @@ pub struct DetokenizeResponse {
 }
 
 /// Answer of `POST /apply-template`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct TemplateResponse {
     pub prompt: String,
 }
 
 /// Body of `POST /infill`.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct InfillRequest {
     #[serde(deserialize_with = "null_is_default")]
@@ -71,6 +79,7 @@ pub struct InfillRequest {
     pub prompt: String,
     /// Other files of the project, which come before the prefix.
     #[serde(deserialize_with = "null_is_default")]
+    #[schema(default)]
     pub input_extra: Vec<ExtraFile>,
     #[serde(deserialize_with = "null_is_default")]
     pub stream: bool,
@@ -86,7 +95,7 @@ pub struct InfillRequest {
 }
 
 /// A file beside the one that is written.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct ExtraFile {
     #[serde(deserialize_with = "null_is_default")]
@@ -96,7 +105,7 @@ pub struct ExtraFile {
 }
 
 /// Answer of `POST /infill`, or an event of its stream; counters come with the last one.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, ToSchema)]
 pub struct InfillResponse {
     pub content: String,
     pub stop: bool,
@@ -112,11 +121,11 @@ pub struct InfillResponse {
 }
 
 /// Answer of `GET /props`.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct Props {
     pub default_generation_settings: GenerationSettings,
     pub total_slots: u32,
-    /// The model's name: where its file lies is nobody's business.
+    /// The model's name; the path of its file is not told.
     pub model_path: String,
     pub model_alias: String,
     pub chat_template: String,
@@ -124,21 +133,21 @@ pub struct Props {
     pub build_info: String,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct GenerationSettings {
     /// Context of a request that sets none, in tokens.
     pub n_ctx: u32,
 }
 
 /// What a model takes beside text.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Modalities {
     pub vision: bool,
     pub audio: bool,
 }
 
 /// An entry of `GET /slots`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Slot {
     /// Its place among the slots of its model.
     pub id: u32,

@@ -1,6 +1,7 @@
 //! Wire types only: serde derives, no logic. One file per endpoint group.
 
 pub mod anthropic;
+mod document;
 pub mod drover;
 pub mod keys;
 pub mod llama_server;

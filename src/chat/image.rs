@@ -8,11 +8,13 @@ use base64::alphabet;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD};
 use bytes::Bytes;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use utoipa::ToSchema;
 
 use crate::json::BASE64;
 
 /// The encoded file: PNG, JPEG, WebP, …; its type is detected where it is used. Clones share the bytes.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, ToSchema)]
+#[schema(value_type = String, format = Byte)]
 pub struct Image(pub Bytes);
 
 /// Padded standard base64; like Go's decoder, it ignores unused trailing bits.

@@ -15,9 +15,10 @@ pub use tool::{ToolCall, ToolCallFunction, ToolDefinition, ToolFunction};
 pub use turn::{Block, PLACE, ToolResult, Turn};
 
 use serde::{Deserialize, Deserializer, Serialize};
+use utoipa::ToSchema;
 
 /// A message as templates get it (also on `/api/chat`, `MESSAGE` of a Modelfile, the messages layer).
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct Message {
     /// `system`, `user`, `assistant`, `tool` or a name that only some templates know; lower case.

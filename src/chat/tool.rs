@@ -2,13 +2,14 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use utoipa::ToSchema;
 
 use super::null_is_default;
 
 /// A function that the client offers to the model.
 ///
 /// Unlike Ollama, unknown JSON Schema keywords of the parameters are kept.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct ToolDefinition {
     /// Always `function` so far.
@@ -20,7 +21,7 @@ pub struct ToolDefinition {
 }
 
 /// Name, description and parameters of an offered function.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct ToolFunction {
     #[serde(deserialize_with = "null_is_default")]
@@ -36,7 +37,7 @@ pub struct ToolFunction {
 }
 
 /// A call that a model made (or made earlier, in a history).
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct ToolCall {
     /// `call_` and eight characters; empty where the path has none.
@@ -49,7 +50,7 @@ pub struct ToolCall {
 }
 
 /// The called function with its arguments.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct ToolCallFunction {
     /// Counts from zero within one answer.

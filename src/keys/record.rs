@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::secret::{self, Hash, Secret};
 
@@ -16,7 +17,9 @@ const MAX_MODELS: usize = 100;
 const MAX_PATTERN: usize = 300;
 
 /// What a key may be used for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Scope {
     /// Using models: chats, embeddings, batch jobs, and what there is to choose from.
@@ -61,7 +64,7 @@ impl fmt::Display for Scope {
 }
 
 /// A set of scopes.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(transparent)]
 pub struct Scopes(Vec<Scope>);
 
@@ -93,7 +96,7 @@ impl fmt::Display for Scopes {
 }
 
 /// Whom requests of a key let go first.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Class {
     /// A person waits.
@@ -127,7 +130,7 @@ impl fmt::Display for Class {
 }
 
 /// How much a key may take; `None` = no limit of its own.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
     /// Requests at once.

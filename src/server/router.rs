@@ -16,7 +16,8 @@ use super::access::{Need, guard};
 use super::error::{ApiError, spelled};
 use super::state::App;
 use super::stream::json;
-use super::{admin, anthropic, extra, ollama, openai, ui};
+use super::{admin, anthropic, extra, ollama, openai, openapi, ui};
+use crate::api::llama_server::Health;
 use crate::api::ollama::VersionResponse;
 use crate::client::OLLAMA_VERSION;
 use crate::device;
@@ -82,6 +83,7 @@ pub(super) fn table() -> Routes {
         .merge(extra::routes())
         .merge(ui::routes())
         .merge(admin::routes())
+        .merge(openapi::routes())
 }
 
 /// Adds one line of the table, with one handler for all methods; also used for the `/v1` routes.
@@ -210,17 +212,17 @@ async fn version() -> Response {
 
 /// For load balancers, like llama-server's; always ok, since models are loaded on demand.
 async fn health() -> Response {
-    json(&serde_json::json!({"status": "ok"}))
+    json(&Health { status: "ok" })
 }
 
 /// For load balancers, too: whether to send requests here. No longer when the daemon stops.
 async fn ready(State(app): State<App>) -> Response {
     if app.draining.is_cancelled() {
-        let mut response = json(&serde_json::json!({"status": "stopping"}));
+        let mut response = json(&Health { status: "stopping" });
         *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
         return response;
     }
-    json(&serde_json::json!({"status": "ok"}))
+    json(&Health { status: "ok" })
 }
 
 fn sample((index, card): (usize, device::CardState)) -> GpuSample {

@@ -2,9 +2,11 @@
 
 use serde::Serialize;
 use serde_json::{Map, Value};
+use utoipa::ToSchema;
 
 /// The whole answer.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+#[schema(as = anthropic::Message)]
 pub struct Message {
     pub id: String,
     /// `message`
@@ -16,13 +18,15 @@ pub struct Message {
     pub model: String,
     pub content: Vec<ContentBlock>,
     /// `None` while the answer is in progress.
+    #[schema(required)]
     pub stop_reason: Option<StopReason>,
+    #[schema(required)]
     pub stop_sequence: Option<String>,
     pub usage: Usage,
 }
 
 /// Why an answer ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum StopReason {
     EndTurn,
@@ -32,8 +36,9 @@ pub enum StopReason {
 }
 
 /// A block of an answer. In a stream, it starts empty.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
+#[schema(as = anthropic::ContentBlock)]
 pub enum ContentBlock {
     Thinking {
         thinking: String,
@@ -51,7 +56,8 @@ pub enum ContentBlock {
 }
 
 /// Token counters of an answer.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = anthropic::Usage)]
 pub struct Usage {
     /// Prompt tokens that were not in the cache.
     pub input_tokens: u64,
@@ -64,20 +70,22 @@ pub struct Usage {
 }
 
 /// Parts of the output.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = anthropic::OutputTokensDetails)]
 pub struct OutputTokensDetails {
     pub thinking_tokens: u64,
 }
 
 /// Answer of `POST /v1/messages/count_tokens`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 pub struct TokenCount {
     pub input_tokens: u64,
 }
 
 /// An event of a stream.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
+#[schema(as = anthropic::Event)]
 pub enum Event {
     MessageStart {
         message: Message,
@@ -117,7 +125,7 @@ impl Event {
 }
 
 /// What an event adds to a block.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 #[serde(tag = "type")]
 pub enum BlockDelta {
     #[serde(rename = "text_delta")]
@@ -132,8 +140,11 @@ pub enum BlockDelta {
 }
 
 /// The end of a message.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = anthropic::MessageDelta)]
 pub struct MessageDelta {
+    #[schema(required)]
     pub stop_reason: Option<StopReason>,
+    #[schema(required)]
     pub stop_sequence: Option<String>,
 }

@@ -8,12 +8,15 @@ use std::marker::PhantomData;
 use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, de};
 use serde_json::{Map, Value};
+use utoipa::ToSchema;
 
 use crate::chat::{Image, null_is_default};
 use crate::json::BASE64;
 
 /// The content of a message, of a block in it, or of a document.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, ToSchema)]
+#[serde(untagged)]
+#[schema(as = anthropic::Content)]
 pub enum Content<B> {
     #[default]
     Absent,
@@ -21,9 +24,10 @@ pub enum Content<B> {
     Blocks(Vec<B>),
 }
 
-/// A block of a message: the fields of all kinds, of which each kind has some.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+/// A block of a message, with the fields of all kinds; each kind uses some.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, ToSchema)]
 #[serde(default)]
+#[schema(as = anthropic::Block)]
 pub struct Block {
     #[serde(rename = "type", deserialize_with = "null_is_default")]
     pub kind: String,
@@ -46,10 +50,12 @@ pub struct Block {
     #[serde(deserialize_with = "null_is_default")]
     pub tool_use_id: String,
     /// Also of a `search_result`.
+    #[schema(default)]
     pub content: Content<Part>,
     #[serde(deserialize_with = "null_is_default")]
     pub is_error: bool,
     /// `image`, `document` and `search_result`
+    #[schema(default)]
     pub source: Option<Source>,
     #[serde(deserialize_with = "null_is_default")]
     pub title: String,
@@ -58,8 +64,9 @@ pub struct Block {
 }
 
 /// A block in a tool's result.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, ToSchema)]
 #[serde(default)]
+#[schema(as = anthropic::Part)]
 pub struct Part {
     #[serde(rename = "type", deserialize_with = "null_is_default")]
     pub kind: String,
@@ -69,12 +76,14 @@ pub struct Part {
     #[serde(deserialize_with = "null_is_default")]
     pub tool_name: String,
     /// `image`, `document` and `search_result`
+    #[schema(default)]
     pub source: Option<Source>,
     #[serde(deserialize_with = "null_is_default")]
     pub title: String,
     #[serde(deserialize_with = "null_is_default")]
     pub context: String,
     /// `search_result`
+    #[schema(default)]
     pub content: Content<TextBlock>,
     /// `web_search_result`
     #[serde(deserialize_with = "null_is_default")]
@@ -82,23 +91,29 @@ pub struct Part {
 }
 
 /// A text in a document or a search result.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct TextBlock {
     #[serde(deserialize_with = "null_is_default")]
     pub text: String,
 }
 
-/// Where the bytes of an image or document come from.
-#[derive(Debug, Clone, Default, PartialEq)]
+/// Where the bytes of an image or document come from. That of a search result is its address, a string.
+#[derive(Debug, Clone, Default, PartialEq, ToSchema)]
 pub struct Source {
     /// `base64`, `text`, `content`, `url` or `file`.
+    #[schema(rename = "type")]
     pub kind: String,
+    #[schema(required = false)]
     pub media_type: String,
+    /// `base64`: the file; `text`: the document's text.
+    #[schema(value_type = Option<String>)]
     pub data: SourceData,
     /// `content`: the document's text.
+    #[schema(required = false)]
     pub content: Content<TextBlock>,
     /// The address of a search result.
+    #[schema(ignore)]
     pub address: String,
 }
 

@@ -1,9 +1,11 @@
 //! Errors of Anthropic's routes.
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 /// Body of an unsuccessful response, and the last event of a stream that failed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = anthropic::ErrorBody)]
 pub struct ErrorBody {
     /// `error`
     #[serde(rename = "type")]
@@ -15,7 +17,8 @@ pub struct ErrorBody {
 }
 
 /// What went wrong.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = anthropic::ErrorDetail)]
 pub struct ErrorDetail {
     #[serde(rename = "type")]
     pub kind: &'static str,

@@ -2,12 +2,13 @@
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
+use utoipa::ToSchema;
 
 use super::content::{Block, Content, TextBlock};
 use crate::chat::null_is_default;
 
 /// The body.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct MessagesRequest {
     #[serde(deserialize_with = "null_is_default")]
@@ -15,8 +16,10 @@ pub struct MessagesRequest {
     /// Required, but not for counting.
     pub max_tokens: Option<i64>,
     #[serde(deserialize_with = "null_is_default")]
+    #[schema(default)]
     pub messages: Vec<RequestMessage>,
     /// A text, or blocks of text.
+    #[schema(default)]
     pub system: Content<TextBlock>,
     #[serde(deserialize_with = "null_is_default")]
     pub stream: bool,
@@ -26,27 +29,34 @@ pub struct MessagesRequest {
     pub top_p: Option<f64>,
     pub top_k: Option<i64>,
     #[serde(deserialize_with = "null_is_default")]
+    #[schema(default)]
     pub tools: Vec<Tool>,
+    #[schema(default)]
     pub tool_choice: Option<ToolChoice>,
+    #[schema(default)]
     pub thinking: Option<Thinking>,
+    #[schema(default)]
     pub output_config: Option<OutputConfig>,
     /// The older place of `output_config.format`.
+    #[schema(default)]
     pub output_format: Option<OutputFormat>,
 }
 
 /// A message of the conversation.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct RequestMessage {
     /// `user`, `assistant` or `system`.
     #[serde(deserialize_with = "null_is_default")]
     pub role: String,
+    #[schema(default)]
     pub content: Content<Block>,
 }
 
 /// A tool that the client offers.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, ToSchema)]
 #[serde(default)]
+#[schema(as = anthropic::Tool)]
 pub struct Tool {
     /// Empty or `custom` for the client's own tools; others have a schema that only Anthropic knows.
     #[serde(rename = "type", deserialize_with = "null_is_default")]
@@ -63,8 +73,9 @@ pub struct Tool {
 }
 
 /// Whether the model must call a tool.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, ToSchema)]
 #[serde(default)]
+#[schema(as = anthropic::ToolChoice)]
 pub struct ToolChoice {
     /// `auto`, `any`, `tool` or `none`.
     #[serde(rename = "type", deserialize_with = "null_is_default")]
@@ -77,8 +88,9 @@ pub struct ToolChoice {
 }
 
 /// Whether the model thinks, and whether the client wants to see it.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, ToSchema)]
 #[serde(default)]
+#[schema(as = anthropic::Thinking)]
 pub struct Thinking {
     /// `enabled`, `adaptive`, `between_tools` or `disabled`.
     #[serde(rename = "type", deserialize_with = "null_is_default")]
@@ -90,17 +102,18 @@ pub struct Thinking {
 }
 
 /// The form of the answer, and the effort to make it.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct OutputConfig {
     /// `low`, `medium`, `high`, `xhigh` or `max`.
     #[serde(deserialize_with = "null_is_default")]
     pub effort: String,
+    #[schema(default)]
     pub format: Option<OutputFormat>,
 }
 
 /// A form of the answer.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct OutputFormat {
     /// `json_schema`

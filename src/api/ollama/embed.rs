@@ -2,11 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use utoipa::ToSchema;
 
 use crate::chat::null_is_default;
 
 /// Body of `POST /api/embed`.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct EmbedRequest {
     #[serde(deserialize_with = "null_is_default")]
@@ -27,7 +28,7 @@ pub struct EmbedRequest {
 }
 
 /// Answer of `POST /api/embed`.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct EmbedResponse {
     pub model: String,
@@ -41,7 +42,7 @@ pub struct EmbedResponse {
 }
 
 /// Body of `POST /api/embeddings`.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct EmbeddingsRequest {
     #[serde(deserialize_with = "null_is_default")]
@@ -58,7 +59,7 @@ pub struct EmbeddingsRequest {
 }
 
 /// Answer of `POST /api/embeddings`.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct EmbeddingsResponse {
     pub embedding: Vec<f64>,

@@ -1,9 +1,10 @@
 //! `/api/fit`, which Ollama does not have: where a model would go.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// A model, and settings in place of the server's.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct FitRequest {
     pub model: String,
@@ -19,7 +20,7 @@ pub struct FitRequest {
 }
 
 /// Where the model would go. Sizes are bytes.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct FitResponse {
     pub model: String,
@@ -46,7 +47,7 @@ pub struct FitResponse {
 }
 
 /// What the model would take of one memory.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct FitDevice {
     #[serde(flatten)]
@@ -57,7 +58,7 @@ pub struct FitDevice {
 }
 
 /// What a model takes of a device's memory, or of the system's (`CPU`), in bytes.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct DeviceUse {
     pub name: String,
@@ -71,7 +72,7 @@ pub struct DeviceUse {
 }
 
 /// What is possible with another number of slots, if nothing else were loaded.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct FitChoice {
     pub slots: u32,

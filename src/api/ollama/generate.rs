@@ -2,12 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use utoipa::ToSchema;
 
 use crate::chat::{Message, ToolCall, ToolDefinition, null_is_default};
 
 /// Body of `POST /api/generate`. `think`, `keep_alive` and `format` stay JSON here; the dialect reads them,
 /// so that errors have Ollama's texts.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct GenerateRequest {
     #[serde(deserialize_with = "null_is_default")]
@@ -79,7 +80,7 @@ pub struct GenerateRequest {
 }
 
 /// Body of `POST /api/chat`.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct ChatRequest {
     #[serde(deserialize_with = "null_is_default")]
@@ -125,7 +126,7 @@ pub struct ChatRequest {
 }
 
 /// One line (or the only object) of a generate answer.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct GenerateResponse {
     pub model: String,
@@ -149,7 +150,7 @@ pub struct GenerateResponse {
 }
 
 /// One line (or the only object) of a chat answer.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct ChatResponse {
     pub model: String,
@@ -167,7 +168,7 @@ pub struct ChatResponse {
 }
 
 /// The message of an answer; `content` is always present.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct ResponseMessage {
     pub role: String,
@@ -179,7 +180,7 @@ pub struct ResponseMessage {
 }
 
 /// Counters of the final object: nanoseconds and tokens, absent when zero.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct Metrics {
     #[serde(skip_serializing_if = "is_zero")]
@@ -203,7 +204,7 @@ pub struct Metrics {
 }
 
 /// Answer to `_debug_render_only`.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct DebugInfo {
     pub rendered_template: String,
@@ -212,7 +213,7 @@ pub struct DebugInfo {
 }
 
 /// Log-probability of one token.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct Logprob {
     pub token: String,
@@ -224,7 +225,7 @@ pub struct Logprob {
 }
 
 /// An alternative token.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct TopLogprob {
     pub token: String,

@@ -6,25 +6,26 @@ use std::fmt;
 use serde::de::{self, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
+use utoipa::ToSchema;
 
 use crate::chat::{Message, null_is_default};
 
 /// The only shape of an error on the native routes.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct ErrorBody {
     pub error: String,
 }
 
 /// Answer of `GET /api/version`.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct VersionResponse {
     pub version: String,
 }
 
 /// Body of `DELETE /api/delete` (and of pull and push).
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct ModelRequest {
     #[serde(deserialize_with = "null_is_default")]
@@ -34,8 +35,25 @@ pub struct ModelRequest {
     pub name: String,
 }
 
+/// Body of `POST /api/pull` and `POST /api/push`. A user name and a password, which old clients send, are
+/// ignored.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
+#[serde(default)]
+pub struct TransferRequest {
+    #[serde(deserialize_with = "null_is_default")]
+    pub model: String,
+    /// Deprecated alias of `model`.
+    #[serde(deserialize_with = "null_is_default")]
+    pub name: String,
+    /// Use plain HTTP.
+    #[serde(deserialize_with = "null_is_default")]
+    pub insecure: bool,
+    /// `None` = true.
+    pub stream: Option<bool>,
+}
+
 /// Body of `POST /api/copy`.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct CopyRequest {
     #[serde(deserialize_with = "null_is_default")]
@@ -45,7 +63,7 @@ pub struct CopyRequest {
 }
 
 /// One line of progress.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct Progress {
     pub status: String,
@@ -58,7 +76,7 @@ pub struct Progress {
 }
 
 /// A text or a list of texts (`license`).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(untagged)]
 pub enum StringOrList {
     One(String),
@@ -94,7 +112,7 @@ impl<'de> Visitor<'de> for OneOrMany {
 }
 
 /// Body of `POST /api/create`.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct CreateRequest {
     #[serde(deserialize_with = "null_is_default")]

@@ -1,12 +1,14 @@
 //! The wire types of Ollama's API. Requests and responses can be both encoded and decoded, since the daemon
 //! and its own client share them. Keys are emitted in Ollama's order.
 
+mod cloud;
 mod embed;
 mod fit;
 mod generate;
 mod manage;
 mod models;
 
+pub use cloud::{Cloud, CloudStatus, Recommendations};
 pub use embed::{EmbedRequest, EmbedResponse, EmbeddingsRequest, EmbeddingsResponse};
 pub use fit::{DeviceUse, FitChoice, FitDevice, FitRequest, FitResponse};
 pub use generate::{
@@ -14,7 +16,8 @@ pub use generate::{
     ResponseMessage, TopLogprob,
 };
 pub use manage::{
-    CopyRequest, CreateRequest, ErrorBody, ModelRequest, Progress, StringOrList, VersionResponse,
+    CopyRequest, CreateRequest, ErrorBody, ModelRequest, Progress, StringOrList, TransferRequest,
+    VersionResponse,
 };
 pub use models::{
     GpuState, ListResponse, ListedModel, ModelDetails, ModelInfo, ProcessModel, ProcessResponse,

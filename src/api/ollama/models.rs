@@ -2,19 +2,20 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use utoipa::ToSchema;
 
 use super::{DeviceUse, FitResponse};
 use crate::api::drover::BatchState;
 use crate::chat::null_is_default;
 
 /// Answer of `GET /api/tags`.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct ListResponse {
     pub models: Vec<ListedModel>,
 }
 
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct ListedModel {
     pub name: String,
@@ -31,7 +32,7 @@ pub struct ListedModel {
     pub capabilities: Vec<String>,
 }
 
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct ModelDetails {
     pub parent_model: String,
@@ -47,7 +48,7 @@ pub struct ModelDetails {
 }
 
 /// Answer of `GET /api/ps`.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct ProcessResponse {
     pub models: Vec<ProcessModel>,
@@ -62,7 +63,7 @@ pub struct ProcessResponse {
     pub batches: Vec<BatchState>,
 }
 
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct ProcessModel {
     pub name: String,
@@ -82,7 +83,7 @@ pub struct ProcessModel {
 }
 
 /// How a card is doing; sizes are bytes.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct GpuState {
     pub name: String,
@@ -97,7 +98,7 @@ pub struct GpuState {
 }
 
 /// Body of `POST /api/show`.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct ShowRequest {
     #[serde(deserialize_with = "null_is_default")]
@@ -138,7 +139,7 @@ impl ModelInfo for Map<String, Value> {
 
 /// Answer of `POST /api/show`. The daemon encodes headers directly, without making JSON values of them
 /// first.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 #[serde(
     default,
     bound(
@@ -146,55 +147,75 @@ impl ModelInfo for Map<String, Value> {
         deserialize = "I: ModelInfo + Default + Deserialize<'de>"
     )
 )]
+#[schema(bound = "I: ModelInfo + Default")]
 pub struct ShowResponse<I = Map<String, Value>> {
     #[serde(skip_serializing_if = "String::is_empty")]
+    #[schema(default)]
     pub license: String,
     #[serde(skip_serializing_if = "String::is_empty")]
+    #[schema(default)]
     pub modelfile: String,
     #[serde(skip_serializing_if = "String::is_empty")]
+    #[schema(default)]
     pub parameters: String,
     #[serde(skip_serializing_if = "String::is_empty")]
+    #[schema(default)]
     pub template: String,
     #[serde(skip_serializing_if = "String::is_empty")]
+    #[schema(default)]
     pub system: String,
     #[serde(skip_serializing_if = "String::is_empty")]
+    #[schema(default)]
     pub renderer: String,
     #[serde(skip_serializing_if = "String::is_empty")]
+    #[schema(default)]
     pub parser: String,
+    #[schema(default)]
     pub details: ModelDetails,
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(default)]
     pub messages: Vec<crate::chat::Message>,
     #[serde(skip_serializing_if = "String::is_empty")]
+    #[schema(default)]
     pub remote_model: String,
     #[serde(skip_serializing_if = "String::is_empty")]
+    #[schema(default)]
     pub remote_host: String,
+    #[schema(value_type = Map<String, Value>, default)]
     pub model_info: I,
     #[serde(skip_serializing_if = "ModelInfo::is_empty")]
+    #[schema(value_type = Map<String, Value>, default)]
     pub projector_info: I,
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(default)]
     pub tensors: Vec<Tensor>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(default)]
     pub capabilities: Vec<String>,
     /// For models that think; since Ollama 0.35.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(default)]
     pub thinking: Option<ThinkingInfo>,
+    #[schema(default)]
     pub modified_at: String,
     #[serde(skip_serializing_if = "String::is_empty")]
+    #[schema(default)]
     pub requires: String,
     /// Where the model would go, if that was asked.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(default)]
     pub fit: Option<FitResponse>,
 }
 
 /// What `think` may be for a model.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct ThinkingInfo {
     pub values: Vec<Value>,
     pub default: Value,
 }
 
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct Tensor {
     pub name: String,

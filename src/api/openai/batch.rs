@@ -2,11 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use utoipa::ToSchema;
 
 use super::ExpiresAfter;
 
 /// Body of `POST /v1/batches`.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct BatchRequest {
     pub input_file_id: Option<String>,
@@ -14,11 +15,12 @@ pub struct BatchRequest {
     pub completion_window: Option<String>,
     /// The dialect checks it.
     pub metadata: Value,
+    #[schema(default)]
     pub output_expires_after: Option<ExpiresAfter>,
 }
 
 /// A batch job.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct BatchObject {
     pub id: String,
@@ -51,7 +53,7 @@ pub struct BatchObject {
 }
 
 /// Numbers of requests.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct RequestCounts {
     pub total: u64,
@@ -60,7 +62,7 @@ pub struct RequestCounts {
 }
 
 /// What is wrong with an input.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct BatchErrors {
     /// `list`
@@ -69,7 +71,7 @@ pub struct BatchErrors {
 }
 
 /// One fault of an input.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct BatchError {
     pub code: Option<String>,
@@ -79,7 +81,7 @@ pub struct BatchError {
 }
 
 /// Tokens of all answers.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct BatchUsage {
     pub input_tokens: u64,
@@ -89,13 +91,13 @@ pub struct BatchUsage {
     pub total_tokens: u64,
 }
 
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct BatchInputDetails {
     pub cached_tokens: u64,
 }
 
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct BatchOutputDetails {
     pub reasoning_tokens: u64,

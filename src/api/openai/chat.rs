@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use utoipa::ToSchema;
 
 use super::shared::has_guided;
 use super::{Arguments, Content, FinishReason, Logprobs, StreamOptions, Timings, Usage};
@@ -9,15 +10,18 @@ use crate::api::ollama::DebugInfo;
 use crate::chat::{ToolDefinition, ToolFunction, null_is_default};
 
 /// Body of `POST /v1/chat/completions`.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, ToSchema)]
 #[serde(default)]
+#[schema(as = openai::ChatRequest)]
 pub struct ChatRequest {
     #[serde(deserialize_with = "null_is_default")]
     pub model: String,
     #[serde(deserialize_with = "null_is_default")]
+    #[schema(default)]
     pub messages: Vec<Message>,
     #[serde(deserialize_with = "null_is_default")]
     pub stream: bool,
+    #[schema(default)]
     pub stream_options: Option<StreamOptions>,
     /// Deprecated by OpenAI; still what most clients send.
     pub max_tokens: Option<i64>,
@@ -33,6 +37,7 @@ pub struct ChatRequest {
     pub presence_penalty: Option<f64>,
     /// Token ids, with what is added to their logits.
     pub logit_bias: Value,
+    #[schema(default)]
     pub response_format: Option<ResponseFormat>,
     #[serde(deserialize_with = "null_is_default")]
     pub tools: Vec<ToolDefinition>,
@@ -56,6 +61,7 @@ pub struct ChatRequest {
     /// vLLM's: the answer does not end before this many tokens.
     pub min_tokens: Option<i64>,
     /// What vLLM's and llama-server's clients pass to a model's template.
+    #[schema(default)]
     pub chat_template_kwargs: Option<TemplateArguments>,
     /// `auto`, `default`, `priority`, `scale`; `flex`: after the requests of others.
     #[serde(deserialize_with = "null_is_default")]
@@ -66,6 +72,7 @@ pub struct ChatRequest {
     pub thinking_budget_tokens: Option<i64>,
     /// The same as vLLM spells it.
     pub thinking_token_budget: Option<i64>,
+    #[schema(default)]
     pub reasoning: Option<Reasoning>,
     #[serde(deserialize_with = "null_is_default")]
     pub reasoning_effort: String,
@@ -98,11 +105,13 @@ pub struct Prediction {
 }
 
 /// One message of a request.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, ToSchema)]
 #[serde(default)]
+#[schema(as = openai::Message)]
 pub struct Message {
     #[serde(deserialize_with = "null_is_default")]
     pub role: String,
+    #[schema(default)]
     pub content: Content,
     #[serde(deserialize_with = "null_is_default")]
     pub reasoning: String,
@@ -110,8 +119,10 @@ pub struct Message {
     #[serde(deserialize_with = "null_is_default")]
     pub reasoning_content: String,
     /// `None` = the key is absent; then a message needs `content`.
+    #[schema(default)]
     pub tool_calls: Option<Vec<ToolCall>>,
     /// Deprecated by OpenAI in favour of `tool_calls`.
+    #[schema(default)]
     pub function_call: Option<CalledFunction>,
     /// For role `tool`: the function that answered.
     #[serde(deserialize_with = "null_is_default")]
@@ -121,27 +132,31 @@ pub struct Message {
 }
 
 /// A call that the assistant made earlier.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, ToSchema)]
 #[serde(default)]
+#[schema(as = openai::ToolCall)]
 pub struct ToolCall {
     #[serde(deserialize_with = "null_is_default")]
     pub id: String,
+    #[schema(default)]
     pub function: CalledFunction,
 }
 
 /// The function that was called earlier.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct CalledFunction {
     #[serde(deserialize_with = "null_is_default")]
     pub name: String,
     #[serde(deserialize_with = "null_is_default")]
+    #[schema(value_type = String, default)]
     pub arguments: Arguments,
 }
 
 /// The called function; `arguments` is JSON in a string.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
+#[schema(as = openai::ToolCallFunction)]
 pub struct ToolCallFunction {
     #[serde(deserialize_with = "null_is_default")]
     pub name: String,
@@ -150,31 +165,33 @@ pub struct ToolCallFunction {
 }
 
 /// `response_format` of a request.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct ResponseFormat {
     /// `text`, `json_object` or `json_schema`.
     #[serde(rename = "type", deserialize_with = "null_is_default")]
     pub kind: String,
+    #[schema(default)]
     pub json_schema: Option<JsonSchemaFormat>,
 }
 
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct JsonSchemaFormat {
     pub schema: Value,
 }
 
 /// `reasoning` of a request.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, ToSchema)]
 #[serde(default)]
+#[schema(as = openai::Reasoning)]
 pub struct Reasoning {
     #[serde(deserialize_with = "null_is_default")]
     pub effort: String,
 }
 
 /// `chat_template_kwargs` of a request: the arguments that have a meaning for every model.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct TemplateArguments {
     pub enable_thinking: Option<bool>,
@@ -185,7 +202,7 @@ pub struct TemplateArguments {
 }
 
 /// The whole answer.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct ChatCompletion {
     pub id: String,
     /// `chat.completion`
@@ -206,25 +223,28 @@ pub struct ChatCompletion {
     pub debug_info: Option<DebugInfo>,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct ChatChoice {
     pub index: usize,
     pub message: AnswerMessage,
+    #[schema(required)]
     pub finish_reason: Option<FinishReason>,
     /// The stop sequence that ended the choice; vLLM's addition.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stop_reason: Option<String>,
     /// Always present: typed clients require the key.
+    #[schema(required)]
     pub logprobs: Option<Logprobs>,
 }
 
 /// The message of an answer; `content` is always a string.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, ToSchema)]
 pub struct AnswerMessage {
     /// `assistant`
     pub role: &'static str,
     pub content: String,
     /// Always `null`: typed clients require the key.
+    #[schema(required)]
     pub refusal: Option<String>,
     #[serde(skip_serializing_if = "String::is_empty")]
     pub reasoning: String,
@@ -236,7 +256,7 @@ pub struct AnswerMessage {
 }
 
 /// A whole call: drover never streams parts of one.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct AnswerToolCall {
     pub id: String,
     pub index: u32,
@@ -247,7 +267,7 @@ pub struct AnswerToolCall {
 }
 
 /// One event of a stream.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct ChatChunk<'a> {
     pub id: &'a str,
     /// `chat.completion.chunk`
@@ -261,16 +281,18 @@ pub struct ChatChunk<'a> {
     pub service_tier: Option<&'static str>,
     /// `null` before the last event; absent if the request did not ask for it.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Usage>)]
     pub usage: Option<Option<Usage>>,
     /// Not in OpenAI; in the event that has the counters.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timings: Option<Timings>,
 }
 
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, ToSchema)]
 pub struct ChunkChoice {
     pub index: usize,
     pub delta: Delta,
+    #[schema(required)]
     pub finish_reason: Option<FinishReason>,
     /// The stop sequence that ended the choice; vLLM's addition.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -280,7 +302,7 @@ pub struct ChunkChoice {
 }
 
 /// The part of the message that a chunk adds.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, ToSchema)]
 pub struct Delta {
     /// `assistant`, in a choice's first chunk only.
     #[serde(skip_serializing_if = "Option::is_none")]

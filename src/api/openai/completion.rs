@@ -2,13 +2,14 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use utoipa::ToSchema;
 
 use super::shared::has_guided;
 use super::{FinishReason, StreamOptions, Timings, Usage};
 use crate::chat::null_is_default;
 
 /// Body of `POST /v1/completions`.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct CompletionRequest {
     #[serde(deserialize_with = "null_is_default")]
@@ -19,7 +20,7 @@ pub struct CompletionRequest {
     pub suffix: String,
     pub max_tokens: Option<i64>,
     pub n: Option<i64>,
-    /// The number of answers to generate, of which the likeliest `n` are returned.
+    /// The number of answers to generate; the likeliest `n` are returned.
     pub best_of: Option<i64>,
     /// Return the prompt before the answer.
     #[serde(deserialize_with = "null_is_default")]
@@ -40,6 +41,7 @@ pub struct CompletionRequest {
     pub stop: Value,
     #[serde(deserialize_with = "null_is_default")]
     pub stream: bool,
+    #[schema(default)]
     pub stream_options: Option<StreamOptions>,
     /// Number of alternatives; 0 = only the chosen tokens.
     pub logprobs: Option<i64>,
@@ -58,7 +60,7 @@ pub struct CompletionRequest {
 has_guided!(CompletionRequest);
 
 /// The whole answer.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct Completion {
     pub id: String,
     /// `text_completion`
@@ -75,7 +77,7 @@ pub struct Completion {
 }
 
 /// One event of a stream.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct CompletionChunk<'a> {
     pub id: &'a str,
     /// `text_completion`, as for a whole answer.
@@ -92,20 +94,22 @@ pub struct CompletionChunk<'a> {
 }
 
 /// One choice, or a piece of one.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, ToSchema)]
 pub struct CompletionChoice {
     pub text: String,
     pub index: usize,
+    #[schema(required)]
     pub finish_reason: Option<FinishReason>,
     /// The stop sequence that ended the choice; vLLM's addition.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stop_reason: Option<String>,
     /// Always present: typed clients require the key.
+    #[schema(required)]
     pub logprobs: Option<CompletionLogprobs>,
 }
 
 /// Parallel lists, one entry for each token.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, ToSchema)]
 pub struct CompletionLogprobs {
     pub tokens: Vec<String>,
     /// `null` of a prompt's first token, before which there is nothing.

@@ -3,10 +3,14 @@
 //! Decoding never fails, so that the dialect can report errors in its own words. Files are decoded from the
 //! body without a copy, since they are most of it.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
+use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder, OneOfBuilder, Schema, Type};
+use utoipa::openapi::{Ref, RefOr};
+use utoipa::{PartialSchema, ToSchema};
 
 use crate::chat::Image;
 use crate::json::BASE64;
@@ -54,6 +58,67 @@ pub enum File {
     Missing,
     /// The file is in the wrong field.
     Misplaced,
+}
+
+impl PartialSchema for Content {
+    fn schema() -> RefOr<Schema> {
+        let parts = ArrayBuilder::new().items(Ref::from_schema_name(Part::name()));
+        OneOfBuilder::new()
+            .description(Some("A text, or parts of several kinds"))
+            .item(String::schema())
+            .item(parts)
+            .into()
+    }
+}
+
+impl ToSchema for Content {
+    fn name() -> Cow<'static, str> {
+        "openai.Content".into()
+    }
+
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        schemas.push((Part::name().into_owned(), Part::schema()));
+    }
+}
+
+impl PartialSchema for Part {
+    fn schema() -> RefOr<Schema> {
+        let file = |about: &str, fields: &[&str]| {
+            let object = ObjectBuilder::new().description(Some(about));
+            let with =
+                |object: ObjectBuilder, name: &&str| object.property(*name, String::schema());
+            fields.iter().fold(object, with)
+        };
+        let image = file(
+            "A data address (`data:image/png;base64,…`)",
+            &["url", "detail"],
+        );
+        ObjectBuilder::new()
+            .description(Some("A text, an image or sound"))
+            .property("type", kinds(["text", "image_url", "input_audio"]))
+            .required("type")
+            .property("text", String::schema())
+            .property(
+                "image_url",
+                OneOfBuilder::new().item(String::schema()).item(image),
+            )
+            .property(
+                "input_audio",
+                file("A sound in base64", &["data", "format"]),
+            )
+            .into()
+    }
+}
+
+impl ToSchema for Part {
+    fn name() -> Cow<'static, str> {
+        "openai.Part".into()
+    }
+}
+
+fn kinds(kinds: [&str; 3]) -> ObjectBuilder {
+    let object = ObjectBuilder::new().schema_type(Type::String);
+    object.enum_values(Some(kinds))
 }
 
 impl<'de> Deserialize<'de> for Content {

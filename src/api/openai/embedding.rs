@@ -2,11 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use utoipa::ToSchema;
 
 use crate::chat::null_is_default;
 
 /// Body of `POST /v1/embeddings`.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct EmbeddingRequest {
     #[serde(deserialize_with = "null_is_default")]
@@ -22,7 +23,7 @@ pub struct EmbeddingRequest {
 }
 
 /// Answer of `POST /v1/embeddings`.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct EmbeddingResponse {
     /// `list`
     pub object: &'static str,
@@ -32,7 +33,7 @@ pub struct EmbeddingResponse {
 }
 
 /// The vector of one input.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct EmbeddingItem {
     /// `embedding`
     pub object: &'static str,
@@ -41,7 +42,7 @@ pub struct EmbeddingItem {
 }
 
 /// A vector in the requested encoding.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 #[serde(untagged)]
 pub enum Embedding {
     Floats(Vec<f32>),
@@ -50,7 +51,7 @@ pub enum Embedding {
 }
 
 /// Both counters are the sum of the tokens of all inputs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 pub struct EmbeddingUsage {
     pub prompt_tokens: u64,
     pub total_tokens: u64,

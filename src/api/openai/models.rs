@@ -1,9 +1,11 @@
 //! `/v1/models` and `/v1/models/:model`.
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 /// Answer of `GET /v1/models`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = openai::ModelList)]
 pub struct ModelList {
     /// `list`
     pub object: &'static str,
@@ -11,7 +13,8 @@ pub struct ModelList {
 }
 
 /// One model.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = openai::Model)]
 pub struct Model {
     pub id: String,
     /// `model`

@@ -2,11 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use utoipa::ToSchema;
 
 use crate::chat::null_is_default;
 
 /// `stream_options` of a request.
-#[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct StreamOptions {
     /// The stream ends with a chunk that carries the counters.
@@ -15,7 +16,8 @@ pub struct StreamOptions {
 }
 
 /// Token counters of an answer.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = openai::Usage)]
 pub struct Usage {
     pub prompt_tokens: u64,
     pub completion_tokens: u64,
@@ -27,14 +29,14 @@ pub struct Usage {
 }
 
 /// Not in Ollama; clients show it where it is present.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct PromptTokensDetails {
     /// The part of the prompt that came from the prefix cache.
     pub cached_tokens: u64,
 }
 
 /// Not in Ollama.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct CompletionTokensDetails {
     /// The part of the answer that was thinking.
     pub reasoning_tokens: u64,
@@ -46,7 +48,7 @@ pub struct CompletionTokensDetails {
 }
 
 /// Why a choice ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum FinishReason {
     Stop,
@@ -57,16 +59,17 @@ pub enum FinishReason {
 }
 
 /// `choices[].logprobs` of chat.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct Logprobs {
     pub content: Vec<TokenLogprob>,
     /// Always `null`: typed clients require the key.
+    #[schema(required)]
     pub refusal: Option<Vec<TokenLogprob>>,
 }
 
 /// Log-probability of one token. Unlike in Ollama, `top_logprobs` is always present: typed clients require
 /// it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct TokenLogprob {
     pub token: String,
     pub logprob: f32,
@@ -75,7 +78,8 @@ pub struct TokenLogprob {
 }
 
 /// An alternative token.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[schema(as = openai::TopLogprob)]
 pub struct TopLogprob {
     pub token: String,
     pub logprob: f32,

@@ -2,12 +2,14 @@
 
 use bytes::Bytes;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 /// The fields of a form; those that were not sent are `None`.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, ToSchema)]
 pub struct TranscriptionRequest {
     pub model: Option<String>,
     /// The sound, as its file.
+    #[schema(value_type = Option<String>, format = Binary)]
     pub file: Option<Bytes>,
     /// Of the sound, as the client calls it.
     pub language: Option<String>,
@@ -19,7 +21,7 @@ pub struct TranscriptionRequest {
 }
 
 /// The answer.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct Transcription {
     pub text: String,
 }

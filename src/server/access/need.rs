@@ -21,6 +21,7 @@ const LINES: &[(&str, Need)] = &[
     ("/health", Nothing),
     ("/ready", Nothing),
     ("/api/version", Nothing),
+    ("/openapi.json", Nothing),
     ("/metrics", Needs(Metrics)),
 
     ("/api/status", Needs(Inference)),

@@ -2,19 +2,24 @@
 //! reaches the network.
 
 use axum::response::Response;
-use serde_json::json;
 
+use crate::api::ollama::{Cloud, CloudStatus, Recommendations};
 use crate::error::ErrorKind;
 use crate::server::error::{ApiError, OllamaError};
 use crate::server::extract::{Ignored, OllamaJson};
 use crate::server::stream;
 
 pub(super) async fn status() -> Response {
-    stream::json(&json!({"cloud": {"disabled": true, "source": "config"}}))
+    stream::json(&CloudStatus {
+        cloud: Cloud {
+            disabled: true,
+            source: "config",
+        },
+    })
 }
 
 pub(super) async fn recommendations() -> Response {
-    stream::json(&json!({"recommendations": []}))
+    stream::json(&Recommendations::default())
 }
 
 pub(super) async fn me() -> OllamaError {

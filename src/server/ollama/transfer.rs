@@ -3,11 +3,9 @@
 use axum::extract::State;
 use axum::response::Response;
 use futures_util::{StreamExt as _, stream};
-use serde::Deserialize;
 
 use super::{invalid_name, progress, wanted};
-use crate::api::ollama::ModelRequest;
-use crate::chat::null_is_default;
+use crate::api::ollama::{ModelRequest, TransferRequest};
 use crate::model::ModelName;
 use crate::registry::{Asker, Steps, Wish};
 use crate::server::access::Access;
@@ -16,20 +14,6 @@ use crate::server::extract::{Body, OllamaJson};
 use crate::server::gate::Pass;
 use crate::server::origin::Origin;
 use crate::server::state::App;
-
-/// The body of both. User name and password, which old clients send, are ignored.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub(super) struct TransferRequest {
-    #[serde(deserialize_with = "null_is_default")]
-    model: String,
-    #[serde(deserialize_with = "null_is_default")]
-    name: String,
-    /// Use plain HTTP.
-    #[serde(deserialize_with = "null_is_default")]
-    insecure: bool,
-    stream: Option<bool>,
-}
 
 impl Body for TransferRequest {
     const LIMIT: Option<usize> = ModelRequest::LIMIT;

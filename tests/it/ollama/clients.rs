@@ -121,6 +121,12 @@ async fn python_schemas() {
     run_python("python_schemas.py").await;
 }
 
+/// The server against its own description.
+#[tokio::test]
+async fn python_openapi() {
+    run_python("python_openapi.py").await;
+}
+
 pub(crate) async fn run_node(script: &str) {
     let Some(modules) = variable("DROVER_NODE_MODULES") else {
         return skip("no DROVER_NODE_MODULES with the clients");

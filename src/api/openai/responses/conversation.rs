@@ -2,11 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use utoipa::ToSchema;
 
 use crate::chat::null_is_default;
 
 /// Body of `POST /v1/conversations` and of `POST /v1/conversations/{id}`.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct ConversationRequest {
     #[serde(deserialize_with = "null_is_default")]
@@ -15,14 +16,14 @@ pub struct ConversationRequest {
 }
 
 /// Body of `POST /v1/conversations/{id}/items`.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct NewItems {
     #[serde(deserialize_with = "null_is_default")]
     pub items: Vec<Value>,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct Conversation {
     pub id: String,
     /// `conversation`
@@ -32,7 +33,7 @@ pub struct Conversation {
     pub metadata: Value,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct ConversationDeleted {
     pub id: String,
     /// `conversation.deleted`
@@ -40,7 +41,7 @@ pub struct ConversationDeleted {
     pub deleted: bool,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct ResponseDeleted {
     pub id: String,
     /// `response`
@@ -49,7 +50,7 @@ pub struct ResponseDeleted {
 }
 
 /// A page of items. The ids are empty if there are none: typed clients require texts.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct ItemList {
     /// `list`
     pub object: &'static str,

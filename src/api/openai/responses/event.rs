@@ -1,12 +1,14 @@
 //! The events of a stream. They borrow from the response in progress: there is one for every token.
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::{OutputItem, OutputText, ReasoningText, Response};
 use crate::api::openai::TokenLogprob;
 
 /// One event.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, ToSchema)]
+#[schema(as = responses::Event)]
 pub struct Event<'a> {
     #[serde(rename = "type")]
     pub kind: &'static str,
@@ -17,8 +19,9 @@ pub struct Event<'a> {
 }
 
 /// What an event tells, by its kind.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, ToSchema)]
 #[serde(untagged)]
+#[schema(as = responses::EventBody)]
 pub enum EventBody<'a> {
     Response {
         response: &'a Response,

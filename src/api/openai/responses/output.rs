@@ -1,12 +1,14 @@
 //! The items that a response consists of.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::api::openai::TokenLogprob;
 
 /// How far a response or an item is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
+#[schema(as = responses::Status)]
 pub enum Status {
     /// A response in the background that has not begun.
     Queued,
@@ -27,7 +29,7 @@ impl Status {
 }
 
 /// An item of `output`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum OutputItem {
     Reasoning(ReasoningItem),
@@ -48,7 +50,7 @@ impl OutputItem {
 }
 
 /// What the model thought: as `summary` if the request asks for one, else as `content`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ReasoningItem {
     pub id: String,
     pub summary: Vec<ReasoningText>,
@@ -60,7 +62,7 @@ pub struct ReasoningItem {
     pub status: Status,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum ReasoningText {
     SummaryText { text: String },
@@ -81,7 +83,7 @@ impl ReasoningText {
     }
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct OutputMessage {
     pub id: String,
     pub status: Status,
@@ -91,16 +93,17 @@ pub struct OutputMessage {
 }
 
 /// A part of a message.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "type", rename = "output_text")]
 pub struct OutputText {
     pub text: String,
     /// Always empty: nothing here searches.
+    #[schema(value_type = Vec<Value>)]
     pub annotations: Vec<()>,
     pub logprobs: Vec<TokenLogprob>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct FunctionCall {
     pub id: String,
     pub status: Status,
@@ -114,7 +117,7 @@ pub struct FunctionCall {
 }
 
 /// A conversation in short, in a form that only we can read.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Compaction {
     pub id: String,
     pub encrypted_content: String,

@@ -2,11 +2,12 @@
 
 use serde::Deserialize;
 use serde_json::Value;
+use utoipa::ToSchema;
 
 use crate::chat::null_is_default;
 
 /// Body of `POST /v1/responses` and `POST /v1/responses/input_tokens`.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct ResponseRequest {
     #[serde(deserialize_with = "null_is_default")]
@@ -30,7 +31,9 @@ pub struct ResponseRequest {
     pub metadata: Value,
     /// `None` = true.
     pub parallel_tool_calls: Option<bool>,
+    #[schema(default)]
     pub reasoning: Option<Reasoning>,
+    #[schema(default)]
     pub text: Option<Text>,
     /// A word or an object.
     pub tool_choice: Value,
@@ -49,8 +52,9 @@ pub struct ResponseRequest {
 }
 
 /// `reasoning` of a request.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, ToSchema)]
 #[serde(default)]
+#[schema(as = responses::Reasoning)]
 pub struct Reasoning {
     pub effort: Option<String>,
     pub summary: Option<String>,
@@ -59,15 +63,16 @@ pub struct Reasoning {
 }
 
 /// `text` of a request.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, ToSchema)]
 #[serde(default)]
+#[schema(as = responses::Text)]
 pub struct Text {
     pub format: Value,
     pub verbosity: Option<String>,
 }
 
 /// Body of `POST /v1/responses/compact`.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct CompactRequest {
     #[serde(deserialize_with = "null_is_default")]

@@ -1,0 +1,132 @@
+//! OpenAI's routes, without the Responses API.
+
+use super::describe::{Api, delete, get, post};
+use super::forms::{FileForm, PartForm};
+use crate::api::anthropic;
+use crate::api::openai::{
+    BatchError, BatchErrors, BatchInputDetails, BatchObject, BatchOutputDetails, BatchRequest,
+    BatchUsage, ChatChunk, ChatCompletion, ChatRequest, CompleteRequest, Completion,
+    CompletionChunk, CompletionRequest, Deleted, EmbeddingRequest, EmbeddingResponse, ErrorBody,
+    FileObject, Model, ModelList, PartObject, RequestCounts, ToolCallFunction, Transcription,
+    TranscriptionRequest, UploadObject, UploadRequest,
+};
+
+pub(super) fn routes() -> Api {
+    let api = Api::new(
+        "OpenAI",
+        "OpenAI's API. How each parameter is treated: [openai.md](openai.md), [batches.md](batches.md).",
+    )
+    .errors::<ErrorBody>();
+    batches(files(inference(api)))
+        .whole::<ToolCallFunction>()
+        .whole::<BatchObject>()
+        .whole::<BatchErrors>()
+        .whole::<BatchError>()
+        .whole::<BatchUsage>()
+        .whole::<BatchInputDetails>()
+        .whole::<BatchOutputDetails>()
+        .whole::<RequestCounts>()
+}
+
+fn inference(api: Api) -> Api {
+    api.route(
+        post("/v1/chat/completions", "Continues a conversation")
+            .takes::<ChatRequest>()
+            .gives::<ChatCompletion>()
+            .events::<ChatChunk>(),
+    )
+    .route(
+        post("/v1/completions", "Completes a text")
+            .takes::<CompletionRequest>()
+            .gives::<Completion>()
+            .events::<CompletionChunk>(),
+    )
+    .route(
+        post("/v1/embeddings", "Computes embeddings of texts")
+            .takes::<EmbeddingRequest>()
+            .gives::<EmbeddingResponse>(),
+    )
+    .route(
+        post("/v1/audio/transcriptions", "Transcribes a sound file")
+            .takes_form::<TranscriptionRequest>()
+            .gives::<Transcription>()
+            .gives_text("text/plain"),
+    )
+    .route(
+        get(
+            "/v1/models",
+            "Lists the models; in Anthropic's form for a request with `anthropic-version`",
+        )
+        .gives::<ModelList>()
+        .gives::<anthropic::ModelList>(),
+    )
+    .route(
+        get(
+            "/v1/models/{*model}",
+            "Shows a model, whose name may contain slashes; in Anthropic's form for a request with `anthropic-version`",
+        )
+        .gives::<Model>()
+        .gives::<anthropic::Model>(),
+    )
+}
+
+fn files(api: Api) -> Api {
+    api.route(
+        get("/v1/files", "Lists the files")
+            .pages()
+            .query("purpose", "Only files with this purpose")
+            .gives_page::<FileObject>(),
+    )
+    .route(
+        post("/v1/files", "Stores a file")
+            .takes_form::<FileForm>()
+            .gives::<FileObject>(),
+    )
+    .route(get("/v1/files/{id}", "Shows a file").gives::<FileObject>())
+    .route(delete("/v1/files/{id}", "Deletes a file").gives::<Deleted>())
+    .route(get("/v1/files/{id}/content", "Returns the content of a file").gives_bytes())
+    .route(
+        post("/v1/uploads", "Begins an upload in parts")
+            .takes::<UploadRequest>()
+            .gives::<UploadObject>(),
+    )
+    .route(
+        post("/v1/uploads/{id}/parts", "Stores a part")
+            .takes_form::<PartForm>()
+            .gives::<PartObject>(),
+    )
+    .route(
+        post(
+            "/v1/uploads/{id}/complete",
+            "Ends the upload: the parts become a file",
+        )
+        .takes::<CompleteRequest>()
+        .gives::<UploadObject>(),
+    )
+    .route(post("/v1/uploads/{id}/cancel", "Cancels the upload").gives::<UploadObject>())
+}
+
+fn batches(api: Api) -> Api {
+    api.route(
+        get("/v1/batches", "Lists the batch jobs, newest first")
+            .query("after", "Id of the job that comes before the page")
+            .query("limit", "The most jobs of the page")
+            .gives_page::<BatchObject>(),
+    )
+    .route(
+        post(
+            "/v1/batches",
+            "Starts a batch job: a file of requests in, a file of answers out",
+        )
+        .takes::<BatchRequest>()
+        .gives::<BatchObject>(),
+    )
+    .route(get("/v1/batches/{id}", "Shows a batch job").gives::<BatchObject>())
+    .route(
+        post(
+            "/v1/batches/{id}/cancel",
+            "Ends a batch job; what is done stays",
+        )
+        .gives::<BatchObject>(),
+    )
+}
