@@ -63,7 +63,7 @@ impl AnswerView {
         self.wrapped(text)
     }
 
-    /// Shows calls of tools, which nobody offered.
+    /// Shows tool calls; the command line offers no tools.
     pub(super) fn tool_calls(&mut self, calls: &[ToolCall]) -> io::Result<()> {
         if calls.is_empty() {
             return Ok(());

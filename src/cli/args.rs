@@ -329,13 +329,13 @@ pub(crate) struct KeyArgs {
         hide_default_value = true
     )]
     pub(crate) limit: Limits,
-    /// Whom its requests let go first: interactive (nobody) or background
+    /// Priority of its requests: interactive, or background (after all others)
     #[arg(long, value_name = "CLASS", default_value = "interactive")]
     pub(crate) class: Class,
     /// When it ends: 90d, 12h, 2027-01-31 or 2027-01-31T12:00:00Z
     #[arg(long, value_name = "WHEN")]
     pub(crate) expires: Option<String>,
-    /// With `revoke`: also if it is the last one, which opens the server to everybody
+    /// With `revoke`: also if it is the last key, which opens the server to everyone
     #[arg(long)]
     pub(crate) last: bool,
     /// Change this file of keys instead of asking the server

@@ -12,7 +12,6 @@ mod interrupt;
 mod media;
 mod parameter;
 mod program;
-mod repl;
 mod session;
 mod ui;
 mod usage;

@@ -26,7 +26,7 @@ impl Peer {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Proxies(Vec<IpNet>);
 
-/// Where proxies say that a request comes from. Only this header: of another one nobody knows whether the
+/// The header in which proxies name the client. Only this one: of others we cannot tell whether the
 /// proxy wrote it or the client.
 const FORWARDED_FOR: &str = "x-forwarded-for";
 
@@ -160,7 +160,7 @@ mod tests {
             proxies.client(peer, &headers).0.ip().to_string()
         };
         for (peer, lines, expected) in [
-            // Nobody believes a client.
+            // A client's own header is not trusted.
             ("192.0.2.1", &["203.0.113.9"][..], "192.0.2.1"),
             ("10.1.1.1", &[], "10.1.1.1"),
             ("10.1.1.1", &["203.0.113.9"], "203.0.113.9"),

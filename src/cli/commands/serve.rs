@@ -36,7 +36,7 @@ fn load(args: &ServeArgs, process: &dyn Fn(&str) -> Option<String>) -> anyhow::R
         _ => process(name),
     };
     let loaded = env::load(&lookup)?;
-    // Ollama tolerates a bad variable; whoever types a flag is there to correct it.
+    // Ollama tolerates a bad variable; a bad flag can be corrected at once.
     if let Some(host) = flag
         && loaded
             .warnings

@@ -93,7 +93,7 @@ impl Ui {
         let text = plain::redacted(text);
         let text = plain::message(&text);
         let mut stderr = io::stderr().lock();
-        // Nobody is left to be told.
+        // If standard error is closed, there is no other way to tell the user.
         let _ = stderr
             .write_all(text.as_bytes())
             .and_then(|()| stderr.flush());

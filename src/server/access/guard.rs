@@ -15,8 +15,8 @@ use super::{Access, Need, Who};
 use crate::error::ErrorKind;
 use crate::keys::{Invalid, Key, Refused, Scope};
 use crate::server::audit::{Audit, Record};
+use crate::server::browser::is_foreign;
 use crate::server::error::{ApiError, is_anthropic, spelled_for};
-use crate::server::middleware::is_foreign;
 use crate::server::origin::Peer;
 use crate::server::watched::Watched;
 

@@ -244,7 +244,7 @@ async fn results(
     app.block(move || {
         for file in opened {
             if let Err(error) = send(file, &sender) {
-                // The body breaks off; nobody listens if the client has left.
+                // The body breaks off. If the client has left, this fails, too.
                 let _ = sender.blocking_send(Err(error));
                 return;
             }

@@ -81,7 +81,7 @@ pub(super) async fn record(State(log): State<Log>, request: Request, next: Next)
         HeaderValue::from_static(env!("CARGO_PKG_VERSION")),
     );
     response.map(|body| {
-        // Nobody reads the body of an answer to HEAD.
+        // HTTP sends no body in answers to HEAD.
         line.complete = body.is_end_stream() || line.done.method == Method::HEAD;
         Body::new(Watched::new(body, line))
     })

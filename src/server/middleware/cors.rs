@@ -6,13 +6,13 @@ use std::sync::Arc;
 use axum::extract::{Request, State};
 use axum::http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
-    ACCESS_CONTROL_MAX_AGE, ORIGIN, VARY,
+    ACCESS_CONTROL_MAX_AGE, VARY,
 };
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
-use super::hosts::host_of;
+use crate::server::browser::{foreign_origin, host_of};
 
 const LOCAL_HOSTS: [&str; 3] = ["localhost", "127.0.0.1", "0.0.0.0"];
 
@@ -115,22 +115,6 @@ pub(super) async fn check(
     response
 }
 
-/// Whether a web page sends the request that is not our own.
-pub(in crate::server) fn is_foreign(headers: &HeaderMap, uri: &Uri) -> bool {
-    foreign_origin(headers, host_of(headers, uri)).is_some()
-}
-
-/// The origin of the request's page, if it is not our own.
-fn foreign_origin(headers: &HeaderMap, host: &str) -> Option<HeaderValue> {
-    let origin = headers.get(ORIGIN).filter(|origin| !origin.is_empty())?;
-    let own = origin
-        .to_str()
-        .ok()
-        .and_then(|origin| origin.split_once("://"))
-        .is_some_and(|(scheme, rest)| matches!(scheme, "http" | "https") && rest == host);
-    (!own).then(|| origin.clone())
-}
-
 fn preflight(headers: &mut HeaderMap) {
     headers.insert(
         ACCESS_CONTROL_ALLOW_METHODS,
@@ -156,6 +140,8 @@ fn allow(headers: &mut HeaderMap, origin: HeaderValue, origins: &Origins, vary: 
 
 #[cfg(test)]
 mod tests {
+    use axum::http::header::ORIGIN;
+
     use super::*;
 
     #[test]

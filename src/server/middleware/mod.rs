@@ -22,7 +22,6 @@ use super::access::identify;
 use super::error::spelled;
 use super::extract::hold;
 use super::state::App;
-pub(super) use cors::is_foreign;
 
 use cors::Origins;
 use hosts::Hosts;

@@ -1,6 +1,6 @@
 //! `GET /api/drover/events`: the state of the daemon as server-sent events, one a second.
 //!
-//! Each reader has its own stream, which looks at the daemon when it is read; nobody pays for it otherwise.
+//! Each reader has its own stream, which samples the daemon's state when it is read; without readers it costs nothing.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};

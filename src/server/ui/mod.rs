@@ -1,6 +1,6 @@
 //! The page at `/ui`, and the stream of states that it and `drover top` read.
 //!
-//! The page's files are part of the program. They ask nobody but this server, and the page's policy forbids
+//! The page's files are part of the program. They send requests to this server only, and the page's policy forbids
 //! everything else.
 
 mod events;
@@ -72,7 +72,7 @@ pub(super) fn wants_page(headers: &HeaderMap) -> bool {
     accept.is_some_and(|accept| accept.contains("text/html"))
 }
 
-/// The page, for whoever asks for `/` with a browser.
+/// Redirects browsers from `/` to the page.
 pub(super) fn page() -> Response {
     (StatusCode::SEE_OTHER, [(header::LOCATION, "/ui")]).into_response()
 }

@@ -76,7 +76,7 @@ fn is_over(batch: &BatchObject) -> bool {
     over.contains(&batch.status.as_str())
 }
 
-/// Only somebody at a terminal can say so.
+/// Only a user at a terminal can confirm.
 async fn wants_cancel(ui: Ui) -> bool {
     if !ui.stdin_is_terminal || !ui.stderr_is_terminal {
         return false;

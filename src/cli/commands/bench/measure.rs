@@ -32,7 +32,7 @@ pub(super) struct Level {
     pub(super) first_id: u64,
 }
 
-/// What came of it.
+/// The result of a level.
 #[derive(Debug, Default)]
 pub(super) struct Measured {
     pub(super) samples: Vec<Sample>,

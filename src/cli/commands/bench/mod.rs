@@ -67,7 +67,7 @@ async fn measure_all(
                     concurrency,
                     first_id: number * u64::from(workload.n_conversations),
                 };
-                // Whoever comes first finds the machine cooler: they take turns.
+                // The first one finds the machine cooler, so they take turns.
                 let is_reversed = number % 2 == 1;
                 pairs.push(measure_pair(ui, targets, workload, level, is_reversed).await?);
                 number += 1;

@@ -160,7 +160,7 @@ impl Ratios {
     }
 }
 
-/// The middle of sorted values, of which there is at least one.
+/// The median of sorted values; there must be at least one.
 fn median(values: &[f64]) -> f64 {
     let upper = values[values.len() / 2];
     f64::midpoint(upper, values[(values.len() - 1) / 2])

@@ -2,13 +2,13 @@
 
 mod flags;
 mod oneshot;
+mod repl;
 
 use std::io::Read as _;
 
 use crate::api::ollama::ShowResponse;
 use crate::cli::args::RunArgs;
 use crate::cli::context::Context;
-use crate::cli::repl;
 use crate::cli::session::Session;
 
 /// Answers the prompt of the command line, or talks with the user if there is none.
@@ -39,7 +39,7 @@ pub(crate) async fn run(context: &Context, args: &RunArgs) -> anyhow::Result<()>
     oneshot::generate(context, &session, &prompt).await
 }
 
-/// Joins what is piped in and the arguments; tells whether there is anybody to talk with.
+/// Joins piped input and the arguments, and tells whether the session is interactive.
 fn read_prompt(context: &Context, prompts: &[String]) -> anyhow::Result<(String, bool)> {
     let ui = context.ui;
     let mut pieces = Vec::new();

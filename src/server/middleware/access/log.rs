@@ -1,4 +1,4 @@
-//! The line of a request in the log, and what becomes of it in a trace.
+//! The log line of a request, and its span in a trace.
 
 use std::net::IpAddr;
 use std::time::Duration;

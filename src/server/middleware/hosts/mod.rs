@@ -12,7 +12,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
+use axum::http::{Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
@@ -20,6 +20,7 @@ use super::cors::Origins;
 use super::spelled;
 use crate::error::ErrorKind;
 use crate::net::{Domain, Host, Own, Pattern, Place};
+use crate::server::browser::all_hosts;
 use crate::server::error::ApiError;
 use crate::server::state::App;
 use names::Names;
@@ -183,20 +184,6 @@ fn refuse(hosts: &Hosts, text: &str, request: &Request) -> Response {
     };
     let error = ApiError::new(ErrorKind::Forbidden, told);
     spelled(error, request.uri().path())
-}
-
-/// The host with its port, as the client sent it: in a header, or in the URL (HTTP/2).
-pub(super) fn host_of<'a>(headers: &'a HeaderMap, uri: &'a Uri) -> &'a str {
-    all_hosts(headers, uri).next().unwrap_or_default()
-}
-
-/// All hosts that a request names. All must be allowed, since it is not defined which one counts. One that
-/// is not text counts as empty.
-fn all_hosts<'a>(headers: &'a HeaderMap, uri: &'a Uri) -> impl Iterator<Item = &'a str> {
-    let in_headers = headers.get_all(header::HOST).into_iter();
-    let in_headers = in_headers.map(|host| host.to_str().unwrap_or("\0"));
-    let in_address = uri.authority().map(axum::http::uri::Authority::as_str);
-    in_headers.chain(in_address)
 }
 
 /// Ollama's rule for addresses.

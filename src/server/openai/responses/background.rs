@@ -1,4 +1,4 @@
-//! Responses that run whether or not somebody waits for them.
+//! Responses that run whether or not a client is connected.
 
 use std::sync::Arc;
 

@@ -30,7 +30,7 @@ use live::Runs;
 /// How often what is too old is looked for.
 const SWEEP: Duration = Duration::from_secs(3600);
 
-/// What becomes of a response that a kill interrupted, as a merge patch.
+/// How a response that a kill interrupted ends, as a merge patch.
 const INTERRUPTED: &str = r#"{"status":"failed","error":{"code":"server_error","message":"the server stopped before the response was finished"}}"#;
 
 /// The state behind the routes.
@@ -88,7 +88,7 @@ pub(crate) async fn sweep(app: App, stopping: CancellationToken) {
             () = stopping.cancelled() => return,
         }
         let history = &app.responses.history;
-        // A feature that nobody uses creates no file.
+        // An unused feature creates no file.
         if !matches!(tokio::fs::try_exists(history.path()).await, Ok(true)) {
             continue;
         }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use anyhow::Context as _;
 use rustyline::completion::Completer;
 use rustyline::error::ReadlineError;
 use rustyline::highlight::{CmdKind, Highlighter};
@@ -144,12 +145,11 @@ impl LineEditor {
 /// Writes the history beside its file and then takes the file's place, so that a cut leaves the
 /// old one whole. Only its owner may read it.
 fn save_beside(editor: &mut Editor<Placeholder, FileHistory>, path: &Path) -> anyhow::Result<()> {
-    if let Some(folder) = path.parent() {
-        fs_err::create_dir_all(folder)?;
-    }
-    let beside = path.with_extension("tmp");
-    editor.save_history(&beside)?;
-    fs_err::rename(&beside, path)?;
+    let folder = path.parent().context("the history has no folder")?;
+    fs_err::create_dir_all(folder)?;
+    let beside = tempfile::NamedTempFile::new_in(folder)?;
+    editor.save_history(beside.path())?;
+    beside.persist(path)?;
     Ok(())
 }
 
