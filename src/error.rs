@@ -25,7 +25,7 @@ pub enum ErrorKind {
     Invalid,
     /// The request is not valid, but Ollama answers 500. (Clients of other APIs would retry on a 500.)
     Mistaken,
-    /// Nobody is signed in.
+    /// The request is not authenticated.
     Unauthorized,
     /// The server does not do this, or not for this client.
     Forbidden,

@@ -1,6 +1,6 @@
 //! `SQLite` files: state that must survive a restart, a kill and a power cut.
 //!
-//! Each owner has a file of its own. A file is opened when it is first used, so a feature that nobody uses
+//! Each owner has a file of its own. A file is opened when it is first used, so an unused feature
 //! creates nothing. Queries run on one thread per file, off the runtime's threads.
 
 use std::io;
@@ -188,7 +188,7 @@ fn is_damaged(error: &rusqlite::Error) -> bool {
     )
 }
 
-/// Renames a damaged file and its log, so that somebody can look at them, and a new one can be created.
+/// Renames a damaged file and its log, so that they can be examined and a new one can be created.
 fn set_aside(path: &Path, error: &rusqlite::Error) -> io::Result<()> {
     let aside = |suffix: &str| {
         let mut name = path.as_os_str().to_owned();

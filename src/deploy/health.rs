@@ -47,7 +47,7 @@ pub(super) fn wait(
     })
 }
 
-/// The models that are loaded; `None` when nobody answers.
+/// The models that are loaded; `None` if no server answers.
 pub(super) fn loaded(host: &HostSpec) -> Option<Vec<ProcessModel>> {
     let client = Client::new(host).ok()?;
     let question = async { tokio::time::timeout(ANSWER, client.ps()).await };

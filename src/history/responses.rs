@@ -184,7 +184,7 @@ impl History {
         self.items_of("response", id, wanted, reserve).await
     }
 
-    /// All items up to the end of a response, oldest first: its own, and those of what it continues.
+    /// All items up to the end of a response, oldest first: its own, and those of the responses that it continues.
     /// Notes the use of them all.
     ///
     /// # Errors

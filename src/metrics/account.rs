@@ -11,7 +11,7 @@ tokio::task_local! {
     static CURRENT: Arc<Account>;
 }
 
-/// The accounts of requests that are being answered, for whoever looks at the daemon.
+/// The accounts of requests that are being answered, for `/ui` and `drover top`.
 static LIVE: Mutex<Vec<Weak<Account>>> = Mutex::new(Vec::new());
 
 /// The account of one request.

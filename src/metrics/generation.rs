@@ -1,4 +1,4 @@
-//! One answer: its times, and what becomes of it.
+//! One answer: its times and its outcome.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

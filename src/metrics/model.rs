@@ -313,7 +313,7 @@ pub(super) fn label(name: &str) -> String {
     Model::of(name).name.clone()
 }
 
-/// Numbers of a model at one moment, for whoever looks at the daemon.
+/// A snapshot of a model's numbers, for `/ui` and `drover top`.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Numbers {
     pub name: String,

@@ -1,4 +1,4 @@
-//! The last lines of the log, for whoever looks at the daemon.
+//! The last lines of the log, for `/ui` and `drover top`.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};

@@ -3,7 +3,7 @@
 /// Whether a file is sound: WAV, MP3 or FLAC, or one of the common kinds that are not decoded.
 pub fn is_sound(file: &[u8]) -> bool {
     let is_wave = file.starts_with(b"RIFF") && file.get(8..12) == Some(b"WAVE");
-    // A frame of MPEG audio: eleven bits, then a version and a layer, of which some are not given out.
+    // A frame of MPEG audio: eleven bits, then a version and a layer; some values are reserved.
     let is_frame = matches!(
         file,
         [0xff, second, ..] if second & 0xe0 == 0xe0 && second & 0x18 != 0x08 && second & 0x06 != 0

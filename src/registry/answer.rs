@@ -1,5 +1,5 @@
 //! Reads a registry's responses: never more than a fixed bound into memory, and never passing on text from
-//! a host that nobody on this machine has named.
+//! a host that no user of this machine has named.
 
 use std::time::Duration;
 

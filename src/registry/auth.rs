@@ -52,7 +52,7 @@ impl Challenge {
                 words(&theirs)
             )));
         }
-        // Over plain HTTP, everybody on the way could read the signature.
+        // Over plain HTTP, the signature could be read on the way.
         if asked.scheme() == "https" && url.scheme() != "https" {
             return Err(RegistryError::Malformed(
                 "the registry wants the request for a token by plain HTTP".to_owned(),

@@ -7,7 +7,7 @@ use super::reach::OutOfReach;
 use crate::model::Digest;
 use crate::store::StoreError;
 
-/// Why a transfer failed. Cheap to clone, since everybody who waits for a blob gets it.
+/// Why a transfer failed. Cheap to clone: every request that waits for a blob gets it.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum RegistryError {
     #[error("file does not exist")]

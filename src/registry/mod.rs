@@ -178,7 +178,7 @@ impl Registry {
         self.start(move |teller| push::run(inner, wish, teller))
     }
 
-    /// Runs work on its own task, until it ends or nobody listens any more.
+    /// Runs work on its own task, until it ends or the last listener has gone.
     fn start<F>(&self, work: impl FnOnce(Teller) -> F) -> Steps
     where
         F: Future<Output = Result<(), RegistryError>> + Send + 'static,
@@ -189,7 +189,7 @@ impl Registry {
             tokio::select! {
                 result = work => {
                     if let Err(error) = result {
-                        // Nobody listens any more.
+                        // The last listener has gone.
                         let _ = sender.send(Err(error)).await;
                     }
                 }

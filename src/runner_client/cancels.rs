@@ -18,7 +18,7 @@ struct Inner {
 }
 
 impl Cancels {
-    /// Records that nobody waits for this request any more.
+    /// Records that the client of this request has gone.
     pub(super) fn write(&self, id: RequestId) {
         self.lock().push(id);
         self.0.written.notify_one();

@@ -183,7 +183,7 @@ impl RunnerHandle {
             .await
     }
 
-    /// About how long a request waits with so many before it; `None` = nobody has finished yet.
+    /// About how long a request waits with so many before it; `None` = no request has finished yet.
     pub fn expected_wait(&self, n_before: u32) -> Option<Duration> {
         self.inner.pace.wait(n_before, self.inner.info.n_slots)
     }

@@ -38,7 +38,7 @@ pub(super) enum Request {
     Stop,
 }
 
-/// The receiving ends of what handles send.
+/// The receiving ends of the handles' channels.
 pub(super) struct Receivers {
     pub(super) inbox: mpsc::Receiver<Request>,
     pub(super) cancels: Cancels,

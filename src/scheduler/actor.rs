@@ -279,7 +279,7 @@ impl Actor {
                     default_ctx,
                     notes: self.notes.clone(),
                 };
-                // Where nobody waits any more, the lease is dropped here and noted as released.
+                // If the request has gone, the lease is dropped here and noted as released.
                 if let Some(reply) = self.replies.remove(&waiter) {
                     drop(reply.send(Ok(lease)));
                 }

@@ -131,7 +131,7 @@ pub(super) enum Effect {
         key: Box<MeasureKey>,
         params: Box<MeasureParams>,
     },
-    /// Give up a load that nobody waits for any more; nothing follows.
+    /// Give up a load that no request waits for; nothing follows.
     Abort(EntryId),
     /// Stop a loaded runner; `Exited` follows.
     Stop(EntryId),

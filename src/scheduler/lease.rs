@@ -30,7 +30,7 @@ impl Lease {
         &self.runner
     }
 
-    /// What became of the load.
+    /// The result of the load.
     pub fn info(&self) -> &LoadedInfo {
         self.runner.info()
     }

@@ -1,7 +1,7 @@
 //! Which models are loaded, and which runner serves which request.
 //!
 //! The state is owned by one task (`actor`); the decisions are pure (`state`, `estimate`,
-//! `costs`, `placement`, `pool`, `evict`). Everybody else holds a [`SchedulerHandle`] or a [`Lease`].
+//! `costs`, `placement`, `pool`, `evict`). Other code holds a [`SchedulerHandle`] or a [`Lease`].
 
 mod actor;
 mod costs;

@@ -13,7 +13,7 @@ use tracing_subscriber::fmt::MakeWriter;
 use crate::metrics::recent;
 use crate::plain;
 
-/// Bytes of a line; the rest of what somebody sent is no news.
+/// The most bytes of a line: clients' texts can be long.
 const LONGEST: usize = 32 << 10;
 
 /// Bytes of a value in a line of JSON that would be longer.
@@ -62,7 +62,7 @@ impl<'a, W: Write, F: Fn() -> W> MakeWriter<'a> for Log<F> {
     }
 }
 
-/// Writes events, each of which comes in one piece, as lines.
+/// Writes each event as one line.
 #[derive(Debug)]
 pub(super) struct Lines<W> {
     out: W,

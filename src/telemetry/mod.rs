@@ -35,7 +35,7 @@ pub fn init(config: &Config, journal: Option<&str>) -> Telemetry {
     });
     let with_target = config.debug_level > 0;
     let layer = if is_json {
-        // Programs want to know when, whoever stores it.
+        // Programs need the time, wherever the log is stored.
         layer
             .json()
             .flatten_event(true)

@@ -287,7 +287,7 @@ impl Spans {
     }
 }
 
-/// A word of which there are few.
+/// A word from a small set.
 fn error_type(request: &Request) -> String {
     match request.text("end") {
         "broken" => "broken".to_owned(),

@@ -33,7 +33,7 @@ pub(super) struct Call {
     pub(super) pipe: Option<Pipe>,
 }
 
-/// A chain of commands, each of which gets the value of the previous one; it may set variables.
+/// A chain of commands; each gets the value of the previous one. It may set variables.
 #[derive(Debug, Clone)]
 pub(super) struct Pipe {
     pub(super) variables: Vec<String>,

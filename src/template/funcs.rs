@@ -101,7 +101,7 @@ fn ordered(arguments: Arguments<'_>, holds: fn(Ordering) -> bool) -> Result {
     Ok(Value::Bool(order.is_some_and(holds)))
 }
 
-/// Runs a writer under the limit of what functions may produce.
+/// Runs a writer under the limit for the output of functions.
 fn produce(write: impl FnOnce(&mut Sink)) -> Result {
     let mut out = Sink::new(MAX_BYTES);
     write(&mut out);

@@ -164,7 +164,7 @@ impl<'a> Lexer<'a> {
         }
     }
 
-    /// Adds a text token: `length` bytes, of which the first `kept` are printed.
+    /// Adds a text token of `length` bytes; the first `kept` are printed.
     fn text(&mut self, kept: usize, length: usize) {
         let start = self.pos;
         if kept > 0 {

@@ -46,7 +46,7 @@ const MAX_NESTING: usize = 150;
 const MAX_DEPTH: usize = 400;
 /// Nodes and operands that one rendering may evaluate.
 const MAX_STEPS: usize = 10_000_000;
-/// The most bytes of the result, and of what functions produce on the way.
+/// The most bytes of the result, and of all intermediate values.
 const MAX_BYTES: usize = 64 << 20;
 
 /// A compiled template.

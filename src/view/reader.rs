@@ -59,7 +59,7 @@ pub trait Convert {
     fn to_f32(&self, kind: u32, blocks: &[u8], numbers: &mut [f32]) -> bool;
 }
 
-/// Leaves all numbers zero: for code that reads a header, and of what comes after it no more than a
+/// Leaves all numbers zero: for code that reads a header, and of the data after it no more than a
 /// buffer takes.
 #[derive(Debug, Clone, Copy)]
 pub struct HeaderOnly;

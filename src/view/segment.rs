@@ -37,13 +37,13 @@ pub struct Step {
     pub stride: u64,
 }
 
-/// What becomes of the bytes of the original.
+/// How the bytes of the original are translated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Conversion {
     /// They stay as they are.
     None,
     /// MXFP4 blocks with neighbouring values in one byte, as Ollama first wrote them, to ggml's order:
-    /// 17 bytes, of which the first is the scale.
+    /// 17 bytes; the first is the scale.
     Mxfp4,
     /// Numbers in single precision.
     ToF32 {

@@ -56,7 +56,7 @@ pub fn run() -> ExitCode {
 
 /// Writes a message that the daemon reads when this process has ended.
 fn tell(words: &str) {
-    // An error means that nobody reads it.
+    // An error means that the reader has gone.
     let _ = writeln!(io::stderr(), "{words}");
 }
 

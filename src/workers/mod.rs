@@ -7,7 +7,7 @@
 //!
 //! Workers start on demand and then wait for the next job, with their parsed templates. The [`gate`]
 //! decides how many there are, and how many one model may keep busy. The pass of a lost worker is returned
-//! after a pause, so that nobody can make the daemon start processes endlessly.
+//! after a pause, so that a client cannot make the daemon start processes endlessly.
 
 mod child;
 mod confine;

@@ -35,7 +35,7 @@ pub struct Edit<'a> {
     pub(in crate::families) tensors: Vec<Tensor>,
     /// Something changed that cannot be overridden.
     needs_view: bool,
-    /// Tensors that the weights do not need stay: nobody loads the file.
+    /// Tensors that the weights do not need stay: the file is never loaded as it is.
     pub(super) keeps_all: bool,
 }
 

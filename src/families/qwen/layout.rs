@@ -56,7 +56,7 @@ fn is_foreign_qwen35(metadata: &Metadata) -> bool {
         || is_moe && has_key(metadata, &[".feed_forward_length"])
 }
 
-/// llama.cpp wants four sections, of which text models use three.
+/// llama.cpp expects four sections; text models use three.
 fn four(mut sections: Vec<u32>) -> New {
     sections.truncate(3);
     sections.push(0);

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use crate::chat::typed::{TypedProperty, TypedTool};
 use crate::chat::{ToolCall, ToolCallFunction, ToolDefinition};
 
-/// A call; its index is set by whoever counts them.
+/// A call; the caller sets its index.
 pub(in crate::families) fn call(
     name: impl Into<String>,
     arguments: Map<String, Value>,

@@ -214,7 +214,7 @@ pub(in crate::families) fn earliest<'a>(text: &str, tags: &[&'a str]) -> Option<
     found.min_by_key(|(at, _)| *at)
 }
 
-/// Looks for a tag of which nothing lies whole before `searched`.
+/// Looks for a tag that does not lie completely before `searched`.
 pub(in crate::families) fn find_from(text: &str, tag: &str, searched: usize) -> Option<usize> {
     let mut start = searched.saturating_sub(tag.len());
     while !text.is_char_boundary(start) {

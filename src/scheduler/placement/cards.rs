@@ -231,7 +231,7 @@ fn with_experts_on_the_cpu(request: &Request<'_>, budget: &Budget<'_>) -> Option
 #[derive(Debug, Clone, Copy)]
 enum Layers {
     IfTheyFit(u64),
-    /// Whatever comes of it.
+    /// Even if the model then does not fit.
     Exactly(u64),
     /// As many as fit.
     Most,

@@ -144,7 +144,7 @@ fn on_cpu(request: &Request<'_>, available: u64) -> Option<LoadPlan> {
     })
 }
 
-/// A pool with its rows, of which there are never more than cells.
+/// A pool with its rows; there are never more rows than cells.
 fn shape(
     spec: &ModelSpec,
     (n_ctx_pool, n_slots): (u32, u32),

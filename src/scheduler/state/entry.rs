@@ -124,7 +124,7 @@ impl Entry {
 
     /// Whether the loaded runner cannot serve a request as its options want it. An option that is
     /// not set never asks for a reload. What only changes the speed is no reason to make others wait:
-    /// it counts while nobody else uses the runner.
+    /// it counts while no other request uses the runner.
     pub(super) fn needs_reload(&self, spec: &ModelSpec) -> bool {
         let (have, want) = (&self.spec.options, &spec.options);
         let wants_layers = want.num_gpu >= 0 && want.num_gpu != have.num_gpu;
@@ -161,11 +161,11 @@ impl Entry {
             .max();
     }
 
-    /// Notes what became of the load.
+    /// Notes the result of the load.
     pub(super) fn set_loaded(&mut self, info: Box<LoadedInfo>, now: Instant) {
         if let Some(plan) = &mut self.plan {
             if info.n_ctx_pool < plan.shape.n_ctx_pool {
-                // Another load would not give more; nobody may wait for it.
+                // Another load would not give more, so no request may wait for one.
                 plan.n_ctx_most = info.n_ctx_pool;
             }
             plan.shape.n_ctx_pool = info.n_ctx_pool;

@@ -305,7 +305,7 @@ impl State {
         }
     }
 
-    /// The process is gone: whoever waits for the model gets a new one.
+    /// The process is gone: requests that wait for the model get a new one.
     fn exited(&mut self, id: EntryId, now: Instant) {
         let Some(index) = self.entries.iter().position(|entry| entry.id == id) else {
             return;

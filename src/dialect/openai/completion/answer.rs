@@ -25,7 +25,7 @@ pub struct CompletionStream {
 }
 
 impl CompletionStream {
-    /// Starts a stream of `n` choices, of which `n_per_prompt` in a row share a prompt.
+    /// Starts a stream of `n` choices; `n_per_prompt` in a row share a prompt.
     pub fn new(head: Head, n: usize, n_per_prompt: usize, include_usage: bool) -> Self {
         Self {
             head,
@@ -102,7 +102,7 @@ pub struct CompletionFold {
 }
 
 impl CompletionFold {
-    /// Starts an answer of which `n` choices are made.
+    /// Starts an answer with `n` choices.
     pub fn new(head: Head, n: usize, kept: Kept) -> Self {
         Self {
             head,

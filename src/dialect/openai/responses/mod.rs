@@ -36,7 +36,7 @@ const SUMMARIZED: &str = "Summary of the conversation so far:\n\n";
 /// Reads JSON that we stored.
 ///
 /// # Errors
-/// The file was changed by somebody else.
+/// Another program has changed the file.
 pub fn stored(text: &str) -> Result<Value, RequestError> {
     deep::parse(text, 2 * deep::MAX_LEVELS).map_err(|error| {
         let message = format!("what was stored cannot be read: {error}");

@@ -38,7 +38,7 @@ impl Replay {
     /// Reads what was stored.
     ///
     /// # Errors
-    /// The file was changed by somebody else.
+    /// Another program has changed the file.
     pub fn read(body: &str, steps: &str, seal: &Seal) -> Result<Self, RequestError> {
         let broken = |error: serde_json::Error| {
             let message = format!("what was stored cannot be read: {error}");
@@ -72,7 +72,7 @@ impl Replay {
 /// A stored response with another status.
 ///
 /// # Errors
-/// The file was changed by somebody else.
+/// Another program has changed the file.
 pub fn with_status(body: &str, status: Status) -> Result<Value, RequestError> {
     let mut response = stored(body)?;
     if let Some(fields) = response.as_object_mut() {

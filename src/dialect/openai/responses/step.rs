@@ -107,7 +107,7 @@ impl Ending {
         }
     }
 
-    /// Nobody wants it any more.
+    /// The response was cancelled.
     pub fn cancelled(now: i64) -> Self {
         Self {
             status: Status::Cancelled,

@@ -1,7 +1,7 @@
 //! Items to turns.
 //!
 //! What the assistant said, thought and called between two messages of others is one turn, since templates
-//! expect it so. Calls of tools that run elsewhere, and what came of them, are passed over.
+//! expect it so. Calls of tools that run elsewhere, and their results, are passed over.
 
 use serde_json::{Map, Value};
 
@@ -241,7 +241,7 @@ impl<'a> Turns<'a> {
         Ok(())
     }
 
-    /// What we sealed comes first; a form of somebody else's means nothing here.
+    /// What we sealed comes first; text that another server sealed cannot be read here.
     fn reasoning(&mut self, item: &Value) {
         let sealed = text(item, "encrypted_content");
         let joined = |key: &str| {

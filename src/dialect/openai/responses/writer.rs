@@ -38,7 +38,7 @@ pub struct Writer {
     logprobs: Vec<TokenLogprob>,
 }
 
-/// Whom the events are told.
+/// The receiver of the events.
 type Tell<'t> = &'t mut dyn FnMut(&Event<'_>);
 
 fn tell(
