@@ -51,6 +51,7 @@ pub struct ChatRequest {
     /// A word or an object.
     pub function_call: Value,
     /// What the client thinks the answer will mostly be.
+    #[schema(default)]
     pub prediction: Option<Prediction>,
     /// The kinds of output that the client accepts; drover generates text only.
     pub modalities: Value,
@@ -95,12 +96,13 @@ pub struct ChatRequest {
 has_guided!(ChatRequest);
 
 /// `prediction` of a request.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct Prediction {
     /// `content`
     #[serde(rename = "type", deserialize_with = "null_is_default")]
     pub kind: String,
+    #[schema(default)]
     pub content: Content,
 }
 

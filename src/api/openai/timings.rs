@@ -1,9 +1,10 @@
 //! `timings` beside `usage`, which is llama-server's.
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 /// How long an answer took. Times are milliseconds.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, ToSchema)]
 pub struct Timings {
     /// Tokens of the prompt that came from the prefix cache.
     pub cache_n: u64,
