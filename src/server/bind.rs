@@ -4,11 +4,15 @@ use std::io::{self, ErrorKind};
 use std::time::Duration;
 
 use listenfd::ListenFd;
+use socket2::SockRef;
 use tokio::net::TcpListener;
 
 use super::ServeError;
 use crate::client::Client;
 use crate::config::HostSpec;
+
+/// Clients that may wait to be accepted; the system has a limit of its own (`net.core.somaxconn`, mostly 4,096).
+const BACKLOG: i32 = 65_535;
 
 /// How long the program that has the address may take to identify itself.
 const INTRODUCTION: Duration = Duration::from_secs(1);
@@ -50,7 +54,14 @@ pub(super) async fn bind(
         return Ok(listener);
     }
     let error = match listen(host).await {
-        Ok(listener) => return Ok(listener),
+        Ok(listener) => {
+            // The runtime's own number is a quarter of the system's. Beyond it a burst of clients waits for seconds,
+            // and some of them in vain.
+            if let Err(error) = SockRef::from(&listener).listen(BACKLOG) {
+                tracing::debug!(%error, "the backlog could not be changed");
+            }
+            return Ok(listener);
+        }
         Err(error) => error,
     };
     let address = address_of(host);

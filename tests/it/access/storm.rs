@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
+use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
@@ -15,12 +16,14 @@ use crate::support::{Socket, TestServer};
 /// What the daemon may hold at most.
 const MOST_BYTES: u64 = 300 << 20;
 
-fn request(text: &str, streams: bool) -> String {
-    let mut body = question(text);
-    body["stream"] = streams.into();
+fn request(text: &str) -> String {
+    post("/api/chat", &question(text))
+}
+
+fn post(path: &str, body: &Value) -> String {
     let body = body.to_string();
     format!(
-        "POST /api/chat HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
+        "POST {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
         body.len()
     )
 }
@@ -40,7 +43,7 @@ async fn ask(address: &str, request: &str) -> std::io::Result<String> {
 
 /// Sends so many requests at once to one model; returns how many had each status.
 async fn storm(server: &TestServer, n: usize) -> BTreeMap<String, usize> {
-    let request = request("[[slow 1]] hello", false);
+    let request = request("[[slow 1]] hello");
     let started = Instant::now();
     let answers = join_all((0..n).map(|_| ask(server.address(), &request))).await;
     let time = started.elapsed();
@@ -107,7 +110,9 @@ async fn storm_of_clients_that_never_read_takes_nothing_from_others() {
         .start()
         .await;
     server.fake_model("tiny").await;
-    let long = request("[[repeat 50000]]", true);
+    // Without a template: how fast prompts are made is not the question.
+    let body = json!({"model": "tiny", "prompt": "[[repeat 50000]]", "raw": true});
+    let long = post("/api/generate", &body);
     let sockets: Vec<Socket> =
         join_all((0..N).map(|_| server.narrow_socket(long.as_bytes()))).await;
     waiting(&server, 1000.0).await;
