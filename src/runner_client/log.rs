@@ -8,6 +8,8 @@ use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader};
 use tokio::task::JoinHandle;
 
+use crate::device;
+
 /// The longest line that is logged in one piece, in bytes.
 const MAX_LINE: u64 = 16 * 1024;
 
@@ -32,11 +34,18 @@ impl LastLines {
 
     /// Returns the last line that reports an error: one of llama.cpp's or ours with level `E`, or what a
     /// failed assertion or a panic writes to stderr. Empty if there is none, since a harmless line would
-    /// mislead.
+    /// mislead. An error of a graphics driver goes before others: what llama.cpp writes after it says only where
+    /// it noticed it.
     pub(super) fn cause(&self) -> String {
         let lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let errors = lines.iter().rev().find_map(|line| error(line));
-        errors.unwrap_or_default().to_owned()
+        let mut errors = lines.iter().rev().filter_map(|line| error(line));
+        let last = errors.clone().next();
+        let cause = errors.find(|error| device::is_of_driver(error)).or(last);
+        let cause = cause.unwrap_or_default();
+        match device::advice(cause) {
+            Some(advice) => format!("{cause} ({advice})"),
+            None => cause.to_owned(),
+        }
     }
 }
 

@@ -14,6 +14,24 @@ async fn cause_of(output: &[u8]) -> String {
 }
 
 #[tokio::test]
+async fn an_error_of_a_driver_is_the_cause_and_has_advice() {
+    // As llama.cpp's CUDA back end writes it.
+    let lines = [
+        "E ggml_cuda_compute_forward: MUL_MAT failed",
+        "E CUDA error: no kernel image is available for execution on the device",
+        "E   current device: 0, in function ggml_cuda_compute_forward at ggml-cuda.cu:2441",
+        "E   err",
+        "/src/ggml-cuda.cu:98: CUDA error",
+    ];
+    let cause = cause_of(lines.join("\n").as_bytes()).await;
+    assert!(cause.starts_with("CUDA error: no kernel image"), "{cause}");
+    assert!(
+        cause.contains("this build has no code for this card"),
+        "{cause}"
+    );
+}
+
+#[tokio::test]
 async fn the_telling_line_is_the_cause() {
     let check = async |output: &str, cause: &str| {
         assert_eq!(cause_of(output.as_bytes()).await, cause, "{output:?}");
