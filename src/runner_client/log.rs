@@ -1,10 +1,10 @@
 //! A runner's output: it goes to the daemon's log, and its last lines are kept for error texts.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
-
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 
+use regex::Regex;
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader};
 use tokio::task::JoinHandle;
 
@@ -18,6 +18,12 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// The number of lines that are kept.
 const KEPT: usize = 20;
+
+/// What ggml writes before it aborts: `FILE:LINE: text`.
+static ABORTED: LazyLock<Regex> = LazyLock::new(|| {
+    #[expect(clippy::expect_used, reason = "a constant")]
+    Regex::new(r"^\S+\.(?:c|cc|cpp|cu|cuh|h|m):\d+: (.+)$").expect("a regular expression")
+});
 
 /// The last lines that a runner wrote; cheap to clone.
 #[derive(Debug, Clone, Default)]
@@ -56,6 +62,9 @@ fn error(line: &str) -> Option<&str> {
         Some(error) => Some(error),
         None if line.starts_with(['W', 'I', 'D']) && line[1..].starts_with(' ') => None,
         None => {
+            if let Some(aborted) = ABORTED.captures(line) {
+                return aborted.get(1).map(|text| text.as_str());
+            }
             let start = RAW.iter().filter_map(|word| line.find(word)).min()?;
             Some(&line[start..])
         }

@@ -46,6 +46,11 @@ async fn the_telling_line_is_the_cause() {
     )
     .await;
     check(
+        "/src/ggml-backend.cpp:1081: pre-allocated tensor (cache_k_l5) in a buffer (Vulkan0) that cannot run the operation (NONE)\nat frame 1\n",
+        "pre-allocated tensor (cache_k_l5) in a buffer (Vulkan0) that cannot run the operation (NONE)",
+    )
+    .await;
+    check(
         "terminate called after throwing\n  what(): x",
         "terminate called after throwing",
     )

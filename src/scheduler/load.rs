@@ -119,12 +119,14 @@ pub(super) fn failure(model: &str, error: &StartError) -> LoadFailure {
 
 /// llama.cpp has no code for it, only words; the kernel ends a process with signal 9.
 fn is_short_of_memory(error: &StartError, text: &str) -> bool {
-    const WORDS: [&str; 5] = [
+    const WORDS: [&str; 6] = [
         "out of memory",
         "failed to allocate",
         "unable to allocate",
         "cannot allocate",
         "alloc_buffer",
+        // A tensor of the cache is larger than the device's largest buffer.
+        "cannot run the operation",
     ];
     let text = text.to_lowercase();
     match error {

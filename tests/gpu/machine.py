@@ -75,7 +75,7 @@ def unpacked(tree, scratch):
 
 def environment(device, libraries):
     """What the daemon needs of ours, and which devices it sees."""
-    passed = ("CUDA_", "NVIDIA_", "GGML_", "VK_", "MESA_", "LD_LIBRARY_PATH", "XDG_")
+    passed = ("CUDA_", "NVIDIA_", "GGML_", "VK_", "MESA_", "LD_LIBRARY_PATH", "XDG_", "OLLAMA_GPU_OVERHEAD")
     found = {name: value for name, value in os.environ.items() if name.startswith(passed)}
     if device == "cpu":
         return {**found, **NO_DEVICES}
