@@ -89,7 +89,11 @@ enum Answer {
 }
 
 impl Measurements {
+    /// What is known stays, as loads have corrected it; `fit` asks again each time.
     pub(super) fn note(&mut self, key: MeasureKey, measured: Option<&Measured>) {
+        if matches!(self.0.get(&key), Some(Answer::Known(Some(_)))) {
+            return;
+        }
         if self.0.len() >= MOST {
             self.0.retain(|_, answer| matches!(answer, Answer::Pending));
         }

@@ -101,6 +101,11 @@ fn more_rows_at_once_are_taken_where_they_cost_little() {
 
 /// A measurement in which all of a model's GiB lie on the card, or some on the host.
 fn measurement(spec: &ModelSpec, on_card: u64, on_host: u64) -> Measurement {
+    let measured = measured(spec, on_card, on_host);
+    Measurement::new(&n_ubatches(spec, true), &measured, true)
+}
+
+fn measured(spec: &ModelSpec, on_card: u64, on_host: u64) -> Measured {
     let rows = n_ubatches(spec, true);
     let uses = Measurement::shapes(&rows).into_iter().map(|shape| {
         let mut found = MemoryUse::default();
@@ -109,7 +114,7 @@ fn measurement(spec: &ModelSpec, on_card: u64, on_host: u64) -> Measurement {
         found.on(HOST).weights = on_host * GIB;
         Some(found)
     });
-    Measurement::new(&rows, &Measured(uses.collect()), true)
+    Measured(uses.collect())
 }
 
 #[test]
@@ -181,6 +186,36 @@ fn a_model_is_measured_once_and_then_placed() {
     );
     bench.loaded(2);
     assert_eq!(bench.acquire(&spec("b", 2)), ["grant 104 2"], "not again");
+}
+
+#[test]
+fn what_a_load_has_corrected_stays_however_often_it_is_measured() {
+    let mut bench = Bench::new(gpu_machine(&[16_376]), |limits| {
+        limits.policy.measures = true;
+    });
+    let Effect::Measure { key, .. } = measure_effect(&mut bench, "a") else {
+        panic!("a is measured")
+    };
+    let told = || Event::Measured {
+        key: key.clone(),
+        measured: Some(measured(&spec("a", 2), 2, 0)),
+    };
+    assert_eq!(bench.event(told()), ["spawn 1"]);
+    let fixed = |plan: &LoadPlan| plan.gpu_bytes() - u64::from(plan.shape.n_ctx_pool) * 1024;
+    let plan = bench.plan(1);
+    assert_eq!(fixed(&plan), 2 * GIB);
+    let mut info = LoadedInfo {
+        n_ctx_pool: plan.shape.n_ctx_pool,
+        ..LoadedInfo::default()
+    };
+    info.memory.on("CUDA0").weights = plan.gpu_bytes() + GIB;
+    let info = Box::new(info);
+    bench.event(Event::Loaded { entry: 1, info });
+    bench.exited(1);
+    // `fit` asks.
+    bench.event(told());
+    assert_eq!(bench.acquire(&spec("a", 2)), ["spawn 2"]);
+    assert_eq!(fixed(&bench.plan(2)), 3 * GIB);
 }
 
 /// Asks for another model; returns what is asked about it.
