@@ -31,8 +31,8 @@ pub enum Place {
     Queued(u32, Option<Duration>),
 }
 
-/// How long a busy runner may take to say it.
-const PATIENCE: Duration = Duration::from_millis(200);
+/// How long a busy runner may take to say it: on a processor a step takes part of a second.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 impl Waiting {
     /// Asks for the place; `None` = it does not wait.

@@ -219,7 +219,7 @@ pub(super) async fn end(
     tasks: &TaskTracker,
 ) -> Result<Batch, JobsError> {
     // Without a valid input there are no requests.
-    if batch.times.in_progress.is_some() {
+    if batch.counts.total > 0 {
         batch = write_rest(store, batch, tasks).await?;
     }
     let now = Timestamp::now();
