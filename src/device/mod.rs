@@ -1,6 +1,5 @@
 //! The machine: memory, cores, GPUs. Reads `/proc` and cgroups; a probe process lists the GPUs.
 
-mod advice;
 mod cpu;
 mod memory;
 mod nvml;
@@ -8,7 +7,6 @@ mod obstacle;
 
 use crate::protocol::DeviceInfo;
 
-pub use advice::{advice, is_of_driver};
 pub use cpu::InstructionSets;
 pub use memory::system_memory;
 pub use nvml::{CardState, cards};

@@ -8,7 +8,7 @@ use regex::Regex;
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader};
 use tokio::task::JoinHandle;
 
-use crate::device;
+use super::advice::{advice, is_of_driver};
 
 /// The longest line that is logged in one piece, in bytes.
 const MAX_LINE: u64 = 16 * 1024;
@@ -46,9 +46,9 @@ impl LastLines {
         let lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let mut errors = lines.iter().rev().filter_map(|line| error(line));
         let last = errors.clone().next();
-        let cause = errors.find(|error| device::is_of_driver(error)).or(last);
+        let cause = errors.find(|error| is_of_driver(error)).or(last);
         let cause = cause.unwrap_or_default();
-        match device::advice(cause) {
+        match advice(cause) {
             Some(advice) => format!("{cause} ({advice})"),
             None => cause.to_owned(),
         }

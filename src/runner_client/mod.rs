@@ -3,6 +3,7 @@
 //! *Invariant:* only the process task starts and stops the runner. When the last handle is dropped or the
 //! task ends, the process ends too.
 
+mod advice;
 mod cancels;
 mod frames;
 mod limits;

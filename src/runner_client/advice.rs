@@ -29,7 +29,7 @@ const KNOWN: [(&str, &str); 6] = [
 ];
 
 /// Returns what helps against an error of a graphics driver; `None` if it is no such error, or nothing is known.
-pub fn advice(error: &str) -> Option<&'static str> {
+pub(super) fn advice(error: &str) -> Option<&'static str> {
     let known = KNOWN.iter().find(|(part, _)| error.contains(part));
     known
         .filter(|_| is_of_driver(error))
@@ -37,7 +37,7 @@ pub fn advice(error: &str) -> Option<&'static str> {
 }
 
 /// Whether llama.cpp reports an error of a graphics driver by this line.
-pub fn is_of_driver(line: &str) -> bool {
+pub(super) fn is_of_driver(line: &str) -> bool {
     ["CUDA error: ", "ROCm error: "]
         .iter()
         .any(|head| line.contains(head))
