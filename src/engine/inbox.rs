@@ -143,3 +143,38 @@ impl<S> Inbox<S> {
         drop(waited);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::schedule::embedding::EmbedJob;
+    use crate::protocol::EmbedParams;
+
+    fn prepared(priority: Priority) -> Prepared<()> {
+        let params = EmbedParams {
+            inputs: Vec::new(),
+            n_ctx: 32,
+            truncate: true,
+            normalize: true,
+            priority,
+            client: "test".to_owned(),
+        };
+        Prepared::Embedding(EmbedJob::new(1, params, Vec::new()))
+    }
+
+    #[test]
+    fn a_person_breaks_off_a_call_for_jobs_until_the_engine_knows() {
+        let interrupt = Arc::new(Interrupt::default());
+        let inbox = Inbox::new(Arc::clone(&interrupt));
+        interrupt.allow(true);
+        inbox.put(1, prepared(Priority::Batch));
+        assert!(!interrupt.is_due(), "another job waits its turn");
+        inbox.put(2, prepared(Priority::Interactive));
+        assert!(interrupt.is_due());
+        interrupt.allow(false);
+        assert!(!interrupt.is_due(), "a call for people goes on");
+        interrupt.allow(true);
+        assert_eq!(inbox.take().prepared.len(), 2);
+        assert!(!interrupt.is_due());
+    }
+}
