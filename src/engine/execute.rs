@@ -88,7 +88,7 @@ impl<B: Backend> Executor<B> {
     }
 
     fn embed(&mut self, call: &EmbedCall, changes: &mut Changes) -> Embedded {
-        self.interrupt.allow(call.is_for_jobs);
+        self.interrupt.allow(call.may_break_off);
         let evaluated = self.backend.decode_embeddings(&call.rows);
         self.interrupt.allow(false);
         match evaluated {

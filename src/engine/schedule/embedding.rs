@@ -48,6 +48,8 @@ pub(in crate::engine) struct Embeddings {
     begun: Option<Begun>,
     /// The most inputs of the next call, after one that found no room.
     n_inputs: Option<usize>,
+    /// The last call was broken off: the next one is not, so that jobs get on.
+    was_broken_off: bool,
 }
 
 /// An input in a call.
@@ -78,8 +80,8 @@ pub(in crate::engine) struct EmbedCall {
     pub(in crate::engine) rows: Vec<Row>,
     /// The rows that have an input's embedding.
     pub(in crate::engine) outputs: Vec<usize>,
-    /// All of them belong to batch jobs.
-    pub(in crate::engine) is_for_jobs: bool,
+    /// All of them belong to batch jobs, which have not just waited for somebody.
+    pub(in crate::engine) may_break_off: bool,
     inputs: Vec<Input>,
     jobs: Vec<Option<EmbedJob>>,
 }
@@ -198,9 +200,10 @@ impl<S> State<S> {
         }
         let mut asked = jobs.iter().flatten();
         let is_for_jobs = asked.all(|job| job.priority() == Priority::Batch);
+        let was_broken_off = std::mem::take(&mut self.embeddings.was_broken_off);
         Some(EmbedCall {
             cache,
-            is_for_jobs,
+            may_break_off: is_for_jobs && !was_broken_off,
             rows,
             outputs,
             inputs,
@@ -322,7 +325,7 @@ impl<S> State<S> {
                 self.take_vectors(&inputs, vectors, &mut jobs);
             }
             Embedded::NoSpace => self.make_space_for(&inputs, &mut jobs),
-            Embedded::Interrupted => {}
+            Embedded::Interrupted => self.embeddings.was_broken_off = true,
             Embedded::Failed(message) => {
                 for input in &inputs {
                     let failure = failure(FailureKind::Internal, &message);

@@ -202,7 +202,7 @@ impl Machine {
         }
         if let Some(call) = &plan.embed {
             self.apply(&call.cache, &mut lost);
-            let is_broken_off = call.is_for_jobs && self.goes_wrong();
+            let is_broken_off = call.may_break_off && self.goes_wrong();
             let called = (!is_broken_off).then(|| self.extend(&call.rows, &lost));
             outcome.embed = Some(match called {
                 None => Embedded::Interrupted,
