@@ -68,6 +68,8 @@ pub(crate) enum Command {
     Top(TopArgs),
     /// Say whether the server answers, for health checks
     Health(HealthArgs),
+    /// Lend this machine's devices to a server on another machine
+    RpcServer(RpcServerArgs),
     /// Copy a model
     Cp(ModelArgs),
     /// Remove a model
@@ -114,6 +116,19 @@ pub(crate) struct TopArgs {
 /// `health` has none.
 #[derive(Debug, Args)]
 pub(crate) struct HealthArgs {
+    #[arg(hide = true)]
+    pub(crate) args: Vec<String>,
+}
+
+/// Flags of `rpc-server`.
+#[derive(Debug, Args)]
+pub(crate) struct RpcServerArgs {
+    /// Address to listen on; whoever reaches it can run code here
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:50052")]
+    pub(crate) listen: String,
+    /// Threads to compute with where there is no GPU
+    #[arg(long, value_name = "N")]
+    pub(crate) threads: Option<usize>,
     #[arg(hide = true)]
     pub(crate) args: Vec<String>,
 }

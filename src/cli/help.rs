@@ -60,6 +60,8 @@ const ROWS: &[Row] = &[
         examples: &["top", "top --json | jq '.models[] | [.name, .generated_rate]'"] },
     Row { name: "health", usage: "health", arity: Arity::Exactly(0), variables: &[HOST],
         examples: &["health"] },
+    Row { name: "rpc-server", usage: "rpc-server [flags]", arity: Arity::Exactly(0), variables: &[],
+        examples: &["rpc-server", "rpc-server --listen 10.0.0.2:50052"] },
     Row { name: "cp", usage: "cp SOURCE DESTINATION [flags]", arity: Arity::Exactly(2), variables: CLIENT,
         examples: &["cp llama3.2 my-llama"] },
     Row { name: "rm", usage: "rm MODEL [MODEL...] [flags]", arity: Arity::AtLeast(1), variables: CLIENT,
@@ -101,7 +103,16 @@ const ROWS: &[Row] = &[
 
 /// Commands that Ollama does not have: under its name, help does not list them.
 const OWN: &[&str] = &[
-    "top", "health", "batch", "bench", "fit", "key", "takeover", "rollback", "doctor",
+    "top",
+    "health",
+    "batch",
+    "bench",
+    "fit",
+    "key",
+    "takeover",
+    "rollback",
+    "doctor",
+    "rpc-server",
 ];
 
 /// Builds the parser for a program called `program` (`ollama` or `drover`).

@@ -86,6 +86,7 @@ fn run(
             Ok(ExitCode::SUCCESS)
         }
         Some(Command::Runner(_)) => Ok(commands::runner::run()),
+        Some(Command::RpcServer(args)) => commands::rpc_server::run(ui, &args),
         Some(Command::Renderer(_)) => Ok(crate::workers::run()),
         Some(Command::Serve(args)) => commands::serve::run(&args),
         Some(Command::Completion(args)) => commands::completion::run(ui, &args, command),

@@ -19,7 +19,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use inherited::{inherited, is_secret};
-pub use surroundings::{driver_caches, libraries, wants_sandbox};
+pub use surroundings::{driver_caches, libraries, rpc_servers, wants_sandbox};
 pub use variables::{VARIABLES, Variable};
 
 use variables::WITHOUT_EFFECT;
@@ -174,6 +174,7 @@ impl Reader<'_> {
             drain: self.own_duration("DROVER_DRAIN", Duration::ZERO),
             shutdown_grace: self.own_duration("DROVER_GRACE", Duration::from_secs(10)),
             sandbox: self.on_or_off("DROVER_SANDBOX", true),
+            rpc_servers: self.rpc_servers(),
             runner_timeout: self.own_duration("DROVER_RUNNER_TIMEOUT", Duration::from_secs(120)),
             template_timeout: self.own_duration("DROVER_TEMPLATE_TIMEOUT", Duration::from_secs(5)),
             registry_key: self.registry_key(state_dir.as_deref()),

@@ -143,6 +143,8 @@ pub struct Config {
     pub shutdown_grace: Duration,
     /// Runners and renderers limit what they can do (`DROVER_SANDBOX`); they read it themselves.
     pub sandbox: bool,
+    /// Servers (`HOST:PORT`) with devices of other machines (`DROVER_RPC`); runners read it themselves.
+    pub rpc_servers: Vec<String>,
     /// A runner that does not answer for this long is killed (`DROVER_RUNNER_TIMEOUT`).
     pub runner_timeout: Duration,
     /// Longest time for making one prompt with a model's template (`DROVER_TEMPLATE_TIMEOUT`).

@@ -1,4 +1,4 @@
-//! The runner's sandbox: which files it keeps in reach, and from when on.
+//! The runner's sandbox: which files it can open, and from when on.
 //!
 //! Before it starts its first thread, a runner keeps the files of its command, and what libraries and drivers
 //! read. Once the model is loaded, the threads that work on requests of strangers keep the model's files, and
@@ -39,7 +39,7 @@ const NODES: [&str; 6] = [
 ];
 const DEVICES: &str = "/dev";
 
-/// What is this build's and this machine's.
+/// What depends on the build and the machine.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Surroundings {
     /// False = without a sandbox.
@@ -48,6 +48,8 @@ pub struct Surroundings {
     pub libraries: Vec<PathBuf>,
     /// Where drivers keep compiled kernels.
     pub caches: Vec<PathBuf>,
+    /// Servers (`HOST:PORT`) with devices of other machines.
+    pub rpc_servers: Vec<String>,
 }
 
 /// Whether this build has back ends for GPUs.
@@ -65,14 +67,14 @@ impl Surroundings {
         let own = match command {
             Command::Load(params) => of_load(params),
             Command::Quantize(params) => of_quantize(params),
-            // It shows what there is, and reads nothing of strangers.
+            // It only lists devices, and reads nothing untrusted.
             _ => return,
         };
         if !self.is_on {
             return;
         }
         for folder in &own.write {
-            // Only what exists can be left in reach. Whoever writes there tells why it cannot.
+            // Landlock can only allow what exists. Whoever writes to the folder later reports that it cannot.
             let _ = host_cache::make_folder(folder);
         }
         if let Err(error) = sandbox::limit_files(&self.with_system(own)) {
@@ -85,7 +87,7 @@ impl Surroundings {
         }
     }
 
-    /// Limits what works on requests, when the model is loaded.
+    /// Limits the threads that work on requests, once the model is loaded.
     pub(super) fn loaded(&self, params: &LoadParams, uses_gpu: bool) {
         if !self.is_on {
             return;
@@ -105,7 +107,7 @@ impl Surroundings {
                 }
             ),
             (files, calls) => {
-                // Why files are not limited was told at the start.
+                // The start has logged why files are not limited.
                 if let Err(error) = files {
                     tracing::debug!("files are not limited: {error}");
                 }
@@ -120,6 +122,9 @@ impl Surroundings {
     fn with_system(&self, mut files: Files) -> Files {
         files.read.extend(SYSTEM.map(PathBuf::from));
         files.read.extend(self.libraries.iter().cloned());
+        files
+            .connect
+            .extend(self.rpc_servers.iter().filter_map(|server| port(server)));
         files.write.extend(NODES.map(PathBuf::from));
         if HAS_DRIVERS {
             files.write.push(DEVICES.into());
@@ -127,6 +132,11 @@ impl Surroundings {
         }
         files
     }
+}
+
+/// The port of a server.
+fn port(server: &str) -> Option<u16> {
+    server.rsplit_once(':')?.1.parse().ok()
 }
 
 /// The files of a model: to read, but for the folder of saved prompts.
@@ -144,6 +154,7 @@ fn of_load(params: &LoadParams) -> Files {
     Files {
         read,
         write: folder.collect(),
+        ..Files::default()
     }
 }
 
@@ -152,6 +163,7 @@ fn of_quantize(params: &QuantizeParams) -> Files {
     Files {
         read: vec![params.source.path.clone()],
         write: folder.into_iter().collect(),
+        ..Files::default()
     }
 }
 
@@ -170,6 +182,7 @@ mod tests {
             tensor_types: Vec::new(),
         };
         let expected = Files {
+            connect: Vec::new(),
             read: vec!["/models/blobs/a".into()],
             write: vec!["/models/blobs/tmp".into()],
         };
@@ -185,11 +198,12 @@ mod tests {
             limit_bytes: 1,
         });
         let expected = Files {
+            connect: Vec::new(),
             read: ["/m/a", "/m/p", "/m/l"].map(PathBuf::from).to_vec(),
             write: vec!["/state/prompts".into()],
         };
         assert_eq!(of_load(&params), expected);
-        // The home and the models of others are not among what libraries need.
+        // Libraries need neither the home folder nor other models.
         let all = Surroundings::default().with_system(expected);
         for folder in ["/", "/home", "/root", "/m", "/var", "/tmp"] {
             assert!(!all.read.contains(&PathBuf::from(folder)), "{folder}");

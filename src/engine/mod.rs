@@ -54,6 +54,21 @@ mod units;
 
 pub use confine::Surroundings;
 
+/// Serves this machine's devices to other machines; returns only if that is not possible.
+///
+/// # Errors
+/// Why it is not.
+pub fn serve_devices(endpoint: &str, n_threads: usize) -> Result<(), String> {
+    #[cfg(feature = "llama")]
+    {
+        backend::llama::rpc::serve(endpoint, n_threads)
+    }
+    #[cfg(not(feature = "llama"))]
+    {
+        Err("this build has no inference library".to_owned())
+    }
+}
+
 /// Runs the runner; returns when the daemon shuts it down.
 pub fn run(surroundings: Surroundings) -> std::process::ExitCode {
     runner::run(surroundings)

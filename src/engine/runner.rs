@@ -38,6 +38,7 @@ const CLOSING: Duration = Duration::from_secs(2);
 /// Runs the runner on standard input, which is one end of a socket pair.
 pub(super) fn run(surroundings: Surroundings) -> ExitCode {
     log::install();
+    use_rpc_servers(&surroundings);
     // A fallback for end-of-file. It fails only on systems that do not support it.
     let _ = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
     let channel = io::stdin()
@@ -398,6 +399,11 @@ impl Child {
 /// Whether a driver may be at work, be it for a projector only.
 fn uses_gpu(info: &LoadedInfo) -> bool {
     info.vram_bytes > 0 || devices().iter().any(|device| device.is_gpu)
+}
+
+fn use_rpc_servers(surroundings: &Surroundings) {
+    #[cfg(feature = "llama")]
+    super::backend::llama::rpc::use_servers(surroundings.rpc_servers.clone());
 }
 
 fn devices() -> Vec<DeviceInfo> {

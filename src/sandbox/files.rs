@@ -1,20 +1,24 @@
 //! Landlock: which files a thread can open.
 
 use landlock::{
-    ABI, Access as _, AccessFs, AccessNet, CompatLevel, Compatible as _, Ruleset, RulesetAttr as _,
-    RulesetCreatedAttr as _, RulesetStatus, Scope, path_beneath_rules,
+    ABI, Access as _, AccessFs, AccessNet, CompatLevel, Compatible as _, NetPort, Ruleset,
+    RulesetAttr as _, RulesetCreatedAttr as _, RulesetError, RulesetStatus, Scope,
+    path_beneath_rules,
 };
 
 use super::Files;
 
-/// The newest version whose rights are known to do no harm; older kernels do what they can of it.
+/// The newest version whose rights we know to be harmless; older kernels enforce a part of them.
 const KNOWN: ABI = ABI::V6;
 
 pub(super) fn limit(files: &Files) -> Result<(), String> {
     let read = AccessFs::ReadFile | AccessFs::ReadDir;
-    // A program that is started, or a device that is made, would be none of ours.
+    // The process never starts programs and never makes devices.
     let write = AccessFs::from_all(KNOWN)
         & !(AccessFs::Execute | AccessFs::MakeChar | AccessFs::MakeBlock | AccessFs::MakeSock);
+    let ports = files.connect.iter();
+    let connect =
+        ports.map(|&port| Ok::<_, RulesetError>(NetPort::new(port, AccessNet::ConnectTcp)));
     let limited = Ruleset::default()
         .handle_access(AccessFs::from_all(KNOWN))
         .and_then(|rules| rules.handle_access(AccessNet::from_all(KNOWN)))
@@ -22,6 +26,7 @@ pub(super) fn limit(files: &Files) -> Result<(), String> {
         .and_then(|rules| rules.create())
         .and_then(|rules| rules.add_rules(path_beneath_rules(&files.read, read)))
         .and_then(|rules| rules.add_rules(path_beneath_rules(&files.write, write)))
+        .and_then(|rules| rules.add_rules(connect))
         .and_then(|rules| rules.restrict_self());
     match limited {
         Ok(status) if status.ruleset == RulesetStatus::NotEnforced => {

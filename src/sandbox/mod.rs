@@ -1,4 +1,4 @@
-//! What a process that reads files and texts of strangers takes away from itself.
+//! The sandbox of a process that reads untrusted files and texts.
 //!
 //! Three things, each as far as the kernel has it: *files* ([`files`], Landlock) that are not named are out of
 //! reach, and so are TCP ports and other processes; *system calls* ([`calls`], seccomp) for sockets, programs,
@@ -20,16 +20,18 @@ mod trap;
 
 use std::path::PathBuf;
 
-/// Files that stay in reach; a path that does not exist is left out.
+/// Files that stay accessible; a path that does not exist is ignored.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Files {
     /// Files to read, and folders with all that is below them.
     pub read: Vec<PathBuf>,
     /// Folders in which files are also made, changed and removed; device nodes.
     pub write: Vec<PathBuf>,
+    /// TCP ports, of any machine, to connect to.
+    pub connect: Vec<u16>,
 }
 
-/// What the kernel has.
+/// What the kernel supports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Support {
     /// The version of Landlock; 0 = none.
@@ -37,7 +39,7 @@ pub struct Support {
     pub seccomp: bool,
 }
 
-/// Puts all files but these out of reach of this thread and those that it starts from now on.
+/// Denies this thread, and those that it starts from now on, all files but these.
 ///
 /// # Errors
 /// Why it could not, or that the kernel cannot do all of it.
@@ -46,7 +48,7 @@ pub fn limit_files(files: &Files) -> Result<(), String> {
     files::limit(files)
 }
 
-/// Refuses system calls that have no place in a loaded runner, to all threads.
+/// Denies all threads the system calls that a loaded runner does not need.
 ///
 /// # Errors
 /// Why it could not.
@@ -59,7 +61,7 @@ pub fn limit_calls() -> Result<(), String> {
     calls::limit()
 }
 
-/// What the kernel of this machine has.
+/// What the kernel of this machine supports.
 #[cfg(target_os = "linux")]
 pub fn support() -> Support {
     Support {
@@ -69,7 +71,7 @@ pub fn support() -> Support {
     }
 }
 
-/// Landlock is Linux'.
+/// Landlock exists on Linux only.
 ///
 /// # Errors
 /// Always.
@@ -78,7 +80,7 @@ pub fn limit_files(_: &Files) -> Result<(), String> {
     Err("this system has no Landlock".to_owned())
 }
 
-/// seccomp is Linux'.
+/// seccomp exists on Linux only.
 ///
 /// # Errors
 /// Always.

@@ -18,6 +18,7 @@ pub(crate) mod ps;
 pub(crate) mod pull;
 pub(crate) mod push;
 pub(crate) mod rm;
+pub(crate) mod rpc_server;
 pub(crate) mod run;
 pub(crate) mod runner;
 pub mod serve;

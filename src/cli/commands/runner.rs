@@ -11,5 +11,6 @@ pub(crate) fn run() -> ExitCode {
         is_on: env::wants_sandbox(),
         libraries: env::libraries(),
         caches: env::driver_caches(),
+        rpc_servers: env::rpc_servers(),
     })
 }

@@ -42,8 +42,9 @@ const NAMES: &[&str] = &[
     "LLAMA_TRACE",
     "LLGUIDANCE_LOG_LEVEL",
     "RAYON_NUM_THREADS",
-    // drover's own: whether there is a sandbox.
+    // drover's own: whether there is a sandbox, and devices of other machines.
     "DROVER_SANDBOX",
+    "DROVER_RPC",
     // For debugging.
     "RUST_BACKTRACE",
     "RUST_LIB_BACKTRACE",

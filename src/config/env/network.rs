@@ -36,6 +36,21 @@ impl Reader<'_> {
         mirrors
     }
 
+    pub(super) fn rpc_servers(&mut self) -> Vec<String> {
+        const NAME: &str = "DROVER_RPC";
+        let servers = self.list(NAME);
+        let has_port = |server: &str| {
+            let port = server.rsplit_once(':').map(|(_, port)| port.parse::<u16>());
+            port.is_some_and(|port| port.is_ok())
+        };
+        for server in servers.iter().filter(|server| !has_port(server)) {
+            self.mistakes.push(format!(
+                "{NAME}: `{server}` is no address with a port such as `10.0.0.2:50052`"
+            ));
+        }
+        servers
+    }
+
     pub(super) fn patterns(&mut self, name: &'static str) -> Vec<Pattern> {
         let mut patterns = Vec::new();
         for text in self.list(name) {

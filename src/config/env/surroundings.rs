@@ -48,6 +48,16 @@ pub fn libraries() -> Vec<PathBuf> {
     own.into_iter().flatten().chain(listed).collect()
 }
 
+/// Servers with devices of other machines (`DROVER_RPC`), separated by commas.
+pub fn rpc_servers() -> Vec<String> {
+    let list = process("DROVER_RPC").unwrap_or_default();
+    let servers = list.split(',').map(str::trim);
+    servers
+        .filter(|server| !server.is_empty())
+        .map(str::to_owned)
+        .collect()
+}
+
 /// Folders in which drivers keep compiled kernels and temporary files.
 pub fn driver_caches() -> Vec<PathBuf> {
     let named = [

@@ -86,10 +86,11 @@ fn our_own_variables_are_strict_and_reported_together() {
         ("DROVER_CLIENT_TIMEOUT", "0"),
         ("DROVER_LOG_FORMAT", "xml"),
         ("DROVER_SANDBOX", "perhaps"),
+        ("DROVER_RPC", "10.0.0.2:50052,elsewhere"),
         ("HOME", "/h"),
     ]);
     let ConfigError(mistakes) = error.unwrap_err();
-    assert_eq!(mistakes.len(), 9, "{mistakes:?}");
+    assert_eq!(mistakes.len(), 10, "{mistakes:?}");
 }
 
 #[test]

@@ -221,6 +221,11 @@ pub const VARIABLES: &[Variable] = &[
         "Runners and renderers reach no files, programs and networks that they do not need, as far as the kernel can: on, off",
     ),
     row(
+        "DROVER_RPC",
+        "",
+        "Use the devices of these servers (`drover rpc-server` on other machines, host:port,…), in builds with RPC",
+    ),
+    row(
         "DROVER_REQUIRE_GPU",
         "false",
         "Refuse models that would run on the CPU, unless a request asks for that (num_gpu 0)",

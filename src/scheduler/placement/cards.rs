@@ -82,7 +82,12 @@ fn share(bytes: u64) -> f32 {
 /// Plans a load on a machine with GPUs.
 pub(super) fn plan(request: &Request<'_>, free: &Snapshot) -> Option<LoadPlan> {
     let kind = candidates(request, free);
-    let n_least = if request.policy.spread { kind.len() } else { 1 };
+    let n_own = kind.iter().filter(|gpu| !is_remote(gpu)).count();
+    let n_least = if request.policy.spread {
+        n_own.max(1)
+    } else {
+        1
+    };
     let budgets: Vec<Budget<'_>> = (n_least..=kind.len())
         .map(|n| Budget::new(request, &kind[..n], free))
         .collect();
@@ -112,7 +117,8 @@ pub(super) fn plan(request: &Request<'_>, free: &Snapshot) -> Option<LoadPlan> {
         .or_else(|| in_part(request, all, Layers::Most))
 }
 
-/// The GPUs that may be used together, that with the most free memory first: those of the kind of the best one.
+/// The GPUs that may be used together, that with the most free memory first: those of the kind of the best one,
+/// and after them those of other machines.
 /// A card that the request names is alone.
 fn candidates<'a>(request: &Request<'_>, free: &'a Snapshot) -> Vec<&'a DeviceInfo> {
     let mut gpus: Vec<&DeviceInfo> = free.gpus.iter().collect();
@@ -121,13 +127,24 @@ fn candidates<'a>(request: &Request<'_>, free: &'a Snapshot) -> Vec<&'a DeviceIn
     if let Some(named) = gpus.iter().find(|gpu| Some(gpu.index) == main) {
         return vec![*named];
     }
-    // Discrete before integrated.
-    gpus.sort_by_key(|gpu| std::cmp::Reverse((!gpu.is_integrated, gpu.free_bytes)));
+    // Own ones before those of other machines, discrete before integrated.
+    gpus.sort_by_key(|gpu| {
+        let own = !is_remote(gpu);
+        std::cmp::Reverse((own, !gpu.is_integrated, gpu.free_bytes))
+    });
     let Some(best) = gpus.first().copied() else {
         return gpus;
     };
-    gpus.retain(|gpu| gpu.backend == best.backend && gpu.is_integrated == best.is_integrated);
+    gpus.retain(|gpu| {
+        let is_alike = gpu.backend == best.backend && gpu.is_integrated == best.is_integrated;
+        is_alike || is_remote(gpu)
+    });
     gpus
+}
+
+/// Whether it is a device of another machine, by the name of llama.cpp's back end for them.
+fn is_remote(gpu: &DeviceInfo) -> bool {
+    gpu.backend == "RPC"
 }
 
 /// All layers on the cards, with the most rows at once that cost little of the pool; `None` where the pool would be
@@ -233,7 +250,7 @@ enum Layers {
     IfTheyFit(u64),
     /// Even if the model then does not fit.
     Exactly(u64),
-    /// As many as fit.
+    /// The number that fits.
     Most,
 }
 

@@ -55,7 +55,7 @@ impl LoadPlan {
         there.map(|card| card.bytes).fold(0, u64::saturating_add)
     }
 
-    /// The GPUs as the runner is told.
+    /// The GPUs as the runner names them.
     pub(super) fn gpus(&self) -> Vec<GpuShare> {
         let gpus = self.cards.iter().map(|card| GpuShare {
             index: card.index,
@@ -86,7 +86,7 @@ pub(super) struct Request<'a> {
 }
 
 impl Request<'_> {
-    /// What the model takes when so many rows are computed at once.
+    /// What the model takes with this many rows in a call.
     fn costs(&self, n_ubatch: u32) -> Costs {
         let measured = self.measurement.and_then(|known| known.at(n_ubatch));
         measured.unwrap_or_else(|| Costs::estimated(self.spec, self.policy, n_ubatch))

@@ -69,6 +69,18 @@ fn cards_of_two_kinds_do_not_share_a_model() {
 }
 
 #[test]
+fn devices_of_other_machines_come_last() {
+    let mut machine = gpu_machine(&[8_192, 24_576]);
+    machine.gpus[1].backend = "RPC".to_owned();
+    assert_eq!(indexes(&placed(&spec("small", 3), &machine)), [0]);
+    let medium = placed(&spec("medium", 11), &machine);
+    assert_eq!((indexes(&medium), medium.n_gpu_layers), (vec![0, 1], -1));
+    // Without a card of its own.
+    machine.gpus.remove(0);
+    assert_eq!(indexes(&placed(&spec("small", 3), &machine)), [1]);
+}
+
+#[test]
 fn experts_go_to_the_cpu_before_whole_layers_do() {
     let machine = gpu_machine(&[8_192]);
     let mut mixture = spec("mixture", 11);

@@ -21,6 +21,7 @@ pub(super) fn start() -> Result<&'static LlamaBackend, BackendError> {
         log::install();
         #[cfg(feature = "dynamic-backends")]
         context::load_backend_modules();
+        super::rpc::add_servers();
         LlamaBackend::init().map_err(|error| BackendError(error.to_string()))
     });
     backend.as_ref().map_err(Clone::clone)

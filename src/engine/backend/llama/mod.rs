@@ -4,6 +4,7 @@
 //!   `numbers` for those that are read through a view
 //! - `context`: the C calls, `batch` for their arrays · `log`: llama.cpp's log · `devices`: what it can compute on
 //! - `memory`: what a loaded model takes, `measure`: what it would take
+//! - `rpc`: devices of other machines
 //! - `quantize`: other types for the tensors of a file
 //! - `preparer`: what requests are prepared with · `tokenizer`, `special`: texts to tokens
 //! - `sampling`: how a token is picked · `chain`: by what samplers · `grammar`: constraints
@@ -37,6 +38,7 @@ mod preparer;
 mod projector;
 mod projector_file;
 mod quantize;
+pub(crate) mod rpc;
 mod sampling;
 mod schema;
 mod sound;

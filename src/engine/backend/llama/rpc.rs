@@ -1,0 +1,140 @@
+//! llama.cpp's RPC back end: devices of other machines for a model that one machine does not hold.
+//!
+//! A build has it as a module if llama.cpp was configured with `GGML_RPC=ON`. It is looked up by name, because
+//! llama.cpp's headers for it are in no binding. Its protocol has neither keys nor encryption.
+
+#![expect(unsafe_code, reason = "llama.cpp is a C library")]
+
+use std::ffi::{CStr, CString, c_char, c_void};
+use std::net::{TcpStream, ToSocketAddrs as _};
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use llama_cpp_2::LlamaBackendDeviceType;
+use llama_cpp_sys_2 as sys;
+
+use super::devices;
+
+/// How long a server may take to accept a connection. Those that do not are left out.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// The advice where the module is missing.
+const NOT_BUILT: &str = "this build has no RPC back end: `packaging/build-release --rpc` makes one";
+
+/// `ggml_backend_rpc_add_server`: the endpoint.
+type AddServer = unsafe extern "C" fn(*const c_char) -> sys::ggml_backend_reg_t;
+
+/// `ggml_backend_rpc_start_server`: the endpoint, the folder of a cache, threads, and devices with their number.
+type StartServer =
+    unsafe extern "C" fn(*const c_char, *const c_char, usize, usize, *mut sys::ggml_backend_dev_t);
+
+static SERVERS: OnceLock<Vec<String>> = OnceLock::new();
+
+/// Sets the servers (`HOST:PORT`) whose devices this process uses. Has no effect after llama.cpp has started.
+pub(crate) fn use_servers(endpoints: Vec<String>) {
+    // A process has one environment, which they come from.
+    let _ = SERVERS.set(endpoints);
+}
+
+/// Adds the devices of all servers that answer.
+pub(super) fn add_servers() {
+    for endpoint in SERVERS.get().into_iter().flatten() {
+        match add_server(endpoint) {
+            Ok(()) => tracing::debug!(endpoint, "an RPC server's devices were added"),
+            Err(reason) => tracing::warn!(endpoint, "an RPC server cannot be used: {reason}"),
+        }
+    }
+}
+
+fn add_server(endpoint: &str) -> Result<(), String> {
+    let add = function(c"ggml_backend_rpc_add_server").ok_or(NOT_BUILT)?;
+    // llama.cpp waits for as long as the system does, and ends the process on some failures.
+    reach(endpoint)?;
+    let endpoint = CString::new(endpoint).map_err(|error| error.to_string())?;
+    // SAFETY: the module returns a function of this type by this name.
+    let add = unsafe { std::mem::transmute::<*mut c_void, AddServer>(add) };
+    // SAFETY: the text has an end, and the function copies it.
+    let server = unsafe { add(endpoint.as_ptr()) };
+    if server.is_null() {
+        return Err("it has no devices, or another version of llama.cpp".to_owned());
+    }
+    // SAFETY: a valid registration, which is never freed.
+    unsafe { sys::ggml_backend_register(server) };
+    Ok(())
+}
+
+fn reach(endpoint: &str) -> Result<(), String> {
+    let addresses = endpoint.to_socket_addrs();
+    let mut error = "the name has no address".to_owned();
+    for address in addresses.map_err(|error| error.to_string())? {
+        match TcpStream::connect_timeout(&address, PATIENCE) {
+            Ok(_) => return Ok(()),
+            Err(failed) => error = failed.to_string(),
+        }
+    }
+    Err(error)
+}
+
+/// Serves this machine's GPUs, or without one its CPU, to drover and llama.cpp on other machines. Returns only
+/// if that is not possible.
+///
+/// # Errors
+/// Why it is not.
+pub(crate) fn serve(endpoint: &str, n_threads: usize) -> Result<(), String> {
+    devices::start().map_err(|error| error.to_string())?;
+    let start = function(c"ggml_backend_rpc_start_server").ok_or(NOT_BUILT)?;
+    let endpoint = CString::new(endpoint).map_err(|error| error.to_string())?;
+    let known = llama_cpp_2::list_llama_ggml_backend_devices();
+    let of_cpu = |is_cpu: bool| {
+        let of_kind = known.iter().filter(move |device| {
+            (device.device_type == LlamaBackendDeviceType::Cpu) == is_cpu
+                && device.device_type != LlamaBackendDeviceType::Accelerator
+        });
+        // SAFETY: the index is that of a device that exists.
+        of_kind.map(|device| unsafe { sys::ggml_backend_dev_get(device.index) })
+    };
+    let mut devices: Vec<_> = of_cpu(false).collect();
+    if devices.is_empty() {
+        devices = of_cpu(true).collect();
+    }
+    // SAFETY: the module returns a function of this type by this name.
+    let start = unsafe { std::mem::transmute::<*mut c_void, StartServer>(start) };
+    // SAFETY: the text has an end, and the list has as many devices as we say; both outlive the call.
+    unsafe {
+        start(
+            endpoint.as_ptr(),
+            std::ptr::null(),
+            n_threads,
+            devices.len(),
+            devices.as_mut_ptr(),
+        );
+    }
+    Err("the server could not listen at that address".to_owned())
+}
+
+/// A function of the module.
+fn function(name: &CStr) -> Option<*mut c_void> {
+    // SAFETY: the text has an end.
+    let module = unsafe { sys::ggml_backend_reg_by_name(c"RPC".as_ptr()) };
+    if module.is_null() {
+        return None;
+    }
+    // SAFETY: the module is valid, and the text has an end.
+    let function = unsafe { sys::ggml_backend_reg_get_proc_address(module, name.as_ptr()) };
+    (!function.is_null()).then_some(function)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_that_does_not_answer_is_left_out() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        assert_eq!(reach(&address), Ok(()));
+        drop(listener);
+        assert!(reach(&address).is_err());
+        assert!(reach("no port").is_err());
+    }
+}
