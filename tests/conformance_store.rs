@@ -13,7 +13,7 @@ mod recorded;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use drover::model::modelfile::Modelfile;
-use drover::model::options::Options;
+use drover::model::options::{OptionPatch, Options};
 use drover::units::parse_go_duration;
 use recorded::{run, same};
 use serde_json::{Value, json};
@@ -53,12 +53,12 @@ fn modelfiles() {
 fn options() {
     run("runner_and_api/options_from_map.json", |case| {
         let layer = case["options"].as_object().unwrap();
-        match (Options::merge(&[layer]), case["error"].as_str()) {
+        match (OptionPatch::parse(layer), case["error"].as_str()) {
             (Err(error), Some(want)) => same(&error.as_str(), &want),
             (Err(error), None) => Err(error),
             (Ok(_), Some(want)) => Err(format!("no error, want {want}")),
-            (Ok((options, _)), None) => {
-                let got = as_recorded(&options);
+            (Ok(patch), None) => {
+                let got = as_recorded(&Options::merge(&[&patch]));
                 let want = case["expected"].as_object().unwrap();
                 want.iter()
                     .try_for_each(|(key, want)| same(&comparable(&got[key]), &comparable(want)))

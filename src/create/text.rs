@@ -6,7 +6,7 @@ use super::parts::{Parts, to_json};
 use super::source::Base;
 use super::{CreateError, CreateRequest, config};
 use crate::json::go as go_json;
-use crate::model::{ImageConfig, Options, manifest as media};
+use crate::model::{ImageConfig, OptionPatch, manifest as media};
 use crate::template::Template;
 
 /// Adds or replaces the layers that a request names; others are inherited.
@@ -75,8 +75,8 @@ fn params(parts: &mut Parts<'_>, request: &CreateRequest, base: &Base) -> Result
 }
 
 fn check(parameters: &Map<String, Value>) -> Result<(), CreateError> {
-    let (_, unknown) = Options::merge(&[parameters]).map_err(CreateError::bad)?;
-    for name in unknown {
+    let patch = OptionPatch::parse(parameters).map_err(CreateError::bad)?;
+    for name in patch.unknown {
         tracing::warn!(name, "invalid option provided");
     }
     Ok(())

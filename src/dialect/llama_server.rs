@@ -1,25 +1,21 @@
 //! llama-server's `/infill`.
 
-use serde_json::{Map, Value};
-
 use crate::api::llama_server::{ExtraFile, InfillRequest, InfillResponse};
 use crate::inference::{Chunk, DoneReason, GenerateRequest, RequestOptions};
+use crate::model::options::{OptionPatch, narrow, single};
 
 /// Converts a request: the model's template puts prefix and suffix where it was trained to find them.
 pub fn infill(wire: InfillRequest) -> GenerateRequest {
-    let mut options = Map::new();
-    let mut set = |name: &str, value: Option<Value>| {
-        if let Some(value) = value {
-            options.insert(name.to_owned(), value);
-        }
+    let options = OptionPatch {
+        num_predict: wire.n_predict,
+        temperature: wire.temperature.map(single),
+        top_k: wire.top_k.map(narrow),
+        top_p: wire.top_p.map(single),
+        min_p: wire.min_p.map(single),
+        seed: wire.seed,
+        stop: (!wire.stop.is_empty()).then_some(wire.stop),
+        ..OptionPatch::default()
     };
-    set("num_predict", wire.n_predict.map(Value::from));
-    set("temperature", wire.temperature.map(Value::from));
-    set("top_k", wire.top_k.map(Value::from));
-    set("top_p", wire.top_p.map(Value::from));
-    set("min_p", wire.min_p.map(Value::from));
-    set("seed", wire.seed.map(Value::from));
-    set("stop", (!wire.stop.is_empty()).then(|| wire.stop.into()));
     let extra = wire.input_extra.into_iter().map(|file| {
         let ExtraFile { filename, text } = file;
         format!("{filename}\n{text}\n\n")

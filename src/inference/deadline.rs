@@ -3,15 +3,11 @@
 use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt as _};
-use serde_json::Value;
 use tokio::time::{Instant, timeout_at};
 
-use super::error::{ErrorKind as Kind, RequestError, invalid};
-use super::types::{ChunkStream, RequestOptions};
+use super::error::{ErrorKind as Kind, RequestError};
+use super::types::ChunkStream;
 use crate::config::values::duration_nanos;
-
-/// The option, beside those of Ollama: seconds, or a duration such as `1m30s`.
-const TIMEOUT: &str = "timeout";
 
 /// Longer ones are none.
 const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
@@ -24,30 +20,17 @@ pub fn timeout(text: &str) -> Option<Duration> {
     (!timeout.is_zero()).then_some(timeout)
 }
 
-/// Takes the deadline out of a request: the earlier one of its header's and its options'.
-pub(super) fn take(common: &mut RequestOptions) -> Result<Option<Instant>, RequestError> {
-    let wanted = match common.options.shift_remove(TIMEOUT) {
-        None | Some(Value::Null) => None,
-        Some(value) => {
-            let text = match &value {
-                Value::String(text) => text.clone(),
-                other => other.to_string(),
-            };
-            let wrong = || {
-                let message = format!(
-                    "option \"timeout\" must be a time such as 30 or \"1m30s\", not {value}"
-                );
-                invalid(message).about("timeout", "invalid_value")
-            };
-            Some(timeout(&text).ok_or_else(wrong)?)
-        }
-    };
-    let wanted = wanted.filter(|&timeout| timeout < YEAR);
-    let wanted = wanted.map(|timeout| Instant::now() + timeout);
-    Ok(match (wanted, common.deadline) {
+/// When a request that may take `timeout` ends; `None` = never.
+pub fn after(timeout: Duration) -> Option<Instant> {
+    (timeout < YEAR).then(|| Instant::now() + timeout)
+}
+
+/// The deadline of a request that has up to two.
+pub fn earlier(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
+    match (one, other) {
         (Some(one), Some(other)) => Some(one.min(other)),
         (one, other) => one.or(other),
-    })
+    }
 }
 
 /// The error when it has passed.
@@ -91,7 +74,6 @@ pub(super) fn until(deadline: Option<Instant>, chunks: ChunkStream) -> ChunkStre
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
 
     use super::*;
     use crate::inference::Chunk;
@@ -115,42 +97,16 @@ mod tests {
         }
     }
 
-    fn common(timeout: &Value) -> RequestOptions {
-        let Value::Object(options) = json!({"timeout": timeout, "seed": 1}) else {
-            unreachable!()
-        };
-        RequestOptions {
-            options,
-            ..RequestOptions::default()
-        }
-    }
-
     #[tokio::test(start_paused = true)]
     async fn the_earlier_one_counts() {
         let now = Instant::now();
-        for (timeout, header, expected) in [
-            (json!(30), None, Some(30)),
-            (json!("10s"), Some(20), Some(10)),
-            (json!(30.0), Some(20), Some(20)),
-            (json!(null), Some(20), Some(20)),
-            (json!(1e300), None, None),
-        ] {
-            let mut common = common(&timeout);
-            common.deadline = header.map(|seconds| now + Duration::from_secs(seconds));
-            let taken = take(&mut common);
-            if timeout == json!(1e300) {
-                assert!(taken.is_err());
-                continue;
-            }
-            let expected = expected.map(|seconds| now + Duration::from_secs(seconds));
-            assert_eq!(taken.unwrap(), expected, "{timeout}");
-            // It is no option of the model.
-            assert_eq!(common.options.len(), 1);
-        }
-        assert_eq!(
-            take(&mut common(&json!(true))).unwrap_err().kind,
-            Kind::Invalid
-        );
+        let [soon, late] = [10, 20].map(|seconds| after(Duration::from_secs(seconds)));
+        assert_eq!(soon, Some(now + Duration::from_secs(10)));
+        assert_eq!(earlier(soon, late), soon);
+        assert_eq!(earlier(late, soon), soon);
+        assert_eq!(earlier(None, late), late);
+        assert_eq!(earlier(late, None), late);
+        assert_eq!(after(Duration::MAX), None);
     }
 
     #[tokio::test(start_paused = true)]

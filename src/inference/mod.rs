@@ -49,7 +49,7 @@ pub use params::bounded_n_predict;
 
 use chat_format::ChatFormats;
 use context::Context;
-pub use deadline::{exceeded, timeout};
+pub use deadline::{after, earlier, exceeded, timeout};
 use error::RequestError;
 pub use permit::no_access;
 #[cfg(any(test, fuzzing))]
@@ -103,8 +103,8 @@ impl Inference {
     ///
     /// # Errors
     /// All errors that occur before the first token.
-    pub async fn start_chat(&self, mut request: ChatRequest) -> Result<Started, RequestError> {
-        let deadline = deadline::take(&mut request.common)?;
+    pub async fn start_chat(&self, request: ChatRequest) -> Result<Started, RequestError> {
+        let deadline = request.common.deadline;
         let started = deadline::within(deadline, Box::pin(chat::run(&self.0, request))).await?;
         Ok(Started {
             chunks: deadline::until(deadline, started.chunks),
@@ -116,8 +116,8 @@ impl Inference {
     ///
     /// # Errors
     /// See [`RequestError`].
-    pub async fn count_tokens(&self, mut request: ChatRequest) -> Result<u32, RequestError> {
-        let deadline = deadline::take(&mut request.common)?;
+    pub async fn count_tokens(&self, request: ChatRequest) -> Result<u32, RequestError> {
+        let deadline = request.common.deadline;
         deadline::within(deadline, Box::pin(chat::count(&self.0, request))).await
     }
 
@@ -125,11 +125,8 @@ impl Inference {
     ///
     /// # Errors
     /// All errors that occur before the first token.
-    pub async fn generate(
-        &self,
-        mut request: GenerateRequest,
-    ) -> Result<ChunkStream, RequestError> {
-        let deadline = deadline::take(&mut request.common)?;
+    pub async fn generate(&self, request: GenerateRequest) -> Result<ChunkStream, RequestError> {
+        let deadline = request.common.deadline;
         let chunks = deadline::within(deadline, Box::pin(generate::run(&self.0, request))).await?;
         Ok(deadline::until(deadline, chunks))
     }
@@ -138,8 +135,8 @@ impl Inference {
     ///
     /// # Errors
     /// See [`RequestError`].
-    pub async fn rerank(&self, mut request: RerankRequest) -> Result<RerankResponse, RequestError> {
-        let deadline = deadline::take(&mut request.common)?;
+    pub async fn rerank(&self, request: RerankRequest) -> Result<RerankResponse, RequestError> {
+        let deadline = request.common.deadline;
         deadline::within(deadline, Box::pin(rerank::run(&self.0, request))).await
     }
 
@@ -179,8 +176,8 @@ impl Inference {
     ///
     /// # Errors
     /// See [`RequestError`].
-    pub async fn embed(&self, mut request: EmbedRequest) -> Result<EmbedResponse, RequestError> {
-        let deadline = deadline::take(&mut request.common)?;
+    pub async fn embed(&self, request: EmbedRequest) -> Result<EmbedResponse, RequestError> {
+        let deadline = request.common.deadline;
         deadline::within(deadline, Box::pin(embed::run(&self.0, request))).await
     }
 }

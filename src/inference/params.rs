@@ -62,11 +62,7 @@ pub(super) fn params(
 
 /// The stop sequences that the request itself names, not its model.
 pub(super) fn own_stops(common: &RequestOptions, options: &Options) -> Vec<String> {
-    let has_own = common
-        .options
-        .get("stop")
-        .is_some_and(|stop| !stop.is_null());
-    if has_own {
+    if common.options.stop.is_some() {
         options.stop.clone()
     } else {
         Vec::new()

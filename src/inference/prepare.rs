@@ -16,7 +16,7 @@ use crate::families::{self, capabilities};
 use crate::metrics::account;
 use crate::model::capability::Capability;
 use crate::model::name::Source;
-use crate::model::{ModelName, Options, gguf};
+use crate::model::{ModelName, OptionPatch, Options, gguf};
 use crate::store::{Model, StoreError};
 
 /// The endpoint; error texts differ between them.
@@ -285,10 +285,12 @@ pub(super) fn merge_options(
     prepared: &Prepared,
     common: &RequestOptions,
 ) -> Result<Options, RequestError> {
-    let (mut options, unknown) =
-        Options::merge(&[&prepared.model.params, &common.options]).map_err(mistaken)?;
-    if !unknown.is_empty() {
-        tracing::warn!(model = %prepared.model.name.short(), options = ?unknown, "invalid option provided");
+    let params = OptionPatch::parse(&prepared.model.params).map_err(mistaken)?;
+    let mut options = Options::merge(&[&params, &common.options]);
+    for unknown in [&params.unknown, &common.options.unknown] {
+        if !unknown.is_empty() {
+            tracing::warn!(model = %prepared.model.name.short(), options = ?unknown, "invalid option provided");
+        }
     }
     if prepared.projector.is_some() {
         options.num_ctx = options.num_ctx.map(|n_ctx| n_ctx.max(VISION_CTX));

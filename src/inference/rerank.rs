@@ -24,7 +24,7 @@ const RANK: u64 = 4;
 /// The header's key of a reranker's prompt, with `{query}` and `{document}` in it.
 const PROMPT: &str = "tokenizer.chat_template.rerank";
 
-/// What a model without a head is told.
+/// The instruction for a model without a rank head.
 const SYSTEM: &str = "Judge whether the Document meets the requirements based on the Query and the Instruct \
     provided. Note that the answer can only be \"yes\" or \"no\".";
 const INSTRUCT: &str = "Given a web search query, retrieve relevant passages that answer the query";
@@ -134,7 +134,7 @@ async fn ask(
         top_logprobs: CANDIDATES,
         ..common.clone()
     };
-    common.options.insert("num_predict".to_owned(), 1.into());
+    common.options.num_predict = Some(1);
     let request = ChatRequest {
         common,
         messages: vec![Turn::text("system", SYSTEM), Turn::text("user", question)],

@@ -80,11 +80,12 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::model::OptionPatch;
 
     fn read(options: &Value) -> SamplingParams {
-        let (options, unknown) = Options::merge(&[options.as_object().unwrap()]).unwrap();
-        assert!(unknown.is_empty());
-        sampling(&options)
+        let patch = OptionPatch::parse(options.as_object().unwrap()).unwrap();
+        assert!(patch.unknown.is_empty());
+        sampling(&Options::merge(&[&patch]))
     }
 
     #[test]

@@ -4,13 +4,14 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use futures_util::Stream;
-use serde_json::{Map, Value};
+use serde_json::Value;
 use tokio::time::Instant;
 
 use super::error::RequestError;
 use super::waiting::Waiting;
 use crate::chat::{Image, Think, ToolCall, ToolDefinition, Turn};
 use crate::config::KeepAlive;
+use crate::model::OptionPatch;
 use crate::protocol::{EmbedInput, Priority, Token};
 
 /// The options that chat and generate share.
@@ -18,7 +19,7 @@ use crate::protocol::{EmbedInput, Priority, Token};
 pub struct RequestOptions {
     /// The name as the client sent it; answers echo it.
     pub model: String,
-    pub options: Map<String, Value>,
+    pub options: OptionPatch,
     /// `None` = not given.
     pub keep_alive: Option<KeepAlive>,
     /// Raw value of `format` (`Null` = none); checked by inference.
@@ -43,7 +44,7 @@ pub struct RequestOptions {
     pub is_job: bool,
     /// When its client wants no answer any more.
     pub deadline: Option<Instant>,
-    /// Told what it waits for.
+    /// Where it shows what it waits for.
     pub waiting: Waiting,
 }
 

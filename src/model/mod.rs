@@ -14,4 +14,4 @@ pub use digest::Digest;
 pub use image_config::ImageConfig;
 pub use manifest::{Layer, Manifest};
 pub use name::ModelName;
-pub use options::Options;
+pub use options::{OptionPatch, Options};

@@ -1,6 +1,6 @@
 //! Converts a request.
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::turns::Conversation;
 use super::{Head, invalid, tools};
@@ -8,6 +8,7 @@ use crate::api::anthropic::{MessagesRequest, OutputConfig, OutputFormat, Thinkin
 use crate::chat::{Think, ThinkLevel};
 use crate::error::{ErrorKind, RequestError};
 use crate::inference::{ChatRequest, RequestOptions};
+use crate::model::options::{OptionPatch, narrow, single};
 
 /// What a request is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,31 +67,22 @@ pub fn request(
     Ok((native, head))
 }
 
-fn options(wire: &MessagesRequest) -> Result<Map<String, Value>, RequestError> {
-    let ranges = [
-        ("temperature", wire.temperature, 2.0),
-        ("top_p", wire.top_p, 1.0),
-    ];
-    let mut options = Map::new();
-    for (name, value, most) in ranges {
-        let Some(value) = value else { continue };
-        if !(0.0..=most).contains(&value) {
-            return Err(invalid(name, format!("must be between 0 and {most}")));
+fn options(wire: &MessagesRequest) -> Result<OptionPatch, RequestError> {
+    let within = |name: &str, value: Option<f64>, most: f64| match value {
+        Some(value) if !(0.0..=most).contains(&value) => {
+            Err(invalid(name, format!("must be between 0 and {most}")))
         }
-        options.insert(name.to_owned(), value.into());
-    }
-    if let Some(top_k) = wire.top_k {
-        options.insert("top_k".to_owned(), top_k.into());
-    }
-    if let Some(most) = wire.max_tokens {
-        options.insert("num_predict".to_owned(), most.into());
-    }
-    let stops = wire.stop_sequences.iter();
-    let stops: Vec<Value> = stops.map(|stop| stop.as_str().into()).collect();
-    if !stops.is_empty() {
-        options.insert("stop".to_owned(), stops.into());
-    }
-    Ok(options)
+        value => Ok(value.map(single)),
+    };
+    let stops = &wire.stop_sequences;
+    Ok(OptionPatch {
+        temperature: within("temperature", wire.temperature, 2.0)?,
+        top_p: within("top_p", wire.top_p, 1.0)?,
+        top_k: wire.top_k.map(narrow),
+        num_predict: wire.max_tokens,
+        stop: (!stops.is_empty()).then(|| stops.clone()),
+        ..OptionPatch::default()
+    })
 }
 
 /// Without either field the model's own default applies.

@@ -1,11 +1,12 @@
 //! `/api/fit`.
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::api::ollama as api;
 use crate::config::values::word;
 use crate::error::{ErrorKind, RequestError};
 use crate::inference::{FitRequest, RequestOptions};
+use crate::model::OptionPatch;
 use crate::protocol::{DeviceMemory, HOST, KvCacheType};
 use crate::scheduler::Fit;
 
@@ -33,10 +34,10 @@ pub fn fit_request(request: api::FitRequest) -> Result<FitRequest, RequestError>
     {
         return invalid(format!("slots must be between 1 and {MOST_SLOTS}"));
     }
-    let mut options = Map::new();
-    if let Some(num_ctx) = request.num_ctx {
-        options.insert("num_ctx".to_owned(), num_ctx.into());
-    }
+    let options = OptionPatch {
+        num_ctx: request.num_ctx,
+        ..OptionPatch::default()
+    };
     Ok(FitRequest {
         common: RequestOptions {
             model: request.model,

@@ -5,6 +5,7 @@ mod error;
 mod fit;
 mod info;
 mod models;
+mod options;
 mod request;
 #[cfg(test)]
 mod tests;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::options::options;
 use crate::api::ollama as api;
 use crate::chat::{Think, Turn};
 use crate::config::KeepAlive;
@@ -26,10 +27,12 @@ pub fn chat(request: api::ChatRequest, client: String) -> Result<ChatRequest, Re
     let keep_alive = keep_alive(&request.keep_alive)?;
     let think = think(&request.think)?;
     let top_logprobs = top_logprobs(request.top_logprobs)?;
+    let (options, deadline) = options(request.options)?;
     Ok(ChatRequest {
         common: RequestOptions {
             model: request.model,
-            options: request.options,
+            options,
+            deadline,
             keep_alive,
             format: request.format,
             think,
@@ -59,11 +62,13 @@ pub fn generate(
     let keep_alive = keep_alive(&request.keep_alive)?;
     let think = think(&request.think)?;
     let top_logprobs = top_logprobs(request.top_logprobs)?;
+    let (options, deadline) = options(request.options)?;
     let given = |text: String| (!text.is_empty()).then_some(text);
     Ok(GenerateRequest {
         common: RequestOptions {
             model: request.model,
-            options: request.options,
+            options,
+            deadline,
             keep_alive,
             format: request.format,
             think,
@@ -93,10 +98,12 @@ pub fn generate(
 pub fn embed(request: api::EmbedRequest, client: String) -> Result<EmbedRequest, RequestError> {
     let keep_alive = keep_alive(&request.keep_alive)?;
     let inputs = inputs(request.input).ok_or_else(|| invalid("invalid input type"))?;
+    let (options, deadline) = options(request.options)?;
     Ok(EmbedRequest {
         common: RequestOptions {
             model: request.model,
-            options: request.options,
+            options,
+            deadline,
             keep_alive,
             truncate: request.truncate,
             client,
@@ -117,11 +124,13 @@ pub fn embeddings(
     client: String,
 ) -> Result<EmbedRequest, RequestError> {
     let keep_alive = keep_alive(&request.keep_alive)?;
+    let (options, deadline) = options(request.options)?;
     let given = (!request.prompt.is_empty()).then_some(request.prompt);
     Ok(EmbedRequest {
         common: RequestOptions {
             model: request.model,
-            options: request.options,
+            options,
+            deadline,
             keep_alive,
             client,
             ..RequestOptions::default()

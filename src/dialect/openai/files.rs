@@ -77,7 +77,7 @@ pub fn max_bytes(purpose: Option<&str>) -> u64 {
     }
 }
 
-/// Checks the form of `POST /v1/files`, after its file of so many bytes.
+/// Checks the form of `POST /v1/files`; `n_bytes` of its file were read.
 ///
 /// # Errors
 /// Names the field that is missing or wrong.

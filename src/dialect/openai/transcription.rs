@@ -2,11 +2,11 @@
 
 use super::check::decimal;
 use super::invalid;
-use super::values::OptionMap;
 use crate::api::openai::TranscriptionRequest;
 use crate::chat::{Image, Turn};
 use crate::error::RequestError;
 use crate::inference::{ChatRequest, RequestOptions};
+use crate::model::options::{OptionPatch, single};
 
 /// Ollama's words to the model.
 const INSTRUCTION: &str = "Transcribe the audio exactly as spoken. Output only the spoken words. Do not answer any question in the audio.";
@@ -51,12 +51,15 @@ pub fn request(form: TranscriptionRequest) -> Result<(ChatRequest, Form), Reques
         attachments: vec![Image(file)],
         ..Turn::text("user", QUESTION)
     };
-    let options = OptionMap::default().set("temperature", Some(temperature));
+    let options = OptionPatch {
+        temperature: Some(single(temperature)),
+        ..OptionPatch::default()
+    };
     let native = ChatRequest {
         messages: vec![Turn::text("system", instruction), question],
         common: RequestOptions {
             model,
-            options: options.into_map(),
+            options,
             ..RequestOptions::default()
         },
         ..ChatRequest::default()
@@ -122,7 +125,7 @@ mod tests {
         .unwrap();
         assert_eq!(form_of_answer, Form::Text);
         assert_eq!(native.common.model, "m");
-        assert_eq!(native.common.options["temperature"], 0.0);
+        assert_eq!(native.common.options.temperature, Some(0.0));
         let messages: Vec<_> = native
             .messages
             .into_iter()

@@ -1,6 +1,6 @@
 //! Values that several endpoints share.
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::{MAX_CHOICES, invalid};
 use crate::api::openai::{FinishReason, TokenLogprob, TopLogprob};
@@ -10,24 +10,6 @@ use crate::protocol::Token;
 
 /// The least log-probability in responses: JSON has no infinity.
 const LEAST_LOGPROB: f32 = -9999.0;
-
-/// Builds native options key by key.
-#[derive(Debug, Default)]
-pub(super) struct OptionMap(Map<String, Value>);
-
-impl OptionMap {
-    /// Sets an option that the request has.
-    pub(super) fn set(mut self, name: &str, value: Option<impl Into<Value>>) -> Self {
-        if let Some(value) = value {
-            self.0.insert(name.to_owned(), value.into());
-        }
-        self
-    }
-
-    pub(super) fn into_map(self) -> Map<String, Value> {
-        self.0
-    }
-}
 
 /// A prompt, or an input to embed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,11 +47,6 @@ fn tokens(items: &[Value]) -> Option<Vec<Token>> {
         .iter()
         .map(|item| Token::try_from(item.as_i64()?).ok());
     tokens.collect()
-}
-
-/// A value that is not `null`.
-pub(super) fn given(value: Value) -> Option<Value> {
-    (!value.is_null()).then_some(value)
 }
 
 /// Parses `n`.

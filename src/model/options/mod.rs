@@ -1,87 +1,147 @@
 //! Options: the request's override the model's params, which override the built-in defaults.
 
-mod table;
 #[cfg(test)]
 mod tests;
+mod value;
 
 use serde_json::{Map, Value};
 
-pub use table::{Kind, kind_of};
+use value::OptionValue;
+pub use value::{Biases, Kind, biases, count, narrow, single};
 
-/// The effective options of one request.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Options {
-    /// Tokens kept at the front when the context is shifted.
-    pub num_keep: i32,
-    /// -1 = random.
-    pub seed: i64,
-    /// Most new tokens; negative = until the context ends. See [`Self::lift_zero_limit`] for 0.
-    pub num_predict: i64,
-    pub top_k: i32,
-    pub top_p: f32,
-    pub min_p: f32,
-    pub typical_p: f32,
-    pub repeat_last_n: i32,
-    pub temperature: f32,
-    pub repeat_penalty: f32,
-    pub presence_penalty: f32,
-    pub frequency_penalty: f32,
-    /// DRY: penalizes tokens that would continue a repetition; 0 = off.
-    pub dry_multiplier: f32,
-    pub dry_base: f32,
-    /// Repetitions up to this length are not penalized.
-    pub dry_allowed_length: i32,
-    /// How many tokens are searched for repetitions; 0 = off, negative = the whole context.
-    pub dry_penalty_last_n: i32,
-    /// Texts that end a repetition.
-    pub dry_sequence_breakers: Vec<String>,
-    /// XTC: the probability of excluding the most likely tokens; 0 = off.
-    pub xtc_probability: f32,
-    /// Tokens less likely than this are never excluded; above 0.5 = off.
-    pub xtc_threshold: f32,
-    /// 0 = off, else the version of Mirostat.
-    pub mirostat: i32,
-    pub mirostat_tau: f32,
-    pub mirostat_eta: f32,
-    /// Added to the logits of single tokens, by token id; -∞ = never sampled.
-    pub logit_bias: Vec<(i32, f32)>,
-    pub stop: Vec<String>,
-    /// The answer does not end before this many tokens.
-    pub min_tokens: u32,
-    /// The model's end token does not end the answer.
-    pub ignore_eos: bool,
-    /// Load options; `None` = not set by model or request.
-    pub num_ctx: Option<u32>,
-    pub num_batch: Option<u32>,
-    /// -1 = automatic, 0 = CPU only, n = that many layers.
-    pub num_gpu: i32,
-    pub main_gpu: Option<i32>,
-    pub use_mmap: Option<bool>,
-    /// 0 = automatic.
-    pub num_thread: u32,
-    pub draft_num_predict: Option<u32>,
+/// Declares every option once: its place among the effective ones and in a patch, its name, type and
+/// default.
+macro_rules! options {
+    ($($(#[doc = $doc:literal])* $name:ident: $type:ty = $default:expr;)+) => {
+        /// The effective options of one request.
+        #[derive(Debug, Clone, PartialEq)]
+        pub struct Options {
+            $($(#[doc = $doc])* pub $name: $type,)+
+        }
+
+        /// The built-in defaults.
+        impl Default for Options {
+            fn default() -> Self {
+                Self { $($name: $default,)+ }
+            }
+        }
+
+        /// Options that a model or a request sets; `None` = it does not.
+        #[derive(Debug, Clone, Default, PartialEq)]
+        pub struct OptionPatch {
+            $(pub $name: Option<<$type as OptionValue>::Given>,)+
+            /// Names that are no option, for a line in the log.
+            pub unknown: Vec<String>,
+        }
+
+        impl OptionPatch {
+            fn set(&mut self, name: &str, value: &Value) -> Result<(), &'static str> {
+                match name {
+                    $(stringify!($name) => self.$name = Some(<$type>::read(value)?),)+
+                    _ => self.unknown.push(name.to_owned()),
+                }
+                Ok(())
+            }
+        }
+
+        impl Options {
+            fn apply(&mut self, patch: &OptionPatch) {
+                $(if let Some(given) = &patch.$name {
+                    self.$name = OptionValue::of(given.clone());
+                })+
+            }
+        }
+
+        /// Returns the type of an option that can be given as text; `None` for others and unknown names.
+        pub fn kind_of(name: &str) -> Option<Kind> {
+            match name {
+                $(stringify!($name) => <$type>::KIND,)+
+                _ => None,
+            }
+        }
+    };
 }
 
-impl Options {
-    /// Merges layers of options over the built-in defaults, later layers winning key by key.
-    /// `null` values and unknown names are ignored; the latter are returned for a log line.
+options! {
+    /// Tokens kept at the front when the context is shifted.
+    num_keep: i32 = 4;
+    /// -1 = random.
+    seed: i64 = -1;
+    /// Most new tokens; negative = until the context ends. See [`Options::lift_zero_limit`] for 0.
+    num_predict: i64 = -1;
+    top_k: i32 = 40;
+    top_p: f32 = 0.9;
+    min_p: f32 = 0.0;
+    typical_p: f32 = 1.0;
+    repeat_last_n: i32 = 64;
+    temperature: f32 = 0.8;
+    repeat_penalty: f32 = 1.0;
+    presence_penalty: f32 = 0.0;
+    frequency_penalty: f32 = 0.0;
+    // Not in Ollama, like the next ones; names and meanings are llama-server's.
+    /// DRY: penalizes tokens that would continue a repetition; 0 = off.
+    dry_multiplier: f32 = 0.0;
+    dry_base: f32 = 1.75;
+    /// Repetitions up to this length are not penalized.
+    dry_allowed_length: i32 = 2;
+    /// How many tokens are searched for repetitions; 0 = off, negative = the whole context.
+    dry_penalty_last_n: i32 = 64;
+    /// Texts that end a repetition.
+    dry_sequence_breakers: Vec<String> = ["\n", ":", "\"", "*"].map(str::to_owned).into();
+    /// XTC: the probability of excluding the most likely tokens; 0 = off.
+    xtc_probability: f32 = 0.0;
+    /// Tokens less likely than this are never excluded; above 0.5 = off.
+    xtc_threshold: f32 = 0.1;
+    /// 0 = off, else the version of Mirostat.
+    mirostat: i32 = 0;
+    mirostat_tau: f32 = 5.0;
+    mirostat_eta: f32 = 0.1;
+    logit_bias: Biases = Vec::new();
+    stop: Vec<String> = Vec::new();
+    /// The answer does not end before this many tokens; vLLM's, as the next one.
+    min_tokens: u32 = 0;
+    /// The model's end token does not end the answer.
+    ignore_eos: bool = false;
+    // Load options; `None` = not set by model or request.
+    num_ctx: Option<u32> = None;
+    num_batch: Option<u32> = None;
+    /// -1 = automatic, 0 = CPU only, n = that many layers.
+    num_gpu: i32 = -1;
+    main_gpu: Option<i32> = None;
+    use_mmap: Option<bool> = None;
+    /// 0 = automatic.
+    num_thread: u32 = 0;
+    draft_num_predict: Option<u32> = None;
+}
+
+/// The most threads that a request may ask for: llama.cpp's own limit.
+const MOST_THREADS: u32 = 512;
+
+impl OptionPatch {
+    /// Reads a map of options. A `null` sets nothing.
     ///
     /// # Errors
     /// Returns Ollama's text for a wrong type: `option "num_ctx" must be of type integer`.
-    pub fn merge(layers: &[&Map<String, Value>]) -> Result<(Self, Vec<String>), String> {
-        let mut options = Self::default();
-        let mut unknown = Vec::new();
-        for (name, value) in layers.iter().flat_map(|layer| layer.iter()) {
-            if value.is_null() {
-                continue;
-            }
-            match table::find(name) {
-                Some(row) => row.set(&mut options, value)?,
-                None if unknown.contains(name) => {}
-                None => unknown.push(name.clone()),
-            }
+    pub fn parse(options: &Map<String, Value>) -> Result<Self, String> {
+        let mut patch = Self::default();
+        for (name, value) in options.iter().filter(|(_, value)| !value.is_null()) {
+            patch
+                .set(name, value)
+                .map_err(|kind| format!("option \"{name}\" must be of {kind}"))?;
         }
-        Ok((options, unknown))
+        Ok(patch)
+    }
+}
+
+impl Options {
+    /// Puts patches over the built-in defaults, later ones winning option by option.
+    pub fn merge(patches: &[&OptionPatch]) -> Self {
+        let mut options = Self::default();
+        for patch in patches {
+            options.apply(patch);
+        }
+        options.num_thread = options.num_thread.min(MOST_THREADS);
+        options
     }
 
     /// Treats a `num_predict` of 0 as no limit. Ollama does so where it renders the prompt itself, because
@@ -89,47 +149,6 @@ impl Options {
     pub fn lift_zero_limit(&mut self) {
         if self.num_predict == 0 {
             self.num_predict = -1;
-        }
-    }
-}
-
-/// The built-in defaults.
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            num_keep: 4,
-            seed: -1,
-            num_predict: -1,
-            top_k: 40,
-            top_p: 0.9,
-            min_p: 0.0,
-            typical_p: 1.0,
-            repeat_last_n: 64,
-            temperature: 0.8,
-            repeat_penalty: 1.0,
-            presence_penalty: 0.0,
-            frequency_penalty: 0.0,
-            dry_multiplier: 0.0,
-            dry_base: 1.75,
-            dry_allowed_length: 2,
-            dry_penalty_last_n: 64,
-            dry_sequence_breakers: ["\n", ":", "\"", "*"].map(str::to_owned).into(),
-            xtc_probability: 0.0,
-            xtc_threshold: 0.1,
-            mirostat: 0,
-            mirostat_tau: 5.0,
-            mirostat_eta: 0.1,
-            logit_bias: Vec::new(),
-            stop: Vec::new(),
-            min_tokens: 0,
-            ignore_eos: false,
-            num_ctx: None,
-            num_batch: None,
-            num_gpu: -1,
-            main_gpu: None,
-            use_mmap: None,
-            num_thread: 0,
-            draft_num_predict: None,
         }
     }
 }

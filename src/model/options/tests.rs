@@ -4,33 +4,32 @@ use serde_json::json;
 
 use super::*;
 
-fn map(value: Value) -> Map<String, Value> {
-    value.as_object().cloned().unwrap()
+fn patch(value: Value) -> OptionPatch {
+    OptionPatch::parse(value.as_object().unwrap()).unwrap()
 }
 
 #[track_caller]
 fn error(value: Value) -> String {
-    Options::merge(&[&map(value)]).unwrap_err()
+    OptionPatch::parse(value.as_object().unwrap()).unwrap_err()
 }
 
 #[test]
 fn later_layers_win_key_by_key() {
-    let params = map(json!({"temperature": 0.5, "stop": ["a", "b"], "num_ctx": 2048.9}));
-    let request = map(json!({"stop": ["c"], "temperature": null, "use_mmap": true}));
-    let (options, unknown) = Options::merge(&[&params, &request]).unwrap();
+    let params = patch(json!({"temperature": 0.5, "stop": ["a", "b"], "num_ctx": 2048.9}));
+    let request = patch(json!({"stop": ["c"], "temperature": null, "use_mmap": true}));
+    let options = Options::merge(&[&params, &request]);
     assert_eq!(options.stop, ["c"]);
     assert_eq!(options.num_ctx, Some(2048));
     assert_eq!(options.use_mmap, Some(true));
     assert!((options.temperature - 0.5).abs() < f32::EPSILON);
-    assert!(unknown.is_empty());
+    assert!(request.unknown.is_empty());
 }
 
 #[test]
-fn unknown_names_are_reported_once() {
-    let layer = map(json!({"tfs_z": 1, "temprature": 1}));
-    let (options, unknown) = Options::merge(&[&layer, &layer]).unwrap();
-    assert_eq!(options, Options::default());
-    assert_eq!(unknown, ["tfs_z", "temprature"]);
+fn unknown_names_are_reported() {
+    let layer = patch(json!({"tfs_z": 1, "temprature": 1, "mirostat_x": null}));
+    assert_eq!(Options::merge(&[&layer]), Options::default());
+    assert_eq!(layer.unknown, ["tfs_z", "temprature"]);
 }
 
 #[test]
@@ -69,11 +68,11 @@ fn wrong_types() {
 
 #[test]
 fn numbers_saturate() {
-    let hostile = map(
+    let hostile = patch(
         json!({"num_ctx": -1, "top_k": 1e30, "seed": -1.9, "temperature": 1e300,
         "min_p": -1e300, "num_thread": 1_000_000}),
     );
-    let (options, _) = Options::merge(&[&hostile]).unwrap();
+    let options = Options::merge(&[&hostile]);
     assert_eq!(
         (options.num_ctx, options.top_k, options.seed),
         (Some(0), i32::MAX, -1)

@@ -8,7 +8,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use tokio::time::Instant;
 
-use crate::inference::{RequestOptions, Waiting};
+use crate::inference::{RequestOptions, Waiting, earlier};
 use crate::keys::{Class, Key};
 use crate::model::Digest;
 use crate::protocol::Priority;
@@ -78,7 +78,7 @@ impl Client {
         common.client.clone_from(&self.name);
         common.is_job = self.is_job;
         common.priority = common.priority.max(self.priority);
-        common.deadline = self.deadline;
+        common.deadline = earlier(common.deadline, self.deadline);
         common.waiting = self.waiting.clone();
     }
 

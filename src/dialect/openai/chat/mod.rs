@@ -11,12 +11,13 @@ pub use answer::{ChatFold, ChatStream, Style};
 use serde_json::Value;
 
 use super::check::{Options, unknown, wrong_type};
-use super::values::{OptionMap, given, n_choices, seed_of};
+use super::values::{n_choices, seed_of};
 use super::{guided, invalid};
 use crate::api::openai::{self, Content, Part};
 use crate::chat::{Think, ThinkLevel};
 use crate::error::RequestError;
 use crate::inference::{ChatRequest, RequestOptions};
+use crate::model::options::{OptionPatch, biases, count, single};
 use crate::protocol::Priority;
 use tools::{Asked, Offer};
 
@@ -46,19 +47,18 @@ pub fn requests(mut request: openai::ChatRequest) -> Result<Vec<ChatRequest>, Re
         Some(arguments) => think_of(arguments)?,
         None => None,
     };
-    let options = OptionMap::default()
-        .set("stop", stop(&request.stop))
-        .set(
-            "num_predict",
-            request.max_completion_tokens.or(request.max_tokens),
-        )
-        .set("temperature", Some(request.temperature.unwrap_or(1.0)))
-        .set("top_p", Some(request.top_p.unwrap_or(1.0)))
-        .set("frequency_penalty", request.frequency_penalty)
-        .set("presence_penalty", request.presence_penalty)
-        .set("logit_bias", given(request.logit_bias))
-        .set("min_tokens", request.min_tokens)
-        .set("ignore_eos", request.ignore_eos.then_some(true));
+    let options = OptionPatch {
+        stop: stop(&request.stop),
+        num_predict: request.max_completion_tokens.or(request.max_tokens),
+        temperature: Some(request.temperature.map_or(1.0, single)),
+        top_p: Some(request.top_p.map_or(1.0, single)),
+        frequency_penalty: request.frequency_penalty.map(single),
+        presence_penalty: request.presence_penalty.map(single),
+        logit_bias: biases(&request.logit_bias),
+        min_tokens: request.min_tokens.map(count),
+        ignore_eos: request.ignore_eos.then_some(true),
+        ..OptionPatch::default()
+    };
     let asked = if request.functions.is_empty() {
         Asked {
             tools: request.tools,
@@ -80,7 +80,7 @@ pub fn requests(mut request: openai::ChatRequest) -> Result<Vec<ChatRequest>, Re
         one_call,
         common: RequestOptions {
             model: request.model,
-            options: options.into_map(),
+            options,
             format: match guided::format(guided)? {
                 Some(format) => format,
                 None => format(request.response_format)?,
@@ -99,10 +99,7 @@ pub fn requests(mut request: openai::ChatRequest) -> Result<Vec<ChatRequest>, Re
     Ok((0..n)
         .map(|choice| {
             let mut native = native.clone();
-            if let Some(seed) = seed_of(seed, choice) {
-                let options = &mut native.common.options;
-                options.insert("seed".to_owned(), seed.into());
-            }
+            native.common.options.seed = seed_of(seed, choice);
             native
         })
         .collect())
@@ -201,16 +198,13 @@ fn check(request: &openai::ChatRequest) -> Result<(), RequestError> {
 }
 
 /// Chat skips values that are not text; completions refuse them. With an empty list the model's own apply.
-fn stop(stop: &Value) -> Option<Vec<Value>> {
+fn stop(stop: &Value) -> Option<Vec<String>> {
     let items = match stop {
         Value::Array(items) => items.as_slice(),
         other => std::slice::from_ref(other),
     };
-    let texts: Vec<Value> = items
-        .iter()
-        .filter(|item| item.is_string())
-        .cloned()
-        .collect();
+    let texts = items.iter().filter_map(Value::as_str);
+    let texts: Vec<String> = texts.map(str::to_owned).collect();
     (!texts.is_empty()).then_some(texts)
 }
 

@@ -12,11 +12,12 @@ pub use answer::{CompletionFold, CompletionStream};
 use serde_json::Value;
 
 use super::check::{Options, integer};
-use super::values::{OptionMap, Prompt, given, go_type, n_choices, seed_of};
+use super::values::{Prompt, go_type, n_choices, seed_of};
 use super::{MAX_CHOICES, guided, invalid};
 use crate::api::openai::CompletionRequest;
 use crate::error::RequestError;
 use crate::inference::{GenerateRequest, RequestOptions};
+use crate::model::options::{OptionPatch, biases, count, single};
 
 /// The largest `best_of`: OpenAI's limit.
 const MOST_BEST_OF: i64 = 20;
@@ -63,27 +64,23 @@ pub fn requests(mut request: CompletionRequest) -> Result<Requests, RequestError
         logprobs: request.logprobs.is_some(),
     };
     let seed = request.seed;
-    let options = OptionMap::default()
-        .set("stop", stop(&request.stop)?)
-        .set("num_predict", request.max_tokens)
-        .set("temperature", Some(request.temperature.unwrap_or(1.0)))
-        .set("top_p", Some(top_p(request.top_p)))
-        .set(
-            "frequency_penalty",
-            Some(request.frequency_penalty.unwrap_or(0.0)),
-        )
-        .set(
-            "presence_penalty",
-            Some(request.presence_penalty.unwrap_or(0.0)),
-        )
-        .set("logit_bias", given(request.logit_bias))
-        .set("min_tokens", request.min_tokens)
-        .set("ignore_eos", request.ignore_eos.then_some(true));
+    let options = OptionPatch {
+        stop: stop(&request.stop)?,
+        num_predict: request.max_tokens,
+        temperature: Some(request.temperature.map_or(1.0, single)),
+        top_p: Some(single(top_p(request.top_p))),
+        frequency_penalty: Some(request.frequency_penalty.map_or(0.0, single)),
+        presence_penalty: Some(request.presence_penalty.map_or(0.0, single)),
+        logit_bias: biases(&request.logit_bias),
+        min_tokens: request.min_tokens.map(count),
+        ignore_eos: request.ignore_eos.then_some(true),
+        ..OptionPatch::default()
+    };
     let n_natives = prompts.len() * n_made;
     let tells_prompt = request.echo && kept.logprobs;
     let most_each = u32::try_from(MOST_PROMPT_LOGPROBS / n_natives.max(1)).unwrap_or(u32::MAX);
     let native = GenerateRequest {
-        // The tokens that are told are those of the text that comes back: without the model's template.
+        // The reported tokens are those of the returned text: without the model's template.
         raw: tells_prompt,
         prompt_logprobs: tells_prompt.then_some(most_each),
         suffix: request.suffix,
@@ -91,7 +88,7 @@ pub fn requests(mut request: CompletionRequest) -> Result<Requests, RequestError
         may_be_empty: request.echo,
         common: RequestOptions {
             model: request.model,
-            options: options.into_map(),
+            options,
             format: guided::format(guided)?.unwrap_or_default(),
             // They are needed to find the best ones.
             logprobs: kept.logprobs || n_made > n_kept,
@@ -109,10 +106,7 @@ pub fn requests(mut request: CompletionRequest) -> Result<Requests, RequestError
                 Prompt::Text(text) => native.prompt.clone_from(text),
                 Prompt::Tokens(tokens) => native.tokens.clone_from(tokens),
             }
-            if let Some(seed) = seed_of(seed, choice) {
-                let options = &mut native.common.options;
-                options.insert("seed".to_owned(), seed.into());
-            }
+            native.common.options.seed = seed_of(seed, choice);
             natives.push(native);
         }
     }
@@ -165,16 +159,19 @@ fn prompts(prompt: Value) -> Result<Vec<Prompt>, RequestError> {
 }
 
 /// Types other than text and array are skipped; within an array they are refused.
-fn stop(stop: &Value) -> Result<Option<Vec<Value>>, RequestError> {
+fn stop(stop: &Value) -> Result<Option<Vec<String>>, RequestError> {
+    let text = |item: &Value| {
+        let wrong = || {
+            let message = format!("invalid type for 'stop' field: {}", go_type(item));
+            invalid(message).about("stop", "invalid_type")
+        };
+        item.as_str().map(str::to_owned).ok_or_else(wrong)
+    };
     match stop {
-        Value::String(_) => Ok(Some(vec![stop.clone()])),
-        Value::Array(items) => match items.iter().find(|item| !item.is_string()) {
-            Some(item) => {
-                let message = format!("invalid type for 'stop' field: {}", go_type(item));
-                Err(invalid(message).about("stop", "invalid_type"))
-            }
-            None => Ok((!items.is_empty()).then(|| items.clone())),
-        },
+        Value::String(stop) => Ok(Some(vec![stop.clone()])),
+        Value::Array(items) if !items.is_empty() => {
+            items.iter().map(text).collect::<Result<_, _>>().map(Some)
+        }
         _ => Ok(None),
     }
 }

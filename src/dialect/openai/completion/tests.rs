@@ -13,7 +13,8 @@ fn read(body: Value) -> Result<Requests, RequestError> {
 #[track_caller]
 fn check_options(body: Value, options: Value) {
     let native = read(body).unwrap().natives.remove(0);
-    assert_eq!(Value::Object(native.common.options), options);
+    let expected = OptionPatch::parse(options.as_object().unwrap()).unwrap();
+    assert_eq!(native.common.options, expected);
 }
 
 #[test]
@@ -69,7 +70,7 @@ fn every_prompt_has_its_choices() {
             (
                 native.prompt.as_str(),
                 native.suffix.as_str(),
-                native.common.options["seed"].as_i64().unwrap(),
+                native.common.options.seed.unwrap(),
             )
         })
         .collect();

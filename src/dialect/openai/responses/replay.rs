@@ -1,4 +1,4 @@
-//! A response that was stored with its steps, told again.
+//! Streams a stored response again, from its steps.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use crate::api::openai::responses::{Response, Status};
 use crate::error::{ErrorKind, RequestError};
 use crate::seal::Seal;
 
-/// What a stream is told from.
+/// What a stream is made from.
 #[derive(Debug)]
 pub struct Replay {
     /// The response before its first step.

@@ -4,7 +4,6 @@ use serde_json::{Map, Value, json};
 
 use super::super::chat::{priority, service_tier, think};
 use super::super::check::{decimal, integer, missing, unknown, wrong_type};
-use super::super::values::OptionMap;
 use super::items::{listed, referenced, with_ids};
 use super::step::Ending;
 use super::turns::Turns;
@@ -18,6 +17,7 @@ use crate::chat::{Think, Turn};
 use crate::dialect::openai::Head;
 use crate::error::RequestError;
 use crate::inference::{ChatRequest, RequestOptions};
+use crate::model::options::{OptionPatch, single};
 use crate::seal::Seal;
 
 const LOGPROBS: &str = "message.output_text.logprobs";
@@ -129,11 +129,12 @@ pub fn read(
         one_call: offer.one_call,
         common: RequestOptions {
             model: request.model,
-            options: OptionMap::default()
-                .set("num_predict", request.max_output_tokens)
-                .set("temperature", Some(request.temperature.unwrap_or(1.0)))
-                .set("top_p", request.top_p)
-                .into_map(),
+            options: OptionPatch {
+                num_predict: request.max_output_tokens,
+                temperature: Some(request.temperature.map_or(1.0, single)),
+                top_p: request.top_p.map(single),
+                ..OptionPatch::default()
+            },
             format: format(&text)?,
             think: think_of(&reasoning)?,
             // Agents ask every model to think.

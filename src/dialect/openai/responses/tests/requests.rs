@@ -3,6 +3,7 @@
 use super::*;
 use crate::chat::{Think, ThinkLevel};
 use crate::inference::MustCall;
+use crate::model::OptionPatch;
 
 /// The messages of an input as `role: text`, with calls and thinking.
 fn said(input: Value) -> Vec<String> {
@@ -274,14 +275,15 @@ fn mistakes_name_their_place() {
     );
 }
 
+fn patch(options: Value) -> OptionPatch {
+    OptionPatch::parse(options.as_object().unwrap()).unwrap()
+}
+
 #[test]
 fn options_and_what_is_echoed() {
     let plain = asked(json!({"model": "m", "input": "q"})).unwrap();
     let common = &plain.native.common;
-    assert_eq!(
-        Value::Object(common.options.clone()),
-        json!({"temperature": 1.0})
-    );
+    assert_eq!(common.options, patch(json!({"temperature": 1.0})));
     assert_eq!((common.truncate, common.shift), (Some(false), Some(false)));
     let response = serde_json::to_value(&plain.response).unwrap();
     let defaults = json!({"truncation": "disabled", "tool_choice": "auto", "tools": [],
@@ -302,7 +304,7 @@ fn options_and_what_is_echoed() {
     let full = asked(body).unwrap();
     let common = &full.native.common;
     let options = json!({"num_predict": 1, "temperature": 0.0, "top_p": 0.5});
-    assert_eq!(Value::Object(common.options.clone()), options);
+    assert_eq!(common.options, patch(options));
     assert_eq!((common.truncate, common.shift), (Some(true), Some(true)));
     assert_eq!(common.format, json!({"type": "object"}));
     assert_eq!(common.think, Some(Think::Level(ThinkLevel::High)));
