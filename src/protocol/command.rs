@@ -399,7 +399,7 @@ impl Default for SamplingParams {
 }
 
 /// What the output must look like.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Constraint {
     /// Any JSON object.
     JsonObject,

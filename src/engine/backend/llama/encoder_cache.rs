@@ -1,40 +1,32 @@
 //! Images that were encoded lately: a conversation sends all its images with each turn.
 
-use std::collections::VecDeque;
+use quick_cache::Weighter;
+use quick_cache::unsync::Cache;
 
 use crate::engine::media::Piece;
 
 /// Bytes of embeddings that are kept.
-const MOST: usize = 256 << 20;
+const MOST: u64 = 256 << 20;
 
-/// The least recently used one first.
-#[derive(Debug, Default)]
-pub(super) struct EncoderCache {
-    /// What became of files, by their digests.
-    images: VecDeque<(String, Vec<Piece>)>,
-    n_bytes: usize,
+/// Images of a usual size (256 rows of 2,560 numbers) that are kept.
+const N_USUAL: usize = 100;
+
+/// What became of files, by their digests.
+pub(super) type EncoderCache = Cache<String, Vec<Piece>, Weight>;
+
+/// Bytes of what is kept.
+#[derive(Debug, Clone)]
+pub(super) struct Weight;
+
+impl Weighter<String, Vec<Piece>> for Weight {
+    fn weight(&self, _: &String, pieces: &Vec<Piece>) -> u64 {
+        size(pieces).max(1) as u64
+    }
 }
 
-impl EncoderCache {
-    /// The image in the file with this digest.
-    pub(super) fn find(&mut self, digest: &str) -> Option<Vec<Piece>> {
-        let index = self.images.iter().position(|(known, _)| known == digest)?;
-        let found = self.images.remove(index)?;
-        let pieces = found.1.clone();
-        self.images.push_back(found);
-        Some(pieces)
-    }
-
-    /// Keeps an image, and as many of the others as there is room for.
-    pub(super) fn keep(&mut self, digest: String, pieces: Vec<Piece>) {
-        self.n_bytes += size(&pieces);
-        self.images.push_back((digest, pieces));
-        while self.n_bytes > MOST && self.images.len() > 1 {
-            if let Some((_, gone)) = self.images.pop_front() {
-                self.n_bytes -= size(&gone);
-            }
-        }
-    }
+/// Makes an empty cache.
+pub(super) fn new() -> EncoderCache {
+    Cache::with_weighter(N_USUAL, MOST, Weight)
 }
 
 fn size(pieces: &[Piece]) -> usize {
@@ -62,18 +54,16 @@ mod tests {
     }
 
     #[test]
-    fn what_was_used_longest_ago_goes_first() {
-        let mut cache = EncoderCache::default();
-        for fingerprint in 0..3 {
-            cache.keep(fingerprint.to_string(), image(fingerprint, MOST / 3 - 4));
+    fn what_is_kept_has_a_bound() {
+        let mut cache = new();
+        let n_bytes = usize::try_from(MOST).unwrap() / 3 - 8;
+        for fingerprint in 0..8 {
+            cache.insert(fingerprint.to_string(), image(fingerprint, n_bytes));
         }
-        let again = cache.find("0").unwrap();
-        let Piece::Media(media) = &again[1] else {
+        assert!(cache.weight() <= MOST && cache.len() <= 3);
+        let Piece::Media(media) = &cache.get("7").unwrap()[1] else {
             panic!("no image");
         };
-        assert_eq!(media.tokens, tokens(0, 4, 4));
-        cache.keep("3".to_owned(), image(3, MOST / 3 - 4));
-        let kept = ["0", "1", "2", "3"].map(|digest| cache.find(digest).is_some());
-        assert_eq!(kept, [true, false, true, true]);
+        assert_eq!(media.tokens, tokens(7, 4, 4));
     }
 }

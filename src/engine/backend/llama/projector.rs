@@ -21,7 +21,7 @@ use llama_cpp_sys_2 as sys;
 use sha2::{Digest, Sha256};
 
 use super::context::model_ptr;
-use super::encoder_cache::EncoderCache;
+use super::encoder_cache::{self, EncoderCache};
 use super::picture::{self, Picture};
 use super::sound;
 use crate::engine::backend::Room;
@@ -79,7 +79,7 @@ impl Projector {
             is_on_gpu: settings.is_on_gpu,
             n_ubatch: settings.n_ubatch,
             n_embd: usize::try_from(n_embd).ok()?,
-            encoder_cache: EncoderCache::default(),
+            encoder_cache: encoder_cache::new(),
             _model: model,
         })
     }
@@ -165,7 +165,7 @@ impl Projector {
     /// Encodes an image or a sound, or remembers it.
     fn take_in(&mut self, file: &[u8], room: Room) -> Result<Vec<Piece>, Failure> {
         let id = STANDARD.encode(Sha256::digest(file));
-        if let Some(pieces) = self.encoder_cache.find(&id) {
+        if let Some(pieces) = self.encoder_cache.get(&id).cloned() {
             return Ok(pieces);
         }
         let chunks = if is_sound(file) {
@@ -187,7 +187,7 @@ impl Projector {
                 Piece::Media(Arc::new(media))
             });
         }
-        self.encoder_cache.keep(id, pieces.clone());
+        self.encoder_cache.insert(id, pieces.clone());
         Ok(pieces)
     }
 

@@ -13,7 +13,7 @@ mod pace;
 mod recent;
 
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 
 use llama_cpp_2::model::LlamaModel;
 use llama_cpp_2::sampling::LlamaSampler;
@@ -39,7 +39,7 @@ const STATES: usize = 50_000;
 pub(super) struct Grammars {
     model: Arc<LlamaModel>,
     factory: OnceLock<Result<ParserFactory, String>>,
-    recent: Mutex<Recent>,
+    recent: Recent,
     clock: Clock,
 }
 
@@ -55,14 +55,14 @@ impl Grammars {
         Self {
             model,
             factory: OnceLock::new(),
-            recent: Mutex::default(),
+            recent: Recent::default(),
             clock: Clock::default(),
         }
     }
 
     /// A constraint that was compiled lately.
     pub(super) fn recall(&self, constraint: &Constraint) -> Option<Grammar> {
-        let compiled = self.recent().find(constraint)?;
+        let compiled = self.recent.find(constraint)?;
         Some(self.start(compiled))
     }
 
@@ -104,12 +104,8 @@ impl Grammars {
                 &error
             }));
         }
-        self.recent().keep(constraint, compiled.clone());
+        self.recent.keep(constraint, compiled.clone());
         Ok(self.start(compiled))
-    }
-
-    fn recent(&self) -> std::sync::MutexGuard<'_, Recent> {
-        self.recent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn start(&self, compiled: Compiled) -> Grammar {

@@ -1,18 +1,19 @@
 //! Constraints that were compiled lately: agents send the same schema with every request.
 
-use std::collections::VecDeque;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use llguidance::Matcher;
+use quick_cache::Weighter;
+use quick_cache::unsync::Cache;
 
 use crate::protocol::Constraint;
 
-/// Constraints that are kept.
-const MOST: usize = 64;
-
-/// Bytes of their texts together: compiled, they take about a hundred times as much.
+/// Bytes of the texts of all constraints that are kept: compiled, they take about a hundred times as much.
 const MOST_BYTES: usize = 1 << 20;
+
+/// Bytes that each one counts at least.
+const LEAST_BYTES: usize = 16 << 10;
 
 /// A constraint at its beginning. Its copies share what they find out about their texts, which makes
 /// each of them quicker.
@@ -40,51 +41,52 @@ impl Clone for Compiled {
     }
 }
 
-/// The least recently used one first.
-#[derive(Default)]
-pub(super) struct Recent {
-    constraints: VecDeque<(Constraint, Compiled)>,
-    n_bytes: usize,
+/// The constraints that are kept.
+pub(super) struct Recent(Mutex<Cache<Constraint, Compiled, Weight>>);
+
+#[derive(Clone)]
+struct Weight;
+
+impl Weighter<Constraint, Compiled> for Weight {
+    fn weight(&self, constraint: &Constraint, _: &Compiled) -> u64 {
+        let n_bytes = match constraint {
+            Constraint::JsonObject => 0,
+            Constraint::JsonSchema(text) | Constraint::Regex(text) | Constraint::Lark(text) => {
+                text.len()
+            }
+        };
+        n_bytes.max(LEAST_BYTES) as u64
+    }
+}
+
+impl Default for Recent {
+    fn default() -> Self {
+        let n_most = MOST_BYTES / LEAST_BYTES;
+        Self(Mutex::new(Cache::with_weighter(
+            n_most,
+            MOST_BYTES as u64,
+            Weight,
+        )))
+    }
 }
 
 impl Recent {
-    pub(super) fn find(&mut self, constraint: &Constraint) -> Option<Compiled> {
-        let index = self
-            .constraints
-            .iter()
-            .position(|(known, _)| known == constraint)?;
-        let found = self.constraints.remove(index)?;
-        if found.1.spoilt.load(Ordering::Relaxed) {
-            self.n_bytes -= n_bytes(constraint);
+    pub(super) fn find(&self, constraint: &Constraint) -> Option<Compiled> {
+        let mut cache = self.lock();
+        let found = cache.get(constraint)?.clone();
+        if found.spoilt.load(Ordering::Relaxed) {
+            cache.remove(constraint);
             return None;
         }
-        let compiled = found.1.clone();
-        self.constraints.push_back(found);
-        Some(compiled)
+        Some(found)
     }
 
-    pub(super) fn keep(&mut self, constraint: &Constraint, compiled: Compiled) {
-        // Two may have been compiling the same.
-        if self.find(constraint).is_some() {
-            return;
-        }
-        self.n_bytes += n_bytes(constraint);
-        self.constraints.push_back((constraint.clone(), compiled));
-        while self.constraints.len() > MOST || self.n_bytes > MOST_BYTES {
-            let Some((gone, _)) = self.constraints.pop_front() else {
-                break;
-            };
-            self.n_bytes -= n_bytes(&gone);
-        }
+    pub(super) fn keep(&self, constraint: &Constraint, compiled: Compiled) {
+        self.lock().insert(constraint.clone(), compiled);
     }
-}
 
-fn n_bytes(constraint: &Constraint) -> usize {
-    match constraint {
-        Constraint::JsonObject => 0,
-        Constraint::JsonSchema(text) | Constraint::Regex(text) | Constraint::Lark(text) => {
-            text.len()
-        }
+    fn lock(&self) -> MutexGuard<'_, Cache<Constraint, Compiled, Weight>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -97,32 +99,34 @@ mod tests {
     }
 
     fn compiled() -> Compiled {
-        Compiled::new(Matcher::new(Err(anyhow())))
-    }
-
-    fn anyhow() -> anyhow::Error {
-        anyhow::anyhow!("none")
+        Compiled::new(Matcher::new(Err(anyhow::anyhow!("none"))))
     }
 
     #[test]
-    fn what_was_used_longest_ago_goes_first_and_what_is_spoilt_at_once() {
-        let mut recent = Recent::default();
-        let constraints = ["a", "b", "c"].map(|letter| schema(MOST_BYTES / 3, letter));
-        for constraint in &constraints {
-            recent.keep(constraint, compiled());
+    fn what_is_kept_has_a_bound() {
+        let recent = Recent::default();
+        for n_bytes in 0..1000 {
+            let constraint = schema(n_bytes, "a");
+            recent.keep(&constraint, compiled());
+            assert!(recent.find(&constraint).is_some());
         }
-        assert!(recent.find(&constraints[0]).is_some());
-        recent.keep(&schema(MOST_BYTES / 3, "d"), compiled());
-        let kept = constraints.each_ref().map(|c| recent.find(c).is_some());
-        assert_eq!(kept, [true, false, true]);
+        let cache = recent.lock();
+        assert!(cache.len() <= MOST_BYTES / LEAST_BYTES);
+        assert!(cache.weight() <= MOST_BYTES as u64);
+        drop(cache);
+        let large = schema(MOST_BYTES + 1, "e");
+        recent.keep(&large, compiled());
+        assert!(recent.find(&large).is_none());
+    }
 
-        let copy = recent.find(&constraints[0]).unwrap();
+    #[test]
+    fn what_is_spoilt_is_compiled_anew() {
+        let recent = Recent::default();
+        recent.keep(&schema(1, "a"), compiled());
+        let copy = recent.find(&schema(1, "a")).unwrap();
         copy.spoilt.store(true, Ordering::Relaxed);
-        assert!(recent.find(&constraints[0]).is_none());
-        recent.keep(&constraints[0], compiled());
-        assert!(recent.find(&constraints[0]).is_some());
-
-        recent.keep(&schema(MOST_BYTES + 1, "e"), compiled());
-        assert!(recent.constraints.is_empty() && recent.n_bytes == 0);
+        assert!(recent.find(&schema(1, "a")).is_none());
+        recent.keep(&schema(1, "a"), compiled());
+        assert!(recent.find(&schema(1, "a")).is_some());
     }
 }
