@@ -1,4 +1,5 @@
-//! The queue of requests for a slot: priority classes, and round-robin between clients within a class.
+//! The queue of requests for a slot or a worker: priority classes, and round-robin between clients within a
+//! class.
 //!
 //! A client is `ORIGIN/NAME/REQUEST`: origins take turns, then the names of one origin (so that making up
 //! names gains nothing), then the requests of one name, each of which may have many choices or embeddings.
@@ -17,7 +18,7 @@ const TURNS_BEFORE_BATCH: u32 = 19;
 
 /// A queue with two classes.
 #[derive(Debug)]
-pub(in crate::engine) struct FairQueue<T> {
+pub(crate) struct FairQueue<T> {
     interactive: Class<T>,
     batch: Class<T>,
     /// Interactive turns since the last batch turn that a batch job waited through.
@@ -183,7 +184,7 @@ impl<T> Default for Class<T> {
 
 impl<T> FairQueue<T> {
     /// Queues a request after its client's others.
-    pub(in crate::engine) fn push(&mut self, priority: Priority, client: &str, item: T) {
+    pub(crate) fn push(&mut self, priority: Priority, client: &str, item: T) {
         let mut parts = client.splitn(3, '/').chain(std::iter::repeat(""));
         let mut line = || parts.next().unwrap_or_default();
         let origins = &mut self.class_mut(priority).origins;
@@ -192,18 +193,18 @@ impl<T> FairQueue<T> {
     }
 
     /// Queues a request that has run already, before all others of its class.
-    pub(in crate::engine) fn put_back(&mut self, priority: Priority, item: T) {
+    pub(crate) fn put_back(&mut self, priority: Priority, item: T) {
         self.class_mut(priority).returned.push_front(item);
     }
 
     /// The request whose turn it is, and its class.
-    pub(in crate::engine) fn next(&self) -> Option<(Priority, &T)> {
+    pub(crate) fn next(&self) -> Option<(Priority, &T)> {
         let priority = self.turn();
         self.class(priority).front().map(|item| (priority, item))
     }
 
     /// Takes the request that [`Self::next`] shows; its client goes to the end of the line.
-    pub(in crate::engine) fn pop(&mut self) -> Option<T> {
+    pub(crate) fn pop(&mut self) -> Option<T> {
         let priority = self.turn();
         let batch_waits = !self.batch.is_empty();
         let item = self.class_mut(priority).pop()?;
@@ -215,40 +216,40 @@ impl<T> FairQueue<T> {
     }
 
     /// Takes the first request of a client, in their turn, that fits; interactive ones first.
-    pub(in crate::engine) fn pop_where(&mut self, fits: impl Fn(&T) -> bool) -> Option<T> {
+    pub(crate) fn pop_where(&mut self, fits: impl Fn(&T) -> bool) -> Option<T> {
         let found = self.interactive.pop_where(&fits);
         found.or_else(|| self.batch.pop_where(&fits))
     }
 
     /// Takes out the first request that fits.
-    pub(in crate::engine) fn remove(&mut self, fits: impl Fn(&T) -> bool) -> Option<T> {
+    pub(crate) fn remove(&mut self, fits: impl Fn(&T) -> bool) -> Option<T> {
         let found = self.interactive.remove(&fits);
         found.or_else(|| self.batch.remove(&fits))
     }
 
     /// Takes out all requests that do not fit.
-    pub(in crate::engine) fn retain(&mut self, fits: impl Fn(&T) -> bool) {
+    pub(crate) fn retain(&mut self, fits: impl Fn(&T) -> bool) {
         self.interactive.retain(&fits);
         self.batch.retain(&fits);
     }
 
     /// How many requests are taken before the first one that fits, if nobody comes or goes. (The few turns of
     /// batch jobs among interactive ones are left out.)
-    pub(in crate::engine) fn n_before(&self, fits: impl Fn(&T) -> bool) -> Option<usize> {
+    pub(crate) fn n_before(&self, fits: impl Fn(&T) -> bool) -> Option<usize> {
         let of_batch = || Some(self.interactive.len() + self.batch.n_before(&fits)?);
         self.interactive.n_before(&fits).or_else(of_batch)
     }
 
     /// Whether an interactive request waits.
-    pub(in crate::engine) fn has_interactive(&self) -> bool {
+    pub(crate) fn has_interactive(&self) -> bool {
         !self.interactive.is_empty()
     }
 
-    pub(in crate::engine) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.interactive.is_empty() && self.batch.is_empty()
     }
 
-    pub(in crate::engine) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.interactive.len() + self.batch.len()
     }
 

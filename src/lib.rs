@@ -16,6 +16,7 @@ pub mod units;
 pub mod chat;
 pub mod config;
 pub mod database;
+pub(crate) mod fair_queue;
 pub mod seal;
 pub mod template;
 pub mod view;

@@ -28,6 +28,7 @@ const LEVELS: &[(&str, u32)] = &[
     ("protocol", 1),
     ("seal", 1),
     ("config", 2),
+    ("fair_queue", 2),
     ("history", 2),
     ("model", 2),
     ("api", 2),
@@ -91,7 +92,14 @@ const CONFINED: &[(&str, &[&str])] = &[
 ];
 
 /// What `engine` may import: all else arrives over the socket.
-const ENGINE_IMPORTS: &[&str] = &["engine", "protocol", "sandbox", "units", "view"];
+const ENGINE_IMPORTS: &[&str] = &[
+    "engine",
+    "fair_queue",
+    "protocol",
+    "sandbox",
+    "units",
+    "view",
+];
 
 /// Words of model families. Each folder of `families/` has one here, or in [`NOT_WORDS`].
 const FAMILY_WORDS: &[&str] = &[

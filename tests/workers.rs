@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use drover::chat::{Message, Think};
-use drover::workers::{Conversation, Settings, Subject, Template, WorkError, Workers};
+use drover::workers::{Claim, Conversation, Settings, Subject, Template, WorkError, Workers};
 use proptest::prelude::*;
 use proptest::sample::select;
 use tokio::runtime::Runtime;
@@ -305,7 +305,8 @@ impl Bench {
     fn check(&self, template: Template) -> Result<(), TestCaseError> {
         let template = Arc::new(template);
         for subject in &self.subjects {
-            let rendered = self.workers.render(&template, subject, 1);
+            let claim = Claim::default();
+            let rendered = self.workers.render(&template, subject, &claim, 1);
             if let Err(error) = self.runtime.block_on(rendered) {
                 let is_unknown = matches!(
                     error,

@@ -11,7 +11,7 @@ use super::images::{self, Placeless};
 use super::params::{own_stops, params, too_long};
 use super::prepare::{self, Prepared, Route, check_capabilities, merge_options};
 use super::refusal::{Refusal, engine_error};
-use super::render::RenderRequest;
+use super::render::{RenderRequest, claim};
 use super::truncate::{Fitted, History, fit_history, tokenized};
 use super::types::{ChatRequest, DoneReason, RequestOptions, Started};
 use super::{forced, format, history, load};
@@ -110,6 +110,7 @@ fn conversation(
             history::assemble(prepared, messages.collect()),
             request.tools,
             think,
+            claim(&request.common),
         )),
         rendered: None,
         common: request.common,

@@ -22,7 +22,7 @@ pub(super) fn told_of(finished: &Finished) -> Finish {
     }
 }
 
-/// Adds what is told of the prompt to what is said, if there is something of either.
+/// Adds the note on the prompt to the message; either may be empty.
 pub(super) fn told(prompt: Vec<protocol::PromptToken>, chunk: Option<Chunk>) -> Option<Chunk> {
     if prompt.is_empty() {
         return chunk;

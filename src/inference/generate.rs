@@ -14,7 +14,7 @@ use super::images::{self, Placeless};
 use super::params::{own_stops, params, too_long};
 use super::prepare::{self, Prepared, Route, check_capabilities, merge_options};
 use super::refusal::Refusal;
-use super::render::{self, RenderRequest};
+use super::render::{self, RenderRequest, claim};
 use super::types::{ChunkStream, DoneReason, GenerateRequest};
 use super::{format, load};
 use crate::chat::Message;
@@ -128,7 +128,7 @@ async fn rendered(
         prompt: request.prompt,
         suffix: request.suffix,
     };
-    let mut to_render = RenderRequest::new(messages, Vec::new(), think);
+    let mut to_render = RenderRequest::new(messages, Vec::new(), think, claim(&request.common));
     to_render.is_chat = false;
     let to_render = Arc::new(to_render);
     let rendered = direct.render(&context.workers, &prepared.chat_format, &to_render);
@@ -178,11 +178,11 @@ impl Direct {
         };
         let prompt = match (&own, chat_format.go()) {
             (Some(template), _) => {
-                let prompt = workers.render(template, &subject, 0).await;
+                let prompt = workers.render(template, &subject, &request.claim, 0).await;
                 prompt.map_err(render::error)?
             }
             (None, Some(template)) => {
-                let prompt = workers.render(template, &subject, 0).await;
+                let prompt = workers.render(template, &subject, &request.claim, 0).await;
                 prompt.map_err(|error| render::of_model(chat_format.name(), error))?
             }
             (None, None) => return Err(internal("the model has no TEMPLATE with a suffix")),

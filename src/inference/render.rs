@@ -5,10 +5,11 @@ use std::sync::Arc;
 use tokio::sync::OnceCell;
 
 use super::error::{ErrorKind, RequestError, internal, mistaken};
+use super::types::RequestOptions;
 use crate::chat::{Message, Think, ToolDefinition};
 use crate::families::BuiltinRenderer;
 use crate::renderer::{RenderInput, chatml, go, keep_from};
-use crate::workers::{Conversation, Subject, Template, WorkError, Workers};
+use crate::workers::{Claim, Conversation, Subject, Template, WorkError, Workers};
 
 /// A conversation to render.
 #[derive(Debug, Default)]
@@ -18,6 +19,8 @@ pub(super) struct RenderRequest {
     pub(super) think: Option<Think>,
     /// False for a single prompt, of generate.
     pub(super) is_chat: bool,
+    /// Whose turn it takes among those who wait for a worker.
+    pub(super) claim: Claim,
     /// The conversation encoded for workers, once for all attempts to make it fit.
     subject: OnceCell<Arc<Subject>>,
 }
@@ -27,12 +30,14 @@ impl RenderRequest {
         messages: Vec<Message>,
         tools: Vec<ToolDefinition>,
         think: Option<Think>,
+        claim: Claim,
     ) -> Self {
         Self {
             messages,
             tools,
             think,
             is_chat: true,
+            claim,
             subject: OnceCell::new(),
         }
     }
@@ -58,6 +63,14 @@ impl RenderRequest {
             Ok(Arc::new(subject))
         };
         self.subject.get_or_try_init(encode).await.cloned()
+    }
+}
+
+/// The claim of a request to a worker.
+pub(super) fn claim(common: &RequestOptions) -> Claim {
+    Claim {
+        client: common.client.clone(),
+        priority: common.priority,
     }
 }
 
@@ -90,7 +103,9 @@ impl Maker {
             Self::Broken(reason) => return Err(internal(reason.clone())),
             Self::Template(template) | Self::Untaught(Some(template)) => {
                 let subject = request.subject(workers).await?;
-                let rendered = workers.render(template, &subject, from).await;
+                let rendered = workers
+                    .render(template, &subject, &request.claim, from)
+                    .await;
                 return rendered.map_err(|error| of_model(model, error));
             }
         };

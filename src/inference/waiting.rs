@@ -27,7 +27,7 @@ enum Stage {
 pub enum Place {
     /// Its model is being loaded, or waits for memory.
     Loading,
-    /// So many requests go before it, which takes about so long.
+    /// How many requests go before it, and about how long they take.
     Queued(u32, Option<Duration>),
 }
 

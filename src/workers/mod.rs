@@ -28,6 +28,7 @@ use tracing::Instrument as _;
 use crate::renderer::RenderError;
 
 pub use child::run;
+pub use gate::Claim;
 pub use job::{Conversation, Subject, Template};
 
 use gate::{Gate, Pass};
@@ -134,8 +135,8 @@ impl Workers {
         }
     }
 
-    /// Renders a subject to a prompt, from the message `from` on (all system messages stay). Dropping the
-    /// future cancels the work.
+    /// Renders a subject to a prompt, from the message `from` on (all system messages stay). Clients with a
+    /// claim take turns. Dropping the future cancels the work.
     ///
     /// # Errors
     /// See [`WorkError`].
@@ -143,10 +144,11 @@ impl Workers {
         &self,
         template: &Arc<Template>,
         subject: &Arc<Subject>,
+        claim: &Claim,
         from: usize,
     ) -> Result<String, WorkError> {
         let pool = &self.pool;
-        let pass = tokio::time::timeout(PATIENCE, pool.gate.pass(template.owner));
+        let pass = tokio::time::timeout(PATIENCE, pool.gate.pass(template.owner, claim));
         let Ok(Ok(pass)) = pass.await else {
             return Err(WorkError::TooMany);
         };

@@ -13,7 +13,7 @@ use drover::chat::Message;
 use drover::families;
 use drover::parser::Start;
 use drover::renderer::{ChatTemplate, GoTemplate, RenderInput};
-use drover::workers::{Conversation, Settings, Template, Workers};
+use drover::workers::{Claim, Conversation, Settings, Template, Workers};
 use tokio_util::task::TaskTracker;
 
 const GO: &str = "{{ range .Messages }}<|im_start|>{{ .Role }}\n{{ .Content }}<|im_end|>\n{{ end }}<|im_start|>assistant\n";
@@ -75,7 +75,10 @@ fn work(criterion: &mut Criterion) {
         let template = Arc::new(template);
         let render = async |from| {
             let subject = Arc::new(workers.conversation(&conversation).unwrap());
-            workers.render(&template, &subject, from).await.unwrap()
+            workers
+                .render(&template, &subject, &Claim::default(), from)
+                .await
+                .unwrap()
         };
         let name = format!("SmolLM2's template over {n_messages} messages");
         let mut group = criterion.benchmark_group(name);
@@ -95,7 +98,7 @@ fn work(criterion: &mut Criterion) {
             let from = n_messages / 2;
             bench.iter(|| {
                 runtime
-                    .block_on(workers.render(&template, &subject, from))
+                    .block_on(workers.render(&template, &subject, &Claim::default(), from))
                     .unwrap()
             });
         });

@@ -67,7 +67,7 @@ impl Embedding {
             return Ok(true);
         };
         let more = reading.advance(&*terms.preparer);
-        // What a text is cut off at is in its last part.
+        // The end at which a text is cut is in its last part.
         let is_enough = more && reading.len() > limit.longest_told();
         if more && !is_enough {
             return Ok(true);
@@ -106,7 +106,7 @@ impl Embedding {
                 };
                 limit.fit(tokens, &ends, truncate)?
             }
-            // Cut, it would no longer be the prompt that the model knows.
+            // The model would not know the prompt if it were cut.
             (Some(EmbedInput::Prompt { .. }), _) => limit.fit(tokens, &Ends::default(), false)?,
             _ => limit.fit(tokens, terms.preparer.ends(), truncate)?,
         };
@@ -143,7 +143,7 @@ impl Limit {
         self.n_ctx.min(self.n_batch)
     }
 
-    /// Beyond it nothing depends on how many there are.
+    /// More of them make no difference.
     fn longest_told(&self) -> usize {
         self.n_ctx.max(self.n_batch)
     }
@@ -155,7 +155,7 @@ impl Limit {
             let message = "Input content cannot be empty";
             return Err(prompt::failure(FailureKind::Invalid, message));
         }
-        // Of an empty text there is nothing to cut, whatever the limit.
+        // An empty text needs no cut, whatever the limit.
         if text.is_empty() && tokens.len() <= self.n_batch {
             return Ok(tokens);
         }

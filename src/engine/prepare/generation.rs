@@ -129,7 +129,7 @@ impl<P: Preparer> Generation<P> {
         if let Some(reading) = &mut self.reading {
             let more = reading.advance(&*terms.preparer);
             if self.prompt.is_some() {
-                // Of more than the context holds nothing can come true.
+                // Drafts beyond the context can never be accepted.
                 if !more || reading.len() >= self.n_ctx as usize {
                     let tokens = self.reading.take().map(Reading::into_tokens);
                     self.prediction = tokens.unwrap_or_default();

@@ -16,7 +16,7 @@ use crate::protocol::{
 /// Tokens that are turned into text in one slice.
 const SLICE_TOKENS: usize = 16 << 10;
 
-/// A request, and how far it is.
+/// A request and its progress.
 pub(super) struct Job<P: Preparer> {
     pub(super) id: RequestId,
     pub(super) client: String,
@@ -174,7 +174,7 @@ impl<P: Preparer> Job<P> {
         }
     }
 
-    /// What has become of it.
+    /// The result.
     pub(super) fn finish(self, terms: &Terms<P>) -> Result<Outcome<P::Sampler>, Failure> {
         let id = self.id;
         Ok(match self.task {

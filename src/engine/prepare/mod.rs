@@ -38,7 +38,7 @@ pub(super) struct Terms<P> {
     pub(super) is_embedding: bool,
 }
 
-/// What becomes of a request.
+/// The outcome of a preparation.
 #[derive(Debug)]
 pub(super) enum Outcome<S> {
     Prepared(Prepared<S>),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::job::Job;
 use crate::engine::backend::Preparer;
-use crate::engine::schedule::fair_queue::FairQueue;
+use crate::fair_queue::FairQueue;
 use crate::protocol::RequestId;
 
 /// Constraints that are compiled at once, each from another place.

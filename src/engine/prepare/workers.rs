@@ -331,7 +331,7 @@ impl<P: Preparer> Shared<P> {
     }
 
     fn tell(&self, event: Event) {
-        // A vanished daemon is noticed by the reader.
+        // The reader notices when the daemon is gone.
         let _ = self.outbox.tell(event);
     }
 }
@@ -354,7 +354,7 @@ fn busy() -> Failure {
 #[cfg(target_os = "linux")]
 fn step_back() {
     let thread = rustix::thread::gettid();
-    // A wish; the work is the same.
+    // If it cannot, the work is the same.
     let _ = rustix::process::setpriority_process(Some(thread), NICE);
 }
 

@@ -7,13 +7,13 @@
 use std::collections::HashSet;
 use std::ops::Range;
 
-use super::fair_queue::FairQueue;
 use super::ledger::seq;
 use super::plan::CacheOp;
 use super::state::State;
 use crate::engine::failure::failure;
 use crate::engine::row::Row;
 use crate::engine::units::to_u32;
+use crate::fair_queue::FairQueue;
 use crate::protocol::{
     EmbedParams, EmbedResult, Event, Failure, FailureKind, Priority, RequestId, Token,
 };

@@ -4,7 +4,7 @@
 //!
 //! - [`state`]: who waits, who runs, what is cached · [`sequence`]: one generation
 //! - [`plan`]: the state becomes a [`plan::StepPlan`] · [`commit`]: what came of it changes the state
-//! - [`fair_queue`], [`admit`]: who gets in · [`pressure`]: who makes room
+//! - [`crate::fair_queue`], [`admit`]: who gets in · [`pressure`]: who makes room
 //! - [`batch`], [`decode_width`], [`yielding`], [`step_times`]: how many rows go into a call
 //! - [`ledger`], [`prefix`], [`park`], [`offers`]: what is in the KV cache, and who begins with it
 //! - [`embedding`]: inputs whose vectors are wanted
@@ -14,7 +14,6 @@ pub(super) mod batch;
 pub(super) mod commit;
 mod decode_width;
 pub(super) mod embedding;
-pub(super) mod fair_queue;
 pub(super) mod ledger;
 pub(super) mod offers;
 mod park;

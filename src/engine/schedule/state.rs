@@ -9,11 +9,11 @@ use std::time::Instant;
 
 use super::batch::Budget;
 use super::embedding::{EmbedJob, Embeddings};
-use super::fair_queue::FairQueue;
 use super::ledger::Ledger;
 use super::sequence::Sequence;
 use super::step_times::StepTimes;
 use crate::engine::units::to_u32;
+use crate::fair_queue::FairQueue;
 use crate::protocol::{
     Event, Failure, LoadedInfo, Priority, RequestId, Speculation, Token, Update,
 };
@@ -197,7 +197,7 @@ impl<S> State<S> {
         }
     }
 
-    /// Gives a sign of life.
+    /// Answers a ping.
     pub(in crate::engine) fn pong(&mut self, id: RequestId) {
         self.events.push(Event::Pong { id });
     }
@@ -262,7 +262,7 @@ impl<S> State<S> {
         })
     }
 
-    /// The slots in which somebody runs.
+    /// The slots with a running sequence.
     pub(in crate::engine) fn busy(&self) -> Vec<usize> {
         let slots = 0..self.running.len();
         slots.filter(|&slot| self.running[slot].is_some()).collect()

@@ -45,7 +45,7 @@ impl StepTimes {
     pub(in crate::engine) fn observe(&mut self, n_rows: usize, ms: f64) {
         self.n_calls += 1;
         if let Some(time) = self.times.get_mut(n_rows) {
-            // What is too old says nothing any more, least of all a time that was bad by chance.
+            // Old times say nothing about now, least of all one that was bad by chance.
             let recent = time.filter(|time| time.call + STALE > self.n_calls);
             let old = recent.map_or(ms, |time| time.ms);
             *time = Some(Time {
@@ -56,7 +56,7 @@ impl StepTimes {
         }
     }
 
-    /// What was measured for this number of rows in the last calls.
+    /// The recent measurements for this number of rows.
     pub(in crate::engine) fn measured(&self, n_rows: usize, n_calls: u64) -> Option<f64> {
         let time = (*self.times.get(n_rows)?)?;
         (time.call + n_calls > self.n_calls).then_some(time.ms)
@@ -85,7 +85,7 @@ impl StepTimes {
         }
     }
 
-    /// Counts a call that was not made, so that what is never tried gets old, too.
+    /// Counts a call that was not made, so that sizes that are never tried expire, too.
     pub(in crate::engine) fn skip(&mut self) {
         self.n_calls += 1;
     }

@@ -1,9 +1,10 @@
-//! Batch jobs beside people: they run as far as nobody notices.
+//! Batch jobs beside interactive requests: they run as far as nobody notices.
 //!
 //! While an interactive sequence runs, the rows of jobs are in a call only if that makes it hardly longer, by
-//! measured times. Their prompts wait. A call for jobs alone is broken off when somebody asks
-//! ([`Interrupt`](crate::engine::interrupt::Interrupt)), where the device can do that. One call in [`SHARE`] has all of them, so that a job ends; that is too
-//! seldom to be seen in the 99th percentile of the times between tokens.
+//! measured times. Their prompts wait. A call for jobs alone is interrupted when an interactive request arrives
+//! ([`Interrupt`](crate::engine::interrupt::Interrupt)), where the device can do that. One call in [`SHARE`] has
+//! all rows of jobs, so that a job ends; that is too seldom to be seen in the 99th percentile of the times
+//! between tokens.
 
 use super::batch::Pending;
 use super::step_times::StepTimes;
@@ -12,16 +13,16 @@ use crate::protocol::Priority;
 /// How much longer a call may take by the rows of jobs.
 const MOST: f64 = 1.08;
 
-/// Of so many calls, one has everything that jobs have pending.
+/// One call of this many has everything that jobs have pending.
 const SHARE: usize = 128;
 
-/// The longest step of jobs alone while people may come back, in milliseconds: they wait for its end, or, where
-/// it is interruptible, its work is lost.
+/// The longest step of jobs alone while interactive requests are expected, in milliseconds: these wait for its
+/// end, or, where it can be interrupted, its work is lost.
 pub(super) fn longest_step_ms(is_interruptible: bool) -> f64 {
     if is_interruptible { 1000.0 } else { 100.0 }
 }
 
-/// For how long people are expected back.
+/// For how long the next interactive request is expected.
 pub(in crate::engine) const EXPECTED_BACK: std::time::Duration =
     std::time::Duration::from_secs(300);
 
@@ -37,7 +38,7 @@ pub(in crate::engine) fn beside_people(
         return pending;
     }
     let mut people = pending.iter().filter(|pending| is_person(pending));
-    // A call with a person's prompt is long enough.
+    // A call with an interactive prompt is long enough.
     let n_rows = if people.all(|person| person.is_decoding) {
         let jobs = pending.iter().filter(|pending| !is_person(pending));
         free_rows(n_people, jobs.filter(|job| job.is_decoding).count(), times)
@@ -55,7 +56,7 @@ pub(in crate::engine) fn beside_people(
     pending
 }
 
-/// Whether jobs have this call for sure.
+/// Whether jobs are guaranteed a part in this call.
 pub(super) fn is_for_all(call: usize) -> bool {
     call.is_multiple_of(SHARE)
 }
