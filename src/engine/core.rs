@@ -60,7 +60,7 @@ impl<B: Backend> Engine<B> {
         self.executor.host.wake_with(wake);
     }
 
-    /// What breaks off the calls of batch jobs.
+    /// Interrupts the calls of batch jobs.
     pub(super) fn interrupt(&self) -> Arc<Interrupt> {
         Arc::clone(&self.executor.interrupt)
     }
@@ -89,7 +89,7 @@ impl<B: Backend> Engine<B> {
         self.state.enter(prepared);
     }
 
-    /// Gives a sign of life.
+    /// Answers a ping.
     pub(super) fn pong(&mut self, id: RequestId) {
         self.state.pong(id);
     }

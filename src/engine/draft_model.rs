@@ -130,7 +130,7 @@ impl<B: Backend> DraftModel<B> {
         self.times = StepTimes::all(|_| ms);
     }
 
-    /// Looks what became of the last drafts.
+    /// Learns which of the last drafts were accepted.
     fn judge(&mut self, text: &Text<'_>) {
         let drafted = &mut self.drafted[text.slot];
         if drafted.id != text.id {

@@ -28,7 +28,7 @@ pub(super) struct Executor<B: Backend> {
     pub(super) drafter: Box<dyn Drafter>,
     /// Prefixes of slots that were needed for something else.
     pub(super) host: HostCache,
-    /// Breaks off the calls of batch jobs.
+    /// Interrupts the calls of batch jobs.
     pub(super) interrupt: Arc<Interrupt>,
 }
 
@@ -120,7 +120,7 @@ impl<B: Backend> Executor<B> {
         }
     }
 
-    /// None if there was nothing to evaluate, or the call was broken off: as if it had not been made.
+    /// `None` if there was nothing to evaluate, or the call was interrupted: as if it had not been made.
     fn decode(
         &mut self,
         call: &DecodeCall,
@@ -148,7 +148,7 @@ impl<B: Backend> Executor<B> {
         self.interrupt.allow(false);
         let called = match evaluated {
             Ok(Evaluated::Done) => {
-                // Before the back end may have something else in the place of the logits.
+                // Before the backend reuses the place of the logits.
                 prompts = self.tell_prompts(&rows, telling, running);
                 Called::Done(self.sample(sampling, running))
             }
@@ -168,7 +168,7 @@ impl<B: Backend> Executor<B> {
         })
     }
 
-    /// Whether nobody needs this call soon, and what it adds to the cache can be dropped again.
+    /// Whether the call may be interrupted: nobody needs it soon, and the cache can drop what it adds.
     fn may_break_off(&self, call: &DecodeCall) -> bool {
         let can_drop = |segment: &Segment| {
             self.backend
@@ -177,7 +177,7 @@ impl<B: Backend> Executor<B> {
         call.is_for_jobs && call.segments.iter().all(can_drop)
     }
 
-    /// Drops what a call that was broken off has left of its rows.
+    /// Drops the rows that an interrupted call has left in the cache.
     fn drop_rows(&mut self, rows: &[Row], changes: &mut Changes) {
         let mut begin: BTreeMap<SeqId, u32> = BTreeMap::new();
         for row in rows {
@@ -188,7 +188,7 @@ impl<B: Backend> Executor<B> {
         }
     }
 
-    /// What is told of the prompts' tokens that follow these rows.
+    /// The log-probabilities of the prompts' tokens that follow these rows.
     fn tell_prompts(
         &self,
         rows: &[Row],

@@ -28,7 +28,7 @@ pub(super) struct Mail<S> {
     pub(super) prepared: Vec<(RequestId, Prepared<S>)>,
     /// Something else has happened.
     is_woken: bool,
-    /// How it all ends.
+    /// Set when the engine is to stop.
     pub(super) end: Option<End>,
 }
 
@@ -124,19 +124,19 @@ impl<S> Inbox<S> {
         self.tell(|mail| mail.is_woken = true);
     }
 
-    /// There is nothing more to come.
+    /// Nothing more will arrive.
     pub(super) fn end(&self, end: End) {
         self.tell(|mail| mail.end = Some(end));
     }
 
-    /// Takes what has come.
+    /// Takes what has arrived.
     pub(super) fn take(&self) -> Mail<S> {
         let mut mail = self.lock();
         self.interrupt.lower();
         std::mem::take(&mut *mail)
     }
 
-    /// Waits until something has come.
+    /// Waits until something arrives.
     pub(super) fn wait(&self) {
         let mail = self.lock();
         let waited = self.arrived.wait_while(mail, |mail| mail.is_empty());

@@ -9,7 +9,7 @@ use super::inbox::{End, Inbox};
 use super::prepare::PromptWorkers;
 use crate::protocol::Command;
 
-/// The reader's side of it all.
+/// The reader's side.
 #[derive(Default)]
 pub(super) struct Intake {
     state: Mutex<State>,
@@ -47,7 +47,7 @@ impl Intake {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Brings a command.
+    /// Routes a command.
     pub(super) fn enter(&self, command: Command) {
         let mut state = self.lock();
         match &state.sink {
@@ -83,7 +83,7 @@ impl Intake {
         }
     }
 
-    /// From now on commands go there.
+    /// Sends later commands to the loaded model.
     pub(super) fn open(&self, sink: Box<dyn CommandSink>) {
         let mut state = self.lock();
         for command in std::mem::take(&mut state.first) {

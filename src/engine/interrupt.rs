@@ -1,4 +1,4 @@
-//! Breaks off a decode call that computes for batch jobs only, when somebody asks who should not wait for it.
+//! Interrupts a decode call that computes for batch jobs only, when an interactive request arrives.
 //!
 //! What such a call has computed is dropped and computed again later. Nothing is lost but its time: tokens are
 //! sampled after a call.
@@ -14,12 +14,12 @@ pub(crate) struct Interrupt {
 }
 
 impl Interrupt {
-    /// Somebody waits.
+    /// An interactive request waits.
     pub(crate) fn raise(&self) {
         self.is_raised.store(true, Ordering::Relaxed);
     }
 
-    /// The engine knows of all that wait.
+    /// The engine has taken all waiting requests.
     pub(crate) fn lower(&self) {
         self.is_raised.store(false, Ordering::Relaxed);
     }
@@ -29,7 +29,7 @@ impl Interrupt {
         self.is_allowed.store(is_allowed, Ordering::Relaxed);
     }
 
-    /// Whether the call is to end now.
+    /// Whether the call must end now.
     pub(crate) fn is_due(&self) -> bool {
         self.is_raised.load(Ordering::Relaxed) && self.is_allowed.load(Ordering::Relaxed)
     }

@@ -1,4 +1,4 @@
-//! Requests of a key at once: so many at work, so many waiting in line, the rest refused.
+//! Limits a key's requests: a number of them run at once, a number wait in line, the rest are refused.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -18,11 +18,11 @@ struct State {
     waiting: u32,
     /// Requests that were refused, and for which no place has become free since.
     refused: u32,
-    /// How long requests take, as a sliding mean; zero = nobody knows yet.
+    /// How long requests take, as a moving average; zero = unknown yet.
     mean: Duration,
 }
 
-/// A place among the requests at work, until it is dropped.
+/// A place among the running requests, until it is dropped.
 #[derive(Debug)]
 pub struct Place {
     gate: Arc<Gate>,
@@ -32,12 +32,12 @@ pub struct Place {
 /// A place in the line.
 struct Waiting<'a>(&'a Gate);
 
-/// As many wait as may; about how long until one more may.
+/// The line is full; about how long until it has room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Full(pub(super) Duration);
 
 impl Gate {
-    /// Waits for a place; `most` are at work at once (read again each time, as limits may change) and
+    /// Waits for a place; `most` run at once (read again each time, as limits may change) and
     /// `queue` may wait.
     pub(super) async fn enter(
         self: &Arc<Self>,
@@ -81,12 +81,12 @@ impl Gate {
         }
     }
 
-    /// Requests at work.
+    /// Running requests.
     pub(super) fn working(&self) -> u32 {
         self.lock().working
     }
 
-    /// Lets those who wait look again, since the limit has changed.
+    /// Wakes those who wait, because the limit has changed.
     pub(super) fn look_again(&self) {
         self.freed.notify_one();
     }

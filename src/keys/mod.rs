@@ -33,7 +33,7 @@ use file::Stamp;
 /// The most keys: each request's key is compared with all of them.
 const MAX_KEYS: usize = 1000;
 
-/// Begins the client of a request that has a key (`key-ID`); no address begins like this.
+/// The prefix of the client of a request that has a key (`key-ID`); no address begins like this.
 const CLIENT: &str = "key-";
 
 /// A key in use.
@@ -113,7 +113,7 @@ struct Inner {
     /// `None` = there is no file; keys are forgotten when the process ends.
     path: Option<PathBuf>,
     table: RwLock<Vec<Arc<Key>>>,
-    /// Of the file that was read or written last. Also makes changes wait for each other.
+    /// The state of the file that was read or written last. Its lock also serializes changes.
     stamp: Mutex<Option<Stamp>>,
 }
 
@@ -156,7 +156,7 @@ impl Keys {
     pub fn find(&self, presented: &str, now: Timestamp) -> Result<Arc<Key>, Invalid> {
         let hash = secret::hash(presented);
         let table = self.read();
-        // All are compared, so that the time says nothing.
+        // Compares all of them, so that the time tells nothing.
         let mut found = None;
         for key in table.iter() {
             if secret::is_equal(&hash, &key.record.hash) {
@@ -220,7 +220,7 @@ impl Keys {
         Ok((secret, Arc::clone(key)))
     }
 
-    /// Revokes a key; the last one only if that is wanted. Blocks.
+    /// Revokes a key; the last one only if the caller says so. Blocks.
     ///
     /// # Errors
     /// See [`KeysError`].
@@ -252,7 +252,7 @@ impl Keys {
         if now.is_none() {
             return Err(failed(path, gone()));
         }
-        // Even if it is not valid, the same file is not read again.
+        // An invalid file is not read again either, until it changes.
         *stamp = now;
         let records = file::read(path).map_err(|error| failed(path, error))?;
         self.replace(records);
@@ -284,7 +284,7 @@ impl Keys {
         Ok(())
     }
 
-    /// Takes over records; keys that stay keep what they have used.
+    /// Applies records; keys that stay keep their usage.
     fn replace(&self, records: Vec<Record>) {
         let mut table = self.0.table.write().unwrap_or_else(PoisonError::into_inner);
         let mut before = std::mem::take(&mut *table);

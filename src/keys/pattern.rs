@@ -1,4 +1,4 @@
-//! Which models a key may use: names, with `*` for anything.
+//! Which models a key may use: names, in which `*` stands for any text.
 
 /// The tag of a name without one.
 const LATEST: &str = ":latest";

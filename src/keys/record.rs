@@ -95,14 +95,14 @@ impl fmt::Display for Scopes {
     }
 }
 
-/// Whom requests of a key let go first.
+/// The scheduling class of a key's requests.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Class {
-    /// A person waits.
+    /// Somebody waits for the answer.
     #[default]
     Interactive,
-    /// They take what others leave, like batch jobs.
+    /// Requests yield to interactive ones, as batch jobs do.
     Background,
 }
 
@@ -139,7 +139,7 @@ pub struct Limits {
     /// Tokens of prompts and answers within a minute.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tokens: Option<u32>,
-    /// Requests that may wait when as many as may are at work.
+    /// Requests that may wait while the limit of requests at once is reached.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub queue: Option<u32>,
 }
@@ -231,7 +231,7 @@ pub struct Record {
 }
 
 impl Record {
-    /// Names it where its name may not go.
+    /// Identifies the key where its name must not appear.
     pub fn id(&self) -> &str {
         self.hash.get(..ID_DIGITS).unwrap_or(&self.hash)
     }
@@ -240,7 +240,7 @@ impl Record {
         self.expires.is_some_and(|expires| expires <= now)
     }
 
-    /// Checks what somebody may have written by hand.
+    /// Checks a record, which may have been written by hand.
     pub(super) fn check(&self) -> Result<(), String> {
         let is_hash = self.hash.len() == 64 && self.hash.bytes().all(|b| b.is_ascii_hexdigit());
         if !is_hash || self.hash.bytes().any(|b| b.is_ascii_uppercase()) {
@@ -252,7 +252,7 @@ impl Record {
     }
 }
 
-/// The key that somebody wants.
+/// What a new key is to be.
 #[derive(Debug, Clone, Default)]
 pub struct Wish {
     pub name: String,

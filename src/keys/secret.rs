@@ -10,7 +10,7 @@ use rand_core::{OsRng, RngCore as _};
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
-/// Begins every key, so that scanners of leaked secrets recognize one.
+/// The prefix of every key, by which scanners for leaked secrets recognize one.
 const PREFIX: &str = "drover_";
 
 const BYTES: usize = 32;
@@ -18,7 +18,7 @@ const BYTES: usize = 32;
 /// The hash of a key, in hexadecimal digits.
 pub(super) type Hash = String;
 
-/// A key, on its way to the one who asked for it.
+/// A new key, shown once to whoever asked for it.
 pub struct Secret(String);
 
 impl Secret {
@@ -40,7 +40,7 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// Whether a text has the form of a key. Programs that need some text for a key send something else.
+/// Whether a text has the form of a key. Programs that insist on a key send any text, which does not.
 pub fn looks_like_key(text: &str) -> bool {
     text.starts_with(PREFIX)
 }

@@ -7,7 +7,7 @@ use super::gate::{Full, Gate, Place};
 use super::record::Limits;
 use super::window::Window;
 
-/// The longest time after which to come back to a key whose requests are all at work: OpenAI's clients ignore
+/// The longest `Retry-After` while all of a key's requests are running: OpenAI's clients ignore
 /// longer ones.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
@@ -50,12 +50,12 @@ impl Refused {
     }
 }
 
-/// What limits leave, for the headers of answers.
+/// What the limits leave, for the headers of answers.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct State {
     /// The most requests at once, and how many more there may be.
     pub requests: Option<(u32, u32)>,
-    /// The most tokens per minute, how many are left, and when all are again.
+    /// The most tokens per minute, how many are left, and in how many seconds all of them are.
     pub tokens: Option<(u32, u64, Duration)>,
 }
 
@@ -72,7 +72,7 @@ impl Usage {
     /// Waits until the key may have one more request at work.
     ///
     /// # Errors
-    /// As many wait as may, or there are no tokens left.
+    /// The line is full, or no tokens are left.
     pub async fn enter(&self) -> Result<Option<Place>, Refused> {
         // Not even a prompt of one token would fit.
         self.check(1)?;
@@ -83,15 +83,15 @@ impl Usage {
         let most = || self.limits().requests.unwrap_or(u32::MAX);
         let entered = self.gate.enter(most, limits.queue.unwrap_or(0)).await;
         let place = entered.map_err(|Full(wait)| Refused::Requests { limit, wait })?;
-        // They may have gone meanwhile.
+        // Others may have used them meanwhile.
         self.check(1)?;
         Ok(Some(place))
     }
 
-    /// Takes so many tokens, if they are left.
+    /// Takes `n` tokens if that many are left.
     ///
     /// # Errors
-    /// They are not; nothing was taken.
+    /// Fewer are left; none was taken.
     pub fn take(&self, tokens: u64) -> Result<(), Refused> {
         let Some(limit) = self.limits().tokens else {
             return Ok(());
@@ -138,7 +138,7 @@ impl Usage {
         self.gate.look_again();
     }
 
-    /// Whether so many tokens are left.
+    /// Whether that many tokens are left.
     fn check(&self, tokens: u64) -> Result<(), Refused> {
         let Some(limit) = self.limits().tokens else {
             return Ok(());

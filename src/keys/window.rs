@@ -31,7 +31,7 @@ impl Window {
         self.total
     }
 
-    /// Takes so many tokens if the limit leaves them.
+    /// Takes that many tokens if the limit allows.
     pub(super) fn take(&mut self, tokens: u64, limit: u64, now: Duration) -> bool {
         let fits = self.used(now).saturating_add(tokens) <= limit;
         if fits {
@@ -53,7 +53,7 @@ impl Window {
         }
     }
 
-    /// How long until the limit leaves so many tokens, or as many as it ever does.
+    /// How long until the limit leaves that many tokens, or all that it ever leaves.
     pub(super) fn wait(&mut self, tokens: u64, limit: u64, now: Duration) -> Duration {
         let mut total = self.used(now);
         let most = limit.saturating_sub(tokens.min(limit));
@@ -118,7 +118,7 @@ mod tests {
                 if window.take(tokens, limit, at(now)) {
                     taken.push((now, tokens));
                 } else if tokens <= limit {
-                    // The time that is told is enough, and no less is.
+                    // The time is enough, and a shorter one is not.
                     let wait = window.wait(tokens, limit, at(now));
                     prop_assert!(wait > Duration::ZERO);
                     let just_before = at(now) + wait - Duration::from_millis(1);

@@ -1,6 +1,6 @@
 //! seccomp: which system calls are refused.
 //!
-//! A list of what is refused, not of what is allowed: drivers of GPUs need many, and other ones with every
+//! A list of what is refused, not of what is allowed: GPU drivers need many calls, and different ones with every
 //! version. What is refused reaches out of the process: to the network, to programs, to other processes, to
 //! the machine.
 
@@ -18,7 +18,7 @@ macro_rules! calls {
     ($($name:ident)*) => { &[$((libc::$name, stringify!($name))),*] };
 }
 
-/// Refused and told ([`super::trap`]).
+/// Refused and reported ([`super::trap`]).
 pub(super) const REFUSED: &[(i64, &str)] = calls! {
     // The network. The channel to the daemon is a socket that exists.
     SYS_socket SYS_socketpair SYS_connect SYS_bind SYS_listen SYS_accept SYS_accept4
@@ -42,7 +42,7 @@ pub(super) const REFUSED: &[(i64, &str)] = calls! {
     SYS_settimeofday SYS_clock_settime SYS_clock_adjtime SYS_adjtimex SYS_vhangup
 };
 
-/// Those that newer architectures do not have.
+/// Calls that newer architectures do not have.
 #[cfg(target_arch = "x86_64")]
 pub(super) const REFUSED_HERE: &[(i64, &str)] = calls! {
     SYS_iopl SYS_ioperm SYS_modify_ldt SYS_kexec_file_load SYS_uselib
@@ -50,7 +50,7 @@ pub(super) const REFUSED_HERE: &[(i64, &str)] = calls! {
 #[cfg(not(target_arch = "x86_64"))]
 pub(super) const REFUSED_HERE: &[(i64, &str)] = &[];
 
-/// Processes are refused without a word: the C library blocks all signals around these calls, and a signal that
+/// New processes are refused without a report: the C library blocks all signals around these calls, and a signal that
 /// is blocked would end the process.
 #[cfg(target_arch = "x86_64")]
 const PROCESSES: &[i64] = &[libc::SYS_fork, libc::SYS_vfork];

@@ -1,4 +1,4 @@
-//! What happens at a refused system call: it is told on standard error, and fails with EPERM.
+//! Handles a refused system call: reports it on standard error, and makes it fail with EPERM.
 //!
 //! The kernel sends SIGSYS in place of the call. No safe interface lets a handler set the call's result, so
 //! this is one of the few places with `unsafe` code.
@@ -12,10 +12,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::calls;
 
-/// A refusal of every call that is refused; more of them are told ever more seldom.
+/// How often calls were refused; the more there are, the fewer are reported.
 static N_REFUSED: AtomicU32 = AtomicU32::new(0);
 
-/// So many are told one by one.
+/// This many are reported one by one.
 const TOLD: u32 = 16;
 
 pub(super) fn install() -> io::Result<()> {

@@ -36,7 +36,7 @@ impl Linear {
     }
 }
 
-/// What a model takes when so many rows are computed at once.
+/// What a model takes with this many rows in a call.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Costs {
     /// The weights and the KV cache: what moves with the layers.
@@ -140,7 +140,7 @@ impl Measurement {
         }
     }
 
-    /// The costs for so many rows that are computed at once, if they were measured.
+    /// The costs with this many rows in a call, if they were measured.
     pub(super) fn at(&self, n_ubatch: u32) -> Option<Costs> {
         let found = self.costs.iter().find(|(rows, _)| *rows == n_ubatch);
         found.map(|(_, costs)| *costs)

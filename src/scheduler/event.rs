@@ -113,7 +113,7 @@ pub(super) enum Event {
 /// How a load failed.
 #[derive(Debug, Clone)]
 pub(super) struct LoadFailure {
-    /// What those who wait are told.
+    /// What waiting requests are told.
     pub(super) error: AcquireError,
     /// The process died, instead of refusing the file.
     pub(super) crashed: bool,
@@ -152,7 +152,7 @@ pub(super) struct World<'a> {
     /// Looks at the machine; only asked where something is to be loaded, because the system takes
     /// its time to answer.
     pub(super) snapshot: &'a dyn Fn() -> Snapshot,
-    /// About how long it takes until a loaded model has finished one more request than so many.
+    /// About how long it takes until a loaded model has finished one request more than `n`.
     pub(super) wait: &'a dyn Fn(EntryId, u32) -> Option<Duration>,
     /// Loads wait until the devices are known.
     pub(super) devices_known: bool,

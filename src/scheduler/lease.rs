@@ -13,7 +13,7 @@ use crate::runner_client::RunnerHandle;
 #[derive(Debug)]
 pub struct Lease {
     pub(super) entry: EntryId,
-    /// Whose it is.
+    /// The client that holds it.
     pub(super) origin: Arc<str>,
     pub(super) runner: RunnerHandle,
     /// Cap on a request that sets no `num_ctx`, in tokens.

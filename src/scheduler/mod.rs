@@ -59,7 +59,7 @@ pub struct ModelSpec {
     pub dims: ModelDims,
     /// A batch job wants it: no model that people use goes for that.
     pub is_job: bool,
-    /// Whose request it is: of those who wait, one with many leaves room for the others.
+    /// The client of the request: of waiting clients, one with many requests leaves room for the others.
     pub origin: Arc<str>,
     pub draft: Option<DraftSpec>,
 }
@@ -89,8 +89,8 @@ impl ModelSpec {
         (may_guess && self.n_draft() > 0).then_some(draft)
     }
 
-    /// Whether another draft model is wanted than there is, or another number of drafts. Who wants none
-    /// takes no harm from one.
+    /// Whether another draft model is wanted than there is, or another number of drafts. A request
+    /// without one runs as well beside a draft model.
     fn wants_other_draft(&self, have: &Self) -> bool {
         let asked = self.options.draft_num_predict.map(|_| self.n_draft());
         self.draft.as_ref().is_some_and(|draft| {
@@ -113,7 +113,7 @@ pub struct DraftSpec {
 /// Why no runner could be had.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AcquireError {
-    /// As many requests wait as may; about how long until one more may.
+    /// The queue is full; about how long until it has room.
     #[error("server busy, please try again.  maximum pending requests exceeded")]
     Overloaded { wait: Option<Duration> },
     /// Ollama-shaped text of a failed load.

@@ -109,7 +109,7 @@ impl Pool {
         cells / CELL_STEP * CELL_STEP
     }
 
-    /// Bytes of all that the memory has to hold with such a pool.
+    /// Bytes that the memory has to hold with a pool of this shape.
     pub(super) fn bytes(&self, cells: u32, n_slots: u32) -> u64 {
         self.costs.bytes(cells, n_slots)
     }

@@ -74,7 +74,7 @@ impl Answer for Lines {
     }
 }
 
-/// Whether there is such a model.
+/// Whether the model exists.
 pub(super) async fn has_model(app: &App, model: &str) -> bool {
     let Some(name) = parsed(model) else {
         return false;

@@ -162,8 +162,8 @@ impl Store {
         self.inner.headers.known.weight()
     }
 
-    /// Waits for a turn at reading models' files. Who waits here holds no thread, which who waits in
-    /// a job does.
+    /// Waits for a turn at reading models' files. Waiting here holds no thread, unlike waiting in
+    /// a blocking job.
     pub async fn turn(&self) -> Option<OwnedSemaphorePermit> {
         // Never closed.
         let readers = Arc::clone(&self.inner.headers.readers);

@@ -71,7 +71,7 @@ fn wait(pause: Duration) {
     std::thread::sleep(pause);
 }
 
-/// Who holds the lock, as Linux lists it: `1: FLOCK  ADVISORY  WRITE 4242 fe:00:131 0 EOF`.
+/// The process that holds the lock, as Linux lists it: `1: FLOCK  ADVISORY  WRITE 4242 fe:00:131 0 EOF`.
 fn holder(folder: &fs_err::File) -> Option<String> {
     let metadata = folder.metadata().ok()?;
     let (device, inode) = (metadata.dev(), metadata.ino());

@@ -11,7 +11,7 @@ pub struct Batch {
     pub seq: i64,
     pub id: String,
     pub origin: Origin,
-    /// Who asked for it, for fairness.
+    /// The client that created it, for fairness.
     pub client: String,
     /// The route of its requests.
     pub endpoint: String,
@@ -115,7 +115,7 @@ pub struct Fault {
 /// What happens to a job.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
-    /// Its input has so many requests, all right.
+    /// Its input is valid, and has this many requests.
     Valid {
         total: u64,
         model: Option<String>,

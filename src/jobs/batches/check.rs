@@ -9,7 +9,7 @@ use serde::de::IgnoredAny;
 use super::batch::Fault;
 use crate::json::scan;
 
-/// The routes whose requests a job may have.
+/// The routes that the requests of a job may name.
 pub const ENDPOINTS: &[&str] = &[
     "/v1/chat/completions",
     "/v1/completions",

@@ -34,7 +34,7 @@ pub(super) fn is_failure(status: u16) -> bool {
     matches!(status, 499 | 500 | 502 | 504)
 }
 
-/// How long it waits after so many failures.
+/// How long it waits after `n_tries` failures.
 pub(super) fn pause(n_tries: u32) -> Duration {
     match n_tries {
         0 => BUSY,

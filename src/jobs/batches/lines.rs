@@ -5,7 +5,7 @@ use std::io::{self, BufRead};
 /// What comes next in a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Read {
-    /// A line of so many bytes, with its end. The buffer has it.
+    /// A line of this many bytes, with its end. The buffer has it.
     Line(u64),
     /// A line that is longer than allowed. It was skipped.
     TooLong(u64),

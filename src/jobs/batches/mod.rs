@@ -56,7 +56,7 @@ pub trait Answer: Send + Sync + 'static {
     /// Answers a request as its route would, behind those of people.
     fn answer(&self, request: Request) -> Later<Answered>;
 
-    /// Whether there is such a model.
+    /// Whether the model exists.
     fn has_model(&self, model: &str) -> Later<bool>;
 
     /// How many requests the model serves at once; `None` = it is not loaded, 0 = it has to go for others.

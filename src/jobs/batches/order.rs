@@ -16,7 +16,7 @@ pub(super) struct Candidate {
     pub(super) embeds: bool,
 }
 
-/// Whose turn it is.
+/// The client whose turn it is.
 #[derive(Debug, Default)]
 pub(super) struct Order {
     head: Option<i64>,

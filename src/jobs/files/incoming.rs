@@ -38,7 +38,7 @@ struct Writer {
 }
 
 impl Files {
-    /// Begins a file of at most so many bytes.
+    /// Begins a file of at most `most` bytes.
     ///
     /// # Errors
     /// The folder cannot be used.

@@ -191,7 +191,7 @@ impl Files {
     }
 
     /// # Errors
-    /// The limit on all files leaves no room for so many bytes.
+    /// The limit on all files leaves no room for this many bytes.
     pub(in crate::jobs) async fn room_for(&self, bytes: u64) -> Result<(), JobsError> {
         let arriving = self.shared.arriving.load(Ordering::Relaxed);
         let used = self.used().await?.saturating_add(arriving);

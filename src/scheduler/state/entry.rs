@@ -191,7 +191,7 @@ impl Entry {
         }
     }
 
-    /// Whether as many requests wait for a slot as may, for one more of this origin.
+    /// Whether the queue for slots is full for another request of this origin.
     pub(super) fn is_full(&self, max_queue: usize, origin: &str) -> bool {
         let (Phase::Ready(info) | Phase::Draining(info)) = &self.phase else {
             return false;
@@ -258,8 +258,8 @@ impl Entry {
     }
 }
 
-/// Whether one more may not wait. Where as many wait as may, an origin that has few of them finds room all the
-/// same, up to twice as many: who sends many locks nobody out.
+/// Whether the queue is full for one more request. When it is, an origin with few requests in it still finds
+/// room, up to twice the limit, so that one with many does not lock others out.
 pub(super) fn is_full(n_waiting: usize, n_of_origin: usize, max_queue: usize) -> bool {
     let most = max_queue.max(1);
     let few = (most / 8).max(1);

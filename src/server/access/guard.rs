@@ -1,4 +1,4 @@
-//! The door of every line of the route table.
+//! The check in front of every line of the route table.
 
 use std::sync::Arc;
 
@@ -35,7 +35,7 @@ pub(in crate::server) async fn guard(
     response.map(|body| Body::new(Watched::new(body, record)))
 }
 
-/// Begins the record of a change. Who has no valid key changes nothing, and does not fill the log.
+/// Begins the audit record of a change. A request without a valid key changes nothing, and must not fill the log.
 fn begin(need: Need, path: &'static str, request: &Request) -> Option<Record> {
     let changes = matches!(need, Need::Scope(Scope::Models | Scope::Admin));
     let method = request.method();
@@ -76,7 +76,7 @@ async fn admit(need: Need, request: Request, next: Next) -> Response {
     let Some(key) = access.key().cloned() else {
         return next.run(request).await;
     };
-    // (An administrator may revoke the own key, and hears so.)
+    // (An administrator who revokes the key in use still gets the answer.)
     if matches!(need, Need::Nothing | Need::Scope(Scope::Admin)) {
         return next.run(request).await;
     }
@@ -116,7 +116,7 @@ fn check(who: &Who, need: Need, headers: &HeaderMap, uri: &Uri) -> Result<(), Ap
         let message = "This server needs an API key: send it as `Authorization: Bearer KEY`, or as `x-api-key: KEY`.";
         ApiError::new(ErrorKind::Unauthorized, message).coded("missing_api_key")
     };
-    // Pages of other programs on this machine are no administrators.
+    // A page of another program on this machine is no administrator.
     let is_page = || scope == Scope::Admin && is_foreign(headers, uri);
     match who {
         Who::Inside => Ok(()),

@@ -47,7 +47,8 @@ fn of(app: &AppState, headers: &HeaderMap, is_local: bool) -> Who {
     for presented in presented(headers) {
         match app.keys.find(&presented, now) {
             Ok(key) => return Who::Key(key),
-            // Many programs want some text as a key; who sends one of ours means it.
+            // Many programs insist on a key, so that people give them any text; only texts in our form are
+            // meant as keys.
             Err(_) if needs_none && !looks_like_key(&presented) => {}
             Err(reason) => invalid = Some(reason),
         }

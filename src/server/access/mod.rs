@@ -1,4 +1,4 @@
-//! Who may do what: API keys at the door.
+//! Authentication and authorization by API keys.
 //!
 //! [`identify`] finds out who a request is from; [`guard`] lets it through to its line of the route table, or
 //! refuses it in the protocol's shape, and holds it to its key's limits. *Invariants:* a line that
@@ -45,10 +45,10 @@ pub(in crate::server) enum Who {
     Open(bool),
     /// From a program on this machine, which needs no key.
     Local,
-    /// Without a key, where one is needed; these scopes everybody has.
+    /// Without a key, where keys are defined; everybody has these scopes.
     Nobody(Scopes),
     Key(Arc<Key>),
-    /// With a key that is not valid.
+    /// With an invalid key.
     Invalid(Invalid),
     /// From the daemon itself: a line of a batch job.
     Inside,
@@ -65,7 +65,7 @@ const FORWARDED: [&str; 7] = [
     "cf-connecting-ip",
 ];
 
-/// Whether no proxy shows. Those that add no header use HTTP/1.0.
+/// Whether nothing shows a proxy. (Those that add no header use HTTP/1.0.)
 fn is_direct(version: Version, headers: &HeaderMap) -> bool {
     version >= Version::HTTP_11 && FORWARDED.iter().all(|name| !headers.contains_key(*name))
 }
@@ -104,7 +104,7 @@ impl Access {
         }
     }
 
-    /// Whether it may know who else is here, and read the log: an administrator, or a program on this machine
+    /// Whether it may see other clients and read the log: an administrator, or a program on this machine
     /// that needs no key.
     pub(crate) fn sees_all(&self) -> bool {
         match &self.who {

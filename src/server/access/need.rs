@@ -5,7 +5,7 @@ use crate::keys::Scope;
 /// What a request needs to be allowed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::server) enum Need {
-    /// Nothing: probes of load balancers, and of clients that look for a server.
+    /// Nothing: load balancers probe it, and clients that look for a server.
     Nothing,
     /// A key with this scope.
     Scope(Scope),

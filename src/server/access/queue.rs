@@ -1,4 +1,4 @@
-//! The patience of clients: deadlines, and telling who waits where they stand.
+//! Deadlines of requests, and telling waiting clients their places in the queue.
 //!
 //! | Header of a request | Meaning |
 //! | --- | --- |
@@ -31,14 +31,14 @@ const STATE: HeaderName = HeaderName::from_static("x-queue-state");
 const POSITION: HeaderName = HeaderName::from_static("x-queue-position");
 const WAIT: HeaderName = HeaderName::from_static("x-queue-wait");
 
-/// How often a stream says where its request stands.
+/// How often a stream tells the place of its request.
 const EVERY: Duration = Duration::from_secs(2);
 
-/// When a request's client wants no answer any more.
+/// When a request expires.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::server) struct Deadline(pub(in crate::server) Instant);
 
-/// Where a request stands, in its extensions.
+/// The place of a request in the queue, in its extensions.
 #[derive(Debug, Clone, Default)]
 pub(in crate::server) struct Patience(pub(in crate::server) Waiting);
 
@@ -140,7 +140,7 @@ struct Telling {
     tick: Interval,
 }
 
-/// Says from time to time where a request stands, until there is something else to say.
+/// Tells the place of a request from time to time, until the answer begins.
 fn with_progress(body: Body, waiting: Waiting) -> Body {
     let mut tick = tokio::time::interval(EVERY);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -1,4 +1,4 @@
-//! A response body that breaks off when its key is revoked, and until its end takes its key's place.
+//! A response body that holds its key's place until its end, and breaks off when the key is revoked.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -10,10 +10,10 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use crate::keys::Place;
 use crate::server::watched::Polled;
 
-/// What binds an answer to its key.
+/// What ties an answer to its key.
 #[derive(Debug)]
 pub(super) struct Bound {
-    /// Given back at the answer's end.
+    /// Released at the answer's end.
     _place: Option<Place>,
     revoked: Pin<Box<WaitForCancellationFutureOwned>>,
 }

@@ -1,4 +1,4 @@
-//! Notices when somebody else changes the file of keys: an administrator, Kubernetes.
+//! Watches the file of keys for changes by others, such as an administrator or Kubernetes.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::server::state::App;
 /// How often the file is looked at.
 const EVERY: Duration = Duration::from_secs(1);
 
-/// Takes over changes until the daemon stops.
+/// Applies changes until the daemon stops.
 pub(in crate::server) async fn watch(app: App, closing: CancellationToken) {
     let mut tick = tokio::time::interval(EVERY);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -26,7 +26,7 @@ pub(in crate::server) async fn watch(app: App, closing: CancellationToken) {
             }
             Ok(Err(error)) => {
                 let error = error.to_string();
-                // It is told once, not every second.
+                // Logged once, not every second.
                 if told != error {
                     tracing::error!(%error, "the keys stay as they were");
                     told = error;

@@ -28,7 +28,7 @@ const TOGETHER: usize = 32;
 const ALONE_AFTER: u32 = 2;
 
 impl Runner {
-    /// Begins as many requests as the engine has places for, and some that wait there.
+    /// Starts as many requests as the engine has slots for, and some more that wait there.
     pub(super) async fn launch(&mut self) -> Result<(), JobsError> {
         if self.candidates(Instant::now()).await?.is_empty() {
             self.clear_pause();

@@ -14,7 +14,7 @@ use crate::jobs::batches::results::{self, Outcome};
 use crate::jobs::batches::store::Mark;
 use crate::metrics;
 
-/// Results are put on disk in groups: of so many lines or bytes, or after this time.
+/// Results are put on disk in groups: of this many lines or bytes, or after this time.
 const GROUP_LINES: usize = 128;
 const GROUP_BYTES: usize = 4 << 20;
 pub(super) const GROUP_TIME: Duration = Duration::from_millis(300);
