@@ -1,6 +1,5 @@
 //! Limits who may use workers: a total, and a share for each owner of templates.
 
-use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Semaphore, oneshot};
@@ -38,7 +37,7 @@ struct State {
     /// Passes that nobody has.
     n_free: usize,
     /// Those with passes or in line; whose turn it is comes first.
-    owners: VecDeque<Owner>,
+    owners: Vec<Owner>,
 }
 
 #[derive(Debug)]
@@ -65,7 +64,7 @@ impl Gate {
     pub(super) fn new(n_all: usize, n_each: usize, n_waiting: usize) -> Self {
         let state = State {
             n_free: n_all,
-            owners: VecDeque::new(),
+            owners: Vec::new(),
         };
         Self {
             line: Arc::new(Line {
@@ -102,12 +101,11 @@ impl Line {
         let mut state = self.lock();
         state.n_free += 1;
         // Its turn is over.
-        if let Some(at) = state.owners.iter().position(|known| known.id == owner)
-            && let Some(mut owner) = state.owners.remove(at)
-        {
+        if let Some(at) = state.owners.iter().position(|known| known.id == owner) {
+            let owner = &mut state.owners[at];
             owner.n_admitted -= 1;
             owner.waiting.retain(|admit| !admit.is_closed());
-            state.owners.push_back(owner);
+            state.owners[at..].rotate_left(1);
         }
         self.admit(&mut state);
         state.owners.retain(Owner::is_needed);
@@ -121,26 +119,23 @@ impl Line {
             let Some(at) = state.owners.iter().position(may_enter) else {
                 return;
             };
-            let Some(mut owner) = state.owners.remove(at) else {
+            let owner = &mut state.owners[at];
+            let Some(admit) = owner.waiting.pop() else {
                 return;
             };
             let pass = Pass {
                 line: Some(Arc::clone(self)),
                 owner: owner.id,
             };
-            match owner.waiting.pop().map(|admit| admit.send(pass)) {
-                Some(Ok(())) => {
+            match admit.send(pass) {
+                Ok(()) => {
                     owner.n_admitted += 1;
                     state.n_free -= 1;
-                    state.owners.push_back(owner);
+                    // Its turn is over.
+                    state.owners[at..].rotate_left(1);
                 }
-                left => {
-                    // The client has left. Nothing was taken, so that nothing is to be given back.
-                    if let Some(Err(mut pass)) = left {
-                        pass.line = None;
-                    }
-                    state.owners.insert(at, owner);
-                }
+                // The client has left. Nothing was taken, so that nothing is to be given back.
+                Err(mut pass) => pass.line = None,
             }
         }
     }
@@ -150,7 +145,7 @@ impl State {
     fn owner(&mut self, id: u64) -> &mut Owner {
         let known = self.owners.iter().position(|owner| owner.id == id);
         let at = known.unwrap_or_else(|| {
-            self.owners.push_back(Owner {
+            self.owners.push(Owner {
                 id,
                 n_admitted: 0,
                 waiting: FairQueue::default(),

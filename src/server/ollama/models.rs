@@ -95,8 +95,11 @@ pub(super) async fn ps(State(app): State<App>, access: Access) -> Result<Respons
     let store = app.store.clone();
     let mut batches = app.jobs.batches.active().await.unwrap_or_default();
     batches.retain(|batch| {
-        let model = batch.model.as_deref().map(ModelName::parse);
-        matches!(model, Some(Ok(model)) if access.sees(&model))
+        // While it is validated, its model is not known yet.
+        let Some(model) = &batch.model else {
+            return access.sees_all();
+        };
+        ModelName::parse(model).is_ok_and(|model| access.sees(&model))
     });
     let models = app.block(move || {
         let now = Timestamp::now();

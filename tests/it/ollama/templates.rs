@@ -235,7 +235,7 @@ async fn a_client_that_leaves_ends_its_template() {
         answer = &mut request => panic!("that was not endless: {answer:?}"),
         () = started => {}
     }
-    let renderer = Watched::new(server.renderers()[0].pid);
+    let renderer = server.renderer().await;
     drop(request);
     renderer.ended("the renderer of a client that left").await;
     let left = |line: &str| line.contains("its client has left").then_some(());

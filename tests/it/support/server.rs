@@ -182,6 +182,21 @@ impl TestServer {
         children
     }
 
+    /// The first renderer. One that the log names may not have its name yet.
+    pub(crate) async fn renderer(&self) -> Watched {
+        let named = async {
+            let mut tick = tokio::time::interval(Duration::from_millis(10));
+            loop {
+                tick.tick().await;
+                if let Some(child) = self.renderers().first() {
+                    return Watched::new(child.pid);
+                }
+            }
+        };
+        let named = tokio::time::timeout(Duration::from_secs(30), named).await;
+        named.unwrap_or_else(|_| panic!("no renderer\n{}", self.log.text()))
+    }
+
     /// The only runner.
     pub(crate) fn runner(&self) -> Watched {
         let runners = self.runners();
