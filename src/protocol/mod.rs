@@ -8,18 +8,21 @@ pub mod command;
 pub mod cut;
 pub mod event;
 pub mod framing;
+mod generation;
 pub mod media;
 mod memory;
 
 pub use command::{
-    Adapter, Command, Constraint, DraftParams, Dry, EmbedInput, EmbedParams, Exempt,
-    GenerateParams, GpuShare, KvCacheType, LoadParams, Mirostat, Priority, ProjectorParams,
-    PromptPart, QuantizeParams, SamplingParams, Speculation, SpillFiles, SpillParams, TensorType,
-    ThinkingTags, Xtc,
+    Adapter, Command, DraftParams, EmbedInput, EmbedParams, GpuShare, KvCacheType, LoadParams,
+    ProjectorParams, QuantizeParams, Speculation, SpillFiles, SpillParams, TensorType,
 };
 pub use event::{
     DeviceInfo, EmbedResult, Event, Failure, FailureKind, FinishReason, Finished, LoadedInfo,
     PromptToken, StepStats, TokenLogprob, TopLogprob, Update,
+};
+pub use generation::{
+    Constraint, Dry, Exempt, GenerateParams, Mirostat, Priority, PromptPart, SamplingParams,
+    ThinkingTags, Xtc,
 };
 pub use memory::{DeviceMemory, HOST, MeasureParams, Measured, MemoryUse, PoolShape};
 
