@@ -151,5 +151,9 @@ fn overridden(value: &OverrideValue) -> Value {
 }
 
 fn layout(metadata: &Metadata) -> Option<&'static ForeignLayout> {
+    // An adapter names its model's architecture, and has a few of its tensors.
+    if metadata.kind() == FileKind::Adapter {
+        return None;
+    }
     architecture(metadata.architecture())?.layout.as_ref()
 }

@@ -7,7 +7,8 @@ use super::tensor::kind_named;
 /// Collects keys and tensors; [`GgufBuilder::build`] gives the file's bytes.
 ///
 /// JSON values choose the GGUF type: strings, booleans, floats (32-bit), non-negative integers
-/// (unsigned 32-bit, or 64-bit where needed), negative ones (signed), arrays of one kind.
+/// (unsigned 32-bit, or 64-bit where needed), negative ones (signed), arrays of one kind; the kinds of tokens
+/// are signed.
 #[derive(Debug, Clone, Default)]
 pub struct GgufBuilder {
     values: Vec<(String, Value)>,
@@ -70,7 +71,10 @@ impl GgufBuilder {
         for (key, value) in &self.values {
             write_string(&mut file, key);
             file.extend(type_of(value).to_le_bytes());
-            write_value(&mut file, value, type_of(value));
+            match value.as_array() {
+                Some(kinds) if key.ends_with(".token_type") => write_signed(&mut file, kinds),
+                _ => write_value(&mut file, value, type_of(value)),
+            }
         }
         let mut offset = 0u64;
         let mut places = Vec::new();
@@ -137,6 +141,15 @@ fn type_of(value: &Value) -> u32 {
         Value::Number(_) => 11,
         Value::Array(_) => 9,
         _ => 8,
+    }
+}
+
+/// Writes a list of numbers with a sign, as llama.cpp wants those of tokens' kinds.
+fn write_signed(file: &mut Vec<u8>, numbers: &[Value]) {
+    file.extend(5u32.to_le_bytes());
+    file.extend((numbers.len() as u64).to_le_bytes());
+    for number in numbers {
+        write_value(file, number, 5);
     }
 }
 

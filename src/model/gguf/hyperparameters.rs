@@ -55,6 +55,7 @@ impl Hyperparameters {
         check_experts(header)?;
         check_rope(header)?;
         let n_embd = number(header, ".embedding_length", &WIDTH)?.unwrap_or_default();
+        check_dense_layers(header, n_embd)?;
         let heads = by_layer(header, ".attention.head_count", n_layer)?;
         let n_head = heads.iter().max().copied().unwrap_or_default().max(1);
         let heads_kv = by_layer(header, ".attention.head_count_kv", n_layer)?;
@@ -89,7 +90,7 @@ impl Hyperparameters {
 /// # Errors
 /// Names the first one that no projector can have.
 pub fn check_projector(header: &Metadata) -> Result<(), GgufError> {
-    const BOUNDS: [(&str, RangeInclusive<u64>); 11] = [
+    const BOUNDS: [(&str, RangeInclusive<u64>); 12] = [
         ("block_count", 0..=*BLOCKS.end()),
         ("embedding_length", WIDTH),
         ("feed_forward_length", WIDTH),
@@ -101,6 +102,8 @@ pub fn check_projector(header: &Metadata) -> Result<(), GgufError> {
         ("patch_size", IMAGE),
         ("spatial_merge_size", MERGE),
         ("num_mel_bins", IMAGE),
+        // The third layer is the first one that sees the whole image, which the loader counts on.
+        ("sam.block_count", 3..=*BLOCKS.end()),
     ];
     for tower in ["vision", "audio"] {
         for (name, bounds) in &BOUNDS {
@@ -143,6 +146,20 @@ fn check_predicting_layers(header: &Metadata, n_layer: Option<u32>) -> Result<()
         ))),
         _ => Ok(()),
     }
+}
+
+/// The layers after the pooling of an embedding model begin and end with its width.
+fn check_dense_layers(header: &Metadata, n_embd: u32) -> Result<(), GgufError> {
+    for key in [".dense_2_feat_in", ".dense_3_feat_out"] {
+        let width = number(header, key, &(0..=*WIDTH.end()))?.unwrap_or_default();
+        if width != 0 && width != n_embd {
+            return Err(invalid(format!(
+                "`{}` is {width}, and the model's width {n_embd}",
+                header.whole(key)
+            )));
+        }
+    }
+    Ok(())
 }
 
 fn check_rope(header: &Metadata) -> Result<(), GgufError> {

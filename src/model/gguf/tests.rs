@@ -166,6 +166,12 @@ fn numbers_that_no_model_has() {
         ("expert_used_count", json!(2), "2 of 0 experts"),
         ("expert_count", json!(2048), "is 2048"),
         ("expert_group_count", json!(1), "1 groups of 0 experts"),
+        (
+            "dense_2_feat_in",
+            json!(33),
+            "is 33, and the model's width 32",
+        ),
+        ("dense_3_feat_out", json!(huge), "is 4294967295"),
         ("rope.scaling.type", json!(""), "is none of none, linear"),
         (
             "rope.dimension_sections",
@@ -206,6 +212,7 @@ fn numbers_that_no_projector_has() {
         ("patch_size", 0),
         ("image_size", 1 << 30),
         ("block_count", 1000),
+        ("sam.block_count", 2),
     ] {
         let file = projector
             .clone()

@@ -25,6 +25,8 @@ pub(crate) mod language;
 #[cfg(feature = "llama")]
 mod large_images;
 #[cfg(feature = "llama")]
+mod layout_chain;
+#[cfg(feature = "llama")]
 mod layouts;
 mod loading;
 mod memory;

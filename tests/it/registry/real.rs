@@ -6,6 +6,8 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::support::check_store;
+#[cfg(feature = "llama")]
+use crate::support::real::shared;
 use crate::support::{Drover, Log, TestServer, models, skip, variable};
 
 /// A registry that ends with this value.
@@ -123,6 +125,45 @@ async fn a_model_goes_to_the_registry_and_comes_back_the_same() {
     check_store(&server.store());
     // A second time there is nothing to send.
     transfer(&server, "/api/push", &name).await;
+}
+
+/// A file with an encoder among its weights, which llama.cpp gets in another form, is passed on as it is.
+#[cfg(feature = "llama")]
+#[tokio::test]
+async fn a_file_in_ollamas_layout_comes_back_to_the_byte_and_answers() {
+    for file in [
+        "gemma3-ollama",
+        "qwen25vl-ollama",
+        "gptoss-first-generation-ollama",
+    ] {
+        let Some(path) = shared(&format!("{file}.gguf")) else {
+            return;
+        };
+        let Some(registry) = Registry::start().await else {
+            return;
+        };
+        let weights = fs_err::read(path).unwrap();
+        let name = format!("{}/me/m:v1", registry.address);
+        let first = TestServer::start().await;
+        let fields = json!({"system": "Be brief."});
+        first.create(&name, weights.clone(), fields).await.ok();
+        transfer(&first, "/api/push", &name).await;
+        let body = json!({"model": name, "prompt": "a b", "raw": true, "stream": false,
+            "options": {"temperature": 0, "num_predict": 4, "num_ctx": 256}, "logprobs": true});
+        let said = first.post("/api/generate", &body).await.ok().json();
+
+        let second = TestServer::start().await;
+        transfer(&second, "/api/pull", &name).await;
+        assert_eq!(manifest(&second, &name), manifest(&first, &name), "{file}");
+        let blob = models::digest(&weights).replace(':', "-");
+        let blob = fs_err::read(second.store().join("blobs").join(blob)).unwrap();
+        assert!(blob == weights, "{file}");
+        check_store(&second.store());
+        drop(first);
+        let answer = second.post("/api/generate", &body).await.ok().json();
+        assert_eq!(answer["logprobs"], said["logprobs"], "{file}");
+        assert!(answer["logprobs"].is_array(), "{answer}");
+    }
 }
 
 #[tokio::test]

@@ -45,7 +45,7 @@ mod sound;
 mod special;
 mod stream;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod tokenizer;
 mod vocabulary;
 mod webp;

@@ -262,7 +262,7 @@ fn glm_and_deepseek() -> Vec<Case> {
             file: file(
                 "deepseekocr",
                 json!({".vision.block_count": 1, ".vision.embedding_length": 8, ".vision.image_size": 8,
-                    ".vision.patch_size": 4, ".vision.head_count": 2, ".sam.block_count": 1,
+                    ".vision.patch_size": 4, ".vision.head_count": 2, ".sam.block_count": 3,
                     ".sam.embedding_length": 8, ".sam.head_count": 2}),
                 &[
                     ("blk.1.ffn_down_exps.weight", "F16", &[4, 32, 2]),
@@ -433,5 +433,29 @@ fn headers_become_what_llama_cpp_wants() {
             let mut cut = Cursor::new(&bytes[..length]);
             assert!(check(path, &mut cut).is_err(), "{name}: {length}");
         }
+    }
+}
+
+/// An adapter has the name of its model's architecture, and nothing of its keys and tensors.
+#[test]
+fn adapters_are_nobodys_layout() {
+    let path = Path::new("adapter");
+    for case in cases() {
+        let model = Metadata::read(&mut Cursor::new(case.file.build())).unwrap();
+        let adapter = GgufBuilder::new(model.architecture())
+            .value("general.type", "adapter")
+            .value("adapter.type", "lora")
+            .tensor("blk.0.attn_q.weight.lora_a", "F32", &[32, 4])
+            .tensor("blk.0.attn_q.weight.lora_b", "F32", &[4, 32])
+            .build();
+        let mut file = Cursor::new(adapter.as_slice());
+        let name = case.name;
+        assert!(!is_foreign(&Metadata::read(&mut file).unwrap()), "{name}");
+        check(path, &mut file).unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert_eq!(
+            weights(path, &mut file).unwrap().file.form,
+            Form::Original,
+            "{name}"
+        );
     }
 }

@@ -57,7 +57,7 @@ fn seeing(family: &str) -> Option<Llama> {
 }
 
 /// A picture of stripes: other colours, another picture.
-fn stripes(seed: u8, width: u32, height: u32) -> RgbImage {
+pub(super) fn stripes(seed: u8, width: u32, height: u32) -> RgbImage {
     RgbImage::from_fn(width, height, |x, y| {
         let wave = u8::try_from((x * 7 + y * 13) % 256).unwrap();
         Rgb([
@@ -68,7 +68,7 @@ fn stripes(seed: u8, width: u32, height: u32) -> RgbImage {
     })
 }
 
-fn part(image: &RgbImage) -> PromptPart {
+pub(super) fn part(image: &RgbImage) -> PromptPart {
     let mut bytes = Cursor::new(Vec::new());
     image.write_to(&mut bytes, ImageFormat::Png).unwrap();
     PromptPart::Media(STANDARD.encode(bytes.into_inner()))

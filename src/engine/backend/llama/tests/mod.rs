@@ -2,6 +2,7 @@
 //! tests say so and pass.
 
 mod cache;
+pub(crate) mod computed;
 mod constraints;
 mod embeddings;
 mod images;
