@@ -66,7 +66,10 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("seccompiler", &["sandbox/"]),
     ("axum", &["server/"]),
     ("tower", &["server/"]),
-    ("utoipa", &["api/", "chat/", "keys/", "server/openapi/"]),
+    (
+        "utoipa",
+        &["api/", "chat/", "keys/", "metrics/gpu", "server/openapi/"],
+    ),
     ("tower_http", &["server/"]),
     ("reqwest", &["client/", "registry/"]),
     ("clap", &["cli/"]),

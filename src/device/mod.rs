@@ -9,7 +9,7 @@ use crate::protocol::DeviceInfo;
 
 pub use cpu::InstructionSets;
 pub use memory::system_memory;
-pub use nvml::{CardState, cards};
+pub use nvml::{Need, cards, is_free};
 pub use obstacle::{Obstacle, look as obstacle};
 
 /// Total and free resources at one moment.

@@ -6,16 +6,22 @@ use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
-/// The state of a card; what it does not tell is left out.
-#[derive(Debug, Clone, Default)]
-pub struct GpuSample {
-    pub index: usize,
+/// How a card is doing; sizes are bytes. What it does not tell is left out.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(default)]
+pub struct GpuState {
     pub name: String,
-    pub total_bytes: u64,
-    pub used_bytes: u64,
+    pub total: u64,
+    pub used: u64,
+    /// Share of the last moment in which it computed, in per cent.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub busy_percent: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub celsius: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub watts: Option<f64>,
 }
 
@@ -64,7 +70,7 @@ impl Gpus {
         all
     }
 
-    pub(super) fn set(&self, samples: Vec<GpuSample>) {
+    pub(super) fn set(&self, cards: Vec<GpuState>) {
         for gauges in [
             &self.total,
             &self.used,
@@ -74,10 +80,10 @@ impl Gpus {
         ] {
             gauges.clear();
         }
-        for sample in samples {
+        for (gpu, card) in cards.into_iter().enumerate() {
             let labels = GpuLabels {
-                gpu: sample.index,
-                name: sample.name,
+                gpu,
+                name: card.name,
             };
             let set = |gauges: &Gauges, value: Option<f64>| {
                 if let Some(value) = value {
@@ -86,16 +92,14 @@ impl Gpus {
             };
             #[expect(clippy::cast_precision_loss, reason = "metrics are floats")]
             let bytes = |bytes: u64| Some(bytes as f64);
-            set(&self.total, bytes(sample.total_bytes));
-            set(&self.used, bytes(sample.used_bytes));
+            set(&self.total, bytes(card.total));
+            set(&self.used, bytes(card.used));
             set(
                 &self.busy,
-                sample
-                    .busy_percent
-                    .map(|percent| f64::from(percent) / 100.0),
+                card.busy_percent.map(|percent| f64::from(percent) / 100.0),
             );
-            set(&self.temperature, sample.celsius.map(f64::from));
-            set(&self.power, sample.watts);
+            set(&self.temperature, card.celsius.map(f64::from));
+            set(&self.power, card.watts);
         }
     }
 }

@@ -30,7 +30,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
 pub use generation::{Finish, Generation};
-pub use gpu::GpuSample;
+pub use gpu::GpuState;
 pub use model::{Awaiting, Class, Held, ModelMetrics, Numbers, Outcome, Step, numbers};
 
 /// Upper bounds in seconds, from a version query to a long answer.
@@ -180,8 +180,8 @@ pub fn cpu(used: String, unused: String) {
 }
 
 /// Records how the GPUs are doing.
-pub fn gpus(samples: Vec<GpuSample>) {
-    METRICS.gpus.set(samples);
+pub fn gpus(cards: Vec<GpuState>) {
+    METRICS.gpus.set(cards);
 }
 
 /// Returns all counters in OpenMetrics' text format.

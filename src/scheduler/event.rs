@@ -65,11 +65,24 @@ pub(super) enum Message {
     },
     /// Look for devices again.
     Probe,
-    Devices {
-        gpus: Vec<DeviceInfo>,
-        /// Why a card that is there is not among them.
-        obstacle: Option<Obstacle>,
-    },
+    Devices(Found),
+}
+
+/// What a look for GPUs found.
+#[derive(Debug)]
+pub(super) struct Found {
+    pub(super) gpus: Vec<DeviceInfo>,
+    /// Why a card that is there is not among them.
+    pub(super) obstacle: Option<Obstacle>,
+    /// The look itself failed, so that there may be more.
+    pub(super) has_failed: bool,
+}
+
+impl Found {
+    /// Whether GPUs may be found later that are missing now.
+    pub(super) fn may_change(&self) -> bool {
+        self.gpus.is_empty() && (self.has_failed || self.obstacle.is_some())
+    }
 }
 
 /// What happened.

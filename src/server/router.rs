@@ -23,7 +23,6 @@ use crate::client::OLLAMA_VERSION;
 use crate::device;
 use crate::dialect::openai::UNKNOWN_URL;
 use crate::error::ErrorKind;
-use crate::metrics::GpuSample;
 
 const TEXT: &str = "text/plain";
 
@@ -225,18 +224,6 @@ async fn ready(State(app): State<App>) -> Response {
     json(&Health { status: "ok" })
 }
 
-fn sample((index, card): (usize, device::CardState)) -> GpuSample {
-    GpuSample {
-        index,
-        name: card.name,
-        total_bytes: card.total_bytes,
-        used_bytes: card.used_bytes,
-        busy_percent: card.busy_percent,
-        celsius: card.celsius,
-        watts: card.watts,
-    }
-}
-
 /// The counters, for Prometheus: in OpenMetrics' format for those who accept it, else in the older one, which
 /// everything reads.
 async fn metrics(State(app): State<App>, headers: HeaderMap) -> Response {
@@ -246,7 +233,7 @@ async fn metrics(State(app): State<App>, headers: HeaderMap) -> Response {
     let mut accepted = accepted.filter_map(|accepted| accepted.to_str().ok());
     let wants_open = accepted.any(|accepted| accepted.contains("application/openmetrics-text"));
     if let Ok(cards) = app.block(device::cards).await {
-        crate::metrics::gpus(cards.into_iter().enumerate().map(sample).collect());
+        crate::metrics::gpus(cards);
     }
     let (kind, text) = if wants_open {
         (OPEN_METRICS, crate::metrics::open_text())

@@ -20,6 +20,8 @@ pub use manage::{
     VersionResponse,
 };
 pub use models::{
-    GpuState, ListResponse, ListedModel, ModelDetails, ModelInfo, ProcessModel, ProcessResponse,
-    ShowRequest, ShowResponse, Tensor, ThinkingInfo,
+    ListResponse, ListedModel, ModelDetails, ModelInfo, ProcessModel, ProcessResponse, ShowRequest,
+    ShowResponse, Tensor, ThinkingInfo,
 };
+
+pub use crate::metrics::GpuState;

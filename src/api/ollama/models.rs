@@ -7,6 +7,7 @@ use utoipa::ToSchema;
 use super::{DeviceUse, FitResponse};
 use crate::api::drover::BatchState;
 use crate::chat::null_is_default;
+use crate::metrics::GpuState;
 
 /// Answer of `GET /api/tags`.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
@@ -80,21 +81,6 @@ pub struct ProcessModel {
     pub slots_busy: u32,
     /// Not in Ollama: what lies where.
     pub memory: Vec<DeviceUse>,
-}
-
-/// How a card is doing; sizes are bytes.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
-#[serde(default)]
-pub struct GpuState {
-    pub name: String,
-    pub total: u64,
-    pub used: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub busy_percent: Option<u32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub celsius: Option<u32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub watts: Option<f64>,
 }
 
 /// Body of `POST /api/show`.

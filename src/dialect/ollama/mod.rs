@@ -14,5 +14,5 @@ pub use answer::{chat_chunk, embed_answer, embeddings_answer, generate_chunk};
 pub use error::{error_body, error_status};
 pub use fit::{fit_request, fit_response};
 pub use info::KeyValues;
-pub use models::{Files, card, listed, loaded, show};
+pub use models::{Files, listed, loaded, show};
 pub use request::{chat, create, embed, embeddings, generate, keep_alive};

@@ -10,7 +10,6 @@ use super::fit;
 use super::info::KeyValues;
 use crate::api::ollama as api;
 use crate::chat::ThinkLevel;
-use crate::device::CardState;
 use crate::families;
 use crate::families::capabilities::{self, Sources};
 use crate::model::capability::Capability;
@@ -89,18 +88,6 @@ pub fn loaded(
         slots: model.info.n_slots,
         slots_busy: u32::try_from(model.n_active).unwrap_or(u32::MAX),
         memory: model.info.memory.0.iter().map(fit::usage).collect(),
-    }
-}
-
-/// Makes the entry of a card.
-pub fn card(card: CardState) -> api::GpuState {
-    api::GpuState {
-        name: card.name,
-        total: card.total_bytes,
-        used: card.used_bytes,
-        busy_percent: card.busy_percent,
-        celsius: card.celsius,
-        watts: card.watts,
     }
 }
 

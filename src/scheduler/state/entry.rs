@@ -15,6 +15,18 @@ use crate::scheduler::placement::LoadPlan;
 /// How long a model stays for people after they used it, while only a batch job wants its room.
 const PEOPLE_COME_BACK: Duration = Duration::from_secs(60);
 
+/// A model's turn: while it is used, it makes no room for another one for this long after its load. Without that, two
+/// models that do not fit together would be loaded anew for every request.
+const TURN: Duration = Duration::from_secs(10);
+
+/// Requests after which a turn lasts only as long as the load took.
+const TURN_REQUESTS: u32 = 8;
+
+/// The most that a model without requests is kept for the next one in its turn, and the part of its load's time that
+/// it is.
+const LINGER: Duration = Duration::from_secs(1);
+const LINGER_PART: u32 = 4;
+
 /// One model.
 #[derive(Debug)]
 pub(in crate::scheduler) struct Entry {
@@ -34,6 +46,9 @@ pub(in crate::scheduler) struct Entry {
     /// When an idle model goes.
     pub(in crate::scheduler) deadline: Option<Instant>,
     pub(super) last_used: Instant,
+    /// When it was loaded, and the requests that it was lent to since.
+    loaded_at: Option<Instant>,
+    n_granted: u32,
     /// People used it since it was idle last, and when it became idle after that.
     pub(super) had_people: bool,
     pub(super) last_person: Option<Instant>,
@@ -77,6 +92,8 @@ impl Entry {
             n_refused: 0,
             deadline: None,
             last_used: now,
+            loaded_at: None,
+            n_granted: 0,
             had_people: false,
             last_person: None,
             is_lost: false,
@@ -92,6 +109,36 @@ impl Entry {
     /// Until when a job does not make it go, after people used it.
     pub(super) fn is_peoples_until(&self) -> Option<Instant> {
         self.last_person.map(|last| last + PEOPLE_COME_BACK)
+    }
+
+    /// Whether people have used it since it was loaded.
+    pub(super) fn is_peoples(&self) -> bool {
+        self.had_people || self.last_person.is_some()
+    }
+
+    /// Until when its turn lasts, as things are now.
+    pub(super) fn has_turn_until(&self) -> Option<Instant> {
+        let Phase::Ready(info) = &self.phase else {
+            return None;
+        };
+        let loaded_at = self.loaded_at?;
+        let load = Duration::try_from_secs_f64(info.load_ms / 1000.0).unwrap_or_default();
+        let turn = if self.n_granted < TURN_REQUESTS {
+            TURN
+        } else {
+            load.min(TURN)
+        };
+        let end = loaded_at + turn;
+        if self.is_idle() {
+            return Some(end.min(self.last_used + (load / LINGER_PART).min(LINGER)));
+        }
+        Some(end)
+    }
+
+    /// How long its first request has waited.
+    pub(super) fn has_waited(&self, now: Instant) -> Duration {
+        let first = self.waiters.front();
+        first.map_or(Duration::ZERO, |first| now.duration_since(first.since))
     }
 
     /// Whether it holds memory or is about to.
@@ -177,6 +224,8 @@ impl Entry {
         }
         self.phase = Phase::Ready(info);
         self.last_used = now;
+        self.loaded_at = Some(now);
+        self.n_granted = 0;
         self.n_shrinks = 0;
     }
 
@@ -206,6 +255,7 @@ impl Entry {
             self.keep_alive = keep_alive;
         }
         self.n_active += 1;
+        self.n_granted = self.n_granted.saturating_add(1);
         let origin = Arc::clone(&waiter.spec.origin);
         *self.origins.entry(Arc::clone(&origin)).or_default() += 1;
         self.had_people |= !waiter.spec.is_job;

@@ -66,7 +66,12 @@ impl State {
         })
     }
 
-    fn question<'a>(&'a self, spec: &'a ModelSpec, policy: &'a Policy, must: bool) -> Request<'a> {
+    pub(super) fn question<'a>(
+        &'a self,
+        spec: &'a ModelSpec,
+        policy: &'a Policy,
+        must: bool,
+    ) -> Request<'a> {
         Request {
             spec,
             policy,

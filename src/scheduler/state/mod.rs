@@ -67,7 +67,7 @@ pub(super) struct State {
     evicted: Vec<Evicted>,
     /// What other programs hold, by GPU index.
     foreign_bytes: HashMap<usize, u64>,
-    /// When a batch job's model may find room that people hold now.
+    /// When a model that waits may find room that another one holds now.
     recheck: Option<Instant>,
     /// System memory that was in use when no model was loaded.
     foreign_system_bytes: u64,
@@ -92,6 +92,12 @@ impl State {
     /// The loaded and loading models.
     pub(super) fn entries(&self) -> &[Entry] {
         &self.entries
+    }
+
+    /// Whether a request for a model needs no load.
+    pub(super) fn is_ready_for(&self, spec: &ModelSpec) -> bool {
+        let mut entries = self.entries.iter();
+        entries.any(|entry| entry.is_ready() && entry.serves(spec))
     }
 
     /// The next time at which `Tick` matters.

@@ -17,6 +17,9 @@ use crate::scheduler::{AcquireError, ModelSpec};
 /// How long a model that had to go is expected back.
 const EXPECTED_BACK: Duration = Duration::from_secs(600);
 
+/// After this time a model that waits for room goes before all others: none is loaded that would take its room.
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
+
 /// A model that had to make room.
 #[derive(Debug)]
 pub(super) struct Evicted {
@@ -46,6 +49,29 @@ impl Need {
             Self::Gpu => plan.gpu_bytes() > 0,
             Self::System => plan.system_bytes > 0,
         }
+    }
+}
+
+/// What room is made for.
+#[derive(Debug, Clone, Copy)]
+struct Wanted {
+    need: Need,
+    /// Only batch jobs wait for it.
+    for_job: bool,
+}
+
+impl Wanted {
+    /// Until when a model keeps its room all the same; `None` = it goes.
+    fn is_held_until(self, entry: &Entry, now: Instant) -> Option<Instant> {
+        // A job waits until people have done with a model, and people not for what only jobs use.
+        let peoples = entry.is_peoples_until().filter(|_| self.for_job);
+        let has_turn = self.for_job || entry.is_peoples();
+        let turn = entry.has_turn_until().filter(|_| has_turn);
+        [peoples, turn]
+            .into_iter()
+            .flatten()
+            .filter(|until| *until > now)
+            .max()
     }
 }
 
@@ -91,15 +117,43 @@ impl State {
             return self.advance(world, effects);
         }
         // In order, but one that has to wait for room does not block one that fits.
+        let has_waited_long = self.entries[first].has_waited(world.now) >= LONGEST_WAIT;
         for &index in &queued {
-            if let Some(plan) = self.plan(&self.entries[index], &snapshot) {
+            let Some(plan) = self.plan(&self.entries[index], &snapshot) else {
+                continue;
+            };
+            let may_start = index == first
+                || !has_waited_long
+                || self.leaves_room(&self.entries[first], &plan, &snapshot);
+            if may_start {
                 self.start(index, plan, effects);
                 return;
             }
         }
-        let need = self.need(&self.entries[first].spec, &snapshot);
-        let for_job = self.entries[first].is_wanted_by_jobs_only();
-        self.make_room(need, for_job, world.now, effects);
+        let wanted = Wanted {
+            need: self.need(&self.entries[first].spec, &snapshot),
+            for_job: self.entries[first].is_wanted_by_jobs_only(),
+        };
+        self.make_room(wanted, world.now, effects);
+    }
+
+    /// Whether a model that waits finds room beside another one as it would be loaded, once those have gone that go
+    /// already.
+    fn leaves_room(&self, waiting: &Entry, other: &LoadPlan, snapshot: &Snapshot) -> bool {
+        let entries = self.entries.iter();
+        let stays = |entry: &&Entry| entry.is_ready() || entry.phase == Phase::Loading;
+        let staying: Vec<&Entry> = entries.filter(stays).collect();
+        if staying.len() + 1 >= self.max_loaded(snapshot) {
+            return false;
+        }
+        let mut free = self.free_beside(snapshot, &staying);
+        let left = |free: u64, held| free.saturating_sub(held);
+        free.system_available_bytes = left(free.system_available_bytes, other.system_bytes);
+        for gpu in &mut free.gpus {
+            gpu.free_bytes = left(gpu.free_bytes, other.bytes_on(gpu.index));
+        }
+        let request = self.question(&waiting.spec, &self.limits.policy, false);
+        placement::plan(&request, &free).is_some()
     }
 
     /// A victim lives on where the one it should make room for has gone.
@@ -271,11 +325,10 @@ impl State {
     }
 
     /// Lets one model go; those that go already will make room by themselves.
-    fn make_room(&mut self, need: Need, for_job: bool, now: Instant, effects: &mut Vec<Effect>) {
-        if for_job {
-            let until = self.entries.iter().filter_map(Entry::is_peoples_until);
-            self.recheck = until.filter(|&until| until > now).min();
-        }
+    fn make_room(&mut self, wanted: Wanted, now: Instant, effects: &mut Vec<Effect>) {
+        let held = self.entries.iter();
+        let held = held.filter_map(|entry| wanted.is_held_until(entry, now));
+        self.recheck = held.min();
         if self.any(|entry| entry.phase == Phase::Stopping) {
             return;
         }
@@ -283,14 +336,12 @@ impl State {
         let candidates: Vec<Candidate> = self
             .entries
             .iter()
-            .filter(|entry| entry.is_ready() && need.is_held_by(entry))
+            .filter(|entry| entry.is_ready() && wanted.need.is_held_by(entry))
             // A busy victim is waited for already.
             .filter(|entry| entry.is_idle() || !any_draining)
-            // A job waits until people have done with a model.
-            .filter(|entry| {
-                let is_free = entry.is_peoples_until().is_none_or(|until| until <= now);
-                !for_job || entry.is_idle() && is_free
-            })
+            // A job waits until nobody uses a model.
+            .filter(|entry| entry.is_idle() || !wanted.for_job)
+            .filter(|entry| wanted.is_held_until(entry, now).is_none())
             .map(candidate)
             .collect();
         let Some(victim) = evict::choose(&candidates) else {

@@ -1,10 +1,10 @@
 //! Several GPUs, mixtures of experts, rows at once, and models that were measured.
 
-use super::state::{Bench, NONE};
+use super::bench::{Bench, NONE};
 use super::*;
 use crate::protocol::{HOST, Measured, MemoryUse};
 use crate::scheduler::costs::Measurement;
-use crate::scheduler::event::{Effect, Event};
+use crate::scheduler::event::{Effect, Event, Found};
 use crate::scheduler::placement::{LoadPlan, Policy, Request, least_bytes, n_ubatches, plan};
 
 fn request<'a>(spec: &'a ModelSpec, policy: &'a Policy) -> Request<'a> {
@@ -263,4 +263,23 @@ fn devices(obstacle: Option<&str>) -> Event {
     Event::Devices {
         obstacle: obstacle.map(str::to_owned),
     }
+}
+
+#[test]
+fn gpus_are_looked_for_again_where_some_may_be_missing() {
+    let found = |gpus: &[u64], has_obstacle: bool, has_failed| {
+        let obstacle = has_obstacle.then(|| crate::device::Obstacle {
+            reason: "its driver is not loaded".to_owned(),
+            fix: "modprobe nvidia",
+        });
+        Found {
+            gpus: gpu_machine(gpus).gpus,
+            obstacle,
+            has_failed,
+        }
+    };
+    assert!(found(&[], true, false).may_change());
+    assert!(found(&[], false, true).may_change());
+    assert!(!found(&[], false, false).may_change(), "there is no card");
+    assert!(!found(&[8_192], false, false).may_change());
 }

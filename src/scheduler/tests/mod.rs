@@ -1,10 +1,16 @@
 //! Scenarios on the pure parts.
 
+mod bench;
 mod cards;
+mod failures;
+mod keep_alive;
 mod memory;
 mod modelfiles;
-mod state;
+mod queue;
+mod reload;
 mod storm;
+mod turns;
+mod victims;
 
 use std::path::PathBuf;
 

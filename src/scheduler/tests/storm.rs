@@ -16,7 +16,8 @@ enum Move {
     Acquire(Box<ModelSpec>, Option<KeepAlive>),
     Cancel(usize),
     Release(usize),
-    Loaded(usize),
+    /// A load ends; it took so many per cent of what was planned.
+    Loaded(usize, u64),
     LoadFailed(usize, LoadFailure),
     /// A process ends, asked to or not.
     Exit(usize),
@@ -97,7 +98,7 @@ impl Stage {
                             && plan.shape.n_batch > 0
                     );
                     self.loading.push(entry);
-                    self.check_memory();
+                    self.check_memory(entry);
                 }
                 Effect::Measure { key, params } => {
                     assert!(!self.measuring.contains(&key), "a question is asked once");
@@ -130,13 +131,41 @@ impl Stage {
         }
     }
 
-    /// No GPU is promised more than it has.
-    fn check_memory(&self) {
+    /// No GPU is promised more than the others have left of it, which may have taken more than was planned.
+    fn check_memory(&self, new: u64) {
         for gpu in &self.machine.gpus {
-            let plans = self.state.entries().iter().filter_map(|entry| entry.plan());
-            let held: u64 = plans.map(|plan| plan.bytes_on(gpu.index)).sum();
-            assert!(held <= gpu.total_bytes, "{held} on {}", gpu.name);
+            let held = |is_new| {
+                let entries = self.state.entries().iter();
+                let entries = entries.filter(|entry| (entry.id == new) == is_new);
+                let plans = entries.filter_map(|entry| entry.plan());
+                plans.map(|plan| plan.bytes_on(gpu.index)).sum::<u64>()
+            };
+            let left = gpu.total_bytes.saturating_sub(held(false));
+            assert!(
+                held(true) <= left,
+                "{} of {left} on {}",
+                held(true),
+                gpu.name
+            );
         }
+    }
+
+    /// What a load has taken, on no card more than it has.
+    fn taken(&self, entry: u64, percent: u64) -> MemoryUse {
+        let mut taken = MemoryUse::default();
+        let entries = self.state.entries().iter();
+        let plan = entries
+            .filter(|known| known.id == entry)
+            .find_map(|known| known.plan());
+        for card in plan.iter().flat_map(|plan| &plan.cards) {
+            let gpus = self.whole.gpus.iter();
+            let total = gpus
+                .filter(|gpu| gpu.index == card.index)
+                .map(|gpu| gpu.total_bytes);
+            let bytes = card.bytes / 100 * percent;
+            taken.on(&card.name).weights = bytes.min(total.sum());
+        }
+        taken
     }
 
     fn step(&mut self, step: Move) {
@@ -163,12 +192,14 @@ impl Stage {
                     self.event(Event::Released(lease, "".into()));
                 }
             }
-            Move::Loaded(n) => {
+            Move::Loaded(n, percent) => {
                 if let Some(entry) = take(&mut self.loading, n) {
                     self.running.push(entry);
+                    let memory = self.taken(entry, percent);
                     let info = Box::new(LoadedInfo {
                         n_ctx_pool: 8192,
                         n_ctx_train: 8192,
+                        memory,
                         ..LoadedInfo::default()
                     });
                     self.event(Event::Loaded { entry, info });
@@ -224,7 +255,7 @@ impl Stage {
             while !self.measuring.is_empty() {
                 self.step(Move::Measured(0, None));
             }
-            self.step(Move::Loaded(0));
+            self.step(Move::Loaded(0, 100));
             while !self.leases.is_empty() {
                 self.step(Move::Release(0));
             }
@@ -279,7 +310,7 @@ fn moves() -> impl Strategy<Value = Move> {
         6 => (spec, keep_alive).prop_map(|(spec, keep_alive)| Move::Acquire(Box::new(spec), keep_alive)),
         2 => n.clone().prop_map(Move::Cancel),
         5 => n.clone().prop_map(Move::Release),
-        4 => n.clone().prop_map(Move::Loaded),
+        4 => (n.clone(), 0_u64..300).prop_map(|(n, percent)| Move::Loaded(n, percent)),
         1 => (n.clone(), failure).prop_map(|(n, failure)| Move::LoadFailed(n, failure)),
         3 => n.clone().prop_map(Move::Exit),
         1 => n.prop_map(Move::Unload),

@@ -113,7 +113,7 @@ pub(super) async fn ps(State(app): State<App>, access: Access) -> Result<Respons
     let (models, cards) = models.await?;
     Ok(json(&ProcessResponse {
         models,
-        gpus: cards.into_iter().map(ollama::card).collect(),
+        gpus: cards,
         batches: batches.into_iter().map(batch_state).collect(),
         gpu_problem: app.scheduler.gpu_obstacle(),
     }))

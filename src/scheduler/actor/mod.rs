@@ -1,7 +1,12 @@
 //! The one task that owns the scheduler's state, the timer and the effects.
+//!
+//! - [`devices`]: which GPUs there are, and what they have free · [`fits`]: what models would take
+
+mod devices;
+mod fits;
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -11,17 +16,15 @@ use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
 use super::event::{Effect, EntryId, Event, Message, WaiterId, World};
-use super::fit::{Fit, FitQuestion};
 use super::lease::{Lease, Note, Notes};
 use super::load;
 use super::measured_files::MeasuredFiles;
 use super::placement::{LoadPlan, Policy};
-use super::state::{Entry, Foreseen, Limits, MeasureKey, Phase, State};
+use super::state::{Entry, Limits, Phase, State};
 use super::{AcquireError, LoadedModel};
 use crate::config::Config;
-use crate::device::{self, InstructionSets, Obstacle, Snapshot};
-use crate::metrics;
-use crate::protocol::{DeviceInfo, DeviceMemory, HOST, LoadedInfo, MeasureParams};
+use crate::device::Snapshot;
+use crate::protocol::{DeviceInfo, DeviceMemory, HOST, LoadedInfo};
 use crate::runner_client::{self, RunnerHandle, StartError, StartParams, Started};
 
 type Inbox = mpsc::Receiver<Message>;
@@ -65,7 +68,9 @@ pub(super) fn spawn(config: &Config, exe: PathBuf, tasks: &TaskTracker, channels
         fits: measured.with_a_turn_of_its_own(),
         measured,
         gpus: None,
+        missing_since: None,
         obstacle,
+        ended_at: None,
     };
     actor.probe();
     tasks.spawn(actor.run(inbox));
@@ -87,8 +92,12 @@ struct Actor {
     fits: MeasuredFiles,
     /// `None` until the first probe has answered.
     gpus: Option<Vec<DeviceInfo>>,
+    /// Since when GPUs are known to be missing that may appear.
+    missing_since: Option<Instant>,
     /// Why a graphics card that is there is not used.
     obstacle: watch::Sender<Option<String>>,
+    /// When a runner ended last.
+    ended_at: Option<Instant>,
 }
 
 impl Actor {
@@ -136,6 +145,9 @@ impl Actor {
                     return;
                 }
                 self.notice_ended().await;
+                if !self.state.is_ready_for(&spec) {
+                    self.look_for_missing();
+                }
                 self.replies.insert(waiter, reply);
                 self.handle(Event::Acquire {
                     waiter,
@@ -158,12 +170,7 @@ impl Actor {
             Message::Foresee { question, reply } => self.foresee(&question, reply),
             Message::Exited { entry } => self.exited(entry).await,
             Message::Probe => self.probe(),
-            Message::Devices { gpus, obstacle } => {
-                self.gpus = Some(gpus);
-                let obstacle = obstacle.map(|obstacle| obstacle.to_string());
-                self.obstacle.send_replace(obstacle.clone());
-                self.handle(Event::Devices { obstacle }).await;
-            }
+            Message::Devices(found) => self.found(found).await,
             Message::Shutdown { .. } => {}
         }
     }
@@ -181,6 +188,7 @@ impl Actor {
 
     async fn exited(&mut self, entry: EntryId) {
         if self.runners.remove(&entry).is_some() {
+            self.ended_at = Some(Instant::now());
             self.handle(Event::Exited(entry)).await;
             self.probe_again();
         }
@@ -319,9 +327,16 @@ impl Actor {
         self.loads.insert(id, cancel.clone());
         let (tasks, messages) = (self.tasks.clone(), self.messages.clone());
         let span = tracing::info_span!("load", model = %params.model);
+        let needs = self.needs_given_back(plan);
         let task = async move {
+            let start = async {
+                if !needs.is_empty() {
+                    devices::wait_for_memory(needs).await;
+                }
+                runner_client::start(params, &tasks).await
+            };
             let result = tokio::select! {
-                result = runner_client::start(params, &tasks) => result,
+                result = start => result,
                 () = cancel.cancelled() => return,
             };
             // The actor ends only after all loads were cancelled.
@@ -330,104 +345,6 @@ impl Actor {
                 .await;
         };
         self.tasks.spawn(task.instrument(span));
-    }
-
-    /// Asks what a model takes, or remembers it.
-    fn measure(&self, key: Box<MeasureKey>, params: MeasureParams) {
-        let (exe, tasks) = (self.exe.clone(), self.tasks.clone());
-        let (memory, messages) = (self.measured.clone(), self.messages.clone());
-        let devices = self.gpus.clone().unwrap_or_default();
-        self.tasks.spawn(async move {
-            let measured = memory.measure(exe, params, devices, &tasks).await;
-            let _ = messages.send(Message::Measured { key, measured }).await;
-        });
-    }
-
-    /// Measures a model as for a load and says where it would go.
-    fn fit(&self, question: FitQuestion, reply: oneshot::Sender<Fit>) {
-        let policy = question.policy(&self.policy);
-        let gpus = self.gpus.clone().unwrap_or_default();
-        let snapshot = Snapshot::take(&gpus);
-        let key = State::measure_key(&question.spec, &policy, &snapshot);
-        let Some(params) = key.params(&question.spec, &policy, &snapshot) else {
-            return;
-        };
-        let (exe, tasks) = (self.exe.clone(), self.tasks.clone());
-        let (files, messages) = (self.fits.clone(), self.messages.clone());
-        self.tasks.spawn(async move {
-            let measure = |params| files.measure(exe.clone(), params, gpus.clone(), &tasks);
-            let measured = measure(params).await;
-            let key = Box::new(key);
-            let _ = messages.send(Message::Measured { key, measured }).await;
-            let (sender, receiver) = oneshot::channel();
-            let ask = Message::Foresee {
-                question: Box::new(question.clone()),
-                reply: sender,
-            };
-            let _ = messages.send(ask).await;
-            let Ok((foreseen, snapshot)) = receiver.await else {
-                return;
-            };
-            let exact = MeasureParams::new(
-                &load::params(&question.spec, &foreseen.plan, &policy),
-                vec![foreseen.plan.shape],
-            );
-            let exact = measure(exact)
-                .await
-                .and_then(|measured| measured.0.into_iter().next()?);
-            let fit = load::fit(&question.spec, &policy, (foreseen, snapshot), exact);
-            let _ = reply.send(fit);
-        });
-    }
-
-    fn foresee(&self, question: &FitQuestion, reply: oneshot::Sender<(Foreseen, Snapshot)>) {
-        let policy = question.policy(&self.policy);
-        let snapshot = Snapshot::take(self.gpus.as_deref().unwrap_or_default());
-        if let Some(foreseen) = self.state.foresee(&question.spec, &policy, &snapshot) {
-            let _ = reply.send((foreseen, snapshot));
-        }
-    }
-
-    /// Asks for the devices; loads wait for the first answer.
-    fn probe(&self) {
-        let (exe, tasks, messages) = (self.exe.clone(), self.tasks.clone(), self.messages.clone());
-        self.tasks.spawn(async move {
-            let devices = runner_client::probe(exe, &tasks).await.unwrap_or_else(|error| {
-                tracing::warn!(%error, "the devices could not be listed, models run on the CPU");
-                Vec::new()
-            });
-            for device in &devices {
-                tracing::info!(
-                    name = %device.name,
-                    description = %device.description,
-                    backend = %device.backend,
-                    total_bytes = device.total_bytes,
-                    free_bytes = device.free_bytes,
-                    "inference compute"
-                );
-            }
-            let cpu = devices.iter().find(|device| !device.is_gpu);
-            if let Some(cpu) = cpu {
-                let sets = InstructionSets::of_this_machine(cpu.instruction_sets.clone());
-                let (used, unused) = (sets.used.join(" "), sets.unused.join(" "));
-                tracing::info!(used, unused, "instruction sets");
-                metrics::cpu(used, unused);
-            }
-            let gpus: Vec<_> = devices.into_iter().filter(|device| device.is_gpu).collect();
-            let obstacle = if gpus.is_empty() {
-                obstacle().await
-            } else {
-                None
-            };
-            let _ = messages.send(Message::Devices { gpus, obstacle }).await;
-        });
-    }
-
-    /// A GPU's free memory has changed; without GPUs there is nothing to ask.
-    fn probe_again(&self) {
-        if self.gpus.as_ref().is_some_and(|gpus| !gpus.is_empty()) {
-            self.probe();
-        }
     }
 
     fn model_of(&self, id: EntryId) -> String {
@@ -486,18 +403,6 @@ impl Actor {
             }
         }
     }
-}
-
-/// Looks for a card that llama.cpp did not find.
-async fn obstacle() -> Option<Obstacle> {
-    let looked = tokio::task::spawn_blocking(|| device::obstacle(Path::new("/")));
-    let obstacle = looked.await.ok().flatten()?;
-    tracing::warn!(
-        reason = obstacle.reason,
-        fix = obstacle.fix,
-        "no GPU is used, models run on the CPU"
-    );
-    Some(obstacle)
 }
 
 async fn sleep_until(deadline: Option<Instant>) {

@@ -1,0 +1,135 @@
+//! Which GPUs there are: asked at the start, after a runner has ended, and where one is missing that may appear.
+
+use std::path::Path;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::Actor;
+use crate::device::{self, InstructionSets, Obstacle};
+use crate::metrics;
+use crate::runner_client;
+use crate::scheduler::event::{Event, Found, Message};
+use crate::scheduler::placement::LoadPlan;
+
+/// At most so often GPUs are looked for that were missing. At boot, drivers come up late.
+const LOOK_AGAIN: Duration = Duration::from_secs(30);
+
+/// How long a load waits at most for memory that runners have given back, and how often the driver is asked.
+const GIVEN_BACK: Duration = Duration::from_secs(5);
+const ASK_AGAIN: Duration = Duration::from_millis(100);
+
+impl Actor {
+    /// Asks for the devices; loads wait for the first answer.
+    pub(super) fn probe(&self) {
+        let (exe, tasks, messages) = (self.exe.clone(), self.tasks.clone(), self.messages.clone());
+        self.tasks.spawn(async move {
+            let found = runner_client::probe(exe, &tasks).await;
+            let has_failed = found.is_err();
+            let devices = found.unwrap_or_else(|error| {
+                tracing::warn!(%error, "the devices could not be listed, models run on the CPU");
+                Vec::new()
+            });
+            for device in &devices {
+                tracing::info!(
+                    name = %device.name,
+                    description = %device.description,
+                    backend = %device.backend,
+                    total_bytes = device.total_bytes,
+                    free_bytes = device.free_bytes,
+                    "inference compute"
+                );
+            }
+            let cpu = devices.iter().find(|device| !device.is_gpu);
+            if let Some(cpu) = cpu {
+                let sets = InstructionSets::of_this_machine(cpu.instruction_sets.clone());
+                let (used, unused) = (sets.used.join(" "), sets.unused.join(" "));
+                tracing::info!(used, unused, "instruction sets");
+                metrics::cpu(used, unused);
+            }
+            let gpus: Vec<_> = devices.into_iter().filter(|device| device.is_gpu).collect();
+            let obstacle = if gpus.is_empty() {
+                obstacle().await
+            } else {
+                None
+            };
+            let found = Found {
+                gpus,
+                obstacle,
+                has_failed,
+            };
+            let _ = messages.send(Message::Devices(found)).await;
+        });
+    }
+
+    /// A GPU's free memory has changed; without GPUs there is nothing to ask.
+    pub(super) fn probe_again(&self) {
+        if self.gpus.as_ref().is_some_and(|gpus| !gpus.is_empty()) {
+            self.probe();
+        }
+    }
+
+    /// Looks once more for GPUs that were missing, before a model is loaded without them.
+    pub(super) fn look_for_missing(&mut self) {
+        let is_time = |since: Instant| since.elapsed() >= LOOK_AGAIN;
+        if self.missing_since.is_some_and(is_time) {
+            self.missing_since = None;
+            // Loads wait for the answer.
+            self.gpus = None;
+            self.probe();
+        }
+    }
+
+    /// What a load needs on cards on which a runner may still hold memory that has just ended.
+    pub(super) fn needs_given_back(&self, plan: &LoadPlan) -> Vec<device::Need> {
+        let has_ended = |at: Instant| at.elapsed() < GIVEN_BACK;
+        if !self.ended_at.is_some_and(has_ended) {
+            return Vec::new();
+        }
+        let gpus = self.gpus.as_deref().unwrap_or_default();
+        let needs = plan.cards.iter().filter_map(|card| {
+            let gpu = gpus.iter().find(|gpu| gpu.index == card.index)?;
+            Some(device::Need {
+                total_bytes: gpu.total_bytes,
+                bytes: card.bytes,
+            })
+        });
+        needs.collect()
+    }
+
+    pub(super) async fn found(&mut self, found: Found) {
+        self.missing_since = found.may_change().then(Instant::now);
+        self.gpus = Some(found.gpus);
+        let obstacle = found.obstacle.map(|obstacle| obstacle.to_string());
+        self.obstacle.send_replace(obstacle.clone());
+        self.handle(Event::Devices { obstacle }).await;
+    }
+}
+
+/// Waits until the driver says that the cards have free what a load needs. What a process held is given back a little
+/// after it has ended.
+pub(super) async fn wait_for_memory(needs: Vec<device::Need>) {
+    let asked = Instant::now();
+    while asked.elapsed() < GIVEN_BACK {
+        let needs = needs.clone();
+        let is_free = tokio::task::spawn_blocking(move || device::is_free(&needs)).await;
+        // A failed question is no reason to wait.
+        if is_free.unwrap_or(true) {
+            return;
+        }
+        tokio::time::sleep(ASK_AGAIN).await;
+    }
+    tracing::warn!("the cards have less memory free than the load needs");
+}
+
+/// Looks for a card that llama.cpp did not find.
+async fn obstacle() -> Option<Obstacle> {
+    let looked = tokio::task::spawn_blocking(|| device::obstacle(Path::new("/")));
+    let obstacle = looked.await.ok().flatten()?;
+    tracing::warn!(
+        reason = obstacle.reason,
+        fix = obstacle.fix,
+        "no GPU is used, models run on the CPU"
+    );
+    Some(obstacle)
+}
