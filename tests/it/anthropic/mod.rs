@@ -1,6 +1,6 @@
 //! Anthropic's API.
 
-pub(crate) mod clients;
+mod clients;
 mod errors;
 mod messages;
 mod tools;

@@ -4,10 +4,9 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use serde_json::json;
 
-use crate::anthropic::clients::{AGENT, agent_server};
 use crate::ollama::language::TEMPLATE;
 use crate::support::models::fake;
-use crate::support::{Drover, TestServer, skip, variable};
+use crate::support::{Drover, TestServer, variable};
 
 /// A server with one model that calls tools and one that does not.
 async fn server() -> TestServer {
@@ -109,26 +108,4 @@ async fn what_is_missing_is_named() {
         .await
         .failed();
     assert!(absent.contains("npm install -g @openai/codex"), "{absent}");
-}
-
-/// `OpenCode` by `launch`: a question, and one that takes a tool. `DROVER_OPENCODE` is its folder.
-#[tokio::test]
-#[ignore = "tests/clients/agents installs it"]
-async fn opencode_answers_and_calls_a_tool() {
-    let Some(folder) = variable("DROVER_OPENCODE") else {
-        return skip("no DROVER_OPENCODE");
-    };
-    let server = agent_server().await;
-    let path = variable("PATH").unwrap_or_default();
-    let drover = Drover::of(&server).env("PATH", &format!("{folder}:{path}"));
-    let ask = async |question: &str| {
-        let args = ["launch", "opencode", "--model", AGENT, "--", "run"];
-        // It puts quotes around words of its command line.
-        drover.run_with(&args, question).await.ok()
-    };
-    let said = ask("[[say Hello from the model.]]").await;
-    assert!(said.contains("Hello from the model."), "{said}");
-    let call = r#"<tool_call>{"name": "bash", "arguments": {"command": "echo It works", "description": "Say it"}}</tool_call>"#;
-    let told = ask(&format!("[[say {call}]]")).await;
-    assert!(told.contains("It works"), "{told}");
 }

@@ -1,5 +1,6 @@
 //! The commands as scripts use them; the texts are Ollama's, because scripts read them.
 
+mod agents;
 mod batch;
 mod bench;
 mod completion;

@@ -154,17 +154,30 @@ async fn js_libraries() {
 #[tokio::test]
 #[ignore = "tests/clients/more builds it"]
 async fn more_rust() {
-    match variable("DROVER_RUST_CLIENT") {
+    let Some(folder) = variable("DROVER_RUST_CLIENT") else {
+        return skip("no DROVER_RUST_CLIENT");
+    };
+    for program in ["client", "openai"] {
+        run_client(&format!("{folder}/{program}"), &[], &[]).await;
+    }
+}
+
+#[tokio::test]
+#[ignore = "tests/clients/more builds it"]
+async fn more_go() {
+    match variable("DROVER_GO_CLIENT") {
         Some(program) => run_client(&program, &[], &[]).await,
-        None => skip("no DROVER_RUST_CLIENT"),
+        None => skip("no DROVER_GO_CLIENT"),
     }
 }
 
 #[tokio::test]
 #[ignore = "tests/clients/more builds it"]
 async fn more_java() {
-    match variable("DROVER_JAVA_CLIENT") {
-        Some(classes) => run_client("java", &["-cp", &classes, "Client"], &[]).await,
-        None => skip("no DROVER_JAVA_CLIENT"),
+    let Some(classes) = variable("DROVER_JAVA_CLIENT") else {
+        return skip("no DROVER_JAVA_CLIENT");
+    };
+    for class in ["Client", "OpenAi"] {
+        run_client("java", &["-cp", &classes, class], &[]).await;
     }
 }
