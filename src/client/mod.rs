@@ -35,8 +35,10 @@ use serde::de::DeserializeOwned;
 
 use crate::config::HostSpec;
 
-/// The version of Ollama whose behaviour drover implements; clients compare it as a semantic version.
-pub const OLLAMA_VERSION: &str = "0.33.0";
+/// The version of Ollama that drover takes the place of. Clients compare it as a semantic version, and its
+/// registry refuses models that need a newer one. What it promises, and why it is not a later one, is told in
+/// `docs/state.md`.
+pub const OLLAMA_VERSION: &str = "0.34.3";
 
 /// Longest wait for a connection; answers may take as long as they like.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);

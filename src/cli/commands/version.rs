@@ -56,8 +56,8 @@ mod tests {
     fn our_own_version_comes_first() {
         let own = format!("drover version {}\n", env!("CARGO_PKG_VERSION"));
         assert_eq!(
-            own_text(Some("0.33.0")),
-            format!("{own}the server has Ollama's API 0.33.0\n")
+            own_text(Some("0.34.3")),
+            format!("{own}the server has Ollama's API 0.34.3\n")
         );
         let alone = own_text(None);
         assert!(
@@ -70,17 +70,17 @@ mod tests {
     fn versions_that_differ_are_told() {
         let own = format!("drover version {}\n", env!("CARGO_PKG_VERSION"));
         assert_eq!(
-            text(Some("0.33.0")),
-            format!("ollama version is 0.33.0\n{own}")
+            text(Some("0.34.3")),
+            format!("ollama version is 0.34.3\n{own}")
         );
         assert_eq!(
             text(Some("0.31.1")),
-            format!("ollama version is 0.31.1\nWarning: client version is 0.33.0\n{own}")
+            format!("ollama version is 0.31.1\nWarning: client version is 0.34.3\n{own}")
         );
         assert_eq!(
             text(None),
             format!(
-                "Warning: could not connect to a running Ollama instance\nWarning: client version is 0.33.0\n{own}"
+                "Warning: could not connect to a running Ollama instance\nWarning: client version is 0.34.3\n{own}"
             )
         );
     }

@@ -20,7 +20,7 @@ async fn probes() {
         assert_eq!((head.status, head.body.as_str()), (200, ""), "{path}");
     }
     let version = fixture.call("GET /api/version", "").await;
-    assert_eq!(version.body, "{\"version\":\"0.33.0\"}");
+    assert_eq!(version.body, "{\"version\":\"0.34.3\"}");
     assert_eq!(version.header("content-type"), JSON);
 }
 
