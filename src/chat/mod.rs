@@ -11,7 +11,7 @@ pub mod typed;
 
 pub use image::Image;
 pub use think::{Think, ThinkLevel};
-pub use tool::{ToolCall, ToolCallFunction, ToolDefinition, ToolFunction};
+pub use tool::{CallPart, ToolCall, ToolCallFunction, ToolDefinition, ToolFunction};
 pub use turn::{Block, PLACE, ToolResult, Turn};
 
 use serde::{Deserialize, Deserializer, Serialize};

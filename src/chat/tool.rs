@@ -49,6 +49,19 @@ pub struct ToolCall {
     pub function: ToolCallFunction,
 }
 
+/// A part of a call that is not whole yet. The whole call comes after its last part, unless the answer ends before.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct CallPart {
+    pub index: u32,
+    pub id: String,
+    /// In the first part of a call only.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub name: String,
+    /// Text of the JSON.
+    pub arguments: String,
+}
+
 /// The called function with its arguments.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]

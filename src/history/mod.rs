@@ -1,9 +1,10 @@
-//! Responses and conversations that clients can come back to (`responses.db` in the state folder).
+//! Responses, conversations and chats that clients can come back to (`responses.db` in the state folder).
 //!
 //! Bodies and items are JSON texts that mean nothing here. *Invariants:* a response and its items are
 //! written in one transaction, so that what was announced as stored is whole after a kill; a response that
 //! a kill interrupted is marked before the file is used again; the stored bytes stay under a limit.
 
+mod chats;
 mod conversations;
 mod responses;
 mod retention;
@@ -20,11 +21,13 @@ use tokio::sync::OnceCell;
 use crate::database::{Database, DatabaseError};
 use crate::error::{ErrorKind, RequestError};
 
+pub use chats::{ChatFilter, NewChat, Owner, StoredChat};
 pub use conversations::StoredConversation;
 pub use responses::{NewResponse, Outcome, StoredResponse};
 
 /// The versions of the tables.
-const SCHEMA: &[&str] = &["
+const SCHEMA: &[&str] = &[
+    "
 CREATE TABLE response (
     id TEXT PRIMARY KEY,
     previous TEXT,
@@ -58,7 +61,22 @@ CREATE TABLE item (
 CREATE INDEX item_response ON item (response, number);
 CREATE INDEX item_conversation ON item (conversation, number);
 CREATE INDEX item_id ON item (id, number);
-"];
+",
+    "
+CREATE TABLE chat (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    id TEXT NOT NULL UNIQUE,
+    -- The name of an API key; empty = none.
+    owner TEXT NOT NULL,
+    model TEXT NOT NULL,
+    used INTEGER NOT NULL,
+    metadata TEXT NOT NULL,
+    messages TEXT NOT NULL,
+    body TEXT NOT NULL
+) STRICT;
+CREATE INDEX chat_used ON chat (used);
+",
+];
 
 /// The most bytes that are read for one request.
 const MOST: usize = 32 << 20;
@@ -91,6 +109,18 @@ pub struct Page {
     pub is_descending: bool,
 }
 
+impl Page {
+    /// How the numbers of a page compare with the one that it begins after, their order, and the end where the
+    /// first page begins.
+    fn direction(&self) -> (&'static str, &'static str, i64) {
+        if self.is_descending {
+            ("<", "DESC", i64::MAX)
+        } else {
+            (">", "ASC", 0)
+        }
+    }
+}
+
 /// Asked before a text is read into memory: whether there is room for so many bytes more.
 pub type Reserve = Box<dyn FnMut(usize) -> bool + Send>;
 
@@ -103,6 +133,8 @@ pub enum HistoryError {
     NoResponse(String),
     #[error("Conversation with id '{0}' not found.")]
     NoConversation(String),
+    #[error("Chat completion with id '{0}' not found.")]
+    NoChat(String),
     #[error("Item with id '{0}' not found.")]
     NoItem(String),
     /// A response that is still in progress cannot be continued.
@@ -129,6 +161,7 @@ impl From<HistoryError> for RequestError {
             HistoryError::Database(_) => ErrorKind::Internal,
             HistoryError::NoResponse(_)
             | HistoryError::NoConversation(_)
+            | HistoryError::NoChat(_)
             | HistoryError::NoItem(_) => ErrorKind::NotFound,
             HistoryError::Unfinished(_) => ErrorKind::Invalid,
             HistoryError::TooLarge(_) => ErrorKind::TooLarge,
@@ -280,11 +313,7 @@ fn page(
         "response" => "response = ?1 AND is_output = 0",
         _ => "conversation = ?1",
     };
-    let (compare, order, end) = if page.is_descending {
-        ("<", "DESC", i64::MAX)
-    } else {
-        (">", "ASC", 0)
-    };
+    let (compare, order, end) = page.direction();
     let start = match &page.after {
         None => end,
         Some(after) => {

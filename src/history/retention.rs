@@ -2,13 +2,13 @@
 
 use rusqlite::Transaction;
 
-use super::{History, HistoryError, conversations, responses};
+use super::{History, HistoryError, chats, conversations, responses};
 
 /// How many are deleted in one transaction.
 const AT_ONCE: usize = 100;
 
 impl History {
-    /// Deletes what was not used for too long; returns how many responses and conversations that were.
+    /// Deletes what was not used for too long; returns how many responses, conversations and chats that were.
     ///
     /// # Errors
     /// The file cannot be used.
@@ -50,7 +50,7 @@ pub(super) fn make_room(
     Ok(())
 }
 
-/// Deletes up to `most` responses and conversations that were last used before a time.
+/// Deletes up to `most` responses, conversations and chats that were last used before a time.
 fn remove_oldest(
     tx: &Transaction<'_>,
     before: i64,
@@ -59,22 +59,24 @@ fn remove_oldest(
 ) -> rusqlite::Result<usize> {
     let mut oldest = tx.prepare_cached(
         "SELECT * FROM (
-            SELECT 1, id, used FROM response WHERE is_final AND used < ?1 AND id <> ?2
+            SELECT 'response', id, used FROM response WHERE is_final AND used < ?1 AND id <> ?2
             UNION ALL
-            SELECT 0, id, used FROM conversation WHERE used < ?1 AND id <> ?2
+            SELECT 'conversation', id, used FROM conversation WHERE used < ?1 AND id <> ?2
+            UNION ALL
+            SELECT 'chat', id, used FROM chat WHERE used < ?1 AND id <> ?2
         ) ORDER BY used LIMIT ?3",
     )?;
     let most = i64::try_from(most).unwrap_or(i64::MAX);
     let found = oldest.query_map((before, except, most), |row| {
-        Ok((row.get::<_, bool>(0)?, row.get::<_, String>(1)?))
+        Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?))
     })?;
     let found = found.collect::<rusqlite::Result<Vec<_>>>()?;
-    for (is_response, id) in &found {
-        if *is_response {
-            responses::remove(tx, id)?;
-        } else {
-            conversations::remove(tx, id)?;
-        }
+    for (kind, id) in &found {
+        match kind.as_str() {
+            "response" => responses::remove(tx, id)?,
+            "conversation" => conversations::remove(tx, id)?,
+            _ => chats::remove(tx, id)?,
+        };
     }
     Ok(found.len())
 }

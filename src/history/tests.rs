@@ -270,3 +270,150 @@ async fn what_is_too_large_for_a_page_is_on_the_next() {
     let past = history.past("a", 2, room()).await;
     assert!(matches!(past, Err(HistoryError::TooLarge(MOST))));
 }
+
+fn new_chat(id: &str, owner: &str, metadata: &Value, now: i64) -> NewChat {
+    NewChat {
+        id: id.to_owned(),
+        owner: owner.to_owned(),
+        model: format!("model-{owner}"),
+        now,
+        metadata: metadata.to_string(),
+        messages: json!([{"id": format!("{id}-0")}]).to_string(),
+        body: json!({"id": id}).to_string(),
+    }
+}
+
+fn filter(owner: Option<&str>, model: Option<&str>, metadata: &Value) -> ChatFilter {
+    ChatFilter {
+        owner: owner.map(str::to_owned),
+        model: model.map(str::to_owned),
+        metadata: metadata.to_string(),
+    }
+}
+
+#[tokio::test]
+async fn chats_are_listed_by_owner_model_and_metadata() {
+    let (_folder, history) = fresh();
+    for (id, owner, metadata) in [
+        ("1", "ann", json!({"topic": "a", "a\"b": "c"})),
+        ("2", "bob", json!({"topic": "a"})),
+        ("3", "ann", json!({"topic": "b"})),
+        ("4", "", json!({})),
+        ("5", "ann", json!({"topic": "a"})),
+    ] {
+        let chat = new_chat(id, owner, &metadata, 1);
+        history.save_chat(chat).await.unwrap();
+    }
+    let list = |filter: ChatFilter, page: Page| {
+        let history = history.clone();
+        async move {
+            let (chats, has_more) = history.chats(filter, page, room()).await.unwrap();
+            let bodies: Vec<_> = chats.into_iter().map(|chat| chat.body).collect();
+            (ids(&bodies).join(""), has_more)
+        }
+    };
+    let none = json!({});
+    for (owner, model, metadata, expected) in [
+        (None, None, &none, "12345"),
+        (Some("ann"), None, &none, "135"),
+        (Some(""), None, &none, "4"),
+        (Some("eve"), None, &none, ""),
+        (None, Some("model-bob"), &none, "2"),
+        (Some("ann"), Some("model-bob"), &none, ""),
+        (None, None, &json!({"topic": "a"}), "125"),
+        (None, None, &json!({"topic": "a", "a\"b": "c"}), "1"),
+        (Some("ann"), None, &json!({"topic": "a"}), "15"),
+        (None, None, &json!({"topic": ""}), ""),
+    ] {
+        let found = list(filter(owner, model, metadata), ascending(None, 20)).await;
+        assert_eq!(found, (expected.to_owned(), false), "{owner:?} {metadata}");
+    }
+    let ann = || filter(Some("ann"), None, &none);
+    assert_eq!(
+        list(ann(), ascending(None, 2)).await,
+        ("13".to_owned(), true)
+    );
+    assert_eq!(list(ann(), ascending(Some("3"), 2)).await.0, "5");
+    let descending = Page {
+        is_descending: true,
+        ..ascending(Some("5"), 20)
+    };
+    assert_eq!(list(ann(), descending).await.0, "31");
+    // Not hers.
+    let unknown = history.chats(ann(), ascending(Some("2"), 2), room()).await;
+    assert!(matches!(unknown, Err(HistoryError::NoChat(id)) if id == "2"));
+}
+
+#[tokio::test]
+async fn a_chat_is_its_owners() {
+    let (_folder, history) = fresh();
+    let chat = new_chat("1", "ann", &json!({}), 1);
+    history.save_chat(chat).await.unwrap();
+    let owner = |name: &str| Some(name.to_owned());
+    let missing = |error: HistoryError| assert!(matches!(error, HistoryError::NoChat(_)));
+    missing(history.chat("1", owner("bob"), room()).await.unwrap_err());
+    missing(history.chat("1", owner(""), room()).await.unwrap_err());
+    missing(
+        history
+            .chat_messages("1", owner("bob"), room())
+            .await
+            .unwrap_err(),
+    );
+    let metadata = json!({"a": "b"}).to_string();
+    let update = history.update_chat("1", owner("bob"), 2, metadata.clone());
+    missing(update.await.unwrap_err());
+    missing(history.delete_chat("1", owner("bob")).await.unwrap_err());
+    history
+        .update_chat("1", owner("ann"), 2, metadata.clone())
+        .await
+        .unwrap();
+    let found = history.chat("1", None, room()).await.unwrap();
+    assert_eq!(found.metadata, metadata);
+    let messages = history.chat_messages("1", owner("ann"), room()).await;
+    assert_eq!(messages.unwrap(), json!([{"id": "1-0"}]).to_string());
+    let busy = history.chat("1", None, Box::new(|_| false)).await;
+    assert!(matches!(busy, Err(HistoryError::Busy)));
+    history.delete_chat("1", owner("ann")).await.unwrap();
+    missing(history.chat("1", None, room()).await.unwrap_err());
+}
+
+#[tokio::test]
+async fn chats_make_room_and_are_swept_as_responses_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let history = at(folder.path(), 400 << 10);
+    save(&history, "r", None, DAY).await;
+    for n in 0..20 {
+        let mut chat = new_chat(&n.to_string(), "", &json!({}), (2 + n) * DAY);
+        chat.messages = "x".repeat(50 << 10);
+        history.save_chat(chat).await.unwrap();
+    }
+    assert!(history.response("r", room()).await.is_err());
+    assert!(history.chat("3", None, room()).await.is_err());
+    assert!(history.chat("19", None, room()).await.is_ok());
+    // Of the last, a new value was noted late.
+    let note = history.update_chat("19", None, 60 * DAY, "{}".to_owned());
+    note.await.unwrap();
+    assert!(history.sweep(80 * DAY).await.unwrap() > 2);
+    let all = filter(None, None, &json!({}));
+    let (left, _) = history
+        .chats(all, ascending(None, 20), room())
+        .await
+        .unwrap();
+    assert_eq!(left.len(), 1);
+}
+
+#[tokio::test]
+async fn chats_that_are_too_large_for_a_page_are_on_the_next() {
+    let (_folder, history) = fresh();
+    for id in ["1", "2", "3"] {
+        let mut chat = new_chat(id, "", &json!({}), 1);
+        chat.body = "x".repeat(MOST * 2 / 3);
+        history.save_chat(chat).await.unwrap();
+    }
+    for (after, has_more) in [(None, true), (Some("2"), false)] {
+        let all = filter(None, None, &json!({}));
+        let listed = history.chats(all, ascending(after, 20), room()).await;
+        let (chats, more) = listed.unwrap();
+        assert_eq!((chats.len(), more), (1, has_more));
+    }
+}

@@ -212,6 +212,7 @@ impl Answer {
             content: piece.content,
             thinking: piece.thinking,
             tool_calls: piece.tool_calls,
+            call_parts: piece.parts,
             logprobs: logprobs.into_iter().map(logprob).collect(),
             prompt_truncated: self.truncated,
             done: None,
@@ -221,7 +222,8 @@ impl Answer {
     /// Counts thinking tokens: those before any other output. If a piece contains both, its tokens are
     /// divided by the lengths of the texts.
     fn count(&mut self, piece: &Piece, n_tokens: u32, n_bytes: usize) {
-        let is_answer = !piece.content.is_empty() || !piece.tool_calls.is_empty();
+        let is_answer =
+            !piece.content.is_empty() || !piece.tool_calls.is_empty() || !piece.parts.is_empty();
         if !piece.thinking.is_empty() {
             let share = if is_answer {
                 let n_thought = u64::from(n_tokens) * piece.thinking.len() as u64;
@@ -265,6 +267,7 @@ impl Answer {
         last.content.insert_str(0, &before.content);
         last.thinking.insert_str(0, &before.thinking);
         last.tool_calls.splice(..0, before.tool_calls);
+        last.call_parts = before.call_parts;
         last.logprobs = before.logprobs;
         Ok(last)
     }
@@ -296,6 +299,7 @@ impl Answer {
             content: piece.content,
             thinking: piece.thinking,
             tool_calls: piece.tool_calls,
+            call_parts: piece.parts,
             logprobs: Vec::new(),
             prompt_truncated: self.truncated,
             done: Some(Done {

@@ -224,7 +224,7 @@ impl Conversation {
                 params,
                 parser,
                 calls: if self.is_chat {
-                    Calls::named(self.one_call.then_some(1))
+                    Calls::named(self.one_call.then_some(1), self.common.call_parts)
                 } else {
                     Calls::default()
                 },

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::error::RequestError;
 use super::waiting::Waiting;
-use crate::chat::{Image, Think, ToolCall, ToolDefinition, Turn};
+use crate::chat::{CallPart, Image, Think, ToolCall, ToolDefinition, Turn};
 use crate::config::KeepAlive;
 use crate::model::OptionPatch;
 use crate::protocol::{EmbedInput, Priority, Token};
@@ -35,6 +35,8 @@ pub struct RequestOptions {
     pub logprobs: bool,
     pub top_logprobs: u32,
     pub debug_render_only: bool,
+    /// Parts of calls are told before the calls are whole, where the model's format lets it.
+    pub call_parts: bool,
     /// What the client thinks the answer will mostly be; empty = nothing.
     pub prediction: String,
     pub priority: Priority,
@@ -144,6 +146,8 @@ pub struct Chunk {
     pub content: String,
     pub thinking: String,
     pub tool_calls: Vec<ToolCall>,
+    /// Of the first of these calls, or of the next one if there are none; for requests that ask for them.
+    pub call_parts: Vec<CallPart>,
     pub logprobs: Vec<Logprob>,
     /// The prompt was cut to fit the context.
     pub prompt_truncated: bool,
@@ -156,6 +160,7 @@ impl Chunk {
         self.content.is_empty()
             && self.thinking.is_empty()
             && self.tool_calls.is_empty()
+            && self.call_parts.is_empty()
             && self.logprobs.is_empty()
             && self.done.is_none()
     }

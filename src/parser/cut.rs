@@ -7,13 +7,31 @@ use proptest::test_runner::TestRunner;
 use super::{ParseError, Parser, Piece, Start};
 use crate::chat::ToolDefinition;
 
-/// Joins all that a parser returns for these texts.
+/// Joins all that a parser returns for these texts. The parts of a call that came are the call.
 pub(crate) fn joined<'a>(
     parser: &mut dyn Parser,
     texts: impl IntoIterator<Item = &'a str>,
 ) -> Result<Piece, ParseError> {
     let mut all = Piece::default();
+    let mut begun: Option<(u32, String, String)> = None;
     let mut add = |piece: Piece| {
+        for part in piece.parts {
+            match &mut begun {
+                None => begun = Some((part.index, part.name, part.arguments)),
+                Some((index, _, arguments)) => {
+                    assert_eq!((part.index, part.name.as_str()), (*index, ""));
+                    *arguments += &part.arguments;
+                }
+            }
+        }
+        if let Some(call) = piece.tool_calls.first()
+            && let Some((index, name, arguments)) = begun.take()
+        {
+            let function = &call.function;
+            assert_eq!((index, &name), (function.index, &function.name));
+            let whole = serde_json::Value::Object(function.arguments.clone()).to_string();
+            assert_eq!(arguments, whole);
+        }
         all.content += &piece.content;
         all.thinking += &piece.thinking;
         all.tool_calls.extend(piece.tool_calls);

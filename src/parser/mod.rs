@@ -3,6 +3,7 @@
 //! Synchronous and without I/O: one value per request. The parsers of model families are in `families`.
 //! *Law:* however the input is cut, the joined output is the same.
 
+mod arguments;
 #[cfg(test)]
 pub(crate) mod cut;
 mod forced;
@@ -11,8 +12,9 @@ mod then;
 mod thinking;
 pub(crate) mod tool_calls;
 
-use crate::chat::{Message, Think, ToolCall, ToolDefinition};
+use crate::chat::{CallPart, Message, Think, ToolCall, ToolDefinition};
 
+pub(crate) use arguments::Follower;
 pub use forced::ForcedCall;
 pub(crate) use held::overlap;
 pub use then::Then;
@@ -25,12 +27,17 @@ pub struct Piece {
     pub content: String,
     pub thinking: String,
     pub tool_calls: Vec<ToolCall>,
+    /// Of the first of these calls, or of the next one if there are none.
+    pub parts: Vec<CallPart>,
 }
 
 impl Piece {
     /// Whether there is anything to send.
     pub fn is_empty(&self) -> bool {
-        self.content.is_empty() && self.thinking.is_empty() && self.tool_calls.is_empty()
+        self.content.is_empty()
+            && self.thinking.is_empty()
+            && self.tool_calls.is_empty()
+            && self.parts.is_empty()
     }
 }
 

@@ -7,6 +7,7 @@
 use serde::de::IgnoredAny;
 use serde_json::{Map, Value};
 
+use super::arguments::Follower;
 use super::held::overlap;
 use super::{ParseError, Parser, Piece};
 use crate::chat::{ToolCall, ToolCallFunction, ToolDefinition};
@@ -27,6 +28,7 @@ pub struct ToolCalls {
     state: State,
     buffer: String,
     n_calls: u32,
+    follower: Follower,
 }
 
 impl ToolCalls {
@@ -41,6 +43,7 @@ impl ToolCalls {
             state: State::LookingForTag,
             buffer: String::new(),
             n_calls: 0,
+            follower: Follower::default(),
         }
     }
 
@@ -60,6 +63,15 @@ impl ToolCalls {
         }
         while let Some(call) = self.call() {
             piece.tool_calls.push(call);
+            self.follower = Follower::default();
+        }
+        // Bare JSON may turn out to be content.
+        if piece.tool_calls.is_empty() && !self.is_bare() {
+            let is_call = |name: &str, before: &str| {
+                find_name(&self.names, before).is_some_and(|(found, _)| found == name)
+            };
+            let part = self.follower.read(&self.buffer, self.n_calls, is_call);
+            piece.parts.extend(part);
         }
         if self.is_balanced() {
             self.state = State::Done;

@@ -365,6 +365,39 @@ def strict_types_pass():
 
 
 @check
+def chats_are_stored_and_found_again():
+    strict = openai.OpenAI(
+        base_url=f"{URL}/v1", api_key="any", max_retries=0, _strict_response_validation=True
+    )
+    chats = strict.chat.completions
+    fixed = {"model": MODEL, "messages": MESSAGES, "store": True, **FIXED}
+    answers = [chats.create(metadata={"run": "sdk", "n": str(n)}, **fixed) for n in range(3)]
+    stream = chats.create(metadata={"run": "sdk", "n": "3"}, stream=True, **fixed)
+    ids = [answer.id for answer in answers] + [list(stream)[-1].id]
+    pages = chats.list(limit=2, metadata={"run": "sdk"}, model=MODEL)
+    equal([chat.id for chat in pages], ids, "all pages")
+    newest = chats.list(metadata={"run": "sdk"}, order="desc")
+    equal([chat.id for chat in newest], ids[::-1], "newest first")
+    found = chats.retrieve(ids[0])
+    equal(found.choices, answers[0].choices, "choices")
+    equal(found.usage, answers[0].usage, "usage")
+    equal(found.metadata, {"run": "sdk", "n": "0"}, "metadata")
+    streamed = chats.retrieve(ids[3]).choices[0].message.content
+    equal(streamed, answers[0].choices[0].message.content, "streamed")
+    changed = chats.update(ids[0], metadata={"run": "other"})
+    equal(changed.metadata, {"run": "other"}, "metadata")
+    equal(len(chats.list(metadata={"run": "sdk"}).data), 3, "chats")
+    # The type of the strict client knows assistants only.
+    messages = CLIENT.chat.completions.messages.list(ids[0]).data
+    equal([(m.role, m.content) for m in messages], [("user", "Name three colours.")], "messages")
+    for chat in ids:
+        gone = chats.delete(chat)
+        equal((gone.id, gone.deleted), (chat, True), "deleted")
+    fails(openai.NotFoundError, chats.retrieve, ids[0])
+    fails(openai.NotFoundError, chats.messages.list, ids[0])
+
+
+@check
 def names_may_have_slashes():
     name = urllib.parse.quote("me/mine:v1", safe="")
     for path in ("/models/me/mine:v1", f"/models/{name}"):

@@ -89,6 +89,14 @@ pub struct ChatRequest {
     pub guided_grammar: Value,
     pub grammar: Value,
     pub json_schema: Value,
+    /// The chat can be read again at `/v1/chat/completions/{id}`.
+    #[serde(deserialize_with = "null_is_default")]
+    pub store: bool,
+    /// Texts, by name; stored with the chat.
+    pub metadata: Value,
+    /// Stored with the chat.
+    #[serde(deserialize_with = "null_is_default")]
+    pub user: String,
     #[serde(rename = "_debug_render_only", deserialize_with = "null_is_default")]
     pub debug_render_only: bool,
 }
@@ -257,7 +265,7 @@ pub struct AnswerMessage {
     pub function_call: Option<ToolCallFunction>,
 }
 
-/// A whole call: drover never streams parts of one.
+/// A whole call.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct AnswerToolCall {
     pub id: String,
@@ -314,8 +322,27 @@ pub struct Delta {
     #[serde(skip_serializing_if = "String::is_empty")]
     pub reasoning: String,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub tool_calls: Vec<AnswerToolCall>,
+    pub tool_calls: Vec<CallDelta>,
     /// Replaces `tool_calls` for a request with `functions`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub function_call: Option<ToolCallFunction>,
+}
+
+/// A call of which arguments come, with its id and its name in the first chunk.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, ToSchema)]
+pub struct CallDelta {
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub id: String,
+    pub index: u32,
+    /// `function`
+    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+    pub kind: Option<&'static str>,
+    pub function: FunctionDelta,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, ToSchema)]
+pub struct FunctionDelta {
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub name: String,
+    pub arguments: String,
 }

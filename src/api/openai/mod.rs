@@ -16,6 +16,7 @@ mod file;
 mod models;
 pub mod responses;
 mod shared;
+mod stored;
 mod timings;
 mod transcription;
 
@@ -25,9 +26,9 @@ pub use batch::{
     BatchUsage, RequestCounts,
 };
 pub use chat::{
-    AnswerMessage, AnswerToolCall, CalledFunction, ChatChoice, ChatChunk, ChatCompletion,
-    ChatRequest, ChunkChoice, Delta, JsonSchemaFormat, Message, Prediction, Reasoning,
-    ResponseFormat, TemplateArguments, ToolCall, ToolCallFunction,
+    AnswerMessage, AnswerToolCall, CallDelta, CalledFunction, ChatChoice, ChatChunk,
+    ChatCompletion, ChatRequest, ChunkChoice, Delta, FunctionDelta, JsonSchemaFormat, Message,
+    Prediction, Reasoning, ResponseFormat, TemplateArguments, ToolCall, ToolCallFunction,
 };
 pub use completion::{
     Completion, CompletionChoice, CompletionChunk, CompletionLogprobs, CompletionRequest,
@@ -46,5 +47,6 @@ pub use shared::{
     CompletionTokensDetails, FinishReason, Guided, Logprobs, PromptTokensDetails, StreamOptions,
     TokenLogprob, TopLogprob, Usage,
 };
+pub use stored::{ChatSettings, ChatUpdate, StoredCall, StoredChat, StoredMessage};
 pub use timings::Timings;
 pub use transcription::{Transcription, TranscriptionRequest};

@@ -188,12 +188,12 @@ pub const VARIABLES: &[Variable] = &[
     row(
         "DROVER_RESPONSES_AGE",
         "720h",
-        "How long responses and conversations of /v1/responses are kept after their last use (0 = for ever)",
+        "How long responses, conversations and stored chats are kept after their last use (0 = for ever)",
     ),
     row(
         "DROVER_RESPONSES_SIZE",
         "1GiB",
-        "Disk for responses and conversations; the oldest make room (0 = nothing is stored)",
+        "Disk for responses, conversations and stored chats; the oldest make room (0 = nothing is stored)",
     ),
     row(
         "DROVER_RESPONSES_BACKGROUND",

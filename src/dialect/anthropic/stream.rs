@@ -4,7 +4,7 @@ use super::Head;
 use super::answer::{empty, stop_reason, tool_use, usage};
 use super::signature::Signer;
 use crate::api::anthropic::{BlockDelta, ContentBlock, Event, MessageDelta};
-use crate::chat::ToolCall;
+use crate::chat::{CallPart, ToolCall, ToolCallFunction};
 use crate::inference::{Chunk, Done};
 
 /// Makes the events of a stream.
@@ -23,6 +23,8 @@ enum Open {
     Nothing,
     Text,
     Thinking(Signer),
+    /// A call that is not whole yet.
+    Call,
 }
 
 impl MessageStream {
@@ -39,8 +41,19 @@ impl MessageStream {
     }
 
     /// Converts a chunk to zero or more events; the last chunk's end the stream.
-    pub fn push(&mut self, chunk: Chunk) -> Vec<Event> {
+    pub fn push(&mut self, mut chunk: Chunk) -> Vec<Event> {
         let mut events = Vec::new();
+        if matches!(self.open, Open::Call) {
+            // What else there is comes after the call.
+            for part in chunk.call_parts.drain(..) {
+                self.part(part, &mut events);
+            }
+            if !chunk.tool_calls.is_empty() {
+                chunk.tool_calls.remove(0);
+                self.has_calls = true;
+                self.close(&mut events);
+            }
+        }
         if !chunk.thinking.is_empty() {
             self.think(chunk.thinking, &mut events);
         }
@@ -57,8 +70,17 @@ impl MessageStream {
             let text = chunk.content;
             events.push(self.delta(BlockDelta::Text { text }));
         }
+        for part in chunk.call_parts {
+            self.part(part, &mut events);
+        }
         for call in chunk.tool_calls {
-            self.call(call, &mut events);
+            self.has_calls = true;
+            if matches!(self.open, Open::Call) {
+                // All of it was told.
+                self.close(&mut events);
+            } else {
+                self.call(call, &mut events);
+            }
         }
         if let Some(done) = chunk.done {
             self.finish(done, &mut events);
@@ -85,21 +107,33 @@ impl MessageStream {
         }
     }
 
-    /// A call comes whole: models' formats say where one ends, not what it holds before.
-    fn call(&mut self, call: ToolCall, events: &mut Vec<Event>) {
-        let ContentBlock::ToolUse { id, name, input } = tool_use(call) else {
-            return;
-        };
-        self.has_calls = true;
-        let block = ContentBlock::ToolUse {
-            id,
-            name,
-            input: serde_json::Map::new(),
-        };
-        self.start(block, events);
-        let partial_json = serde_json::Value::Object(input).to_string();
+    fn part(&mut self, part: CallPart, events: &mut Vec<Event>) {
+        if !matches!(self.open, Open::Call) {
+            self.start_call(part.id, part.name, events);
+        }
+        let partial_json = part.arguments;
         events.push(self.delta(BlockDelta::InputJson { partial_json }));
-        self.stop(events);
+    }
+
+    /// A call of which nothing was told.
+    fn call(&mut self, call: ToolCall, events: &mut Vec<Event>) {
+        let function = call.function;
+        self.start_call(call.id, function.name, events);
+        let partial_json = serde_json::Value::Object(function.arguments).to_string();
+        events.push(self.delta(BlockDelta::InputJson { partial_json }));
+        self.close(events);
+    }
+
+    fn start_call(&mut self, id: String, name: String, events: &mut Vec<Event>) {
+        let block = tool_use(ToolCall {
+            id,
+            function: ToolCallFunction {
+                name,
+                ..ToolCallFunction::default()
+            },
+        });
+        self.start(block, events);
+        self.open = Open::Call;
     }
 
     fn finish(&mut self, done: Done, events: &mut Vec<Event>) {
@@ -133,7 +167,7 @@ impl MessageStream {
     fn close(&mut self, events: &mut Vec<Event>) {
         match std::mem::replace(&mut self.open, Open::Nothing) {
             Open::Nothing => return,
-            Open::Text => {}
+            Open::Text | Open::Call => {}
             Open::Thinking(signer) => {
                 let signature = signer.finish();
                 events.push(self.delta(BlockDelta::Signature { signature }));
@@ -147,5 +181,91 @@ impl MessageStream {
             index: self.n_ended,
         });
         self.n_ended += 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::inference::DoneReason;
+
+    fn told(chunks: Vec<Chunk>) -> Vec<Value> {
+        let head = Head {
+            id: "msg_1".to_owned(),
+            model: "m".to_owned(),
+            hides_thinking: false,
+        };
+        let (mut stream, _) = MessageStream::new(head, 1);
+        let events = chunks.into_iter().flat_map(|chunk| stream.push(chunk));
+        events
+            .map(|event| serde_json::to_value(event).unwrap())
+            .collect()
+    }
+
+    fn part(name: &str, arguments: &str) -> Chunk {
+        Chunk {
+            call_parts: vec![CallPart {
+                index: 0,
+                id: "call_1".to_owned(),
+                name: name.to_owned(),
+                arguments: arguments.to_owned(),
+            }],
+            ..Chunk::default()
+        }
+    }
+
+    fn whole(content: &str) -> Chunk {
+        let call = json!({"id": "call_1", "function": {"name": "f", "arguments": {"a": 1}}});
+        Chunk {
+            content: content.to_owned(),
+            tool_calls: vec![serde_json::from_value(call).unwrap()],
+            ..Chunk::default()
+        }
+    }
+
+    #[test]
+    fn a_call_in_parts_is_one_block() {
+        let last = Chunk {
+            call_parts: part("", "1}").call_parts,
+            ..whole("so")
+        };
+        let events = told(vec![part("f", "{\"a\":"), last]);
+        let input = |text: &str| {
+            json!({"type": "content_block_delta", "index": 0,
+                "delta": {"type": "input_json_delta", "partial_json": text}})
+        };
+        let start = json!({"type": "content_block_start", "index": 0, "content_block":
+            {"type": "tool_use", "id": "toolu_1", "name": "f", "input": {}}});
+        let stop = json!({"type": "content_block_stop", "index": 0});
+        assert_eq!(
+            events[..4],
+            [start.clone(), input("{\"a\":"), input("1}"), stop.clone()]
+        );
+        assert_eq!(
+            (&events[4]["index"], &events[4]["content_block"]["type"]),
+            (&json!(1), &json!("text"))
+        );
+        // Whole, it is the same in one piece.
+        assert_eq!(told(vec![whole("")]), [start, input("{\"a\":1}"), stop]);
+    }
+
+    #[test]
+    fn a_call_that_is_cut_closes_its_block() {
+        let done = Done {
+            reason: DoneReason::Length,
+            timings: None,
+            context: None,
+            debug: None,
+            prompt_truncated: false,
+        };
+        let end = Chunk {
+            done: Some(done),
+            ..Chunk::default()
+        };
+        let events = told(vec![part("f", "{"), end]);
+        assert_eq!(events[2]["type"], "content_block_stop");
+        assert_eq!(events[3]["delta"]["stop_reason"], "max_tokens");
     }
 }

@@ -15,6 +15,7 @@ mod guided;
 mod head;
 pub mod models;
 pub mod responses;
+mod stored;
 mod tally;
 pub mod transcription;
 mod values;

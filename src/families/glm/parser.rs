@@ -36,6 +36,7 @@ static RULES: Rules = Rules {
     call_ends_thinking: false,
     shows_rest: false,
     read,
+    is_json: false,
     read_unfinished: Some(read_unfinished),
 };
 

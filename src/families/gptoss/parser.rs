@@ -9,7 +9,7 @@ use regex::Regex;
 
 use crate::chat::{Message, ToolCall, ToolCallFunction};
 use crate::parser::held::overlap;
-use crate::parser::{ParseError, Parser, Piece, Start};
+use crate::parser::{Follower, ParseError, Parser, Piece, Start};
 
 const START: &str = "<|start|>";
 const MESSAGE: &str = "<|message|>";
@@ -160,6 +160,8 @@ pub(super) struct Harmony {
     messages: Messages,
     names: FunctionNames,
     target: Target,
+    /// Of the call.
+    follower: Follower,
     n_calls: u32,
 }
 
@@ -173,6 +175,7 @@ impl Harmony {
             messages: Messages::new(&said(start.last)),
             names,
             target: Target::Content,
+            follower: Follower::default(),
             n_calls: 0,
         }
     }
@@ -183,15 +186,30 @@ impl Harmony {
             Event::Header(header) => {
                 self.close(piece)?;
                 self.target = target(header);
+                if let Target::Call(recipient, _) = &self.target {
+                    self.follower = Follower::of_arguments(self.function(recipient));
+                }
             }
             Event::Body(text) => match &mut self.target {
                 Target::Content => piece.content.push_str(&text),
                 Target::Thinking => piece.thinking.push_str(&text),
-                Target::Call(_, arguments) => arguments.push_str(&text),
+                Target::Call(_, arguments) => {
+                    arguments.push_str(&text);
+                    if piece.tool_calls.is_empty() {
+                        let part = self.follower.read(arguments, self.n_calls, |_, _| true);
+                        piece.parts.extend(part);
+                    }
+                }
             },
             Event::End => self.close(piece)?,
         }
         Ok(())
+    }
+
+    /// The function that a message is to.
+    fn function<'a>(&'a self, recipient: &'a str) -> &'a str {
+        let name = recipient.strip_prefix("functions.").unwrap_or(recipient);
+        self.names.original(name)
     }
 
     /// Ends a message: a call is complete.
@@ -208,11 +226,10 @@ impl Harmony {
             };
             ParseError(format!("error parsing tool call: raw='{raw}', err={error}"))
         })?;
-        let name = recipient.strip_prefix("functions.").unwrap_or(&recipient);
         piece.tool_calls.push(ToolCall {
             function: ToolCallFunction {
                 index: self.n_calls,
-                name: self.names.original(name).to_owned(),
+                name: self.function(&recipient).to_owned(),
                 arguments,
             },
             ..ToolCall::default()

@@ -4,7 +4,7 @@ use crate::chat::ToolDefinition;
 use crate::families::shared::call::{Counter, call, declared, object};
 use crate::families::shared::tagged::earliest;
 use crate::parser::held::{drive, overlap, take_decided};
-use crate::parser::{ParseError, Parser, Piece, Start};
+use crate::parser::{Follower, ParseError, Parser, Piece, Start};
 
 const CALLS: &str = "[TOOL_CALLS]";
 const THINK: &str = "[THINK]";
@@ -33,6 +33,7 @@ struct Ministral {
     held: String,
     /// What of the arguments was looked at.
     json: Json,
+    follower: Follower,
     counter: Counter,
 }
 
@@ -46,6 +47,7 @@ pub(super) fn new(start: &Start<'_>) -> Box<dyn Parser> {
         },
         held: String::new(),
         json: Json::default(),
+        follower: Follower::default(),
         counter: Counter::default(),
     })
 }
@@ -94,13 +96,22 @@ impl Ministral {
                     .unwrap_or_default()
                     .to_owned();
                 self.json = Json::default();
+                self.follower = Follower::of_arguments(&name);
                 Ok(self.go_on(at + ARGUMENTS.len(), State::Arguments(name)))
             }
             State::Arguments(name) => {
-                let Some(end) = self.json.end(&self.held) else {
+                let end = self.json.end(&self.held);
+                let is_followed = end.is_none() || self.follower.has_begun();
+                let is_known = declared(&self.tools, name).is_some();
+                if is_followed && is_known && piece.tool_calls.is_empty() {
+                    let text = &self.held[..end.unwrap_or(self.held.len())];
+                    let part = self.follower.read(text, self.counter.next(), |_, _| true);
+                    piece.parts.extend(part);
+                }
+                let Some(end) = end else {
                     return Ok(false);
                 };
-                if declared(&self.tools, name).is_none() {
+                if !is_known {
                     return Err(ParseError(format!("tool '{name}' not found")));
                 }
                 let arguments =

@@ -20,6 +20,7 @@ static THINK: Rules = Rules {
     call_ends_thinking: false,
     shows_rest: true,
     read: |_, _| Ok(Vec::new()),
+    is_json: false,
     read_unfinished: None,
 };
 

@@ -24,6 +24,7 @@ static JSON: Rules = Rules {
     call_ends_thinking: true,
     shows_rest: false,
     read: named_json,
+    is_json: true,
     read_unfinished: None,
 };
 

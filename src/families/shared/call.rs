@@ -34,6 +34,11 @@ impl Counter {
         calls
     }
 
+    /// The index of the next call.
+    pub(in crate::families) fn next(&self) -> u32 {
+        self.0
+    }
+
     pub(in crate::families) fn is_zero(&self) -> bool {
         self.0 == 0
     }

@@ -5,7 +5,7 @@
 use super::call::Counter;
 use crate::chat::{Think, ToolCall, ToolDefinition};
 use crate::parser::held::{drive, take_decided};
-use crate::parser::{ParseError, Parser, Piece, Start};
+use crate::parser::{Follower, ParseError, Parser, Piece, Start};
 
 /// Reads the text between a call's tags.
 pub(in crate::families) type ReadCalls =
@@ -23,6 +23,8 @@ pub(in crate::families) struct Rules {
     /// Text that waits at the end of the answer is shown; else it was nothing.
     pub(in crate::families) shows_rest: bool,
     pub(in crate::families) read: ReadCalls,
+    /// Calls are `{"name": …, "arguments": {…}}`.
+    pub(in crate::families) is_json: bool,
     /// Reads a call whose closing tag never came; without, it is dropped.
     pub(in crate::families) read_unfinished: Option<ReadCalls>,
 }
@@ -58,6 +60,7 @@ pub(in crate::families) struct Tagged {
     /// What of a call was searched for its end already.
     n_searched: usize,
     counter: Counter,
+    follower: Follower,
 }
 
 impl Tagged {
@@ -78,6 +81,7 @@ impl Tagged {
             held: String::new(),
             n_searched: 0,
             counter: Counter::default(),
+            follower: Follower::default(),
         }
     }
 
@@ -155,10 +159,18 @@ impl Tagged {
 
     fn call(&mut self, piece: &mut Piece) -> Result<bool, ParseError> {
         let [_, close] = self.rules.call;
-        let Some(at) = find_from(&self.held, close, self.n_searched) else {
+        let end = find_from(&self.held, close, self.n_searched);
+        let is_followed = end.is_none() || self.follower.has_begun();
+        if self.rules.is_json && is_followed && piece.tool_calls.is_empty() {
+            let text = &self.held[..end.unwrap_or(self.held.len())];
+            let part = self.follower.read(text, self.counter.next(), |_, _| true);
+            piece.parts.extend(part);
+        }
+        let Some(at) = end else {
             self.n_searched = self.held.len();
             return Ok(false);
         };
+        self.follower = Follower::default();
         let calls = (self.rules.read)(&self.held[..at], &self.tools)?;
         piece.tool_calls.extend(self.counter.number(calls));
         self.held.drain(..at + close.len());

@@ -22,6 +22,7 @@ static RULES: Rules = Rules {
     call_ends_thinking: true,
     shows_rest: false,
     read,
+    is_json: false,
     read_unfinished: None,
 };
 

@@ -46,7 +46,6 @@ const LINES: &[(&str, Need)] = &[
     ("/api/experimental/web_fetch", Needs(Inference)),
     ("/api/experimental/model-recommendations", Needs(Inference)),
 
-    ("/v1/chat/completions", Needs(Inference)),
     ("/v1/completions", Needs(Inference)),
     ("/v1/embeddings", Needs(Inference)),
     ("/v1/audio/transcriptions", Needs(Inference)),
@@ -77,6 +76,7 @@ const LINES: &[(&str, Need)] = &[
 
 /// All lines below these need the same.
 const GROUPS: &[(&str, Need)] = &[
+    ("/v1/chat/completions", Needs(Inference)),
     ("/v1/files", Needs(Inference)),
     ("/v1/uploads", Needs(Inference)),
     ("/v1/batches", Needs(Inference)),

@@ -33,7 +33,8 @@ pub(super) async fn messages(
     AnthropicJson(wire): AnthropicJson<MessagesRequest>,
 ) -> Result<Response, AnthropicError> {
     let is_stream = wire.stream;
-    let (native, head) = converted(&app, client, wire, Purpose::Answer).await?;
+    let (mut native, head) = converted(&app, client, wire, Purpose::Answer).await?;
+    native.common.call_parts = is_stream;
     let inference = app.inference.clone();
     let response = if is_stream {
         let opening = async move { inference.start_chat(native).await };

@@ -48,6 +48,7 @@ macro_rules! bodies {
 }
 
 bodies!(Some(NAMES); FitRequest, ShowRequest, CopyRequest, ModelRequest, KeyRequest, Ignored);
+bodies!(Some(NAMES); openai::ChatUpdate);
 bodies!(Some(TEXTS); RerankRequest, ScoreRequest, TokenizeRequest, DetokenizeRequest, InfillRequest);
 bodies!(Some(TEXTS); EmbedRequest, EmbeddingsRequest, CreateRequest, openai::EmbeddingRequest);
 bodies!(None; ChatRequest, GenerateRequest, anthropic::MessagesRequest);
@@ -73,8 +74,9 @@ item_bodies!(
 impl Body for openai::ChatRequest {
     const LIMIT: Option<usize> = None;
 
+    /// What is stored is there once more, also as a text.
     fn n_copies(&self) -> usize {
-        choices(self.n)
+        choices(self.n) + if self.store { 2 } else { 0 }
     }
 }
 

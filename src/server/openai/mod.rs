@@ -27,7 +27,7 @@ use crate::dialect::openai::Head;
 /// The routes, for `router.rs` to merge.
 pub(super) fn routes() -> Routes {
     Routes::new()
-        .merge(route("/v1/chat/completions", "POST", chat::chat))
+        .merge(chat::routes())
         .merge(route("/v1/completions", "POST", completion::completion))
         .merge(route("/v1/embeddings", "POST", embedding::embeddings))
         .merge(route(

@@ -5,10 +5,10 @@ use super::forms::{FileForm, PartForm};
 use crate::api::anthropic;
 use crate::api::openai::{
     BatchError, BatchErrors, BatchInputDetails, BatchObject, BatchOutputDetails, BatchRequest,
-    BatchUsage, ChatChunk, ChatCompletion, ChatRequest, CompleteRequest, Completion,
+    BatchUsage, ChatChunk, ChatCompletion, ChatRequest, ChatUpdate, CompleteRequest, Completion,
     CompletionChunk, CompletionRequest, Deleted, EmbeddingRequest, EmbeddingResponse, ErrorBody,
-    FileObject, Model, ModelList, PartObject, RequestCounts, ToolCallFunction, Transcription,
-    TranscriptionRequest, UploadObject, UploadRequest,
+    FileObject, Model, ModelList, PartObject, RequestCounts, StoredChat, StoredMessage,
+    ToolCallFunction, Transcription, TranscriptionRequest, UploadObject, UploadRequest,
 };
 
 pub(super) fn routes() -> Api {
@@ -17,8 +17,9 @@ pub(super) fn routes() -> Api {
         "OpenAI's API. How each parameter is treated: [openai.md](openai.md), [batches.md](batches.md).",
     )
     .errors::<ErrorBody>();
-    batches(files(inference(api)))
+    batches(files(chats(inference(api))))
         .whole::<ToolCallFunction>()
+        .whole::<StoredMessage>()
         .whole::<BatchObject>()
         .whole::<BatchErrors>()
         .whole::<BatchError>()
@@ -30,7 +31,10 @@ pub(super) fn routes() -> Api {
 
 fn inference(api: Api) -> Api {
     api.route(
-        post("/v1/chat/completions", "Continues a conversation")
+        post(
+            "/v1/chat/completions",
+            "Continues a conversation; stores it if `store` is true",
+        )
             .takes::<ChatRequest>()
             .gives::<ChatCompletion>()
             .events::<ChatChunk>(),
@@ -67,6 +71,37 @@ fn inference(api: Api) -> Api {
         )
         .gives::<Model>()
         .gives::<anthropic::Model>(),
+    )
+}
+
+fn chats(api: Api) -> Api {
+    api.route(
+        get("/v1/chat/completions", "Lists the stored chats of the key")
+            .pages()
+            .query("model", "Only chats with this model")
+            .query(
+                "metadata[KEY]",
+                "Only chats with this value in their metadata",
+            )
+            .gives_page::<StoredChat>(),
+    )
+    .route(get("/v1/chat/completions/{id}", "Shows a stored chat").gives::<StoredChat>())
+    .route(
+        post(
+            "/v1/chat/completions/{id}",
+            "Replaces the metadata of a stored chat",
+        )
+        .takes::<ChatUpdate>()
+        .gives::<StoredChat>(),
+    )
+    .route(delete("/v1/chat/completions/{id}", "Deletes a stored chat").gives::<Deleted>())
+    .route(
+        get(
+            "/v1/chat/completions/{id}/messages",
+            "Lists the messages that a stored chat answers",
+        )
+        .pages()
+        .gives_page::<StoredMessage>(),
     )
 }
 

@@ -177,7 +177,8 @@ async fn a_body_over_the_limit_is_413() {
 async fn other_methods_and_paths_are_told_in_the_envelope() {
     let fixture = Fixture::new();
     for (line, allow) in [
-        ("GET /v1/chat/completions", "POST"),
+        ("GET /v1/completions", "POST"),
+        ("PUT /v1/chat/completions", "GET, POST"),
         ("DELETE /v1/models/a/b", "GET"),
     ] {
         let answer = fixture.call(line, "").await;
@@ -195,7 +196,7 @@ async fn other_methods_and_paths_are_told_in_the_envelope() {
         "/v1/images/generations",
         "/v1",
         "/v1/",
-        "/v1/chat/completions/x",
+        "/v1/chat/nothing",
     ] {
         let answer = fixture.call(&format!("POST {path}"), "{}").await;
         let (status, body) = object(&answer);

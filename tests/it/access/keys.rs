@@ -198,3 +198,39 @@ async fn official_clients_headers_are_keys_and_proxies_say_who_asks() {
         assert_eq!(ask(&[elsewhere, header]).await, 200, "{header:?}");
     }
 }
+
+#[tokio::test]
+async fn a_key_sees_the_chats_that_it_stored() {
+    let (server, boss) = with_keys().await;
+    let ann = create(&boss, &["ann"]).await;
+    let bob = create(&boss, &["bob"]).await;
+    let path = "/v1/chat/completions";
+    let mut body = question("tiny");
+    body["store"] = true.into();
+    let told = send(&server, &ann, Method::POST, path, &body).await;
+    let told: Value = told.json().await.unwrap();
+    let chat = format!("{path}/{}", told["id"].as_str().unwrap());
+    let messages = format!("{chat}/messages");
+    let ids = async |key: &str| {
+        let list = send(&server, key, Method::GET, path, &Value::Null).await;
+        let list: Value = list.json().await.unwrap();
+        let chats = list["data"].as_array().unwrap().iter();
+        chats.map(|chat| chat["id"].clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(ids(&ann).await, [told["id"].clone()]);
+    assert!(ids(&bob).await.is_empty());
+    for (method, path) in [
+        (Method::GET, &chat),
+        (Method::POST, &chat),
+        (Method::DELETE, &chat),
+        (Method::GET, &messages),
+    ] {
+        let answer = send(&server, &bob, method, path, &json!({})).await;
+        assert_eq!(answer.status(), 404);
+    }
+    // An administrator sees all.
+    let admin = create(&boss, &["chief", "--scope", "admin"]).await;
+    assert_eq!(ids(&admin).await, [told["id"].clone()]);
+    let answer = send(&server, &ann, Method::GET, &messages, &Value::Null).await;
+    assert_eq!(answer.status(), 200);
+}

@@ -61,6 +61,24 @@ fn listed<'a>(pieces: &'a [Value], pointer: &str) -> Vec<&'a Value> {
     lists.filter_map(Value::as_array).flatten().collect()
 }
 
+/// The calls in OpenAI's pieces; the arguments of one come in parts.
+pub(crate) fn calls_of(pieces: &[Value], place: &str) -> Vec<Value> {
+    let mut calls: Vec<Value> = Vec::new();
+    for part in listed(pieces, &format!("/choices/0/{place}/tool_calls")) {
+        let index = usize::try_from(part["index"].as_u64().unwrap()).unwrap();
+        if index == calls.len() {
+            calls.push(part.clone());
+            continue;
+        }
+        let fields: Vec<_> = part.as_object().unwrap().keys().collect();
+        assert_eq!(fields, ["index", "function"], "{part}");
+        let arguments = &mut calls[index]["function"]["arguments"];
+        let more = part["function"]["arguments"].as_str().unwrap();
+        *arguments = (arguments.as_str().unwrap().to_owned() + more).into();
+    }
+    calls
+}
+
 #[tokio::test]
 async fn a_call_in_the_words_of_the_template_is_told_as_a_call() {
     let server = server(json!({"template": TEMPLATE})).await;
@@ -89,7 +107,7 @@ async fn openais_clients_get_calls_in_their_shape() {
     let body = json!({"messages": question(&format!("[[say {call}]]")), "tools": tools()});
     let [streamed, whole] = both(&server, "/v1/chat/completions", &body).await;
     for (pieces, place) in [(&streamed, "delta"), (&whole, "message")] {
-        let calls = listed(pieces, &format!("/choices/0/{place}/tool_calls"));
+        let calls = calls_of(pieces, place);
         assert_eq!(calls.len(), 1, "{pieces:?}");
         assert_eq!(
             (&calls[0]["type"], &calls[0]["index"]),
@@ -118,7 +136,7 @@ async fn a_client_that_takes_one_call_gets_one() {
         body["parallel_tool_calls"] = parallel;
         let [streamed, whole] = both(&server, "/v1/chat/completions", &body).await;
         for (pieces, place) in [(&streamed, "delta"), (&whole, "message")] {
-            let calls = listed(pieces, &format!("/choices/0/{place}/tool_calls"));
+            let calls = calls_of(pieces, place);
             assert_eq!(calls.len(), n_calls, "{pieces:?}");
             assert_eq!(calls[0]["function"]["arguments"], r#"{"city":"Ulm"}"#);
             assert_eq!(joined(pieces, "/choices/0/finish_reason"), "tool_calls");
@@ -209,7 +227,7 @@ async fn a_required_call_is_taken_from_json_without_any_tags() {
         body["tool_choice"] = choice;
         let [streamed, whole] = both(&server, "/v1/chat/completions", &body).await;
         for (pieces, place) in [(&streamed, "delta"), (&whole, "message")] {
-            let calls = listed(pieces, &format!("/choices/0/{place}/tool_calls"));
+            let calls = calls_of(pieces, place);
             assert_eq!(calls.len(), 1, "{pieces:?}");
             assert_eq!(calls[0]["function"]["arguments"], r#"{"city":"Ulm"}"#);
             let content = joined(pieces, &format!("/choices/0/{place}/content"));

@@ -18,6 +18,7 @@ const KILLS: u64 = 6;
 const LONGEST_US: u64 = 400_000;
 
 const PATH: &str = "/v1/responses";
+const CHATS: &str = "/v1/chat/completions";
 
 /// What is never to be on disk.
 const SECRET: &str = "unstored-secret";
@@ -80,7 +81,13 @@ async fn start(root: TempDir) -> TestServer {
 
 /// All was told; nothing is lost, and each can be continued.
 async fn check(server: &TestServer, told: &[(String, String)]) {
-    for (id, text) in told {
+    let (chats, responses): (Vec<_>, Vec<_>) =
+        told.iter().partition(|(id, _)| id.starts_with("chatcmpl-"));
+    for (id, text) in chats {
+        let found = server.get(&format!("{CHATS}/{id}")).await.ok().json();
+        assert_eq!(&found["choices"][0]["message"]["content"], text, "{id}");
+    }
+    for (id, text) in &responses {
         let found = server.get(&format!("{PATH}/{id}")).await.ok().json();
         assert_eq!(found["status"], "completed", "{id}");
         assert_eq!(&found["output"][0]["content"][0]["text"], text, "{id}");
@@ -91,7 +98,7 @@ async fn check(server: &TestServer, told: &[(String, String)]) {
             .json();
         assert_eq!(&items["data"][0]["content"][0]["text"], text, "{id}");
     }
-    if let Some((id, _)) = told.last() {
+    if let Some((id, _)) = responses.last() {
         let body = json!({"model": "m", "input": "on", "previous_response_id": id});
         server.post(PATH, &body).await.ok();
     }
@@ -146,7 +153,7 @@ async fn work(server: &TestServer, name: String, told: Told) {
                 .extend(extra.as_object().unwrap().clone());
             body
         };
-        let Some(whole) = post(server, &ask(json!({}))).await else {
+        let Some(whole) = post(server, PATH, &ask(json!({}))).await else {
             return;
         };
         let Ok(whole) = serde_json::from_str::<Value>(&whole) else {
@@ -156,23 +163,31 @@ async fn work(server: &TestServer, name: String, told: Told) {
         let secret = format!("{SECRET} {text}");
         let hidden =
             json!({"model": "m", "input": secret, "store": false, "stream": step % 2 == 0});
-        post(server, &hidden).await;
-        let Some(events) = post(server, &ask(json!({"stream": true}))).await else {
+        post(server, PATH, &hidden).await;
+        let Some(events) = post(server, PATH, &ask(json!({"stream": true}))).await else {
             return;
         };
         last_response(&events).as_ref().map(tell);
         let background = ask(json!({"background": true, "stream": true}));
-        let Some(events) = post(server, &background).await else {
+        let Some(events) = post(server, PATH, &background).await else {
             return;
         };
         last_response(&events).as_ref().map(tell);
+        let chat = json!({"model": "m", "store": true, "stream": step % 2 == 0,
+            "messages": [{"role": "user", "content": text}]});
+        let Some(chat) = post(server, CHATS, &chat).await else {
+            return;
+        };
+        if let Some(id) = chat_id(&chat) {
+            told.lock().unwrap().push((id, text.clone()));
+        }
         previous = whole["id"].clone();
     }
 }
 
 /// The body of an answer, as far as it came; `None` if there was none.
-async fn post(server: &TestServer, body: &Value) -> Option<String> {
-    let request = server.http.post(format!("{}{PATH}", server.url));
+async fn post(server: &TestServer, path: &str, body: &Value) -> Option<String> {
+    let request = server.http.post(format!("{}{path}", server.url));
     let mut response = request.body(body.to_string()).send().await.ok()?;
     let mut bytes = Vec::new();
     while let Ok(Some(chunk)) = response.chunk().await {
@@ -187,4 +202,14 @@ fn last_response(events: &str) -> Option<Value> {
     let data = whole.rsplit_once("data: ")?.1;
     let event: Value = serde_json::from_str(data.lines().next()?).ok()?;
     (event["type"] == "response.completed").then(|| event["response"].clone())
+}
+
+/// The id of a chat, if its answer arrived whole.
+fn chat_id(answer: &str) -> Option<String> {
+    let line = match answer.strip_suffix("data: [DONE]\n\n") {
+        Some(events) => events.lines().next()?.strip_prefix("data: ")?,
+        None => answer,
+    };
+    let chat: Value = serde_json::from_str(line).ok()?;
+    Some(chat["id"].as_str()?.to_owned())
 }

@@ -2,8 +2,9 @@
 
 mod answers;
 mod batches;
+mod call_parts;
+mod chats;
 mod clients;
-mod codex;
 mod extra;
 mod fields;
 mod files;

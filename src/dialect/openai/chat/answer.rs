@@ -5,13 +5,14 @@ use super::super::tally::Tally;
 use super::super::values::{finish_reason, logprob, stop_reason};
 use crate::api::ollama::DebugInfo;
 use crate::api::openai::{
-    AnswerMessage, AnswerToolCall, ChatChoice, ChatChunk, ChatCompletion, ChunkChoice, Delta,
-    FinishReason, Logprobs, ToolCallFunction, Usage,
+    AnswerMessage, AnswerToolCall, CallDelta, ChatChoice, ChatChunk, ChatCompletion, ChunkChoice,
+    Delta, FinishReason, FunctionDelta, Logprobs, ToolCallFunction, Usage,
 };
-use crate::chat::ToolCall;
+use crate::chat::{CallPart, ToolCall};
 use crate::inference::{Chunk, Logprob};
 
 const ASSISTANT: &str = "assistant";
+const FUNCTION: &str = "function";
 
 /// The variants of a response that a request selects.
 #[derive(Debug, Clone, Copy, Default)]
@@ -59,6 +60,8 @@ pub struct ChatStream {
 struct Progress {
     has_role: bool,
     has_calls: bool,
+    /// Parts of a call have been told.
+    is_calling: bool,
 }
 
 impl ChatStream {
@@ -120,22 +123,24 @@ fn event(head: &Head, choices: Vec<ChunkChoice>) -> ChatChunk<'_> {
 impl Progress {
     fn pieces(&mut self, index: usize, chunk: Chunk, style: Style) -> Vec<ChunkChoice> {
         let mut pieces = Vec::new();
+        self.has_calls |= !chunk.tool_calls.is_empty();
         let mut content = Delta {
             content: Some(chunk.content),
-            tool_calls: chunk.tool_calls.into_iter().map(tool_call).collect(),
             ..Delta::default()
         };
+        if style.has_functions {
+            let call = chunk.tool_calls.into_iter().next();
+            content.function_call = call.map(|call| tool_call(call).function);
+        } else {
+            content.tool_calls = self.calls(chunk.call_parts, chunk.tool_calls);
+        }
         let mut logprobs = logprobs(chunk.logprobs);
-        self.has_calls |= !content.tool_calls.is_empty();
         let has_content = content
             .content
             .as_ref()
             .is_some_and(|text| !text.is_empty())
-            || !content.tool_calls.is_empty();
-        if style.has_functions {
-            let calls = std::mem::take(&mut content.tool_calls);
-            content.function_call = calls.into_iter().next().map(|call| call.function);
-        }
+            || !content.tool_calls.is_empty()
+            || content.function_call.is_some();
         if has_content && !chunk.thinking.is_empty() {
             let reasoning = Delta {
                 reasoning: chunk.thinking,
@@ -157,6 +162,39 @@ impl Progress {
             });
         }
         pieces
+    }
+
+    /// Parts of calls as they come, and calls of which no part was told.
+    fn calls(&mut self, parts: Vec<CallPart>, whole: Vec<ToolCall>) -> Vec<CallDelta> {
+        let mut deltas = Vec::with_capacity(parts.len() + whole.len());
+        for part in parts {
+            let is_first = !std::mem::replace(&mut self.is_calling, true);
+            deltas.push(CallDelta {
+                id: if is_first { part.id } else { String::new() },
+                index: part.index,
+                kind: is_first.then_some(FUNCTION),
+                function: FunctionDelta {
+                    name: part.name,
+                    arguments: part.arguments,
+                },
+            });
+        }
+        for call in whole {
+            if std::mem::take(&mut self.is_calling) {
+                continue;
+            }
+            let call = tool_call(call);
+            deltas.push(CallDelta {
+                id: call.id,
+                index: call.index,
+                kind: Some(call.kind),
+                function: FunctionDelta {
+                    name: call.function.name,
+                    arguments: call.function.arguments,
+                },
+            });
+        }
+        deltas
     }
 
     fn piece(&mut self, index: usize, delta: Delta, logprobs: Option<Logprobs>) -> ChunkChoice {
@@ -263,7 +301,7 @@ fn tool_call(call: ToolCall) -> AnswerToolCall {
     AnswerToolCall {
         id: call.id,
         index: function.index,
-        kind: "function",
+        kind: FUNCTION,
         function: ToolCallFunction {
             name: function.name,
             arguments: serde_json::Value::Object(function.arguments).to_string(),

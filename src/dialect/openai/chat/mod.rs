@@ -2,11 +2,13 @@
 
 mod answer;
 pub(super) mod message;
+mod stored;
 #[cfg(test)]
 mod tests;
 pub(super) mod tools;
 
 pub use answer::{ChatFold, ChatStream, Style};
+pub use stored::{Kept, shown};
 
 use serde_json::Value;
 

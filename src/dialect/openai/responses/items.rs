@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::base_of;
-use crate::api::openai::responses::{ItemList, OutputItem};
+use crate::api::openai::responses::{ItemList, OutputItem, Status};
 use crate::history::Item;
 
 /// The ids of items that a request only refers to.
@@ -150,7 +150,9 @@ pub fn stored_items(items: &[Value]) -> Vec<Item> {
 
 /// Items of a response as they are stored.
 pub(super) fn stored_output(items: &[OutputItem]) -> Vec<Item> {
-    let stored = items.iter().map(|item| Item {
+    // A call that was cut cannot be answered.
+    let is_cut = |item: &&OutputItem| matches!(item, OutputItem::FunctionCall(call) if call.status == Status::Incomplete);
+    let stored = items.iter().filter(|item| !is_cut(item)).map(|item| Item {
         id: item.id().to_owned(),
         // Encoding fails only for maps with keys that are not texts.
         body: serde_json::to_string(item).unwrap_or_default(),

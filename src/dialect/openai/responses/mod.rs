@@ -12,14 +12,13 @@ mod writer;
 
 pub use items::{item_list, referenced, stored_items, with_ids};
 pub use replay::{Replay, kept, with_status};
-pub use request::{Asked, Known, State, check_items, compact_request, compacted, metadata, read};
+pub use request::{Asked, Known, State, check_items, compact_request, compacted, read};
 pub use step::{Ending, Step};
 pub use writer::{Style, Writer};
 
+pub use super::stored::{metadata, stored};
+
 use super::invalid;
-use crate::error::{ErrorKind, RequestError};
-use crate::json::deep;
-use serde_json::Value;
 
 /// What sealed thinking and sealed summaries are for.
 const THINKING: &str = "responses.thinking";
@@ -32,17 +31,6 @@ const COMPACT: &str = "Summarize this conversation for yourself, so that you can
 
 /// What stands before a summary in the conversation that continues.
 const SUMMARIZED: &str = "Summary of the conversation so far:\n\n";
-
-/// Reads JSON that we stored.
-///
-/// # Errors
-/// Another program has changed the file.
-pub fn stored(text: &str) -> Result<Value, RequestError> {
-    deep::parse(text, 2 * deep::MAX_LEVELS).map_err(|error| {
-        let message = format!("what was stored cannot be read: {error}");
-        RequestError::new(ErrorKind::Internal, message)
-    })
-}
 
 /// The random part of an id, from which others are made.
 fn base_of(id: &str) -> &str {

@@ -4,6 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::super::chat::{priority, service_tier, think};
 use super::super::check::{decimal, integer, missing, unknown, wrong_type};
+use super::super::stored::metadata;
 use super::items::{listed, referenced, with_ids};
 use super::step::Ending;
 use super::turns::Turns;
@@ -22,11 +23,6 @@ use crate::seal::Seal;
 
 const LOGPROBS: &str = "message.output_text.logprobs";
 const ENCRYPTED: &str = "reasoning.encrypted_content";
-
-/// Limits of metadata, as in OpenAI's API.
-const MOST_PAIRS: usize = 16;
-const LONGEST_KEY: usize = 64;
-const LONGEST_VALUE: usize = 512;
 
 /// What a request has to do with stored things.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -325,38 +321,6 @@ fn check(request: &ResponseRequest) -> Result<(), RequestError> {
         return Err(error.about("prompt", "unsupported_parameter"));
     }
     Ok(())
-}
-
-/// Metadata: up to sixteen pairs of short texts.
-///
-/// # Errors
-/// Says which of the limits is exceeded.
-pub fn metadata(metadata: Value) -> Result<Value, RequestError> {
-    let fields = match metadata {
-        Value::Null => return Ok(json!({})),
-        Value::Object(fields) => fields,
-        other => return Err(wrong_type("metadata", "an object", &other)),
-    };
-    let too_long = |what: &str, most: usize| {
-        let message = format!("Invalid 'metadata': {what}. Expected at most {most}.");
-        Err(invalid(message).about("metadata", "invalid_value"))
-    };
-    if fields.len() > MOST_PAIRS {
-        return too_long("too many pairs", MOST_PAIRS);
-    }
-    for (key, value) in &fields {
-        if key.chars().count() > LONGEST_KEY {
-            return too_long("a key is too long", LONGEST_KEY);
-        }
-        match value.as_str() {
-            None => return Err(wrong_type("metadata", "texts only", value)),
-            Some(text) if text.chars().count() > LONGEST_VALUE => {
-                return too_long("a value is too long", LONGEST_VALUE);
-            }
-            Some(_) => {}
-        }
-    }
-    Ok(Value::Object(fields))
 }
 
 fn think_of(reasoning: &Reasoning) -> Result<Option<Think>, RequestError> {

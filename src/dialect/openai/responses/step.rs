@@ -7,7 +7,7 @@ use crate::api::openai::TokenLogprob;
 use crate::api::openai::responses::{
     InputTokensDetails, OutputTokensDetails, ResponseError, ResponseUsage, Status,
 };
-use crate::chat::ToolCall;
+use crate::chat::{CallPart, ToolCall};
 use crate::dialect::openai::{error_body, error_status};
 use crate::error::{ErrorKind, RequestError};
 use crate::inference::{Chunk, Done, DoneReason};
@@ -22,6 +22,8 @@ pub struct Step {
     pub(super) content: String,
     #[serde(rename = "c", skip_serializing_if = "Vec::is_empty")]
     pub(super) calls: Vec<ToolCall>,
+    #[serde(rename = "p", skip_serializing_if = "Vec::is_empty")]
+    pub(super) parts: Vec<CallPart>,
     #[serde(rename = "l", skip_serializing_if = "Vec::is_empty")]
     pub(super) logprobs: Vec<TokenLogprob>,
 }
@@ -33,6 +35,7 @@ impl Step {
             thinking: chunk.thinking,
             content: chunk.content,
             calls: chunk.tool_calls,
+            parts: chunk.call_parts,
             logprobs: chunk.logprobs.into_iter().map(logprob).collect(),
         };
         (step != Self::default()).then_some(step)

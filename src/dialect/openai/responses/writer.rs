@@ -12,7 +12,7 @@ use crate::api::openai::responses::{
     Event, EventBody, FunctionCall, IncompleteDetails, OutputItem, OutputMessage, OutputText,
     ReasoningItem, ReasoningText, Response, Status,
 };
-use crate::chat::ToolCall;
+use crate::chat::{CallPart, ToolCall};
 use crate::history::Item;
 use crate::seal::Seal;
 
@@ -98,19 +98,37 @@ impl Writer {
     }
 
     /// Adds a step.
-    pub fn push(&mut self, step: Step, to: Tell<'_>) {
+    pub fn push(&mut self, mut step: Step, to: Tell<'_>) {
+        if self.is_calling() {
+            // What else there is comes after the call.
+            for part in step.parts.drain(..) {
+                self.call_part(part, to);
+            }
+            if !step.calls.is_empty() {
+                step.calls.remove(0);
+                self.close(Status::Completed, to);
+            }
+        }
         if !step.thinking.is_empty() {
             self.think(&step.thinking, to);
         }
         // Tokens of thinking and of calls have no place for them.
-        if step.thinking.is_empty() && step.calls.is_empty() {
+        if step.thinking.is_empty() && step.calls.is_empty() && step.parts.is_empty() {
             self.logprobs.extend(step.logprobs);
         }
         if !step.content.is_empty() {
             self.say(&step.content, to);
         }
+        for part in step.parts {
+            self.call_part(part, to);
+        }
         for call in step.calls {
-            self.call(call, to);
+            if self.is_calling() {
+                // All of it was told.
+                self.close(Status::Completed, to);
+            } else {
+                self.call(call, to);
+            }
         }
     }
 
@@ -121,7 +139,7 @@ impl Writer {
             self.say("", to);
         }
         let status = match ending.status {
-            Status::Completed => Status::Completed,
+            Status::Completed if !self.is_calling() => Status::Completed,
             _ => Status::Incomplete,
         };
         self.close(status, to);
@@ -268,35 +286,60 @@ impl Writer {
         part.logprobs.append(&mut self.logprobs);
     }
 
+    /// Whether a call is not whole yet.
+    fn is_calling(&self) -> bool {
+        let last = self.response.output.last();
+        self.is_open && matches!(last, Some(OutputItem::FunctionCall(_)))
+    }
+
+    /// A call of which nothing was told.
     fn call(&mut self, call: ToolCall, to: Tell<'_>) {
-        self.logprobs.clear();
         let function = call.function;
-        let (namespace, name) = match self.style.names.split(&function.name) {
+        self.call_part(
+            CallPart {
+                index: function.index,
+                id: call.id,
+                name: function.name,
+                arguments: serde_json::Value::Object(function.arguments).to_string(),
+            },
+            to,
+        );
+        self.close(Status::Completed, to);
+    }
+
+    fn call_part(&mut self, part: CallPart, to: Tell<'_>) {
+        self.logprobs.clear();
+        if !self.is_calling() {
+            self.open_call(part.id, part.name, to);
+        }
+        let output_index = self.response.output.len() - 1;
+        let Some(OutputItem::FunctionCall(item)) = self.response.output.last_mut() else {
+            return;
+        };
+        item.arguments.push_str(&part.arguments);
+        let body = EventBody::ArgumentsDelta {
+            item_id: &item.id,
+            output_index,
+            delta: &part.arguments,
+        };
+        let kind = "response.function_call_arguments.delta";
+        tell(&mut self.sequence, to, kind, body);
+    }
+
+    fn open_call(&mut self, call_id: String, name: String, to: Tell<'_>) {
+        let (namespace, name) = match self.style.names.split(&name) {
             Some((namespace, name)) => (Some(namespace.to_owned()), name.to_owned()),
-            None => (None, function.name),
+            None => (None, name),
         };
         let item = FunctionCall {
             id: self.new_id("fc"),
             status: Status::InProgress,
-            call_id: call.id,
+            call_id,
             name,
             namespace,
             arguments: String::new(),
         };
         self.open(OutputItem::FunctionCall(item), to);
-        let output_index = self.response.output.len() - 1;
-        let Some(OutputItem::FunctionCall(item)) = self.response.output.last_mut() else {
-            return;
-        };
-        item.arguments = serde_json::Value::Object(function.arguments).to_string();
-        let body = EventBody::ArgumentsDelta {
-            item_id: &item.id,
-            output_index,
-            delta: &item.arguments,
-        };
-        let kind = "response.function_call_arguments.delta";
-        tell(&mut self.sequence, to, kind, body);
-        self.close(Status::Completed, to);
     }
 
     /// Ends the open item.

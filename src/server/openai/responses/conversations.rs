@@ -6,7 +6,7 @@ use axum::response::Response;
 use serde_json::Value;
 
 use super::known::Asker;
-use super::page::{item_page, page};
+use super::page::{Order, item_page, page};
 use super::{new_id, now};
 use crate::api::openai::responses::{
     Conversation, ConversationDeleted, ConversationRequest, NewItems,
@@ -92,7 +92,7 @@ pub(super) async fn items(
 ) -> Result<Response, OpenAiError> {
     let history = &app.responses.history;
     let listed = history
-        .conversation_items(&id, page(&uri)?, asker.room(&app))
+        .conversation_items(&id, page(&uri, Order::Descending)?, asker.room(&app))
         .await;
     item_page(&app, listed.map_err(RequestError::from)?).await
 }

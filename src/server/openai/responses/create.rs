@@ -23,7 +23,8 @@ pub(super) async fn create(
     OpenAiJson(request): OpenAiJson<ResponseRequest>,
 ) -> Result<Response, OpenAiError> {
     let (is_stream, is_background) = (request.stream, request.background);
-    let job = prepare(&app, request, client, asker).await?;
+    let mut job = prepare(&app, request, client, asker).await?;
+    job.native.common.call_parts = is_stream;
     match (is_background, is_stream) {
         (true, _) => background::start(job, is_stream).await,
         (false, true) => run::stream(job).await,

@@ -22,14 +22,14 @@ const N_SHOWN: usize = 2;
 
 /// Where a request comes from, and what keeps its memory.
 #[derive(Debug, Clone)]
-pub(super) struct Asker {
+pub(in crate::server::openai) struct Asker {
     pub(super) origin: Origin,
     pub(super) held: Held,
 }
 
 impl Asker {
     /// The memory for what a request only shows.
-    pub(super) fn room(&self, app: &App) -> Reserve {
+    pub(in crate::server::openai) fn room(&self, app: &App) -> Reserve {
         self.room_for(app, N_SHOWN)
     }
 

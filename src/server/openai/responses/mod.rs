@@ -27,6 +27,9 @@ use crate::server::router::{Routes, not_found, route, route_by_method};
 use crate::server::state::App;
 use live::Runs;
 
+pub(super) use known::Asker;
+pub(super) use page::{Order, page};
+
 /// How often what is too old is looked for.
 const SWEEP: Duration = Duration::from_secs(3600);
 
@@ -54,6 +57,11 @@ impl Responses {
             runs: Runs::new(config.responses_background),
             seal: OnceCell::new(),
         }
+    }
+
+    /// What is stored.
+    pub(super) fn history(&self) -> &History {
+        &self.history
     }
 
     /// Waits until no response runs in the background.
@@ -94,7 +102,7 @@ pub(crate) async fn sweep(app: App, stopping: CancellationToken) {
         }
         match history.sweep(now()).await {
             Ok(0) => {}
-            Ok(n) => tracing::info!(n, "old responses and conversations were deleted"),
+            Ok(n) => tracing::info!(n, "old responses, conversations and chats were deleted"),
             Err(error) => tracing::warn!(%error, "old responses cannot be deleted"),
         }
     }
@@ -156,7 +164,7 @@ async fn no_socket(method: Method, uri: Uri) -> Response {
 }
 
 /// Unix seconds.
-fn now() -> i64 {
+pub(super) fn now() -> i64 {
     Timestamp::now().as_second()
 }
 

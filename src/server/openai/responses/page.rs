@@ -32,11 +32,18 @@ pub(super) async fn item_page(
     Ok(answer(listing.await??))
 }
 
+/// The order of a list that is asked for none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::server::openai) enum Order {
+    Ascending,
+    Descending,
+}
+
 /// Reads which items a list shows.
 ///
 /// # Errors
 /// Refuses values that are not valid.
-pub(super) fn page(uri: &Uri) -> Result<Page, RequestError> {
+pub(in crate::server::openai) fn page(uri: &Uri, usual: Order) -> Result<Page, RequestError> {
     let wrong = |param: &'static str, expected: &str| {
         let message = format!("Invalid '{param}': expected {expected}.");
         RequestError::invalid(message).about(param, "invalid_value")
@@ -49,7 +56,8 @@ pub(super) fn page(uri: &Uri) -> Result<Page, RequestError> {
         }
     };
     let is_descending = match parameter(uri, "order").as_deref() {
-        None | Some("desc") => true,
+        None => usual == Order::Descending,
+        Some("desc") => true,
         Some("asc") => false,
         Some(_) => return Err(wrong("order", "'asc' or 'desc'")),
     };
@@ -86,16 +94,24 @@ mod tests {
 
     #[test]
     fn pages() {
-        let usual = page(&"/v1/x".parse().unwrap()).unwrap();
+        let usual = page(&"/v1/x".parse().unwrap(), Order::Descending).unwrap();
         assert_eq!(
             (usual.limit, usual.is_descending, usual.after),
             (20, true, None)
         );
-        let asked = page(&uri("limit=5&order=asc&after=a%2Fb&include[]=x")).unwrap();
+        let asked = page(
+            &uri("limit=5&order=asc&after=a%2Fb&include[]=x"),
+            Order::Descending,
+        )
+        .unwrap();
         assert_eq!((asked.limit, asked.is_descending), (5, false));
         assert_eq!(asked.after.as_deref(), Some("a/b"));
         for wrong in ["limit=0", "limit=101", "limit=x", "order=up"] {
-            assert!(page(&uri(wrong)).is_err(), "{wrong}");
+            assert!(page(&uri(wrong), Order::Ascending).is_err(), "{wrong}");
+        }
+        for (query, is_descending) in [("limit=5", false), ("order=desc", true)] {
+            let asked = page(&uri(query), Order::Ascending).unwrap();
+            assert_eq!(asked.is_descending, is_descending, "{query}");
         }
     }
 

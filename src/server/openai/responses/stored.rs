@@ -7,7 +7,7 @@ use axum::response::Response;
 use super::background::follow;
 use super::known::Asker;
 use super::live::Live;
-use super::page::{item_page, page, stream as wanted_stream};
+use super::page::{Order, item_page, page, stream as wanted_stream};
 use super::run::of_events;
 use crate::api::openai::responses::{ResponseDeleted, Status};
 use crate::dialect::openai::responses::{Replay, with_status};
@@ -153,7 +153,7 @@ pub(super) async fn input_items(
 ) -> Result<Response, OpenAiError> {
     let history = &app.responses.history;
     let listed = history
-        .input_items(&id, page(&uri)?, asker.room(&app))
+        .input_items(&id, page(&uri, Order::Descending)?, asker.room(&app))
         .await;
     item_page(&app, listed.map_err(RequestError::from)?).await
 }

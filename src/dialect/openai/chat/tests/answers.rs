@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use super::*;
-use crate::chat::{ToolCall, ToolCallFunction};
+use crate::chat::{CallPart, ToolCall, ToolCallFunction};
 use crate::dialect::openai::Head;
 use crate::inference::{Chunk, Done, DoneReason, Logprob, Timings, TopLogprob};
 
@@ -203,6 +203,49 @@ fn streamed_reasoning_then_a_call() {
             json!({"index": 0, "delta": {}, "finish_reason": "tool_calls"}),
         ]
     );
+}
+
+fn part(name: &str, arguments: &str) -> Chunk {
+    Chunk {
+        call_parts: vec![CallPart {
+            index: 0,
+            id: "call_1".to_owned(),
+            name: name.to_owned(),
+            arguments: arguments.to_owned(),
+        }],
+        ..Chunk::default()
+    }
+}
+
+#[test]
+fn streamed_parts_of_a_call() {
+    let function = |text: &str| json!({"arguments": text});
+    let event = |delta: Value| json!({"index": 0, "delta": delta, "finish_reason": null});
+    let two = Chunk {
+        tool_calls: [call().tool_calls, call().tool_calls].concat(),
+        ..part("", "<\"}")
+    };
+    let parts = vec![part("f", "{\"b\":1"), part("", ",\"a\":\""), two];
+    assert_eq!(
+        streamed([parts.clone(), vec![done(DoneReason::Stop)]].concat()),
+        [
+            event(json!({"role": "assistant", "content": "", "tool_calls": [
+                {"id": "call_1", "index": 0, "type": "function",
+                 "function": {"name": "f", "arguments": "{\"b\":1"}}]})),
+            event(
+                json!({"content": "", "tool_calls": [{"index": 0, "function": function(",\"a\":\"")}]})
+            ),
+            event(json!({"content": "", "tool_calls": [
+                {"index": 0, "function": function("<\"}")},
+                // Nothing was told of the second one.
+                {"id": "call_1", "index": 0, "type": "function",
+                 "function": {"name": "f", "arguments": "{\"b\":1,\"a\":\"<\"}"}}]})),
+            json!({"index": 0, "delta": {}, "finish_reason": "tool_calls"}),
+        ]
+    );
+    // One that is cut is no call.
+    let cut = streamed(vec![part("f", "{\"b\""), done(DoneReason::Length)]);
+    assert_eq!(cut[1]["finish_reason"], "length");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::chat::{ToolCall, ToolCallFunction};
+use crate::chat::{CallPart, ToolCall, ToolCallFunction};
 use crate::inference::Logprob;
 
 fn call(name: &str) -> Chunk {
@@ -19,6 +19,28 @@ fn call(name: &str) -> Chunk {
         }],
         ..Chunk::default()
     }
+}
+
+fn part(name: &str, arguments: &str) -> Chunk {
+    Chunk {
+        call_parts: vec![CallPart {
+            index: 0,
+            id: "call_1".to_owned(),
+            name: name.to_owned(),
+            arguments: arguments.to_owned(),
+        }],
+        ..Chunk::default()
+    }
+}
+
+/// A call in parts, and a text after it.
+fn parts_and_text() -> Vec<Chunk> {
+    let last = Chunk {
+        content: "so".to_owned(),
+        tool_calls: call("f").tool_calls,
+        ..part("", "1}")
+    };
+    vec![part("f", "{"), part("", "\"a\":"), last]
 }
 
 fn text(text: &str) -> Chunk {
@@ -237,6 +259,31 @@ fn text_calls_and_thinking_in_any_order() {
 }
 
 #[test]
+fn a_call_in_parts_is_the_whole_call() {
+    let (events, response) = told(json!({}), parts_and_text(), done(DoneReason::Stop));
+    let (_, whole) = told(
+        json!({}),
+        vec![call("f"), text("so")],
+        done(DoneReason::Stop),
+    );
+    assert_eq!(response["output"], whole["output"]);
+    let kind = "response.function_call_arguments.delta";
+    let deltas = events.iter().filter(|event| event["type"] == kind);
+    let deltas: Vec<_> = deltas.map(|event| &event["delta"]).collect();
+    assert_eq!(deltas, ["{", "\"a\":", "1}"]);
+    // One that is cut stays open for nobody, and is not part of what is stored.
+    for reason in [DoneReason::Length, DoneReason::Stop] {
+        let chunks = vec![text("a"), part("f", "{\"a")];
+        let (_, response) = told(json!({}), chunks, done(reason));
+        let item = &response["output"][1];
+        assert_eq!(
+            (&item["status"], &item["arguments"]),
+            (&json!("incomplete"), &json!("{\"a"))
+        );
+    }
+}
+
+#[test]
 fn a_function_of_a_namespace_is_told_as_such() {
     let tools = json!([{"type": "namespace", "name": "n",
         "tools": [{"type": "function", "name": "f"}]}]);
@@ -320,17 +367,18 @@ proptest! {
     /// [`check`] looks at every stream.
     #[test]
     fn whatever_a_model_does_clients_can_follow(
-        pieces in prop::collection::vec(0..6_u8, 0..12),
+        pieces in prop::collection::vec(0..7_u8, 0..12),
         end in 0..5_u8,
         summarizes: bool,
     ) {
-        let chunks = pieces.into_iter().map(|piece| match piece {
+        let chunks = pieces.into_iter().flat_map(|piece| vec![match piece {
             0 => thought("h"),
             1 | 2 => text("a"),
             3 => call("f"),
             4 => Chunk { thinking: "h".to_owned(), ..text("a") },
-            _ => Chunk { content: "a".to_owned(), ..call("f") },
-        });
+            5 => Chunk { content: "a".to_owned(), ..call("f") },
+            _ => return parts_and_text(),
+        }]);
         let ending = match end {
             0 => done(DoneReason::Stop),
             1 => done(DoneReason::Length),

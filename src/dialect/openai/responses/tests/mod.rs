@@ -9,6 +9,7 @@ use super::*;
 use crate::api::openai::responses::ResponseRequest;
 use crate::chat::{Message, Turn};
 use crate::dialect::openai::Head;
+use crate::error::RequestError;
 use crate::inference::{Chunk, Done, DoneReason, Timings};
 use crate::seal::Seal;
 
