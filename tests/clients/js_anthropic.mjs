@@ -36,9 +36,10 @@ const providers = {
 const checks = {
   async 'whole and streamed agree'() {
     const request = { model, max_tokens: 5, messages: [{ role: 'user', content: 'Name three colours.' }] }
-    const whole = await client.messages.create(request, { body: { ...request, temperature: 0 } })
+    const body = { ...request, temperature: 0 }
+    const whole = await client.messages.create(request, { body })
     assert.equal(whole.stop_reason, 'max_tokens')
-    const stream = client.messages.stream({ ...request })
+    const stream = client.messages.stream(request, { body: { ...body, stream: true } })
     const text = []
     stream.on('text', (piece) => text.push(piece))
     const final = await stream.finalMessage()

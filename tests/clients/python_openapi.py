@@ -224,6 +224,13 @@ def openai_inference():
     turns[1].pop("content")
     call("POST /v1/chat/completions", {"model": MODEL, "messages": turns, "max_tokens": 2}, expect=200)
     call("POST /v1/chat/completions", {"model": "no-such-model", "messages": MESSAGES}, expect=404)
+    kept = {"model": MODEL, "messages": turns, "max_tokens": 2, "store": True, "metadata": {"a": "b"}}
+    made = call("POST /v1/chat/completions", kept, expect=200)["id"]
+    call("GET /v1/chat/completions", query="?limit=1&metadata[a]=b", expect=200)
+    call("GET /v1/chat/completions/{id}", id=made, expect=200)
+    call("POST /v1/chat/completions/{id}", {"metadata": {}}, id=made, expect=200)
+    call("GET /v1/chat/completions/{id}/messages", id=made, expect=200)
+    call("DELETE /v1/chat/completions/{id}", id=made, expect=200)
     for encoding in ("float", "base64"):
         call("POST /v1/embeddings", {"model": MODEL, "input": ["a"], "encoding_format": encoding}, expect=200)
     call("POST /v1/audio/transcriptions", form={"model": ("", MODEL), "file": ('; filename="a.wav"', "RIFF")})
