@@ -185,6 +185,7 @@ impl Described {
         let name = format!("{}.{}", Page::<T>::name(), T::name());
         self.schemas.push((name.clone(), Page::<T>::schema()));
         Page::<T>::schemas(&mut self.schemas);
+        reference::<T>(&mut self.schemas);
         self.answer(JSON, Ref::from_schema_name(name).into(), ANSWER)
     }
 

