@@ -164,12 +164,12 @@ fn start(
                 file_type: job.file_type,
                 tensor_types: job.tensor_types,
             };
-            let (sender, fractions) = std::sync::mpsc::channel();
+            let (sender, fractions) = std::sync::mpsc::sync_channel(QUEUE);
             let (exe, tracker) = (exe.clone(), tasks.clone());
             let work = async move {
                 let mut report = |fraction| {
-                    // The receiver lives as long as the thread.
-                    let _ = sender.send(fraction);
+                    // One more than can be told is left out: the next one says more.
+                    let _ = sender.try_send(fraction);
                 };
                 runner_client::quantize(exe, params, &tracker, &mut report).await
             };
