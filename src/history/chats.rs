@@ -8,7 +8,7 @@ use super::{History, HistoryError, MOST, Page, Reserve, Room, Short, retention};
 #[derive(Debug, Clone)]
 pub struct NewChat {
     pub id: String,
-    /// Who may see it: the name of an API key, or nothing for clients without one.
+    /// Who may see it: the id of an API key, or nothing for clients without one.
     pub owner: String,
     pub model: String,
     /// Unix seconds.

@@ -66,7 +66,7 @@ CREATE INDEX item_id ON item (id, number);
 CREATE TABLE chat (
     number INTEGER PRIMARY KEY AUTOINCREMENT,
     id TEXT NOT NULL UNIQUE,
-    -- The name of an API key; empty = none.
+    -- The id of an API key; empty = none.
     owner TEXT NOT NULL,
     model TEXT NOT NULL,
     used INTEGER NOT NULL,

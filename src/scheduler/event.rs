@@ -76,12 +76,14 @@ pub(super) struct Found {
     pub(super) obstacle: Option<Obstacle>,
     /// The look itself failed, so that there may be more.
     pub(super) has_failed: bool,
+    /// An RPC server did not lend its devices.
+    pub(super) lacks_servers: bool,
 }
 
 impl Found {
     /// Whether GPUs may be found later that are missing now.
     pub(super) fn may_change(&self) -> bool {
-        self.gpus.is_empty() && (self.has_failed || self.obstacle.is_some())
+        self.lacks_servers || self.gpus.is_empty() && (self.has_failed || self.obstacle.is_some())
     }
 }
 

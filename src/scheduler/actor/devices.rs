@@ -8,11 +8,13 @@ use tokio::time::Instant;
 use super::Actor;
 use crate::device::{self, InstructionSets, Obstacle};
 use crate::metrics;
+use crate::protocol::DeviceInfo;
 use crate::runner_client;
 use crate::scheduler::event::{Event, Found, Message};
 use crate::scheduler::placement::LoadPlan;
 
-/// At most so often GPUs are looked for that were missing. At boot, drivers come up late.
+/// At most so often GPUs are looked for that were missing. At boot, drivers come up late; machines that lend theirs come
+/// and go.
 const LOOK_AGAIN: Duration = Duration::from_secs(30);
 
 /// How long a load waits at most for memory that runners have given back, and how often the driver is asked.
@@ -23,6 +25,7 @@ impl Actor {
     /// Asks for the devices; loads wait for the first answer.
     pub(super) fn probe(&self) {
         let (exe, tasks, messages) = (self.exe.clone(), self.tasks.clone(), self.messages.clone());
+        let servers = self.config.rpc_servers.clone();
         self.tasks.spawn(async move {
             let found = runner_client::probe(exe, &tasks).await;
             let has_failed = found.is_err();
@@ -54,6 +57,7 @@ impl Actor {
                 None
             };
             let found = Found {
+                lacks_servers: !have_all(&servers, &gpus),
                 gpus,
                 obstacle,
                 has_failed,
@@ -122,6 +126,12 @@ pub(super) async fn wait_for_memory(needs: Vec<device::Need>) {
     tracing::warn!("the cards have less memory free than the load needs");
 }
 
+/// Whether each RPC server has lent a device, which llama.cpp describes by the server's endpoint.
+fn have_all(servers: &[String], gpus: &[DeviceInfo]) -> bool {
+    let is_there = |server: &String| gpus.iter().any(|gpu| gpu.description == *server);
+    servers.iter().all(is_there)
+}
+
 /// Looks for a card that llama.cpp did not find.
 async fn obstacle() -> Option<Obstacle> {
     let looked = tokio::task::spawn_blocking(|| device::obstacle(Path::new("/")));
@@ -132,4 +142,32 @@ async fn obstacle() -> Option<Obstacle> {
         "no GPU is used, models run on the CPU"
     );
     Some(obstacle)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_without_a_device_is_missing() {
+        let lent = |endpoint: &str| DeviceInfo {
+            index: 0,
+            name: "RPC0".to_owned(),
+            description: endpoint.to_owned(),
+            backend: "RPC".to_owned(),
+            is_gpu: true,
+            is_integrated: false,
+            total_bytes: 1 << 30,
+            free_bytes: 1 << 30,
+            instruction_sets: Vec::new(),
+        };
+        let servers = ["10.0.0.2:50052".to_owned(), "den:50052".to_owned()];
+        assert!(have_all(&[], &[]));
+        assert!(have_all(
+            &servers,
+            &servers.clone().map(|server| lent(&server))
+        ));
+        assert!(!have_all(&servers, &[lent("den:50052")]));
+        assert!(!have_all(&servers, &[]));
+    }
 }

@@ -276,10 +276,16 @@ fn gpus_are_looked_for_again_where_some_may_be_missing() {
             gpus: gpu_machine(gpus).gpus,
             obstacle,
             has_failed,
+            lacks_servers: false,
         }
     };
     assert!(found(&[], true, false).may_change());
     assert!(found(&[], false, true).may_change());
     assert!(!found(&[], false, false).may_change(), "there is no card");
     assert!(!found(&[8_192], false, false).may_change());
+    let lent = Found {
+        lacks_servers: true,
+        ..found(&[8_192], false, false)
+    };
+    assert!(lent.may_change(), "another machine's may come back");
 }

@@ -233,4 +233,8 @@ async fn a_key_sees_the_chats_that_it_stored() {
     assert_eq!(ids(&admin).await, [told["id"].clone()]);
     let answer = send(&server, &ann, Method::GET, &messages, &Value::Null).await;
     assert_eq!(answer.status(), 200);
+    // Another key of the same name is another key.
+    boss.run(&["key", "revoke", "ann"]).await.ok();
+    let other = create(&boss, &["ann"]).await;
+    assert!(ids(&other).await.is_empty());
 }

@@ -22,10 +22,10 @@ use crate::server::query::{parameter, parameters_of};
 use crate::server::state::App;
 use crate::server::stream::to_bytes;
 
-/// The owner of what a request stores.
+/// The owner of what a request stores: not the name of its key, which another one may have after that is revoked.
 pub(super) fn owner(access: &Access) -> String {
     let key = access.key();
-    key.map_or_else(String::new, |key| key.record.name.clone())
+    key.map_or_else(String::new, |key| key.record.id().to_owned())
 }
 
 /// Whose chats a request sees.

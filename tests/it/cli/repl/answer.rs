@@ -32,6 +32,23 @@ async fn ctrl_c_stops_the_answer_and_not_the_program() {
 }
 
 #[tokio::test]
+async fn what_is_typed_during_an_answer_is_the_next_question() {
+    let (_server, drover) = with_model().await;
+    let mut terminal = talk(&drover).await;
+    terminal.press("[[slow 20]][[repeat 50]]word\r").await;
+    terminal.has("word word word").await;
+    terminal.press("hello\r").await;
+    // It is sent, and did not get into the words of the answer.
+    let words = ["word"; 50].join(" ");
+    terminal
+        .ends_with(&format!("\n\n>>> hello\nhello\n\n{PROMPT}"))
+        .await;
+    let screen = terminal.screen();
+    let shown = screen.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(shown.contains(&format!("{words} >>> hello")), "{screen}");
+}
+
+#[tokio::test]
 async fn an_answer_that_breaks_off_is_told_on_a_line_of_its_own() {
     let (_server, drover) = with_model().await;
     let mut terminal = drover.at_terminal(&["run", "tiny"], (40, 300));

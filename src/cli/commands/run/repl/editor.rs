@@ -20,6 +20,7 @@ use rustyline::{
 use unicode_width::UnicodeWidthStr;
 
 use super::external;
+use super::typed_ahead::TypedAhead;
 use crate::cli::ui::Ui;
 use crate::config::ClientConfig;
 
@@ -45,6 +46,7 @@ pub(super) struct LineEditor {
     history: Option<PathBuf>,
     ui: Ui,
     editor_command: String,
+    typed_ahead: TypedAhead,
     /// Ctrl-G was pressed.
     wants_editor: Arc<AtomicBool>,
     back: Arc<Back>,
@@ -52,7 +54,11 @@ pub(super) struct LineEditor {
 
 impl LineEditor {
     /// Prepares the terminal's keys and loads the history.
-    pub(super) fn new(ui: Ui, config: &ClientConfig) -> anyhow::Result<Self> {
+    pub(super) fn new(
+        ui: Ui,
+        config: &ClientConfig,
+        typed_ahead: TypedAhead,
+    ) -> anyhow::Result<Self> {
         let settings = Config::builder()
             .max_history_size(HISTORY_ENTRIES)?
             .auto_add_history(false)
@@ -94,6 +100,7 @@ impl LineEditor {
             history,
             ui,
             editor_command,
+            typed_ahead,
             wants_editor,
             back,
         })
@@ -124,7 +131,8 @@ impl LineEditor {
             if !self.wants_editor.swap(false, Ordering::Relaxed) {
                 return Ok(Typed::Line(line));
             }
-            initial = external::edit(self.ui, &self.editor_command, line);
+            let edit = || external::edit(self.ui, &self.editor_command, line);
+            initial = self.typed_ahead.paused(edit);
         }
     }
 

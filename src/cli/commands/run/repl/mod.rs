@@ -8,11 +8,13 @@ mod input;
 mod load;
 mod set;
 mod show;
+mod typed_ahead;
 
 use crate::cli::context::Context;
 use crate::cli::session::Session;
 use editor::{LineEditor, Typed};
 use input::{Input, Reader};
+use typed_ahead::TypedAhead;
 
 /// Whether the conversation goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,9 +30,10 @@ pub(super) async fn run(context: &Context, session: Session) -> anyhow::Result<(
         session,
         reader: Reader::default(),
     };
+    let typed_ahead = TypedAhead::keep();
     load::preload(context, &repl.session).await?;
     chat::replay(context, &repl.session)?;
-    let mut editor = LineEditor::new(context.ui, &context.config)?;
+    let mut editor = LineEditor::new(context.ui, &context.config, typed_ahead)?;
     let mut initial = String::new();
     loop {
         let typed = editor.read(repl.reader.is_open(), std::mem::take(&mut initial))?;
