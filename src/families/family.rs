@@ -69,6 +69,8 @@ pub struct Architecture {
     pub is_forgetful: bool,
     /// Whether the legacy embeddings route returns vectors that are not normalised.
     pub raw_embeddings: fn(&Metadata) -> bool,
+    /// What llama.cpp takes for granted of a header, and ends its process over where it is not so.
+    pub needs: &'static [Need],
 }
 
 impl Architecture {
@@ -85,8 +87,57 @@ impl Architecture {
         lacks: &[],
         is_forgetful: false,
         raw_embeddings: |_| false,
+        needs: &[],
     };
 }
+
+/// Something that must hold of a header, as llama.cpp sees it.
+#[derive(Debug)]
+pub struct Need {
+    /// Whether it does. A key that is missing is no matter of this: llama.cpp says so itself.
+    pub holds: fn(&Metadata) -> bool,
+    /// What is wrong otherwise.
+    pub otherwise: &'static str,
+}
+
+/// A mixture of experts has some.
+pub(super) const EXPERTS: Need = Need {
+    holds: |header| {
+        header
+            .number(".expert_count")
+            .is_some_and(|n_experts| n_experts > 0)
+    },
+    otherwise: "the model of experts has none",
+};
+
+/// A head has numbers besides those that are rotated. (Of heads that are kept compressed, the width before that
+/// counts.)
+pub(super) const UNROTATED: Need = Need {
+    holds: |header| {
+        let compressed = [".attention.key_length_mla", ".attention.value_length_mla"]
+            .map(|key| header.number(key).unwrap_or_default());
+        let plain = || {
+            let n_head = header
+                .number(".attention.head_count")
+                .unwrap_or_default()
+                .max(1);
+            let width = header.number(".embedding_length").unwrap_or_default();
+            let length = header.number(".attention.key_length");
+            length
+                .filter(|length| *length > 0)
+                .unwrap_or(width / n_head)
+        };
+        let width = match compressed {
+            [0, _] | [_, 0] => plain(),
+            [keys, _] => keys,
+        };
+        // Without a number of their own, all are rotated.
+        header
+            .number(".rope.dimension_count")
+            .is_some_and(|rotated| rotated < width)
+    },
+    otherwise: "the rotated numbers of a head are all of it",
+};
 
 /// The built-in chat format of an architecture.
 #[derive(Debug)]

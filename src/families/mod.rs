@@ -30,6 +30,7 @@ mod llama;
 mod mistral;
 mod nemotron;
 mod olmo;
+mod others;
 mod qwen;
 
 pub use family::{

@@ -3,7 +3,7 @@
 use super::family::{Architecture, BuiltinParser, BuiltinRenderer, Family, Marks};
 use super::{
     bert, clip, cogito, cohere, deepseek, functiongemma, gemma, gemma4, glimmer, glm, gptoss,
-    laguna, lfm2, llama, mistral, nemotron, olmo, qwen,
+    laguna, lfm2, llama, mistral, nemotron, olmo, others, qwen,
 };
 use crate::model::gguf::Metadata;
 
@@ -27,6 +27,7 @@ static FAMILIES: &[&Family] = &[
     &llama::FAMILY,
     &bert::FAMILY,
     &clip::FAMILY,
+    &others::FAMILY,
 ];
 
 /// The parser for models whose answers are content and nothing else.
@@ -101,6 +102,13 @@ fn lookup(name: &str) -> Option<(&'static Family, &'static Architecture)> {
     };
     let exact = rows().find(|(_, row)| row.name == name);
     exact.or_else(|| rows().find(|(_, row)| begins(row.name)))
+}
+
+/// Returns what is wrong with a header that llama.cpp would end its process over.
+pub(super) fn unmet_need(header: &Metadata) -> Option<&'static str> {
+    let needs = architecture(header.architecture())?.needs;
+    let unmet = needs.iter().find(|need| !(need.holds)(header))?;
+    Some(unmet.otherwise)
 }
 
 /// Returns why llama.cpp cannot compute this model, `None` when nothing speaks against it.

@@ -54,7 +54,12 @@ fn the_wanted_quantization_may_be_there_already() {
 /// The tensor types that the quantizer gets, for a model with these tensors.
 fn told(architecture: &str, quantize: &str, tensors: &[&str]) -> Vec<(String, u32)> {
     let bench = Bench::new();
-    let file = GgufBuilder::model(architecture).value("general.file_type", 32);
+    let key = |key: &str| format!("{architecture}.{key}");
+    let file = GgufBuilder::model(architecture)
+        .value("general.file_type", 32)
+        .value(&key("expert_count"), 4)
+        .value(&key("expert_used_count"), 2)
+        .value(&key("rope.dimension_count"), 8);
     let file = tensors
         .iter()
         .fold(file, |file, name| file.tensor(name, "BF16", &[32, 2]));

@@ -5,7 +5,7 @@ pub(super) mod parser;
 mod renderer;
 
 use super::family::{
-    Architecture, BuiltinParser, BuiltinRenderer, Family, Marks, THINK_TAGS, TensorRule,
+    Architecture, BuiltinParser, BuiltinRenderer, Family, Marks, THINK_TAGS, TensorRule, UNROTATED,
 };
 
 pub(super) static FAMILY: Family = Family {
@@ -22,6 +22,7 @@ pub(super) static FAMILY: Family = Family {
                 ],
                 kind: "Q8_0",
             }),
+            needs: &[UNROTATED],
             ..Architecture::PLAIN
         },
         Architecture {

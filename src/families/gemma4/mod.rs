@@ -4,7 +4,7 @@ mod layout;
 mod parser;
 mod renderer;
 
-use super::family::{Architecture, BuiltinParser, BuiltinRenderer, Family, Format, Marks};
+use super::family::{Architecture, BuiltinParser, BuiltinRenderer, Family, Format, Marks, Need};
 
 pub(super) static FAMILY: Family = Family {
     architectures: &[Architecture {
@@ -15,6 +15,16 @@ pub(super) static FAMILY: Family = Family {
             parser: "gemma4",
             stop: &["<turn|>"],
         }),
+        needs: &[Need {
+            holds: |header| {
+                let n_shared = header
+                    .number(".attention.shared_kv_layers")
+                    .unwrap_or_default();
+                let n_layer = header.number(".block_count").unwrap_or_default();
+                n_layer.saturating_sub(n_shared) >= 2
+            },
+            otherwise: "fewer than two layers have keys and values of their own",
+        }],
         ..Architecture::PLAIN
     }],
     renderers: &[

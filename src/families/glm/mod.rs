@@ -5,7 +5,7 @@ mod parser;
 mod renderer;
 
 use super::family::{
-    Architecture, BuiltinParser, BuiltinRenderer, Family, Marks, THINK_TAGS, TensorRule,
+    Architecture, BuiltinParser, BuiltinRenderer, EXPERTS, Family, Marks, THINK_TAGS, TensorRule,
 };
 
 const QUANTIZATION: Option<TensorRule> = Some(TensorRule {
@@ -15,6 +15,11 @@ const QUANTIZATION: Option<TensorRule> = Some(TensorRule {
 
 pub(super) static FAMILY: Family = Family {
     architectures: &[
+        Architecture {
+            name: "glm4moe",
+            needs: &[EXPERTS],
+            ..Architecture::PLAIN
+        },
         Architecture {
             name: "glm4",
             layout: Some(layout::QUANTIZED_OCR),

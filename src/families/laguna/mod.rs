@@ -4,7 +4,9 @@ mod layout;
 mod parser;
 mod renderer;
 
-use super::family::{Architecture, BuiltinParser, BuiltinRenderer, Family, Format, THINK_TAGS};
+use super::family::{
+    Architecture, BuiltinParser, BuiltinRenderer, Family, Format, Need, THINK_TAGS,
+};
 
 pub(super) static FAMILY: Family = Family {
     architectures: &[Architecture {
@@ -15,6 +17,10 @@ pub(super) static FAMILY: Family = Family {
             parser: "laguna",
             stop: &[],
         }),
+        needs: &[Need {
+            holds: layout::gates_fit,
+            otherwise: "`attn_gate` has neither a row for each head nor one for each of their numbers",
+        }],
         ..Architecture::PLAIN
     }],
     renderers: &[

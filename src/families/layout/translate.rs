@@ -4,7 +4,7 @@ use std::io::{Read, Seek};
 use std::path::Path;
 use std::sync::Arc;
 
-use super::super::registry::architecture;
+use super::super::registry::{architecture, unmet_need};
 use super::clip::{Clip, PREFIXES};
 use super::edit::Edit;
 use super::source::Source;
@@ -130,6 +130,10 @@ fn finish<F: ReadAt + Read + Seek>(
         }
         Form::View(view) => Metadata::read_checked(&mut Reader::new(&*file, view, HeaderOnly))?,
     };
+    // A need of the model's; an adapter has the architecture's name and little else.
+    if let Some(reason) = unmet_need(&metadata).filter(|_| metadata.kind() == FileKind::Model) {
+        return Err(invalid(reason));
+    }
     Ok(Loadable {
         file: ModelFile {
             path: path.to_owned(),

@@ -4,14 +4,32 @@ mod layout;
 mod parser;
 mod renderer;
 
-use super::family::{Architecture, BuiltinParser, BuiltinRenderer, Family, Marks, THINK_TAGS};
+use super::family::{
+    Architecture, BuiltinParser, BuiltinRenderer, EXPERTS, Family, Marks, Need, THINK_TAGS,
+};
 
 pub(super) static FAMILY: Family = Family {
-    architectures: &[Architecture {
-        name: "lfm2",
-        layout: Some(layout::LAYOUT),
-        ..Architecture::PLAIN
-    }],
+    architectures: &[
+        Architecture {
+            name: "lfm2",
+            layout: Some(layout::LAYOUT),
+            ..Architecture::PLAIN
+        },
+        Architecture {
+            name: "lfm2moe",
+            needs: &[Need {
+                holds: |header| {
+                    let n_dense = header
+                        .number(".leading_dense_block_count")
+                        .unwrap_or_default();
+                    let all_dense = header.number(".block_count").is_some_and(|n| n <= n_dense);
+                    all_dense || (EXPERTS.holds)(header)
+                },
+                otherwise: EXPERTS.otherwise,
+            }],
+            ..Architecture::PLAIN
+        },
+    ],
     renderers: &[
         BuiltinRenderer {
             name: "lfm2",

@@ -69,7 +69,8 @@ fn gemma4() -> Case {
         name: "gemma4",
         file: file(
             "gemma4",
-            json!({"tokenizer.ggml.model": "llama", ".vision.block_count": 1, ".vision.embedding_length": 8,
+            json!({"tokenizer.ggml.model": "llama", ".block_count": 2,
+                ".vision.block_count": 1, ".vision.embedding_length": 8,
                 ".vision.feed_forward_length": 12, ".vision.attention.head_count": 2,
                 ".vision.attention.layer_norm_epsilon": 0.5, ".vision.patch_size": 4,
                 ".audio.block_count": 1, ".audio.embedding_length": 8, ".audio.feed_forward_length": 12,
