@@ -98,6 +98,7 @@ async fn ask(runner: &RunnerHandle, prompt: &str) -> Generation {
         exempt: Exempt::default(),
         prediction: String::new(),
         logprobs: None,
+        logprobs_of: Vec::new(),
         prompt_logprobs: None,
         n_keep: 0,
         shift: false,

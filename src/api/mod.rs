@@ -5,6 +5,8 @@ mod document;
 pub mod drover;
 pub mod keys;
 pub mod llama_server;
+pub mod named;
 pub mod ollama;
 pub mod openai;
 pub mod rerank;
+pub mod system_one;

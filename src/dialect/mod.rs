@@ -9,3 +9,4 @@ pub mod ollama;
 pub mod openai;
 pub mod rerank;
 mod status;
+pub mod system_one;

@@ -20,7 +20,7 @@ use super::schedule::state::Running;
 use super::schedule::step_times::StepTimes;
 use super::speculate::{Drafter, Terms, Text};
 use super::units::to_u32;
-use crate::protocol::{PromptToken, Token, TokenLogprob};
+use crate::protocol::{GenerateParams, PromptToken, Token, TokenLogprob};
 
 /// The backend, the drafter and the host cache.
 pub(super) struct Executor<B: Backend> {
@@ -292,8 +292,7 @@ impl<B: Backend> Executor<B> {
                 match (tokens.next(), &running[one.result.slot]) {
                     (Some(Ok(token)), Some(sequence)) => {
                         let special = sequence.preserved.contains(&token);
-                        let n_logprobs = sequence.params.logprobs;
-                        let sampled = self.describe(one.row, token, special, n_logprobs);
+                        let sampled = self.describe(one.row, token, special, &sequence.params);
                         one.take(sampled)
                     }
                     (Some(Err(error)), _) => {
@@ -313,7 +312,7 @@ impl<B: Backend> Executor<B> {
         row: usize,
         token: Token,
         special: bool,
-        n_logprobs: Option<u32>,
+        params: &GenerateParams,
     ) -> SampledToken {
         let is_end = self.backend.is_end(token);
         let mut bytes = Vec::new();
@@ -322,15 +321,16 @@ impl<B: Backend> Executor<B> {
             token,
             is_end,
             bytes,
-            logprob: n_logprobs
-                .filter(|_| !is_end)
-                .and_then(|n_top| self.logprob(row, token, n_top)),
+            logprob: params
+                .logprobs
+                .filter(|_| !is_end || !params.logprobs_of.is_empty())
+                .and_then(|n_top| self.logprob(row, token, n_top, &params.logprobs_of)),
         }
     }
 
-    fn logprob(&self, row: usize, token: Token, n_top: u32) -> Option<TokenLogprob> {
+    fn logprob(&self, row: usize, token: Token, n_top: u32, of: &[Token]) -> Option<TokenLogprob> {
         let logits = self.backend.logits(row)?;
-        Some(logprobs::entry(&self.backend, logits, token, n_top))
+        Some(logprobs::entry(&self.backend, logits, token, n_top, of))
     }
 
     /// Drops the cells of wrong drafts.

@@ -6,12 +6,14 @@ use crate::protocol::{PromptToken, Token, TokenLogprob, TopLogprob};
 /// Stands for minus infinity, which JSON does not have.
 const LEAST: f32 = -1e30;
 
-/// The entry of a picked token: log-softmax over the raw logits, before any sampler.
+/// The entry of a picked token: log-softmax over the raw logits, before any sampler. With it come the best
+/// `n_top` tokens, or those of the list, if it has any.
 pub(super) fn entry<B: Backend>(
     backend: &B,
     logits: &[f32],
     token: Token,
     n_top: u32,
+    of: &[Token],
 ) -> TokenLogprob {
     let scale = Scale::of(logits);
     let logprob = |token: Token| {
@@ -23,13 +25,16 @@ pub(super) fn entry<B: Backend>(
         backend.append_piece(token, true, &mut bytes);
         bytes
     };
-    let top = best(logits, n_top as usize)
-        .into_iter()
-        .map(|token| TopLogprob {
-            token,
-            bytes: bytes(token),
-            logprob: logprob(token),
-        });
+    let others = if of.is_empty() {
+        best(logits, n_top as usize)
+    } else {
+        of.to_vec()
+    };
+    let top = others.into_iter().map(|token| TopLogprob {
+        token,
+        bytes: bytes(token),
+        logprob: logprob(token),
+    });
     TokenLogprob {
         token,
         bytes: bytes(token),
@@ -60,7 +65,7 @@ pub(super) fn prompt_entry<B: Backend>(
         bytes,
         logprob,
         top,
-    } = entry(backend, logits, token, n_top);
+    } = entry(backend, logits, token, n_top, &[]);
     PromptToken {
         token,
         bytes,

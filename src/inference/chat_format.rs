@@ -246,6 +246,13 @@ impl ChatFormat {
         }
     }
 
+    /// Whether the answer to `prompt` begins at once: without thinking, and without a head.
+    pub(super) fn answers_at_once(&self, prompt: &str) -> bool {
+        let is_open = self.parser.and_then(|parser| parser.opened(prompt));
+        let heads = |(open, _): (&str, &str)| open.is_empty() || prompt.trim_end().ends_with(open);
+        is_open != Some(true) && !self.tags().is_some_and(heads)
+    }
+
     /// The text that ends thinking where the model does not.
     fn forced_end<'a>(&self, close: &'a str) -> &'a str {
         match self.parser.map(|parser| parser.forced_end) {

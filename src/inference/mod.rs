@@ -9,6 +9,7 @@ mod chat;
 pub mod chat_format;
 mod context;
 mod deadline;
+pub mod decide;
 mod echo;
 mod embed;
 mod engine_words;
@@ -50,6 +51,7 @@ pub use params::bounded_n_predict;
 use chat_format::ChatFormats;
 use context::Context;
 pub use deadline::{after, earlier, exceeded, timeout};
+use decide::{DecideRequest, Decisions};
 use error::RequestError;
 pub use permit::no_access;
 #[cfg(any(test, fuzzing))]
@@ -138,6 +140,15 @@ impl Inference {
     pub async fn rerank(&self, request: RerankRequest) -> Result<RerankResponse, RequestError> {
         let deadline = request.common.deadline;
         deadline::within(deadline, Box::pin(rerank::run(&self.0, request))).await
+    }
+
+    /// Answers typed questions by probabilities.
+    ///
+    /// # Errors
+    /// See [`RequestError`].
+    pub async fn decide(&self, request: DecideRequest) -> Result<Decisions, RequestError> {
+        let deadline = request.common.deadline;
+        deadline::within(deadline, Box::pin(decide::run(&self.0, request))).await
     }
 
     /// Turns a text into tokens. Loads the model.

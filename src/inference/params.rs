@@ -52,6 +52,7 @@ pub(super) fn params(
         exempt: Exempt::default(),
         prediction: common.prediction.clone(),
         logprobs: common.logprobs.then_some(common.top_logprobs),
+        logprobs_of: common.logprobs_of.clone(),
         prompt_logprobs: None,
         n_keep: options.num_keep,
         shift,

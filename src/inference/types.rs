@@ -34,6 +34,8 @@ pub struct RequestOptions {
     pub shift: Option<bool>,
     pub logprobs: bool,
     pub top_logprobs: u32,
+    /// Instead of the likeliest tokens, these, in this order; only with `logprobs`.
+    pub logprobs_of: Vec<Token>,
     pub debug_render_only: bool,
     /// Parts of calls are told before the calls are whole, where the model's format lets it.
     pub call_parts: bool,

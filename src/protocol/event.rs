@@ -186,7 +186,7 @@ pub struct TokenLogprob {
     /// The token's bytes (not necessarily valid UTF-8).
     pub bytes: Vec<u8>,
     pub logprob: f32,
-    /// Best first.
+    /// Best first, or in the order in which the request names them.
     pub top: Vec<TopLogprob>,
 }
 

@@ -36,6 +36,10 @@ pub struct GenerateParams {
     pub prediction: String,
     /// `Some(n)`: report the log-probability of every token and of its `n` best alternatives.
     pub logprobs: Option<u32>,
+    /// Not of the best alternatives, but of these tokens, in this order; of an end token, too. Only with
+    /// `logprobs`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub logprobs_of: Vec<Token>,
     /// The same of the prompt's tokens, with no more than so many entries and alternatives in all. All of the
     /// prompt is evaluated then.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -246,6 +246,17 @@ def upload(text, purpose="batch"):
 
 
 @check
+def openai_decisions():
+    asks = [{"type": "predicate", "instructions": "It is so."},
+            {"type": "choice", "name": "c", "instructions": [{"type": "input_text", "text": "Which?"}],
+             "choices": [{"value": True}, {"value": "no", "description": "not so"}]},
+            {"type": "score", "instructions": "How much?", "levels": [{"label": "little"}, {"label": "much"}]}]
+    call("POST /v1/decisions", {"model": MODEL, "input": "Hi", "questions": asks}, expect=200)
+    call("POST /v1/decisions", {"model": MODEL, "input": [{"role": "user", "content": "Hi"}], "questions": asks}, expect=200)
+    call("POST /v1/decisions", {"model": MODEL, "input": "Hi", "questions": []}, expect=400)
+
+
+@check
 def openai_files_and_batches():
     file = upload("abc", "user_data")
     call("GET /v1/files", query="?limit=1", expect=200)
@@ -334,6 +345,12 @@ def other_servers():
         call(f"POST {path}", {**documents, "return_documents": True}, expect=200)
         texts = {"model": MODEL, "query": "fruit", "texts": ["apple", "car"], "return_text": True}
         call(f"POST {path}", texts, expect=200)
+    pick = {"type": "choice", "instructions": "Which?", "criteria": {"a": "fruit", "b": None}}
+    rate = {"type": "score", "instructions": "How much?", "criteria": ["little", "much"]}
+    ask = {"type": "noul", "instructions": "Is it so?"}
+    questions = {"pick": pick, "rate": rate, "ask": ask}
+    call("POST /v1/systemone", {"model": MODEL, "state": {"a": 1}, "questions": questions}, expect=200)
+    call("POST /v1/systemone", {"model": MODEL, "state": "s", "questions": {}}, expect=400)
     for path in ("/v1/score", "/score"):
         call(f"POST {path}", {"model": MODEL, "text_1": "a", "text_2": ["a", "b"]}, expect=200)
     tokens = call("POST /tokenize", {"model": MODEL, "content": "Hello"}, expect=200)["tokens"]

@@ -10,6 +10,7 @@ mod batch;
 mod chat;
 mod completion;
 mod content;
+mod decision;
 mod embedding;
 mod error;
 mod file;
@@ -34,6 +35,10 @@ pub use completion::{
     Completion, CompletionChoice, CompletionChunk, CompletionLogprobs, CompletionRequest,
 };
 pub use content::{Content, File, Part};
+pub use decision::{
+    ChoiceProbability, Decision, DecisionAnswer, DecisionChoice, DecisionLevel, DecisionQuestion,
+    DecisionRequest, LevelProbability,
+};
 pub use embedding::{
     Embedding, EmbeddingItem, EmbeddingRequest, EmbeddingResponse, EmbeddingUsage,
 };

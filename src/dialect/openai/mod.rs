@@ -8,6 +8,7 @@ pub mod batches;
 pub mod chat;
 mod check;
 pub mod completion;
+pub mod decision;
 pub mod embedding;
 mod error;
 pub mod files;

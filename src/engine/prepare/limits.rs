@@ -20,6 +20,9 @@ const PRESERVED: usize = 1024;
 /// The most reported alternatives to a token.
 const LOGPROBS: u32 = 128;
 
+/// The most tokens that a request names to have their log-probabilities.
+const LOGPROBS_OF: usize = 1024;
+
 /// Inputs of one command; the daemon makes several of more.
 const INPUTS: usize = 4096;
 
@@ -42,6 +45,10 @@ pub(super) fn check_generation(params: &mut GenerateParams) -> Result<(), Failur
     }
     if params.preserved.len() > PRESERVED {
         return Err(too_many(&format!("more than {PRESERVED} preserved tokens")));
+    }
+    if params.logprobs_of.len() > LOGPROBS_OF {
+        let what = format!("the log-probabilities of more than {LOGPROBS_OF} tokens");
+        return Err(too_many(&what));
     }
     params.logprobs = params.logprobs.map(|n| n.min(LOGPROBS));
     Ok(())

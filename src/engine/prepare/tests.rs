@@ -138,6 +138,13 @@ fn what_no_honest_request_asks_for_is_refused() {
     let mut numbers = params("");
     numbers.prompt = vec![PromptPart::Tokens(vec![97; 9 << 20])];
     assert_eq!(prepared(numbers), Err(FailureKind::Invalid));
+    let told = |n: usize| GenerateParams {
+        logprobs: Some(0),
+        logprobs_of: vec![97; n],
+        ..params("x")
+    };
+    assert!(prepared(told(1024)).is_ok());
+    assert_eq!(prepared(told(1025)), Err(FailureKind::Invalid));
     let bad = GenerateParams {
         constraint: Some(Constraint::JsonSchema("{".to_owned())),
         ..params("x")

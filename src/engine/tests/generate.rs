@@ -1,7 +1,7 @@
 //! One answer: its text, its end, its numbers.
 
 use super::*;
-use crate::protocol::{Constraint, FailureKind, FinishReason};
+use crate::protocol::{Constraint, FailureKind, FinishReason, Token, TopLogprob};
 
 #[test]
 fn an_answer_ends_with_its_end_token() {
@@ -291,6 +291,38 @@ fn a_prompt_tells_all_its_tokens_whatever_the_cache_has() {
     let mut no_answer = telling("b");
     no_answer.n_predict = Some(0);
     check_told(harness.ask(no_answer), "b");
+}
+
+#[test]
+fn tokens_that_a_request_names_are_told_in_its_order() {
+    let mut harness = Harness::new(1024, 1);
+    let of = b"cAb".map(Token::from);
+    let told = |question: &str| GenerateParams {
+        logprobs: Some(3),
+        logprobs_of: of.to_vec(),
+        n_predict: Some(1),
+        ..params(question)
+    };
+    // The fake says `a`, and takes the next letter for somewhat likely.
+    let outcome = harness.ask(told("a"));
+    let [entry] = &outcome.logprobs[..] else {
+        panic!("{:?}", outcome.logprobs);
+    };
+    let tokens: Vec<Token> = entry.top.iter().map(|top| top.token).collect();
+    assert_eq!((entry.token, tokens), (97, of.to_vec()));
+    let logprob = |place: usize| entry.top[place].logprob;
+    assert!(logprob(2) > logprob(0) && logprob(2) < entry.logprob);
+    // Where the answer ends at once, its end is told, too.
+    let outcome = harness.ask(told("[[say ]]"));
+    assert_eq!(outcome.logprobs.len(), 1);
+    assert_eq!(outcome.finished().reason, FinishReason::Stop);
+    // A token that there is not is as unlikely as can be.
+    let outcome = harness.ask(GenerateParams {
+        logprobs_of: vec![1 << 20, -1],
+        ..told("a")
+    });
+    let unlikely = |top: &TopLogprob| top.logprob < -1e20;
+    assert!(outcome.logprobs[0].top.iter().all(unlikely));
 }
 
 #[test]

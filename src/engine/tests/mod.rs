@@ -85,6 +85,7 @@ pub(super) fn params(prompt: &str) -> GenerateParams {
         exempt: Exempt::default(),
         prediction: String::new(),
         logprobs: None,
+        logprobs_of: Vec::new(),
         prompt_logprobs: None,
         n_keep: 4,
         shift: false,

@@ -48,6 +48,7 @@ const LINES: &[(&str, Need)] = &[
 
     ("/v1/completions", Needs(Inference)),
     ("/v1/embeddings", Needs(Inference)),
+    ("/v1/decisions", Needs(Inference)),
     ("/v1/audio/transcriptions", Needs(Inference)),
     ("/v1/models", Needs(Inference)),
     ("/v1/models/{*model}", Needs(Inference)),
@@ -59,6 +60,7 @@ const LINES: &[(&str, Need)] = &[
     ("/reranking", Needs(Inference)),
     ("/v1/score", Needs(Inference)),
     ("/score", Needs(Inference)),
+    ("/v1/systemone", Needs(Inference)),
     ("/tokenize", Needs(Inference)),
     ("/detokenize", Needs(Inference)),
     ("/apply-template", Needs(Inference)),

@@ -1,9 +1,10 @@
-//! Routes that neither Ollama nor OpenAI has: reranking, and what llama-server and vLLM offer beside their
-//! chats. Errors are in OpenAI's envelope, as in those servers.
+//! Routes of other servers: reranking, System One's decisions, and what llama-server and vLLM offer beside
+//! their chats. Errors are in OpenAI's envelope, as in those servers.
 
 mod infill;
 mod rerank;
 mod status;
+mod system_one;
 mod tokens;
 
 use super::router::{Routes, route};
@@ -25,6 +26,7 @@ pub(super) fn routes() -> Routes {
     router
         .merge(route("/v1/score", "POST", rerank::score))
         .merge(route("/score", "POST", rerank::score))
+        .merge(route("/v1/systemone", "POST", system_one::system_one))
         .merge(route("/tokenize", "POST", tokens::tokenize))
         .merge(route("/detokenize", "POST", tokens::detokenize))
         .merge(route("/apply-template", "POST", tokens::apply_template))

@@ -13,6 +13,7 @@ use crate::api::openai::responses::{
     CompactRequest, ConversationRequest, NewItems, ResponseRequest,
 };
 use crate::api::rerank::{RerankRequest, ScoreRequest};
+use crate::api::system_one::SystemOneRequest;
 use crate::api::{anthropic, openai};
 
 /// The limit for bodies with only names, switches and a few options.
@@ -51,7 +52,7 @@ bodies!(Some(NAMES); FitRequest, ShowRequest, CopyRequest, ModelRequest, KeyRequ
 bodies!(Some(NAMES); openai::ChatUpdate);
 bodies!(Some(TEXTS); RerankRequest, ScoreRequest, TokenizeRequest, DetokenizeRequest, InfillRequest);
 bodies!(Some(TEXTS); EmbedRequest, EmbeddingsRequest, CreateRequest, openai::EmbeddingRequest);
-bodies!(None; ChatRequest, GenerateRequest, anthropic::MessagesRequest);
+bodies!(None; ChatRequest, GenerateRequest, anthropic::MessagesRequest, SystemOneRequest);
 
 macro_rules! item_bodies {
     ($($body:ty),*) => {
@@ -78,6 +79,13 @@ impl Body for openai::ChatRequest {
     fn n_copies(&self) -> usize {
         choices(self.n) + if self.store { 2 } else { 0 }
     }
+}
+
+impl Body for openai::DecisionRequest {
+    const LIMIT: Option<usize> = None;
+
+    /// Images come as JSON, and are decoded from it.
+    const N_FORMS: usize = 2;
 }
 
 impl Body for openai::CompletionRequest {

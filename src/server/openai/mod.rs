@@ -7,6 +7,7 @@ mod chat;
 mod choices;
 mod completion;
 mod content;
+mod decision;
 mod embedding;
 mod files;
 mod models;
@@ -35,6 +36,7 @@ pub(super) fn routes() -> Routes {
             "POST",
             transcription::transcription,
         ))
+        .merge(route("/v1/decisions", "POST", decision::decisions))
         .merge(batches::routes())
         .merge(files::routes())
         .merge(uploads::routes())

@@ -1,4 +1,4 @@
-//! Routes of other servers: reranking, and what llama-server and vLLM have beside their chats.
+//! Routes of other servers: reranking, decisions, and what llama-server and vLLM have beside their chats.
 
 use super::describe::{Api, get, post};
 use crate::api::llama_server::{
@@ -7,11 +7,12 @@ use crate::api::llama_server::{
 };
 use crate::api::openai::{ChatRequest, ErrorBody};
 use crate::api::rerank::{RankedText, RerankRequest, RerankResponse, ScoreRequest, ScoreResponse};
+use crate::api::system_one::{SystemOneRequest, SystemOneResponse};
 
 pub(super) fn routes() -> Api {
     let api = Api::new(
         "Other servers",
-        "Reranking in its usual forms, vLLM's scores, and routes of llama-server.",
+        "Reranking in its usual forms, vLLM's scores, System One's decisions, and routes of llama-server.",
     )
     .errors::<ErrorBody>();
     let reranking = "Orders documents by their relevance to a query";
@@ -31,6 +32,14 @@ pub(super) fn routes() -> Api {
         api.route(route.gives::<ScoreResponse>())
     });
     api.route(
+        post(
+            "/v1/systemone",
+            "Answers typed questions about a state by probabilities",
+        )
+        .takes::<SystemOneRequest>()
+        .gives::<SystemOneResponse>(),
+    )
+    .route(
         post("/tokenize", "Turns a text into tokens")
             .takes::<TokenizeRequest>()
             .gives::<TokenizeResponse>(),

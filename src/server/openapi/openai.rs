@@ -6,9 +6,10 @@ use crate::api::anthropic;
 use crate::api::openai::{
     BatchError, BatchErrors, BatchInputDetails, BatchObject, BatchOutputDetails, BatchRequest,
     BatchUsage, ChatChunk, ChatCompletion, ChatRequest, ChatUpdate, CompleteRequest, Completion,
-    CompletionChunk, CompletionRequest, Deleted, EmbeddingRequest, EmbeddingResponse, ErrorBody,
-    FileObject, Model, ModelList, PartObject, RequestCounts, StoredChat, StoredMessage,
-    ToolCallFunction, Transcription, TranscriptionRequest, UploadObject, UploadRequest,
+    CompletionChunk, CompletionRequest, Decision, DecisionRequest, Deleted, EmbeddingRequest,
+    EmbeddingResponse, ErrorBody, FileObject, Model, ModelList, PartObject, RequestCounts,
+    StoredChat, StoredMessage, ToolCallFunction, Transcription, TranscriptionRequest, UploadObject,
+    UploadRequest,
 };
 
 pub(super) fn routes() -> Api {
@@ -48,6 +49,14 @@ fn inference(api: Api) -> Api {
         post("/v1/embeddings", "Computes embeddings of texts")
             .takes::<EmbeddingRequest>()
             .gives::<EmbeddingResponse>(),
+    )
+    .route(
+        post(
+            "/v1/decisions",
+            "Answers typed questions about an input by probabilities",
+        )
+        .takes::<DecisionRequest>()
+        .gives::<Decision>(),
     )
     .route(
         post("/v1/audio/transcriptions", "Transcribes a sound file")

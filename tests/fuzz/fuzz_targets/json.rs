@@ -1,7 +1,7 @@
 //! Any body is a request of each kind, or an error.
 #![no_main]
 
-use drover::api::{anthropic, llama_server, ollama, openai, rerank};
+use drover::api::{anthropic, llama_server, ollama, openai, rerank, system_one};
 use drover::server::decode_for_fuzzing as decode;
 use libfuzzer_sys::fuzz_target;
 
@@ -19,4 +19,6 @@ fuzz_target!(|body: &[u8]| {
     decode::<llama_server::InfillRequest>(body);
     decode::<rerank::RerankRequest>(body);
     decode::<rerank::ScoreRequest>(body);
+    decode::<openai::DecisionRequest>(body);
+    decode::<system_one::SystemOneRequest>(body);
 });

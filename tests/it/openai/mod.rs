@@ -5,6 +5,7 @@ mod batches;
 mod call_parts;
 mod chats;
 mod clients;
+mod decisions;
 mod extra;
 mod fields;
 mod files;

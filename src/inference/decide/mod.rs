@@ -1,0 +1,311 @@
+//! Decisions: typed questions about a state, answered by probabilities instead of text.
+//!
+//! Each question is one read. The prompt is the state, then the question with a label for each option, and
+//! the answer is what the model thinks of the labels as its first token. All prompts of a request begin with
+//! the state: the first question has it computed, the others find it in the cache.
+//!
+//! Models that were trained for this alone have heads and prompts of their own, which are not supported.
+
+mod distribution;
+mod labels;
+mod prompt;
+#[cfg(test)]
+mod tests;
+
+use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
+
+pub use distribution::Distribution;
+
+use super::chat;
+use super::context::Context;
+use super::error::{ErrorKind as Kind, RequestError, internal, invalid};
+use super::load;
+use super::prepare::{self, Prepared, Route, merge_options};
+use super::refusal::engine_error;
+use super::types::{ChatRequest, RequestOptions};
+use crate::chat::{Block, Think, Turn};
+use crate::model::capability::Capability;
+use crate::protocol::Token;
+use crate::runner_client::Tokenize;
+use labels::{Label, Labels};
+
+/// The most questions of a request: OpenAI's own limit.
+pub const MOST_QUESTIONS: usize = 400;
+
+/// The most options of a choice: the limit that OpenAI and TypeSafe have.
+pub const MOST_OPTIONS: usize = 255;
+
+/// The most levels of a score.
+pub const MOST_LEVELS: usize = 10;
+
+/// Questions in the runner at once.
+const AT_ONCE: usize = 16;
+
+/// The header's key that says what kind of decision model it is.
+const HEAD: &str = ".decision.type";
+
+/// Questions about a state.
+#[derive(Debug, Clone, Default)]
+pub struct DecideRequest {
+    /// Only `model`, `options`, `keep_alive`, `priority` and `client` are used.
+    pub common: RequestOptions,
+    /// What goes before everything else, as a system message; empty = nothing.
+    pub instructions: String,
+    /// What the questions are about.
+    pub state: Vec<Block>,
+    pub questions: Vec<Question>,
+}
+
+/// A question.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Question {
+    /// For error messages.
+    pub name: String,
+    /// What is asked; may be empty.
+    pub instructions: String,
+    pub kind: QuestionKind,
+}
+
+/// What the answers to a question may be. Descriptions may be empty.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum QuestionKind {
+    /// One of several options.
+    Choice(Vec<Choice>),
+    /// A level of a scale, lowest first.
+    Score(Vec<String>),
+    /// Yes or no, with what each means. Probabilities have yes first.
+    YesNo { yes: String, no: String },
+}
+
+/// An option.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Choice {
+    pub name: String,
+    pub description: String,
+}
+
+/// The answers, in the order of the questions.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Decisions {
+    pub answers: Vec<Distribution>,
+    /// Tokens of all prompts, those of the state counted once.
+    pub n_input: u32,
+    /// The part of them that did not have to be computed.
+    pub n_cached: u32,
+}
+
+/// Answers all questions.
+pub(super) async fn run(
+    context: &Context,
+    request: DecideRequest,
+) -> Result<Decisions, RequestError> {
+    request.questions.iter().try_for_each(check)?;
+    if !(1..=MOST_QUESTIONS).contains(&request.questions.len()) {
+        let message = format!("\"questions\" must have 1 to {MOST_QUESTIONS} entries");
+        return Err(invalid(message).about("questions", "invalid_value"));
+    }
+    let prepared = prepare::find(context, &request.common, Route::Chat).await?;
+    check_model(&prepared, &request.common.model)?;
+    let (labels, n_tail) = labels_at(context, &prepared, &request).await?;
+    let labels = request.questions.iter().map(|question| labels.of(question));
+    let labels: Vec<Vec<Label>> = labels.collect::<Result<_, _>>()?;
+    let ask = |index: usize| ask(context, &request, &request.questions[index], &labels[index]);
+    let mut reads = vec![ask(0).await?];
+    let mut n_shared = 0;
+    if request.questions.len() > 1 {
+        let rest = stream::iter(1..request.questions.len()).map(ask);
+        let rest: Vec<Read> = rest.buffered(AT_ONCE).try_collect().await?;
+        reads.extend(rest);
+        let state = conversation(&request, None, request.common.clone());
+        n_shared = chat::count(context, state).await?.saturating_sub(n_tail);
+    }
+    Ok(summed(reads, n_shared))
+}
+
+/// What one question gave.
+#[derive(Debug)]
+struct Read {
+    distribution: Distribution,
+    n_prompt: u32,
+    n_cached: u32,
+}
+
+fn summed(reads: Vec<Read>, n_shared: u32) -> Decisions {
+    let sum = |of: fn(&Read) -> u32| reads.iter().map(of).fold(0, u32::saturating_add);
+    let n_again = u32::try_from(reads.len().saturating_sub(1)).unwrap_or(u32::MAX);
+    let n_input = sum(|read| read.n_prompt).saturating_sub(n_shared.saturating_mul(n_again));
+    let n_computed = sum(|read| read.n_prompt.saturating_sub(read.n_cached));
+    Decisions {
+        answers: reads.into_iter().map(|read| read.distribution).collect(),
+        n_input,
+        n_cached: n_input.saturating_sub(n_computed),
+    }
+}
+
+fn check(question: &Question) -> Result<(), RequestError> {
+    let (n, least, most, what) = match &question.kind {
+        QuestionKind::Choice(options) => (options.len(), 2, MOST_OPTIONS, "options"),
+        QuestionKind::Score(levels) => (levels.len(), 2, MOST_LEVELS, "levels"),
+        QuestionKind::YesNo { .. } => return Ok(()),
+    };
+    if (least..=most).contains(&n) {
+        return Ok(());
+    }
+    let name = &question.name;
+    let message = format!("question \"{name}\" has {n} {what}; it must have {least} to {most}");
+    Err(invalid(message).about("questions", "invalid_value"))
+}
+
+fn check_model(prepared: &Prepared, requested: &str) -> Result<(), RequestError> {
+    if let Some(kind) = prepared.header.string(HEAD) {
+        let message = format!(
+            "\"{requested}\" is a decision model of the type \"{kind}\", with a prompt and a head of its own that \
+             this server cannot use; ask a chat model"
+        );
+        return Err(
+            RequestError::new(Kind::Unsupported, message).about("model", "unsupported_value")
+        );
+    }
+    if !prepared.has(Capability::Completion) {
+        let message = format!("\"{requested}\" does not support decisions");
+        return Err(invalid(message).about("model", "unsupported_value"));
+    }
+    Ok(())
+}
+
+/// Finds the tokens of labels where an answer begins, and how many tokens a prompt has after the message.
+///
+/// What a text becomes depends on what precedes it, so labels are read behind a prompt, a short one that
+/// ends as those of the questions do.
+async fn labels_at(
+    context: &Context,
+    prepared: &Prepared,
+    request: &DecideRequest,
+) -> Result<(Labels, u32), RequestError> {
+    let mut common = request.common.clone();
+    common.debug_render_only = true;
+    let probe = DecideRequest {
+        instructions: request.instructions.clone(),
+        ..DecideRequest::default()
+    };
+    let asked = conversation(&probe, Some(prompt::CLOSE.to_owned()), common);
+    let mut started = chat::run(context, asked).await?;
+    let mut prompt = None;
+    while let Some(chunk) = started.chunks.try_next().await? {
+        prompt = prompt.or(chunk.done.and_then(|done| done.debug));
+    }
+    let (prompt, _) = prompt.ok_or_else(|| internal("the prompt was not rendered"))?;
+    if !prepared.chat_format.answers_at_once(&prompt) {
+        let message = format!(
+            "\"{}\" begins its answers with something else, such as thinking, and decisions are read where an \
+             answer begins",
+            request.common.model
+        );
+        return Err(
+            RequestError::new(Kind::Unsupported, message).about("model", "unsupported_value")
+        );
+    }
+    let wanted = labels::wanted(&request.questions);
+    let begin = match prompt.rfind(prompt::CLOSE) {
+        Some(at) => &prompt[..at + prompt::CLOSE.len()],
+        None => &prompt,
+    };
+    let mut texts = vec![begin.to_owned(), prompt.clone()];
+    texts.extend(wanted.iter().map(|label| format!("{prompt}{label}")));
+    let mut tokens = tokens(context, prepared, &request.common, texts)
+        .await?
+        .into_iter();
+    let (begin, prompt) = (
+        tokens.next().unwrap_or_default(),
+        tokens.next().unwrap_or_default(),
+    );
+    let n_tail = prompt.len().saturating_sub(begin.len());
+    let labels = Labels::new(wanted, &prompt, tokens);
+    Ok((labels, u32::try_from(n_tail).unwrap_or(u32::MAX)))
+}
+
+async fn tokens(
+    context: &Context,
+    prepared: &Prepared,
+    common: &RequestOptions,
+    texts: Vec<String>,
+) -> Result<Vec<Vec<Token>>, RequestError> {
+    let options = merge_options(prepared, common)?;
+    let loaded = load::load(context, prepared, &options, common).await?;
+    let question = Tokenize {
+        texts,
+        client: common.client.clone(),
+        ..Tokenize::default()
+    };
+    let tokens = loaded.lease.runner().tokenize(question).await;
+    tokens.map_err(|error| engine_error(&error))
+}
+
+/// The conversation about a state: with a question's text, or without.
+fn conversation(
+    request: &DecideRequest,
+    question: Option<String>,
+    common: RequestOptions,
+) -> ChatRequest {
+    let mut messages = Vec::new();
+    if !request.instructions.is_empty() {
+        messages.push(Turn::text("system", request.instructions.clone()));
+    }
+    let mut blocks = request.state.clone();
+    blocks.extend(question.map(Block::Text));
+    messages.push(Turn {
+        role: "user".to_owned(),
+        blocks,
+        ..Turn::default()
+    });
+    ChatRequest {
+        common: RequestOptions {
+            think: Some(Think::Off),
+            // What is not read whole is not decided.
+            truncate: Some(false),
+            shift: Some(false),
+            ..common
+        },
+        messages,
+        ..ChatRequest::default()
+    }
+}
+
+async fn ask(
+    context: &Context,
+    request: &DecideRequest,
+    question: &Question,
+    labels: &[Label],
+) -> Result<Read, RequestError> {
+    let mut common = request.common.clone();
+    common.logprobs = true;
+    common.logprobs_of = labels
+        .iter()
+        .flat_map(|label| &label.tokens)
+        .copied()
+        .collect();
+    // One token, whatever it is: what it could have been is told before anything picks it.
+    common.options.num_predict = Some(1);
+    common.options.min_tokens = Some(1);
+    let text = prompt::text(question, labels);
+    let conversation = conversation(request, Some(text), common);
+    let mut started = chat::run(context, conversation).await?;
+    let (mut first, mut timings) = (None, None);
+    while let Some(chunk) = started.chunks.try_next().await? {
+        first = first.or_else(|| chunk.logprobs.into_iter().next());
+        timings = timings.or(chunk.done.and_then(|done| done.timings));
+    }
+    let timings = timings.unwrap_or_default();
+    let first = first.ok_or_else(|| {
+        // The prompt took the last tokens that the key had.
+        let message = format!("no tokens are left for the answer to \"{}\"", question.name);
+        RequestError::new(Kind::RateLimited, message).coded("rate_limit_exceeded")
+    })?;
+    let logprobs = first.top.iter().map(|top| f64::from(top.logprob));
+    let n_tokens = labels.iter().map(|label| label.tokens.len());
+    Ok(Read {
+        distribution: Distribution::new(&logprobs.collect::<Vec<_>>(), n_tokens),
+        n_prompt: started.n_prompt.unwrap_or(timings.n_prompt),
+        n_cached: timings.n_cached,
+    })
+}
