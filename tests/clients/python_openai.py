@@ -38,7 +38,7 @@ def counted(usage):
 
 @check
 def every_parameter_is_documented():
-    from openai.types import completion_create_params, embedding_create_params
+    from openai.types import completion_create_params, decision_create_params, embedding_create_params
     from openai.types.chat import completion_create_params as chat_create_params
 
     page = (Path(__file__).parents[2] / "docs/openai.md").read_text()
@@ -47,6 +47,7 @@ def every_parameter_is_documented():
         ("chat/completions", chat_create_params.CompletionCreateParamsBase),
         ("completions", completion_create_params.CompletionCreateParamsBase),
         ("embeddings", embedding_create_params.EmbeddingCreateParams),
+        ("decisions", decision_create_params.DecisionCreateParams),
     ]:
         missing = [name for name in kind.__annotations__ if f"`{name}`" not in sections[section]]
         equal(missing, [], section)
@@ -362,6 +363,30 @@ def strict_types_pass():
     raw = CLIENT.chat.completions.with_raw_response.create(model=MODEL, messages=MESSAGES, **FIXED)
     choice = raw.http_response.json()["choices"][0]
     assert choice["logprobs"] is None and choice["message"]["refusal"] is None, choice
+
+
+@check
+def decisions():
+    strict = openai.OpenAI(
+        base_url=f"{URL}/v1", api_key="any", max_retries=0, _strict_response_validation=True
+    )
+    choices = [{"value": "fruit"}, {"value": True, "description": "a vehicle"}]
+    questions = [
+        {"type": "predicate", "name": "ripe", "instructions": "The text names a fruit."},
+        {"type": "choice", "instructions": "What is it?", "choices": choices},
+        {"type": "score", "instructions": "How large is it?", "levels": [{"label": "small"}, {"label": "large"}]},
+    ]
+    answer = strict.decisions.create(model=MODEL, input="apple", questions=questions)
+    ripe, kind, size = answer.answers
+    equal((ripe.type, ripe.name, kind.name), ("predicate", "ripe", None), "names")
+    assert 0 < ripe.probability < 1, ripe
+    equal([one.value for one in kind.probabilities], ["fruit", True], "values")
+    equal(kind.choice, max(kind.probabilities, key=lambda one: one.probability).value, "choice")
+    equal([(one.value, one.label) for one in size.probabilities], [(0, "small"), (1, "large")], "levels")
+    assert abs(size.score - size.probabilities[1].probability) < 1e-6, size
+    equal(answer.usage.total_tokens, answer.usage.input_tokens, "tokens")
+    error = fails(openai.BadRequestError, strict.decisions.create, model=MODEL, input="x", questions=[])
+    equal(error.body["param"], "questions", "param")
 
 
 @check

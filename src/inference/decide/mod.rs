@@ -97,7 +97,7 @@ pub struct Decisions {
 /// Answers all questions.
 pub(super) async fn run(
     context: &Context,
-    request: DecideRequest,
+    mut request: DecideRequest,
 ) -> Result<Decisions, RequestError> {
     request.questions.iter().try_for_each(check)?;
     if !(1..=MOST_QUESTIONS).contains(&request.questions.len()) {
@@ -106,9 +106,14 @@ pub(super) async fn run(
     }
     let prepared = prepare::find(context, &request.common, Route::Chat).await?;
     check_model(&prepared, &request.common.model)?;
+    // Only the last step says how long the model stays: with a time of zero, it would be loaded for each.
+    let keep_alive = request.common.keep_alive.take();
     let (labels, n_tail) = labels_at(context, &prepared, &request).await?;
     let labels = request.questions.iter().map(|question| labels.of(question));
     let labels: Vec<Vec<Label>> = labels.collect::<Result<_, _>>()?;
+    if request.questions.len() == 1 {
+        request.common.keep_alive = keep_alive;
+    }
     let ask = |index: usize| ask(context, &request, &request.questions[index], &labels[index]);
     let mut reads = vec![ask(0).await?];
     let mut n_shared = 0;
@@ -116,8 +121,12 @@ pub(super) async fn run(
         let rest = stream::iter(1..request.questions.len()).map(ask);
         let rest: Vec<Read> = rest.buffered(AT_ONCE).try_collect().await?;
         reads.extend(rest);
-        let state = conversation(&request, None, request.common.clone());
-        n_shared = chat::count(context, state).await?.saturating_sub(n_tail);
+        let last = RequestOptions {
+            keep_alive,
+            ..request.common.clone()
+        };
+        let state = chat::count(context, conversation(&request, None, last));
+        n_shared = state.await?.saturating_sub(n_tail);
     }
     Ok(summed(reads, n_shared))
 }

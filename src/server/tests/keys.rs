@@ -316,6 +316,14 @@ async fn a_key_sees_and_uses_its_models_only() {
             "POST /rerank",
             &json!({"model": "two", "query": "x", "documents": ["y"]}),
         ),
+        (
+            "POST /v1/systemone",
+            &json!({"model": "two", "state": "x", "questions": {"q": {"type": "noul"}}}),
+        ),
+        (
+            "POST /v1/decisions",
+            &json!({"model": "two", "input": "x", "questions": [{"type": "predicate", "instructions": "y"}]}),
+        ),
         ("POST /tokenize", &json!({"model": "two", "content": "x"})),
         ("POST /v1/responses", &json!({"model": "two", "input": "x"})),
         ("POST /api/show", &json!({"model": "two"})),

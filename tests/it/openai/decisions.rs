@@ -1,5 +1,6 @@
 //! Decisions: System One's route and OpenAI's.
 
+use drover::model::gguf::builder::GgufBuilder;
 use serde_json::{Value, json};
 
 use crate::support::TestServer;
@@ -62,6 +63,14 @@ async fn labels_are_read_in_the_order_of_the_request() {
     let n_cached = again["usage"]["input_tokens_details"]["cached_tokens"].as_u64();
     assert_eq!(n_cached, Some(n_input - 2));
 
+    let mut brief = body.clone();
+    brief["keep_alive"] = 0.into();
+    server.post("/v1/systemone", &brief).await.ok();
+    server.no_runners().await;
+    let loads = "drover_model_loads_total{model=\"tiny:latest\"} 1\n";
+    let metrics = server.get("/metrics").await.ok().text;
+    assert!(metrics.contains(loads), "{metrics}");
+
     let score = json!({"model": "tiny", "state": "[[say 1]]",
         "questions": {"tone": {"type": "score", "criteria": ["calm", "cross", "furious"]}}});
     let tone = server.post("/v1/systemone", &score).await.ok().json()["answers"]["tone"].clone();
@@ -110,10 +119,8 @@ async fn what_cannot_be_decided_says_why() {
         .ok();
     let head = fake().value("drover-fake.decision.type", "kev").build();
     server.create("kev", head, json!({})).await.ok();
-    let template = "{{ message.content }}<|im_end|>\n{% endfor %}<|im_start|>assistant\n<think>\n";
-    let template =
-        format!("{{% for message in messages %}}<|im_start|>{{{{ message.role }}}}\n{template}");
-    let thinker = fake().value("tokenizer.chat_template", template.as_str());
+    let template = "{{ messages[0].content }}<|im_end|>\n<|im_start|>assistant\n<think>\n";
+    let thinker = GgufBuilder::model("drover-fake").value("tokenizer.chat_template", template);
     server
         .create("thinker", thinker.build(), json!({}))
         .await
@@ -199,8 +206,8 @@ fn questions() -> Value {
                  "criteria": ["calm", "annoyed", "furious"]}})
 }
 
-/// Decides about the ticket with a real model, twice.
-async fn decided(name: &str) -> Option<(TestServer, Value)> {
+/// Decides about the ticket with a real model, several times; returns the last answers.
+async fn decided(name: &str) -> Option<(TestServer, [Value; 2])> {
     let model = real(name)?;
     let server = TestServer::start().await;
     let file = fs_err::read(&model).unwrap();
@@ -234,13 +241,18 @@ async fn decided(name: &str) -> Option<(TestServer, Value)> {
     assert!(n_input > n_state && n_input < 2.0 * n_state, "{first}");
 
     let again = server.post("/v1/systemone", &body).await.ok().json();
-    let shares =
-        |answer: &Value, question: &str| answer["answers"][question]["probabilities"].clone();
-    for question in ["team", "tone"] {
-        let (first, again) = (shares(&first, question), shares(&again, question));
-        for (option, share) in first.as_object().unwrap() {
-            let difference = share.as_f64().unwrap() - again[option].as_f64().unwrap();
-            assert!(difference.abs() < 0.01, "{first} {again}");
+    let third = server.post("/v1/systemone", &body).await.ok().json();
+    // Rows that are computed together come out a little different from single ones.
+    for (question, (one, other)) in [
+        ("team", (&first, &again)),
+        ("tone", (&first, &again)),
+        ("tone", (&again, &third)),
+    ] {
+        let shares = |answer: &Value| answer["answers"][question]["probabilities"].clone();
+        let (one, other) = (shares(one), shares(other));
+        for (option, share) in one.as_object().unwrap() {
+            let difference = share.as_f64().unwrap() - other[option].as_f64().unwrap();
+            assert!(difference.abs() < 0.1, "{one} {other}");
         }
     }
     assert_eq!(
@@ -249,14 +261,16 @@ async fn decided(name: &str) -> Option<(TestServer, Value)> {
     );
     let cached = &again["usage"]["input_tokens_details"]["cached_tokens"];
     assert!(cached.as_f64().unwrap() >= n_state, "{again}");
-    Some((server, first))
+    Some((server, [again, third]))
 }
 
 #[tokio::test]
 async fn a_chat_model_decides_as_its_chats_would() {
-    let Some((server, answer)) = decided("smollm2-135m").await else {
+    let Some((server, [again, answer])) = decided("smollm2-135m").await else {
         return skip("no SmolLM2 in DROVER_TEST_MODELS");
     };
+    // The first question is asked alone, and all of its prompt was known: the same comes of it.
+    assert_eq!(again["answers"]["team"], answer["answers"]["team"]);
     let question = "Question: Which team should handle this ticket?\nOptions:\nA: billing (payments and refunds)\n\
         B: shipping (deliveries)\nC: security (accounts)\nReply with one of these labels and nothing else.";
     let content = format!("{}\n\n{question}", ticket());
@@ -279,7 +293,7 @@ async fn a_chat_model_decides_as_its_chats_would() {
         n_compared += 1;
         let told = team["probabilities"][option].as_f64().unwrap() * mass;
         let said: f64 = own.iter().sum();
-        assert!((told / said - 1.0).abs() < 0.05, "{label}: {told} {said}");
+        assert!((told / said - 1.0).abs() < 1e-3, "{label}: {told} {said}");
     }
     assert!(n_compared > 0, "{top}");
 }
