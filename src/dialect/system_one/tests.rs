@@ -1,3 +1,5 @@
+//! Questions and answers of System One.
+
 use serde_json::json;
 
 use super::*;

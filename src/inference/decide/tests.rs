@@ -1,3 +1,5 @@
+//! What follows from log-probabilities, labels and the texts of questions.
+
 use super::labels::wanted;
 use super::*;
 

@@ -1,3 +1,5 @@
+//! Inputs, questions and answers of the Decisions API.
+
 use serde_json::json;
 
 use super::*;
