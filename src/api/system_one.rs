@@ -1,4 +1,4 @@
-//! Decisions as TypeSafe's System One API spells them, which Ollama, llama-server, vLLM and LocalAI have, too.
+//! Decisions as `TypeSafe`'s System One API spells them, which Ollama, llama-server, vLLM and `LocalAI` have, too.
 
 use std::fmt;
 
@@ -31,7 +31,7 @@ pub struct SystemOneRequest {
     #[serde(deserialize_with = "null_is_default")]
     #[schema(value_type = Vec<String>, default)]
     pub files: Vec<Picture>,
-    /// TypeSafe's way to send images, which is refused.
+    /// `TypeSafe`'s way to send images, which is refused.
     pub assets: Value,
     /// What goes before the state, as a system message.
     #[serde(deserialize_with = "null_is_default")]

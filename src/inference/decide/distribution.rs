@@ -42,7 +42,7 @@ impl Distribution {
         self.places().map(|(place, p)| place * p).sum()
     }
 
-    /// How far the likeliest of unordered options is above chance: from 0, all are as likely, to 1. As TypeSafe
+    /// How far the likeliest of unordered options is above chance: from 0, all are as likely, to 1. As `TypeSafe`
     /// defines it.
     pub fn confidence(&self) -> f64 {
         let most = self.probabilities.iter().copied().fold(0.0, f64::max);
@@ -51,7 +51,7 @@ impl Distribution {
     }
 
     /// How closely ordered options lie around the likeliest one: from 0, as widely as if all were as likely, to
-    /// 1. As TypeSafe defines it.
+    /// 1. As `TypeSafe` defines it.
     pub fn ordered_confidence(&self) -> f64 {
         let best = self
             .places()

@@ -32,7 +32,7 @@ use labels::{Label, Labels};
 /// The most questions of a request: OpenAI's own limit.
 pub const MOST_QUESTIONS: usize = 400;
 
-/// The most options of a choice: the limit that OpenAI and TypeSafe have.
+/// The most options of a choice: the limit that OpenAI and `TypeSafe` have.
 pub const MOST_OPTIONS: usize = 255;
 
 /// The most levels of a score.
