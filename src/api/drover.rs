@@ -18,7 +18,7 @@ pub struct DaemonState {
     pub models: Vec<ModelState>,
     /// Requests for models that are being answered, the oldest first.
     pub requests: Vec<RequestState>,
-    /// The newest batch jobs.
+    /// The newest batch jobs of the key.
     pub batches: Vec<BatchState>,
     /// Lines of the log since the last event; in the first event, the last ones.
     pub log: Vec<String>,

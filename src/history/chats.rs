@@ -3,13 +3,13 @@
 use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, named_params};
 
 use super::{History, HistoryError, MOST, Page, Reserve, Room, Short, retention};
+use crate::keys::{Owner, Seen};
 
 /// A chat with its answer, when it has ended.
 #[derive(Debug, Clone)]
 pub struct NewChat {
     pub id: String,
-    /// Who may see it: the id of an API key, or nothing for clients without one.
-    pub owner: String,
+    pub owner: Owner,
     pub model: String,
     /// Unix seconds.
     pub now: i64,
@@ -28,13 +28,10 @@ pub struct StoredChat {
     pub body: String,
 }
 
-/// Whose chats are looked at; `None` = everybody's.
-pub type Owner = Option<String>;
-
 /// Which chats of a list.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChatFilter {
-    pub owner: Owner,
+    pub seen: Seen,
     pub model: Option<String>,
     /// A JSON object: its pairs are in the metadata.
     pub metadata: String,
@@ -54,7 +51,7 @@ impl History {
                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
                 (
                     &new.id,
-                    &new.owner,
+                    new.owner.as_str(),
                     &new.model,
                     new.now,
                     &new.metadata,
@@ -71,15 +68,15 @@ impl History {
     /// Reads a chat.
     ///
     /// # Errors
-    /// This owner has none with this id, or there is no memory for it.
+    /// None with this id is seen, or there is no memory for it.
     pub async fn chat(
         &self,
         id: &str,
-        owner: Owner,
+        seen: &Seen,
         reserve: Reserve,
     ) -> Result<StoredChat, HistoryError> {
         let mut room = Room::new(usize::MAX, reserve);
-        let found = self.find_chat(id, owner, "metadata, body", move |row| {
+        let found = self.find_chat(id, seen, "metadata, body", move |row| {
             let metadata: String = row.get(0)?;
             let body = room.text(row, 1)?;
             Ok(body.map(|body| StoredChat { metadata, body }))
@@ -90,30 +87,30 @@ impl History {
     /// The messages that a chat answers.
     ///
     /// # Errors
-    /// This owner has none with this id, or there is no memory for them.
+    /// None with this id is seen, or there is no memory for them.
     pub async fn chat_messages(
         &self,
         id: &str,
-        owner: Owner,
+        seen: &Seen,
         reserve: Reserve,
     ) -> Result<String, HistoryError> {
         let mut room = Room::new(usize::MAX, reserve);
-        let found = self.find_chat(id, owner, "messages", move |row| room.text(row, 0));
+        let found = self.find_chat(id, seen, "messages", move |row| room.text(row, 0));
         found.await
     }
 
     async fn find_chat<T: Send + 'static>(
         &self,
         id: &str,
-        owner: Owner,
+        seen: &Seen,
         columns: &'static str,
         mut read: impl FnMut(&Row<'_>) -> rusqlite::Result<Result<T, Short>> + Send + 'static,
     ) -> Result<T, HistoryError> {
-        let wanted = id.to_owned();
+        let (wanted, seen) = (id.to_owned(), seen.clone());
         let found = self.call(move |db| {
             let query =
                 format!("SELECT {columns} FROM chat WHERE id = ?1 AND owner = ifnull(?2, owner)");
-            db.query_row(&query, (wanted, owner), |row| read(row))
+            db.query_row(&query, (wanted, seen.only()), |row| read(row))
                 .optional()
         });
         match found.await? {
@@ -143,19 +140,19 @@ impl History {
     /// Replaces the metadata of a chat.
     ///
     /// # Errors
-    /// This owner has none with this id.
+    /// None with this id is seen.
     pub async fn update_chat(
         &self,
         id: &str,
-        owner: Owner,
+        seen: &Seen,
         now: i64,
         metadata: String,
     ) -> Result<(), HistoryError> {
-        let wanted = id.to_owned();
+        let (wanted, seen) = (id.to_owned(), seen.clone());
         let updated = self.call(move |db| {
             let update = "UPDATE chat SET metadata = ?3, used = ?4
                 WHERE id = ?1 AND owner = ifnull(?2, owner)";
-            db.execute(update, (wanted, owner, metadata, now))
+            db.execute(update, (wanted, seen.only(), metadata, now))
         });
         some(id, updated.await?)
     }
@@ -163,12 +160,12 @@ impl History {
     /// Deletes a chat.
     ///
     /// # Errors
-    /// This owner has none with this id.
-    pub async fn delete_chat(&self, id: &str, owner: Owner) -> Result<(), HistoryError> {
-        let wanted = id.to_owned();
+    /// None with this id is seen.
+    pub async fn delete_chat(&self, id: &str, seen: &Seen) -> Result<(), HistoryError> {
+        let (wanted, seen) = (id.to_owned(), seen.clone());
         let deleted = self.call(move |db| {
             let delete = "DELETE FROM chat WHERE id = ?1 AND owner = ifnull(?2, owner)";
-            db.execute(delete, (wanted, owner))
+            db.execute(delete, (wanted, seen.only()))
         });
         some(id, deleted.await?)
     }
@@ -198,7 +195,7 @@ fn page(
         None => end,
         Some(after) => {
             let find = "SELECT number FROM chat WHERE id = ?1 AND owner = ifnull(?2, owner)";
-            let found = db.query_row(find, (after, &filter.owner), |row| row.get(0));
+            let found = db.query_row(find, (after, filter.seen.only()), |row| row.get(0));
             match found.optional()? {
                 Some(number) => number,
                 None => return Ok(None),
@@ -219,7 +216,7 @@ fn page(
     let mut list = db.prepare(&list)?;
     let mut rows = list.query(named_params! {
         ":start": start,
-        ":owner": filter.owner,
+        ":owner": filter.seen.only(),
         ":model": filter.model,
         ":metadata": filter.metadata,
     })?;

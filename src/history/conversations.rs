@@ -6,6 +6,7 @@ use super::{
     History, HistoryError, Item, MOST, Page, Reserve, Room, Short, add_items, insert_item,
     retention,
 };
+use crate::keys::{Owner, Seen};
 
 /// A conversation as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,14 +26,16 @@ impl History {
     pub async fn create_conversation(
         &self,
         new: StoredConversation,
+        owner: Owner,
         items: Vec<Item>,
     ) -> Result<(), HistoryError> {
         let max_bytes = self.settings.max_bytes;
         self.call(move |db| {
             let tx = db.transaction()?;
             tx.execute(
-                "INSERT INTO conversation (id, created, used, metadata) VALUES (?1, ?2, ?2, ?3)",
-                (&new.id, new.created, &new.metadata),
+                "INSERT INTO conversation (id, created, used, metadata, owner)
+                    VALUES (?1, ?2, ?2, ?3, ?4)",
+                (&new.id, new.created, &new.metadata, owner.as_str()),
             )?;
             for item in &items {
                 insert_item(&tx, item, None, Some(&new.id), false)?;
@@ -46,11 +49,16 @@ impl History {
     /// Reads a conversation.
     ///
     /// # Errors
-    /// There is none with this id.
-    pub async fn conversation(&self, id: &str) -> Result<StoredConversation, HistoryError> {
-        let wanted = id.to_owned();
+    /// None with this id is seen.
+    pub async fn conversation(
+        &self,
+        id: &str,
+        seen: &Seen,
+    ) -> Result<StoredConversation, HistoryError> {
+        let (wanted, seen) = (id.to_owned(), seen.clone());
         let found = self.call(move |db| {
-            let query = "SELECT id, created, metadata FROM conversation WHERE id = ?1";
+            let query = "SELECT id, created, metadata FROM conversation
+                WHERE id = ?1 AND owner = ifnull(?2, owner)";
             let read = |row: &rusqlite::Row<'_>| {
                 Ok(StoredConversation {
                     id: row.get(0)?,
@@ -58,7 +66,7 @@ impl History {
                     metadata: row.get(2)?,
                 })
             };
-            db.query_row(query, [wanted], read).optional()
+            db.query_row(query, (wanted, seen.only()), read).optional()
         });
         let found = found.await?;
         found.ok_or_else(|| HistoryError::NoConversation(id.to_owned()))
@@ -67,16 +75,18 @@ impl History {
     /// Replaces the metadata of a conversation.
     ///
     /// # Errors
-    /// There is none with this id.
+    /// None with this id is seen.
     pub async fn update_conversation(
         &self,
         id: &str,
+        seen: &Seen,
         metadata: String,
     ) -> Result<(), HistoryError> {
-        let wanted = id.to_owned();
+        let (wanted, seen) = (id.to_owned(), seen.clone());
         let updated = self.call(move |db| {
-            let update = "UPDATE conversation SET metadata = ?2 WHERE id = ?1";
-            db.execute(update, (wanted, metadata))
+            let update = "UPDATE conversation SET metadata = ?3
+                WHERE id = ?1 AND owner = ifnull(?2, owner)";
+            db.execute(update, (wanted, seen.only(), metadata))
         });
         match updated.await? {
             0 => Err(HistoryError::NoConversation(id.to_owned())),
@@ -87,8 +97,9 @@ impl History {
     /// Deletes a conversation with its items, except those of responses.
     ///
     /// # Errors
-    /// There is none with this id.
-    pub async fn delete_conversation(&self, id: &str) -> Result<(), HistoryError> {
+    /// None with this id is seen.
+    pub async fn delete_conversation(&self, id: &str, seen: &Seen) -> Result<(), HistoryError> {
+        self.conversation(id, seen).await?;
         let wanted = id.to_owned();
         let deleted = self.call(move |db| {
             let tx = db.transaction()?;
@@ -105,18 +116,21 @@ impl History {
     /// Adds items to the end of a conversation.
     ///
     /// # Errors
-    /// There is none with this id.
+    /// None with this id is seen.
     pub async fn add_items(
         &self,
         id: &str,
+        seen: &Seen,
         now: i64,
         items: Vec<Item>,
     ) -> Result<(), HistoryError> {
-        let (wanted, max_bytes) = (id.to_owned(), self.settings.max_bytes);
+        let max_bytes = self.settings.max_bytes;
+        let (wanted, seen) = (id.to_owned(), seen.clone());
         let added = self.call(move |db| {
             let tx = db.transaction()?;
-            let note = "UPDATE conversation SET used = ?2 WHERE id = ?1";
-            let n = tx.execute(note, (&wanted, now))?;
+            let note = "UPDATE conversation SET used = ?3
+                WHERE id = ?1 AND owner = ifnull(?2, owner)";
+            let n = tx.execute(note, (&wanted, seen.only(), now))?;
             if n == 1 {
                 for item in &items {
                     insert_item(&tx, item, None, Some(&wanted), false)?;
@@ -135,28 +149,34 @@ impl History {
     /// A page of a conversation's items, and whether there are more.
     ///
     /// # Errors
-    /// There is no such conversation, no item to begin after, or no memory.
+    /// No such conversation is seen, there is no item to begin after, or no memory.
     pub async fn conversation_items(
         &self,
         id: &str,
+        seen: &Seen,
         wanted: Page,
         reserve: Reserve,
     ) -> Result<(Vec<Item>, bool), HistoryError> {
-        self.conversation(id).await?;
+        self.conversation(id, seen).await?;
         self.items_of("conversation", id, wanted, reserve).await
     }
 
     /// All items of a conversation, oldest first.
     ///
     /// # Errors
-    /// There is no such conversation, its items are too large together, or there is no memory.
-    pub async fn said(&self, id: &str, reserve: Reserve) -> Result<Vec<String>, HistoryError> {
-        self.conversation(id).await?;
-        let owner = id.to_owned();
+    /// No such conversation is seen, its items are too large together, or there is no memory.
+    pub async fn said(
+        &self,
+        id: &str,
+        seen: &Seen,
+        reserve: Reserve,
+    ) -> Result<Vec<String>, HistoryError> {
+        self.conversation(id, seen).await?;
+        let wanted = id.to_owned();
         let mut room = Room::new(MOST, reserve);
         let found = self.call(move |db| {
             let mut texts = Vec::new();
-            let added = add_items(db, "conversation = ?1", [owner], &mut texts, &mut room)?;
+            let added = add_items(db, "conversation = ?1", [wanted], &mut texts, &mut room)?;
             Ok(added.map(|()| texts))
         });
         found.await?.map_err(Short::error)
@@ -165,14 +185,15 @@ impl History {
     /// One item of a conversation.
     ///
     /// # Errors
-    /// There is no such conversation or item, or no memory for it.
+    /// No such conversation is seen, it has no such item, or there is no memory for it.
     pub async fn conversation_item(
         &self,
         id: &str,
+        seen: &Seen,
         item: &str,
         reserve: Reserve,
     ) -> Result<String, HistoryError> {
-        self.conversation(id).await?;
+        self.conversation(id, seen).await?;
         let wanted = (id.to_owned(), item.to_owned());
         let mut room = Room::new(MOST, reserve);
         let found = self.call(move |db| {
@@ -190,9 +211,9 @@ impl History {
     /// Takes an item out of a conversation.
     ///
     /// # Errors
-    /// There is no such conversation or item.
-    pub async fn delete_item(&self, id: &str, item: &str) -> Result<(), HistoryError> {
-        self.conversation(id).await?;
+    /// No such conversation is seen, or it has no such item.
+    pub async fn delete_item(&self, id: &str, seen: &Seen, item: &str) -> Result<(), HistoryError> {
+        self.conversation(id, seen).await?;
         let wanted = (id.to_owned(), item.to_owned());
         let deleted = self.call(move |db| {
             let tx = db.transaction()?;

@@ -2,7 +2,9 @@
 //!
 //! Bodies and items are JSON texts that mean nothing here. *Invariants:* a response and its items are
 //! written in one transaction, so that what was announced as stored is whole after a kill; a response that
-//! a kill interrupted is marked before the file is used again; the stored bytes stay under a limit.
+//! a kill interrupted is marked before the file is used again; the stored bytes stay under a limit; what belongs
+//! to an owner that a request does not see is answered as if it did not exist. (Items have no owner: they are seen
+//! with their response, or with their conversation.)
 
 mod chats;
 mod conversations;
@@ -21,7 +23,7 @@ use tokio::sync::OnceCell;
 use crate::database::{Database, DatabaseError};
 use crate::error::{ErrorKind, RequestError};
 
-pub use chats::{ChatFilter, NewChat, Owner, StoredChat};
+pub use chats::{ChatFilter, NewChat, StoredChat};
 pub use conversations::StoredConversation;
 pub use responses::{NewResponse, Outcome, StoredResponse};
 
@@ -75,6 +77,11 @@ CREATE TABLE chat (
     body TEXT NOT NULL
 ) STRICT;
 CREATE INDEX chat_used ON chat (used);
+",
+    // What was there before belongs to nobody: then nothing was a key's.
+    "
+ALTER TABLE response ADD COLUMN owner TEXT NOT NULL DEFAULT '';
+ALTER TABLE conversation ADD COLUMN owner TEXT NOT NULL DEFAULT '';
 ",
 ];
 

@@ -7,6 +7,7 @@ use super::{
     History, HistoryError, Item, MOST, Page, Reserve, Room, Short, add_items, insert_item,
     retention,
 };
+use crate::keys::{Owner, Seen};
 
 /// The most responses that one continues.
 const LONGEST_CHAIN: usize = 10_000;
@@ -18,6 +19,7 @@ const NOTED_SECONDS: i64 = 86_400;
 #[derive(Debug, Clone)]
 pub struct NewResponse {
     pub id: String,
+    pub owner: Owner,
     /// The response that it continues.
     pub previous: Option<String>,
     /// The conversation that it is added to.
@@ -103,16 +105,18 @@ impl History {
     /// Reads a response.
     ///
     /// # Errors
-    /// There is none with this id, or no memory for it.
+    /// None with this id is seen, or there is no memory for it.
     pub async fn response(
         &self,
         id: &str,
+        seen: &Seen,
         reserve: Reserve,
     ) -> Result<StoredResponse, HistoryError> {
-        let wanted = id.to_owned();
+        let (wanted, seen) = (id.to_owned(), seen.clone());
         let mut room = Room::new(usize::MAX, reserve);
         let found = self.call(move |db| {
-            let query = "SELECT body, steps, is_background, is_final FROM response WHERE id = ?1";
+            let query = "SELECT body, steps, is_background, is_final FROM response
+                WHERE id = ?1 AND owner = ifnull(?2, owner)";
             let read = |row: &Row<'_>| {
                 let steps = match row.get_ref(1)? {
                     ValueRef::Null => None,
@@ -132,7 +136,7 @@ impl History {
                     steps,
                 }))
             };
-            db.query_row(query, [wanted], read).optional()
+            db.query_row(query, (wanted, seen.only()), read).optional()
         });
         match found.await? {
             Some(found) => found.map_err(Short::error),
@@ -141,12 +145,13 @@ impl History {
     }
 
     /// # Errors
-    /// There is none with this id.
-    async fn check_response(&self, id: &str) -> Result<(), HistoryError> {
-        let wanted = id.to_owned();
+    /// None with this id is seen.
+    async fn check_response(&self, id: &str, seen: &Seen) -> Result<(), HistoryError> {
+        let (wanted, seen) = (id.to_owned(), seen.clone());
         let found = self.call(move |db| {
-            let query = "SELECT 1 FROM response WHERE id = ?1";
-            db.query_row(query, [wanted], |_| Ok(())).optional()
+            let query = "SELECT 1 FROM response WHERE id = ?1 AND owner = ifnull(?2, owner)";
+            let found = db.query_row(query, (wanted, seen.only()), |_| Ok(()));
+            found.optional()
         });
         let found = found.await?;
         found.ok_or_else(|| HistoryError::NoResponse(id.to_owned()))
@@ -155,8 +160,9 @@ impl History {
     /// Deletes a response with its items, except those in a conversation.
     ///
     /// # Errors
-    /// There is none with this id.
-    pub async fn delete_response(&self, id: &str) -> Result<(), HistoryError> {
+    /// None with this id is seen.
+    pub async fn delete_response(&self, id: &str, seen: &Seen) -> Result<(), HistoryError> {
+        self.check_response(id, seen).await?;
         let wanted = id.to_owned();
         let deleted = self.call(move |db| {
             let tx = db.transaction()?;
@@ -173,14 +179,15 @@ impl History {
     /// The items that a response was given, and whether there are more.
     ///
     /// # Errors
-    /// There is no such response, no item to begin after, or no memory.
+    /// No such response is seen, there is no item to begin after, or no memory.
     pub async fn input_items(
         &self,
         id: &str,
+        seen: &Seen,
         wanted: Page,
         reserve: Reserve,
     ) -> Result<(Vec<Item>, bool), HistoryError> {
-        self.check_response(id).await?;
+        self.check_response(id, seen).await?;
         self.items_of("response", id, wanted, reserve).await
     }
 
@@ -188,29 +195,41 @@ impl History {
     /// Notes the use of them all.
     ///
     /// # Errors
-    /// A response is missing or not finished, the items are too large together, or there is no memory.
+    /// A response is not seen or not finished, the items are too large together, or there is no memory.
     pub async fn past(
         &self,
         id: &str,
+        seen: &Seen,
         now: i64,
         reserve: Reserve,
     ) -> Result<Vec<String>, HistoryError> {
-        let last = id.to_owned();
+        let (last, seen) = (id.to_owned(), seen.clone());
         let room = Room::new(MOST, reserve);
-        let found = self.call(move |db| chain(db, last, now, room));
+        let found = self.call(move |db| chain(db, last, &seen, now, room));
         found.await?
     }
 
     /// An item by its id; the newest, if there are several.
     ///
     /// # Errors
-    /// There is none, or no memory for it.
-    pub async fn item(&self, id: &str, reserve: Reserve) -> Result<String, HistoryError> {
-        let wanted = id.to_owned();
+    /// None is seen, or there is no memory for it.
+    pub async fn item(
+        &self,
+        id: &str,
+        seen: &Seen,
+        reserve: Reserve,
+    ) -> Result<String, HistoryError> {
+        let (wanted, seen) = (id.to_owned(), seen.clone());
         let mut room = Room::new(MOST, reserve);
         let found = self.call(move |db| {
-            let query = "SELECT body FROM item WHERE id = ?1 ORDER BY number DESC LIMIT 1";
-            let found = db.query_row(query, [wanted], |row| room.text(row, 0));
+            let query = "SELECT body FROM item WHERE id = ?1 AND (
+                    EXISTS (SELECT 1 FROM response
+                        WHERE id = item.response AND owner = ifnull(?2, owner))
+                    OR EXISTS (SELECT 1 FROM conversation
+                        WHERE id = item.conversation AND owner = ifnull(?2, owner)))
+                ORDER BY number DESC LIMIT 1";
+            let params = (wanted, seen.only());
+            let found = db.query_row(query, params, |row| room.text(row, 0));
             found.optional()
         });
         match found.await? {
@@ -226,8 +245,9 @@ fn insert(
     outcome: Option<&Outcome>,
 ) -> rusqlite::Result<()> {
     tx.execute(
-        "INSERT INTO response (id, previous, conversation, is_background, is_final, used, body, steps)
-            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        "INSERT INTO response
+            (id, previous, conversation, is_background, is_final, used, body, steps, owner)
+            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
         (
             &new.id,
             &new.previous,
@@ -237,6 +257,7 @@ fn insert(
             new.now,
             outcome.map_or(&new.body, |outcome| &outcome.body),
             outcome.and_then(|outcome| outcome.steps.as_ref()),
+            new.owner.as_str(),
         ),
     )?;
     for item in &new.input {
@@ -286,18 +307,27 @@ pub(super) fn remove(tx: &Transaction<'_>, id: &str) -> rusqlite::Result<usize> 
 
 type Found<T> = rusqlite::Result<Result<T, HistoryError>>;
 
-fn chain(db: &mut Connection, last: String, now: i64, mut room: Room) -> Found<Vec<String>> {
+fn chain(
+    db: &mut Connection,
+    last: String,
+    seen: &Seen,
+    now: i64,
+    mut room: Room,
+) -> Found<Vec<String>> {
     let tx = db.transaction()?;
     let mut ids = Vec::new();
     let mut first_conversation = None;
     let mut next = Some(last);
     while let Some(id) = next {
-        let query = "SELECT previous, conversation, is_final FROM response WHERE id = ?1";
-        let row = tx.prepare_cached(query)?.query_row([&id], |row| {
-            let read: (Option<String>, Option<String>, bool) =
-                (row.get(0)?, row.get(1)?, row.get(2)?);
-            Ok(read)
-        });
+        let query = "SELECT previous, conversation, is_final FROM response
+            WHERE id = ?1 AND owner = ifnull(?2, owner)";
+        let row = tx
+            .prepare_cached(query)?
+            .query_row((&id, seen.only()), |row| {
+                let read: (Option<String>, Option<String>, bool) =
+                    (row.get(0)?, row.get(1)?, row.get(2)?);
+                Ok(read)
+            });
         let Some((previous, conversation, is_final)) = row.optional()? else {
             return Ok(Err(HistoryError::NoResponse(id)));
         };
@@ -318,8 +348,10 @@ fn chain(db: &mut Connection, last: String, now: i64, mut room: Room) -> Found<V
     if let (Some(first), Some(conversation)) = (ids.last(), first_conversation) {
         // What was said in its conversation before.
         let filter = "conversation = ?1
-            AND number < (SELECT min(number) FROM item WHERE response = ?2)";
-        if let Err(short) = add_items(&tx, filter, (conversation, first), &mut texts, &mut room)? {
+            AND number < (SELECT min(number) FROM item WHERE response = ?2)
+            AND EXISTS (SELECT 1 FROM conversation WHERE id = ?1 AND owner = ifnull(?3, owner))";
+        let params = (conversation, first, seen.only());
+        if let Err(short) = add_items(&tx, filter, params, &mut texts, &mut room)? {
             return Ok(Err(short.error()));
         }
     }

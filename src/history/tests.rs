@@ -1,8 +1,11 @@
 //! The history in a file of its own.
 
+mod owners;
+
 use serde_json::{Value, json};
 
 use super::*;
+use crate::keys::{Owner, Seen};
 
 const DAY: i64 = 86_400;
 
@@ -31,6 +34,7 @@ fn item(id: &str) -> Item {
 fn new(id: &str, previous: Option<&str>, now: i64) -> NewResponse {
     NewResponse {
         id: id.to_owned(),
+        owner: Owner::default(),
         previous: previous.map(str::to_owned),
         conversation: None,
         is_background: false,
@@ -74,6 +78,15 @@ fn ascending(after: Option<&str>, limit: usize) -> Page {
     }
 }
 
+fn owned_by(id: &str) -> Owner {
+    Owner::stored(id.to_owned())
+}
+
+/// Sees what this owner stored.
+fn of(id: &str) -> Seen {
+    Seen::Of(owned_by(id))
+}
+
 async fn n_items(history: &History) -> i64 {
     let count =
         |db: &mut Connection| db.query_row("SELECT count(*) FROM item", [], |row| row.get(0));
@@ -87,10 +100,10 @@ async fn what_a_response_continues_comes_before_it() {
     save(&history, "b", Some("a"), 2).await;
     save(&history, "c", Some("b"), 3).await;
     save(&history, "b2", Some("a"), 4).await;
-    let past = history.past("c", 5, room()).await.unwrap();
+    let past = history.past("c", &Seen::All, 5, room()).await.unwrap();
     let expected = ["a-in", "a-out", "b-in", "b-out", "c-in", "c-out"];
     assert_eq!(ids(&past), expected);
-    let past = history.past("b2", 5, room()).await.unwrap();
+    let past = history.past("b2", &Seen::All, 5, room()).await.unwrap();
     assert_eq!(ids(&past), ["a-in", "a-out", "b2-in", "b2-out"]);
     // No more is read than there is room for.
     let mut n_left = 50;
@@ -98,10 +111,10 @@ async fn what_a_response_continues_comes_before_it() {
         n_left -= n.min(n_left);
         n_left > 0
     };
-    let busy = history.past("c", 5, Box::new(reserve)).await;
+    let busy = history.past("c", &Seen::All, 5, Box::new(reserve)).await;
     assert!(matches!(busy, Err(HistoryError::Busy)), "{busy:?}");
-    history.delete_response("a").await.unwrap();
-    let gone = history.past("c", 5, room()).await;
+    history.delete_response("a", &Seen::All).await.unwrap();
+    let gone = history.past("c", &Seen::All, 5, room()).await;
     assert!(matches!(gone, Err(HistoryError::NoResponse(id)) if id == "a"));
     assert_eq!(n_items(&history).await, 6);
 }
@@ -110,11 +123,11 @@ async fn what_a_response_continues_comes_before_it() {
 async fn a_response_that_a_kill_interrupts_is_marked_at_the_next_start() {
     let (folder, history) = fresh();
     history.begin(new("a", None, 1)).await.unwrap();
-    let unfinished = history.past("a", 2, room()).await;
+    let unfinished = history.past("a", &Seen::All, 2, room()).await;
     assert!(matches!(unfinished, Err(HistoryError::Unfinished(_))));
     drop(history);
     let history = at(folder.path(), 1 << 30);
-    let found = history.response("a", room()).await.unwrap();
+    let found = history.response("a", &Seen::All, room()).await.unwrap();
     assert!(found.is_final);
     assert_eq!(
         found.body,
@@ -122,16 +135,19 @@ async fn a_response_that_a_kill_interrupts_is_marked_at_the_next_start() {
     );
     // What ends too late changes nothing.
     history.finish("a", 3, outcome("a")).await.unwrap();
-    assert_eq!(history.response("a", room()).await.unwrap(), found);
+    assert_eq!(
+        history.response("a", &Seen::All, room()).await.unwrap(),
+        found
+    );
 }
 
 #[tokio::test]
 async fn a_response_that_is_deleted_while_it_runs_does_not_come_back() {
     let (_folder, history) = fresh();
     history.begin(new("a", None, 1)).await.unwrap();
-    history.delete_response("a").await.unwrap();
+    history.delete_response("a", &Seen::All).await.unwrap();
     history.finish("a", 2, outcome("a")).await.unwrap();
-    let gone = history.response("a", room()).await;
+    let gone = history.response("a", &Seen::All, room()).await;
     assert!(matches!(gone, Err(HistoryError::NoResponse(_))));
     assert_eq!(n_items(&history).await, 0);
 }
@@ -145,7 +161,10 @@ async fn items_come_in_pages() {
     let page = |wanted: Page| {
         let history = history.clone();
         async move {
-            let (items, has_more) = history.input_items("a", wanted, room()).await.unwrap();
+            let (items, has_more) = history
+                .input_items("a", &Seen::All, wanted, room())
+                .await
+                .unwrap();
             let ids: Vec<_> = items.into_iter().map(|item| item.id).collect();
             (ids.join(""), has_more)
         }
@@ -158,7 +177,7 @@ async fn items_come_in_pages() {
     };
     assert_eq!(page(descending).await, ("21".to_owned(), false));
     let unknown = history
-        .input_items("a", ascending(Some("9"), 2), room())
+        .input_items("a", &Seen::All, ascending(Some("9"), 2), room())
         .await;
     assert!(matches!(unknown, Err(HistoryError::NoItem(_))));
 }
@@ -171,7 +190,7 @@ async fn a_conversation_keeps_question_and_answer_together() {
         created: 1,
         metadata: "{}".to_owned(),
     };
-    let created = history.create_conversation(conversation, vec![item("first")]);
+    let created = history.create_conversation(conversation, Owner::default(), vec![item("first")]);
     created.await.unwrap();
     let within = |id: &str| NewResponse {
         conversation: Some("c".to_owned()),
@@ -185,24 +204,24 @@ async fn a_conversation_keeps_question_and_answer_together() {
         ..outcome("f")
     };
     history.save(within("f"), failed).await.unwrap();
-    let said = history.said("c", room()).await.unwrap();
+    let said = history.said("c", &Seen::All, room()).await.unwrap();
     assert_eq!(ids(&said), ["first", "b-in", "b-out", "a-in", "a-out"]);
     // One that continues a response of the conversation knows what was said before.
-    let past = history.past("a", 4, room()).await.unwrap();
+    let past = history.past("a", &Seen::All, 4, room()).await.unwrap();
     assert_eq!(ids(&past), ["first", "b-in", "b-out", "a-in", "a-out"]);
-    let past = history.past("b", 4, room()).await.unwrap();
+    let past = history.past("b", &Seen::All, 4, room()).await.unwrap();
     assert_eq!(ids(&past), ["first", "b-in", "b-out"]);
 
-    history.delete_item("c", "b-out").await.unwrap();
-    history.delete_item("c", "first").await.unwrap();
-    let again = history.delete_item("c", "first").await;
+    history.delete_item("c", &Seen::All, "b-out").await.unwrap();
+    history.delete_item("c", &Seen::All, "first").await.unwrap();
+    let again = history.delete_item("c", &Seen::All, "first").await;
     assert!(matches!(again, Err(HistoryError::NoItem(_))));
     // A response that is deleted leaves the conversation as it is, and the other way round.
-    history.delete_response("a").await.unwrap();
-    let said = history.said("c", room()).await.unwrap();
+    history.delete_response("a", &Seen::All).await.unwrap();
+    let said = history.said("c", &Seen::All, room()).await.unwrap();
     assert_eq!(ids(&said), ["b-in", "a-in", "a-out"]);
-    history.delete_conversation("c").await.unwrap();
-    let past = history.past("b", 4, room()).await.unwrap();
+    history.delete_conversation("c", &Seen::All).await.unwrap();
+    let past = history.past("b", &Seen::All, 4, room()).await.unwrap();
     assert_eq!(ids(&past), ["b-in", "b-out"]);
     // Of `f` and `b`.
     assert_eq!(n_items(&history).await, 4);
@@ -217,13 +236,25 @@ async fn what_nobody_used_for_long_is_swept() {
     save(&history, "root", None, DAY).await;
     save(&history, "leaf", Some("root"), 20 * DAY).await;
     history.begin(new("running", None, DAY)).await.unwrap();
-    history.past("leaf", 20 * DAY, room()).await.unwrap();
+    history
+        .past("leaf", &Seen::All, 20 * DAY, room())
+        .await
+        .unwrap();
     assert_eq!(history.sweep(40 * DAY).await.unwrap(), 250);
     assert_eq!(
-        history.past("leaf", 40 * DAY, room()).await.unwrap().len(),
+        history
+            .past("leaf", &Seen::All, 40 * DAY, room())
+            .await
+            .unwrap()
+            .len(),
         4
     );
-    assert!(history.response("running", room()).await.is_ok());
+    assert!(
+        history
+            .response("running", &Seen::All, room())
+            .await
+            .is_ok()
+    );
     assert_eq!(history.sweep(40 * DAY).await.unwrap(), 0);
 }
 
@@ -237,8 +268,8 @@ async fn the_oldest_make_room_for_new_ones() {
         new.input[0].body.clone_from(&large);
         history.save(new, outcome("r")).await.unwrap();
     }
-    assert!(history.response("r19", room()).await.is_ok());
-    assert!(history.response("r0", room()).await.is_err());
+    assert!(history.response("r19", &Seen::All, room()).await.is_ok());
+    assert!(history.response("r0", &Seen::All, room()).await.is_err());
     let kept: i64 = history
         .call(|db| db.query_row("SELECT count(*) FROM response", [], |row| row.get(0)))
         .await
@@ -249,7 +280,7 @@ async fn the_oldest_make_room_for_new_ones() {
     let mut new = new("huge", None, 99);
     new.input[0].body = "x".repeat(1 << 20);
     history.save(new, outcome("huge")).await.unwrap();
-    assert!(history.response("huge", room()).await.is_ok());
+    assert!(history.response("huge", &Seen::All, room()).await.is_ok());
     assert_eq!(n_items(&history).await, 2);
 }
 
@@ -263,18 +294,18 @@ async fn what_is_too_large_for_a_page_is_on_the_next() {
     }
     history.save(new, outcome("a")).await.unwrap();
     for (after, n, has_more) in [(None, 2, true), (Some("2"), 1, false)] {
-        let listed = history.input_items("a", ascending(after, 20), room());
+        let listed = history.input_items("a", &Seen::All, ascending(after, 20), room());
         let (items, more) = listed.await.unwrap();
         assert_eq!((items.len(), more), (n, has_more));
     }
-    let past = history.past("a", 2, room()).await;
+    let past = history.past("a", &Seen::All, 2, room()).await;
     assert!(matches!(past, Err(HistoryError::TooLarge(MOST))));
 }
 
 fn new_chat(id: &str, owner: &str, metadata: &Value, now: i64) -> NewChat {
     NewChat {
         id: id.to_owned(),
-        owner: owner.to_owned(),
+        owner: owned_by(owner),
         model: format!("model-{owner}"),
         now,
         metadata: metadata.to_string(),
@@ -285,7 +316,7 @@ fn new_chat(id: &str, owner: &str, metadata: &Value, now: i64) -> NewChat {
 
 fn filter(owner: Option<&str>, model: Option<&str>, metadata: &Value) -> ChatFilter {
     ChatFilter {
-        owner: owner.map(str::to_owned),
+        seen: owner.map_or(Seen::All, of),
         model: model.map(str::to_owned),
         metadata: metadata.to_string(),
     }
@@ -349,32 +380,32 @@ async fn a_chat_is_its_owners() {
     let (_folder, history) = fresh();
     let chat = new_chat("1", "ann", &json!({}), 1);
     history.save_chat(chat).await.unwrap();
-    let owner = |name: &str| Some(name.to_owned());
     let missing = |error: HistoryError| assert!(matches!(error, HistoryError::NoChat(_)));
-    missing(history.chat("1", owner("bob"), room()).await.unwrap_err());
-    missing(history.chat("1", owner(""), room()).await.unwrap_err());
+    missing(history.chat("1", &of("bob"), room()).await.unwrap_err());
+    missing(history.chat("1", &of(""), room()).await.unwrap_err());
     missing(
         history
-            .chat_messages("1", owner("bob"), room())
+            .chat_messages("1", &of("bob"), room())
             .await
             .unwrap_err(),
     );
     let metadata = json!({"a": "b"}).to_string();
-    let update = history.update_chat("1", owner("bob"), 2, metadata.clone());
+    let bob = of("bob");
+    let update = history.update_chat("1", &bob, 2, metadata.clone());
     missing(update.await.unwrap_err());
-    missing(history.delete_chat("1", owner("bob")).await.unwrap_err());
+    missing(history.delete_chat("1", &of("bob")).await.unwrap_err());
     history
-        .update_chat("1", owner("ann"), 2, metadata.clone())
+        .update_chat("1", &of("ann"), 2, metadata.clone())
         .await
         .unwrap();
-    let found = history.chat("1", None, room()).await.unwrap();
+    let found = history.chat("1", &Seen::All, room()).await.unwrap();
     assert_eq!(found.metadata, metadata);
-    let messages = history.chat_messages("1", owner("ann"), room()).await;
+    let messages = history.chat_messages("1", &of("ann"), room()).await;
     assert_eq!(messages.unwrap(), json!([{"id": "1-0"}]).to_string());
-    let busy = history.chat("1", None, Box::new(|_| false)).await;
+    let busy = history.chat("1", &Seen::All, Box::new(|_| false)).await;
     assert!(matches!(busy, Err(HistoryError::Busy)));
-    history.delete_chat("1", owner("ann")).await.unwrap();
-    missing(history.chat("1", None, room()).await.unwrap_err());
+    history.delete_chat("1", &of("ann")).await.unwrap();
+    missing(history.chat("1", &Seen::All, room()).await.unwrap_err());
 }
 
 #[tokio::test]
@@ -387,11 +418,11 @@ async fn chats_make_room_and_are_swept_as_responses_are() {
         chat.messages = "x".repeat(50 << 10);
         history.save_chat(chat).await.unwrap();
     }
-    assert!(history.response("r", room()).await.is_err());
-    assert!(history.chat("3", None, room()).await.is_err());
-    assert!(history.chat("19", None, room()).await.is_ok());
+    assert!(history.response("r", &Seen::All, room()).await.is_err());
+    assert!(history.chat("3", &Seen::All, room()).await.is_err());
+    assert!(history.chat("19", &Seen::All, room()).await.is_ok());
     // Of the last, a new value was noted late.
-    let note = history.update_chat("19", None, 60 * DAY, "{}".to_owned());
+    let note = history.update_chat("19", &Seen::All, 60 * DAY, "{}".to_owned());
     note.await.unwrap();
     assert!(history.sweep(80 * DAY).await.unwrap() > 2);
     let all = filter(None, None, &json!({}));

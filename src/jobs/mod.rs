@@ -2,6 +2,9 @@
 //!
 //! The state is a SQLite file, the bytes of files lie beside it. Nothing here knows HTTP: how a request is
 //! answered is a function that the server hands in. Times are arguments.
+//!
+//! *Invariant:* what belongs to an owner that a request does not see is answered as if it did not exist. Limits
+//! hold for all owners together.
 
 mod batches;
 mod error;

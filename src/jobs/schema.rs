@@ -1,7 +1,8 @@
 //! The tables, version by version.
 
 /// See [`crate::database::Database::new`].
-pub(super) const SCHEMA: &[&str] = &["
+pub(super) const SCHEMA: &[&str] = &[
+    "
 CREATE TABLE file (
     seq INTEGER PRIMARY KEY AUTOINCREMENT,
     id TEXT NOT NULL UNIQUE,
@@ -78,4 +79,11 @@ CREATE TABLE line (
     PRIMARY KEY (batch, number)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX line_waiting ON line (batch, rank, number) WHERE state = 0;
-"];
+",
+    // The id of an API key; empty = none. What was there before was everybody's, and belongs to nobody.
+    "
+ALTER TABLE file ADD COLUMN owner TEXT NOT NULL DEFAULT '';
+ALTER TABLE upload ADD COLUMN owner TEXT NOT NULL DEFAULT '';
+ALTER TABLE batch ADD COLUMN owner TEXT NOT NULL DEFAULT '';
+",
+];

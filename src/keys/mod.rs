@@ -9,6 +9,7 @@
 
 mod file;
 mod gate;
+mod owner;
 mod pattern;
 mod record;
 mod secret;
@@ -24,6 +25,7 @@ use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
 pub use gate::Place;
+pub use owner::{Owner, Seen};
 pub use record::{Class, Limits, Record, Scope, Scopes, Wish};
 pub use secret::{Secret, looks_like_key};
 pub use usage::{Refused, State, Usage};

@@ -5,6 +5,7 @@ use axum::body::Body;
 use axum::http::{HeaderMap, Method, Request as HttpRequest, header};
 use bytes::Bytes;
 use http_body_util::BodyExt as _;
+use jiff::Timestamp;
 use tower::ServiceExt as _;
 
 use super::access::Access;
@@ -36,7 +37,7 @@ impl Answer for Lines {
                 .uri(request.url)
                 .header(header::CONTENT_TYPE, "application/json")
                 .extension(AsJob(request.client))
-                .extension(Access::inside())
+                .extension(Access::inside(request.owner))
                 .body(Body::from(request.body));
             let Ok(http) = http else {
                 // The routes of jobs are valid paths.
@@ -54,6 +55,10 @@ impl Answer for Lines {
                 Err(error) => failed(&error.to_string()),
             }
         })
+    }
+
+    fn is_allowed(&self, client: &str) -> bool {
+        self.app.keys.of_client(client, Timestamp::now()).is_ok()
     }
 
     fn has_model(&self, model: &str) -> Later<bool> {

@@ -59,7 +59,7 @@ pub struct ProcessResponse {
     /// Not in Ollama: NVIDIA's cards, if there are any.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub gpus: Vec<GpuState>,
-    /// Not in Ollama: the batch jobs that have not ended.
+    /// Not in Ollama: the batch jobs of the key that have not ended.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub batches: Vec<BatchState>,
 }

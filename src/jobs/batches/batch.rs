@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::jobs::{Expiry, JobsError};
+use crate::keys::Owner;
 
 /// A batch job.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -11,7 +12,9 @@ pub struct Batch {
     pub seq: i64,
     pub id: String,
     pub origin: Origin,
-    /// The client that created it, for fairness.
+    /// Its files of results are its owner's, too.
+    pub owner: Owner,
+    /// The client that created it, for fairness and for what its key allows.
     pub client: String,
     /// The route of its requests.
     pub endpoint: String,
@@ -49,6 +52,7 @@ pub enum Origin {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewBatch {
     pub origin: Origin,
+    pub owner: Owner,
     pub client: String,
     pub endpoint: String,
     pub input_file: String,
@@ -123,6 +127,8 @@ pub enum Event {
     Invalid(Vec<Fault>),
     /// A client cancels it.
     Cancel,
+    /// Its API key was revoked, or has expired.
+    Revoked,
     /// No request is left to run, or none will run.
     Settled,
     /// Its results are files now.
@@ -143,6 +149,12 @@ impl Fault {
             param: param.map(str::to_owned),
             line,
         }
+    }
+
+    /// Why a job ended that its client did not cancel.
+    fn revoked() -> Self {
+        let message = "The API key of this batch was revoked or has expired.";
+        Self::new("invalid_api_key", message, None, None)
     }
 }
 
@@ -204,7 +216,7 @@ impl Batch {
                 self.model = model;
             }
             (Status::Cancelling, Event::Invalid(faults)) => {
-                self.faults = faults;
+                self.faults.extend(faults);
                 self.status = Status::Cancelled;
                 self.times.cancelled = Some(now);
             }
@@ -214,6 +226,11 @@ impl Batch {
                 self.times.failed = Some(now);
             }
             (Status::Validating | Status::InProgress, Event::Cancel) => {
+                self.status = Status::Cancelling;
+                self.times.cancelling = Some(now);
+            }
+            (Status::Validating | Status::InProgress, Event::Revoked) => {
+                self.faults.push(Fault::revoked());
                 self.status = Status::Cancelling;
                 self.times.cancelling = Some(now);
             }
@@ -271,9 +288,14 @@ impl Batch {
         }
     }
 
+    /// Whether it waits or runs, and nobody has ended it.
+    pub(super) fn is_open(&self) -> bool {
+        matches!(self.status, Status::Validating | Status::InProgress)
+    }
+
     /// Whether its time is over while it still waits or runs.
     pub(super) fn is_late(&self, now: i64) -> bool {
-        matches!(self.status, Status::Validating | Status::InProgress) && self.times.expires <= now
+        self.is_open() && self.times.expires <= now
     }
 
     /// Requests without a result.
@@ -300,6 +322,7 @@ pub(super) mod tests {
             seq: 1,
             id: "batch_1".to_owned(),
             origin: Origin::OpenAi,
+            owner: Owner::default(),
             client: String::new(),
             endpoint: "/v1/completions".to_owned(),
             input_file: "file-in".to_owned(),
@@ -386,6 +409,13 @@ pub(super) mod tests {
                 format!("Cannot cancel a batch with status '{word}'.")
             );
         }
+        // Nobody is told that a key was revoked too late, and the reason is told once.
+        let events = vec![valid(), Event::Revoked, Event::Revoked, Event::Written];
+        let revoked = after(events, 1);
+        assert_eq!(
+            (revoked.status, revoked.faults),
+            (Status::Cancelled, vec![Fault::revoked()])
+        );
         let twice = after(vec![Event::Cancel, Event::Cancel], 0);
         assert_eq!(
             (twice.status, twice.times.cancelling),
@@ -395,7 +425,7 @@ pub(super) mod tests {
 
     proptest! {
         #[test]
-        fn an_end_is_an_end(choices in prop::collection::vec(0..5_u8, 0..12)) {
+        fn an_end_is_an_end(choices in prop::collection::vec(0..6_u8, 0..12)) {
             let mut batch = batch();
             for (now, choice) in (10..).zip(choices) {
                 let before = batch.clone();
@@ -404,6 +434,7 @@ pub(super) mod tests {
                     1 => Event::Invalid(Vec::new()),
                     2 => Event::Cancel,
                     3 => Event::Settled,
+                    4 => Event::Revoked,
                     _ => Event::Written,
                 };
                 let _ = batch.handle(event, now);

@@ -24,9 +24,10 @@ pub(super) struct Ran {
     pub(super) n_tries: u32,
 }
 
-/// Whether another time the server has a place for it.
+/// Whether another time the server has a place for it. (401: its key has just been revoked. The job is about to
+/// end, and this request was not run.)
 pub(super) fn passes(status: u16) -> bool {
-    matches!(status, 408 | 429 | 503)
+    matches!(status, 401 | 408 | 429 | 503)
 }
 
 /// Whether the server failed, and another time may not.
@@ -50,7 +51,7 @@ pub(super) fn run(
     n_tries: u32,
 ) -> impl Future<Output = Ran> + Send + 'static {
     let path = shared.store.files.path(&batch.input_file);
-    let (seq, url) = (batch.seq, batch.endpoint.clone());
+    let (seq, url, owner) = (batch.seq, batch.endpoint.clone(), batch.owner.clone());
     let client = format!("{}/batch-{seq}", batch.client);
     async move {
         let (offset, length) = (line.offset, usize::try_from(line.length).unwrap_or(0));
@@ -68,7 +69,15 @@ pub(super) fn run(
             Err(error) => Err(error.into()),
         };
         let answered = match read {
-            Ok(body) => shared.answer.answer(Request { url, body, client }).await,
+            Ok(body) => {
+                let request = Request {
+                    url,
+                    body,
+                    client,
+                    owner,
+                };
+                shared.answer.answer(request).await
+            }
             Err(error) => {
                 tracing::warn!(%error, "could not read a request of a batch");
                 unreadable()

@@ -31,6 +31,7 @@ use tokio_util::task::TaskTracker;
 
 use super::JobsError;
 use crate::config::Hours;
+use crate::keys::{Owner, Seen};
 
 pub use batch::{Batch, Counts, Fault, Metadata, NewBatch, Origin, Status, Times, Usage};
 pub use check::ENDPOINTS;
@@ -56,6 +57,9 @@ pub trait Answer: Send + Sync + 'static {
     /// Answers a request as its route would, behind those of people.
     fn answer(&self, request: Request) -> Later<Answered>;
 
+    /// Whether requests of this client are still answered: its API key may have been revoked, or have expired.
+    fn is_allowed(&self, client: &str) -> bool;
+
     /// Whether the model exists.
     fn has_model(&self, model: &str) -> Later<bool>;
 
@@ -69,8 +73,10 @@ pub struct Request {
     /// The path of its route.
     pub url: String,
     pub body: Bytes,
-    /// For fairness.
+    /// For fairness, and for what its key allows.
     pub client: String,
+    /// Whose stored responses and conversations it may refer to.
+    pub owner: Owner,
 }
 
 /// Its answer.
@@ -164,16 +170,21 @@ impl Batches {
         paused.clone()
     }
 
-    /// Takes a job on.
+    /// Takes a job on, over an input that is seen.
     ///
     /// # Errors
     /// Too many wait already, or the disk fails.
-    pub async fn create(&self, new: NewBatch, now: Timestamp) -> Result<Batch, JobsError> {
+    pub async fn create(
+        &self,
+        new: NewBatch,
+        seen: &Seen,
+        now: Timestamp,
+    ) -> Result<Batch, JobsError> {
         let batch = self
             .store
             .insert(new, self.settings.window, MOST, now)
             .await?;
-        let batch = match self.missing_input(&batch, now).await? {
+        let batch = match self.missing_input(&batch, seen, now).await? {
             true => {
                 let faults = vec![validate::no_file(&batch.input_file)];
                 let event = Event::Invalid(faults);
@@ -188,11 +199,16 @@ impl Batches {
     }
 
     /// Whether the input is no file for jobs. Inputs of Anthropic's jobs have no row.
-    async fn missing_input(&self, batch: &Batch, now: Timestamp) -> Result<bool, JobsError> {
+    async fn missing_input(
+        &self,
+        batch: &Batch,
+        seen: &Seen,
+        now: Timestamp,
+    ) -> Result<bool, JobsError> {
         if batch.origin == Origin::Anthropic {
             return Ok(false);
         }
-        match self.store.files.get(&batch.input_file, now).await {
+        match self.store.files.get(&batch.input_file, seen, now).await {
             Ok(file) => Ok(file.purpose != "batch"),
             Err(JobsError::UnknownFile(_)) => Ok(true),
             Err(error) => Err(error),
@@ -202,27 +218,28 @@ impl Batches {
     /// Finds a job that came through this API.
     ///
     /// # Errors
-    /// [`JobsError::UnknownBatch`], or the database's.
-    pub async fn get(&self, id: &str, origin: Origin) -> Result<Batch, JobsError> {
-        self.store.get(id, origin).await
+    /// [`JobsError::UnknownBatch`] also for one that is not seen, or the database's.
+    pub async fn get(&self, id: &str, origin: Origin, seen: &Seen) -> Result<Batch, JobsError> {
+        self.store.get(id, origin, seen).await
     }
 
     /// Lists jobs of an API, newest first, and says whether there are more; with `before`, those that are
     /// newer than that one.
     ///
     /// # Errors
-    /// [`JobsError::UnknownBatch`] if there is none to start from.
+    /// [`JobsError::UnknownBatch`] if none to start from is seen.
     pub async fn list(
         &self,
         origin: Origin,
+        seen: &Seen,
         after: Option<String>,
         before: Option<String>,
         limit: usize,
     ) -> Result<(Vec<Batch>, bool), JobsError> {
-        self.store.list(origin, after, before, limit).await
+        self.store.list(origin, seen, after, before, limit).await
     }
 
-    /// The jobs that have not ended, of both APIs, oldest first.
+    /// The jobs that have not ended, of both APIs and all owners, oldest first.
     ///
     /// # Errors
     /// The database's.
@@ -241,9 +258,10 @@ impl Batches {
         &self,
         id: &str,
         origin: Origin,
+        seen: &Seen,
         now: Timestamp,
     ) -> Result<Batch, JobsError> {
-        self.store.get(id, origin).await?;
+        self.store.get(id, origin, seen).await?;
         let batch = self.store.change(id, Event::Cancel, now).await?;
         self.wake.notify_one();
         Ok(batch)
@@ -253,7 +271,7 @@ impl Batches {
     ///
     /// # Errors
     /// It is unknown, or has not ended.
-    pub async fn delete(&self, id: &str, origin: Origin) -> Result<(), JobsError> {
-        self.store.delete(id, origin).await
+    pub async fn delete(&self, id: &str, origin: Origin, seen: &Seen) -> Result<(), JobsError> {
+        self.store.delete(id, origin, seen).await
     }
 }

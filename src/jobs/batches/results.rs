@@ -242,6 +242,7 @@ pub(super) async fn end(
         let created_at = now.as_second();
         files.push(File {
             id: file.clone(),
+            owner: batch.owner.clone(),
             purpose: purpose.to_owned(),
             filename: format!("{}_{kind}.jsonl", batch.id),
             bytes,

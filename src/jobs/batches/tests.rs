@@ -1,7 +1,9 @@
 //! Whole jobs with an answerer of the test's.
 
+mod owners;
+
 use std::collections::HashSet;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -17,6 +19,8 @@ struct Script {
     running: AtomicUsize,
     most: AtomicUsize,
     places: Option<usize>,
+    /// The key of all clients is no longer valid.
+    is_revoked: AtomicBool,
 }
 
 impl Answer for Arc<Script> {
@@ -49,6 +53,10 @@ impl Answer for Arc<Script> {
                 body: json!({"text": prompt, "usage": usage}).to_string().into(),
             }
         })
+    }
+
+    fn is_allowed(&self, _client: &str) -> bool {
+        !self.is_revoked.load(Ordering::SeqCst)
     }
 
     fn has_model(&self, model: &str) -> Later<bool> {
@@ -111,9 +119,14 @@ impl Fixture {
     }
 
     async fn file(&self, text: &str) -> String {
+        self.file_of(Owner::default(), text).await
+    }
+
+    async fn file_of(&self, owner: Owner, text: &str) -> String {
         let mut incoming = self.jobs.files.begin(1 << 30).await.unwrap();
         incoming.write(&text.to_owned().into()).await.unwrap();
         let new = NewFile {
+            owner,
             purpose: "batch".to_owned(),
             filename: "in.jsonl".to_owned(),
             expiry: None,
@@ -123,8 +136,15 @@ impl Fixture {
     }
 
     async fn create(&self, input_file: &str) -> Batch {
+        self.create_of(Owner::default(), input_file).await
+    }
+
+    /// Creates a job as a client that sees its own files only.
+    async fn create_of(&self, owner: Owner, input_file: &str) -> Batch {
+        let seen = Seen::Of(owner.clone());
         let new = NewBatch {
             origin: Origin::OpenAi,
+            owner,
             client: "here/me".to_owned(),
             endpoint: "/v1/completions".to_owned(),
             input_file: input_file.to_owned(),
@@ -133,7 +153,7 @@ impl Fixture {
         };
         self.jobs
             .batches
-            .create(new, Timestamp::now())
+            .create(new, &seen, Timestamp::now())
             .await
             .unwrap()
     }
@@ -145,7 +165,11 @@ impl Fixture {
     }
 
     async fn get(&self, id: &str) -> Batch {
-        self.jobs.batches.get(id, Origin::OpenAi).await.unwrap()
+        self.jobs
+            .batches
+            .get(id, Origin::OpenAi, &Seen::All)
+            .await
+            .unwrap()
     }
 
     async fn until(&self, id: &str, test: impl Fn(&Batch) -> bool) -> Batch {
@@ -232,7 +256,7 @@ async fn a_job_ends_with_every_line_in_one_of_two_files() {
     let file = fixture
         .jobs
         .files
-        .get(&batch.output_file, Timestamp::now())
+        .get(&batch.output_file, &Seen::All, Timestamp::now())
         .await
         .unwrap();
     assert_eq!(
@@ -324,10 +348,11 @@ async fn a_cancelled_job_keeps_what_is_done() {
     fixture
         .until(&batch.id, |batch| batch.counts.completed == 1)
         .await;
-    let cancelling = fixture
-        .jobs
-        .batches
-        .cancel(&batch.id, Origin::OpenAi, Timestamp::now());
+    let cancelling =
+        fixture
+            .jobs
+            .batches
+            .cancel(&batch.id, Origin::OpenAi, &Seen::All, Timestamp::now());
     assert_eq!(cancelling.await.unwrap().status, Status::Cancelling);
     let batch = fixture.ended(&batch.id).await;
     assert_eq!((batch.status, batch.counts.not_run), (Status::Cancelled, 2));
@@ -365,7 +390,7 @@ async fn a_restart_goes_on_and_answers_nothing_twice() {
     fixture
         .jobs
         .files
-        .delete(&file, Timestamp::now())
+        .delete(&file, &Seen::All, Timestamp::now())
         .await
         .unwrap();
     let output = fixture.jobs.files.path(&batch.output_file);
@@ -381,10 +406,11 @@ async fn a_restart_goes_on_and_answers_nothing_twice() {
     fixture
         .until(&batch.id, |batch| batch.status == Status::InProgress)
         .await;
-    let cancelling = fixture
-        .jobs
-        .batches
-        .cancel(&batch.id, Origin::OpenAi, Timestamp::now());
+    let cancelling =
+        fixture
+            .jobs
+            .batches
+            .cancel(&batch.id, Origin::OpenAi, &Seen::All, Timestamp::now());
     cancelling.await.unwrap();
     let batch = fixture.ended(&batch.id).await;
     assert_eq!(ids(&fixture.lines(&batch.output_file)), ["a", "c"]);
@@ -415,6 +441,7 @@ async fn a_full_disk_pauses_a_job_until_there_is_room() {
         let mut incoming = fixture.jobs.files.begin(1 << 30).await.unwrap();
         incoming.write(&"x".repeat(7900).into()).await.unwrap();
         let new = NewFile {
+            owner: Owner::default(),
             purpose: "user_data".to_owned(),
             filename: "ballast".to_owned(),
             expiry: None,
@@ -442,8 +469,14 @@ async fn a_full_disk_pauses_a_job_until_there_is_room() {
     assert!(reason.contains("DROVER_BATCH_DISK"), "{reason}");
     assert_eq!(fixture.get(&batch.id).await.status, Status::InProgress);
     let files = &fixture.jobs.files;
-    files.delete(&ballast.id, Timestamp::now()).await.unwrap();
-    files.delete(&file, Timestamp::now()).await.unwrap();
+    files
+        .delete(&ballast.id, &Seen::All, Timestamp::now())
+        .await
+        .unwrap();
+    files
+        .delete(&file, &Seen::All, Timestamp::now())
+        .await
+        .unwrap();
     let batch = fixture.ended(&batch.id).await;
     assert_eq!(
         (batch.counts.completed, fixture.jobs.batches.paused()),
@@ -499,7 +532,7 @@ async fn jobs_are_listed_newest_first() {
         let (after, before) = (after.map(str::to_owned), before.map(str::to_owned));
         let batches = &fixture.jobs.batches;
         let (listed, has_more) = batches
-            .list(Origin::OpenAi, after, before, limit)
+            .list(Origin::OpenAi, &Seen::All, after, before, limit)
             .await
             .unwrap();
         let ids: Vec<String> = listed.into_iter().map(|batch| batch.id).collect();
@@ -513,8 +546,14 @@ async fn jobs_are_listed_newest_first() {
     assert_eq!(listed(Some(&b), None, 2).await, (vec![a.clone()], false));
     assert_eq!(listed(None, Some(&a), 1).await, (vec![b], true));
     let batches = &fixture.jobs.batches;
-    let other = batches.get(&c, Origin::Anthropic).await.unwrap_err();
+    let other = batches
+        .get(&c, Origin::Anthropic, &Seen::All)
+        .await
+        .unwrap_err();
     assert_eq!(other.to_string(), format!("No batch found with id '{c}'."));
-    batches.delete(&a, Origin::OpenAi).await.unwrap();
-    assert!(batches.get(&a, Origin::OpenAi).await.is_err());
+    batches
+        .delete(&a, Origin::OpenAi, &Seen::All)
+        .await
+        .unwrap();
+    assert!(batches.get(&a, Origin::OpenAi, &Seen::All).await.is_err());
 }

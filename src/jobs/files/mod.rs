@@ -19,6 +19,7 @@ use tokio_util::task::TaskTracker;
 
 use super::{JobsError, id};
 use crate::database::Database;
+use crate::keys::{Owner, Seen};
 
 pub use incoming::Incoming;
 pub(in crate::jobs) use incoming::{private_folder, sync_folder};
@@ -45,6 +46,7 @@ struct Shared {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct File {
     pub id: String,
+    pub owner: Owner,
     pub purpose: String,
     pub filename: String,
     pub bytes: u64,
@@ -58,6 +60,7 @@ pub struct File {
 /// What a client says of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewFile {
+    pub owner: Owner,
     pub purpose: String,
     pub filename: String,
     pub expiry: Expiry,
@@ -77,6 +80,7 @@ pub enum Order {
 /// Which part of the list of files is wanted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FilePage {
+    pub seen: Seen,
     /// The last file of the page before.
     pub after: Option<String>,
     pub limit: usize,
@@ -87,7 +91,7 @@ pub struct FilePage {
 /// The purpose of files that no list has: they belong to something else.
 pub(in crate::jobs) const UNLISTED: &str = "unlisted";
 
-const COLUMNS: &str = "id, purpose, filename, bytes, sha256, created_at, expires_at";
+const COLUMNS: &str = "id, purpose, filename, bytes, sha256, created_at, expires_at, owner";
 
 impl File {
     fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
@@ -99,12 +103,14 @@ impl File {
             sha256: row.get(4)?,
             created_at: row.get(5)?,
             expires_at: row.get(6)?,
+            owner: Owner::stored(row.get(7)?),
         })
     }
 
     /// Adds its row.
     pub(in crate::jobs) fn insert(&self, db: &Connection) -> rusqlite::Result<()> {
-        let insert = format!("INSERT INTO file ({COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)");
+        let insert =
+            format!("INSERT INTO file ({COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)");
         let bytes = i64::try_from(self.bytes).unwrap_or(i64::MAX);
         db.execute(
             &insert,
@@ -115,7 +121,8 @@ impl File {
                 bytes,
                 self.sha256,
                 self.created_at,
-                self.expires_at
+                self.expires_at,
+                self.owner.as_str()
             ],
         )?;
         Ok(())
@@ -156,6 +163,7 @@ impl Files {
         let created_at = now.as_second();
         let file = File {
             id,
+            owner: new.owner,
             purpose: new.purpose,
             filename: new.filename,
             bytes,
@@ -211,10 +219,11 @@ impl Files {
     /// Finds a file.
     ///
     /// # Errors
-    /// [`JobsError::UnknownFile`], or the database's.
-    pub async fn get(&self, id: &str, now: Timestamp) -> Result<File, JobsError> {
-        let (wanted, now) = (id.to_owned(), now.as_second());
-        let found = self.shared.database.call(move |db| find(db, &wanted, now));
+    /// [`JobsError::UnknownFile`] also for one that is not seen, or the database's.
+    pub async fn get(&self, id: &str, seen: &Seen, now: Timestamp) -> Result<File, JobsError> {
+        let (wanted, seen, now) = (id.to_owned(), seen.clone(), now.as_second());
+        let finding = move |db: &mut Connection| find(db, &wanted, &seen, now);
+        let found = self.shared.database.call(finding);
         found
             .await?
             .ok_or_else(|| JobsError::UnknownFile(id.to_owned()))
@@ -223,13 +232,14 @@ impl Files {
     /// Opens a file's bytes; they can be read even if the file is deleted meanwhile.
     ///
     /// # Errors
-    /// [`JobsError::UnknownFile`], or those of the disk.
+    /// [`JobsError::UnknownFile`] also for one that is not seen, or those of the disk.
     pub async fn open(
         &self,
         id: &str,
+        seen: &Seen,
         now: Timestamp,
     ) -> Result<(File, tokio::fs::File), JobsError> {
-        let file = self.get(id, now).await?;
+        let file = self.get(id, seen, now).await?;
         match tokio::fs::File::open(self.path(&file.id)).await {
             Ok(bytes) => Ok((file, bytes)),
             // Deleted between the two.
@@ -243,7 +253,7 @@ impl Files {
     /// Lists files, and says whether there are more of them.
     ///
     /// # Errors
-    /// [`JobsError::UnknownFile`] if there is no file to start after.
+    /// [`JobsError::UnknownFile`] if no file to start after is seen.
     pub async fn list(
         &self,
         page: FilePage,
@@ -264,11 +274,11 @@ impl Files {
     /// Deletes a file. A job that reads it keeps its bytes until it ends.
     ///
     /// # Errors
-    /// [`JobsError::UnknownFile`], or the database's.
-    pub async fn delete(&self, id: &str, now: Timestamp) -> Result<(), JobsError> {
-        let (wanted, now) = (id.to_owned(), now.as_second());
+    /// [`JobsError::UnknownFile`] also for one that is not seen, or the database's.
+    pub async fn delete(&self, id: &str, seen: &Seen, now: Timestamp) -> Result<(), JobsError> {
+        let (wanted, seen, now) = (id.to_owned(), seen.clone(), now.as_second());
         let deleting = self.shared.database.call(move |db| {
-            if find(db, &wanted, now)?.is_none() {
+            if find(db, &wanted, &seen, now)?.is_none() {
                 return Ok(None);
             }
             db.execute("DELETE FROM file WHERE id = ?1", [&wanted])?;
@@ -282,11 +292,12 @@ impl Files {
     }
 }
 
-fn find(db: &Connection, id: &str, now: i64) -> rusqlite::Result<Option<File>> {
+fn find(db: &Connection, id: &str, seen: &Seen, now: i64) -> rusqlite::Result<Option<File>> {
     let query = format!(
-        "SELECT {COLUMNS} FROM file WHERE id = ?1 AND (expires_at IS NULL OR expires_at > ?2)"
+        "SELECT {COLUMNS} FROM file WHERE id = ?1 AND owner = ifnull(?2, owner)
+         AND (expires_at IS NULL OR expires_at > ?3)"
     );
-    db.query_row(&query, params![id, now], File::read)
+    db.query_row(&query, params![id, seen.only(), now], File::read)
         .optional()
 }
 
@@ -297,22 +308,24 @@ fn list(db: &Connection, page: &FilePage, now: i64) -> rusqlite::Result<Option<V
         Order::NewestFirst => ("<", "DESC", i64::MAX),
     };
     if let Some(after) = &page.after {
-        let known = "SELECT seq FROM file WHERE id = ?1";
-        match db.query_row(known, [after], |row| row.get(0)).optional()? {
+        let known = "SELECT seq FROM file WHERE id = ?1 AND owner = ifnull(?2, owner)";
+        let known = db.query_row(known, (after, page.seen.only()), |row| row.get(0));
+        match known.optional()? {
             Some(seq) => from = seq,
             None => return Ok(None),
         }
     }
     let query = format!(
         "SELECT {COLUMNS} FROM file WHERE seq {compare} ?1 AND purpose != '{UNLISTED}'
-         AND (?2 IS NULL OR purpose = ?2) AND (expires_at IS NULL OR expires_at > ?3)
-         ORDER BY seq {direction} LIMIT ?4"
+         AND owner = ifnull(?5, owner) AND (?2 IS NULL OR purpose = ?2)
+         AND (expires_at IS NULL OR expires_at > ?3) ORDER BY seq {direction} LIMIT ?4"
     );
     let limit = i64::try_from(page.limit)
         .unwrap_or(i64::MAX)
         .saturating_add(1);
     let mut rows = db.prepare_cached(&query)?;
-    let files = rows.query_map(params![from, page.purpose, now, limit], File::read)?;
+    let params = params![from, page.purpose, now, limit, page.seen.only()];
+    let files = rows.query_map(params, File::read)?;
     files.collect::<Result<_, _>>().map(Some)
 }
 

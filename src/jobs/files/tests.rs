@@ -1,5 +1,7 @@
 //! Files on a real folder, with times of the test's choice.
 
+mod owners;
+
 use super::*;
 use crate::jobs::{Jobs, Limits, Settings};
 
@@ -35,6 +37,7 @@ impl Fixture {
         let mut incoming = self.jobs.files.begin(1000).await?;
         incoming.write(&text.to_owned().into()).await?;
         let new = NewFile {
+            owner: Owner::default(),
             purpose: "user_data".to_owned(),
             filename: name.to_owned(),
             expiry,
@@ -63,6 +66,7 @@ impl Fixture {
 
 fn page(limit: usize) -> FilePage {
     FilePage {
+        seen: Seen::All,
         after: None,
         limit,
         order: Order::NewestFirst,
@@ -84,16 +88,19 @@ async fn a_file_comes_back_as_it_was_and_goes_for_good() {
         file.sha256,
         "ed7002b439e9ac845f22357d822bac1444730fbdb6016d3ec9432297b9ec9f73"
     );
-    let (_, mut bytes) = files.open(&file.id, at(100)).await.unwrap();
+    let (_, mut bytes) = files.open(&file.id, &Seen::All, at(100)).await.unwrap();
     let mut text = String::new();
     // What is open can be read after it was deleted.
-    files.delete(&file.id, at(100)).await.unwrap();
+    files.delete(&file.id, &Seen::All, at(100)).await.unwrap();
     tokio::io::AsyncReadExt::read_to_string(&mut bytes, &mut text)
         .await
         .unwrap();
     assert_eq!(text, "content");
     assert_eq!(fixture.names(), Vec::<String>::new());
-    let again = files.delete(&file.id, at(100)).await.unwrap_err();
+    let again = files
+        .delete(&file.id, &Seen::All, at(100))
+        .await
+        .unwrap_err();
     assert_eq!(
         again.to_string(),
         format!("No such File object: {}", file.id)
@@ -108,11 +115,11 @@ async fn names_from_outside_lead_nowhere() {
     let outside = fixture.folder.path().join("jobs.db");
     for id in ["../jobs.db", "/etc/passwd", "", "."] {
         assert!(matches!(
-            files.delete(id, at(0)).await,
+            files.delete(id, &Seen::All, at(0)).await,
             Err(JobsError::UnknownFile(_))
         ));
         assert!(matches!(
-            files.open(id, at(0)).await,
+            files.open(id, &Seen::All, at(0)).await,
             Err(JobsError::UnknownFile(_))
         ));
     }
@@ -126,8 +133,8 @@ async fn an_expired_file_is_unknown_and_then_gone() {
     let short = fixture.keep("a", "a", Some(3600)).await.unwrap();
     let long = fixture.keep("b", "b", None).await.unwrap();
     assert_eq!(short.expires_at, Some(3700));
-    assert!(files.get(&short.id, at(3699)).await.is_ok());
-    assert!(files.get(&short.id, at(3700)).await.is_err());
+    assert!(files.get(&short.id, &Seen::All, at(3699)).await.is_ok());
+    assert!(files.get(&short.id, &Seen::All, at(3700)).await.is_err());
     assert_eq!(
         files.list(page(9), at(3700)).await.unwrap().0,
         std::slice::from_ref(&long)
@@ -217,6 +224,7 @@ async fn parts_become_a_file_in_the_order_of_the_request() {
     let fixture = fixture(10_000);
     let files = &fixture.jobs.files;
     let new = NewUpload {
+        owner: Owner::default(),
         purpose: "batch".to_owned(),
         filename: "a.jsonl".to_owned(),
         bytes: 4,
@@ -230,7 +238,9 @@ async fn parts_become_a_file_in_the_order_of_the_request() {
     let spare = fixture.part(&upload, "?").await;
     let ids = [first.id.clone(), second.id];
     let complete = async |ids: &[String], md5: Option<&str>| {
-        files.complete(&upload.id, ids, md5, at(200)).await
+        files
+            .complete(&upload.id, &Seen::All, ids, md5, at(200))
+            .await
     };
     let error = complete(&["part_x".to_owned()], None).await.unwrap_err();
     assert_eq!(error.to_string(), "No such Part object: part_x");
@@ -272,11 +282,17 @@ async fn parts_become_a_file_in_the_order_of_the_request() {
 
     let cancelled = files.begin_upload(new.clone(), at(100)).await.unwrap();
     fixture.part(&cancelled, "ab").await;
-    let ended = files.cancel_upload(&cancelled.id, at(200)).await.unwrap();
+    let ended = files
+        .cancel_upload(&cancelled.id, &Seen::All, at(200))
+        .await
+        .unwrap();
     assert_eq!(ended.status, UploadStatus::Cancelled);
     let late = files.begin_upload(new, at(100)).await.unwrap();
     fixture.part(&late, "ab").await;
-    let expired = files.pending_upload(&late.id, at(3700)).await.unwrap_err();
+    let expired = files
+        .pending_upload(&late.id, &Seen::All, at(3700))
+        .await
+        .unwrap_err();
     assert_eq!(
         expired.to_string(),
         format!("Upload '{}' is expired.", late.id)

@@ -5,6 +5,7 @@ use md5::{Digest as _, Md5};
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::{Expiry, File, Files, Incoming, JobsError, id};
+use crate::keys::{Owner, Seen};
 
 /// Seconds that an upload may take.
 const PATIENCE: i64 = 3600;
@@ -16,6 +17,7 @@ const MAX_PARTS: u32 = 10_000;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Upload {
     pub id: String,
+    pub owner: Owner,
     pub purpose: String,
     pub filename: String,
     /// The announced size.
@@ -33,6 +35,7 @@ pub struct Upload {
 /// What a client says of an upload.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewUpload {
+    pub owner: Owner,
     pub purpose: String,
     pub filename: String,
     pub bytes: u64,
@@ -95,6 +98,7 @@ impl Upload {
             expires_at: row.get(6)?,
             status: UploadStatus::of(&row.get::<_, String>(7)?),
             file: row.get(8)?,
+            owner: Owner::stored(row.get(9)?),
         })
     }
 
@@ -120,6 +124,7 @@ impl Files {
         let created_at = now.as_second();
         let upload = Upload {
             id: id::new("upload_"),
+            owner: new.owner,
             purpose: new.purpose,
             filename: new.filename,
             bytes: new.bytes,
@@ -131,7 +136,7 @@ impl Files {
         };
         let row = upload.clone();
         let insert = "INSERT INTO upload (id, purpose, filename, bytes, keep_seconds, created_at,
-            expires_at, status) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+            expires_at, status, owner) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
         let inserting = self.shared.database.call(move |db| {
             let bytes = i64::try_from(row.bytes).unwrap_or(i64::MAX);
             db.execute(
@@ -144,7 +149,8 @@ impl Files {
                     row.expiry,
                     row.created_at,
                     row.expires_at,
-                    row.status.word()
+                    row.status.word(),
+                    row.owner.as_str()
                 ],
             )
         });
@@ -155,10 +161,11 @@ impl Files {
     /// Finds an upload.
     ///
     /// # Errors
-    /// [`JobsError::UnknownUpload`], or the database's.
-    pub async fn upload(&self, id: &str, now: Timestamp) -> Result<Upload, JobsError> {
-        let wanted = id.to_owned();
-        let found = self.shared.database.call(move |db| find(db, &wanted));
+    /// [`JobsError::UnknownUpload`] also for one that is not seen, or the database's.
+    pub async fn upload(&self, id: &str, seen: &Seen, now: Timestamp) -> Result<Upload, JobsError> {
+        let (wanted, seen) = (id.to_owned(), seen.clone());
+        let finding = move |db: &mut Connection| find(db, &wanted, &seen);
+        let found = self.shared.database.call(finding);
         let mut upload = found
             .await?
             .ok_or_else(|| JobsError::UnknownUpload(id.to_owned()))?;
@@ -172,8 +179,13 @@ impl Files {
     ///
     /// # Errors
     /// It is unknown, or over.
-    pub async fn pending_upload(&self, id: &str, now: Timestamp) -> Result<Upload, JobsError> {
-        self.upload(id, now).await?.pending()
+    pub async fn pending_upload(
+        &self,
+        id: &str,
+        seen: &Seen,
+        now: Timestamp,
+    ) -> Result<Upload, JobsError> {
+        self.upload(id, seen, now).await?.pending()
     }
 
     /// Keeps a part that has arrived.
@@ -212,7 +224,8 @@ impl Files {
         self.remove_bytes(vec![part.id]).await;
         kept?;
         // It has ended meanwhile, or has too many.
-        let upload = self.pending_upload(&part.upload, now).await?;
+        let seen = Seen::Of(upload.owner.clone());
+        let upload = self.pending_upload(&part.upload, &seen, now).await?;
         Err(JobsError::TooLarge(upload.bytes))
     }
 
@@ -223,11 +236,12 @@ impl Files {
     pub async fn complete(
         &self,
         id: &str,
+        seen: &Seen,
         parts: &[String],
         md5: Option<&str>,
         now: Timestamp,
     ) -> Result<(Upload, File), JobsError> {
-        let mut upload = self.pending_upload(id, now).await?;
+        let mut upload = self.pending_upload(id, seen, now).await?;
         self.check_length(&upload, parts).await?;
         let mut incoming = self.begin(upload.bytes).await?;
         for part in parts {
@@ -245,6 +259,7 @@ impl Files {
         let created_at = now.as_second();
         let file = File {
             id: file_id,
+            owner: upload.owner.clone(),
             purpose: upload.purpose.clone(),
             filename: upload.filename.clone(),
             bytes,
@@ -271,7 +286,7 @@ impl Files {
                 self.remove_bytes(vec![file.id]).await;
                 other?;
                 // Another request has ended it meanwhile.
-                let upload = self.pending_upload(id, now).await?;
+                let upload = self.pending_upload(id, seen, now).await?;
                 return Err(JobsError::UnknownUpload(upload.id));
             }
         }
@@ -284,8 +299,13 @@ impl Files {
     ///
     /// # Errors
     /// It is unknown, or over.
-    pub async fn cancel_upload(&self, id: &str, now: Timestamp) -> Result<Upload, JobsError> {
-        let mut upload = self.pending_upload(id, now).await?;
+    pub async fn cancel_upload(
+        &self,
+        id: &str,
+        seen: &Seen,
+        now: Timestamp,
+    ) -> Result<Upload, JobsError> {
+        let mut upload = self.pending_upload(id, seen, now).await?;
         let wanted = upload.id.clone();
         let cancelling = self.shared.database.call(move |db| {
             let change = db.transaction()?;
@@ -338,10 +358,11 @@ impl Files {
     }
 }
 
-fn find(db: &Connection, id: &str) -> rusqlite::Result<Option<Upload>> {
+fn find(db: &Connection, id: &str, seen: &Seen) -> rusqlite::Result<Option<Upload>> {
     let query = "SELECT id, purpose, filename, bytes, keep_seconds, created_at, expires_at, status,
-        file FROM upload WHERE id = ?1";
-    db.query_row(query, [id], Upload::read).optional()
+        file, owner FROM upload WHERE id = ?1 AND owner = ifnull(?2, owner)";
+    db.query_row(query, (id, seen.only()), Upload::read)
+        .optional()
 }
 
 fn drop_parts(db: &Connection, upload: &str) -> rusqlite::Result<Vec<String>> {

@@ -119,7 +119,7 @@ fn check(who: &Who, need: Need, headers: &HeaderMap, uri: &Uri) -> Result<(), Ap
     // A page of another program on this machine is no administrator.
     let is_page = || scope == Scope::Admin && is_foreign(headers, uri);
     match who {
-        Who::Inside => Ok(()),
+        Who::Inside(_) => Ok(()),
         Who::Key(key) if key.record.scopes.have(scope) => Ok(()),
         Who::Key(_) => {
             let message = format!(

@@ -20,7 +20,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, Version};
 
 use crate::inference::no_access;
-use crate::keys::{Invalid, Key, Scope, Scopes};
+use crate::keys::{Invalid, Key, Owner, Scope, Scopes, Seen};
 use crate::model::ModelName;
 use crate::server::audit::Act;
 use crate::server::error::ApiError;
@@ -50,8 +50,8 @@ pub(in crate::server) enum Who {
     Key(Arc<Key>),
     /// With an invalid key.
     Invalid(Invalid),
-    /// From the daemon itself: a line of a batch job.
-    Inside,
+    /// From the daemon itself: a line of a batch job, which is the owner's of the job.
+    Inside(Owner),
 }
 
 /// Headers that proxies add. A request through a proxy on this machine comes from anywhere.
@@ -78,7 +78,7 @@ impl Who {
             Self::Local => "local",
             Self::Nobody(_) | Self::Invalid(_) => "nobody",
             Self::Key(key) => &key.record.name,
-            Self::Inside => "drover",
+            Self::Inside(_) => "drover",
         }
     }
 }
@@ -91,9 +91,9 @@ impl Access {
         }
     }
 
-    /// The daemon's own.
-    pub(crate) fn inside() -> Self {
-        Self::new(Who::Inside)
+    /// The daemon's own, for a batch job of this owner.
+    pub(crate) fn inside(owner: Owner) -> Self {
+        Self::new(Who::Inside(owner))
     }
 
     /// The key.
@@ -111,7 +111,24 @@ impl Access {
             Who::Open(is_local) => *is_local,
             Who::Local => true,
             Who::Key(key) => key.record.scopes.have(Scope::Admin),
-            Who::Nobody(_) | Who::Invalid(_) | Who::Inside => false,
+            Who::Nobody(_) | Who::Invalid(_) | Who::Inside(_) => false,
+        }
+    }
+
+    /// Whose is what it stores.
+    pub(crate) fn owner(&self) -> Owner {
+        match &self.who {
+            Who::Inside(owner) => owner.clone(),
+            _ => Owner::of(self.key().map(|key| &**key)),
+        }
+    }
+
+    /// Whose files, batch jobs, responses, conversations and chats it sees.
+    pub(crate) fn seen(&self) -> Seen {
+        if self.sees_all() {
+            Seen::All
+        } else {
+            Seen::Of(self.owner())
         }
     }
 

@@ -17,6 +17,7 @@ use crate::api::anthropic::{
 };
 use crate::error::ErrorKind;
 use crate::jobs::{Batch, MESSAGES, NewBatch, Origin, Status, message_lines, message_result};
+use crate::server::access::Access;
 use crate::server::error::{AnthropicError, ApiError, REQUEST, anthropic_id, identified};
 use crate::server::extract::{Client, read_whole};
 use crate::server::router::{Routes, route, route_by_method};
@@ -113,6 +114,7 @@ fn answer(value: &impl serde::Serialize) -> Response {
 async fn create(
     State(app): State<App>,
     client: Client,
+    access: Access,
     request: Request,
 ) -> Result<Response, AnthropicError> {
     let base = base(&app, request.headers());
@@ -129,13 +131,15 @@ async fn create(
     let input_file = files.keep_unlisted(incoming).await?;
     let new = NewBatch {
         origin: Origin::Anthropic,
+        owner: access.owner(),
         client: client.without_request(),
         endpoint: MESSAGES.to_owned(),
         input_file: input_file.clone(),
         metadata: None,
         keep: Some(KEEP),
     };
-    let created = app.jobs.batches.create(new, Timestamp::now()).await;
+    let (jobs, seen) = (&app.jobs.batches, access.seen());
+    let created = jobs.create(new, &seen, Timestamp::now()).await;
     let mut batch = match created {
         Ok(batch) => batch,
         Err(error) => {
@@ -150,6 +154,7 @@ async fn create(
 
 async fn list(
     State(app): State<App>,
+    access: Access,
     headers: HeaderMap,
     uri: Uri,
 ) -> Result<Response, AnthropicError> {
@@ -172,10 +177,8 @@ async fn list(
             _ => {}
         }
     }
-    let listing = app
-        .jobs
-        .batches
-        .list(Origin::Anthropic, after, before, limit);
+    let (jobs, seen) = (&app.jobs.batches, access.seen());
+    let listing = jobs.list(Origin::Anthropic, &seen, after, before, limit);
     let (batches, has_more) = listing.await?;
     let base = base(&app, &headers);
     Ok(answer(&MessageBatchList {
@@ -191,30 +194,33 @@ async fn list(
 
 async fn retrieve(
     State(app): State<App>,
+    access: Access,
     headers: HeaderMap,
     Path(id): Path<String>,
 ) -> Result<Response, AnthropicError> {
-    let batch = app.jobs.batches.get(&id, Origin::Anthropic).await?;
+    let (jobs, seen) = (&app.jobs.batches, access.seen());
+    let batch = jobs.get(&id, Origin::Anthropic, &seen).await?;
     Ok(answer(&object(batch, &base(&app, &headers))))
 }
 
 async fn cancel(
     State(app): State<App>,
+    access: Access,
     headers: HeaderMap,
     Path(id): Path<String>,
 ) -> Result<Response, AnthropicError> {
-    let cancelling = app
-        .jobs
-        .batches
-        .cancel(&id, Origin::Anthropic, Timestamp::now());
+    let (jobs, seen) = (&app.jobs.batches, access.seen());
+    let cancelling = jobs.cancel(&id, Origin::Anthropic, &seen, Timestamp::now());
     Ok(answer(&object(cancelling.await?, &base(&app, &headers))))
 }
 
 async fn delete(
     State(app): State<App>,
+    access: Access,
     Path(id): Path<String>,
 ) -> Result<Response, AnthropicError> {
-    app.jobs.batches.delete(&id, Origin::Anthropic).await?;
+    let (jobs, seen) = (&app.jobs.batches, access.seen());
+    jobs.delete(&id, Origin::Anthropic, &seen).await?;
     Ok(answer(&MessageBatchDeleted {
         id,
         kind: "message_batch_deleted",
@@ -223,9 +229,11 @@ async fn delete(
 
 async fn results(
     State(app): State<App>,
+    access: Access,
     Path(id): Path<String>,
 ) -> Result<Response, AnthropicError> {
-    let batch = app.jobs.batches.get(&id, Origin::Anthropic).await?;
+    let (jobs, seen) = (&app.jobs.batches, access.seen());
+    let batch = jobs.get(&id, Origin::Anthropic, &seen).await?;
     if !batch.status.is_final() {
         let message = format!("Batch '{id}' has no available results: it has not ended.");
         return Err(ApiError::new(ErrorKind::NotFound, message).into());
@@ -236,7 +244,8 @@ async fn results(
         (&batch.error_file, batch.error_bytes),
     ] {
         if bytes > 0 {
-            let (_, file) = app.jobs.files.open(file, Timestamp::now()).await?;
+            let opening = app.jobs.files.open(file, &seen, Timestamp::now());
+            let (_, file) = opening.await?;
             opened.push(file.into_std().await);
         }
     }

@@ -94,13 +94,8 @@ pub(super) async fn ps(State(app): State<App>, access: Access) -> Result<Respons
     loaded.retain(|loaded| access.sees(&loaded.name));
     let store = app.store.clone();
     let mut batches = app.jobs.batches.active().await.unwrap_or_default();
-    batches.retain(|batch| {
-        // While it is validated, its model is not known yet.
-        let Some(model) = &batch.model else {
-            return access.sees_all();
-        };
-        ModelName::parse(model).is_ok_and(|model| access.sees(&model))
-    });
+    let seen = access.seen();
+    batches.retain(|batch| seen.has(&batch.owner));
     let models = app.block(move || {
         let now = Timestamp::now();
         let spell = |model| {

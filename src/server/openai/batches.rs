@@ -14,6 +14,7 @@ use crate::api::openai::{
 };
 use crate::dialect::openai::batches;
 use crate::jobs::{self, Batch, Fault, NewBatch, Origin, Status, Usage};
+use crate::server::access::Access;
 use crate::server::error::OpenAiError;
 use crate::server::extract::{Body, Client, OpenAiJson};
 use crate::server::router::{Routes, route, route_by_method};
@@ -112,27 +113,30 @@ fn shown(app: &App, batch: Batch) -> Response {
 async fn create(
     State(app): State<App>,
     client: Client,
+    access: Access,
     OpenAiJson(request): OpenAiJson<BatchRequest>,
 ) -> Result<Response, OpenAiError> {
     let checked = batches::request(request, jobs::ENDPOINTS)?;
     let new = NewBatch {
         origin: Origin::OpenAi,
+        owner: access.owner(),
         client: client.without_request(),
         endpoint: checked.endpoint,
         input_file: checked.input_file,
         metadata: checked.metadata,
         keep: checked.keep_seconds,
     };
-    let batch = app.jobs.batches.create(new, Timestamp::now()).await?;
+    let (jobs, seen) = (&app.jobs.batches, access.seen());
+    let batch = jobs.create(new, &seen, Timestamp::now()).await?;
     Ok(shown(&app, batch))
 }
 
-async fn list(State(app): State<App>, uri: Uri) -> Result<Response, OpenAiError> {
+async fn list(State(app): State<App>, access: Access, uri: Uri) -> Result<Response, OpenAiError> {
     let query = batches::page(uri.query().unwrap_or_default())?;
     let jobs = &app.jobs.batches;
-    let (batches, has_more) = jobs
-        .list(Origin::OpenAi, query.after, None, query.limit)
-        .await?;
+    let seen = access.seen();
+    let listing = jobs.list(Origin::OpenAi, &seen, query.after, None, query.limit);
+    let (batches, has_more) = listing.await?;
     let paused = jobs.paused();
     Ok(answer(to_bytes(&Page {
         object: "list".to_owned(),
@@ -146,16 +150,23 @@ async fn list(State(app): State<App>, uri: Uri) -> Result<Response, OpenAiError>
     })))
 }
 
-async fn retrieve(State(app): State<App>, Path(id): Path<String>) -> Result<Response, OpenAiError> {
-    let batch = app.jobs.batches.get(&id, Origin::OpenAi).await?;
+async fn retrieve(
+    State(app): State<App>,
+    access: Access,
+    Path(id): Path<String>,
+) -> Result<Response, OpenAiError> {
+    let (jobs, seen) = (&app.jobs.batches, access.seen());
+    let batch = jobs.get(&id, Origin::OpenAi, &seen).await?;
     Ok(shown(&app, batch))
 }
 
-async fn cancel(State(app): State<App>, Path(id): Path<String>) -> Result<Response, OpenAiError> {
-    let cancelling = app
-        .jobs
-        .batches
-        .cancel(&id, Origin::OpenAi, Timestamp::now());
+async fn cancel(
+    State(app): State<App>,
+    access: Access,
+    Path(id): Path<String>,
+) -> Result<Response, OpenAiError> {
+    let (jobs, seen) = (&app.jobs.batches, access.seen());
+    let cancelling = jobs.cancel(&id, Origin::OpenAi, &seen, Timestamp::now());
     let batch = cancelling.await?;
     Ok(shown(&app, batch))
 }

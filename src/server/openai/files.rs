@@ -12,6 +12,7 @@ use super::content::Content;
 use crate::api::openai::{Deleted, FileObject, Page};
 use crate::dialect::openai::files::{self, FileForm};
 use crate::jobs::{File, FilePage, NewFile, Order};
+use crate::server::access::Access;
 use crate::server::error::OpenAiError;
 use crate::server::extract::spooled;
 use crate::server::origin::Origin;
@@ -51,6 +52,7 @@ pub(super) fn object(file: File) -> FileObject {
 
 async fn create(
     State(app): State<App>,
+    access: Access,
     origin: Origin,
     request: Request,
 ) -> Result<Response, OpenAiError> {
@@ -71,6 +73,7 @@ async fn create(
         return Err(files::too_large(0).into());
     };
     let new = NewFile {
+        owner: access.owner(),
         purpose: description.purpose,
         filename: description.filename,
         expiry: description.keep_seconds,
@@ -79,9 +82,10 @@ async fn create(
     Ok(answer(to_bytes(&object(file))))
 }
 
-async fn list(State(app): State<App>, uri: Uri) -> Result<Response, OpenAiError> {
+async fn list(State(app): State<App>, access: Access, uri: Uri) -> Result<Response, OpenAiError> {
     let query = files::page(uri.query().unwrap_or_default())?;
     let page = FilePage {
+        seen: access.seen(),
         after: query.after,
         limit: query.limit,
         order: if query.is_ascending {
@@ -101,20 +105,35 @@ async fn list(State(app): State<App>, uri: Uri) -> Result<Response, OpenAiError>
     })))
 }
 
-async fn retrieve(State(app): State<App>, Path(id): Path<String>) -> Result<Response, OpenAiError> {
-    let file = app.jobs.files.get(&id, Timestamp::now()).await?;
+async fn retrieve(
+    State(app): State<App>,
+    access: Access,
+    Path(id): Path<String>,
+) -> Result<Response, OpenAiError> {
+    let (files, seen) = (&app.jobs.files, access.seen());
+    let file = files.get(&id, &seen, Timestamp::now()).await?;
     Ok(answer(to_bytes(&object(file))))
 }
 
-async fn content(State(app): State<App>, Path(id): Path<String>) -> Result<Response, OpenAiError> {
-    let (file, bytes) = app.jobs.files.open(&id, Timestamp::now()).await?;
+async fn content(
+    State(app): State<App>,
+    access: Access,
+    Path(id): Path<String>,
+) -> Result<Response, OpenAiError> {
+    let (files, seen) = (&app.jobs.files, access.seen());
+    let (file, bytes) = files.open(&id, &seen, Timestamp::now()).await?;
     let headers = [(header::CONTENT_TYPE, "application/octet-stream")];
     let bytes = Content::new(bytes, file.bytes);
     Ok((headers, Body::new(bytes)).into_response())
 }
 
-async fn delete(State(app): State<App>, Path(id): Path<String>) -> Result<Response, OpenAiError> {
-    app.jobs.files.delete(&id, Timestamp::now()).await?;
+async fn delete(
+    State(app): State<App>,
+    access: Access,
+    Path(id): Path<String>,
+) -> Result<Response, OpenAiError> {
+    let (files, seen) = (&app.jobs.files, access.seen());
+    files.delete(&id, &seen, Timestamp::now()).await?;
     Ok(answer(to_bytes(&Deleted {
         id,
         object: "file",

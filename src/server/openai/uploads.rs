@@ -8,6 +8,7 @@ use super::{answer, files};
 use crate::api::openai::{CompleteRequest, FileObject, PartObject, UploadObject, UploadRequest};
 use crate::dialect::openai::files as dialect;
 use crate::jobs::{NewUpload, Upload};
+use crate::server::access::Access;
 use crate::server::error::{ApiError, OpenAiError};
 use crate::server::extract::{Body, OpenAiJson, spooled};
 use crate::server::origin::Origin;
@@ -47,10 +48,12 @@ fn object(upload: Upload, file: Option<FileObject>) -> Response {
 
 async fn create(
     State(app): State<App>,
+    access: Access,
     OpenAiJson(request): OpenAiJson<UploadRequest>,
 ) -> Result<Response, OpenAiError> {
     let checked = dialect::upload(request)?;
     let new = NewUpload {
+        owner: access.owner(),
         purpose: checked.file.purpose,
         filename: checked.file.filename,
         bytes: checked.bytes,
@@ -62,6 +65,7 @@ async fn create(
 
 async fn add_part(
     State(app): State<App>,
+    access: Access,
     origin: Origin,
     Path(id): Path<String>,
     request: Request,
@@ -69,7 +73,7 @@ async fn add_part(
     let now = Timestamp::now();
     let _pass = app.gates.uploads.enter(origin).await?;
     let files = &app.jobs.files;
-    let upload = files.pending_upload(&id, now).await?;
+    let upload = files.pending_upload(&id, &access.seen(), now).await?;
     let most = dialect::MAX_PART_BYTES.min(upload.bytes);
     let form = spooled(request, files, "data", most).await?;
     let Some((_, incoming)) = form.file else {
@@ -87,17 +91,23 @@ async fn add_part(
 
 async fn complete(
     State(app): State<App>,
+    access: Access,
     Path(id): Path<String>,
     OpenAiJson(request): OpenAiJson<CompleteRequest>,
 ) -> Result<Response, OpenAiError> {
     let (parts, md5) = dialect::complete(request)?;
-    let files = &app.jobs.files;
-    let completing = files.complete(&id, &parts, md5.as_deref(), Timestamp::now());
+    let (files, seen) = (&app.jobs.files, access.seen());
+    let completing = files.complete(&id, &seen, &parts, md5.as_deref(), Timestamp::now());
     let (upload, file) = completing.await?;
     Ok(object(upload, Some(files::object(file))))
 }
 
-async fn cancel(State(app): State<App>, Path(id): Path<String>) -> Result<Response, OpenAiError> {
-    let upload = app.jobs.files.cancel_upload(&id, Timestamp::now()).await?;
+async fn cancel(
+    State(app): State<App>,
+    access: Access,
+    Path(id): Path<String>,
+) -> Result<Response, OpenAiError> {
+    let (files, seen) = (&app.jobs.files, access.seen());
+    let upload = files.cancel_upload(&id, &seen, Timestamp::now()).await?;
     Ok(object(upload, None))
 }

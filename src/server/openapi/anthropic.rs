@@ -25,7 +25,7 @@ pub(super) fn routes() -> Api {
             .gives::<TokenCount>(),
     )
     .route(
-        get("/v1/messages/batches", "Lists the batches of messages")
+        get("/v1/messages/batches", "Lists the batches of messages of the key")
             .query("after_id", "Id of the batch that comes before the page")
             .query("before_id", "Id of the batch that comes after the page")
             .query("limit", "The most batches of the page")

@@ -15,7 +15,7 @@ use crate::api::openai::{
 pub(super) fn routes() -> Api {
     let api = Api::new(
         "OpenAI",
-        "OpenAI's API. How each parameter is treated: [openai.md](openai.md), [batches.md](batches.md).",
+        "OpenAI's API. How each parameter is treated: [openai.md](openai.md), [batches.md](batches.md). What is stored belongs to the key of the request, see [keys.md](keys.md#what-a-key-stores-is-its-own).",
     )
     .errors::<ErrorBody>();
     batches(files(chats(inference(api))))
@@ -115,7 +115,7 @@ fn chats(api: Api) -> Api {
 
 fn files(api: Api) -> Api {
     api.route(
-        get("/v1/files", "Lists the files")
+        get("/v1/files", "Lists the files of the key")
             .pages()
             .query("purpose", "Only files with this purpose")
             .gives_page::<FileObject>(),
@@ -151,10 +151,13 @@ fn files(api: Api) -> Api {
 
 fn batches(api: Api) -> Api {
     api.route(
-        get("/v1/batches", "Lists the batch jobs, newest first")
-            .query("after", "Id of the job that comes before the page")
-            .query("limit", "The most jobs of the page")
-            .gives_page::<BatchObject>(),
+        get(
+            "/v1/batches",
+            "Lists the batch jobs of the key, newest first",
+        )
+        .query("after", "Id of the job that comes before the page")
+        .query("limit", "The most jobs of the page")
+        .gives_page::<BatchObject>(),
     )
     .route(
         post(

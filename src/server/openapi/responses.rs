@@ -10,7 +10,7 @@ use crate::api::openai::responses::{
 pub(super) fn routes() -> Api {
     let api = Api::new(
         "OpenAI: responses",
-        "OpenAI's Responses API and its conversations, see [responses.md](responses.md).",
+        "OpenAI's Responses API and its conversations, see [responses.md](responses.md). They belong to the key of the request.",
     )
     .errors::<ErrorBody>();
     conversations(responses(api))

@@ -14,6 +14,7 @@ use jiff::Timestamp;
 use crate::api::drover::{BatchState, DaemonState, Device, ModelState, RequestState};
 use crate::error::RequestError;
 use crate::jobs::{Batch, Origin as Api};
+use crate::keys::Seen;
 use crate::metrics::account::{Account, Facts};
 use crate::metrics::{self, Numbers, recent};
 use crate::scheduler::LoadedModel;
@@ -44,7 +45,7 @@ pub(super) async fn events(
 ) -> Result<Response, OllamaError> {
     let pass = app.gates.watchers.enter(origin).await?;
     let cut_off = app.cut_off.clone();
-    let watcher = Watcher::new(app, access.sees_all(), pass);
+    let watcher = Watcher::new(app, access, pass);
     let frames = stream::unfold(watcher, |mut watcher| async move {
         let state = watcher.next().await;
         Some((Ok::<_, RequestError>(event(Some(STATE), &state)), watcher))
@@ -60,8 +61,8 @@ pub(super) async fn events(
 /// What one reader has seen.
 struct Watcher {
     app: App,
-    /// Others learn neither who else is there nor what the log says.
-    sees_all: bool,
+    /// Others learn neither who else is there nor what the log says, and see their own jobs only.
+    access: Access,
     clock: tokio::time::Interval,
     n_ticks: u32,
     last: Option<(Instant, HashMap<String, Numbers>)>,
@@ -71,12 +72,12 @@ struct Watcher {
 }
 
 impl Watcher {
-    fn new(app: App, sees_all: bool, pass: Pass) -> Self {
+    fn new(app: App, access: Access, pass: Pass) -> Self {
         let mut clock = tokio::time::interval(EVERY);
         clock.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         Self {
             app,
-            sees_all,
+            access,
             clock,
             n_ticks: 0,
             last: None,
@@ -89,7 +90,7 @@ impl Watcher {
     async fn next(&mut self) -> DaemonState {
         self.clock.tick().await;
         if self.n_ticks.is_multiple_of(BATCHES_EVERY) {
-            self.batches = batches(&self.app).await;
+            self.batches = batches(&self.app, &self.access.seen()).await;
         }
         self.n_ticks = self.n_ticks.wrapping_add(1);
         let loaded = self.app.scheduler.loaded().await;
@@ -156,7 +157,7 @@ impl Watcher {
             is_for_model.then(|| RequestState {
                 id: account.id.clone(),
                 route: account.route.clone(),
-                client: if self.sees_all {
+                client: if self.access.sees_all() {
                     client(account, &facts)
                 } else {
                     String::new()
@@ -172,7 +173,7 @@ impl Watcher {
     }
 
     fn log(&mut self) -> Vec<String> {
-        if !self.sees_all {
+        if !self.access.sees_all() {
             return Vec::new();
         }
         let (lines, n_lines) = recent::since(self.n_lines);
@@ -239,10 +240,11 @@ fn add(model: &mut ModelState, of: &Numbers, before: Option<(&Numbers, f64)>) {
     model.between_tokens = average(of.between_tokens, before.between_tokens);
 }
 
-async fn batches(app: &App) -> Vec<BatchState> {
+async fn batches(app: &App, seen: &Seen) -> Vec<BatchState> {
     let mut all = Vec::new();
     for api in [Api::OpenAi, Api::Anthropic] {
-        let listed = app.jobs.batches.list(api, None, None, BATCHES).await;
+        let jobs = &app.jobs.batches;
+        let listed = jobs.list(api, seen, None, None, BATCHES).await;
         // What is wrong with the database is told to those who use it.
         let (batches, _) = listed.unwrap_or_default();
         all.extend(batches.into_iter().map(batch_state));

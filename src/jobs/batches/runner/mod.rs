@@ -62,6 +62,8 @@ pub(super) struct Runner {
     /// The places of the head's model, when they were asked for.
     places: Option<(String, Option<usize>, Instant)>,
     expired: Option<Instant>,
+    /// When it was looked at last whether the keys of the jobs are valid.
+    looked: Option<Instant>,
 }
 
 impl Runner {
@@ -82,6 +84,7 @@ impl Runner {
             is_alone: false,
             places: None,
             expired: None,
+            looked: None,
         }
     }
 
@@ -210,13 +213,27 @@ impl Runner {
         Ok(())
     }
 
-    /// Stops jobs that are not wanted any more, or whose time is over.
+    /// Stops jobs that are not wanted any more, whose time is over, or whose key is no longer valid.
     async fn cut_off(&mut self) -> Result<(), JobsError> {
         let now = Timestamp::now();
+        let is_due = self.looked.is_none_or(|at| at.elapsed() >= LOOK);
+        if is_due {
+            self.looked = Some(Instant::now());
+        }
         for job in self.jobs.values_mut() {
-            if job.batch.is_late(now.as_second()) && !job.is_taken {
+            let event = if job.is_taken || !job.batch.is_open() {
+                None
+            } else if job.batch.is_late(now.as_second()) {
+                Some(Event::Settled)
+            } else if is_due && !self.shared.answer.is_allowed(&job.batch.client) {
+                tracing::warn!(batch = %job.batch.id, "the API key of a batch is no longer valid");
+                Some(Event::Revoked)
+            } else {
+                None
+            };
+            if let Some(event) = event {
                 let store = &self.shared.store;
-                let batch = store.change(&job.batch.id, Event::Settled, now).await?;
+                let batch = store.change(&job.batch.id, event, now).await?;
                 job.batch.status = batch.status;
                 job.batch.times = batch.times;
             }

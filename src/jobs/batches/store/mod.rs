@@ -9,6 +9,7 @@ use rusqlite::{OptionalExtension as _, params};
 use super::batch::{Batch, Event, NewBatch, Origin};
 use crate::database::Database;
 use crate::jobs::{Files, JobsError, id};
+use crate::keys::Seen;
 use rows::{COLUMNS, find, to_json};
 
 pub(super) use lines::{Line, Mark, Marks};
@@ -59,8 +60,8 @@ impl Store {
         let created = now.as_second();
         let insert =
             "INSERT INTO batch (id, origin, client, endpoint, input_file, status, metadata,
-            created_at, expires_at, output_file, error_file, keep_seconds)
-            VALUES (?1, ?2, ?3, ?4, ?5, 'validating', ?6, ?7, ?8, ?9, ?10, ?11)";
+            created_at, expires_at, output_file, error_file, keep_seconds, owner)
+            VALUES (?1, ?2, ?3, ?4, ?5, 'validating', ?6, ?7, ?8, ?9, ?10, ?11, ?12)";
         let inserting = self.database.call(move |db| {
             let waiting = format!(
                 "SELECT count(*), coalesce(sum(total - completed - failed - not_run), 0)
@@ -88,7 +89,8 @@ impl Store {
                     created + window,
                     output,
                     error,
-                    new.keep
+                    new.keep,
+                    new.owner.as_str()
                 ],
             )?;
             find(db, "id", &id)
@@ -96,15 +98,20 @@ impl Store {
         inserting.await?.ok_or(JobsError::TooManyJobs)
     }
 
-    /// Finds a job of an API.
-    pub(super) async fn get(&self, id: &str, origin: Origin) -> Result<Batch, JobsError> {
+    /// Finds a job of an API that is seen.
+    pub(super) async fn get(
+        &self,
+        id: &str,
+        origin: Origin,
+        seen: &Seen,
+    ) -> Result<Batch, JobsError> {
         let wanted = id.to_owned();
         let found = self
             .database
             .call(move |db| find(db, "id", &wanted))
             .await?;
         found
-            .filter(|batch| batch.origin == origin)
+            .filter(|batch| batch.origin == origin && seen.has(&batch.owner))
             .ok_or_else(|| JobsError::UnknownBatch(id.to_owned()))
     }
 
@@ -119,16 +126,18 @@ impl Store {
     pub(super) async fn list(
         &self,
         origin: Origin,
+        seen: &Seen,
         after: Option<String>,
         before: Option<String>,
         limit: usize,
     ) -> Result<(Vec<Batch>, bool), JobsError> {
         let last = after.clone().or_else(|| before.clone()).unwrap_or_default();
+        let seen = seen.clone();
         let listing = self.database.call(move |db| {
             let seq = |id: &str| {
-                let query = "SELECT seq FROM batch WHERE id = ?1";
-                db.query_row(query, [id], |row| row.get::<_, i64>(0))
-                    .optional()
+                let query = "SELECT seq FROM batch WHERE id = ?1 AND owner = ifnull(?2, owner)";
+                let found = db.query_row(query, (id, seen.only()), |row| row.get::<_, i64>(0));
+                found.optional()
             };
             let word = match origin {
                 Origin::OpenAi => "openai",
@@ -150,11 +159,12 @@ impl Store {
             let order = if before.is_some() { "ASC" } else { "DESC" };
             let query = format!(
                 "SELECT {COLUMNS} FROM batch WHERE seq > ?1 AND seq < ?2 AND origin = ?3
-                 ORDER BY seq {order} LIMIT ?4"
+                 AND owner = ifnull(?5, owner) ORDER BY seq {order} LIMIT ?4"
             );
             let most = i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1);
             let mut query = db.prepare_cached(&query)?;
-            let rows = query.query_map(params![bounds.0, bounds.1, word, most], Batch::read)?;
+            let params = params![bounds.0, bounds.1, word, most, seen.only()];
+            let rows = query.query_map(params, Batch::read)?;
             let mut found = rows.collect::<Result<Vec<_>, _>>()?;
             let has_more = found.len() > limit;
             found.truncate(limit);
@@ -234,8 +244,13 @@ impl Store {
     }
 
     /// Deletes a job that has ended, and its results.
-    pub(super) async fn delete(&self, id: &str, origin: Origin) -> Result<(), JobsError> {
-        let batch = self.get(id, origin).await?;
+    pub(super) async fn delete(
+        &self,
+        id: &str,
+        origin: Origin,
+        seen: &Seen,
+    ) -> Result<(), JobsError> {
+        let batch = self.get(id, origin, seen).await?;
         if !batch.status.is_final() {
             return Err(JobsError::StillRuns(batch.id));
         }

@@ -3,11 +3,12 @@
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use crate::jobs::batches::batch::{Batch, Counts, Origin, Status, Times, Usage};
+use crate::keys::Owner;
 
 pub(super) const COLUMNS: &str = "seq, id, origin, client, endpoint, input_file, status, model, metadata, errors, \
     created_at, expires_at, in_progress_at, finalizing_at, completed_at, failed_at, expired_at, \
     cancelling_at, cancelled_at, total, completed, failed, not_run, input_tokens, cached_tokens, \
-    output_tokens, reasoning_tokens, output_file, error_file, output_bytes, error_bytes, keep_seconds";
+    output_tokens, reasoning_tokens, output_file, error_file, output_bytes, error_bytes, keep_seconds, owner";
 
 impl Batch {
     pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
@@ -55,6 +56,7 @@ impl Batch {
             output_bytes: unsigned(row, 29)?,
             error_bytes: unsigned(row, 30)?,
             keep: row.get(31)?,
+            owner: Owner::stored(row.get(32)?),
         })
     }
 

@@ -75,7 +75,7 @@ async fn create(
     let mut chunks = choices::merge(openings);
     if let Some(kept) = kept {
         let fold = ChatFold::new(head.clone(), n, style);
-        let record = Record::new(app.clone(), stored::owner(&access), fold, kept);
+        let record = Record::new(app.clone(), access.owner(), fold, kept);
         chunks = recorded(chunks, record);
     }
     if is_stream {

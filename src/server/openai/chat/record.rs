@@ -8,6 +8,7 @@ use futures_util::stream::{self, StreamExt as _};
 use crate::dialect::openai::chat::{ChatFold, Kept};
 use crate::history::{HistoryError, NewChat};
 use crate::inference::Chunk;
+use crate::keys::Owner;
 use crate::server::openai::choices::Chunks;
 use crate::server::state::App;
 use crate::server::stream::to_bytes;
@@ -15,13 +16,13 @@ use crate::server::stream::to_bytes;
 /// A chat that will be stored.
 pub(super) struct Record {
     app: App,
-    owner: String,
+    owner: Owner,
     fold: ChatFold,
     kept: Kept,
 }
 
 impl Record {
-    pub(super) fn new(app: App, owner: String, fold: ChatFold, kept: Kept) -> Self {
+    pub(super) fn new(app: App, owner: Owner, fold: ChatFold, kept: Kept) -> Self {
         Self {
             app,
             owner,

@@ -1,7 +1,5 @@
 //! Chats that are stored: `GET /v1/chat/completions`, `GET`, `POST`, `DELETE /v1/chat/completions/{id}` and
 //! `GET /v1/chat/completions/{id}/messages`
-//!
-//! *Invariant:* a request sees the chats of its own key only, unless it may see all.
 
 use axum::extract::{Path, State};
 use axum::http::Uri;
@@ -12,8 +10,7 @@ use crate::api::openai::{ChatUpdate, Deleted};
 use crate::dialect::openai::chat::shown;
 use crate::dialect::openai::responses::{item_list, metadata, stored};
 use crate::error::RequestError;
-use crate::history::{ChatFilter, HistoryError, Owner, StoredChat};
-use crate::server::access::Access;
+use crate::history::{ChatFilter, HistoryError, StoredChat};
 use crate::server::error::OpenAiError;
 use crate::server::extract::OpenAiJson;
 use crate::server::openai::answer;
@@ -22,27 +19,15 @@ use crate::server::query::{parameter, parameters_of};
 use crate::server::state::App;
 use crate::server::stream::to_bytes;
 
-/// The owner of what a request stores: not the name of its key, which another one may have after that is revoked.
-pub(super) fn owner(access: &Access) -> String {
-    let key = access.key();
-    key.map_or_else(String::new, |key| key.record.id().to_owned())
-}
-
-/// Whose chats a request sees.
-fn seen(access: &Access) -> Owner {
-    (!access.sees_all()).then(|| owner(access))
-}
-
 pub(super) async fn list(
     State(app): State<App>,
-    access: Access,
     asker: Asker,
     uri: Uri,
 ) -> Result<Response, OpenAiError> {
     let pairs = parameters_of(&uri, "metadata");
     let pairs = pairs.map(|(key, value)| (key, Value::String(value)));
     let filter = ChatFilter {
-        owner: seen(&access),
+        seen: asker.seen.clone(),
         model: parameter(&uri, "model").filter(|model| !model.is_empty()),
         metadata: Value::Object(pairs.collect::<Map<_, _>>()).to_string(),
     };
@@ -67,36 +52,34 @@ pub(super) async fn list(
 pub(super) async fn retrieve(
     State(app): State<App>,
     Path(id): Path<String>,
-    access: Access,
     asker: Asker,
 ) -> Result<Response, OpenAiError> {
     let history = app.responses.history();
-    let found = history.chat(&id, seen(&access), asker.room(&app)).await;
+    let found = history.chat(&id, &asker.seen, asker.room(&app)).await;
     show(&app, found.map_err(about_id)?).await
 }
 
 pub(super) async fn update(
     State(app): State<App>,
     Path(id): Path<String>,
-    access: Access,
     asker: Asker,
     OpenAiJson(request): OpenAiJson<ChatUpdate>,
 ) -> Result<Response, OpenAiError> {
     let metadata = metadata(request.metadata)?.to_string();
     let history = app.responses.history();
-    let updated = history.update_chat(&id, seen(&access), now(), metadata);
+    let updated = history.update_chat(&id, &asker.seen, now(), metadata);
     updated.await.map_err(about_id)?;
-    let found = history.chat(&id, seen(&access), asker.room(&app)).await;
+    let found = history.chat(&id, &asker.seen, asker.room(&app)).await;
     show(&app, found.map_err(about_id)?).await
 }
 
 pub(super) async fn delete(
     State(app): State<App>,
     Path(id): Path<String>,
-    access: Access,
+    asker: Asker,
 ) -> Result<Response, OpenAiError> {
     let history = app.responses.history();
-    let deleted = history.delete_chat(&id, seen(&access)).await;
+    let deleted = history.delete_chat(&id, &asker.seen).await;
     deleted.map_err(about_id)?;
     let deleted = Deleted {
         id,
@@ -109,13 +92,12 @@ pub(super) async fn delete(
 pub(super) async fn messages(
     State(app): State<App>,
     Path(id): Path<String>,
-    access: Access,
     asker: Asker,
     uri: Uri,
 ) -> Result<Response, OpenAiError> {
     let page = page(&uri, Order::Ascending)?;
     let history = app.responses.history();
-    let found = history.chat_messages(&id, seen(&access), asker.room(&app));
+    let found = history.chat_messages(&id, &asker.seen, asker.room(&app));
     let found = found.await.map_err(about_id)?;
     let writing = app.block(move || {
         let Value::Array(mut messages) = stored(&found)? else {

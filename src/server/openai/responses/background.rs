@@ -25,7 +25,8 @@ pub(super) async fn start(job: Job, is_stream: bool) -> Result<Response, OpenAiE
     let app = Arc::clone(&job.app);
     let responses = &app.responses;
     let (response, style) = job.writer.parts();
-    let live = responses.runs.add(response.clone(), style.clone())?;
+    let owner = job.owner.clone();
+    let live = responses.runs.add(owner, response.clone(), style.clone())?;
     let id = live.response.id.clone();
     if let Some(new) = job.new.clone()
         && let Err(error) = responses.history.begin(new).await
@@ -44,9 +45,11 @@ pub(super) async fn start(job: Job, is_stream: bool) -> Result<Response, OpenAiE
 /// Computes it to its end.
 async fn compute(job: Job, live: Shared) {
     let app = Arc::clone(&job.app);
+    let revoked = job.revoked.unwrap_or_default();
     let ending = tokio::select! {
         biased;
         () = live.stop.cancelled() => Ending::cancelled(now()),
+        () = revoked.cancelled() => Ending::cancelled(now()),
         () = app.cut_off.cancelled() => Ending::failed(&ApiError::stopping(), now()),
         ending = answered(job.app, job.native, &live) => ending,
     };

@@ -33,6 +33,7 @@ fn check_storing(app: &App) -> Result<(), RequestError> {
 
 pub(super) async fn create(
     State(app): State<App>,
+    asker: Asker,
     OpenAiJson(request): OpenAiJson<ConversationRequest>,
 ) -> Result<Response, OpenAiError> {
     check_storing(&app)?;
@@ -44,7 +45,9 @@ pub(super) async fn create(
     };
     let (items, _) = made(&app, request.items).await?;
     let history = &app.responses.history;
-    let created = history.create_conversation(new.clone(), items).await;
+    let created = history
+        .create_conversation(new.clone(), asker.owner, items)
+        .await;
     created.map_err(RequestError::from)?;
     show(new)
 }
@@ -52,29 +55,36 @@ pub(super) async fn create(
 pub(super) async fn retrieve(
     State(app): State<App>,
     Path(id): Path<String>,
+    asker: Asker,
 ) -> Result<Response, OpenAiError> {
-    let found = app.responses.history.conversation(&id).await;
+    let history = &app.responses.history;
+    let found = history.conversation(&id, &asker.seen).await;
     show(found.map_err(RequestError::from)?)
 }
 
 pub(super) async fn update(
     State(app): State<App>,
     Path(id): Path<String>,
+    asker: Asker,
     OpenAiJson(request): OpenAiJson<ConversationRequest>,
 ) -> Result<Response, OpenAiError> {
     let metadata = metadata(request.metadata)?.to_string();
     let history = &app.responses.history;
-    let updated = history.update_conversation(&id, metadata).await;
+    let updated = history
+        .update_conversation(&id, &asker.seen, metadata)
+        .await;
     updated.map_err(RequestError::from)?;
-    let found = history.conversation(&id).await;
+    let found = history.conversation(&id, &asker.seen).await;
     show(found.map_err(RequestError::from)?)
 }
 
 pub(super) async fn delete(
     State(app): State<App>,
     Path(id): Path<String>,
+    asker: Asker,
 ) -> Result<Response, OpenAiError> {
-    let deleted = app.responses.history.delete_conversation(&id).await;
+    let history = &app.responses.history;
+    let deleted = history.delete_conversation(&id, &asker.seen).await;
     deleted.map_err(RequestError::from)?;
     let deleted = ConversationDeleted {
         id,
@@ -91,19 +101,20 @@ pub(super) async fn items(
     uri: Uri,
 ) -> Result<Response, OpenAiError> {
     let history = &app.responses.history;
-    let listed = history
-        .conversation_items(&id, page(&uri, Order::Descending)?, asker.room(&app))
-        .await;
-    item_page(&app, listed.map_err(RequestError::from)?).await
+    let page = page(&uri, Order::Descending)?;
+    let listed = history.conversation_items(&id, &asker.seen, page, asker.room(&app));
+    item_page(&app, listed.await.map_err(RequestError::from)?).await
 }
 
 pub(super) async fn add_items(
     State(app): State<App>,
     Path(id): Path<String>,
+    asker: Asker,
     OpenAiJson(request): OpenAiJson<NewItems>,
 ) -> Result<Response, OpenAiError> {
     let (items, shown) = made(&app, request.items).await?;
-    let added = app.responses.history.add_items(&id, now(), items).await;
+    let history = &app.responses.history;
+    let added = history.add_items(&id, &asker.seen, now(), items).await;
     added.map_err(RequestError::from)?;
     Ok(answer(to_bytes(&item_list(shown, false))))
 }
@@ -115,7 +126,7 @@ pub(super) async fn item(
 ) -> Result<Response, OpenAiError> {
     let history = &app.responses.history;
     let found = history
-        .conversation_item(&id, &item, asker.room(&app))
+        .conversation_item(&id, &asker.seen, &item, asker.room(&app))
         .await;
     let mut line = found.map_err(RequestError::from)?;
     line.push('\n');
@@ -126,11 +137,12 @@ pub(super) async fn item(
 pub(super) async fn delete_item(
     State(app): State<App>,
     Path((id, item)): Path<(String, String)>,
+    asker: Asker,
 ) -> Result<Response, OpenAiError> {
     let history = &app.responses.history;
-    let deleted = history.delete_item(&id, &item).await;
+    let deleted = history.delete_item(&id, &asker.seen, &item).await;
     deleted.map_err(RequestError::from)?;
-    let found = history.conversation(&id).await;
+    let found = history.conversation(&id, &asker.seen).await;
     show(found.map_err(RequestError::from)?)
 }
 

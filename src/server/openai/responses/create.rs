@@ -62,12 +62,13 @@ async fn prepare(
     let known = known(app, &state, &asker).await?;
     let seal = app.responses.seal(app).await;
     let head = head("resp_", &request.model);
-    let is_background = request.background;
+    let (is_background, owner) = (request.background, asker.owner.clone());
     // Images are decoded here, and a long history takes milliseconds.
     let reading = app.block(move || {
         let asked = read(request, &state, known, head, &seal)?;
         let new = state.stores.then(|| NewResponse {
             id: asked.response.id.clone(),
+            owner,
             previous: state.previous,
             conversation: state.conversation,
             is_background,
@@ -90,6 +91,8 @@ async fn prepare(
         native,
         writer: Writer::new(response, style),
         new,
+        owner: asker.owner,
+        revoked: asker.revoked,
         held: asker.held,
     })
 }

@@ -4,10 +4,13 @@ use std::convert::Infallible;
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
+use tokio_util::sync::CancellationToken;
 
 use crate::dialect::openai::responses::{Known, State};
 use crate::error::{ErrorKind, RequestError};
 use crate::history::{HistoryError, Reserve};
+use crate::keys::{Owner, Seen};
+use crate::server::access::Access;
 use crate::server::extract::{Held, Share};
 use crate::server::origin::Origin;
 use crate::server::state::App;
@@ -20,11 +23,17 @@ const N_COPIES: usize = 3;
 /// How often what is only shown is in memory: as text, and as JSON.
 const N_SHOWN: usize = 2;
 
-/// Where a request comes from, and what keeps its memory.
+/// Where a request comes from, whose things it sees, and what keeps its memory.
 #[derive(Debug, Clone)]
 pub(in crate::server::openai) struct Asker {
     pub(super) origin: Origin,
     pub(super) held: Held,
+    /// The owner of what it stores.
+    pub(super) owner: Owner,
+    /// Whose responses, conversations and chats exist for it.
+    pub(in crate::server::openai) seen: Seen,
+    /// Cancelled when its key is revoked; `None` = it has none.
+    pub(super) revoked: Option<CancellationToken>,
 }
 
 impl Asker {
@@ -51,8 +60,12 @@ impl Asker {
 impl<S: Sync> FromRequestParts<S> for Asker {
     type Rejection = Infallible;
 
-    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Infallible> {
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Infallible> {
+        let access = Access::from_request_parts(parts, state).await?;
         Ok(Self {
+            owner: access.owner(),
+            seen: access.seen(),
+            revoked: access.key().map(|key| key.revoked.clone()),
             origin: Origin::of_request(&parts.extensions),
             held: Held::of(&parts.extensions),
         })
@@ -83,16 +96,16 @@ pub(super) async fn known(app: &App, state: &State, asker: &Asker) -> Result<Kno
     let room = || asker.room_for(app, N_COPIES);
     let mut known = Known::default();
     if let Some(id) = &state.previous {
-        let past = history.past(id, now(), room()).await;
+        let past = history.past(id, &asker.seen, now(), room()).await;
         known.past = past.map_err(of_previous)?;
     }
     if let Some(id) = &state.conversation {
-        let said = history.said(id, room()).await;
+        let said = history.said(id, &asker.seen, room()).await;
         known.past =
             said.map_err(|error| about(error, "conversation", "conversation_not_found"))?;
     }
     for id in &state.references {
-        let item = history.item(id, room()).await;
+        let item = history.item(id, &asker.seen, room()).await;
         let item = item.map_err(|error| about(error, "input", "item_not_found"))?;
         known.referenced.push((id.clone(), item));
     }

@@ -11,6 +11,7 @@ use super::Shared;
 use crate::api::openai::responses::Response;
 use crate::dialect::openai::responses::{Ending, Step, Style};
 use crate::error::{ErrorKind, RequestError};
+use crate::keys::{Owner, Seen};
 
 /// A response that runs.
 #[derive(Debug)]
@@ -58,7 +59,7 @@ pub(super) struct News {
 #[derive(Debug)]
 pub(super) struct Runs {
     most: usize,
-    running: Mutex<HashMap<String, Shared>>,
+    running: Mutex<HashMap<String, (Owner, Shared)>>,
     pub(super) tasks: TaskTracker,
 }
 
@@ -71,7 +72,7 @@ impl Runs {
         }
     }
 
-    fn running(&self) -> MutexGuard<'_, HashMap<String, Shared>> {
+    fn running(&self) -> MutexGuard<'_, HashMap<String, (Owner, Shared)>> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -79,7 +80,12 @@ impl Runs {
     ///
     /// # Errors
     /// There are too many.
-    pub(super) fn add(&self, response: Response, style: Style) -> Result<Shared, RequestError> {
+    pub(super) fn add(
+        &self,
+        owner: Owner,
+        response: Response,
+        style: Style,
+    ) -> Result<Shared, RequestError> {
         let live = Arc::new(Live {
             response,
             style,
@@ -94,12 +100,14 @@ impl Runs {
             );
             return Err(RequestError::new(ErrorKind::Overloaded, message));
         }
-        running.insert(live.response.id.clone(), Arc::clone(&live));
+        running.insert(live.response.id.clone(), (owner, Arc::clone(&live)));
         Ok(live)
     }
 
-    pub(super) fn find(&self, id: &str) -> Option<Shared> {
-        self.running().get(id).cloned()
+    pub(super) fn find(&self, id: &str, seen: &Seen) -> Option<Shared> {
+        let running = self.running();
+        let (owner, live) = running.get(id)?;
+        seen.has(owner).then(|| Arc::clone(live))
     }
 
     pub(super) fn remove(&self, id: &str) {

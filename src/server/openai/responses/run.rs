@@ -20,6 +20,7 @@ use crate::dialect::openai::responses::{Ending, Step, Writer};
 use crate::error::RequestError;
 use crate::history::{NewResponse, Outcome};
 use crate::inference::{ChatRequest, ChunkStream};
+use crate::keys::Owner;
 use crate::metrics::account;
 use crate::server::error::{ApiError, OpenAiError, log_broken_stream};
 use crate::server::extract::Held;
@@ -60,6 +61,9 @@ pub(super) struct Job {
     pub(super) writer: Writer,
     /// What is stored when it begins; `None` = nothing is stored.
     pub(super) new: Option<NewResponse>,
+    pub(super) owner: Owner,
+    /// Cancelled when the key of the request is revoked.
+    pub(super) revoked: Option<CancellationToken>,
     /// The memory of the request.
     pub(super) held: Held,
 }

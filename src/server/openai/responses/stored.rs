@@ -25,7 +25,7 @@ pub(super) async fn retrieve(
     uri: Uri,
 ) -> Result<Response, OpenAiError> {
     let wanted = wanted_stream(&uri)?;
-    let live = app.responses.runs.find(&id);
+    let live = app.responses.runs.find(&id, &asker.seen);
     if let (Some(after), Some(live)) = (wanted, &live) {
         return Ok(of_events(follow(live.clone(), after)));
     }
@@ -37,7 +37,8 @@ pub(super) async fn retrieve(
 }
 
 async fn read(app: &App, id: &str, asker: &Asker) -> Result<StoredResponse, RequestError> {
-    let found = app.responses.history.response(id, asker.room(app)).await;
+    let history = &app.responses.history;
+    let found = history.response(id, &asker.seen, asker.room(app)).await;
     found.map_err(|error| match error {
         error @ HistoryError::NoResponse(_) => {
             RequestError::from(error).about("id", "response_not_found")
@@ -60,7 +61,7 @@ async fn shown(
         }
         return Ok(answer(line.into()));
     }
-    let live = app.responses.runs.find(id);
+    let live = app.responses.runs.find(id, &asker.seen);
     let status = match live {
         Some(live) if !live.news.borrow().has_begun => Status::Queued,
         // Of one that is not in the background, a client is just reading the stream.
@@ -107,13 +108,14 @@ async fn streamed(
 pub(super) async fn delete(
     State(app): State<App>,
     Path(id): Path<String>,
+    asker: Asker,
 ) -> Result<Response, OpenAiError> {
     app.responses
         .history
-        .delete_response(&id)
+        .delete_response(&id, &asker.seen)
         .await
         .map_err(RequestError::from)?;
-    if let Some(live) = app.responses.runs.find(&id) {
+    if let Some(live) = app.responses.runs.find(&id, &asker.seen) {
         live.stop.cancel();
     }
     let deleted = ResponseDeleted {
@@ -135,7 +137,7 @@ pub(super) async fn cancel(
         let error = RequestError::invalid("Cannot cancel a synchronous response.");
         return Err(error.about("id", "invalid_value").into());
     }
-    if let Some(live) = app.responses.runs.find(&id) {
+    if let Some(live) = app.responses.runs.find(&id, &asker.seen) {
         live.stop.cancel();
         let mut news = live.news.subscribe();
         // It fails only if the response has ended.
@@ -152,8 +154,7 @@ pub(super) async fn input_items(
     uri: Uri,
 ) -> Result<Response, OpenAiError> {
     let history = &app.responses.history;
-    let listed = history
-        .input_items(&id, page(&uri, Order::Descending)?, asker.room(&app))
-        .await;
-    item_page(&app, listed.map_err(RequestError::from)?).await
+    let page = page(&uri, Order::Descending)?;
+    let listed = history.input_items(&id, &asker.seen, page, asker.room(&app));
+    item_page(&app, listed.await.map_err(RequestError::from)?).await
 }

@@ -1,0 +1,149 @@
+//! Whose jobs are, and what becomes of those of a revoked key.
+
+use super::*;
+use crate::database::Database;
+use crate::jobs::{FilePage, Order, schema};
+
+fn owner(id: &str) -> Owner {
+    Owner::stored(id.to_owned())
+}
+
+fn of(id: &str) -> Seen {
+    Seen::Of(owner(id))
+}
+
+fn listed(seen: Seen) -> FilePage {
+    FilePage {
+        seen,
+        after: None,
+        limit: 9,
+        order: Order::NewestFirst,
+        purpose: None,
+    }
+}
+
+#[tokio::test]
+async fn a_job_and_its_results_are_its_owners() {
+    let fixture = Fixture::new(Some(2));
+    fixture.start();
+    let input = line("a", "one") + &line("b", "status 400");
+    let file = fixture.file_of(owner("ann"), &input).await;
+    let batch = fixture.create_of(owner("ann"), &file).await;
+    let batch = fixture.ended(&batch.id).await;
+    assert_eq!(
+        (batch.status, &batch.owner),
+        (Status::Completed, &owner("ann"))
+    );
+    let (jobs, files, now) = (&fixture.jobs.batches, &fixture.jobs.files, Timestamp::now());
+    for seen in [of("bob"), of("")] {
+        for id in [&batch.id, "batch_none"] {
+            let unknown = format!("No batch found with id '{id}'.");
+            let get = jobs.get(id, Origin::OpenAi, &seen).await.unwrap_err();
+            let cancel = jobs.cancel(id, Origin::OpenAi, &seen, now).await;
+            let delete = jobs.delete(id, Origin::OpenAi, &seen).await;
+            for error in [get, cancel.unwrap_err(), delete.unwrap_err()] {
+                assert_eq!(error.to_string(), unknown);
+            }
+            let (after, before) = (Some(id.to_owned()), None);
+            for (after, before) in [(after.clone(), before.clone()), (before, after)] {
+                let list = jobs.list(Origin::OpenAi, &seen, after, before, 9).await;
+                assert_eq!(list.unwrap_err().to_string(), unknown);
+            }
+        }
+        let (list, has_more) = jobs
+            .list(Origin::OpenAi, &seen, None, None, 9)
+            .await
+            .unwrap();
+        assert!(list.is_empty() && !has_more);
+        for file in [&file, &batch.output_file, &batch.error_file] {
+            assert!(files.get(file, &seen, now).await.is_err());
+        }
+    }
+    for seen in [of("ann"), Seen::All] {
+        jobs.get(&batch.id, Origin::OpenAi, &seen).await.unwrap();
+        let list = jobs.list(Origin::OpenAi, &seen, None, None, 9).await;
+        assert_eq!(list.unwrap().0.len(), 1);
+        assert_eq!(files.list(listed(seen), now).await.unwrap().0.len(), 3);
+    }
+}
+
+#[tokio::test]
+async fn the_file_of_another_is_no_input() {
+    let fixture = Fixture::new(Some(2));
+    fixture.start();
+    let file = fixture.file_of(owner("ann"), &line("a", "one")).await;
+    let fault = async |file: &str| {
+        let batch = fixture.create_of(owner("bob"), file).await;
+        let batch = fixture.ended(&batch.id).await;
+        assert_eq!((batch.status, batch.faults.len()), (Status::Failed, 1));
+        let mut fault = batch.faults[0].clone();
+        fault.message = fault.message.replace(file, "ID");
+        fault
+    };
+    assert_eq!(fault(&file).await, fault("file-none").await);
+    assert!(fixture.script.asked.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_job_whose_key_is_revoked_stops_and_keeps_what_is_done() {
+    let fixture = Fixture::new(Some(2));
+    fixture.start();
+    // The last is what the routes say once the key is gone.
+    let input = line("a", "one") + &line("b", "never") + &line("c", "status 401");
+    let file = fixture.file_of(owner("ann"), &input).await;
+    let batch = fixture.create_of(owner("ann"), &file).await;
+    fixture
+        .until(&batch.id, |batch| batch.counts.completed == 1)
+        .await;
+    fixture.script.is_revoked.store(true, Ordering::SeqCst);
+    let batch = fixture.ended(&batch.id).await;
+    let counts = Counts {
+        total: 3,
+        completed: 1,
+        failed: 0,
+        not_run: 2,
+    };
+    assert_eq!((batch.status, batch.counts), (Status::Cancelled, counts));
+    assert_eq!(batch.faults[0].code, "invalid_api_key");
+    assert_eq!(ids(&fixture.lines(&batch.output_file)), ["a"]);
+    assert_eq!(ids(&fixture.lines(&batch.error_file)), ["b", "c"]);
+}
+
+#[tokio::test]
+async fn files_and_jobs_from_before_there_were_owners_stay_and_belong_to_nobody() {
+    const BEFORE: &[&str] = schema::SCHEMA.split_at(1).0;
+    let folder = TempDir::new().unwrap();
+    let database = Database::new(folder.path().join("jobs.db"), BEFORE);
+    let written = database.call(|db| {
+        db.execute_batch(
+            "INSERT INTO file (id, purpose, filename, bytes, sha256, created_at)
+                VALUES ('file-in', 'batch', 'in.jsonl', 1, '', 1);
+            INSERT INTO upload (id, purpose, filename, bytes, created_at, expires_at, status)
+                VALUES ('upload_1', 'batch', 'in.jsonl', 1, 1, 9999999999, 'pending');
+            INSERT INTO batch (id, origin, client, endpoint, input_file, status, created_at, expires_at,
+                output_file, error_file) VALUES ('batch_1', 'openai', 'key-1/me', '/v1/completions',
+                'file-in', 'validating', 1, 9999999999, 'file-out', 'file-err');",
+        )
+    });
+    written.await.unwrap();
+    drop(database);
+    fs_err::create_dir(folder.path().join("files")).unwrap();
+    fs_err::write(folder.path().join("files/file-in"), line("a", "one")).unwrap();
+    let fixture = Fixture::with(folder, Some(1), 1 << 30, 86_400);
+    assert_eq!(fixture.jobs.files.sweep().await.unwrap(), 0);
+    fixture.start();
+    let batch = fixture.ended("batch_1").await;
+    assert_eq!(batch.counts.completed, 1);
+    let (jobs, files, now) = (&fixture.jobs.batches, &fixture.jobs.files, Timestamp::now());
+    for seen in [of(""), Seen::All] {
+        jobs.get("batch_1", Origin::OpenAi, &seen).await.unwrap();
+        files.upload("upload_1", &seen, now).await.unwrap();
+        let (found, _) = files.list(listed(seen), now).await.unwrap();
+        let found: HashSet<_> = found.into_iter().map(|file| file.id).collect();
+        assert_eq!(found, ["file-in", "file-out"].map(str::to_owned).into());
+    }
+    let key = of("1");
+    assert!(jobs.get("batch_1", Origin::OpenAi, &key).await.is_err());
+    assert!(files.upload("upload_1", &key, now).await.is_err());
+    assert!(files.get("file-in", &key, now).await.is_err());
+}
