@@ -4,6 +4,7 @@ mod audit;
 mod keys;
 mod limits;
 mod marathon;
+mod owners;
 mod storm;
 mod tls;
 mod turns;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use reqwest::header::HeaderMap;
-use reqwest::{Method, Response};
+use reqwest::{Method, RequestBuilder, Response};
 use serde_json::Value;
 
 use super::TestServer;
@@ -144,6 +144,16 @@ impl TestServer {
         path: &str,
         fields: &[(&str, Option<&str>, &[u8])],
     ) -> Answer {
+        let request = self.form(path, fields).timeout(PATIENCE);
+        Answer::of(request.send().await.unwrap()).await
+    }
+
+    /// The same, to be sent.
+    pub(crate) fn form(
+        &self,
+        path: &str,
+        fields: &[(&str, Option<&str>, &[u8])],
+    ) -> RequestBuilder {
         const BOUNDARY: &str = "a line between fields";
         let mut body = Vec::new();
         for (name, file, content) in fields {
@@ -158,8 +168,7 @@ impl TestServer {
         body.extend_from_slice(format!("--{BOUNDARY}--\r\n").as_bytes());
         let request = self.http.post(format!("{}{path}", self.url)).body(body);
         let kind = format!("multipart/form-data; boundary=\"{BOUNDARY}\"");
-        let request = request.header("Content-Type", kind).timeout(PATIENCE);
-        Answer::of(request.send().await.unwrap()).await
+        request.header("Content-Type", kind)
     }
 
     /// Sends a request and returns as soon as the headers are there.
