@@ -112,7 +112,9 @@ const FAMILY_WORDS: &[&str] = &[
 
 /// Folders of `families/` whose names code needs for other things: an engine, a tokenizer, a kind of
 /// file; and what is no family.
-const NOT_WORDS: &[&str] = &["llama", "bert", "clip", "layout", "others", "shared"];
+const NOT_WORDS: &[&str] = &[
+    "llama", "bert", "clip", "layout", "others", "shared", "tests",
+];
 
 /// Files outside of `families/` that name one, and why.
 const FAMILY_EXCEPTIONS: &[(&str, &str)] = &[

@@ -13,13 +13,14 @@ mod id;
 mod schema;
 
 pub use batches::{
-    Answer, Answered, Batch, Batches, Counts, ENDPOINTS, Fault, Later, MESSAGES, MessageLines,
-    Metadata, NewBatch, Origin, Request, Settings, Status, Times, Usage, message_lines,
-    message_result,
+    Answer, Answered, Batch, BatchPage, Batches, Counts, ENDPOINTS, Fault, Later, MESSAGES,
+    MessageLines, Metadata, NewBatch, Origin, Request, Settings, Status, Times, Usage,
+    message_lines, message_result,
 };
 pub use error::JobsError;
 pub use files::{
-    Expiry, File, FilePage, Files, Incoming, NewFile, NewUpload, Order, Part, Upload, UploadStatus,
+    Expiry, File, FilePage, Files, Incoming, Joined, NewFile, NewUpload, Order, Part, Upload,
+    UploadStatus,
 };
 
 use std::path::Path;

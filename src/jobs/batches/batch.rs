@@ -48,6 +48,16 @@ pub enum Origin {
     Anthropic,
 }
 
+/// Which part of the list of jobs is wanted.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct BatchPage {
+    /// The last job of the page before.
+    pub after: Option<String>,
+    /// The first job of the page behind.
+    pub before: Option<String>,
+    pub limit: usize,
+}
+
 /// What a client wants done.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewBatch {

@@ -33,7 +33,9 @@ use super::JobsError;
 use crate::config::Hours;
 use crate::keys::{Owner, Seen};
 
-pub use batch::{Batch, Counts, Fault, Metadata, NewBatch, Origin, Status, Times, Usage};
+pub use batch::{
+    Batch, BatchPage, Counts, Fault, Metadata, NewBatch, Origin, Status, Times, Usage,
+};
 pub use check::ENDPOINTS;
 pub use messages::{MESSAGES, MessageLines, message_lines, message_result};
 
@@ -232,11 +234,9 @@ impl Batches {
         &self,
         origin: Origin,
         seen: &Seen,
-        after: Option<String>,
-        before: Option<String>,
-        limit: usize,
+        page: BatchPage,
     ) -> Result<(Vec<Batch>, bool), JobsError> {
-        self.store.list(origin, seen, after, before, limit).await
+        self.store.list(origin, seen, page).await
     }
 
     /// The jobs that have not ended, of both APIs and all owners, oldest first.

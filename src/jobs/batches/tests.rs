@@ -532,7 +532,15 @@ async fn jobs_are_listed_newest_first() {
         let (after, before) = (after.map(str::to_owned), before.map(str::to_owned));
         let batches = &fixture.jobs.batches;
         let (listed, has_more) = batches
-            .list(Origin::OpenAi, &Seen::All, after, before, limit)
+            .list(
+                Origin::OpenAi,
+                &Seen::All,
+                BatchPage {
+                    after,
+                    before,
+                    limit,
+                },
+            )
             .await
             .unwrap();
         let ids: Vec<String> = listed.into_iter().map(|batch| batch.id).collect();

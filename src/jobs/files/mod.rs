@@ -23,7 +23,7 @@ use crate::keys::{Owner, Seen};
 
 pub use incoming::Incoming;
 pub(in crate::jobs) use incoming::{private_folder, sync_folder};
-pub use uploads::{NewUpload, Part, Upload, UploadStatus};
+pub use uploads::{Joined, NewUpload, Part, Upload, UploadStatus};
 
 /// The files; cheap to clone.
 #[derive(Debug, Clone)]

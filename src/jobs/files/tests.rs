@@ -237,9 +237,10 @@ async fn parts_become_a_file_in_the_order_of_the_request() {
     );
     let spare = fixture.part(&upload, "?").await;
     let ids = [first.id.clone(), second.id];
-    let complete = async |ids: &[String], md5: Option<&str>| {
+    let complete = async |parts: &[String], md5: Option<&str>| {
+        let joined = Joined { parts, md5 };
         files
-            .complete(&upload.id, &Seen::All, ids, md5, at(200))
+            .complete(&upload.id, &Seen::All, joined, at(200))
             .await
     };
     let error = complete(&["part_x".to_owned()], None).await.unwrap_err();

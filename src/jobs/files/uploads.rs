@@ -32,6 +32,15 @@ pub struct Upload {
     pub file: Option<String>,
 }
 
+/// What becomes the file of an upload.
+#[derive(Debug, Clone, Copy)]
+pub struct Joined<'a> {
+    /// Parts by their ids, in this order.
+    pub parts: &'a [String],
+    /// The file's MD5 in hexadecimal digits, to be checked.
+    pub md5: Option<&'a str>,
+}
+
 /// What a client says of an upload.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewUpload {
@@ -237,10 +246,10 @@ impl Files {
         &self,
         id: &str,
         seen: &Seen,
-        parts: &[String],
-        md5: Option<&str>,
+        joined: Joined<'_>,
         now: Timestamp,
     ) -> Result<(Upload, File), JobsError> {
+        let Joined { parts, md5 } = joined;
         let mut upload = self.pending_upload(id, seen, now).await?;
         self.check_length(&upload, parts).await?;
         let mut incoming = self.begin(upload.bytes).await?;

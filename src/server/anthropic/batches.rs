@@ -16,7 +16,9 @@ use crate::api::anthropic::{
     MessageBatch, MessageBatchCounts, MessageBatchDeleted, MessageBatchList,
 };
 use crate::error::ErrorKind;
-use crate::jobs::{Batch, MESSAGES, NewBatch, Origin, Status, message_lines, message_result};
+use crate::jobs::{
+    Batch, BatchPage, MESSAGES, NewBatch, Origin, Status, message_lines, message_result,
+};
 use crate::server::access::Access;
 use crate::server::error::{AnthropicError, ApiError, REQUEST, anthropic_id, identified};
 use crate::server::extract::{Client, read_whole};
@@ -178,7 +180,12 @@ async fn list(
         }
     }
     let (jobs, seen) = (&app.jobs.batches, access.seen());
-    let listing = jobs.list(Origin::Anthropic, &seen, after, before, limit);
+    let page = BatchPage {
+        after,
+        before,
+        limit,
+    };
+    let listing = jobs.list(Origin::Anthropic, &seen, page);
     let (batches, has_more) = listing.await?;
     let base = base(&app, &headers);
     Ok(answer(&MessageBatchList {

@@ -13,7 +13,7 @@ use crate::api::openai::{
     BatchUsage, Page, RequestCounts,
 };
 use crate::dialect::openai::batches;
-use crate::jobs::{self, Batch, Fault, NewBatch, Origin, Status, Usage};
+use crate::jobs::{self, Batch, BatchPage, Fault, NewBatch, Origin, Status, Usage};
 use crate::server::access::Access;
 use crate::server::error::OpenAiError;
 use crate::server::extract::{Body, Client, OpenAiJson};
@@ -135,7 +135,12 @@ async fn list(State(app): State<App>, access: Access, uri: Uri) -> Result<Respon
     let query = batches::page(uri.query().unwrap_or_default())?;
     let jobs = &app.jobs.batches;
     let seen = access.seen();
-    let listing = jobs.list(Origin::OpenAi, &seen, query.after, None, query.limit);
+    let page = BatchPage {
+        after: query.after,
+        before: None,
+        limit: query.limit,
+    };
+    let listing = jobs.list(Origin::OpenAi, &seen, page);
     let (batches, has_more) = listing.await?;
     let paused = jobs.paused();
     Ok(answer(to_bytes(&Page {

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::{answer, files};
 use crate::api::openai::{CompleteRequest, FileObject, PartObject, UploadObject, UploadRequest};
 use crate::dialect::openai::files as dialect;
-use crate::jobs::{NewUpload, Upload};
+use crate::jobs::{Joined, NewUpload, Upload};
 use crate::server::access::Access;
 use crate::server::error::{ApiError, OpenAiError};
 use crate::server::extract::{Body, OpenAiJson, spooled};
@@ -97,7 +97,11 @@ async fn complete(
 ) -> Result<Response, OpenAiError> {
     let (parts, md5) = dialect::complete(request)?;
     let (files, seen) = (&app.jobs.files, access.seen());
-    let completing = files.complete(&id, &seen, &parts, md5.as_deref(), Timestamp::now());
+    let joined = Joined {
+        parts: &parts,
+        md5: md5.as_deref(),
+    };
+    let completing = files.complete(&id, &seen, joined, Timestamp::now());
     let (upload, file) = completing.await?;
     Ok(object(upload, Some(files::object(file))))
 }

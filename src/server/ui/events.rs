@@ -13,7 +13,7 @@ use jiff::Timestamp;
 
 use crate::api::drover::{BatchState, DaemonState, Device, ModelState, RequestState};
 use crate::error::RequestError;
-use crate::jobs::{Batch, Origin as Api};
+use crate::jobs::{Batch, BatchPage, Origin as Api};
 use crate::keys::Seen;
 use crate::metrics::account::{Account, Facts};
 use crate::metrics::{self, Numbers, recent};
@@ -244,7 +244,11 @@ async fn batches(app: &App, seen: &Seen) -> Vec<BatchState> {
     let mut all = Vec::new();
     for api in [Api::OpenAi, Api::Anthropic] {
         let jobs = &app.jobs.batches;
-        let listed = jobs.list(api, seen, None, None, BATCHES).await;
+        let newest = BatchPage {
+            limit: BATCHES,
+            ..BatchPage::default()
+        };
+        let listed = jobs.list(api, seen, newest).await;
         // What is wrong with the database is told to those who use it.
         let (batches, _) = listed.unwrap_or_default();
         all.extend(batches.into_iter().map(batch_state));

@@ -6,7 +6,7 @@ mod rows;
 use jiff::Timestamp;
 use rusqlite::{OptionalExtension as _, params};
 
-use super::batch::{Batch, Event, NewBatch, Origin};
+use super::batch::{Batch, BatchPage, Event, NewBatch, Origin};
 use crate::database::Database;
 use crate::jobs::{Files, JobsError, id};
 use crate::keys::Seen;
@@ -127,10 +127,13 @@ impl Store {
         &self,
         origin: Origin,
         seen: &Seen,
-        after: Option<String>,
-        before: Option<String>,
-        limit: usize,
+        page: BatchPage,
     ) -> Result<(Vec<Batch>, bool), JobsError> {
+        let BatchPage {
+            after,
+            before,
+            limit,
+        } = page;
         let last = after.clone().or_else(|| before.clone()).unwrap_or_default();
         let seen = seen.clone();
         let listing = self.database.call(move |db| {

@@ -12,6 +12,13 @@ fn of(id: &str) -> Seen {
     Seen::Of(owner(id))
 }
 
+fn first_page() -> BatchPage {
+    BatchPage {
+        limit: 9,
+        ..BatchPage::default()
+    }
+}
+
 fn listed(seen: Seen) -> FilePage {
     FilePage {
         seen,
@@ -46,12 +53,17 @@ async fn a_job_and_its_results_are_its_owners() {
             }
             let (after, before) = (Some(id.to_owned()), None);
             for (after, before) in [(after.clone(), before.clone()), (before, after)] {
-                let list = jobs.list(Origin::OpenAi, &seen, after, before, 9).await;
+                let page = BatchPage {
+                    after,
+                    before,
+                    limit: 9,
+                };
+                let list = jobs.list(Origin::OpenAi, &seen, page).await;
                 assert_eq!(list.unwrap_err().to_string(), unknown);
             }
         }
         let (list, has_more) = jobs
-            .list(Origin::OpenAi, &seen, None, None, 9)
+            .list(Origin::OpenAi, &seen, first_page())
             .await
             .unwrap();
         assert!(list.is_empty() && !has_more);
@@ -61,7 +73,7 @@ async fn a_job_and_its_results_are_its_owners() {
     }
     for seen in [of("ann"), Seen::All] {
         jobs.get(&batch.id, Origin::OpenAi, &seen).await.unwrap();
-        let list = jobs.list(Origin::OpenAi, &seen, None, None, 9).await;
+        let list = jobs.list(Origin::OpenAi, &seen, first_page()).await;
         assert_eq!(list.unwrap().0.len(), 1);
         assert_eq!(files.list(listed(seen), now).await.unwrap().0.len(), 3);
     }

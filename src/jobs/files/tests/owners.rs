@@ -69,11 +69,15 @@ async fn an_upload_is_its_owners_and_so_is_the_file() {
     let part = fixture.part(&upload, "ab").await.id;
     let bob = Seen::Of(owner("bob"));
     let parts = [part];
+    let joined = Joined {
+        parts: &parts,
+        md5: None,
+    };
     for id in [&upload.id, "upload_none"] {
         let unknown = format!("No such Upload object: {id}");
         let pending = files.pending_upload(id, &bob, at(100)).await.map(drop);
         let cancelled = files.cancel_upload(id, &bob, at(100)).await.map(drop);
-        let completed = files.complete(id, &bob, &parts, None, at(100)).await;
+        let completed = files.complete(id, &bob, joined, at(100)).await;
         for answer in [pending, cancelled, completed.map(drop)] {
             assert_eq!(answer.unwrap_err().to_string(), unknown);
         }
@@ -83,10 +87,10 @@ async fn an_upload_is_its_owners_and_so_is_the_file() {
         .begin_upload(new_upload("bob"), at(100))
         .await
         .unwrap();
-    let stolen = files.complete(&own.id, &bob, &parts, None, at(100)).await;
+    let stolen = files.complete(&own.id, &bob, joined, at(100)).await;
     assert!(matches!(stolen, Err(JobsError::UnknownPart(_))));
     // Whoever completes it.
-    let done = files.complete(&upload.id, &Seen::All, &parts, None, at(100));
+    let done = files.complete(&upload.id, &Seen::All, joined, at(100));
     let (_, file) = done.await.unwrap();
     assert_eq!(file.owner, owner("ann"));
     assert!(files.get(&file.id, &bob, at(100)).await.is_err());
