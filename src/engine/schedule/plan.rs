@@ -170,7 +170,7 @@ impl<S> State<S> {
             n_batch: self.facts.n_batch,
             n_prefill: self.retry.n_prefill.map_or(n_prefill, |n| n.min(n_prefill)),
             n_decode: self.n_decode(pending.len()),
-            turn: self.n_calls,
+            turn: yielding::turn(self.n_calls),
         };
         let shares = batch::plan(&pending, limits);
         if shares.is_empty() {

@@ -61,6 +61,12 @@ pub(super) fn is_for_all(call: usize) -> bool {
     call.is_multiple_of(SHARE)
 }
 
+/// Whose turn it is in this call, where not all decode at once. The calls with a part for jobs come at even intervals:
+/// without the step in between, one of them might have its turn in none.
+pub(super) fn turn(call: usize) -> usize {
+    call.wrapping_add(call / SHARE)
+}
+
 /// How many of `n_most` rows more make a call of `n` rows hardly longer.
 fn free_rows(n: usize, n_most: usize, times: &StepTimes) -> usize {
     let Some(alone) = times.expected(n).filter(|_| times.known(n).is_some()) else {
