@@ -38,13 +38,17 @@ pub(in crate::engine) struct Limits {
 
 /// Plans a decode call.
 ///
-/// Every generating sequence gets its row, or those whose turn it is. Of the prompt tokens a third belongs to the oldest
-/// prompt of the highest class, so that a long one is never starved; the rest goes to the shortest
-/// first, so that a short question does not wait for a long document.
+/// Every generating sequence gets its row; or, where not all go into one call, those whose turn it is, of the
+/// highest class only. Of the prompt tokens a third belongs to the oldest prompt of the highest class, so that a
+/// long one is never starved; the rest goes to the shortest first, so that a short question does not wait for a
+/// long document.
 pub(in crate::engine) fn plan(pending: &[Pending], limits: Limits) -> Vec<Share> {
     let mut decoding: Vec<&Pending> = pending.iter().filter(|p| p.is_decoding).collect();
     decoding.sort_by_key(|p| (p.priority, p.order));
     if decoding.len() == pending.len() && limits.n_decode < decoding.len() {
+        // A call with a job alone would be one that people wait for.
+        let highest = decoding.first().map(|p| p.priority);
+        decoding.retain(|p| Some(p.priority) == highest);
         let turn = limits.turn % decoding.len();
         decoding.rotate_left(turn);
         decoding.truncate(limits.n_decode.max(1));
@@ -267,6 +271,11 @@ mod tests {
         });
         let slots = |turn| rows(&super::plan(&pending, limits(turn)));
         assert_eq!([6, 7, 8].map(slots), [[(2, 1)], [(1, 1)], [(0, 1)]]);
+        // A job's turn comes when no person decodes.
+        let mut with_job = pending;
+        with_job[0].priority = Priority::Batch;
+        let slots = |turn| rows(&super::plan(&with_job, limits(turn)));
+        assert_eq!([6, 7, 8].map(slots), [[(2, 1)], [(1, 1)], [(2, 1)]]);
         // A call with a prompt is expensive anyway.
         let with_prompt = [decoding(0), decoding(1), prompt(2, 5, 3)];
         let shares = super::plan(&with_prompt, limits(0));

@@ -104,14 +104,19 @@ impl<S> State<S> {
         }
         stats.n_rows = stats.n_prefill;
         let mut failed = Vec::new();
-        if let Some((call, decoded)) = plan.decode.zip(outcome.decode) {
-            if matches!(decoded.called, Called::Done(_)) {
-                stats.n_rows += to_u32(decoded.n_rows);
-                stats.n_prefill += to_u32(call.n_prefill);
-                stats.n_decode = to_u32(decoded.n_rows.saturating_sub(call.n_prefill));
-                self.learn(&call, &decoded);
+        match (plan.decode, outcome.decode) {
+            (Some(call), Some(decoded)) => {
+                if matches!(decoded.called, Called::Done(_)) {
+                    stats.n_rows += to_u32(decoded.n_rows);
+                    stats.n_prefill += to_u32(call.n_prefill);
+                    stats.n_decode = to_u32(decoded.n_rows.saturating_sub(call.n_prefill));
+                    self.learn(&call, &decoded);
+                }
+                failed = self.commit_decode(&call, decoded, &outcome.lost, now);
             }
-            failed = self.commit_decode(&call, decoded, &outcome.lost, now);
+            // It was broken off, and counts: the same call might be broken off again and again.
+            (Some(_), None) => self.n_calls = self.n_calls.wrapping_add(1),
+            (None, _) => {}
         }
         self.report(stats, started, now);
         // What such a sequence has said comes before.

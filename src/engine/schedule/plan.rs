@@ -159,7 +159,8 @@ impl<S> State<S> {
 
     /// Rows of prompts share the step's time with `n_other` rows of embeddings.
     fn plan_decode(&mut self, n_other: usize, now: Instant) -> Option<DecodeCall> {
-        let pending = yielding::beside_people(self.pending(), &self.step_times, self.n_calls);
+        let is_for_all = yielding::is_for_all(self.n_calls);
+        let pending = yielding::beside_people(self.pending(), &self.step_times, is_for_all);
         let is_read = self.is_somebody_reading();
         let mut n_prefill = self.budget.beside(n_other, is_read);
         if !self.has_people() && self.expects_people(now) {
@@ -169,8 +170,12 @@ impl<S> State<S> {
         let limits = Limits {
             n_batch: self.facts.n_batch,
             n_prefill: self.retry.n_prefill.map_or(n_prefill, |n| n.min(n_prefill)),
-            n_decode: self.n_decode(pending.len()),
-            turn: yielding::turn(self.n_calls),
+            n_decode: if is_for_all {
+                pending.len()
+            } else {
+                self.n_decode(pending.len())
+            },
+            turn: self.n_calls,
         };
         let shares = batch::plan(&pending, limits);
         if shares.is_empty() {
@@ -183,7 +188,7 @@ impl<S> State<S> {
         };
         let mut call = DecodeCall {
             draft,
-            is_for_jobs: shares.iter().all(is_of_job) && !yielding::is_for_all(self.n_calls),
+            is_for_jobs: shares.iter().all(is_of_job) && !is_for_all,
             ..DecodeCall::default()
         };
         for share in shares {

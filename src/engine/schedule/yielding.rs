@@ -26,15 +26,15 @@ pub(super) fn longest_step_ms(is_interruptible: bool) -> f64 {
 pub(in crate::engine) const EXPECTED_BACK: std::time::Duration =
     std::time::Duration::from_secs(300);
 
-/// Leaves out what jobs have pending and must wait; `call` numbers the calls.
+/// Leaves out what jobs have pending and must wait; `is_for_all`: not in this call.
 pub(in crate::engine) fn beside_people(
     mut pending: Vec<Pending>,
     times: &StepTimes,
-    call: usize,
+    is_for_all: bool,
 ) -> Vec<Pending> {
     let is_person = |pending: &Pending| pending.priority == Priority::Interactive;
     let n_people = pending.iter().filter(|pending| is_person(pending)).count();
-    if n_people == 0 || n_people == pending.len() || is_for_all(call) {
+    if n_people == 0 || n_people == pending.len() || is_for_all {
         return pending;
     }
     let mut people = pending.iter().filter(|pending| is_person(pending));
@@ -59,12 +59,6 @@ pub(in crate::engine) fn beside_people(
 /// Whether jobs are guaranteed a part in this call.
 pub(super) fn is_for_all(call: usize) -> bool {
     call.is_multiple_of(SHARE)
-}
-
-/// Whose turn it is in this call, where not all decode at once. The calls with a part for jobs come at even intervals:
-/// without the step in between, one of them might have its turn in none.
-pub(super) fn turn(call: usize) -> usize {
-    call.wrapping_add(call / SHARE)
 }
 
 /// How many of `n_most` rows more make a call of `n` rows hardly longer.
@@ -95,7 +89,7 @@ mod tests {
     }
 
     fn slots(pending: Vec<Pending>, times: &StepTimes, call: usize) -> Vec<usize> {
-        let mut slots: Vec<usize> = beside_people(pending, times, call)
+        let mut slots: Vec<usize> = beside_people(pending, times, is_for_all(call))
             .iter()
             .map(|pending| pending.slot)
             .collect();
