@@ -17,12 +17,12 @@ const PASSES_PER_SLOT: usize = 4;
 /// cells of sliding-window layers.
 const N_SPARE: usize = 2;
 
-/// What is left of slots and pool beside those that run.
+/// The slots and cells that the running sequences leave.
 struct Room<'a> {
     has_slot: bool,
     n_taken: usize,
     n_pool: usize,
-    /// The tokens of those that run; prompts share prefixes with them.
+    /// The tokens of the running sequences; prompts share prefixes with them.
     running: Vec<&'a [Token]>,
 }
 
@@ -49,8 +49,8 @@ impl<'a> Room<'a> {
         }
     }
 
-    /// Whether a slot is free and the pool has room for all that run, this one included, and for
-    /// some output. A sequence that is alone always fits: there is nothing to wait for.
+    /// Whether a slot is free and the pool has room for all running sequences, this one included, and for some
+    /// output. If nothing runs, a sequence always fits: there is nothing to wait for.
     fn fits<S>(&self, next: &Sequence<S>) -> bool {
         if !self.has_slot || self.running.is_empty() {
             return self.has_slot;
@@ -68,8 +68,8 @@ impl<'a> Room<'a> {
 impl<S> State<S> {
     /// Gives slots to waiting sequences, in their order, while there is room.
     ///
-    /// Some that fit may overtake the first one that does not; then they wait for it. Interactive requests
-    /// preempt batch jobs, which continue later.
+    /// If the first one does not fit, a few that fit may overtake it; then the rest wait for it. Interactive
+    /// requests preempt batch jobs, which continue later.
     pub(super) fn admit(&mut self, offers: &dyn Offers, now: Instant) {
         let n_pool = self.facts.n_pool;
         let has_begun = self.embeddings.begun_in().is_some();
@@ -97,8 +97,8 @@ impl<S> State<S> {
         }
     }
 
-    /// Starts some that fit although they are not the first, which is of this class. A batch job does
-    /// not pass an interactive request: it would be paused for it at once.
+    /// Starts sequences that fit ahead of the queue's first one, whose class is `first`. A batch job does not
+    /// overtake an interactive request, which would preempt it at once.
     fn pass(&mut self, first: Priority, offers: &dyn Offers, now: Instant) {
         let n_pool = self.facts.n_pool;
         let has_begun = self.embeddings.begun_in().is_some();
@@ -118,7 +118,7 @@ impl<S> State<S> {
         }
     }
 
-    /// The youngest batch job that may be paused for an interactive request.
+    /// The youngest batch job that an interactive request may preempt.
     fn pausable_job(&self) -> Option<usize> {
         self.youngest(|sequence| sequence.priority() == Priority::Batch && !sequence.is_protected)
     }
@@ -133,8 +133,8 @@ impl<S> State<S> {
         candidates.max().map(|(_, slot)| slot)
     }
 
-    /// Preempts a running sequence: it goes back to the queue. Its cells stay until they are needed; lost
-    /// ones are computed again.
+    /// Preempts a running sequence: it goes back to the queue. Its cells stay until they are needed; lost cells
+    /// are computed again.
     pub(super) fn preempt(&mut self, slot: usize) {
         if let Some(mut sequence) = self.release(slot) {
             sequence.follows = None;
@@ -163,7 +163,7 @@ impl<S> State<S> {
         (0..self.running.len()).map(view).collect()
     }
 
-    /// Starts a sequence in the slot from which it has least to compute.
+    /// Starts a sequence in the slot that leaves it the least to compute.
     fn place(&mut self, mut sequence: Sequence<S>, offers: &dyn Offers, now: Instant) {
         let views = self.views(&sequence);
         let Some(choice) = prefix::choose(sequence.tokens.len(), &views) else {
@@ -207,7 +207,7 @@ impl<S> State<S> {
         }
     }
 
-    /// Lets sequences go on whose prefix has been fetched, or cannot be.
+    /// Resumes sequences whose prefix has been fetched, or cannot be.
     pub(super) fn take_fetched(&mut self, offers: &dyn Offers) {
         for slot in 0..self.running.len() {
             let sequence = self.running[slot].as_ref().filter(|s| s.awaits_fetch);
@@ -235,7 +235,7 @@ impl<S> State<S> {
         }
     }
 
-    /// Fills a slot with a prefix that was kept.
+    /// Fills a slot with a prefix from the host cache.
     fn load(&mut self, slot: usize, offer: Offer<'_>) -> Choice {
         let n_left = prefix::common_prefix(self.ledger.held(slot), offer.tokens);
         self.save_prefix(slot, n_left);
@@ -255,14 +255,14 @@ impl<S> State<S> {
         }
     }
 
-    /// Makes the chosen slot begin like the prompt.
+    /// Gives the chosen slot the prefix that the prompt reuses.
     fn reuse(&mut self, choice: Choice) -> Choice {
         if let Some(from) = choice.copy_from {
             self.save_prefix(choice.slot, 0);
             self.ledger.copy(from, choice.slot);
             self.ledger.touch(from);
         } else if choice.n_reuse * 2 < self.ledger.len(choice.slot) {
-            // Otherwise the conversation goes on, and what it drops is not asked for again.
+            // Otherwise the same conversation continues, and what it drops is not needed again.
             self.save_prefix(choice.slot, choice.n_reuse);
         }
         choice
@@ -272,7 +272,7 @@ impl<S> State<S> {
     /// no cycle of waiting sequences.
     fn leader(&self, sequence: &Sequence<S>, n_cached: usize) -> Option<Follows> {
         let candidates = self.running.iter().flatten().filter(|leader| {
-            // A job's prompt may have to wait for people.
+            // A job's prompt may have to wait for interactive requests.
             let is_older = leader.seniority() < sequence.seniority()
                 && leader.priority() <= sequence.priority();
             is_older && leader.n_generated == 0 && leader.follows.is_none()
@@ -287,7 +287,7 @@ impl<S> State<S> {
         waits.max_by_key(|follows| follows.n_tokens)
     }
 
-    /// Lets sequences go on whose prefix is there now, or is not coming any more.
+    /// Resumes sequences whose leader has evaluated the common prefix, or no longer will.
     pub(super) fn join_leaders(&mut self) {
         for slot in 0..self.running.len() {
             let Some(follows) = self.running[slot].as_ref().and_then(|s| s.follows) else {

@@ -30,23 +30,23 @@ pub(in crate::engine) struct Limits {
     pub(in crate::engine) n_batch: usize,
     /// Prompt tokens.
     pub(in crate::engine) n_prefill: usize,
-    /// Generating sequences, where no prompt is in the call.
+    /// Decoding sequences, if no prompt is in the call.
     pub(in crate::engine) n_decode: usize,
-    /// If not all of them: whose turn it is, as an index into the sequences, modulo their number.
+    /// If not all of them decode: whose turn it is, as an index into the sequences, modulo their number.
     pub(in crate::engine) turn: usize,
 }
 
 /// Plans a decode call.
 ///
-/// Every generating sequence gets its row; or, where not all go into one call, those whose turn it is, of the
-/// highest class only. Of the prompt tokens a third belongs to the oldest prompt of the highest class, so that a
-/// long one is never starved; the rest goes to the shortest first, so that a short question does not wait for a
-/// long document.
+/// Every decoding sequence gets one row; if they do not all go into one call, only those whose turn it is, from
+/// the highest class. A third of the prompt tokens goes to the oldest prompt of the highest class, so that a
+/// long prompt is never starved; the rest goes to the shortest prompts first, so that a short question does not
+/// wait for a long document.
 pub(in crate::engine) fn plan(pending: &[Pending], limits: Limits) -> Vec<Share> {
     let mut decoding: Vec<&Pending> = pending.iter().filter(|p| p.is_decoding).collect();
     decoding.sort_by_key(|p| (p.priority, p.order));
     if decoding.len() == pending.len() && limits.n_decode < decoding.len() {
-        // A call with a job alone would be one that people wait for.
+        // Interactive sequences would have to wait for a call with a job alone.
         let highest = decoding.first().map(|p| p.priority);
         decoding.retain(|p| Some(p.priority) == highest);
         let turn = limits.turn % decoding.len();
@@ -103,15 +103,15 @@ pub(in crate::engine) struct Budget {
 }
 
 /// The longest step when no interactive sequence is generating: it bounds how long a new request or a
-/// cancellation waits. Small models get whole batches on a common CPU by it, which cost 5 % less for each
-/// token than those of half the size.
+/// cancellation waits. With it, small models get whole batches on a common CPU; these cost 5 % less per token
+/// than batches of half the size.
 const ALONE_MS: f64 = 3000.0;
 
-/// Prompt tokens of a step before anything is measured: beside generating sequences, and alone.
+/// Prompt tokens of a step before anything is measured: while an interactive sequence decodes, and otherwise.
 const FIRST_GUESS: (usize, usize) = (32, 128);
 
-/// Prompt tokens that a step takes at least, so that prompts end on the slowest machine, and alone
-/// are computed in batches that pay.
+/// Fewest prompt tokens of a step in the same two cases: so that prompts finish even on the slowest machine,
+/// and so that batches are efficient.
 const LEAST: (usize, usize) = (8, 128);
 
 /// Weight of the newest measurement.
@@ -156,7 +156,7 @@ impl Budget {
         n_prefill.saturating_sub(n_other).max(least.min(n_prefill))
     }
 
-    /// Prompt tokens that take about so long, where no others are.
+    /// Prompt tokens that take about `ms` milliseconds without other rows.
     pub(in crate::engine) fn within(&self, ms: f64) -> usize {
         if self.token_ms <= 0.0 {
             return FIRST_GUESS.0.min(self.n_batch);
@@ -271,7 +271,7 @@ mod tests {
         });
         let slots = |turn| rows(&super::plan(&pending, limits(turn)));
         assert_eq!([6, 7, 8].map(slots), [[(2, 1)], [(1, 1)], [(0, 1)]]);
-        // A job's turn comes when no person decodes.
+        // A job gets a turn when no interactive sequence decodes.
         let mut with_job = pending;
         with_job[0].priority = Priority::Batch;
         let slots = |turn| rows(&super::plan(&with_job, limits(turn)));
@@ -295,7 +295,7 @@ mod tests {
             budget.observe(512, 50.0 + 512.0 * 400.0);
         }
         assert_eq!((budget.n_prefill(true), budget.n_prefill(false)), LEAST);
-        // Many generate, and each step takes long: prompts get half of that time in addition.
+        // Many sequences decode, and each step takes long: prompts get half of that time on top.
         let mut budget = Budget::new(512, false);
         budget.observe(0, 400.0);
         budget.observe(100, 600.0);

@@ -33,7 +33,7 @@ pub(in crate::engine) struct Outcome {
 #[derive(Debug)]
 pub(in crate::engine) struct Decoded {
     pub(in crate::engine) called: Called<Vec<Sampled>>,
-    /// What prompts are told of their tokens, by slots.
+    /// The log-probabilities of prompt tokens, by slot.
     pub(in crate::engine) prompts: Vec<(usize, Vec<PromptToken>)>,
     /// Rows of the call, drafts included.
     pub(in crate::engine) n_rows: usize,
@@ -67,7 +67,7 @@ pub(in crate::engine) struct Sampled {
     pub(in crate::engine) is_lost: bool,
 }
 
-/// A token and what the vocabulary says of it.
+/// A sampled token and its properties.
 #[derive(Debug)]
 pub(in crate::engine) struct SampledToken {
     pub(in crate::engine) token: Token,
@@ -114,12 +114,12 @@ impl<S> State<S> {
                 }
                 failed = self.commit_decode(&call, decoded, &outcome.lost, now);
             }
-            // It was broken off, and counts: the same call might be broken off again and again.
+            // An interrupted call counts, too; otherwise the same call might be interrupted again and again.
             (Some(_), None) => self.n_calls = self.n_calls.wrapping_add(1),
             (None, _) => {}
         }
         self.report(stats, started, now);
-        // What such a sequence has said comes before.
+        // After the report, which has such a sequence's last output.
         for (id, failure) in failed {
             self.fail(id, failure);
         }
@@ -133,7 +133,7 @@ impl<S> State<S> {
         }
     }
 
-    /// Learns from how long a call took.
+    /// Learns from the duration of a call.
     fn learn(&mut self, call: &DecodeCall, decoded: &Decoded) {
         if call.n_prefill == 0 {
             self.step_times.observe(decoded.n_rows, decoded.ms);
@@ -215,7 +215,7 @@ impl<S> State<S> {
         }
     }
 
-    /// A request for no tokens ends with its prompt.
+    /// A request for no tokens ends after its prompt.
     fn end_without_output(&mut self, segment: Segment, now: Instant) {
         let n_held = self.ledger.len(segment.slot);
         let is_done = self.running[segment.slot].as_ref().is_some_and(|sequence| {
@@ -315,8 +315,8 @@ impl<S> State<S> {
         });
     }
 
-    /// Ends a sequence, for `reason` unless its last piece found a stop string; what it has in the cache
-    /// stays for the next one.
+    /// Ends a sequence, for `reason` unless its last piece found a stop string. Its cells stay in the cache for
+    /// later requests.
     pub(super) fn finish(&mut self, slot: usize, reason: FinishReason, piece: Piece, now: Instant) {
         let Some(mut sequence) = self.release(slot) else {
             return;
@@ -352,7 +352,7 @@ impl<S> State<S> {
         )]
         let step_ms = super::sequence::ms(started, now) as f32;
         let counters = std::mem::take(&mut self.counters);
-        // Those that run come first, so that what they share with idle ones counts as theirs.
+        // Running slots come first, so that cells shared with idle slots count as theirs.
         let (mut slots, idle): (Vec<usize>, Vec<usize>) =
             (0..self.running.len()).partition(|&slot| self.running[slot].is_some());
         let n_cells = self.ledger.n_cells(&slots);

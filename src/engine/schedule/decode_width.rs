@@ -1,4 +1,4 @@
-//! Decides whether two or three sequences generate together or in turn.
+//! Decides whether two or three sequences decode together or in turn.
 //!
 //! A CPU uses another algorithm for one row (a matrix-vector product) than for several. It can be so much
 //! faster that two or three sequences finish sooner one after the other. Whether that holds for a machine
@@ -6,16 +6,16 @@
 
 use super::step_times::StepTimes;
 
-/// Sequences up to which it can be that one by one is quicker.
+/// The most sequences for which decoding in turn can be faster.
 const MAX_IN_TURN: usize = 3;
 
-/// Calls after which the way that is not taken is tried again.
+/// Calls after which the way not in use is tried again.
 const RETRY: u64 = 256;
 
-/// How much quicker "in turn" must be: differences below it are noise.
+/// How much faster "in turn" must be: smaller differences are noise.
 const LEAST_GAIN: f64 = 1.05;
 
-/// How many of `n` generating sequences go into the next call.
+/// How many of `n` decoding sequences go into the next call.
 pub(in crate::engine) fn rows_per_call(n: usize, times: &StepTimes) -> usize {
     if !(2..=MAX_IN_TURN).contains(&n) {
         return n;

@@ -1,8 +1,8 @@
 //! Embeddings: as many inputs as fit into one decode call; jobs of several clients take turns.
 //!
-//! They use idle slots and a separate decode call, which is short while an interactive sequence generates.
-//! Then a generative model evaluates a long input over several steps, keeping the evaluated part in its
-//! slot. An embedding model must get an input in one call.
+//! They use idle slots and a separate decode call, which is short while an interactive sequence generates. If a
+//! long input does not fit, a generative model evaluates it over several steps, keeping the evaluated part in
+//! its slot. An embedding model must get an input in one call.
 
 use std::collections::HashSet;
 use std::ops::Range;
@@ -18,25 +18,25 @@ use crate::protocol::{
     EmbedParams, EmbedResult, Event, Failure, FailureKind, Priority, RequestId, Token,
 };
 
-/// An embedding request at work.
+/// An embedding request in progress.
 #[derive(Debug)]
 pub(in crate::engine) struct EmbedJob {
     id: RequestId,
-    /// The inputs' texts are gone; they are in `inputs`.
+    /// Without the inputs' texts, whose tokens are in `inputs`.
     params: EmbedParams,
     /// Each fits into a batch.
     inputs: Vec<Vec<Token>>,
-    /// Finished ones; the next input is the one after them.
+    /// Those of finished inputs; the next input follows them.
     vectors: Vec<Vec<f32>>,
     n_tokens: usize,
 }
 
-/// The input of which a part is evaluated.
+/// A partly evaluated input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Begun {
-    /// Of the request whose next input it is.
+    /// The request whose next input it is.
     id: RequestId,
-    /// Nobody else's until the input is done, but when the pool is full.
+    /// Reserved until the input is done, unless the pool is full.
     slot: usize,
 }
 
@@ -44,11 +44,11 @@ struct Begun {
 #[derive(Debug, Default)]
 pub(in crate::engine) struct Embeddings {
     jobs: FairQueue<EmbedJob>,
-    /// One at a time.
+    /// The partly evaluated input; one at a time.
     begun: Option<Begun>,
     /// The most inputs of the next call, after one that found no room.
     n_inputs: Option<usize>,
-    /// The last call was broken off: the next one is not, so that jobs get on.
+    /// The last call was interrupted; the next one may not be, so that jobs make progress.
     was_broken_off: bool,
 }
 
@@ -61,7 +61,7 @@ struct Input {
     next: usize,
     slot: usize,
     n_tokens: usize,
-    /// What this call evaluates of it.
+    /// The part of the input that this call evaluates.
     part: Range<usize>,
 }
 
@@ -75,24 +75,24 @@ impl Input {
 /// A decode call for embeddings.
 #[derive(Debug)]
 pub(in crate::engine) struct EmbedCall {
-    /// What is done to the cache before.
+    /// Cache operations to apply first.
     pub(in crate::engine) cache: Vec<CacheOp>,
     pub(in crate::engine) rows: Vec<Row>,
     /// The rows that have an input's embedding.
     pub(in crate::engine) outputs: Vec<usize>,
-    /// All of them belong to batch jobs, which have not just waited for somebody.
+    /// All inputs belong to batch jobs, and the last call was not interrupted.
     pub(in crate::engine) may_break_off: bool,
     inputs: Vec<Input>,
     jobs: Vec<Option<EmbedJob>>,
 }
 
-/// What came of a call.
+/// The outcome of a call.
 #[derive(Debug)]
 pub(in crate::engine) enum Embedded {
-    /// A vector for each of the outputs; none where the model gave none.
+    /// A vector for each output, `None` where the model gave none.
     Done(Vec<Option<Vec<f32>>>),
     NoSpace,
-    /// It was broken off, as if it had not been made.
+    /// Interrupted: as if the call had not been made.
     Interrupted,
     Failed(String),
 }
@@ -161,12 +161,12 @@ impl Embeddings {
         self.jobs.len()
     }
 
-    /// The slot that is kept for an input of which a part is evaluated.
+    /// The slot reserved for a partly evaluated input.
     pub(in crate::engine) fn begun_in(&self) -> Option<usize> {
         self.begun.map(|begun| begun.slot)
     }
 
-    /// Gives that slot up; the input is begun anew.
+    /// Gives that slot up; its input starts over.
     pub(super) fn give_up(&mut self) -> Option<usize> {
         self.begun.take().map(|begun| begun.slot)
     }
@@ -194,7 +194,7 @@ impl<S> State<S> {
         }
         let (rows, outputs) = self.input_rows(&inputs, &jobs);
         let cache = self.ledger.take_ops();
-        // A sequence that gets such a slot in this step finds it empty.
+        // A sequence that gets one of these slots in this step finds it empty.
         for input in inputs.iter().filter(|input| input.is_last()) {
             self.ledger.reset(input.slot);
         }
@@ -236,7 +236,7 @@ impl<S> State<S> {
                 let may_split = !self.facts.is_embedding && begun == self.embeddings.begun;
                 let is_whole = n_left <= room || is_first && self.facts.is_embedding;
                 if is_first && !is_whole && !may_split {
-                    // It waits until the one that is begun is done.
+                    // It waits until the partly evaluated input is done.
                     jobs.push(Some(job));
                     continue 'jobs;
                 }
@@ -302,7 +302,7 @@ impl<S> State<S> {
         (rows, outputs)
     }
 
-    /// Takes what came of a call.
+    /// Commits the outcome of a call.
     pub(super) fn commit_embeddings(&mut self, call: EmbedCall, outcome: Embedded) {
         let EmbedCall {
             rows,
@@ -317,7 +317,8 @@ impl<S> State<S> {
                 for input in &inputs {
                     let (own, others) = rest.split_at(input.part.len());
                     rest = others;
-                    // The others' slots are empty again, as is one that had to be given up meanwhile.
+                    // The slots of finished inputs are empty again, as is a slot that had to be given up
+                    // meanwhile.
                     if !input.is_last() && self.embeddings.begun_in() == Some(input.slot) {
                         self.ledger.record(own);
                     }
@@ -368,8 +369,7 @@ impl<S> State<S> {
         }
     }
 
-    /// The pool is full: forgets what idle slots hold, then tries fewer inputs, then waits for those
-    /// that run.
+    /// The pool is full: evicts an idle slot, else tries fewer inputs, else waits for running sequences.
     fn make_space_for(&mut self, inputs: &[Input], jobs: &mut [Option<EmbedJob>]) {
         if self.evict_idle() {
             return;
@@ -391,7 +391,7 @@ impl<S> State<S> {
         }
     }
 
-    /// Answers a job that is done; another one gets its next turn.
+    /// Answers a finished job; puts any other back into the queue.
     fn go_on(&mut self, job: EmbedJob) {
         if job.is_done() {
             let result = EmbedResult {
@@ -405,7 +405,7 @@ impl<S> State<S> {
     }
 }
 
-/// Scales a vector to length 1; one of zeros stays.
+/// Scales a vector to length 1; a zero vector stays as it is.
 fn normalize(vector: &mut [f32]) {
     let square: f64 = vector.iter().map(|&value| f64::from(value).powi(2)).sum();
     #[expect(clippy::cast_possible_truncation, reason = "values are f32 in the end")]

@@ -17,9 +17,9 @@ use crate::protocol::Token;
 #[derive(Debug)]
 pub(in crate::engine) struct Ledger {
     slots: Vec<Slot>,
-    /// Counts uses, for the least recently used one.
+    /// Counts uses, to find the least recently used slot.
     uses: u64,
-    /// What the backend has still to do.
+    /// The operations that the backend has not applied yet.
     ops: Vec<CacheOp>,
 }
 
@@ -27,7 +27,7 @@ pub(in crate::engine) struct Ledger {
 struct Slot {
     /// The token of every cell, in order.
     held: Vec<Token>,
-    /// How many of them take no position of their own (parts of images).
+    /// How many of these tokens take no position of their own (parts of images).
     n_still: usize,
     /// For every other slot, how many first positions lie in the same cells.
     shared: Vec<usize>,
@@ -55,7 +55,7 @@ impl Ledger {
         }
     }
 
-    /// What the backend has to do, in order.
+    /// Takes the operations for the backend, in order.
     pub(in crate::engine) fn take_ops(&mut self) -> Vec<CacheOp> {
         std::mem::take(&mut self.ops)
     }
@@ -114,15 +114,15 @@ impl Ledger {
         }
     }
 
-    /// The position at which a slot goes on.
+    /// The position of a slot's next token.
     pub(super) fn next_position(&self, slot: usize) -> u32 {
         self.position(slot, self.len(slot))
     }
 
-    /// The position of the token at that place.
+    /// The position of the token at index `place`.
     fn position(&self, slot: usize, place: usize) -> u32 {
         let Slot { held, n_still, .. } = &self.slots[slot];
-        // Without images, as almost always, nothing has to be counted.
+        // Almost always there are no images, and nothing has to be counted.
         let n_after = if *n_still == 0 {
             0
         } else {
@@ -136,7 +136,7 @@ impl Ledger {
         len == 0 || len >= self.len(slot) || self.position(slot, len) >= self.slots[slot].floor
     }
 
-    /// Keeps the first `len` tokens; where the memory cannot be cut there, none.
+    /// Keeps the first `len` tokens, or none if the memory cannot be cut there.
     pub(in crate::engine) fn cut(&mut self, slot: usize, len: usize) {
         if len >= self.len(slot) {
             return;
@@ -206,14 +206,14 @@ impl Ledger {
         }
     }
 
-    /// Has what a slot's cells hold kept in the host cache.
+    /// Saves what a slot's cells hold to the host cache.
     pub(super) fn save(&mut self, slot: usize) {
         let (seq, tokens) = (seq(slot), self.held(slot).to_vec());
         self.ops.push(CacheOp::Save { seq, tokens });
     }
 
-    /// Fills an empty slot from the host cache. Where that does not go in, these slots (idle ones) may
-    /// be emptied for it, one after the other. With `can_cut` it can be cut back anywhere then.
+    /// Fills an empty slot from the host cache. If it does not fit, the idle slots in `spare` may be emptied
+    /// for it, one after the other. With `can_cut` the slot can be cut back anywhere afterwards.
     pub(super) fn load(&mut self, slot: usize, tokens: &[Token], spare: &[usize], can_cut: bool) {
         let one = &mut self.slots[slot];
         one.held = tokens.to_vec();
@@ -228,7 +228,7 @@ impl Ledger {
         });
     }
 
-    /// Drops the tokens `from..to` and moves the rest down. What moves must not be shared
+    /// Drops the tokens `from..to` and moves the rest down. The cells that move must not be shared
     /// ([`Self::sharers`]), because a cell has one position only. Not for slots with images.
     pub(super) fn drop_middle(&mut self, slot: usize, from: usize, to: usize) {
         self.ops.push(CacheOp::Shift {
@@ -268,7 +268,7 @@ impl Ledger {
     }
 }
 
-/// The backend's number of a slot.
+/// The backend's sequence number for a slot.
 pub(in crate::engine) fn seq(slot: usize) -> SeqId {
     to_u32(slot)
 }

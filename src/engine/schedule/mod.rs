@@ -2,12 +2,12 @@
 //!
 //! Pure: nothing here uses a backend, reads a clock or sends anything. In reading order:
 //!
-//! - [`state`]: who waits, who runs, what is cached · [`sequence`]: one generation
-//! - [`plan`]: the state becomes a [`plan::StepPlan`] · [`commit`]: what came of it changes the state
-//! - [`crate::fair_queue`], [`admit`]: who gets in · [`pressure`]: who makes room
-//! - [`batch`], [`decode_width`], [`yielding`], [`step_times`]: how many rows go into a call
-//! - [`ledger`], [`prefix`], [`park`], [`offers`]: what is in the KV cache, and who begins with it
-//! - [`embedding`]: inputs whose vectors are wanted
+//! - [`state`]: waiting and running sequences, cached prefixes · [`sequence`]: one generation
+//! - [`plan`]: makes a [`plan::StepPlan`] from the state · [`commit`]: applies the outcome to the state
+//! - [`crate::fair_queue`], [`admit`]: which sequences get a slot · [`pressure`]: which make room
+//! - [`batch`], [`decode_width`], [`yielding`], [`step_times`]: how many rows a call has
+//! - [`ledger`], [`prefix`], [`park`], [`offers`]: what the KV cache holds, and which prompts reuse it
+//! - [`embedding`]: embedding inputs
 
 mod admit;
 pub(super) mod batch;

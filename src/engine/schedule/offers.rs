@@ -11,7 +11,7 @@ pub(in crate::engine) const LEAST: usize = 128;
 pub(in crate::engine) struct Offer<'a> {
     /// All tokens that are kept.
     pub(in crate::engine) tokens: &'a [Token],
-    /// Those of them that the prompt begins with and that can be used.
+    /// How many of them the prompt can reuse.
     pub(in crate::engine) n_reuse: usize,
     pub(in crate::engine) place: Place,
 }
@@ -27,8 +27,8 @@ pub(in crate::engine) enum Place {
     Reading,
 }
 
-/// Where prefixes are kept that lost their cells.
+/// A store of prefixes that lost their cells.
 pub(in crate::engine) trait Offers {
-    /// The kept prefix that saves a prompt most.
+    /// The kept prefix that saves a prompt the most work.
     fn find(&self, prompt: &[Token]) -> Option<Offer<'_>>;
 }

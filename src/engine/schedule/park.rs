@@ -1,5 +1,5 @@
-//! Copies of prefixes, for memories that cannot be rolled back later (sliding windows, recurrent state):
-//! taken while the evaluation of a prompt stops there ([`prefix::boundaries`]).
+//! Copies of prefixes, for memories that cannot be rolled back later (sliding windows, recurrent state): made
+//! while the prefill pauses there ([`prefix::boundaries`]).
 //!
 //! Idle slots hold them. That costs no extra memory, and a conversation that needs a slot gets it.
 //!
@@ -9,7 +9,7 @@ use super::sequence::Follows;
 use super::state::State;
 
 impl<S> State<S> {
-    /// Lets a leader stop where its follower takes over: later it could not be cut back to there.
+    /// Makes a leader pause where its follower takes over: later it could not be cut back to there.
     pub(super) fn stop_leader(&mut self, follows: Option<Follows>) {
         let Some(Follows { id, n_tokens }) = follows else {
             return;

@@ -21,7 +21,7 @@ use crate::protocol::{Priority, Speculation, Token};
 /// Most draft tokens of one sequence in a call.
 const N_DRAFT: usize = 31;
 
-/// A change of the cache. One that the backend cannot make leaves its sequence empty.
+/// A cache operation. If the backend cannot do it, the sequence is left empty.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::engine) enum CacheOp {
     /// Empties a sequence.
@@ -34,7 +34,7 @@ pub(in crate::engine) enum CacheOp {
     Shift { seq: SeqId, from: u32, to: u32 },
     /// Copies a sequence, which holds these tokens, to the host cache.
     Save { seq: SeqId, tokens: Vec<Token> },
-    /// Fills an empty sequence with what the host cache has of these tokens. The spare ones may be
+    /// Fills an empty sequence with these tokens' state from the host cache. The `spare` sequences may be
     /// emptied for it.
     Load {
         seq: SeqId,
@@ -51,9 +51,9 @@ pub(in crate::engine) struct StepPlan {
     pub(in crate::engine) cache: Vec<CacheOp>,
     pub(in crate::engine) media: Option<MediaCall>,
     pub(in crate::engine) decode: Option<DecodeCall>,
-    /// Kept prefixes that are to be fetched from their files.
+    /// Prefixes of the host cache to fetch from their files.
     pub(in crate::engine) fetch: Vec<Vec<Token>>,
-    /// Slots whose text is not what the drafter knows.
+    /// Slots whose text no longer matches what the drafter knows.
     pub(in crate::engine) forgotten: Vec<usize>,
 }
 
@@ -78,10 +78,10 @@ pub(in crate::engine) struct DecodeCall {
     pub(in crate::engine) rows: Vec<Row>,
     /// The sequences in it, in the order of their rows.
     pub(in crate::engine) segments: Vec<Segment>,
-    /// Rows of prompts.
+    /// Prefill rows.
     pub(in crate::engine) n_prefill: usize,
     pub(in crate::engine) draft: Option<DraftTerms>,
-    /// All rows belong to batch jobs, and it is not the call that they have for sure.
+    /// All rows belong to batch jobs, and this is not one of the calls guaranteed to them.
     pub(in crate::engine) is_for_jobs: bool,
 }
 
@@ -92,7 +92,7 @@ pub(in crate::engine) struct Segment {
     pub(in crate::engine) n_rows: usize,
     /// A token is sampled from the last row.
     pub(in crate::engine) is_sampled: bool,
-    /// Log-probabilities of the prompt come of it.
+    /// It gives log-probabilities of the prompt.
     pub(in crate::engine) tells_prompt: bool,
     /// Most draft tokens that may follow.
     pub(in crate::engine) n_draft: usize,
@@ -103,9 +103,9 @@ pub(in crate::engine) struct Segment {
 pub(in crate::engine) struct DraftTerms {
     /// Most rows of the call with drafts.
     pub(in crate::engine) max_rows: usize,
-    /// Only drafts that pay, by what was measured.
+    /// Only drafts that pay off by measured times.
     pub(in crate::engine) is_measured: bool,
-    /// Rows of prompts that would fit into the time of a step.
+    /// Prefill rows that would fit into the time of a step.
     pub(in crate::engine) n_prefill: usize,
 }
 
@@ -113,9 +113,9 @@ impl<S> State<S> {
     /// Plans one step.
     pub(in crate::engine) fn plan(&mut self, offers: &dyn Offers, now: Instant) -> StepPlan {
         let mut embed = None;
-        // What was freed for those that run is not taken by others.
+        // Cells that were freed for running sequences are not given to others.
         if !self.retry.is_full {
-            // Before admission: a slot that became free serves the inputs that wait, for this step.
+            // Before admission: in this step, a slot that became free serves waiting inputs.
             embed = self.plan_embeddings();
             self.admit(offers, now);
         }
@@ -128,7 +128,7 @@ impl<S> State<S> {
         }
         let decode = self.plan_decode(n_other, now);
         if media.is_none() && decode.is_none() {
-            // Those that found no room are gone.
+            // The sequences that found no room run no longer.
             self.retry = Retry::default();
         }
         StepPlan {
@@ -141,7 +141,7 @@ impl<S> State<S> {
         }
     }
 
-    /// One image: that of the oldest sequence which has come to one.
+    /// Plans one image: that of the most senior sequence that has reached one.
     fn plan_media(&self) -> Option<MediaCall> {
         let running = self.running.iter().enumerate();
         let waiting = running.filter_map(|(slot, sequence)| {
@@ -157,7 +157,7 @@ impl<S> State<S> {
         })
     }
 
-    /// Rows of prompts share the step's time with `n_other` rows of embeddings.
+    /// Prefill rows share the step's time with `n_other` rows of embeddings.
     fn plan_decode(&mut self, n_other: usize, now: Instant) -> Option<DecodeCall> {
         let is_for_all = yielding::is_for_all(self.n_calls);
         let pending = yielding::beside_people(self.pending(), &self.step_times, is_for_all);
@@ -203,7 +203,7 @@ impl<S> State<S> {
         self.waiting.has_interactive() || running.any(|s| s.priority() == Priority::Interactive)
     }
 
-    /// Whether one was here lately.
+    /// Whether an interactive request ran or waited recently.
     fn expects_people(&self, now: Instant) -> bool {
         let since = self.last_person.map(|last| now.duration_since(last));
         since.is_some_and(|since| since < yielding::EXPECTED_BACK)
@@ -230,8 +230,8 @@ impl<S> State<S> {
         pending.filter(|pending| pending.n_tokens > 0).collect()
     }
 
-    /// Rows of a prompt whose tokens' log-probabilities are to be told: each has logits, and every other
-    /// sequence may have a row with logits beside them.
+    /// Most rows of a prompt whose log-probabilities are to be reported: each row has logits, and every other
+    /// sequence may have a row with logits in the same call.
     fn n_told_rows(&self) -> usize {
         let running = || self.running.iter().flatten();
         let n_telling = running().filter(|s| s.tells_prompt()).count();
@@ -239,10 +239,10 @@ impl<S> State<S> {
         (n_rest / n_telling.max(1)).max(1)
     }
 
-    /// How many of `n` sequences that all generate go into the next call.
+    /// How many of `n` decoding sequences go into the next call.
     fn n_decode(&self, n: usize) -> usize {
         if self.facts.on_gpu {
-            // A graphics card reads the weights once for all of them.
+            // A GPU reads the weights once for all of them.
             return n;
         }
         decode_width::rows_per_call(n, &self.step_times)
@@ -282,7 +282,7 @@ impl<S> State<S> {
         });
     }
 
-    /// None where the call evaluates prompts, too: its time is taken.
+    /// `None` if the call also has prefill rows, which take its time.
     fn draft_terms(&self, shares: &[Share], is_read: bool) -> Option<DraftTerms> {
         let is_decoding = |share: &Share| {
             let sequence = self.running[share.slot].as_ref();
@@ -302,14 +302,14 @@ impl<S> State<S> {
         // Drafts of a batch job would only delay interactive sequences.
         let is_idle = !is_read || sequence.priority() != Priority::Batch;
         let is_text = sequence.media.is_empty();
-        // With drafts that somebody asked for, answers may differ by them.
+        // Where the user or the client asked for drafts, they may change the answer.
         let may_vary = self.facts.speculation == Speculation::On
             || self.facts.has_draft_model
             || !sequence.prediction.is_empty();
         if !is_idle || !is_text || !may_vary && should_repeat(sequence) {
             return 0;
         }
-        // As far as the sequence may go on at all, one token being its own.
+        // No more than the sequence may still generate, less the token that it samples itself.
         let n_room = sequence.n_ctx.saturating_sub(sequence.tokens.len());
         let n_most = sequence.n_left().min(n_room);
         n_most.saturating_sub(1).min(N_DRAFT)

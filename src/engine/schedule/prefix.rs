@@ -1,6 +1,6 @@
 //! Decides where a new prompt starts: which slot it takes, and whose cells it reuses. Pure.
 //!
-//! It scans all slots, without a tree: with 64 slots that share 3,800 of 4,000 tokens this takes 35 µs a
+//! It scans all slots, without a tree: with 64 slots that share 3,800 of 4,000 tokens this takes 35 µs per
 //! prompt (`tests/bench/engine.rs`), less than one per cent of a step.
 
 use crate::engine::media;
@@ -12,37 +12,37 @@ const LEAST_COPY: usize = 16;
 /// Shorter prefixes are not worth waiting for.
 const LEAST_WAIT: usize = 64;
 
-/// What is known of a slot.
+/// What [`choose`] knows about a slot.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::engine) struct View {
     pub(in crate::engine) slot: usize,
-    /// How much of the prompt it holds.
+    /// How many of the prompt's first tokens it holds.
     pub(in crate::engine) n_common: usize,
-    /// The same, if it can be cut back to there; else nothing.
+    /// The same if it can be cut back to there, else 0.
     pub(in crate::engine) n_reuse: usize,
     pub(in crate::engine) n_held: usize,
     pub(in crate::engine) is_busy: bool,
-    /// A copy for all who begin like it.
+    /// A copy for all prompts that begin with it.
     pub(in crate::engine) is_parked: bool,
     pub(in crate::engine) last_used: u64,
 }
 
-/// A slot for a prompt, and what it begins with.
+/// A slot for a prompt, and the prefix that it reuses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::engine) struct Choice {
     pub(in crate::engine) slot: usize,
     /// Another slot to copy from first.
     pub(in crate::engine) copy_from: Option<usize>,
-    /// Tokens to keep of what is then in the slot.
+    /// How many of the tokens that are then in the slot to keep.
     pub(in crate::engine) n_reuse: usize,
 }
 
 /// Picks an idle slot for a prompt of `n_prompt` tokens; `None` when all are busy.
 ///
-/// The longest common prefix wins. It is used in place if most of the slot is kept that way, or if it is
-/// the same prompt again: then the cells stay in place, and a fixed seed gives a bit-identical answer.
-/// Otherwise, and if it is a parked copy, it is copied to the least valuable slot, so that a conversation
-/// is not lost to another one that only begins alike.
+/// The longest common prefix wins. It is used in place if most of the slot is kept that way, or if it is the
+/// same prompt again: then the cells stay in place, and a fixed seed gives a bit-identical answer. Otherwise,
+/// and if it is a parked copy, it is copied to the least valuable slot, so that a conversation is not lost to
+/// another one that only has the same beginning.
 pub(in crate::engine) fn choose(n_prompt: usize, slots: &[View]) -> Option<Choice> {
     let idle = || slots.iter().filter(|view| !view.is_busy);
     let least_missed = |not: Option<usize>| {
@@ -100,14 +100,14 @@ pub(in crate::engine) fn boundaries(
     places
 }
 
-/// How many tokens of a cache a prompt can begin with; the last one is always evaluated, because
-/// its logits are needed, and images are there as a whole or not at all.
+/// How many of the `held` tokens a prompt can reuse. Its last token is always evaluated, because its logits are
+/// needed; images are reused as a whole or not at all.
 pub(in crate::engine) fn reusable(prompt: &[Token], held: &[Token]) -> usize {
     let n_common = common_prefix(prompt, held).min(prompt.len().saturating_sub(1));
     media::whole(prompt, n_common)
 }
 
-/// Tokens that are compared in one go, as memory.
+/// Tokens that are compared at once, as memory.
 const BLOCK: usize = 64;
 
 /// Length of the common prefix.
@@ -119,14 +119,14 @@ pub(in crate::engine) fn common_prefix(a: &[Token], b: &[Token]) -> usize {
 }
 
 /// Whether a state of `other` can replace one of `tokens`; with `can_cut` it can be rolled back to any
-/// place.
+/// position.
 pub(in crate::engine) fn is_covered(tokens: &[Token], other: &[Token], can_cut: bool) -> bool {
     let is_prefix = tokens.len() <= other.len() && common_prefix(tokens, other) == tokens.len();
     is_prefix && (can_cut || tokens.len() == other.len())
 }
 
-/// How long a prefix a prompt should wait for, given what another sequence is going to hold
-/// and what can be had at once; `None` when waiting does not pay.
+/// The length of the prefix that a prompt should wait for, given what another sequence is going to hold
+/// (`coming`) and what can be reused at once (`n_now`); `None` if waiting does not pay.
 pub(in crate::engine) fn worth_waiting(
     prompt: &[Token],
     coming: &[Token],

@@ -11,10 +11,9 @@ use crate::engine::failure::failure;
 use crate::protocol::{FailureKind, FinishReason};
 
 impl<S> State<S> {
-    /// The ladder for a call that found no room: (1) forget what idle slots hold, the least recently
-    /// used first, (2) evaluate less of the prompts (`n_prefill` is how much it was), (3) pause the
-    /// youngest sequence of the lowest class, (4) end the one that does not fit even alone. Nobody
-    /// else is ended.
+    /// The ladder for a call that found no room: (1) evict idle slots, the least recently used first, (2)
+    /// evaluate less of the prompts (`n_prefill` is how much it was), (3) preempt the youngest sequence of the
+    /// lowest class, (4) end a sequence that does not fit even alone. No other sequence is ended.
     ///
     /// Takes one rung; the next plan tries again. Each rung reduces the work, so this terminates.
     pub(super) fn make_space(&mut self, n_prefill: usize, now: Instant) {
@@ -36,8 +35,8 @@ impl<S> State<S> {
         }
     }
 
-    /// Empties the least recently used idle slot, then that of a partly evaluated input; false when none
-    /// has cells.
+    /// Empties the least recently used idle slot, else that of a partly evaluated input; false if none has
+    /// cells.
     pub(super) fn evict_idle(&mut self) -> bool {
         let Some(slot) = self.spare_slots().first().copied() else {
             let begun = self.embeddings.begun_in();
@@ -96,7 +95,7 @@ impl<S> State<S> {
         prefix::is_covered(held, other, !self.facts.is_windowed)
     }
 
-    /// Those of these slots that are not redundant, the most recently used first.
+    /// The given slots without the redundant ones, the most recently used first.
     pub(in crate::engine) fn distinct(&self, mut slots: Vec<usize>) -> Vec<usize> {
         slots.sort_by_key(|&slot| Reverse(self.ledger.len(slot)));
         let mut kept: Vec<usize> = Vec::new();
@@ -115,9 +114,8 @@ impl<S> State<S> {
         self.facts.on_gpu && self.is_somebody_reading()
     }
 
-    /// Makes room in a sequence's own context: keeps its first tokens, drops half of what follows and
-    /// moves the rest down. False when that is not wanted, the memory cannot do it, or there are
-    /// images.
+    /// Makes room in a sequence's own context: keeps its first tokens, drops half of what follows and moves the
+    /// rest down. False if the request does not want that, the memory cannot do it, or there are images.
     pub(super) fn shift_context(&mut self, slot: usize) -> bool {
         let Some(sequence) = self.running[slot].as_ref() else {
             return false;

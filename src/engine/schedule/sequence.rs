@@ -13,27 +13,27 @@ use crate::protocol::{FinishReason, Finished, GenerateParams, Priority, RequestI
 #[derive(Debug)]
 pub(in crate::engine) struct Sequence<S> {
     pub(in crate::engine) id: RequestId,
-    /// The prompt's parts are gone; they are in `tokens`.
+    /// Without the prompt's parts, whose tokens are in `tokens`.
     pub(in crate::engine) params: GenerateParams,
-    /// Prompt and output, less what a context shift has dropped. The slot's cells hold a prefix
-    /// of this; what is missing there is still to be evaluated.
+    /// Prompt and output, less what a context shift has dropped. The slot's cells hold a prefix of this; the
+    /// rest is still to be evaluated.
     pub(in crate::engine) tokens: Vec<Token>,
-    /// The images among them.
+    /// The images in `tokens`.
     pub(in crate::engine) media: MediaSpans,
     /// Context of this request in tokens.
     pub(in crate::engine) n_ctx: usize,
-    /// Tokens of the prompt as it came.
+    /// Tokens of the prompt.
     pub(in crate::engine) n_prompt: usize,
-    /// Its middle was cut out.
+    /// The middle of the prompt was cut out.
     pub(in crate::engine) is_cut: bool,
     pub(in crate::engine) n_generated: u32,
-    /// Those of them of which an update has told.
+    /// Generated tokens that an update has reported.
     pub(in crate::engine) n_told: u32,
-    /// Prompt tokens whose log-probabilities were told.
+    /// Prompt tokens whose log-probabilities were reported.
     pub(in crate::engine) n_prompt_told: usize,
-    /// What the client thinks the answer will mostly be.
+    /// The client's prediction of most of the answer.
     pub(in crate::engine) prediction: Vec<Token>,
-    /// Drafts that were verified, and those that were accepted.
+    /// Draft tokens that were verified, and those that were accepted.
     pub(in crate::engine) n_drafted: u32,
     pub(in crate::engine) n_accepted: u32,
     pub(in crate::engine) sampler: S,
@@ -42,18 +42,18 @@ pub(in crate::engine) struct Sequence<S> {
     pub(in crate::engine) preserved: HashSet<Token>,
     /// Age: smaller is older. Set by the engine.
     pub(in crate::engine) order: u64,
-    /// A batch job that got its turn before interactive requests, and keeps it.
+    /// A batch job that was admitted while interactive requests waited; they do not preempt it.
     pub(in crate::engine) is_protected: bool,
     /// It waits until another sequence holds their common prefix.
     pub(in crate::engine) follows: Option<Follows>,
-    /// It waits until a prefix that was kept is fetched.
+    /// It waits until a prefix is fetched from the host cache.
     pub(in crate::engine) awaits_fetch: bool,
-    /// Numbers of tokens at which its evaluation stops for a moment, ascending.
+    /// Token counts at which its prefill pauses, ascending.
     pub(in crate::engine) boundaries: Vec<usize>,
     pub(in crate::engine) clock: Clock,
 }
 
-/// What a sequence is made of.
+/// The parts of a new sequence.
 pub(in crate::engine) struct Made<S> {
     pub(in crate::engine) params: GenerateParams,
     pub(in crate::engine) n_ctx: u32,
@@ -106,17 +106,17 @@ pub(in crate::engine) struct Follows {
 #[derive(Debug)]
 pub(in crate::engine) struct Clock {
     pub(in crate::engine) arrived: Instant,
-    /// Set when it got its first slot.
+    /// Set when the sequence gets its first slot.
     pub(in crate::engine) admitted: Option<Instant>,
-    /// Set once, with `admitted` or when what it followed was there.
+    /// Set once, with `admitted` or when the prefix that the sequence waited for is there.
     pub(in crate::engine) n_cached: Option<usize>,
     /// Set when the prompt was evaluated.
     pub(in crate::engine) prompt_done: Option<Instant>,
 }
 
 impl Clock {
-    /// Notes how many prompt tokens the cache had, the first time that the sequence gets a slot.
-    /// Returns what is new in it.
+    /// Notes how many prompt tokens the cache had when the sequence got its first slot. Returns that number, or
+    /// 0 if it was noted before.
     pub(in crate::engine) fn note_cached(&mut self, n_cached: usize) -> usize {
         if self.n_cached.is_some() {
             return 0;
@@ -157,18 +157,18 @@ impl<S> Sequence<S> {
         self.n_generated > 0 && self.tokens.len() == n_held + 1
     }
 
-    /// Whether log-probabilities of its prompt are still to be told.
+    /// Whether log-probabilities of its prompt are still to be reported.
     pub(in crate::engine) fn tells_prompt(&self) -> bool {
         self.params.prompt_logprobs.is_some() && self.n_prompt_told < self.n_prompt
     }
 
-    /// Whether a row is to have logits for the prompt token at this place, which follows it.
+    /// Whether a row needs logits because the next prompt token, at `place`, is to be reported.
     pub(in crate::engine) fn tells_prompt_at(&self, place: usize) -> bool {
         self.tells_prompt() && (self.n_prompt_told..self.n_prompt).contains(&place)
     }
 
-    /// How many of its tokens a cache may have: the row before a prompt token that is to be told has to
-    /// be evaluated.
+    /// How many of its tokens may come from the cache: the row before a prompt token that is to be reported
+    /// must be evaluated.
     pub(in crate::engine) fn n_reusable(&self) -> usize {
         if self.tells_prompt() {
             self.n_prompt_told.saturating_sub(1)
@@ -203,7 +203,7 @@ impl<S> Sequence<S> {
         self.n_generated - n_told
     }
 
-    /// Cells that it is going to take beyond those it holds.
+    /// Cells that it will need beyond those it holds.
     pub(in crate::engine) fn n_missing(&self, n_held: usize) -> usize {
         let coming = self.follows.map_or(0, |follows| follows.n_tokens);
         self.tokens.len().saturating_sub(n_held.max(coming))

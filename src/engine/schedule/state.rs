@@ -31,23 +31,23 @@ pub(in crate::engine) struct Facts {
     pub(in crate::engine) on_gpu: bool,
     /// Positions can be moved.
     pub(in crate::engine) can_shift: bool,
-    /// A token begins every text.
+    /// Every text begins with a BOS token.
     pub(in crate::engine) add_bos: bool,
     /// A sequence that has run on cannot be cut back everywhere (sliding windows, recurrent state).
     pub(in crate::engine) is_windowed: bool,
-    /// Calls for jobs alone end when somebody asks.
+    /// A call that has only rows of batch jobs is interrupted when an interactive request arrives.
     pub(in crate::engine) is_interruptible: bool,
     /// The context is made for embeddings and has no logits.
     pub(in crate::engine) is_embedding: bool,
     pub(in crate::engine) speculation: Speculation,
     /// Drafts are made by a model that the user chose.
     pub(in crate::engine) has_draft_model: bool,
-    /// Prefixes that lose their cells are kept elsewhere.
+    /// Prefixes that lose their cells are kept in the host cache.
     pub(in crate::engine) has_host_cache: bool,
 }
 
 impl Facts {
-    /// Those of a model without a draft model and host cache.
+    /// The facts of a model without a draft model and a host cache.
     pub(in crate::engine) fn of(info: &LoadedInfo, n_batch: usize, n_outputs: usize) -> Self {
         Self {
             n_slots: info.n_slots.max(1) as usize,
@@ -72,7 +72,7 @@ impl Facts {
     }
 }
 
-/// A request that the engine can take.
+/// A prepared request, ready for the schedule.
 #[derive(Debug)]
 pub(in crate::engine) enum Prepared<S> {
     Generation(Box<Sequence<S>>),
@@ -107,15 +107,15 @@ pub(super) struct Counters {
 pub(super) struct Retry {
     /// No admission until a call has found room: freed cells are for running sequences.
     pub(super) is_full: bool,
-    /// Most rows of prompts.
+    /// Most prefill rows.
     pub(super) n_prefill: Option<usize>,
     pub(super) without_drafts: bool,
 }
 
-/// Who runs in which slot.
+/// The running sequence of each slot.
 pub(in crate::engine) type Running<S> = Vec<Option<Sequence<S>>>;
 
-/// The state of the schedule; `S` is the state of a sequence's sampling, which is the executor's.
+/// The state of the schedule; `S` is a sequence's sampler state, which belongs to the executor.
 #[derive(Debug)]
 pub(in crate::engine) struct State<S> {
     pub(in crate::engine) facts: Facts,
@@ -124,23 +124,23 @@ pub(in crate::engine) struct State<S> {
     pub(in crate::engine) waiting: FairQueue<Sequence<S>>,
     pub(in crate::engine) embeddings: Embeddings,
     pub(in crate::engine) budget: Budget,
-    /// How long calls take that evaluate no prompts.
+    /// How long calls without prefill take.
     pub(in crate::engine) step_times: StepTimes,
     /// What has happened since the last report.
     pub(super) counters: Counters,
     pub(super) updates: Vec<Update>,
     pub(in crate::engine) events: Vec<Event>,
-    /// Kept prefixes that are to be fetched from their files.
+    /// Prefixes of the host cache to fetch from their files.
     pub(super) fetch: Vec<Vec<Token>>,
-    /// Slots whose text is not what the drafter knows.
+    /// Slots whose text no longer matches what the drafter knows.
     pub(super) forgotten: Vec<usize>,
     pub(super) retry: Retry,
     n_arrived: u64,
-    /// Sequences that passed the first one in the queue since it is that.
+    /// Sequences that have overtaken the current first one in the queue.
     pub(super) n_passes: usize,
-    /// Decode calls, for the turn of sequences that do not generate together.
+    /// Decode calls so far: they decide whose turn it is when sequences do not decode together.
     pub(super) n_calls: usize,
-    /// When an interactive request was here last.
+    /// When an interactive request last ran or waited.
     pub(super) last_person: Option<Instant>,
 }
 
@@ -174,12 +174,12 @@ impl<S> State<S> {
         self.is_running() || !self.waiting.is_empty() || !self.embeddings.is_empty()
     }
 
-    /// What is to be told, in order.
+    /// Takes the pending events, in order.
     pub(in crate::engine) fn take_events(&mut self) -> Vec<Event> {
         std::mem::take(&mut self.events)
     }
 
-    /// Takes a request in.
+    /// Adds a prepared request.
     pub(in crate::engine) fn enter(&mut self, prepared: Prepared<S>) {
         match prepared {
             Prepared::Generation(mut sequence) => {
@@ -202,7 +202,7 @@ impl<S> State<S> {
         self.events.push(Event::Pong { id });
     }
 
-    /// Tells how many requests go before one that waits.
+    /// Reports how many requests are ahead of a waiting one.
     pub(in crate::engine) fn tell_place(&mut self, id: RequestId, of: RequestId) {
         let n_before = self.waiting.n_before(|sequence| sequence.id == of);
         let n_before = n_before.map(to_u32);

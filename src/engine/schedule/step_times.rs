@@ -4,7 +4,7 @@
 /// Rows of a call up to which times are remembered; a call with more is full anyway.
 pub(in crate::engine) const MAX_ROWS: usize = 64;
 
-/// Weight of the newest time of a call with so many rows.
+/// Weight of the newest time in the average for its number of rows.
 const WEIGHT: f64 = 0.25;
 
 /// The number of calls after which a time expires, because the machine's load or the context may have
@@ -13,7 +13,7 @@ const WEIGHT: f64 = 0.25;
 pub(in crate::engine) const STALE: u64 = 64;
 pub(in crate::engine) const STALE_MOST: u64 = 1024;
 
-/// How long calls of so many rows take.
+/// How long calls take, by their number of rows.
 #[derive(Debug)]
 pub(in crate::engine) struct StepTimes {
     /// By the number of rows.
@@ -25,7 +25,7 @@ pub(in crate::engine) struct StepTimes {
 #[derive(Debug, Clone, Copy)]
 struct Time {
     ms: f64,
-    /// The call that it was last measured in.
+    /// The call in which it was last measured.
     call: u64,
     /// How often it was measured.
     n: u64,
@@ -62,16 +62,16 @@ impl StepTimes {
         (time.call + n_calls > self.n_calls).then_some(time.ms)
     }
 
-    /// The time of a call with so many rows, if it is not too old.
+    /// The time of a call with `n_rows` rows, if it is not too old.
     pub(in crate::engine) fn known(&self, n_rows: usize) -> Option<(usize, f64)> {
         let n = (*self.times.get(n_rows)?)?.n;
         let stale = STALE.saturating_mul(n).min(STALE_MOST);
         Some((n_rows, self.measured(n_rows, stale)?))
     }
 
-    /// How long a call takes: as measured, else on the line between the numbers of rows next to
-    /// it. Beyond all that was measured more rows are thought to be free, so that they are tried, and
-    /// fewer to be no cheaper.
+    /// How long a call takes: as measured, else interpolated linearly between the nearest measured sizes.
+    /// Outside the measured range, more rows are assumed to be free, so that they are tried, and fewer to be no
+    /// cheaper.
     pub(in crate::engine) fn expected(&self, n_rows: usize) -> Option<f64> {
         let known = |n_rows| self.known(n_rows);
         let below = (0..=n_rows.min(MAX_ROWS)).rev().find_map(known);

@@ -1,32 +1,32 @@
-//! Batch jobs beside interactive requests: they run as far as nobody notices.
+//! Batch jobs beside interactive requests: they run only as far as interactive requests are hardly delayed.
 //!
-//! While an interactive sequence runs, the rows of jobs are in a call only if that makes it hardly longer, by
+//! While an interactive sequence runs, jobs' decode rows join a call only if that makes it hardly longer, by
 //! measured times. Their prompts wait. A call for jobs alone is interrupted when an interactive request arrives
-//! ([`Interrupt`](crate::engine::interrupt::Interrupt)), where the device can do that. One call in [`SHARE`] has
-//! all rows of jobs, so that a job ends; that is too seldom to be seen in the 99th percentile of the times
-//! between tokens.
+//! ([`Interrupt`](crate::engine::interrupt::Interrupt)), where the device can do that. One call in [`SHARE`]
+//! has all pending rows of jobs, so that every job finishes; that is too rare to show in the 99th percentile of
+//! the times between tokens.
 
 use super::batch::Pending;
 use super::step_times::StepTimes;
 use crate::protocol::Priority;
 
-/// How much longer a call may take by the rows of jobs.
+/// The factor by which rows of jobs may make a call longer.
 const MOST: f64 = 1.08;
 
-/// One call of this many has everything that jobs have pending.
+/// One call in this many has everything that jobs have pending.
 const SHARE: usize = 128;
 
-/// The longest step of jobs alone while interactive requests are expected, in milliseconds: these wait for its
-/// end, or, where it can be interrupted, its work is lost.
+/// The longest step of jobs alone while an interactive request is expected, in milliseconds: the request waits
+/// for its end or, if the step can be interrupted, its work is lost.
 pub(super) fn longest_step_ms(is_interruptible: bool) -> f64 {
     if is_interruptible { 1000.0 } else { 100.0 }
 }
 
-/// For how long the next interactive request is expected.
+/// For how long after an interactive request the next one is expected.
 pub(in crate::engine) const EXPECTED_BACK: std::time::Duration =
     std::time::Duration::from_secs(300);
 
-/// Leaves out what jobs have pending and must wait; `is_for_all`: not in this call.
+/// Leaves out the jobs' work that must wait; nothing if the call `is_for_all`.
 pub(in crate::engine) fn beside_people(
     mut pending: Vec<Pending>,
     times: &StepTimes,
@@ -45,7 +45,7 @@ pub(in crate::engine) fn beside_people(
     } else {
         0
     };
-    // Always the same ones, the oldest, which then end.
+    // Always the same jobs, the oldest, so that they finish.
     pending.sort_by_key(|pending| pending.order);
     let mut n_left = n_rows;
     pending.retain(|pending| {
@@ -56,12 +56,12 @@ pub(in crate::engine) fn beside_people(
     pending
 }
 
-/// Whether jobs are guaranteed a part in this call.
+/// Whether all pending work of jobs goes into this call.
 pub(super) fn is_for_all(call: usize) -> bool {
     call.is_multiple_of(SHARE)
 }
 
-/// How many of `n_most` rows more make a call of `n` rows hardly longer.
+/// How many of `n_most` more rows make a call of `n` rows hardly longer.
 fn free_rows(n: usize, n_most: usize, times: &StepTimes) -> usize {
     let Some(alone) = times.expected(n).filter(|_| times.known(n).is_some()) else {
         // It has to be measured first.
@@ -118,7 +118,7 @@ mod tests {
         assert_eq!(slots(mixed(), &StepTimes::default(), 1), [0]);
         // Their share.
         assert_eq!(slots(mixed(), &cpu, SHARE), [0, 1, 2, 3]);
-        // Somebody waits for the first token.
+        // An interactive request waits for its first token.
         let mut asking = mixed();
         asking[0] = pending(0, Interactive, false);
         assert_eq!(slots(asking, &gpu, 1), [0]);

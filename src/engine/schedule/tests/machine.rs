@@ -1,4 +1,4 @@
-//! A made-up backend for the schedule: it keeps tokens only, and fails as it likes.
+//! A fake backend for the schedule: it keeps only tokens, and fails at random.
 
 use std::collections::BTreeSet;
 
@@ -14,14 +14,14 @@ use crate::protocol::Token;
 /// A backend that keeps only tokens, and a host cache.
 pub(super) struct Machine {
     pub(super) random: fastrand::Rng,
-    /// One in so many calls and changes goes wrong; 0 = none.
+    /// One in this many calls and cache operations fails; 0 = none.
     pub(super) trouble: u32,
     pub(super) window: Option<usize>,
     pub(super) seqs: Vec<Vec<Token>>,
-    /// Sequences share cells: the first `.1` of the one with this number.
+    /// Shared cells: a sequence shares the first `.1` cells of sequence `.0`.
     pub(super) shares: Vec<Option<(usize, usize)>>,
     pub(super) host: Vec<Vec<Token>>,
-    /// Those of them that are in memory; the others have to be fetched.
+    /// The prefixes in `host` that are in memory; the others have to be fetched.
     pub(super) fetched: Vec<Vec<Token>>,
 }
 
@@ -57,7 +57,7 @@ fn letter(token: Token) -> u8 {
     b'a' + u8::try_from(token.rem_euclid(26)).unwrap()
 }
 
-/// What a request is answered if nothing goes wrong.
+/// The answer to a request if nothing fails.
 pub(super) fn answer(prompt: &[Token], n: usize) -> String {
     let mut tokens = prompt.to_vec();
     for _ in 0..n {
@@ -84,7 +84,7 @@ impl Machine {
 
     fn empty(&mut self, seq: SeqId) {
         let index = seq as usize;
-        // Whoever shared its cells keeps them.
+        // Sequences that shared its cells keep them.
         for other in &mut self.shares {
             other.take_if(|(of, _)| *of == index);
         }
@@ -92,7 +92,7 @@ impl Machine {
         self.shares[index] = None;
     }
 
-    /// Makes changes as the executor does.
+    /// Applies cache operations as the executor does.
     pub(super) fn apply(&mut self, ops: &[CacheOp], lost: &mut BTreeSet<SeqId>) {
         for op in ops {
             match op {
@@ -193,7 +193,7 @@ impl Machine {
         let mut lost = BTreeSet::new();
         let mut outcome = Outcome::default();
         for tokens in &plan.fetch {
-            // One that is damaged is gone.
+            // A damaged file is gone.
             if self.goes_wrong() {
                 self.host.retain(|kept| kept != tokens);
             } else {
@@ -220,7 +220,7 @@ impl Machine {
         }
         self.apply(&plan.cache, &mut lost);
         if let Some(call) = &plan.decode {
-            // One that is broken off leaves nothing.
+            // An interrupted call leaves nothing.
             if !(call.is_for_jobs && self.goes_wrong()) {
                 self.decode(call, &lost, &mut outcome);
             }
@@ -263,7 +263,7 @@ impl Machine {
         });
     }
 
-    /// Samples with some drafts, of which the last may be wrong.
+    /// Samples some drafts, of which the last may be wrong.
     fn sample(&mut self, slot: usize, n_most: usize) -> Sampled {
         let n_drafted = self.random.usize(0..=n_most.min(3));
         let n_confirmed = self.random.usize(0..=n_drafted);

@@ -1,5 +1,5 @@
-//! The schedule against a made-up backend that fails as it likes: whatever comes of the plans, every
-//! request ends, with its own text, and nothing is left over.
+//! The schedule against a fake backend that fails at random: whatever the outcomes, every request ends with its
+//! own text, and nothing is left over.
 
 mod machine;
 
@@ -26,10 +26,10 @@ const N_POOL: usize = 600;
 const N_BATCH: usize = 64;
 const N_CTX: u32 = 400;
 
-/// Steps until all must be over.
+/// Steps after which every request must have ended.
 const MANY: usize = 20_000;
 
-/// What one request waits for.
+/// What one request expects.
 struct Expected {
     answer: String,
     is_cancelled: bool,
@@ -92,7 +92,7 @@ impl Run {
         }
     }
 
-    /// A text that begins like others and goes on in its own way.
+    /// A prompt that begins like others and then differs.
     fn prompt(&mut self) -> Vec<Token> {
         let random = &mut self.machine.random;
         let n_shared = random.usize(0..LEAST * 2);
@@ -190,7 +190,7 @@ impl Run {
         self.check_cells();
     }
 
-    /// The ledger says what the backend holds.
+    /// Checks that the ledger matches what the backend holds.
     fn check_cells(&mut self) {
         let mut lost = BTreeSet::new();
         self.machine.apply(&self.state.ledger.take_ops(), &mut lost);
@@ -249,7 +249,7 @@ impl Run {
                 Some(true) if self.machine.trouble == 0 => {
                     assert_eq!(text, expected.answer, "request {id}");
                 }
-                // One that finds no room, even alone, ends where it is.
+                // A request that does not fit, even alone, ends early.
                 Some(true) => assert!(expected.answer.starts_with(text), "request {id}"),
                 Some(false) => {
                     assert!(self.machine.trouble > 0, "nothing went wrong");
