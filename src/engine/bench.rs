@@ -37,7 +37,7 @@ impl Planner {
     }
 }
 
-/// Slots whose contents begin like the prompt.
+/// Slots whose contents share a prefix with the prompt.
 #[derive(Debug)]
 pub struct Slots {
     held: Vec<Vec<Token>>,

@@ -87,7 +87,7 @@ impl Changes {
         }
     }
 
-    /// Restores a sequence from a kept state; false when it does not fit.
+    /// Restores a sequence from a saved state; false if it does not fit.
     fn load<B: Backend>(
         &mut self,
         backend: &mut B,

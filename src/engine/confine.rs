@@ -1,9 +1,10 @@
-//! The runner's sandbox: which files it can open, and from when on.
+//! The runner's sandbox: which files it can open, and when that is limited.
 //!
-//! Before it starts its first thread, a runner keeps the files of its command, and what libraries and drivers
-//! read. Once the model is loaded, the threads that work on requests of strangers keep the model's files, and
-//! no thread may call for sockets, programs, processes or mounts. With a GPU in use the first rule stays as it
-//! is: drivers open their nodes, libraries and caches of compiled kernels whenever they like.
+//! Before its first thread starts, a runner gives up all files but those of its command and what libraries and
+//! drivers read. Once the model is loaded, the threads that work on clients' requests keep only the model's
+//! files, and no thread may create sockets, processes or mounts, or start programs. With a GPU in use, the
+//! threads keep the files of the first rule: drivers open their nodes, libraries and caches of compiled kernels
+//! at any time.
 
 use std::path::PathBuf;
 
@@ -11,7 +12,7 @@ use super::host_cache;
 use crate::protocol::{Command, LoadParams, QuantizeParams};
 use crate::sandbox::{self, Files};
 
-/// What the libraries, the C library and drivers read.
+/// What libraries (the C library, too) and drivers read.
 const SYSTEM: [&str; 13] = [
     "/usr",
     "/lib",
@@ -28,7 +29,7 @@ const SYSTEM: [&str; 13] = [
     "/var/lib/dcgm",
 ];
 
-/// Nodes that everything uses, and those of GPUs.
+/// Device nodes that every program uses, and those of GPUs.
 const NODES: [&str; 6] = [
     "/dev/null",
     "/dev/zero",
@@ -67,14 +68,14 @@ impl Surroundings {
         let own = match command {
             Command::Load(params) => of_load(params),
             Command::Quantize(params) => of_quantize(params),
-            // It only lists devices, and reads nothing untrusted.
+            // Such a runner only lists devices, and reads nothing untrusted.
             _ => return,
         };
         if !self.is_on {
             return;
         }
         for folder in &own.write {
-            // Landlock can only allow what exists. Whoever writes to the folder later reports that it cannot.
+            // Landlock can only allow what exists. If this fails, the later write to the folder reports it.
             let _ = host_cache::make_folder(folder);
         }
         if let Err(error) = sandbox::limit_files(&self.with_system(own)) {
@@ -107,7 +108,7 @@ impl Surroundings {
                 }
             ),
             (files, calls) => {
-                // The start has logged why files are not limited.
+                // `begin` has logged why files are not limited.
                 if let Err(error) = files {
                     tracing::debug!("files are not limited: {error}");
                 }
@@ -139,7 +140,7 @@ fn port(server: &str) -> Option<u16> {
     server.rsplit_once(':')?.1.parse().ok()
 }
 
-/// The files of a model: to read, but for the folder of saved prompts.
+/// The files of a model: all read-only except the folder of saved prompts.
 fn of_load(params: &LoadParams) -> Files {
     let mut read = vec![params.model.path.clone()];
     read.extend(

@@ -55,7 +55,7 @@ impl<B: Backend> Engine<B> {
         self.executor.host = host;
     }
 
-    /// Sets a callback for news after a step that had nothing to do.
+    /// Sets a callback that is called when a prefix has been read, for an engine that had nothing to do.
     pub(super) fn wake_with(&self, wake: impl Fn() + Send + 'static) {
         self.executor.host.wake_with(wake);
     }
@@ -75,7 +75,7 @@ impl<B: Backend> Engine<B> {
         self.state.take_events()
     }
 
-    /// Returns the preparer of requests.
+    /// Returns what requests are prepared with.
     pub(super) fn terms(&self) -> Terms<B::Preparer> {
         Terms {
             preparer: Arc::clone(self.executor.backend.preparer()),
@@ -84,7 +84,7 @@ impl<B: Backend> Engine<B> {
         }
     }
 
-    /// Takes a request in.
+    /// Adds a prepared request.
     pub(super) fn enter(&mut self, prepared: Prepared<B::Sampler>) {
         self.state.enter(prepared);
     }
@@ -94,7 +94,7 @@ impl<B: Backend> Engine<B> {
         self.state.pong(id);
     }
 
-    /// Tells how many requests go before one that waits.
+    /// Reports how many requests are ahead of a waiting one.
     pub(super) fn place(&mut self, id: RequestId, of: RequestId) {
         self.state.tell_place(id, of);
     }

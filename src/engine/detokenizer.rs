@@ -1,4 +1,4 @@
-//! From the bytes of tokens to whole UTF-8 text.
+//! Turns the bytes of tokens into whole UTF-8 text.
 //!
 //! A token may hold half a character. *Law:* however the bytes are cut, the text is the same: what
 //! `String::from_utf8_lossy` makes of all of them, without an incomplete character at the end.
@@ -11,8 +11,8 @@ pub(super) struct Detokenizer {
 }
 
 impl Detokenizer {
-    /// Takes the next bytes; returns what is whole. Bytes that cannot become a character are
-    /// replaced by U+FFFD.
+    /// Takes the next bytes; returns the whole characters. Bytes that cannot become a character are replaced by
+    /// U+FFFD.
     pub(super) fn push(&mut self, bytes: &[u8]) -> String {
         self.held.extend_from_slice(bytes);
         let mut text = String::new();

@@ -1,10 +1,10 @@
 //! Drafts by a second, smaller model.
 //!
 //! It has its own context with the same slots, and lags by the tokens that were generated since it last
-//! drafted. So it first evaluates those, all sequences in one call, and then drafts the next tokens in one
-//! call after another, with a row for each sequence. It always drafts the likeliest token, and stops where
-//! its probability is low. The next time, it learns from the text which drafts were accepted, and drops the
-//! cells of the others.
+//! drafted. So it first evaluates these tokens, for all sequences in one call, and then drafts one token per
+//! call, with a row for each sequence. It always drafts the most probable token, and stops where the
+//! probability is low. The next time, it sees from the text which drafts were accepted, and drops the cells of
+//! the others.
 //!
 //! All this takes time, which the decision to draft counts ([`Price`]).
 
@@ -20,7 +20,7 @@ use super::speculate::{Candidate, Drafter, Price, Record, Terms, Text};
 use super::units::to_u32;
 use crate::protocol::{DraftParams, LoadParams, RequestId, SpillParams, Token};
 
-/// How often a draft is made and right, before anything is known of a sequence.
+/// How often a draft is made and accepted, before anything is known about a sequence.
 const FIRST_DRAFT: f64 = 0.6;
 
 /// The least probability of a token at which the model drafts further tokens after it.
@@ -29,22 +29,22 @@ const LEAST_SURE: f32 = 0.4;
 /// The most tokens that a sequence may lag while it is being drafted.
 const NEAR: usize = 64;
 
-/// Tokens over which the time for reading a prompt is spread at most.
+/// The most tokens over which the time for evaluating a prompt is spread.
 const HORIZON: usize = 256;
 
-/// Weight of the newest time of reading.
+/// Weight of the newest time of an evaluated prompt token.
 const WEIGHT: f64 = 0.25;
 
-/// Calls for which a full cache is left alone.
+/// Calls for which it does not draft after its cache was full.
 const PAUSE: usize = 256;
 
-/// How to load a draft model beside a model that was loaded so.
+/// How to load a draft model beside a target model with these parameters.
 pub(super) fn load_params(target: &LoadParams, draft: &DraftParams) -> LoadParams {
     LoadParams {
         model: draft.model.clone(),
         projector: None,
         adapters: Vec::new(),
-        // All of it where the model is: half a draft model is none.
+        // Entirely on the target's device: half a draft model on a GPU is of no use.
         n_gpu_layers: if target.n_gpu_layers == 0 { 0 } else { -1 },
         draft: None,
         whole_window: true,
@@ -53,7 +53,7 @@ pub(super) fn load_params(target: &LoadParams, draft: &DraftParams) -> LoadParam
     }
 }
 
-/// A draft model at work.
+/// A loaded draft model.
 pub(super) struct DraftModel<B: Backend> {
     backend: B,
     slots: Ledger,
@@ -61,19 +61,19 @@ pub(super) struct DraftModel<B: Backend> {
     drafted: Vec<Drafted>,
     /// Most drafts of one sequence.
     n_most: usize,
-    /// Tokens that both models know.
+    /// The size of the vocabulary that both models share.
     n_vocab: u32,
-    /// Tokens of a text that it was trained for.
+    /// The context that it was trained for, in tokens.
     n_ctx: usize,
-    /// How long its calls take that read no prompts.
+    /// How long its calls without prompts take.
     times: StepTimes,
-    /// How long it takes to read a token of a prompt.
+    /// How long it takes to evaluate a token of a prompt.
     read_ms: f64,
-    /// Calls for which it does not draft.
+    /// Calls for which it still does not draft.
     n_pause: usize,
 }
 
-/// What is known of a sequence.
+/// What is known about a sequence.
 #[derive(Debug, Clone)]
 struct Drafted {
     id: RequestId,
@@ -85,16 +85,16 @@ struct Drafted {
 
 /// A sequence that is being drafted.
 struct Live {
-    /// Its number among the texts.
+    /// Its index among the texts.
     text: usize,
     slot: usize,
     n_wanted: usize,
-    /// The row that says what comes next.
+    /// The row whose logits give the next token.
     row: usize,
 }
 
 impl<B: Backend> DraftModel<B> {
-    /// A model to draft for `target`, whose slots it has; refused where it cannot do that.
+    /// A draft model for `target`, with the same slots; an error if it cannot draft for that.
     pub(super) fn new(backend: B, target: &B, n_most: usize) -> Result<Self, BackendError> {
         target.same_vocabulary(&backend)?;
         if backend.is_windowed() {
@@ -147,7 +147,7 @@ impl<B: Backend> DraftModel<B> {
         }
     }
 
-    /// Tokens of a text that are still to be read, the newest included.
+    /// Tokens of a text that are still to be evaluated, the newest included.
     fn n_after(&self, text: &Text<'_>) -> usize {
         text.tokens.len() - reusable(text.tokens, self.slots.held(text.slot))
     }
@@ -178,7 +178,7 @@ impl<B: Backend> DraftModel<B> {
         }
     }
 
-    /// Lets a slot hold as much of a text as can be had without computing.
+    /// Gives a slot as much of a text as the cache has already.
     fn prepare(&mut self, text: &Text<'_>) {
         let n_own = reusable(text.tokens, self.slots.held(text.slot));
         if text.tokens.len() - n_own > NEAR {
@@ -251,7 +251,7 @@ impl<B: Backend> DraftModel<B> {
             };
             self.read_ms = old + (of_one - old) * WEIGHT;
         } else if rows.len() <= 2 * live.len() {
-            // The newest token, and the last draft if it was right.
+            // Only each sequence's newest token, and its last draft if that was accepted.
             self.times.observe(rows.len(), took_ms);
         }
         Ok(live)
@@ -297,7 +297,7 @@ impl<B: Backend> DraftModel<B> {
         }
     }
 
-    /// Drafts on from what was read.
+    /// Drafts the next tokens, after the texts were evaluated.
     fn run(
         &mut self,
         texts: &[Text<'_>],
@@ -339,7 +339,7 @@ impl<B: Backend> DraftModel<B> {
         Ok(drafts)
     }
 
-    /// The next draft of a sequence; none for an end token, or if its probability is too low.
+    /// The next draft of a sequence; `None` for an end token, or if its probability is too low.
     fn next(&mut self, one: &Live, terms: &Terms<'_>) -> Option<Token> {
         let (token, share) = self.backend.likeliest(one.row)?;
         if (terms.is_end)(token) || u32::try_from(token).is_ok_and(|n| n >= self.n_vocab) {
@@ -387,7 +387,7 @@ impl<B: Backend> Drafter for DraftModel<B> {
         drafts
     }
 
-    /// The cells stay: the next time they are compared with the text.
+    /// The cells stay: next time they are compared with the text.
     fn forget(&mut self, slot: usize) {
         self.drafted[slot].drafts.clear();
     }

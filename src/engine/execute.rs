@@ -26,7 +26,7 @@ use crate::protocol::{GenerateParams, PromptToken, Token, TokenLogprob};
 pub(super) struct Executor<B: Backend> {
     pub(super) backend: B,
     pub(super) drafter: Box<dyn Drafter>,
-    /// Prefixes of slots that were needed for something else.
+    /// Prefixes that lost their cells.
     pub(super) host: HostCache,
     /// Interrupts the calls of batch jobs.
     pub(super) interrupt: Arc<Interrupt>,
@@ -36,7 +36,7 @@ pub(super) struct Executor<B: Backend> {
 struct Sampling {
     /// The next row to sample from.
     row: usize,
-    /// The position after those without drafts.
+    /// The position after the rows that are not drafts.
     position: u32,
     drafts: Vec<Token>,
     n_confirmed: usize,
@@ -80,7 +80,7 @@ impl<B: Backend> Executor<B> {
         outcome
     }
 
-    /// Changes the cache outside of a plan.
+    /// Applies cache operations outside of a plan.
     pub(super) fn apply(&mut self, ops: &[CacheOp]) -> Changes {
         let mut changes = Changes::default();
         changes.apply(&mut self.backend, &mut self.host, ops);
@@ -114,7 +114,7 @@ impl<B: Backend> Executor<B> {
             .decode_media(seq(call.slot), call.position, &call.media);
         match decoded {
             Ok(Evaluated::Done) => Called::Done(()),
-            // An image is never broken off.
+            // An image's call is never interrupted.
             Ok(Evaluated::NoSpace | Evaluated::Interrupted) => Called::NoSpace,
             Err(error) => Called::Failed(error.to_string()),
         }
@@ -148,7 +148,7 @@ impl<B: Backend> Executor<B> {
         self.interrupt.allow(false);
         let called = match evaluated {
             Ok(Evaluated::Done) => {
-                // Before the backend reuses the place of the logits.
+                // Before the backend reuses the memory of the logits.
                 prompts = self.tell_prompts(&rows, telling, running);
                 Called::Done(self.sample(sampling, running))
             }
@@ -168,7 +168,7 @@ impl<B: Backend> Executor<B> {
         })
     }
 
-    /// Whether the call may be interrupted: nobody needs it soon, and the cache can drop what it adds.
+    /// Whether the call may be interrupted: it is for batch jobs, and the cache can drop what it adds.
     fn may_break_off(&self, call: &DecodeCall) -> bool {
         let can_drop = |segment: &Segment| {
             self.backend
@@ -256,12 +256,12 @@ impl<B: Backend> Executor<B> {
     }
 
     /// Samples a token for every fully evaluated sequence, and further tokens as long as its drafts are
-    /// right.
+    /// accepted.
     ///
     /// A sequence's drafts are rows after its own, each with logits. They are sampled in order by the
-    /// sequence's own sampler, from the same logits as without drafts, and the first token that differs
-    /// from its draft ends it: so the sampler never knows of a draft, the distribution, the seed and
-    /// the constraint hold, and every call gives at least the token that it would have given anyway.
+    /// sequence's own sampler, from the same logits as without drafts, and the first token that differs from
+    /// its draft ends it: so the sampler never sees a draft, the distribution, the seed and the constraint
+    /// still hold, and every call gives at least the token that it would have given without drafts.
     fn sample(
         &mut self,
         mut sampling: Vec<Sampling>,
@@ -349,7 +349,7 @@ impl<B: Backend> Executor<B> {
 }
 
 impl Sampling {
-    /// Takes the next token; whether the row after it can be sampled, too.
+    /// Takes the next token; returns whether the row after it can be sampled, too.
     fn take(&mut self, sampled: SampledToken) -> bool {
         let is_confirmed =
             !sampled.is_end && self.drafts.get(self.n_confirmed) == Some(&sampled.token);
@@ -363,11 +363,11 @@ impl Sampling {
     }
 }
 
-/// The rows of a decode call, and what is made of them.
+/// The rows of a decode call, and what they are for.
 struct Rows {
     rows: Vec<Row>,
     sampling: Vec<Sampling>,
-    /// The slots whose prompts' log-probabilities are wanted, and their rows.
+    /// The slots whose prompts' log-probabilities are reported, and their rows.
     telling: Vec<(usize, Range<usize>)>,
 }
 

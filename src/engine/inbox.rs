@@ -14,7 +14,7 @@ use crate::protocol::{Priority, RequestId};
 pub(super) struct Inbox<S> {
     mail: Mutex<Mail<S>>,
     arrived: Condvar,
-    /// Raised while a request is here that should not wait for batch jobs.
+    /// Raised while it holds an interactive request.
     interrupt: Arc<Interrupt>,
 }
 
@@ -23,7 +23,7 @@ pub(super) struct Inbox<S> {
 pub(super) struct Mail<S> {
     pub(super) cancelled: Vec<RequestId>,
     pub(super) pings: Vec<RequestId>,
-    /// Questions, each with the request whose place is asked for.
+    /// Questions for a place in the queue: the question's own number, and the request that it is about.
     pub(super) places: Vec<(RequestId, RequestId)>,
     pub(super) prepared: Vec<(RequestId, Prepared<S>)>,
     /// Something else has happened.

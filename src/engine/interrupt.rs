@@ -1,12 +1,12 @@
 //! Interrupts a decode call that computes for batch jobs only, when an interactive request arrives.
 //!
-//! What such a call has computed is dropped and computed again later. Nothing is lost but its time: tokens are
+//! What such a call has computed is dropped and computed again later. Only its time is lost, because tokens are
 //! sampled after a call.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Shared by the inbox, which raises it, the executor, which allows it, and the backend, which looks at it
-/// while it computes.
+/// Shared by the inbox, which raises it, the executor, which allows it, and the backend, which checks it while
+/// it computes.
 #[derive(Debug, Default)]
 pub(crate) struct Interrupt {
     is_raised: AtomicBool,
@@ -24,7 +24,7 @@ impl Interrupt {
         self.is_raised.store(false, Ordering::Relaxed);
     }
 
-    /// Whether the next call may be broken off.
+    /// Sets whether the next call may be interrupted.
     pub(crate) fn allow(&self, is_allowed: bool) {
         self.is_allowed.store(is_allowed, Ordering::Relaxed);
     }

@@ -6,8 +6,8 @@ use crate::protocol::{PromptToken, Token, TokenLogprob, TopLogprob};
 /// Stands for minus infinity, which JSON does not have.
 const LEAST: f32 = -1e30;
 
-/// The entry of a picked token: log-softmax over the raw logits, before any sampler. With it come the best
-/// `n_top` tokens, or those of the list, if it has any.
+/// The entry of a sampled token: log-softmax over the raw logits, before any sampler. It includes the best
+/// `n_top` tokens, or the tokens of the list if that is not empty.
 pub(super) fn entry<B: Backend>(
     backend: &B,
     logits: &[f32],
@@ -74,7 +74,7 @@ pub(super) fn prompt_entry<B: Backend>(
     }
 }
 
-/// What turns logits into log-probabilities.
+/// Turns logits into log-probabilities.
 struct Scale {
     max: f32,
     log_sum: f32,

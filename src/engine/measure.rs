@@ -1,4 +1,4 @@
-//! What a model and its draft model would take of each memory.
+//! How much of each memory a model and its draft model would take.
 
 use super::backend::BackendError;
 use crate::protocol::{MeasureParams, Measured};

@@ -1,4 +1,4 @@
-//! Images in a prompt, as the model gets them instead of tokens.
+//! Images in a prompt, in the form that the model gets instead of tokens.
 //!
 //! An image takes a number of rows, each with an embedding instead of a token. In lists of tokens, negative
 //! numbers that are derived from the image's content represent these rows. So code that compares prompts
@@ -88,26 +88,26 @@ pub(super) fn n_still(tokens: &[Token]) -> usize {
         .count()
 }
 
-/// Whether the first `len` tokens end within an image.
+/// Whether the first `len` tokens end inside an image.
 fn is_inside(tokens: &[Token], len: usize) -> bool {
     let next = tokens.get(len);
     next.is_some_and(|&token| token < 0 && !has(token, FIRST))
 }
 
-/// The longest prefix of at most `len` tokens that ends within no image.
+/// The longest prefix of at most `len` tokens that does not end inside an image.
 pub(super) fn whole(tokens: &[Token], len: usize) -> usize {
     let mut lens = (0..=len).rev();
     lens.find(|&len| !is_inside(tokens, len)).unwrap_or(0)
 }
 
-/// The shortest prefix of at least `len` tokens that ends within no image.
+/// The shortest prefix of at least `len` tokens that does not end inside an image.
 pub(super) fn whole_from(tokens: &[Token], len: usize) -> usize {
     let mut lens = len..tokens.len();
     lens.find(|&len| !is_inside(tokens, len))
         .unwrap_or(tokens.len())
 }
 
-/// The images of a prompt, by the places at which they begin.
+/// The images of a prompt, by the index at which they begin.
 #[derive(Debug, Clone, Default)]
 pub(super) struct MediaSpans(Vec<(usize, Arc<Media>)>);
 
@@ -120,7 +120,7 @@ impl MediaSpans {
         self.0.is_empty()
     }
 
-    /// The image that begins there.
+    /// The image that begins at `place`.
     pub(super) fn at(&self, place: usize) -> Option<&Arc<Media>> {
         self.0
             .iter()
@@ -128,7 +128,7 @@ impl MediaSpans {
             .map(|(_, media)| media)
     }
 
-    /// Where the next image begins, from a place on.
+    /// Where the next image begins, at or after `from`.
     pub(super) fn next(&self, from: usize) -> Option<usize> {
         self.0.iter().map(|(at, _)| *at).find(|&at| at >= from)
     }

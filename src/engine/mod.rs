@@ -57,7 +57,7 @@ pub use confine::Surroundings;
 /// Serves this machine's devices to other machines; returns only if that is not possible.
 ///
 /// # Errors
-/// Why it is not.
+/// Why it is not possible.
 pub fn serve_devices(endpoint: &str, n_threads: usize) -> Result<(), String> {
     #[cfg(feature = "llama")]
     {

@@ -9,7 +9,7 @@ use crate::protocol::TokenLogprob;
 pub(super) struct Output {
     detokenizer: Detokenizer,
     stop: StopFinder,
-    /// Entries of tokens whose text is not yet released, and where it begins.
+    /// Entries of tokens whose text is not yet released, with the byte at which that text begins.
     waiting: Vec<(usize, TokenLogprob)>,
     /// Bytes of text so far, and of the released part.
     n_bytes: usize,
@@ -36,9 +36,9 @@ impl Output {
         }
     }
 
-    /// Takes a token's bytes; searches for stop strings if it `may_stop`. Entries wait until the text of
-    /// their token is released, so that none is lost while a possible stop string or half a character is
-    /// held back. Those of a stop string are dropped with it.
+    /// Takes a token's bytes; searches for stop strings if it `may_stop`. Entries wait until the text of their
+    /// token is released, so that none is lost while a possible stop string or half a character is held back.
+    /// The entries of a stop string are dropped with it.
     pub(super) fn push(
         &mut self,
         bytes: &[u8],
@@ -130,7 +130,7 @@ mod tests {
             tokens
         };
         assert_eq!(tokens(&[b"a", b"#", b"#"]), [1]);
-        // Part of its text was released.
+        // Part of the second token's text was released.
         assert_eq!(tokens(&[b"a", b"b#", b"#"]), [1, 2]);
         assert_eq!(tokens(&[b"a", b"#", b"b", b"##"]), [1, 2, 3]);
         assert_eq!(tokens(&[b"a", b"\xc3", b"\xa9"]), [1]);

@@ -1,4 +1,4 @@
-//! A prompt as the model gets it, and the errors while making it.
+//! A prompt as the model gets it, and the errors of making it.
 
 use std::collections::HashSet;
 
@@ -11,7 +11,7 @@ use crate::protocol::{Failure, FailureKind, LoadedInfo, Token};
 #[derive(Debug, Default)]
 pub(super) struct Prompt {
     pub(super) tokens: Vec<Token>,
-    /// The images among them.
+    /// The images in `tokens`.
     pub(super) media: MediaSpans,
 }
 
@@ -52,7 +52,7 @@ impl Prompt {
     }
 }
 
-/// Removes a BOS that was added to a text that already begins with one, as templates write it.
+/// Removes the added BOS if the text already begins with one, as templates write it.
 pub(super) fn drop_second_bos(tokens: &mut Vec<Token>) {
     if tokens.len() > 1 && tokens[0] == tokens[1] {
         tokens.remove(0);
@@ -72,7 +72,7 @@ pub(super) fn check(info: &LoadedInfo, tokens: &[Token]) -> Result<(), Failure> 
     }
 }
 
-/// The tokens of texts that are one special token each; other texts have none.
+/// The tokens of those texts that are a single special token.
 pub(super) fn preserved<P: Preparer>(preparer: &P, texts: &[String]) -> HashSet<Token> {
     let token = |text: &String| match preparer.tokenize(text, true).as_deref() {
         Ok(&[token]) => Some(token),
@@ -89,7 +89,7 @@ pub(super) fn check_length(n_tokens: usize, n_ctx: usize) -> Result<(), Failure>
     Err(too_long(&n_tokens.to_string(), n_ctx))
 }
 
-/// A prompt of so many tokens does not fit its context.
+/// The error for a prompt of this many tokens that does not fit its context.
 pub(super) fn too_long(n_tokens: &str, n_ctx: usize) -> Failure {
     failure(
         FailureKind::ContextExceeded,

@@ -2,7 +2,7 @@
 
 use crate::protocol::Token;
 
-/// A KV sequence of the unified pool, below the number that the model was loaded with.
+/// A sequence of the unified KV cache; less than the number of sequences that the model was loaded with.
 pub(crate) type SeqId = u32;
 
 /// One token of a decode call.

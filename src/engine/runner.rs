@@ -1,4 +1,4 @@
-//! The runner's threads: a reader, the engine, a writer; and those of the workers.
+//! The runner's threads: a reader, the engine, a writer, and the prompt workers.
 //!
 //! The engine runs on the calling thread, so that a panic there ends the process with its message. The
 //! reader decodes frames into commands and passes them to the prompt workers; it never blocks, so that
@@ -39,7 +39,7 @@ const CLOSING: Duration = Duration::from_secs(2);
 pub(super) fn run(surroundings: Surroundings) -> ExitCode {
     log::install();
     use_rpc_servers(&surroundings);
-    // A fallback for end-of-file. It fails only on systems that do not support it.
+    // A fallback beside end-of-file. It fails only on systems that do not support it.
     let _ = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
     let channel = io::stdin()
         .as_fd()
@@ -51,7 +51,7 @@ pub(super) fn run(surroundings: Surroundings) -> ExitCode {
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
             written => written?,
         }
-        // Read before there is another thread, since rules for files hold for this one and later ones.
+        // Read before there is another thread, since file rules apply to this thread and those it starts later.
         let first = match framing::read_frame(&mut Patient(&channel)) {
             Ok(Some(Incoming::Message(command))) => Some(command),
             Ok(Some(Incoming::Unreadable(error))) => {
@@ -147,15 +147,15 @@ pub(super) fn serve(
 
 /// Reads from the channel; sleeps in `poll` until there is input.
 ///
-/// A thread that sleeps in `read` on a Unix socket also wakes up whenever the daemon reads an event,
-/// because then there is room for writing; so for every token it would take CPU time from the computing
-/// threads. A thread in `poll` only wakes up for what it waits for.
+/// A thread that sleeps in `read` on a Unix socket also wakes up whenever the daemon reads an event, because
+/// then there is room for writing; so for every token it would take CPU time from the computing threads. A
+/// thread in `poll` wakes up only for input.
 struct Patient<'a>(&'a UnixStream);
 
 impl Read for Patient<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let mut readable = [PollFd::new(self.0, PollFlags::IN)];
-        // An interruption is returned like one of `read`: the caller retries.
+        // `EINTR` is returned as from `read`: the caller retries.
         poll(&mut readable, None)?;
         self.0.read(buffer)
     }
@@ -195,7 +195,7 @@ fn write(channel: &UnixStream, events: Events) {
     let mut writer = BufWriter::new(channel);
     for event in events {
         if framing::write_frame(&mut writer, &event).is_err() {
-            // The reader sees the same end and leaves.
+            // The reader notices the closed channel, too, and ends.
             return;
         }
     }
@@ -228,7 +228,7 @@ impl Child {
                     Err(BackendError(message)) => Event::LoadFailed { message },
                 })?,
                 First::Command(Command::Shutdown) => return Ok(()),
-                // No model is loaded; a correct daemon does not send it.
+                // No model is loaded; a correct daemon sends no other command.
                 First::Command(_) => {}
                 First::Closed => return Err(Gone),
             }
@@ -384,7 +384,7 @@ impl Child {
             for (id, of) in mail.places {
                 engine.place(id, of);
             }
-            // Send acceptances before the step instead of after it.
+            // Send the events for accepted requests before the step instead of after it.
             self.tell(&mut engine)?;
             if engine.has_work() {
                 is_idle = !engine.step();
@@ -396,7 +396,7 @@ impl Child {
     }
 }
 
-/// Whether a driver may be at work, be it for a projector only.
+/// Whether a GPU driver may be in use, even if only for a projector.
 fn uses_gpu(info: &LoadedInfo) -> bool {
     info.vram_bytes > 0 || devices().iter().any(|device| device.is_gpu)
 }

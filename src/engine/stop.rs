@@ -9,7 +9,7 @@ use std::ops::Range;
 #[derive(Debug)]
 pub(super) struct StopFinder {
     stops: Vec<String>,
-    /// Received and not yet released.
+    /// Text that was received and not yet released.
     held: String,
 }
 

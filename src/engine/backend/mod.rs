@@ -1,8 +1,7 @@
-//! What the engine asks of an inference library: the seam between scheduling and computing.
+//! What the engine needs of an inference library: the interface between scheduling and computing.
 //!
-//! `llama` is the real one (the only user of `llama-cpp-2`), `fake` a deterministic stand-in for
-//! tests. A [`Backend`] belongs to the engine thread; its [`Preparer`] is what other threads prepare
-//! requests with meanwhile.
+//! `llama` is the real one (the only user of `llama-cpp-2`), `fake` a deterministic one for tests. A
+//! [`Backend`] belongs to the engine thread; other threads prepare requests with its [`Preparer`] meanwhile.
 
 #[cfg(any(test, feature = "fake"))]
 pub(crate) mod fake;
@@ -19,17 +18,17 @@ use super::media::{Media, Piece};
 pub(crate) use super::row::{Row, SeqId};
 use crate::protocol::{Constraint, Exempt, Failure, LoadedInfo, PromptPart, SamplingParams, Token};
 
-/// What came of a decode call that did not fail.
+/// The outcome of a decode call that did not fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Decoded {
     Done,
     /// The pool has no room for these rows: free cells or try fewer. Nothing was changed.
     NoSpace,
-    /// It was broken off, as [`Backend::heed`] says. Some of the rows may be in the cache.
+    /// It was interrupted ([`Backend::heed`]). Some of the rows may be in the cache.
     Interrupted,
 }
 
-/// Why the library could not do something; the text is for the client or the log.
+/// An error of the library; the text is for the client or the log.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub(crate) struct BackendError(pub(crate) String);
@@ -38,13 +37,13 @@ pub(crate) struct BackendError(pub(crate) String);
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct SamplerSpec<'a> {
     pub(crate) params: &'a SamplingParams,
-    /// What comes before the constraint holds.
+    /// The output that the constraint does not apply to.
     #[cfg_attr(
         not(feature = "llama"),
         expect(dead_code, reason = "the fake's answers are given, not constrained")
     )]
     pub(crate) exempt: &'a Exempt,
-    /// Tokens of the prompt, which count for the penalties but not for the constraint.
+    /// Tokens of the prompt: penalties apply to them, the constraint does not.
     pub(crate) prompt: &'a [Token],
     /// The request's context: the window of `repeat_last_n: -1`.
     pub(crate) n_ctx: u32,
@@ -57,7 +56,7 @@ pub(crate) struct Pick<'a, S> {
     pub(crate) sampler: &'a mut S,
 }
 
-/// What a prompt has taken of its context.
+/// How much of its context a prompt has taken.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Room {
     pub(crate) n_taken: usize,
@@ -66,26 +65,25 @@ pub(crate) struct Room {
 
 /// Encodes the images of prompts, on a thread of its own.
 pub(crate) trait MediaEncoder: Send {
-    /// Looks over the images of a prompt, without decoding any of them.
+    /// Checks the images of a prompt, without decoding any of them.
     ///
     /// # Errors
-    /// One of them is no image, or they are too large, each or together.
+    /// A file is not an image, or the images are too large, each or together.
     fn check(&self, parts: &[PromptPart]) -> Result<(), Failure>;
 
-    /// Encodes an image or a sound (base64 of its file), with the model's own marks around it.
+    /// Encodes an image or a sound (base64 of its file), with the model's own special tokens around it.
     ///
     /// # Errors
-    /// It is none that the model can see or hear, or there is no room for it.
+    /// The model cannot see or hear this file, or there is no room for it.
     fn encode_file(&mut self, file: &str, room: Room) -> Result<Vec<Piece>, Failure>;
 }
 
-/// A part of a text that is tokenized by itself: the tokens of all parts, one after the other, are
-/// those of the text.
+/// A part of a text that is tokenized by itself: the tokens of all parts together are the tokens of the text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Part {
-    /// What is a token already: the text of a special one.
+    /// The text of a special token, as that token.
     Token(Token),
-    /// Bytes of the text, without special tokens.
+    /// A range of bytes of the text, without special tokens.
     Text(Range<usize>),
 }
 
@@ -96,7 +94,7 @@ pub(crate) struct Ends {
     pub(crate) after: Vec<Token>,
 }
 
-/// The tokens around and between a query and a document, as llama-server puts them for rerankers.
+/// The tokens around and between a query and a document, as llama-server adds them for rerankers.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct PairEnds {
     pub(crate) before: Vec<Token>,
@@ -104,22 +102,22 @@ pub(crate) struct PairEnds {
     pub(crate) after: Vec<Token>,
 }
 
-/// What requests are prepared with, by several threads at once: it is only read.
+/// What several threads prepare requests with at once: it is only read.
 ///
-/// *Invariant:* no call takes long, whatever a client has sent, but for [`Self::compile`]. Texts of
-/// any length come in parts of a bounded one.
+/// *Invariant:* no call takes long, whatever a client has sent, except [`Self::compile`]. Long texts are passed
+/// in parts of bounded length.
 pub(crate) trait Preparer: Send + Sync + 'static {
-    /// State of one sequence's sampling: random generator, penalties, constraint.
+    /// The sampler of one sequence: random generator, penalties, constraint.
     type Sampler: Send + 'static;
 
     /// A compiled constraint in its initial state.
     type Grammar: Send + 'static;
 
-    /// What became of the load.
+    /// What is known about the loaded model.
     fn info(&self) -> &LoadedInfo;
 
-    /// Cuts a text into parts. With `parse_special` the texts of all special tokens become those
-    /// tokens, else only of those that the vocabulary takes for text.
+    /// Cuts a text into parts. With `parse_special` the texts of all special tokens become those tokens, else
+    /// only the texts of those that the vocabulary treats as text.
     fn cut(&self, text: &str, parse_special: bool) -> Result<Vec<Part>, BackendError>;
 
     /// Tokenizes a part of a text.
@@ -136,7 +134,7 @@ pub(crate) trait Preparer: Send + Sync + 'static {
     /// Whether a token ends the generation.
     fn is_end(&self, token: Token) -> bool;
 
-    /// A constraint that was compiled lately.
+    /// A constraint that was compiled recently.
     fn cached_grammar(&self, constraint: &Constraint) -> Option<Self::Grammar>;
 
     /// Compiles a constraint, which can take seconds and a large stack.
@@ -164,7 +162,7 @@ pub(crate) trait Preparer: Send + Sync + 'static {
 
 /// A loaded model with its context. Dropping it frees everything.
 pub(crate) trait Backend {
-    /// State of one sequence's sampling, as the preparer makes it.
+    /// The sampler of one sequence, as the preparer makes it.
     type Sampler: Send + 'static;
 
     type Preparer: Preparer<Sampler = Self::Sampler>;
@@ -172,13 +170,13 @@ pub(crate) trait Backend {
     /// What requests for this model are prepared with.
     fn preparer(&self) -> &Arc<Self::Preparer>;
 
-    /// What became of the load.
+    /// What is known about the loaded model.
     fn info(&self) -> &LoadedInfo;
 
     /// Most rows of one decode call.
     fn n_batch(&self) -> usize;
 
-    /// Most rows of one decode call whose output may be asked for.
+    /// Most rows of one decode call that may have outputs.
     fn n_outputs(&self) -> usize;
 
     /// Appends a token's bytes; those of special tokens only if `special` is set.
@@ -191,20 +189,20 @@ pub(crate) trait Backend {
         self.preparer().is_end(token)
     }
 
-    /// From now on calls of `decode` and `decode_embeddings` end early when the interrupt is due. False if
-    /// the device cannot do that.
+    /// From now on calls of `decode` and `decode_embeddings` end early when the interrupt is due. False if the
+    /// device cannot do that.
     fn heed(&mut self, interrupt: &Arc<Interrupt>) -> bool;
 
-    /// Evaluates rows. Rows of one sequence come in order and continue what it holds.
+    /// Evaluates rows. The rows of a sequence must be in order and continue what it holds.
     fn decode(&mut self, rows: &[Row]) -> Result<Decoded, BackendError>;
 
-    /// `decode` for rows of which at least one wants an embedding; all others are as in `decode`.
-    /// Each sequence's outputs come last among its rows.
+    /// `decode` for rows of which at least one needs an embedding; the others are as in `decode`. Each
+    /// sequence's outputs come last among its rows.
     fn decode_embeddings(&mut self, rows: &[Row]) -> Result<Decoded, BackendError> {
         self.decode(rows)
     }
 
-    /// The reader of prompts with images, if the model was loaded with a projector. Given away once.
+    /// The encoder for images, if the model was loaded with a projector. Given away once.
     fn take_encoder(&mut self) -> Option<Box<dyn MediaEncoder>>;
 
     /// Evaluates an image at the next position of a sequence, as a whole or not at all.
@@ -215,12 +213,12 @@ pub(crate) trait Backend {
         media: &Media,
     ) -> Result<Decoded, BackendError>;
 
-    /// Picks a token for each of these rows and tells their samplers of it, in parallel where that
-    /// pays. Rows whose output was not asked for are an error.
+    /// Samples a token for each of these rows, in parallel where that pays off; the samplers accept the tokens.
+    /// A row without an output is an error.
     fn sample(&mut self, picks: &mut [Pick<'_, Self::Sampler>])
     -> Vec<Result<Token, BackendError>>;
 
-    /// The likeliest token of a row of the last decode call, and about how probable it is.
+    /// The most probable token of a row of the last decode call, and its approximate probability.
     fn likeliest(&self, row: usize) -> Option<(Token, f32)>;
 
     /// Whether another model has the same vocabulary, so that it can draft for this one.
@@ -229,25 +227,25 @@ pub(crate) trait Backend {
     /// The raw logits of a row of the last decode call, `n_vocab` long.
     fn logits(&self, row: usize) -> Option<&[f32]>;
 
-    /// The embedding of a sequence whose rows were all in the last `decode_embeddings` call
-    /// (`last_row` is the index of its last one, an output): pooled as the model says, the last
-    /// row's vector if it says nothing, without normalisation.
+    /// The embedding of a sequence whose rows were all in the last `decode_embeddings` call (`last_row` is the
+    /// index of its last one, an output): pooled as the model says, or the last row's vector if it says
+    /// nothing; not normalized.
     fn embedding(&self, seq: SeqId, last_row: usize) -> Option<Vec<f32>>;
 
-    /// Whether a sequence that has run on cannot be cut back everywhere: parts of what came before
-    /// are gone (sliding windows) or were never kept (recurrent state).
+    /// Whether a sequence that has run on cannot be cut back everywhere, because earlier parts are gone
+    /// (sliding windows) or were never kept (recurrent state).
     fn is_windowed(&self) -> bool;
 
-    /// The fewest positions to which a sequence can be cut back, but for none at all. Asked only of a
-    /// memory that `is_windowed`.
+    /// The fewest positions to which a sequence can be cut back, apart from zero. Called only for a memory that
+    /// `is_windowed`.
     fn floor(&self, seq: SeqId) -> u32;
 
     /// Whether, after the next decode call added at most `1 + n_rows` rows to a sequence, the last
     /// `n_rows` of them can be dropped again.
     fn can_take_back(&self, seq: SeqId, n_rows: usize) -> bool;
 
-    /// Drops positions `from..to` (`None` = to the end). False when this memory cannot do that
-    /// (sliding windows, recurrent state); then nothing was changed.
+    /// Drops positions `from..to` (`None` = to the end). False if this memory cannot do that (sliding windows,
+    /// recurrent state); then nothing was changed.
     fn remove(&mut self, seq: SeqId, from: u32, to: Option<u32>) -> bool;
 
     /// Shares positions `0..len` of one sequence with another, empty one.
@@ -256,11 +254,11 @@ pub(crate) trait Backend {
     /// Moves the positions from `from` on by `delta`.
     fn shift(&mut self, seq: SeqId, from: u32, delta: i32);
 
-    /// Writes down what a sequence's cells hold; `None` if this memory cannot.
+    /// Serializes what a sequence's cells hold; `None` if this memory cannot do that.
     fn save(&self, seq: SeqId) -> Option<Vec<u8>>;
 
-    /// Fills an empty sequence with `n_tokens` positions from what `save` wrote down, of the same
-    /// model with the same settings. False when there is no room or the bytes are no such state; the
-    /// sequence may then hold anything.
+    /// Fills an empty sequence with `n_tokens` positions from a state that `save` made with the same model and
+    /// settings. False if there is no room or the bytes are not such a state; the sequence may then hold
+    /// anything.
     fn load(&mut self, seq: SeqId, state: &[u8], n_tokens: u32) -> bool;
 }

@@ -1,38 +1,38 @@
 //! The tokens that a top-k sampler can choose from, without an array of the whole vocabulary.
 //!
-//! llama.cpp's samplers work on an array of 12 bytes for each token of the vocabulary, which costs
-//! more than all that follows. Where a top-k comes, only a few dozen of them can matter.
+//! llama.cpp's samplers work on an array of 12 bytes for each token of the vocabulary, which costs more than
+//! all that follows. With a top-k, only a few dozen of the tokens can matter.
 
 use std::collections::VecDeque;
 
 use crate::protocol::Token;
 
-/// Logits whose maximum is looked at together: enough for the compiler's vector code, and few to
-/// look through one by one.
+/// Logits of a block that has one maximum: enough for the compiler's vector code, few enough to search one by
+/// one.
 const BLOCK: usize = 64;
 
 /// Finds the tokens that are among the best `top_k` after biases and penalties.
 ///
-/// These change the logits of known tokens only, at most `changed`: of the others, those among the
-/// best `top_k` are also among the best `top_k + changed` of the raw logits. So all of these and all
-/// the changed ones are enough, and the chain that follows gives the same result as with the whole
-/// vocabulary (but for the order of equal logits, which is chance in llama.cpp, too).
+/// Biases and penalties change the logits of known tokens only, at most `changed` of them. Any other token
+/// among the best `top_k` is also among the best `top_k + changed` of the raw logits. So these and the changed
+/// tokens are enough, and the chain that follows gives the same result as with the whole vocabulary (except for
+/// the order of equal logits, which is arbitrary in llama.cpp, too).
 #[derive(Debug)]
 pub(crate) struct Shortlist {
     top_k: usize,
     /// Tokens with a bias.
     biased: Vec<Token>,
-    /// Tokens that the penalties look back on, the newest last.
+    /// The tokens that penalties apply to, the newest last.
     recent: VecDeque<Token>,
     n_recent: usize,
-    /// Maxima of the blocks; kept for its memory, as are the next two.
+    /// The maxima of the blocks; a reused buffer, as are the next two.
     maxima: Vec<f32>,
     ranked: Vec<f32>,
     found: Vec<Token>,
 }
 
 impl Shortlist {
-    /// `n_recent` tokens are remembered for the penalties, 0 = there are none.
+    /// `n_recent` tokens are remembered for the penalties; 0 = no penalties.
     pub(crate) fn new(top_k: usize, biased: Vec<Token>, n_recent: usize) -> Self {
         Self {
             top_k,
@@ -56,8 +56,7 @@ impl Shortlist {
         self.recent.push_back(token);
     }
 
-    /// The tokens, in ascending order; `None` where looking for them would not pay or their number
-    /// is not certain (a logit that is no number).
+    /// The tokens, in ascending order; `None` if the search would not pay off or a logit is NaN.
     pub(crate) fn find(&mut self, logits: &[f32]) -> Option<&[Token]> {
         let n_wanted = self.top_k + self.biased.len() + self.recent.len();
         let n_blocks = logits.len() / BLOCK;
@@ -76,7 +75,8 @@ impl Shortlist {
             return None;
         }
         self.found.clear();
-        // At least `n_wanted` blocks have such a logit, so that none below can be among the best.
+        // At least `n_wanted` blocks have a logit of `least` or more, so that no lower logit can be among the
+        // best.
         for (index, block) in logits.chunks(BLOCK).enumerate() {
             if self.maxima[index] < least {
                 continue;
@@ -112,11 +112,11 @@ pub(crate) fn best(logits: &[f32]) -> Option<Token> {
     Token::try_from(first + offset).ok()
 }
 
-/// How far below the best logit the others hardly count: `e^-8` is one in three thousand.
+/// How far below the best logit other logits hardly count: `e^-8` is one in three thousand.
 const NEAR: f32 = 8.0;
 
-/// The best token and about how probable it is. Exact would be an exponential for each token of the
-/// vocabulary, which would take too long for a draft of a small model.
+/// The best token and its approximate probability. The exact value would need an exponential for each token of
+/// the vocabulary, which takes too long for a small model's drafts.
 #[cfg_attr(
     not(feature = "llama"),
     expect(dead_code, reason = "only llama.cpp drafts")
@@ -129,7 +129,7 @@ pub(crate) fn likeliest(logits: &[f32]) -> Option<(Token, f32)> {
     Some((token, 1.0 / sum.max(1.0)))
 }
 
-/// The same one by one, where some logit is no number.
+/// The same one by one, for logits with a NaN.
 fn best_of_any(logits: &[f32]) -> Option<Token> {
     let (mut best, mut most) = (0, *logits.first()?);
     for (index, &logit) in logits.iter().enumerate() {
@@ -140,9 +140,9 @@ fn best_of_any(logits: &[f32]) -> Option<Token> {
     Token::try_from(best).ok()
 }
 
-/// The highest logit of a block; `None` when one of them is no number.
+/// The highest logit of a block; `None` if one of them is NaN.
 fn highest(block: &[f32]) -> Option<f32> {
-    // Several maxima side by side: one alone would wait for itself at every logit.
+    // Several maxima side by side: a single one would be a dependency chain through all logits.
     let mut lanes = [f32::NEG_INFINITY; 16];
     let (whole, rest) = block.as_chunks::<16>();
     let mut is_nan = false;

@@ -1,10 +1,9 @@
-//! States in files, which outlive their runner: one file each, in a folder for all models, with a
-//! limit for all of them together; the least recently used goes first.
+//! States in files, which outlive their runner: one file each, in a folder for all models, with one limit for
+//! all of them; the least recently used are removed first.
 //!
-//! A file is `MAGIC`, a CRC-32 of what follows the header, the number of tokens (all `u32`, little endian),
-//! the tokens (`i32`), and the backend's bytes to its end. Its name is a hash of the model and of the
-//! settings that its bytes depend on, then a hash of the tokens. Prompts can be read from it, so only its
-//! owner may read it.
+//! A file is `MAGIC`, a CRC-32 of what follows the header, the number of tokens (all `u32`, little endian), the
+//! tokens (`i32`), and the backend's bytes to its end. Its name is a hash of the model and of the settings that
+//! its bytes depend on, then a hash of the tokens. It reveals prompts, so only its owner may read it.
 
 use std::io::{self, Read, Write};
 use std::os::unix::fs::DirBuilderExt;
@@ -23,7 +22,7 @@ const MAGIC: [u8; 4] = *b"DRV1";
 const HEADER_BYTES: usize = 12;
 const ENDING: &str = "state";
 
-/// The capacity of the queue to the disk. Each state can be large, so further ones are dropped.
+/// The capacity of the write queue. Each state can be large, so further states are dropped.
 const QUEUE: usize = 2;
 
 /// Temporary files of a killed writer are removed when they are this old.
@@ -38,7 +37,7 @@ pub(super) struct Files {
     writer: JoinHandle<()>,
 }
 
-/// A file that this runner may begin with; others may have removed it meanwhile.
+/// A file of this model; another runner may have removed it meanwhile.
 #[derive(Debug, Clone)]
 pub(super) struct Known {
     pub(super) tokens: Vec<Token>,
@@ -46,7 +45,7 @@ pub(super) struct Known {
 }
 
 impl Known {
-    /// Reads the file; one that is damaged is removed.
+    /// Reads the file; removes it if it is damaged.
     pub(super) fn read(&self) -> Option<SavedState> {
         match read(&self.path) {
             Ok(state) if state.tokens == self.tokens => return Some(state),
@@ -60,7 +59,7 @@ impl Known {
     }
 }
 
-/// Makes a folder for saved states, for our user alone.
+/// Makes a folder for saved states that only our user can read.
 pub(in crate::engine) fn make_folder(path: &Path) -> io::Result<()> {
     std::fs::DirBuilder::new()
         .recursive(true)
@@ -68,7 +67,7 @@ pub(in crate::engine) fn make_folder(path: &Path) -> io::Result<()> {
         .create(path)
 }
 
-/// Where files of one model are.
+/// Where the files of one model are.
 #[derive(Debug, Clone)]
 pub(in crate::engine) struct Folder {
     path: PathBuf,
@@ -129,7 +128,7 @@ impl Files {
         }
     }
 
-    /// Waits until everything is written; after that, one may write by oneself.
+    /// Waits until everything is written; then the caller may write to the returned folder itself.
     pub(super) fn finish(self) -> Folder {
         drop(self.queue);
         // A panic there only loses cached states.
@@ -146,7 +145,7 @@ impl Folder {
         }
     }
 
-    /// Writes a state beside its place and puts it there; then there may be too much.
+    /// Writes a state to a temporary file and renames it; then removes what exceeds the limit.
     pub(in crate::engine) fn write(&self, state: &SavedState) {
         if state.n_bytes() > self.limit {
             return;
@@ -206,7 +205,7 @@ impl Folder {
         };
         let mut files = Vec::new();
         for path in entries.flatten().map(|entry| entry.path()) {
-            // Whatever is gone meanwhile needs no removing.
+            // A file that is already gone need not be removed.
             let Ok(metadata) = fs::metadata(&path) else {
                 continue;
             };
@@ -230,7 +229,7 @@ impl Folder {
     }
 }
 
-/// Checksum and tokens; the file is then at its state.
+/// Reads the checksum and the tokens, up to where the backend's bytes begin.
 fn head(file: &mut fs::File) -> io::Result<(u32, Vec<Token>)> {
     let bad = || io::Error::from(io::ErrorKind::InvalidData);
     let mut header = [0; HEADER_BYTES];
@@ -263,7 +262,7 @@ fn read(path: &Path) -> io::Result<SavedState> {
     if found.finalize() != checksum {
         return Err(io::ErrorKind::InvalidData.into());
     }
-    // If that cannot be recorded, the file is removed earlier.
+    // If the time cannot be set, the file is just removed earlier.
     let _ = file.file().set_modified(SystemTime::now());
     Ok(SavedState { tokens, bytes })
 }
@@ -274,7 +273,7 @@ fn model_key(params: &LoadParams) -> io::Result<String> {
     let mut hash = Sha256::new();
     let adapters = params.adapters.iter();
     let files = adapters.map(|adapter| (&adapter.path, adapter.scale));
-    // Images are known by their files, whatever a projector makes of them.
+    // Images are identified by their files, whatever the projector makes of them, so the projector counts, too.
     let projector = params.projector.as_ref();
     let projector = projector.map(|projector| &projector.file.path);
     let others = projector.into_iter().chain([&params.model.path]);
@@ -310,7 +309,7 @@ mod tests {
     fn open(folder: &Path, limit_bytes: u64) -> Files {
         let model = folder.parent().unwrap().join("model");
         fs::write(&model, "a model").unwrap();
-        // Written anew, it has another time.
+        // A rewritten file has another modification time.
         let file = fs::File::open(&model).unwrap();
         file.file().set_modified(SystemTime::UNIX_EPOCH).unwrap();
         let wanted = SpillFiles {
@@ -360,7 +359,7 @@ mod tests {
             let then = SystemTime::now() - Duration::from_secs(age);
             file.file().set_modified(then).unwrap();
         }
-        // A use makes it young.
+        // A read makes it recently used.
         assert!(read(&folder.file(&[1; 10])).is_ok());
         folder.write(&state(3, 1000));
         let left: Vec<Token> = folder

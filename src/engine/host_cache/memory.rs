@@ -1,9 +1,9 @@
-//! States in host memory, up to a number of bytes; the least recently used goes first.
+//! States in host memory, up to a number of bytes; the least recently used are dropped first.
 
 use super::SavedState;
 use crate::protocol::Token;
 
-/// The least recently used state comes first.
+/// States in the order of their last use, the oldest first.
 #[derive(Debug)]
 pub(super) struct Memory {
     states: Vec<SavedState>,

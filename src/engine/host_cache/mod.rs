@@ -1,16 +1,16 @@
 //! Prefixes that lost their cells, in host memory and in files, so that they need not be computed
 //! again: the second level of the prefix cache.
 //!
-//! When an idle slot or its cells are needed, its content is saved here (`CacheOp::Save`). It is restored
-//! to a slot when a prompt begins with it and no slot holds as much (`CacheOp::Load`). When memory is full,
-//! the least recently used states move to files; a runner that stops saves everything there, and the next
+//! When an idle slot or its cells are needed, its content is saved here (`CacheOp::Save`). It is restored to a
+//! slot when a prompt begins with it and no slot holds as much of the prompt (`CacheOp::Load`). When memory is
+//! full, the least recently used states move to files; a runner that stops saves everything there, and the next
 //! one finds it. Both levels have a limit in bytes.
 //!
 //! - `memory`: what is in memory · `files`: what is in files, written by a thread of its own
-//! - `reader`: the thread that reads files, while others are being answered
+//! - `reader`: the thread that reads files while requests are answered
 //!
-//! *Invariant:* a state is only an offer. One that is damaged, of another model or too large for the
-//! pool is dropped, and the prompt is computed.
+//! *Invariant:* a state is only an offer. A state that is damaged, belongs to another model or is too large for
+//! the pool is dropped, and the prompt is computed.
 
 mod files;
 mod memory;
@@ -24,7 +24,7 @@ use super::schedule::offers::{LEAST, Offer, Offers, Place};
 use super::schedule::prefix::{self, is_covered};
 use crate::protocol::{LoadParams, Token};
 
-/// The most states that were read and not yet taken.
+/// The most states that were read from files and not yet taken.
 const MAX_FETCHED: usize = 4;
 
 /// The content of a sequence's cells, as the backend saved it.
@@ -43,12 +43,12 @@ impl SavedState {
     }
 }
 
-/// All that is kept for one model.
+/// The saved states of one model.
 #[derive(Debug)]
 pub(super) struct HostCache {
     memory: Memory,
     files: Option<(Files, Reader)>,
-    /// States that were read from files, for those that wait for them.
+    /// States that were read from files, for the sequences that wait for them.
     fetched: Vec<SavedState>,
     /// Sequences can be cut back anywhere: one state serves all prompts that share it.
     can_cut: bool,
@@ -65,8 +65,8 @@ impl HostCache {
         }
     }
 
-    /// Makes the cache for these parameters, and finds files of earlier runners of the same model. A folder
-    /// that cannot be used is logged and ignored.
+    /// Makes the cache for these parameters, with the files of earlier runners of the same model. A folder that
+    /// cannot be used is logged and ignored.
     pub(super) fn open(params: &LoadParams, can_cut: bool) -> Self {
         let files = params.spill.files.as_ref().and_then(|wanted| {
             Files::open(wanted, params)
@@ -89,7 +89,7 @@ impl HostCache {
         self.memory.limit() > 0 || self.files.is_some()
     }
 
-    /// Whether tokens are here already, so that their state need not be read.
+    /// Whether the cache already holds these tokens, so that their state need not be saved.
     pub(super) fn has(&self, tokens: &[Token]) -> bool {
         self.all()
             .any(|known| is_covered(tokens, known, self.can_cut))
@@ -109,7 +109,7 @@ impl HostCache {
         }
     }
 
-    /// Has the file of these tokens read.
+    /// Queues the file of these tokens for reading.
     pub(super) fn fetch(&mut self, tokens: &[Token]) {
         if let Some((files, reader)) = &mut self.files
             && let Some(known) = files.known(tokens)
@@ -118,7 +118,7 @@ impl HostCache {
         }
     }
 
-    /// Takes in what has been read.
+    /// Takes over what has been read.
     pub(super) fn collect(&mut self) {
         let Some((files, reader)) = &mut self.files else {
             return;
@@ -129,7 +129,7 @@ impl HostCache {
                 None => files.forget(&tokens),
             }
         }
-        // Those that waited may have left.
+        // The sequences that waited for them may be gone.
         let n_most = MAX_FETCHED.min(self.fetched.len());
         self.fetched.drain(..self.fetched.len() - n_most);
     }
@@ -161,7 +161,7 @@ impl HostCache {
         }
     }
 
-    /// Takes all that is in memory, the most recently used first, and the place where to put it.
+    /// Takes all states in memory, the most recently used first, and the folder to write them to.
     pub(super) fn finish(&mut self) -> Option<(Folder, Vec<SavedState>)> {
         let (files, _) = self.files.take()?;
         Some((files.finish(), self.memory.drain()))
@@ -172,7 +172,7 @@ impl HostCache {
         self.near().chain(files)
     }
 
-    /// What is in memory.
+    /// The tokens of the states in memory.
     fn near(&self) -> impl Iterator<Item = &[Token]> {
         let fetched = self.fetched.iter().map(|state| state.tokens.as_slice());
         fetched.chain(self.memory.tokens())

@@ -16,7 +16,7 @@ const QUEUE: usize = 2;
 #[derive(Debug)]
 pub(super) struct Reader {
     wanted: SyncSender<Known>,
-    /// The tokens of those that are not read yet.
+    /// The tokens of the states that are not read yet.
     reading: Vec<Vec<Token>>,
     shared: Arc<Shared>,
 }
@@ -26,7 +26,7 @@ pub(super) struct Reader {
 struct Shared {
     read: Mutex<Vec<(Vec<Token>, Option<SavedState>)>>,
     arrived: Condvar,
-    /// Tells the engine's thread that it should look.
+    /// Wakes the engine's thread.
     wake: Mutex<Option<Box<dyn Fn() + Send>>>,
     /// A test keeps the thread from reading by holding this.
     #[cfg(test)]
@@ -75,7 +75,7 @@ impl Reader {
         self.reading.iter().any(|reading| reading == tokens)
     }
 
-    /// What has been read: none of a file that is gone or damaged.
+    /// Takes what has been read; `None` for a file that is gone or damaged.
     pub(super) fn take(&mut self) -> Vec<(Vec<Token>, Option<SavedState>)> {
         if self.reading.is_empty() {
             return Vec::new();
@@ -94,7 +94,7 @@ impl Reader {
         drop(waited);
     }
 
-    /// Keeps the thread from reading until what is returned is dropped.
+    /// Keeps the thread from reading until the returned sender is dropped.
     #[cfg(test)]
     pub(super) fn hold(&self) -> SyncSender<()> {
         let (release, released) = sync_channel::<()>(0);

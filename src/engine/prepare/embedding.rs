@@ -9,7 +9,7 @@ use crate::engine::prompt;
 use crate::engine::schedule::embedding::EmbedJob;
 use crate::protocol::{EmbedInput, EmbedParams, Failure, FailureKind, RequestId, Token};
 
-/// Bytes of an input that are looked at first, for each token that it may have, and at least.
+/// Bytes of an input that are tokenized first: for each token that it may have, and at least.
 const BYTES_PER_TOKEN: usize = 32;
 const LEAST_BYTES: usize = 64 << 10;
 
@@ -17,9 +17,9 @@ const LEAST_BYTES: usize = 64 << 10;
 pub(super) struct Embedding {
     params: EmbedParams,
     waiting: VecDeque<EmbedInput>,
-    /// The first of them, or its first part.
+    /// The first waiting input, or its first part.
     reading: Option<Reading>,
-    /// Bytes of it that are read.
+    /// How many of its bytes are being tokenized.
     n_bytes: usize,
     inputs: Vec<Vec<Token>>,
     /// The last query of a pair, with its tokens: pairs of a request share it.
@@ -67,7 +67,7 @@ impl Embedding {
             return Ok(true);
         };
         let more = reading.advance(&*terms.preparer);
-        // The end at which a text is cut is in its last part.
+        // Cutting the text changes only the tokens of its last part.
         let is_enough = more && reading.len() > limit.longest_told();
         if more && !is_enough {
             return Ok(true);
@@ -89,7 +89,7 @@ impl Embedding {
         self.add(&limit, tokens, terms)
     }
 
-    /// The first of the inputs is read; false if it was the last one, too.
+    /// Takes the tokens of the first waiting input; false if it was the last one.
     fn add<P: Preparer>(
         &mut self,
         limit: &Limit,
@@ -106,7 +106,7 @@ impl Embedding {
                 };
                 limit.fit(tokens, &ends, truncate)?
             }
-            // The model would not know the prompt if it were cut.
+            // A cut prompt would make no sense to the model.
             (Some(EmbedInput::Prompt { .. }), _) => limit.fit(tokens, &Ends::default(), false)?,
             _ => limit.fit(tokens, terms.preparer.ends(), truncate)?,
         };
@@ -143,7 +143,7 @@ impl Limit {
         self.n_ctx.min(self.n_batch)
     }
 
-    /// More of them make no difference.
+    /// More tokens than this make no difference.
     fn longest_told(&self) -> usize {
         self.n_ctx.max(self.n_batch)
     }

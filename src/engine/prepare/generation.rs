@@ -22,21 +22,21 @@ const COUNTED: usize = 256 << 10;
 pub(super) struct Generation<P: Preparer> {
     params: GenerateParams,
     n_ctx: u32,
-    /// What is still to be read.
+    /// The parts that are still to be tokenized or encoded.
     parts: VecDeque<PromptPart>,
-    /// The text that is being read.
+    /// The text that is being tokenized.
     reading: Option<Reading>,
     has_images: bool,
-    /// The images' headers were looked at.
+    /// The images' headers were checked.
     is_checked: bool,
-    /// The vocabulary puts something around it.
+    /// The vocabulary's tokens are put around the prompt.
     adds_ends: bool,
     pieces: Vec<Piece>,
     /// Tokens and rows of the pieces.
     n_tokens: usize,
-    /// When all was read.
+    /// Set when all parts are done.
     prompt: Option<Prompt>,
-    /// Read after the prompt.
+    /// Tokenized after the prompt.
     prediction: Vec<Token>,
     is_cut: bool,
     grammar: Option<P::Grammar>,
@@ -106,7 +106,7 @@ impl<P: Preparer> Generation<P> {
         })
     }
 
-    /// The prompt's tokens, once all of it was read.
+    /// The number of the prompt's tokens, once all of it was read.
     pub(super) fn n_prompt(&self) -> u32 {
         let prompt = self.prompt.as_ref();
         let n_tokens = prompt.map_or(self.n_tokens, |prompt| prompt.tokens.len());
@@ -121,7 +121,7 @@ impl<P: Preparer> Generation<P> {
         self.grammar = Some(grammar);
     }
 
-    /// Does a slice of the work, and tells what is to be done next.
+    /// Does a slice of the work; returns what is needed next.
     pub(super) fn advance(&mut self, terms: &Terms<P>) -> Result<Need, Failure> {
         if self.has_images && !self.is_checked {
             return Ok(Need::Media);
@@ -182,7 +182,7 @@ impl<P: Preparer> Generation<P> {
         Ok(Need::Nothing)
     }
 
-    /// Checks all images, and then looks at one.
+    /// On the first call checks all images; afterwards encodes one.
     pub(super) fn encode(&mut self, encoder: &mut dyn MediaEncoder) -> Result<(), Failure> {
         if !self.is_checked {
             self.is_checked = true;
@@ -202,7 +202,7 @@ impl<P: Preparer> Generation<P> {
         Ok(())
     }
 
-    /// Tokens go to those before them.
+    /// Adds a piece; tokens are appended to preceding tokens.
     fn push(&mut self, piece: Piece) {
         match piece {
             Piece::Media(media) => {

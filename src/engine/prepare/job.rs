@@ -21,7 +21,7 @@ pub(super) struct Job<P: Preparer> {
     pub(super) id: RequestId,
     pub(super) client: String,
     pub(super) priority: Priority,
-    /// Bytes of what was sent.
+    /// Bytes of the command.
     pub(super) n_bytes: usize,
     arrived: Instant,
     task: Task<P>,
@@ -40,19 +40,19 @@ enum Task<P: Preparer> {
     },
 }
 
-/// Texts that become tokens, and no more.
+/// Texts that are only tokenized.
 struct Tokenization {
     texts: VecDeque<String>,
     add_special: bool,
     parse_special: bool,
-    /// A text is read until it has more tokens.
+    /// Tokenizing a text stops when it has more tokens than this.
     limit: usize,
     reading: Option<Reading>,
     tokens: Vec<Vec<Token>>,
 }
 
 impl<P: Preparer> Job<P> {
-    /// Takes a command; `None` where it is none to prepare.
+    /// Makes a job of a command; `None` if the command needs no preparation.
     pub(super) fn new(command: Command, terms: &Terms<P>) -> Option<Result<Self, Failed>> {
         let n_bytes = command.n_bytes();
         let (id, client, priority, task) = match command {
@@ -124,12 +124,12 @@ impl<P: Preparer> Job<P> {
         })
     }
 
-    /// How long ago it came in.
+    /// How long ago it arrived.
     pub(super) fn age(&self) -> Duration {
         self.arrived.elapsed()
     }
 
-    /// Does a slice of the work, and tells what is to be done next.
+    /// Does a slice of the work; returns what is needed next.
     pub(super) fn advance(&mut self, terms: &Terms<P>) -> Result<Need, Failure> {
         let more = match &mut self.task {
             Task::Generate(generation) | Task::Count(generation) => {
@@ -174,7 +174,7 @@ impl<P: Preparer> Job<P> {
         }
     }
 
-    /// The result.
+    /// Makes the result.
     pub(super) fn finish(self, terms: &Terms<P>) -> Result<Outcome<P::Sampler>, Failure> {
         let id = self.id;
         Ok(match self.task {
@@ -206,7 +206,7 @@ fn check_tokens<P: Preparer>(tokens: &[Token], terms: &Terms<P>) -> Result<(), F
 }
 
 impl Tokenization {
-    /// Reads a slice of the first text; false when no text is left.
+    /// Tokenizes a slice of the first text; false when no text is left.
     fn advance<P: Preparer>(&mut self, terms: &Terms<P>) -> Result<bool, Failure> {
         let preparer = &*terms.preparer;
         if let Some(reading) = &mut self.reading {
@@ -263,7 +263,7 @@ pub(in crate::engine) fn now<P: Preparer>(
     }
 }
 
-/// The answer of a model without a projector.
+/// The error for images with a model without a projector.
 pub(super) fn blind() -> Failure {
     prompt::failure(FailureKind::Unsupported, "this model cannot see images")
 }

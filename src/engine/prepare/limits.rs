@@ -1,16 +1,16 @@
-//! Limits on values that no honest request needs, and that would cost the engine's thread time at every
+//! Limits on values that no honest request exceeds, and that would cost the engine's thread time at every
 //! token. The daemon checks most of them with better messages; this is a second check.
 
 use crate::engine::prompt;
 use crate::protocol::{EmbedParams, Failure, FailureKind, GenerateParams, PromptPart};
 
-/// Bytes of a prompt's text: twenty books. More does not fit the longest contexts there are.
+/// Bytes of a prompt's text: twenty books. More does not fit the longest existing contexts.
 const PROMPT_BYTES: usize = 32 << 20;
 
-/// Numbers in a list of tokens, for the same reason.
+/// Tokens of a prompt that is given as tokens, for the same reason.
 const TOKENS: usize = 8 << 20;
 
-/// The most stop texts, and bytes of all of them: each is searched for at every token.
+/// The most stop strings, and bytes of all of them: each is searched for at every token.
 const STOPS: usize = 256;
 const STOP_BYTES: usize = 16 << 10;
 
@@ -20,10 +20,10 @@ const PRESERVED: usize = 1024;
 /// The most reported alternatives to a token.
 const LOGPROBS: u32 = 128;
 
-/// The most tokens that a request names to have their log-probabilities.
+/// The most tokens whose log-probabilities a request may ask for by name.
 const LOGPROBS_OF: usize = 1024;
 
-/// Inputs of one command; the daemon makes several of more.
+/// Inputs of one command; the daemon splits more into several commands.
 const INPUTS: usize = 4096;
 
 pub(super) fn check_generation(params: &mut GenerateParams) -> Result<(), Failure> {
@@ -54,7 +54,7 @@ pub(super) fn check_generation(params: &mut GenerateParams) -> Result<(), Failur
     Ok(())
 }
 
-/// Whether the log-probabilities of a prompt's tokens are as many as the request may have.
+/// Checks that a request does not ask for too many log-probabilities of prompt tokens.
 pub(super) fn check_prompt_logprobs(
     params: &GenerateParams,
     n_tokens: usize,

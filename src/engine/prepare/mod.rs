@@ -1,13 +1,13 @@
 //! Prepares requests for the engine, on other threads: tokens, images, constraints, samplers.
 //!
-//! - [`workers`]: the threads · [`state`]: who waits for them
-//! - [`job`]: a request on its way · [`generation`], [`embedding`]: what the two kinds need
+//! - [`workers`]: the threads · [`state`]: the requests that wait for them
+//! - [`job`]: a request in preparation · [`generation`], [`embedding`]: its two main kinds
 //! - [`reading`]: text to tokens, in slices · [`limits`]: what is refused at once
 //!
-//! Work is divided into slices of a few milliseconds, and clients take turns, so that a short question does
-//! not wait for another client's book. Work that cannot be divided has its own threads: one for images,
-//! because there is one projector, and a few for constraints. A cancellation takes effect at once wherever
-//! a request is.
+//! Work is divided into slices of a few milliseconds, and clients take turns, so that a short question does not
+//! wait for another client's very long text. Work that cannot be divided has its own threads: one for images,
+//! because there is one projector, and a few for constraints. A cancellation takes effect at once wherever a
+//! request is.
 
 mod embedding;
 mod generation;
@@ -29,10 +29,10 @@ use super::backend::Preparer;
 use super::schedule::state::Prepared;
 use crate::protocol::Event;
 
-/// What a request is prepared with and for.
+/// What requests are prepared with, and the limits of the context.
 pub(super) struct Terms<P> {
     pub(super) preparer: Arc<P>,
-    /// Rows of a batch of inputs, at most.
+    /// Most rows of a batch of inputs.
     pub(super) n_batch: usize,
     /// The context is made for embeddings and has no logits.
     pub(super) is_embedding: bool,
@@ -42,7 +42,7 @@ pub(super) struct Terms<P> {
 #[derive(Debug)]
 pub(super) enum Outcome<S> {
     Prepared(Prepared<S>),
-    /// There is nothing to do for the engine.
+    /// The answer to a request that the engine need not see.
     Answer(Event),
 }
 

@@ -8,7 +8,7 @@ use crate::protocol::Token;
 /// Bytes of a slice: some milliseconds.
 const SLICE: usize = 32 << 10;
 
-/// A text that is being read.
+/// A text that is being tokenized.
 pub(super) struct Reading {
     text: String,
     parts: vec::IntoIter<Part>,
@@ -16,7 +16,7 @@ pub(super) struct Reading {
 }
 
 impl Reading {
-    /// Begins with a text; with `parse_special` the texts of special tokens are those tokens.
+    /// Starts with a text; with `parse_special` the texts of special tokens are those tokens.
     pub(super) fn new<P: Preparer>(
         preparer: &P,
         text: String,
@@ -29,7 +29,7 @@ impl Reading {
         })
     }
 
-    /// Reads a slice; false at the end.
+    /// Tokenizes a slice; false at the end.
     pub(super) fn advance<P: Preparer>(&mut self, preparer: &P) -> bool {
         let mut room = SLICE;
         while room > 0 {

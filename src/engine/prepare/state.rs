@@ -8,13 +8,13 @@ use crate::engine::backend::Preparer;
 use crate::fair_queue::FairQueue;
 use crate::protocol::RequestId;
 
-/// Constraints that are compiled at once, each from another place.
+/// Constraints that are compiled at once, each for a client of another origin.
 const COMPILERS: usize = 4;
 
 /// The most requests in preparation; more are refused as overloaded. The daemon admits fewer.
 const REQUESTS: usize = 8192;
 
-/// The most bytes of all requests: some hundred photos.
+/// The most bytes of all requests together: some hundred photos.
 const BYTES: usize = 1 << 30;
 
 pub(super) struct State<P: Preparer> {
@@ -22,14 +22,14 @@ pub(super) struct State<P: Preparer> {
     /// `None` where the model has no encoder.
     images: Option<FairQueue<Job<P>>>,
     constraints: FairQueue<Job<P>>,
-    /// Requests with a thread.
+    /// Requests that a thread works on.
     at_work: HashMap<RequestId, Work>,
     compilations: Vec<Compilation<P>>,
     n_bytes: usize,
     pub(super) is_closed: bool,
 }
 
-/// A request that a thread has.
+/// A request that a thread works on.
 struct Work {
     is_wanted: bool,
     n_bytes: usize,
@@ -43,7 +43,7 @@ struct Compilation<P: Preparer> {
     job: Option<Job<P>>,
 }
 
-/// A queue with threads that take from it.
+/// A queue that threads take requests from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Queue {
     Texts,
@@ -64,7 +64,7 @@ impl<P: Preparer> State<P> {
         }
     }
 
-    /// Whether there is room for a request; one that is alone always has.
+    /// Whether there is room for a request; there always is for the only one.
     pub(super) fn has_room(&self, job: &Job<P>) -> bool {
         let n_requests = self.texts.len()
             + self.images.as_ref().map_or(0, FairQueue::len)
@@ -81,7 +81,7 @@ impl<P: Preparer> State<P> {
         }
     }
 
-    /// Puts a request into a queue; false where there is none of this kind.
+    /// Puts a request into a queue; false if there is no such queue.
     pub(super) fn push(&mut self, queue: Queue, job: Job<P>) -> bool {
         let n_bytes = job.n_bytes;
         let Some(queue) = self.queue(queue) else {
@@ -111,7 +111,8 @@ impl<P: Preparer> State<P> {
         work.is_some_and(|work| work.is_wanted)
     }
 
-    /// The next request whose constraint may be compiled now; its place in the queue becomes one at work.
+    /// The next request whose constraint may be compiled now; it leaves the queue and counts as being worked
+    /// on.
     pub(super) fn start_compilation(&mut self) -> Option<&Job<P>> {
         if self.compilations.len() >= COMPILERS {
             return None;
@@ -156,7 +157,7 @@ impl<P: Preparer> State<P> {
         Some((job.id, had_turn))
     }
 
-    /// Takes a request out wherever it is; false if it is not here.
+    /// Removes a request wherever it is; false if it is not here.
     pub(super) fn cancel(&mut self, id: RequestId) -> bool {
         if let Some(work) = self.at_work.get_mut(&id) {
             work.is_wanted = false;
@@ -176,7 +177,7 @@ impl<P: Preparer> State<P> {
     }
 }
 
-/// The client's origin: anyone can make up names.
+/// The client's origin, without the name, which a client can choose freely.
 fn origin(client: &str) -> &str {
     client.split_once('/').map_or(client, |(origin, _)| origin)
 }

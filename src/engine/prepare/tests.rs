@@ -1,4 +1,4 @@
-//! Requests on their way, with the stand-in's vocabulary: who is next, what cancels, what is refused.
+//! Requests in preparation, with the fake's vocabulary: which is next, cancellation, refusals.
 
 use std::time::{Duration, Instant};
 
@@ -52,7 +52,7 @@ fn a_cancellation_finds_a_request_in_every_place() {
     assert!(state.end_compilation(3).is_none() && state.end_compilation(4).is_none());
     assert!(state.pop(Queue::Texts).is_none() && state.pop(Queue::Images).is_none());
     assert!(!state.cancel(1) && !state.is_compiling());
-    // All that it was is gone.
+    // Nothing of the cancelled requests counts any more.
     let large = GenerateParams {
         prompt: vec![PromptPart::Media("x".repeat(1 << 20))],
         ..of("c")
@@ -81,11 +81,11 @@ fn one_client_compiles_one_constraint_at_a_time() {
     let overdue = std::iter::from_fn(|| state.overdue(Duration::ZERO));
     let overdue: Vec<_> = overdue.collect();
     assert_eq!(overdue, [(3, true), (2, true), (4, false)]);
-    // Their threads are still there.
+    // Their compilations still run.
     assert!(state.end_compilation(2).is_none() && state.is_compiling());
 }
 
-/// What becomes of a prompt.
+/// The result of preparing a prompt.
 fn prepared(params: GenerateParams) -> Result<(usize, bool), FailureKind> {
     let params = Box::new(params);
     match now(Command::Generate { id: 1, params }, &terms(), None) {
@@ -117,7 +117,7 @@ fn a_prompt_that_is_too_long_is_cut_only_where_that_is_wanted() {
 #[test]
 fn a_prompt_far_too_long_is_not_read_to_its_end() {
     let begun = Instant::now();
-    // The last part would take a minute.
+    // Reading the last part would take a minute.
     let text = "x".repeat(1 << 20) + "[[read 60000]]";
     assert_eq!(prepared(params(&text)), Err(FailureKind::ContextExceeded));
     assert!(begun.elapsed() < Duration::from_secs(30));

@@ -24,33 +24,33 @@ use crate::protocol::{Command, Constraint, Event, Failure, FailureKind, RequestI
 /// while the first is blocked by something that cannot be divided.
 const READERS: usize = 2;
 
-/// Stack of such a thread: llama.cpp's way of splitting texts by regular expressions goes deep where a
-/// word is long. Only what is used takes memory.
+/// Stack of such a thread: llama.cpp splits texts by regular expressions, which recurse deeply on a long word.
+/// Only the used part takes memory.
 const READER_STACK: usize = 64 << 20;
 
-/// How long a request is worked on before the next one has its turn.
+/// How long a request is worked on before the next one gets its turn.
 const TURN: Duration = Duration::from_millis(5);
 
-/// Stack of a compilation: it goes as deep as what it compiles refers to itself. Only what is used takes
+/// Stack of a compilation, which recurses as deeply as its constraint is nested. Only the used part takes
 /// memory.
 const COMPILER_STACK: usize = 256 << 20;
 
-/// The longest time until a constraint is compiled, including waiting. A running compilation cannot be
-/// stopped: its request ends, but the thread counts until it is done.
+/// The longest time until a constraint is compiled, including waiting. A running compilation cannot be stopped:
+/// its request ends, but the thread counts as compiling until it is done.
 const LONGEST_COMPILATION: Duration = Duration::from_secs(30);
 
-/// How often that is looked at, while something is compiled.
+/// How often that time is checked while something is compiled.
 const PERIOD: Duration = Duration::from_secs(1);
 
-/// Where requests come in; the threads end with it.
+/// The entrance for requests; the threads end when it is dropped.
 pub(in crate::engine) struct PromptWorkers<P: Preparer>(Arc<Shared<P>>);
 
 struct Shared<P: Preparer> {
     terms: Terms<P>,
     state: Mutex<State<P>>,
-    /// There is a text to read.
+    /// A request waits for a text thread.
     texts: Condvar,
-    /// There is an image to look at.
+    /// A request waits for the image thread.
     images: Condvar,
     inbox: Arc<Inbox<P::Sampler>>,
     outbox: Outbox,
@@ -63,7 +63,7 @@ enum Done {
 }
 
 impl<P: Preparer> PromptWorkers<P> {
-    /// Starts the threads. What is prepared comes to `inbox`, what is answered at once to `outbox`.
+    /// Starts the threads. Prepared requests go to `inbox`, immediate answers to `outbox`.
     pub(in crate::engine) fn open(
         terms: Terms<P>,
         encoder: Option<Box<dyn MediaEncoder>>,
@@ -99,7 +99,7 @@ impl<P: Preparer> PromptWorkers<P> {
         Ok(workers)
     }
 
-    /// Takes a request in.
+    /// Adds a request.
     pub(in crate::engine) fn submit(&self, command: Command) {
         let job = match Job::new(command, &self.0.terms) {
             Some(Ok(job)) => job,
@@ -116,7 +116,7 @@ impl<P: Preparer> PromptWorkers<P> {
         }
     }
 
-    /// Takes a request out wherever it is.
+    /// Cancels a request wherever it is.
     pub(in crate::engine) fn cancel(&self, id: RequestId) {
         let mut state = self.0.lock();
         if !state.cancel(id) {
@@ -138,7 +138,7 @@ impl<P: Preparer> Shared<P> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until it is a request's turn; `None` at the end of all work.
+    /// Waits for the next request of a queue; `None` when the workers end.
     fn next(&self, queue: Queue, arrived: &Condvar) -> Option<Job<P>> {
         let mut state = self.lock();
         loop {
@@ -160,7 +160,7 @@ impl<P: Preparer> Shared<P> {
         }
     }
 
-    /// Works on a text for one turn; false at the end of all work.
+    /// Works on a request's text for one turn; false when the workers end.
     fn read_text(self: &Arc<Self>) -> bool {
         let Some(mut job) = self.next(Queue::Texts, &self.texts) else {
             return false;
@@ -178,7 +178,7 @@ impl<P: Preparer> Shared<P> {
         true
     }
 
-    /// Encodes an image of a request; false at the end of all work.
+    /// Encodes an image of a request; false when the workers end.
     fn encode(self: &Arc<Self>, encoder: &mut dyn MediaEncoder) -> bool {
         let Some(mut job) = self.next(Queue::Images, &self.images) else {
             return false;
@@ -193,7 +193,7 @@ impl<P: Preparer> Shared<P> {
         true
     }
 
-    /// Passes a request on from a thread that has done its part.
+    /// Passes a request on after a thread has done its part.
     fn put_back(self: &Arc<Self>, job: Job<P>, done: Done) {
         let id = job.id;
         let need = match done {
@@ -228,7 +228,7 @@ impl<P: Preparer> Shared<P> {
         }
     }
 
-    /// Makes what the engine takes of a request that has all it needs.
+    /// Finishes a request that needs nothing more, and passes it to the engine.
     fn finish(&self, job: Job<P>) {
         let id = job.id;
         let work = AssertUnwindSafe(|| job.finish(&self.terms));
@@ -336,7 +336,7 @@ impl<P: Preparer> Shared<P> {
     }
 }
 
-/// A panic costs the request that it was about.
+/// A panic fails only the request that caused it.
 fn unless_it_panics(work: impl FnOnce() -> Done, message: &str) -> Done {
     catch_unwind(AssertUnwindSafe(work))
         .unwrap_or_else(|_| Done::Failed(prompt::failure(FailureKind::Invalid, message)))
@@ -350,17 +350,17 @@ fn busy() -> Failure {
     )
 }
 
-/// Lowers the thread's priority, so that generating threads go first.
+/// Lowers the thread's priority, so that the engine's threads go first.
 #[cfg(target_os = "linux")]
 fn step_back() {
     let thread = rustix::thread::gettid();
-    // If it cannot, the work is the same.
+    // If that fails, the thread works at its normal priority.
     let _ = rustix::process::setpriority_process(Some(thread), NICE);
 }
 
 #[cfg(not(target_os = "linux"))]
 fn step_back() {}
 
-/// As `nice` without an argument.
+/// The increment of `nice` without an argument.
 #[cfg(target_os = "linux")]
 const NICE: i32 = 10;

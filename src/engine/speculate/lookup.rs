@@ -1,27 +1,27 @@
-//! Where the newest tokens of a text occurred before: hash chains, as LZ77 compressors have them
-//! (RFC 1951, section 4). A token costs a bounded number of comparisons, however long the text.
+//! Finds where the newest tokens of a text occurred before, with hash chains as in LZ77 compressors (RFC 1951,
+//! section 4). A token costs a bounded number of comparisons, however long the text.
 
 use crate::protocol::Token;
 
-/// Tokens that must agree for a place to be found.
+/// Tokens that must match for a place to be found.
 pub(super) const N_GRAM: usize = 3;
 
-/// Places of a chain that are looked at, the newest first.
+/// The most places of a chain that are compared, the newest first.
 const MAX_CHAIN: usize = 16;
 
-/// Tokens that are compared before a place is good enough.
+/// The most tokens that are compared at a place; a match of this length is good enough.
 const MAX_MATCH: usize = 32;
 
-/// A place in the text that follows the same tokens as its end.
+/// A place in the text after tokens that equal the text's last ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Match {
-    /// Index of the token that followed there.
+    /// Index of the token that followed them.
     pub(super) at: usize,
     /// How many tokens before it are the same.
     pub(super) len: usize,
 }
 
-/// An index over a text that grows at its end. The text itself is the caller's.
+/// An index over a growing text. The caller keeps the text itself.
 #[derive(Debug, Default)]
 pub(super) struct Lookup {
     /// For every hash the newest place, 0 = none. The length is a power of two.
@@ -31,7 +31,7 @@ pub(super) struct Lookup {
 }
 
 impl Lookup {
-    /// Tokens that were noted.
+    /// How many tokens were noted.
     pub(super) fn len(&self) -> usize {
         self.chain.len()
     }
@@ -77,8 +77,8 @@ impl Lookup {
         usize::try_from(hash >> (64 - n_bits)).ok()
     }
 
-    /// The place with the longest match with the text's end, of several the newest; all of `tokens`
-    /// was noted.
+    /// The place with the longest match with the text's end, the newest of several; all of `tokens` must have
+    /// been noted.
     pub(super) fn find(&self, tokens: &[Token]) -> Option<Match> {
         let mut best: Option<Match> = None;
         let mut place = self.heads[self.head(tokens)?] as usize;
@@ -143,7 +143,7 @@ mod tests {
 
     #[test]
     fn a_long_text_is_searched_in_bounded_time() {
-        // One chain of all places: only the newest ones are looked at.
+        // All places are in one chain: only the newest are compared.
         let tokens = vec![7; 20_000];
         let found = index(&tokens).find(&tokens).unwrap();
         assert_eq!(found.len, MAX_MATCH);

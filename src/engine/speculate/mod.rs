@@ -1,10 +1,10 @@
-//! Drafting tokens ahead, so that one decode call can check several of them (speculative decoding).
+//! Drafting tokens ahead, so that one decode call can verify several of them (speculative decoding).
 //!
-//! Who drafts is a choice ([`Drafter`]): what followed the newest tokens where they occurred before
-//! ([`PromptLookup`]), right most of the time where a text is copied, edited or continued in a pattern, and
-//! free; or a second, smaller model (`draft_model`). But verifying a row costs time, on a CPU nearly as
-//! much as generating a token. So both are measured: how often drafts are accepted ([`record`]), and how
-//! long calls of different sizes take; [`payoff`] combines the two.
+//! There are two drafters ([`Drafter`]): [`PromptLookup`] drafts what followed the newest tokens at an earlier
+//! occurrence, which is free, and mostly right where a text is copied, edited or continued in a pattern;
+//! `draft_model` drafts with a second, smaller model. But verifying a row costs time, on a CPU nearly as much
+//! as generating a token. So both are measured: how often drafts are accepted ([`record`]), and how long calls
+//! of different sizes take; [`payoff`] combines the two.
 //!
 //! Pure, except for the draft model.
 

@@ -1,34 +1,34 @@
-//! Whether checking drafts pays, and how many.
+//! Decides how many drafts to verify, if that pays off.
 
 use crate::engine::schedule::step_times::{MAX_ROWS, STALE, StepTimes, ratio};
 
-/// Rows of calls that have drafts. Only these, so that few times are to be learnt; and back ends
-/// compute in blocks of this kind.
+/// The sizes of calls with drafts, in rows. Only these, so that few times have to be measured; and backends
+/// compute in blocks of such sizes.
 const SIZES: [usize; 11] = [2, 3, 4, 5, 6, 8, 12, 16, 24, 32, 48];
 
-/// What drafts must promise before they are made: a tenth more tokens in a time.
+/// The speedup that drafts must promise before they are made: a tenth more tokens per time.
 const LEAST_GAIN: f64 = 1.1;
 
-/// A sequence that could have drafts checked.
+/// A sequence whose drafts could be verified.
 #[derive(Debug, Clone, PartialEq)]
 pub(in crate::engine) struct Candidate {
-    /// For each draft, how probably it is right if all before it are.
+    /// For each draft, the probability that it is right if all before it are.
     pub(in crate::engine) odds: Vec<f64>,
 }
 
-/// What making drafts costs beside checking them.
+/// What making drafts costs, besides verifying them.
 #[derive(Debug, Clone, Copy, Default)]
 pub(in crate::engine) struct Price {
-    /// For each draft of the sequence that gets most of them: those of several are made together.
+    /// For each draft of the sequence with the most drafts: the drafts of several sequences are made together.
     pub(in crate::engine) each_ms: f64,
-    /// For any draft at all.
+    /// Once, if any draft is made.
     pub(in crate::engine) once_ms: f64,
 }
 
-/// A draft that could be checked.
+/// A draft that could be verified.
 #[derive(Debug, Clone, Copy)]
 struct Ranked {
-    /// Whose.
+    /// The index of its candidate.
     index: usize,
     /// Its number among the drafts of that sequence, from 1.
     depth: usize,
@@ -39,10 +39,9 @@ struct Ranked {
 /// How many drafts of each sequence (in the order of `candidates`) go into a call that has
 /// `n_plain` rows without them and room for `max_rows`. Without `times` it is as many as fit.
 ///
-/// What is made greatest is the sum of the logarithms of the sequences' speeds (proportional
-/// fairness: Kelly, "Charging and rate control for elastic traffic", 1997). For one sequence this is
-/// its speed; of several, one gains only as long as the others, which wait for its drafts, do not
-/// lose more.
+/// It maximizes the sum of the logarithms of the sequences' speeds (proportional fairness: Kelly, "Charging and
+/// rate control for elastic traffic", 1997). For one sequence this is its speed; of several sequences, one gets
+/// drafts only while its gain exceeds what the others lose by waiting for them.
 pub(in crate::engine) fn choose(
     candidates: &[Candidate],
     n_plain: usize,
@@ -63,7 +62,7 @@ pub(in crate::engine) fn choose(
     counts
 }
 
-/// The drafts in the order in which they are worth most.
+/// The drafts, the most valuable first.
 fn ranked(candidates: &[Candidate], n_most: usize) -> Vec<Ranked> {
     let of_one = |(index, candidate): (usize, &Candidate)| {
         let (mut reached, mut n_tokens) = (1.0, 1.0_f64);
@@ -87,7 +86,7 @@ fn ranked(candidates: &[Candidate], n_most: usize) -> Vec<Ranked> {
     all
 }
 
-/// The number of drafts that pays most; 0 if none pays.
+/// The number of drafts that pays off most; 0 if none do.
 fn best_number(ranked: &[Ranked], n_plain: usize, times: &StepTimes, price: Price) -> usize {
     let Some(plain_ms) = times.measured(n_plain, STALE) else {
         return 0;
@@ -172,11 +171,11 @@ mod tests {
     #[test]
     fn one_sequences_guesses_do_not_slow_the_others_down_for_nothing() {
         let cpu = StepTimes::all(on_two_cores);
-        // Alone it would be worth it: eight tokens in less than five times the time.
+        // Alone, drafts would be worth it: eight tokens in less than five times the time.
         let one = candidate(0.9, 31);
         assert!(chosen(std::slice::from_ref(&one), 1, &cpu)[0] > 0);
         assert_eq!(chosen(&[one], 10, &StepTimes::all(rows)), [0]);
-        // All that run together pay less for each row.
+        // If all sequences have drafts, each row costs less.
         let all = [candidate(0.95, 9), candidate(0.95, 9)];
         let both = chosen(&all, 2, &cpu);
         assert!(both[0] > 3 && both[1] > 3, "{both:?}");
@@ -189,13 +188,13 @@ mod tests {
             let price = Price { each_ms, once_ms };
             choose(&[candidate(odds, 8)], 1, 32, Some(&gpu), price)[0]
         };
-        // A tenth of the model's own time: as many as pay, and fewer the dearer they are.
+        // Drafting takes a tenth of the model's own time: as many drafts as pay off, fewer the more they cost.
         assert_eq!(priced(1.5, 0.0, 0.9), 7);
         assert!((1..6).contains(&priced(5.0, 0.0, 0.9)));
-        // As expensive as the model itself, or hardly ever right.
+        // Drafts as expensive as the model itself, or hardly ever right.
         assert_eq!(priced(15.0, 0.0, 0.95), 0);
         assert_eq!(priced(1.5, 0.0, 0.1), 0);
-        // A long text that is to be read first.
+        // The draft model must evaluate a long text first.
         assert_eq!(priced(1.5, 100.0, 0.9), 0);
     }
 
@@ -205,7 +204,7 @@ mod tests {
         let sure = [candidate(0.9, 15)];
         assert_eq!(chosen(&sure, 1, &times), [0], "nothing to compare with");
         times.observe(1, 10.0);
-        // From size to size, as long as it pays.
+        // It goes from size to size as long as that pays off.
         for n_rows in [2, 3, 4, 5, 6, 8, 12, 16] {
             assert_eq!(chosen(&sure, 1, &times), [n_rows - 1]);
             times.observe(n_rows, 15.0);

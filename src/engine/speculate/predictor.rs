@@ -1,37 +1,37 @@
-//! What one sequence's next tokens probably are, and how probably.
+//! Predicts one sequence's next tokens, with their probabilities.
 //!
-//! A prediction follows the place that matched as long as it is right. It is judged by every token
-//! that comes, whether it was put into a batch or not: that costs nothing, so that a sequence on
-//! which drafting does not pay is found out, and found again when it would, without trying.
+//! A prediction follows the place that matched for as long as it is right. It is compared with every new token,
+//! whether it was put into a batch or not. That costs nothing, and it shows for which sequences drafting pays
+//! off, and when that changes, without trying.
 
 use super::lookup::{Lookup, Match, N_GRAM};
 use super::record::Record;
 use crate::protocol::Token;
 
-/// Tokens that are taken note of in one go: a long prompt must not hold up a step.
+/// The most tokens that are noted at once: a long prompt must not hold up a step.
 const INTAKE: usize = 16 * 1024;
 
-/// Upper ends of the classes of matches: the longer one is, the likelier it goes on.
+/// Upper bounds of the classes of matches: the longer a match, the more probably it continues.
 const CLASSES: [usize; 4] = [N_GRAM, 2 * N_GRAM, 4 * N_GRAM, 8 * N_GRAM];
 
 /// An output that begins as the client expects is worth as much as a match of this length.
 const EXPECTED: usize = 4 * N_GRAM + 1;
 
-/// How often a draft is right, for each class and the one above, before anything is known of a
-/// sequence; cautious, because a wrong draft costs and a right one that was not made does not.
+/// How often a draft is right, for each class and the one above, before anything is known about a sequence;
+/// cautious, because a wrong draft costs time and a missed right one does not.
 const FIRST_DRAFT: [f64; 5] = [0.3, 0.45, 0.6, 0.8, 0.9];
 
-/// The look-up of one sequence, and its record.
+/// The lookup of one sequence, and its record.
 #[derive(Debug)]
 pub(in crate::engine) struct Predictor {
     lookup: Lookup,
-    /// The place whose token is thought to come next.
+    /// The place whose token is predicted to come next.
     next: Option<Match>,
     /// What the client expects the output to be, and after it the text; empty if it expects nothing.
     expected: Vec<Token>,
     n_expected: usize,
-    /// All tokens were noted once: from then on every new one is foretold. What came before, the
-    /// prompt, is not the model's own, and says nothing about how well that can be foretold.
+    /// All tokens were noted once: from then on every new token is predicted. The tokens before, the prompt,
+    /// are not the model's own, and say nothing about how predictable its output is.
     has_begun: bool,
     classes: [Record; FIRST_DRAFT.len()],
 }
@@ -50,7 +50,7 @@ impl Default for Predictor {
 }
 
 impl Predictor {
-    /// Of a sequence whose output is expected to be mostly this.
+    /// A predictor for a sequence whose output is expected to be mostly `expected`.
     pub(in crate::engine) fn expecting(expected: &[Token]) -> Self {
         Self {
             expected: expected.to_vec(),
@@ -59,7 +59,7 @@ impl Predictor {
         }
     }
 
-    /// Takes note of the tokens that have come since the last call.
+    /// Notes the tokens that have come since the last call.
     pub(in crate::engine) fn observe(&mut self, tokens: &[Token]) {
         if self.n_expected == 0 {
             self.note(tokens);
@@ -97,7 +97,7 @@ impl Predictor {
         };
         let is_right = known.last() == known.get(at);
         self.classes[class(len)].add(is_right);
-        // After what the client expects comes something else.
+        // The prediction ends where the client's expected text ends.
         if is_right && at + 1 != self.n_expected {
             self.next = Some(Match {
                 at: at + 1,
@@ -106,8 +106,7 @@ impl Predictor {
         }
     }
 
-    /// The tokens that probably come next, at most `n_most`; none while not all of `tokens` was
-    /// observed.
+    /// The tokens that probably come next, at most `n_most`; none until all of `tokens` was observed.
     pub(in crate::engine) fn draft(&self, tokens: &[Token], n_most: usize) -> Vec<Token> {
         let mut draft = Vec::new();
         let tokens = match self.n_expected {
@@ -133,14 +132,14 @@ impl Predictor {
         draft
     }
 
-    /// For each of the next `n` tokens of a draft, how probably it is right if all before it are.
+    /// For each of the next `n` tokens of a draft, the probability that it is right if all before it are.
     pub(in crate::engine) fn odds(&self, n: usize) -> Vec<f64> {
         let len = self.next.map_or(0, |next| next.len);
         let odds = (0..n).map(|index| self.classes[class(len + index)].odds());
         odds.collect()
     }
 
-    /// Forgets the places, because the text has changed before its end; not the record.
+    /// Forgets the places, because the text has changed before its end; keeps the record.
     pub(in crate::engine) fn forget(&mut self) {
         self.lookup = Lookup::default();
         self.next = None;
@@ -149,8 +148,8 @@ impl Predictor {
     }
 }
 
-/// Where an output goes on that begins as expected. Its first token may be another one, since a tokenizer may put
-/// a blank before a text.
+/// Where an output continues in the expected text if it begins as expected. Its first token may differ, since a
+/// tokenizer may put a space before a text.
 fn begin(expected: &[Token], tokens: &[Token]) -> Option<Match> {
     let last = tokens.last()?;
     let place = expected
@@ -174,7 +173,7 @@ mod tests {
 
     use super::*;
 
-    /// The tokens of a text, one a byte.
+    /// The tokens of a text, one per byte.
     fn tokens(text: &str) -> Vec<Token> {
         text.bytes().map(Token::from).collect()
     }
@@ -208,7 +207,7 @@ mod tests {
     fn a_right_prediction_is_followed_and_a_wrong_one_looked_up_anew() {
         let text = "abcdefg 1 abcdefg 2 abcd";
         let mut predictor = observed(text, text.len());
-        // The newest of equal places is followed.
+        // Of equally long matches, the newest is followed.
         let longer = format!("{text}efg");
         predictor.observe(&tokens(&longer));
         assert_eq!(predictor.draft(&tokens(&longer), 2), tokens(" 2"));
@@ -275,7 +274,7 @@ mod tests {
         assert_eq!(predictor.draft(&text, 100), tokens("um(values);"));
         text.extend(tokens("um(values);"));
         predictor.observe(&text);
-        // It ends there.
+        // The prediction ends there.
         assert!(predictor.draft(&text, 4).is_empty());
         // A context shift.
         let rest = text.split_off(11);

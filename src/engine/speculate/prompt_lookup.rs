@@ -1,11 +1,11 @@
-//! Drafts from the text itself and from what its client predicts: what followed the newest tokens where they
-//! occurred before.
+//! Drafts from the text itself and from its client's prediction: what followed the newest tokens at an earlier
+//! occurrence.
 
 use super::predictor::Predictor;
 use super::{Candidate, Drafter, Price, Terms, Text};
 use crate::protocol::{RequestId, Token};
 
-/// A predictor for whoever is in each slot.
+/// A predictor for the sequence in each slot.
 #[derive(Debug)]
 pub(in crate::engine) struct PromptLookup {
     slots: Vec<(RequestId, Predictor)>,

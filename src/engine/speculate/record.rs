@@ -1,15 +1,15 @@
 //! How often drafts of one kind are accepted.
 
-/// Weight of what was known before each new draft: what is older than a few dozen fades.
+/// Weight of the older drafts at each new one: drafts fade after a few dozen newer ones.
 const MEMORY: f64 = 0.97;
 
-/// How many drafts the first opinion counts for.
+/// How many drafts the initial estimate counts for.
 const FIRST_WEIGHT: f64 = 4.0;
 
-/// Share of what was learnt that is lost with every token that is not drafted.
+/// Share of the learnt counts that is lost with every token that is not drafted.
 const LOSS: f64 = 0.01;
 
-/// Counts that fade; both begin with an opinion.
+/// Counts that fade; they begin with an initial estimate.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::engine) struct Record {
     n_right: f64,
@@ -30,13 +30,13 @@ impl Record {
         self.n = self.n * MEMORY + 1.0;
     }
 
-    /// How probably the next draft is right.
+    /// The probability that the next draft is right.
     pub(in crate::engine) fn odds(self) -> f64 {
         self.n_right / self.n
     }
 
-    /// Goes back a little towards the first opinion: nobody has drafted for a while, and the text
-    /// may be another by now.
+    /// Moves a little back towards the initial estimate: without drafts for a while, the text may have changed
+    /// in kind.
     pub(in crate::engine) fn fade(&mut self, odds: f64) {
         let first = Self::new(odds);
         self.n_right += (first.n_right - self.n_right) * LOSS;

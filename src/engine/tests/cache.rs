@@ -134,7 +134,7 @@ fn a_conversation_that_is_spelled_anew_goes_on_from_the_parked_prompt() {
     let mut last = 0;
     for turn in 0..6 {
         let finished = harness.ask(params(&history)).finished().clone();
-        // The answer comes back without the blanks around it, as templates do it.
+        // The answer comes back without the spaces around it, as from a template.
         history += &format!("an answer<|im_end|>\n<|im_start|>user\nquestion {turn}<|im_end|>");
         if turn > 0 {
             assert!(

@@ -9,10 +9,10 @@ use crate::protocol::{DraftParams, Token};
 
 const ANSWER: &str = "Pack my box with five dozen jugs of that fine old liquor, quoth the boy.";
 
-/// The same but for a letter now and then.
+/// The same text except for a few letters.
 const ALIKE: &str = "Pack my bag with five dogen jugs of that bine old lizuor, quoth thy boy.";
 
-/// Slots, tokens and what is drafted ahead.
+/// Slots, tokens and what the draft model says.
 pub(super) struct Setup<'a> {
     pub(super) speculation: Speculation,
     pub(super) n_ctx_pool: u32,
@@ -20,7 +20,7 @@ pub(super) struct Setup<'a> {
     pub(super) n_predict: u32,
     pub(super) target: &'a [(&'a str, u32)],
     pub(super) draft: &'a [(&'a str, u32)],
-    /// What the draft model drafts along.
+    /// The text that the draft model drafts from.
     pub(super) says: &'a str,
 }
 
@@ -158,7 +158,7 @@ fn a_long_prompt_is_read_in_parts_while_others_go_on() {
     harness.run();
     assert_eq!(harness.outcomes[&long].text, ANSWER);
     assert!(finished_of(&harness, short).n_accepted > 40);
-    // A second turn goes on from what the draft model has read.
+    // A second turn continues from what the draft model has evaluated.
     let prompt = format!("{}[[say {ANSWER}]]{ANSWER} again", "x".repeat(3000));
     let outcome = harness.ask(params(&prompt));
     assert_eq!(outcome.text, ANSWER);
@@ -236,7 +236,7 @@ fn a_text_longer_than_the_draft_model_knows_is_not_guessed() {
     assert_eq!(outcome.finished().n_drafted, 0);
 }
 
-/// How many tokens are drafted, by the times of a call of either model.
+/// How many tokens are drafted, given the time of a call of each model.
 fn n_guessed(target_ms: f64, draft_ms: f64) -> usize {
     let setup = Setup::default();
     let mut draft = setup.draft().unwrap();

@@ -183,7 +183,7 @@ fn a_long_input_does_not_hold_up_an_answer() {
     for _ in 0..5 {
         harness.step();
     }
-    // As nothing is measured, a step takes 32 rows beside a reader.
+    // As nothing is measured, a step takes 32 prefill rows beside a decoding interactive sequence.
     harness.engine.state.budget = Budget::new(64, false);
     harness.command(Command::Embed {
         id: 101,

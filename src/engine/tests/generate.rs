@@ -248,7 +248,7 @@ fn telling(prompt: &str) -> GenerateParams {
     }
 }
 
-/// That every token of the prompt was told once, in order.
+/// Checks that every token of the prompt was reported once, in order.
 #[track_caller]
 fn check_told(outcome: &Outcome, prompt: &str) {
     let bytes: Vec<u8> = outcome
@@ -264,7 +264,7 @@ fn check_told(outcome: &Outcome, prompt: &str) {
         assert_eq!(token.logprob.is_none(), place == 0, "{place}");
         assert_eq!(token.top.len(), usize::from(place > 0), "{place}");
     }
-    // The fake takes the same token again for likely.
+    // To the fake, the same token again is probable.
     let doubled = outcome
         .prompt
         .windows(2)
@@ -285,7 +285,7 @@ fn a_prompt_tells_all_its_tokens_whatever_the_cache_has() {
         assert_eq!(outcome.logprobs.len(), 1);
         assert_eq!(outcome.finished().n_cached, 0);
     }
-    // Others can have what it evaluated.
+    // Other requests can reuse what it evaluated.
     let outcome = harness.ask(params(&prompt));
     assert!(outcome.prompt.is_empty() && outcome.finished().n_cached > 200);
     let mut no_answer = telling("b");
@@ -303,7 +303,7 @@ fn tokens_that_a_request_names_are_told_in_its_order() {
         n_predict: Some(1),
         ..params(question)
     };
-    // The fake says `a`, and takes the next letter for somewhat likely.
+    // The fake says `a`; to it, the next letter is somewhat probable.
     let outcome = harness.ask(told("a"));
     let [entry] = &outcome.logprobs[..] else {
         panic!("{:?}", outcome.logprobs);
@@ -312,11 +312,11 @@ fn tokens_that_a_request_names_are_told_in_its_order() {
     assert_eq!((entry.token, tokens), (97, of.to_vec()));
     let logprob = |place: usize| entry.top[place].logprob;
     assert!(logprob(2) > logprob(0) && logprob(2) < entry.logprob);
-    // Where the answer ends at once, its end is told, too.
+    // If the answer ends at once, its end token is reported, too.
     let outcome = harness.ask(told("[[say ]]"));
     assert_eq!(outcome.logprobs.len(), 1);
     assert_eq!(outcome.finished().reason, FinishReason::Stop);
-    // A token that there is not is as unlikely as can be.
+    // A token that does not exist has the lowest log-probability.
     let outcome = harness.ask(GenerateParams {
         logprobs_of: vec![1 << 20, -1],
         ..told("a")
@@ -342,7 +342,7 @@ fn prompts_are_told_beside_others_and_after_a_pause() {
         for _ in 0..3 {
             harness.step();
         }
-        // Chats take its place; what it has told is not told again.
+        // Chats preempt it; what it has reported is not reported again.
         let others = [
             harness.submit(params(&head)),
             harness.submit(params(&head[5..])),

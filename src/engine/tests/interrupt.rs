@@ -1,4 +1,4 @@
-//! Calls of batch jobs that are broken off because somebody asks.
+//! Calls of batch jobs that are interrupted because an interactive request arrives.
 
 use super::embed::inputs;
 use super::*;
@@ -11,7 +11,7 @@ fn job(prompt: &str) -> GenerateParams {
 }
 
 impl<B: Backend> Harness<B> {
-    /// A step in which somebody asks as soon as it computes.
+    /// A step during which an interactive request arrives.
     fn interrupted_step(&mut self, step: impl Fn(&mut Self)) {
         self.engine.interrupt().raise();
         step(self);
@@ -65,7 +65,7 @@ fn a_job_that_is_broken_off_again_and_again_ends() {
             assert_eq!(harness.outcomes[&id].text, "job");
             return;
         }
-        // The one who asks is answered, and asks again.
+        // After its answer, the interactive client asks again.
         if !harness.engine.state.waiting.has_interactive() {
             harness.submit(params("chat"));
         }
@@ -85,7 +85,7 @@ fn embeddings_of_a_job_are_broken_off_and_made_again() {
     harness.run();
     params.priority = Priority::Batch;
     harness.command(Command::Embed { id: 2, params });
-    // However often somebody asks, every second call is made.
+    // However often interactive requests arrive, every second call completes.
     for _ in 0..4 {
         assert!(harness.engine.has_work(), "each call is broken off once");
         harness.interrupted_step(Harness::step);

@@ -1,5 +1,4 @@
-//! The engine with llama.cpp and the small models of `DROVER_TEST_MODELS`; without it these tests
-//! say so and pass.
+//! The engine with llama.cpp and the small models of `DROVER_TEST_MODELS`; without it they say so and pass.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -41,7 +40,7 @@ fn load(path: &Path, speculation: Speculation) -> LoadParams {
     LoadParams {
         speculation,
         n_gpu_layers: 0,
-        // One thread does not have to wait for another on a machine that is busy.
+        // A single thread need not wait for another on a busy machine.
         n_threads: 1,
         ..load_params(path, 4096, 4)
     }
@@ -79,7 +78,7 @@ fn outcomes(
 const LIST: &str = "fn area(width: f64, height: f64) -> f64 {\n    width * height\n}\n\n\
     fn perimeter(width: f64, height: f64) -> f64 {\n    2.0 * (width + height)\n}\n";
 
-/// A text that the models go on copying.
+/// A prompt that the models continue by copying.
 fn copying() -> GenerateParams {
     let mut request = params(&format!("{LIST}\n{LIST}\n{LIST}\nfn area(width"));
     request.sampling.temperature = 0.0;
@@ -103,7 +102,7 @@ fn a_call_that_is_broken_off_changes_no_answer() {
         let (undisturbed, _) = answers(&path, Speculation::Off, std::slice::from_ref(&request));
         let mut harness = harness(&path, Speculation::Off);
         let id = harness.submit(request);
-        // Each call is broken off once, but for the first one, which jobs have for sure.
+        // Each call is interrupted once, except the first one, which is guaranteed to jobs.
         harness.step_unchecked();
         harness.run_with(|harness| {
             let n_calls = |harness: &Harness<Llama>| {
@@ -133,7 +132,7 @@ fn drafts_change_no_greedy_answer_of_a_real_model() {
         let mut seeded = copying();
         seeded.sampling.temperature = 0.3;
         seeded.sampling.seed = Some(4);
-        // What concerns the window is in the first; the others take time.
+        // The first request covers the window; the others take long.
         let with_samplers = name.starts_with("smollm2").then_some([constrained, seeded]);
         for request in [copying()]
             .into_iter()
@@ -158,7 +157,7 @@ fn drafts_change_no_greedy_answer_of_a_real_model() {
                 finished.n_accepted > 0 && fewer.len() < steps.len(),
                 "{name}"
             );
-            // A window that was not cut back rightly would have to be evaluated again.
+            // A window that was cut back wrongly would have to be evaluated again.
             let prefill = |stats: &StepStats| stats.n_prefill;
             assert_eq!(sum(&fewer, prefill), sum(&steps, prefill), "{name}");
         }
@@ -185,7 +184,7 @@ fn several_real_sequences_guess_in_one_batch() {
             .zip(&drafted_answers)
             .filter(|(a, b)| a.text == b.text)
             .count();
-        // How rows are grouped may change a close call; not most of three copies.
+        // The grouping of rows may flip a close choice, but not most of three copies.
         assert!(n_same >= 2, "{name}: {plain:?} {drafted_answers:?}");
         let n_right = sum(&fewer, |stats| stats.n_accepted);
         eprintln!(
@@ -199,7 +198,7 @@ fn several_real_sequences_guess_in_one_batch() {
 
 #[test]
 fn wrong_guesses_leave_nothing_behind_in_a_window() {
-    // Gemma 3 looks back over 512 tokens: cells before that are gone, those of drafts must go, too.
+    // Gemma 3 attends to the last 512 tokens: older cells are gone, and those of drafts must be dropped, too.
     let Some(path) = path("gemma3-270m.gguf") else {
         return;
     };
@@ -274,7 +273,7 @@ fn several_real_sequences_are_drafted_answers_by_a_draft_model() {
     let (drafted_answers, steps) = outcomes(drafted(&path, &path).unwrap(), &requests);
     let pairs = plain.iter().zip(&drafted_answers);
     let n_same = pairs.filter(|(a, b)| a.text == b.text).count();
-    // How rows are grouped may change a close call; not most of three texts.
+    // The grouping of rows may flip a close choice, but not most of three texts.
     assert!(n_same >= 2, "{plain:?} {drafted_answers:?}");
     assert!(sum(&steps, |stats| stats.n_accepted) > 12);
 }
@@ -330,13 +329,13 @@ fn a_state_of_a_real_model_comes_back_as_it_was() {
         for request in &mut next {
             let id = first.submit(request.clone());
             first.run_with(Harness::step_unchecked);
-            // The prompt goes on where the answer has ended.
+            // The next prompt continues where the answer ended.
             let PromptPart::Text(text) = &mut request.prompt[0] else {
                 unreachable!()
             };
             text.push_str(&first.outcomes[&id].text);
         }
-        // The slots stay as they are.
+        // Closing leaves the slots as they are.
         first.engine.close(Instant::now() + Duration::from_secs(60));
         let mut second = start();
         for request in next {

@@ -1,4 +1,5 @@
-//! Images: whole in the cache or not at all, told apart by what they show, and nobody waits for them.
+//! Images: cached as a whole or not at all, distinguished by content, and encoded without delaying other
+//! requests.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -18,7 +19,7 @@ fn with_projector(n_ctx_pool: u32, n_slots: u32, keys: &[(&str, u32)]) -> Harnes
     })
 }
 
-/// An image of so many rows.
+/// An image of this many rows.
 fn image(name: &str, n_rows: usize) -> PromptPart {
     let text = format!("image {name}");
     let filler = ".".repeat(n_rows - text.len());
@@ -57,7 +58,7 @@ fn an_image_is_evaluated_once_and_known_again() {
         assert_eq!(n_prompt as usize, 1 + 5 + 40 + " [[say a cat]]".len());
         assert_eq!(harness.n_prefilled(), n_prompt);
 
-        // The same picture: nothing of it again.
+        // The same image is not evaluated again.
         let before = harness.n_prefilled();
         let again = harness.ask(question(image("cat", 40), "a cat"));
         let n_cached = again.finished().n_cached;
@@ -157,7 +158,7 @@ fn images_make_room_and_take_it() {
     harness.ask(params(&"idle ".repeat(30)));
     harness.ask(question(image("cat", 150), "a cat"));
     assert!(harness.steps.iter().any(|stats| stats.n_evicted > 0));
-    // Two that do not fit beside each other.
+    // Two images that do not fit at the same time.
     let both = ["one", "two"].map(|name| harness.submit(question(image(name, 180), name)));
     harness.run();
     let texts = both.map(|id| harness.outcomes[&id].text.clone());
@@ -250,7 +251,7 @@ fn runner_with_projector() -> (runner::Runner, tempfile::NamedTempFile) {
     (runner, file)
 }
 
-/// So many pictures that take time, and some text.
+/// This many images that take time, and some text.
 fn album(n_images: usize) -> Box<GenerateParams> {
     let mut prompt: Vec<_> = (0..n_images)
         .map(|n| image(&format!("slow {n}"), 20))
@@ -284,7 +285,7 @@ fn an_album_that_nobody_waits_for_is_closed() {
     let params = album(1);
     runner.send(&Command::Generate { id: 4, params });
     assert!(matches!(runner.event(), Event::Started { id: 4, .. }));
-    // All of it takes six seconds.
+    // Encoding all images takes six seconds.
     assert!(begun.elapsed() < std::time::Duration::from_secs(3));
 }
 
@@ -301,7 +302,7 @@ fn an_album_larger_than_the_context_is_closed_where_that_is_full() {
         panic!("not refused")
     };
     assert_eq!(failure.kind, FailureKind::ContextExceeded);
-    // All of it takes two seconds.
+    // Encoding all images takes two seconds.
     assert!(begun.elapsed() < std::time::Duration::from_secs(1));
 }
 
@@ -315,7 +316,7 @@ fn a_reader_that_was_cancelled_does_not_come_back() {
     });
     assert!(matches!(loaded, Event::Loaded(_)));
     for id in [1, 2] {
-        // The first one would write for seconds, had it not gone.
+        // The first one would generate for seconds if it were not cancelled.
         let said = if id == 1 {
             "it [[slow 20]] [[repeat 30]]"
         } else {
@@ -328,7 +329,7 @@ fn a_reader_that_was_cancelled_does_not_come_back() {
             runner.send(&Command::Cancel { id });
         }
     }
-    // Whatever the first one came to, it is silent before the second one's end.
+    // However far the first one got, it sends nothing more before the second one ends.
     let mut finished = Vec::new();
     while finished.is_empty() {
         match runner.event() {

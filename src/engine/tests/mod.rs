@@ -1,4 +1,4 @@
-//! The engine with the fake back end: what a client would notice.
+//! The engine with the fake backend: what a client would notice.
 
 mod cache;
 mod draft_model;
@@ -94,7 +94,7 @@ pub(super) fn params(prompt: &str) -> GenerateParams {
     }
 }
 
-/// What a request has got so far.
+/// What a request has received so far.
 #[derive(Debug, Default)]
 struct Outcome {
     n_prompt: Option<u32>,
@@ -117,14 +117,14 @@ impl Outcome {
     }
 }
 
-/// An engine, and what it has told.
+/// An engine, and what it has reported.
 struct Harness<B: Backend = Fake> {
     engine: Engine<B>,
     outcomes: HashMap<RequestId, Outcome>,
     steps: Vec<StepStats>,
     others: Vec<Event>,
     next_id: RequestId,
-    /// Reads prompts with images, in place of the runner's thread.
+    /// Encodes images of prompts, in place of the runner's thread.
     reader: Option<Box<dyn MediaEncoder>>,
 }
 

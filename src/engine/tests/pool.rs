@@ -1,4 +1,4 @@
-//! When the pool is short: who waits, who is paused, who is ended.
+//! When the pool is short: which sequences wait, are preempted, or are ended.
 
 use proptest::prelude::*;
 
@@ -38,7 +38,7 @@ fn when_the_pool_is_full_the_youngest_waits_and_nobody_is_ended() {
     }
 }
 
-/// A request of its own; the harness's others are all one.
+/// A request of a client of its own; the harness's others all have the same client.
 fn request(number: u32, prompt: &str) -> GenerateParams {
     GenerateParams {
         client: format!("origin/name/{number}"),
@@ -140,7 +140,7 @@ fn a_steady_stream_of_chats_does_not_starve_a_batch_job() {
     panic!("the job never ended");
 }
 
-/// Something that happens to the engine.
+/// An action on the engine.
 #[derive(Debug, Clone)]
 enum Act {
     Submit(Wish),

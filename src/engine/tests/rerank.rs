@@ -96,7 +96,7 @@ fn vectors(file: &[u8], inputs: Vec<EmbedInput>) -> EmbedResult {
     }
 }
 
-/// The numbers of the tensors at the end of a file, of these lengths.
+/// The values of the tensors at the end of a file, which have these lengths.
 fn tail<const N: usize>(file: &[u8], lengths: [usize; N]) -> [Vec<f32>; N] {
     let aligned = |n: usize| (n * 4).next_multiple_of(32);
     let mut at = file.len() - lengths.map(aligned).iter().sum::<usize>();

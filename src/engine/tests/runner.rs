@@ -133,7 +133,7 @@ fn a_draft_model_is_loaded_with_its_model_or_left_out() {
 fn a_file_that_is_no_model_is_refused_with_a_reason() {
     let mut runner = start();
     let missing = std::path::Path::new("/nonexistent/drover-fake.gguf");
-    // In a build with llama.cpp a missing file is its to refuse.
+    // In a build with llama.cpp, llama.cpp refuses a missing file.
     let Event::LoadFailed { message } = runner.load(missing) else {
         panic!("loaded")
     };
@@ -155,7 +155,7 @@ fn a_vanished_daemon_is_noticed_while_a_step_hangs() {
     runner.gone.recv_timeout(Duration::from_secs(30)).unwrap();
 }
 
-/// A runner with room for a book.
+/// A runner with room for a very long prompt.
 fn runner_with_room() -> Runner {
     let mut runner = start();
     let file = model(&[]);
@@ -170,7 +170,7 @@ impl Runner {
         self.send(&Command::Generate { id, params });
     }
 
-    /// Waits until a request has started, and tells which.
+    /// Waits until a request has started; returns which.
     fn started(&mut self) -> RequestId {
         loop {
             match self.event() {
@@ -182,7 +182,7 @@ impl Runner {
     }
 }
 
-/// A text of so many parts, each of which takes a tenth of a second to read.
+/// A text of this many parts, each of which takes a tenth of a second to tokenize.
 fn book(n_parts: usize) -> GenerateParams {
     let part = format!("[[read 100]]{}", " ".repeat(1012));
     GenerateParams {
@@ -200,14 +200,14 @@ fn a_question_does_not_wait_for_books_to_be_read() {
     let begun = Instant::now();
     runner.ask(5, params("hello"));
     assert_eq!(runner.started(), 5);
-    // The books take ten seconds.
+    // The long texts take ten seconds.
     assert!(begun.elapsed() < Duration::from_secs(3));
 }
 
 #[test]
 fn requests_that_nobody_waits_for_are_gone_at_once() {
     let mut runner = runner_with_room();
-    // Ten minutes, all in all.
+    // Ten minutes of work, all in all.
     for id in 1..=600 {
         runner.ask(id, book(20));
     }

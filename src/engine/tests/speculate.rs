@@ -3,7 +3,7 @@
 use super::*;
 use crate::protocol::{Constraint, FinishReason};
 
-/// An engine with a file's keys that drafts so.
+/// An engine with these keys in its model file and this kind of speculation.
 fn harness(speculation: Speculation, n_slots: u32, keys: &[(&str, u32)]) -> Harness {
     let file = model(keys);
     Harness::load(&LoadParams {
@@ -12,7 +12,7 @@ fn harness(speculation: Speculation, n_slots: u32, keys: &[(&str, u32)]) -> Harn
     })
 }
 
-/// Tokens that were drafted and came true, in all steps.
+/// Drafts that were accepted, in all steps.
 fn n_accepted(harness: &Harness) -> u32 {
     harness.steps.iter().map(|stats| stats.n_accepted).sum()
 }
@@ -21,7 +21,7 @@ fn n_drafted(harness: &Harness) -> u32 {
     harness.steps.iter().map(|stats| stats.n_drafted).sum()
 }
 
-/// What a request gets with drafts, after checking that it is what it gets without them.
+/// Runs a request with drafts, and checks that its answer is the same as without.
 fn same(request: &GenerateParams) -> (Harness, RequestId) {
     let mut plain = harness(Speculation::Off, 2, &[]);
     let expected = plain.submit(request.clone());
@@ -89,7 +89,7 @@ fn what_a_client_predicts_is_drafted() {
 
 #[test]
 fn drafts_beyond_the_end_are_dropped() {
-    // The draft goes on where the answer ends.
+    // The draft continues beyond the end of the answer.
     let prompt = format!("{VERSE}, {VERSE}, and so on. [[say {VERSE}]]");
     let (harness, id) = same(&params(&prompt));
     assert_eq!(harness.outcomes[&id].text, VERSE);
@@ -200,7 +200,7 @@ fn what_is_cached_after_guesses_is_what_was_said() {
     let answer = harness.outcomes[&first].text.clone();
     assert!(n_drafted(&harness) > 0 && !harness.outcomes[&first].is_over());
     harness.command(Command::Cancel { id: first });
-    // The fake fails if its cells do not hold what it said.
+    // The fake fails if the sequence's cells do not hold what was said.
     let outcome = harness.ask(params(&format!("{prompt}{answer} [[say well]]")));
     assert_eq!(outcome.text, ["well"; 9].join(" "));
     let n_cached = outcome.finished().n_cached as usize;
@@ -230,7 +230,7 @@ fn nobody_makes_room_for_guesses() {
         ..load_params(file.path(), 256, 2)
     };
     let mut harness = Harness::load(&load);
-    // What lies in the other slot would have to go for a draft.
+    // A draft would need the cells of the other slot.
     harness.ask(params("keep this [[say yes]]"));
     let mut request = params(&format!("{VERSE} [[repeat 40]]"));
     request.n_predict = Some(190);

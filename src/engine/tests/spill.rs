@@ -1,4 +1,4 @@
-//! Prefixes that lost their slot: kept in memory or in files, and taken back.
+//! Prefixes that lost their slot: saved to memory or to files, and restored.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ use crate::protocol::{Adapter, ProjectorParams, SpillFiles};
 
 const WINDOW: (&str, u32) = ("drover-fake.attention.sliding_window", 16);
 
-/// A harness whose engine keeps what these parameters say.
+/// A harness whose engine has a host cache with these parameters.
 fn harness(model: &Path, n_slots: u32, spill: SpillParams) -> Harness {
     keeping(&LoadParams {
         spill,
@@ -48,7 +48,7 @@ fn turn(n: usize) -> GenerateParams {
     params(&format!("{}[[say {n}]]", &text[..252]))
 }
 
-/// Asks `n` again where its answer had ended, and returns how much of it was in a cache.
+/// Continues conversation `n`, and returns how much of it was cached.
 fn go_on(harness: &mut Harness, n: usize) -> u32 {
     let mut next = turn(n);
     let PromptPart::Text(text) = &mut next.prompt[0] else {
@@ -60,7 +60,7 @@ fn go_on(harness: &mut Harness, n: usize) -> u32 {
     outcome.finished().n_cached
 }
 
-/// A runner of this model that has answered these turns and has ended.
+/// An engine of this model that has answered these turns and has been closed.
 fn ended(model: &Path, n_slots: u32, folder: &Path, turns: &[usize]) -> Harness {
     let mut harness = harness(model, n_slots, files(folder));
     for &n in turns {
@@ -164,7 +164,7 @@ fn what_is_applied_to_a_model_makes_it_another_one() {
         next.ask(turn(1));
         let n_restored = sum(&next, |stats| stats.n_restored);
         assert_eq!(n_restored, n_found, "{adapters:?} {projectors:?}");
-        // The file stays for the next one.
+        // The file stays for the next engine.
         next.engine.keep_in(HostCache::off());
     }
 }
@@ -180,7 +180,7 @@ fn the_next_runner_finds_what_the_last_one_had() {
         for n in [2, 1] {
             assert!(go_on(&mut second, n) > n_first, "{keys:?}");
         }
-        // Another model is no reader of these files, though its bytes are the same.
+        // Another model does not use these files, though its bytes are the same.
         let other = super::model(keys);
         let mut other = harness(other.path(), 2, files(folder.path()));
         other.ask(turn(1));
@@ -245,9 +245,9 @@ fn a_state_that_does_not_go_in_is_computed() {
     let first = ended(model.path(), 1, folder.path(), &[1]);
     let kept = first.engine.state.ledger.held(0);
     let mut second = harness(model.path(), 2, files(folder.path()));
-    // Somebody runs, and what is left is less than the state needs.
+    // A sequence runs, and leaves less room than the state needs.
     let mut runs = params("wait [[repeat 40]]");
-    // One token a step: with a seed there are no drafts, by which it might have ended.
+    // One token per step: with a seed there are no drafts, with which it might end too early.
     runs.sampling.seed = Some(1);
     let running = second.submit(runs);
     for _ in 0..30 {

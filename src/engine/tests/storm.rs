@@ -1,13 +1,13 @@
-//! A long random mix of requests that come, go on, are cancelled and run out of room: no answer contains
+//! A long random mix of requests that arrive, continue, are cancelled and run out of room: no answer contains
 //! another's text, every request that is not cancelled ends, nothing is left over.
 
 use super::*;
 use crate::protocol::FinishReason;
 
-/// What one client of the storm waits for.
+/// What one client of the storm expects.
 struct Expected {
     id: RequestId,
-    /// The whole answer, as this client alone gets it.
+    /// The whole answer; only this client gets it.
     answer: String,
     is_cancelled: bool,
 }
@@ -37,7 +37,7 @@ impl Storm {
         }
     }
 
-    /// A request with a name of its own in it, often after a prefix that others have, too.
+    /// A request with a unique name in it, often after a prefix that other requests share.
     fn submit(&mut self) {
         let random = &mut self.random;
         let own = format!("<{}>", self.expected.len());
@@ -146,7 +146,7 @@ fn endure(mut storm: Storm, speculation: Speculation) {
     assert_eq!(n_accepted > 0, speculation == Speculation::On);
     let engine = &storm.harness.engine;
     assert!(engine.state.busy().is_empty() && engine.state.waiting.is_empty());
-    // A quiet word afterwards has all the room there is.
+    // A single request afterwards has all the room there is.
     let long = "y".repeat(1100);
     let finished = storm
         .harness

@@ -1,4 +1,4 @@
-//! What a runner in the hands of an attacker would do, for tests of its sandbox.
+//! What a compromised runner would try, for tests of its sandbox.
 //!
 //! | Attempt | What is tried |
 //! | --- | --- |
@@ -15,13 +15,13 @@ use std::process::Command;
 
 use rustix::process::{Pid, Signal, kill_process};
 
-/// Programs that a bomb starts.
+/// Programs that `bomb` starts.
 const BOMB: usize = 200;
 
-/// Sockets of a storm.
+/// Sockets that `storm` opens.
 const STORM: usize = 1000;
 
-/// Tries it, and says what became of it, also in the log.
+/// Makes an attempt; returns its outcome, and logs it.
 pub(super) fn run(attempt: &str) -> String {
     let (what, argument) = attempt.split_once(' ').unwrap_or((attempt, ""));
     let outcome = match what {

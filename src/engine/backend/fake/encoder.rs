@@ -1,9 +1,9 @@
-//! The stand-in's encoder: an image is any file that begins with `image`; it takes a row for each byte.
+//! The fake's encoder: an image is any file that begins with `image`; it takes a row for each byte.
 //!
-//! One that begins with `image slow` takes 20 ms to encode.
+//! A file that begins with `image slow` takes 20 ms to encode.
 //!
-//! Half of the rows share a position, as with models that count an image's longer side only. What it
-//! shows does not matter to the answers, but the cache must hold it.
+//! Half of the rows share a position, as with models that count only an image's longer side. An image does not
+//! matter to the answers, but the cache must hold it.
 
 use std::thread;
 use std::time::Duration;
@@ -17,7 +17,7 @@ use crate::protocol::{Failure, FailureKind, PromptPart};
 
 const SLOW: Duration = Duration::from_millis(20);
 
-/// Encodes them.
+/// Encodes images.
 #[derive(Debug)]
 pub(super) struct Reader;
 

@@ -1,7 +1,7 @@
-//! A deterministic stand-in for a model, for tests of everything around it.
+//! A deterministic fake model, for tests of everything around a model.
 //!
-//! A file is taken for such a model if it is a GGUF whose `general.architecture` is `drover-fake`
-//! (in a build without llama.cpp: any GGUF). Keys that it may have, all `u32`:
+//! A file counts as such a model if it is a GGUF whose `general.architecture` is `drover-fake` (in a build
+//! without llama.cpp: any GGUF). Keys that it may have, all `u32`:
 //!
 //! | Key | Meaning |
 //! | --- | --- |
@@ -15,11 +15,11 @@
 //! | `drover-fake.load_ms` | time of loading, with ten reports of progress |
 //! | `drover-fake.load_fault` | 1: loading fails; 2: it aborts the process |
 //!
-//! Tokens are bytes, and a few special ones ([`vocab`]). It answers the last `user` turn of a `ChatML`
-//! prompt (or the whole prompt) with the same text; marks in it change that ([`script`]), and others how
-//! long it takes to prepare a request ([`preparer`]). With a projector it also takes images ([`encoder`]).
-//! The cache is real accounting ([`pool`]): cells run out, sharing counts, and a sequence whose cells do
-//! not hold what was said fails, so that mistakes in prefix reuse show.
+//! Tokens are bytes and a few special tokens ([`vocab`]). It answers the last `user` turn of a `ChatML` prompt
+//! (or the whole prompt) with the same text; marks in the text change the answer ([`script`]), others how long
+//! it takes to prepare a request ([`preparer`]). With a projector it also takes images ([`encoder`]). The cache
+//! is real accounting ([`pool`]): cells run out, sharing counts, and a sequence whose cells do not hold what
+//! was said fails, so that mistakes in prefix reuse show.
 
 mod attempt;
 mod encoder;
@@ -41,19 +41,19 @@ use pool::Pool;
 pub(crate) use preparer::FakePreparer;
 pub(crate) use script::FakeSampler;
 
-/// The start of a file in which its keys are looked for.
+/// The part of a file that is searched for keys.
 const HEAD_BYTES: u64 = 64 * 1024;
 
-/// Rows of a call whose output may be asked for.
+/// Most rows of a call that may have outputs.
 const N_OUTPUTS: usize = 32;
 
-/// How often it looks for an interrupt while it computes.
+/// How often it checks for an interrupt while it computes.
 const LOOK: Duration = Duration::from_millis(2);
 
-/// How sure it is of the likeliest token.
+/// The probability that it reports for its most probable token.
 const SURE: f32 = 0.9;
 
-/// The loaded stand-in.
+/// The loaded fake.
 pub(crate) struct Fake {
     info: LoadedInfo,
     preparer: Arc<FakePreparer>,
@@ -67,12 +67,12 @@ pub(crate) struct Fake {
     interrupt: Option<Arc<Interrupt>>,
     /// The rows of the last decode call.
     rows: Vec<Row>,
-    /// For every row of the last decode call with output, its logits: those of what was picked from it,
-    /// or else of the same token again.
+    /// The logits of every output row of the last decode call: they favor the token that was sampled from the
+    /// row, or else the row's own token.
     logits: Vec<Vec<f32>>,
 }
 
-/// Whether a file asks for the stand-in.
+/// Whether a file asks for the fake.
 pub(crate) fn is_fake(path: &Path) -> bool {
     head(path).is_ok_and(|head| find(&head, b"drover-fake").is_some())
 }
@@ -140,7 +140,7 @@ impl Fake {
         self.pool.n_used()
     }
 
-    /// What a sequence's cells hold.
+    /// The tokens in a sequence's cells.
     #[cfg(test)]
     pub(crate) fn held(&self, slot: usize) -> Vec<Token> {
         self.pool
@@ -171,7 +171,7 @@ impl Fake {
         Ok(Decoded::Done)
     }
 
-    /// Takes its time; false if it is broken off.
+    /// Takes the time of a call; false if it is interrupted.
     fn compute(&self, time: Duration) -> bool {
         let is_due = || self.interrupt.as_ref().is_some_and(|it| it.is_due());
         let end = Instant::now() + time;
@@ -191,7 +191,7 @@ impl Fake {
         let row = self.rows.get(pick.row).filter(|row| row.output);
         let row = row.ok_or_else(|| BackendError("this row has no logits".to_owned()))?;
         let mut held = self.pool.tokens_to(row.seq, row.position);
-        // What an image shows does not matter to the answer.
+        // Images do not matter to the answer.
         held.retain(|&token| token >= 0);
         pick.sampler.next(&held)
     }
@@ -335,7 +335,7 @@ impl Backend for Fake {
     }
 }
 
-/// Stands for the time that computing takes.
+/// Simulates the time that computing takes.
 #[expect(
     clippy::disallowed_methods,
     reason = "this is the event that others wait for"

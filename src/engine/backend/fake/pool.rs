@@ -1,4 +1,4 @@
-//! The stand-in's KV cache: cells with one position each, shared between sequences.
+//! The fake's KV cache: cells with one position each, shared between sequences.
 
 use crate::engine::backend::{BackendError, Row, SeqId};
 use crate::engine::media;
@@ -11,7 +11,7 @@ pub(super) struct Pool {
     free: Vec<usize>,
     /// For every sequence its cells, by position.
     seqs: Vec<Vec<usize>>,
-    /// A sequence that has run on further than this cannot be cut back.
+    /// A sequence that is longer than this cannot be cut back.
     window: Option<usize>,
 }
 
@@ -42,13 +42,13 @@ impl Pool {
         self.free.truncate(self.free.len() - n_cells);
     }
 
-    /// What a sequence holds.
+    /// The tokens that a sequence holds.
     pub(super) fn tokens(&self, seq: SeqId) -> Vec<Token> {
         let cells = self.seqs.get(seq as usize).into_iter().flatten();
         cells.map(|&cell| self.cells[cell].token).collect()
     }
 
-    /// What a sequence holds up to a position.
+    /// The tokens that a sequence holds up to a position.
     pub(super) fn tokens_to(&self, seq: SeqId, position: u32) -> Vec<Token> {
         let cells = self.seqs.get(seq as usize).into_iter().flatten();
         let cells = cells.map(|&cell| &self.cells[cell]);
@@ -56,7 +56,7 @@ impl Pool {
         cells.map(|cell| cell.token).collect()
     }
 
-    /// Adds rows; false when there is no room, and then nothing was changed.
+    /// Adds rows; false if there is no room, and then nothing was changed.
     pub(super) fn extend(&mut self, rows: &[Row]) -> Result<bool, BackendError> {
         self.check(rows)?;
         if rows.len() > self.free.len() {
@@ -76,7 +76,7 @@ impl Pool {
         Ok(true)
     }
 
-    /// Adds an image's rows; false when there is no room, and then nothing was changed.
+    /// Adds an image's rows; false if there is no room, and then nothing was changed.
     pub(super) fn see(
         &mut self,
         seq: SeqId,
@@ -115,7 +115,7 @@ impl Pool {
         cells.partition_point(|&cell| (self.cells[cell].position as usize) < position)
     }
 
-    /// Rows must continue what their sequence holds.
+    /// Checks that rows continue what their sequence holds.
     fn check(&self, rows: &[Row]) -> Result<(), BackendError> {
         let mut next: Vec<Option<u32>> = vec![None; self.seqs.len()];
         for row in rows {
@@ -139,7 +139,7 @@ impl Pool {
         self.window.is_some()
     }
 
-    /// Whether a memory with a window can drop that.
+    /// Whether a memory with a window can drop these positions.
     pub(super) fn can_remove(&self, seq: SeqId, from: usize, to: Option<usize>) -> bool {
         let Some(cells) = self.seqs.get(seq as usize) else {
             return false;
@@ -162,7 +162,7 @@ impl Pool {
         }
     }
 
-    /// Whether rows that are yet to come could be dropped again.
+    /// Whether the next `n_rows` rows could be dropped again.
     pub(super) fn can_take_back(&self, seq: SeqId, n_rows: usize) -> bool {
         let len = self.seqs.get(seq as usize).map_or(0, Vec::len);
         self.window.is_none_or(|window| len + 1 + n_rows <= window)
@@ -201,7 +201,7 @@ impl Pool {
         }
     }
 
-    /// Moves cells, for all who own them: as in llama.cpp, a cell has one position.
+    /// Moves cells, for all sequences that share them: as in llama.cpp, a cell has one position.
     pub(super) fn shift(&mut self, seq: SeqId, from: u32, delta: i32) {
         for &cell in self.seqs.get(seq as usize).into_iter().flatten() {
             let position = &mut self.cells[cell].position;

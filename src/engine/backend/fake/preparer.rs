@@ -1,4 +1,4 @@
-//! How the stand-in prepares requests.
+//! How the fake prepares requests.
 //!
 //! | Mark | Where | Effect |
 //! | --- | --- | --- |
@@ -12,7 +12,7 @@ use super::{FakeSampler, vocab, wait};
 use crate::engine::backend::{BackendError, Ends, PairEnds, Part, Preparer, SamplerSpec};
 use crate::protocol::{Constraint, LoadedInfo, Token};
 
-/// Prepares requests for the stand-in.
+/// Prepares requests for the fake.
 pub(crate) struct FakePreparer {
     info: LoadedInfo,
     ends: Ends,
@@ -21,7 +21,7 @@ pub(crate) struct FakePreparer {
     answer: Option<String>,
 }
 
-/// A constraint, of which nothing is known but that there is one.
+/// A constraint; only its presence matters.
 pub(crate) struct FakeGrammar;
 
 impl FakePreparer {
@@ -108,7 +108,7 @@ impl Preparer for FakePreparer {
     }
 }
 
-/// Tells the log of a text that asks for it.
+/// Logs a text that has a `note` mark.
 fn note(part: &str) {
     const MARK: &str = "[[note ";
     let name = part
@@ -119,7 +119,7 @@ fn note(part: &str) {
     }
 }
 
-/// Takes the time that a mark in a text says.
+/// Waits for as long as a mark in a text says.
 fn wait_as_marked(text: &str, mark: &str) {
     let number = text.split_once(mark).and_then(|(_, rest)| {
         let (number, _) = rest.split_once("]]")?;

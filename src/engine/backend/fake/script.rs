@@ -1,4 +1,4 @@
-//! What the stand-in answers, and the marks in a question that change it.
+//! What the fake answers, and the marks in a question that change it.
 //!
 //! | Mark | Effect |
 //! | --- | --- |
@@ -11,21 +11,21 @@
 //! | `[[try WHAT ARGUMENT]]` | the answer is what became of it ([`attempt`](super::attempt)) |
 //! | `[[nan]]` | the embedding of a text with this is not a number |
 //!
-//! Where no end may be picked, full stops follow the answer.
-//! Under a constraint the answer is the JSON object `{"answer": TEXT}`.
+//! Where no end token may be picked, full stops follow the answer. Under a constraint the answer is the JSON
+//! object `{"answer": TEXT}`.
 
 use super::{attempt, vocab};
 use crate::engine::backend::{BackendError, SamplerSpec};
 use crate::protocol::Token;
 
-/// Knows the answer to one prompt, and how much of it was given.
+/// The answer to one prompt, and how much of it was given.
 #[derive(Debug)]
 pub(crate) struct FakeSampler {
     /// Prompt and answer so far.
     said: Vec<Token>,
     n_prompt: usize,
     answer: Vec<Token>,
-    /// Tokens before which no end is picked.
+    /// Tokens before which no end token is picked.
     n_least: usize,
     marks: Marks,
 }
@@ -86,7 +86,7 @@ impl FakeSampler {
         self.marks.slow_ms
     }
 
-    /// Picks the next token, if the cache holds what was said.
+    /// Picks the next token; fails unless the cache holds what was said.
     pub(super) fn next(&mut self, held: &[Token]) -> Result<Token, BackendError> {
         let n_given = self.said.len() - self.n_prompt;
         if self.marks.abort == Some(n_given) {
@@ -113,8 +113,8 @@ impl FakeSampler {
     }
 }
 
-/// The token of a text that follows what `held` ends with, as far back as they agree; its first one
-/// where they do not.
+/// The token of a text that follows the longest match with the end of `held`; the first token if nothing
+/// matches.
 pub(super) fn follow(text: &str, held: &[Token]) -> Token {
     let text = vocab::tokenize(text, true);
     let n_common = |end: usize| {
@@ -134,7 +134,7 @@ fn is_shortened(said: &[Token], held: &[Token]) -> bool {
     held.len() <= said.len() && back > 0 && front + back >= held.len()
 }
 
-/// The last user turn of a `ChatML` prompt, else all of it.
+/// The last user turn of a `ChatML` prompt, else the whole prompt.
 fn question(prompt: &[Token]) -> String {
     let turns = prompt.split(|&token| token == vocab::TURN_START);
     let user = turns.rev().find_map(|turn| {
@@ -145,7 +145,7 @@ fn question(prompt: &[Token]) -> String {
 }
 
 impl Marks {
-    /// Takes the marks out of a text.
+    /// Removes the marks from a text.
     fn read(text: &str) -> (String, Self) {
         let mut marks = Self::default();
         let mut plain = String::new();
@@ -185,7 +185,7 @@ impl Marks {
     }
 }
 
-/// A vector that depends on every token and on nothing else.
+/// A vector that depends only on the tokens, on each of them.
 pub(super) fn embedding(tokens: &[Token], n_embd: u32) -> Vec<f32> {
     let is_nan = vocab::text(tokens).contains("[[nan]]");
     let value = |index: u32| {

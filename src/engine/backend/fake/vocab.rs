@@ -1,4 +1,4 @@
-//! The stand-in's vocabulary: 256 bytes, then special tokens.
+//! The fake's vocabulary: 256 bytes, then special tokens.
 
 use crate::engine::backend::Part;
 use crate::protocol::Token;
@@ -24,10 +24,10 @@ pub(super) const TURN_END: Token = 259;
 /// A full stop.
 pub(super) const FILLER: Token = 46;
 
-/// Bytes of a part of a text.
+/// Most bytes of a part of a text.
 const PART: usize = 1024;
 
-/// Cuts a text at its special tokens, and where it is long.
+/// Cuts a text at its special tokens, and long stretches into parts.
 pub(super) fn cut(text: &str, parse_special: bool) -> Vec<Part> {
     let mut parts = Vec::new();
     let mut begin = 0;
@@ -85,7 +85,7 @@ pub(super) fn is_end(token: Token) -> bool {
     matches!(token, END | TURN_END)
 }
 
-/// The text of tokens, without those that frame it.
+/// The text of tokens, without the special tokens that frame it.
 pub(super) fn text(tokens: &[Token]) -> String {
     let mut bytes = Vec::with_capacity(tokens.len());
     for &token in tokens {
@@ -94,7 +94,7 @@ pub(super) fn text(tokens: &[Token]) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// Logits under which this token is likely, and the next one somewhat.
+/// Logits by which this token is likely, and the next one somewhat likely.
 pub(super) fn logits(token: Token) -> Vec<f32> {
     let mut logits = vec![0.0; N_VOCAB as usize];
     if let Ok(index) = usize::try_from(token) {

@@ -9,7 +9,7 @@ use super::context::Vectors;
 use crate::engine::backend::Row;
 use crate::engine::media::Media;
 
-/// The arrays that a decode call reads; kept for their memory.
+/// The arrays that a decode call reads; reused buffers.
 #[derive(Default)]
 pub(super) struct Batch {
     tokens: Vec<sys::llama_token>,
@@ -35,7 +35,7 @@ impl Batch {
         self.batch(rows.len())
     }
 
-    /// The same for rows of an image; their logits are not wanted.
+    /// The same for rows of an image, which have no logits.
     pub(super) fn fill_vectors(
         &mut self,
         seq: sys::llama_seq_id,
@@ -55,7 +55,7 @@ impl Batch {
         }
     }
 
-    /// What leads to the arrays, for `n_rows` rows of one sequence each.
+    /// The pointers to the arrays, for `n_rows` rows of one sequence each.
     fn batch(&mut self, n_rows: usize) -> sys::llama_batch {
         self.n_seqs.clear();
         self.n_seqs.resize(n_rows, 1);
@@ -74,7 +74,7 @@ impl Batch {
     }
 }
 
-/// Where rows of an image are that begins at a position.
+/// The positions of rows of an image that begins at `position`.
 pub(super) fn places(media: &Media, position: u32, rows: Range<usize>) -> Vec<i32> {
     let begin = signed(position);
     let grid = &media.rows.grid;

@@ -1,5 +1,5 @@
-//! What requests add to the logits of single tokens, in one pass over the candidates: llama.cpp's sampler
-//! looks through all biases for each candidate where these are not the whole vocabulary.
+//! Adds requests' biases to the logits of single tokens, in one pass over the candidates: unless the candidates
+//! are the whole vocabulary, llama.cpp's sampler searches all biases for each candidate.
 
 use llama_cpp_2::model::LlamaModel;
 use llama_cpp_2::token::data::LlamaTokenData;
@@ -11,7 +11,7 @@ use crate::protocol::{SamplingParams, Token};
 pub(super) struct Biases(Vec<(Token, f32)>);
 
 impl Biases {
-    /// The request's, and the model's own list of tokens that are never output.
+    /// The request's biases, and the model's own list of tokens that are never output.
     pub(super) fn of(model: &LlamaModel, params: &SamplingParams) -> Self {
         let vocab = model.vocab();
         let never = vocab.suppress_tokens().iter();
@@ -23,7 +23,7 @@ impl Biases {
 
     pub(super) fn new(mut biases: Vec<(Token, f32)>) -> Self {
         biases.sort_by_key(|(token, _)| *token);
-        // Several for one token add up.
+        // Several biases for one token add up.
         biases.dedup_by(|next, kept| {
             let is_same = next.0 == kept.0;
             if is_same {
@@ -34,7 +34,7 @@ impl Biases {
         Self(biases)
     }
 
-    /// The same, but that these tokens are never picked.
+    /// The same biases, but these tokens are never picked.
     pub(super) fn without(&self, tokens: impl Iterator<Item = Token>) -> Self {
         let never = tokens.map(|token| (token, f32::NEG_INFINITY));
         Self::new(self.0.iter().copied().chain(never).collect())
@@ -48,7 +48,7 @@ impl Biases {
         self.0.iter().map(|(token, _)| *token)
     }
 
-    /// Adds them to candidates in ascending order.
+    /// Adds the biases to candidates, which are in ascending order.
     pub(super) fn apply(&self, candidates: &mut [LlamaTokenData]) {
         let mut biases = self.0.iter().peekable();
         for candidate in candidates {

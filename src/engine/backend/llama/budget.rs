@@ -1,5 +1,5 @@
-//! Ends thinking that takes too many tokens: the tokens that close it are picked without asking the model, as
-//! llama-server's reasoning budget does.
+//! Ends thinking that takes too many tokens: the tokens that close it are forced, as llama-server's reasoning
+//! budget does.
 
 use super::gate::Gate;
 use crate::protocol::{Exempt, ThinkingTags, Token};
@@ -10,7 +10,7 @@ pub(super) struct Budget {
     gate: Gate,
     /// Tokens that may still be thinking.
     n_left: u32,
-    /// The tokens that end it, and how many of them were picked.
+    /// The tokens that end the thinking, and how many of them were picked.
     close: Vec<Token>,
     n_closed: usize,
 }
@@ -31,7 +31,7 @@ impl Budget {
         })
     }
 
-    /// The next token, where it is not the model's choice.
+    /// The next token, if it is forced.
     pub(super) fn forced(&mut self) -> Option<Token> {
         if self.n_left > 0 || !self.gate.is_thinking() {
             return None;
@@ -41,7 +41,7 @@ impl Budget {
         token
     }
 
-    /// Goes on by the text of a token; false once there is nothing left to limit.
+    /// Advances by the text of a token; false once there is nothing left to limit.
     pub(super) fn accept(&mut self, piece: &[u8]) -> bool {
         self.gate.accept(piece);
         self.n_left = self.n_left.saturating_sub(1);

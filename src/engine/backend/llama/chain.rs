@@ -1,9 +1,8 @@
-//! The samplers between logits and a token: llama-server's, in its order.
+//! The samplers between logits and a token: those of llama-server, in the same order.
 //!
-//! Penalties, DRY, top-k, typical-p, top-p, min-p, XTC, temperature, chance; or, with Mirostat,
-//! temperature and Mirostat; [`biases`](super::biases) come before all of them. A switched-off sampler
-//! changes nothing and is left out, and at temperature 0 so is everything that only takes candidates
-//! away.
+//! Penalties, DRY, top-k, typical-p, top-p, min-p, XTC, temperature, random choice; or, with Mirostat,
+//! temperature and Mirostat; [`biases`](super::biases) come before all of them. A switched-off sampler changes
+//! nothing and is left out, and at temperature 0 so is every sampler that only removes candidates.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -17,16 +16,16 @@ use crate::protocol::{Dry, Mirostat, SamplingParams, Token};
 /// llama-server's `min_keep`: a filter may leave a single candidate.
 const MIN_KEEP: usize = 0;
 
-/// Candidates from which Mirostat 1 estimates how steeply probabilities fall (llama-server's).
+/// Candidates from which Mirostat 1 estimates how steeply probabilities fall (llama-server's value).
 const MIROSTAT_M: i32 = 100;
 
-/// More would take long: the vocabulary is looked through for each.
+/// More breakers would take long: the whole vocabulary is searched for each.
 const MOST_BREAKERS: usize = 16;
 
-/// Bytes of one; llama.cpp looks at the first forty.
+/// Most bytes of a breaker; llama.cpp looks at the first forty.
 const LONGEST_BREAKER: usize = 256;
 
-/// Refuses what llama.cpp's samplers cannot compute with.
+/// Refuses values that llama.cpp's samplers cannot compute with.
 pub(super) fn check(params: &SamplingParams) -> Result<(), BackendError> {
     let repeat = params.repeat_penalty;
     let reason = if !repeat.is_finite() || repeat <= 0.0 || !repeat.recip().is_finite() {
@@ -72,8 +71,8 @@ fn wrong_mirostat(mirostat: &Mirostat) -> Option<&'static str> {
     }
 }
 
-/// The DRY sampler that was made last, with what it was made of. Making one looks through the whole
-/// vocabulary for each breaker (45 ms with 262,144 tokens), copying one does not.
+/// The DRY sampler that was made last, with its parameters. Making one searches the whole vocabulary for each
+/// breaker (45 ms with 262,144 tokens); copying one does not.
 #[derive(Debug, Default)]
 pub(super) struct LastDry(Mutex<Option<(Dry, usize, LlamaSampler)>>);
 
@@ -99,7 +98,7 @@ impl LastDry {
     }
 }
 
-/// The chain of a request; the last of it picks.
+/// The chain of a request; its last sampler picks the token.
 pub(super) fn samplers(
     model: &LlamaModel,
     spec: &SamplerSpec<'_>,
@@ -110,7 +109,7 @@ pub(super) fn samplers(
     chain(model.n_vocab(), spec, dry)
 }
 
-/// The chain without DRY, which is the only one that asks the model.
+/// The chain without DRY, the only sampler that needs the model.
 #[cfg(test)]
 pub(super) fn without_model(n_vocab: i32, spec: &SamplerSpec<'_>) -> Vec<LlamaSampler> {
     chain(n_vocab, spec, None)
@@ -164,10 +163,10 @@ fn chain(n_vocab: i32, spec: &SamplerSpec<'_>, dry: Option<LlamaSampler>) -> Vec
     samplers
 }
 
-/// For a chain that begins with biases, penalties and a top-k.
+/// The shortlist for a chain that begins with biases, penalties and a top-k.
 ///
-/// DRY and Mirostat have none: the first changes the logits of tokens that only it knows, the
-/// second wants to see all.
+/// With DRY or Mirostat there is none: DRY changes the logits of tokens that only it knows, Mirostat needs all
+/// tokens.
 pub(super) fn shortlist(
     biased: impl Iterator<Item = Token>,
     spec: &SamplerSpec<'_>,
@@ -183,13 +182,13 @@ pub(super) fn shortlist(
     Some(Shortlist::new(top_k, biased.collect(), n_recent))
 }
 
-/// Tokens of the prompt's end that the chain looks back on.
+/// How many of the prompt's last tokens the chain looks back on.
 pub(super) fn n_seen(spec: &SamplerSpec<'_>) -> usize {
     let dry = spec.params.dry.as_ref();
     window(spec).max(dry.map_or(0, |dry| dry_window(dry, spec)))
 }
 
-/// Tokens that the penalties look back on.
+/// How many tokens the penalties look back on.
 fn window(spec: &SamplerSpec<'_>) -> usize {
     within_context(spec.params.repeat_last_n, spec)
 }
@@ -198,8 +197,8 @@ fn dry_window(dry: &Dry, spec: &SamplerSpec<'_>) -> usize {
     within_context(dry.penalty_last_n, spec)
 }
 
-/// So many tokens, or the whole context if negative. Samplers take the memory for them from the start,
-/// so no more than there can be.
+/// `n_tokens`, or the whole context if that is negative. At most the context, because samplers allocate memory
+/// for all of them at the start.
 fn within_context(n_tokens: i32, spec: &SamplerSpec<'_>) -> usize {
     let n_ctx = usize::try_from(spec.n_ctx).unwrap_or(usize::MAX);
     usize::try_from(n_tokens).map_or(n_ctx, |n_tokens| n_tokens.min(n_ctx))

@@ -1,11 +1,11 @@
 //! A llama.cpp context: the only place that calls it with raw pointers.
 //!
-//! `llama-cpp-2` has a context of its own, but it keeps its pointer private and leaves out what is
-//! needed here: switching embeddings on for single decode calls, several adapters at once, the
-//! memory's abilities, and asking for logits without a panic.
+//! `llama-cpp-2` has its own context type, but that keeps its pointer private and lacks what is needed here:
+//! switching embeddings on for single decode calls, several adapters at once, querying what the memory can do,
+//! and reading logits without a panic.
 //!
-//! *Invariant:* what is lent out (logits, embeddings) borrows the context, and every call that
-//! invalidates it takes `&mut self`.
+//! *Invariant:* returned slices (logits, embeddings) borrow the context, and every call that invalidates them
+//! takes `&mut self`.
 
 #![expect(unsafe_code, reason = "llama.cpp is a C library")]
 
@@ -30,13 +30,13 @@ pub(super) struct Settings {
     /// Rows that are computed at once.
     pub(super) n_ubatch: u32,
     pub(super) n_seq_max: u32,
-    /// Rows of one decode call whose logits may be asked for; 0 = all.
+    /// Most rows of one decode call that may have logits; 0 = all.
     pub(super) n_outputs_max: u32,
     pub(super) n_threads: i32,
     pub(super) kv_type: sys::ggml_type,
     pub(super) flash_attention: sys::llama_flash_attn_type,
     pub(super) embeddings: bool,
-    /// Layers with a window keep the whole context.
+    /// Sliding-window layers keep the whole context.
     pub(super) whole_window: bool,
 }
 
@@ -44,17 +44,17 @@ pub(super) struct Settings {
 pub(super) struct Vectors<'a> {
     /// One after the other, each as wide as the model's input.
     pub(super) embeddings: &'a [f32],
-    /// Their positions; for models with positions in four dimensions all of the first one, then all of
-    /// the next.
+    /// Their positions; for models with positions in four dimensions, all positions of one dimension after the
+    /// other.
     pub(super) places: &'a [sys::llama_pos],
-    /// Each looks at all of them, and not only at those before it.
+    /// Each row attends to all rows, not only to those before it.
     pub(super) is_seen_at_once: bool,
 }
 
 /// A context and the model that it computes with.
 pub(super) struct Context {
     ptr: NonNull<sys::llama_context>,
-    /// Null for encoders, which keep nothing between calls.
+    /// Null for encoder models, which keep nothing between calls.
     memory: sys::llama_memory_t,
     batch: Batch,
     n_vocab: usize,
@@ -62,9 +62,9 @@ pub(super) struct Context {
     n_embedding: usize,
     pooled: bool,
     whole_window: bool,
-    /// What llama.cpp looks at while it computes.
+    /// The interrupt that llama.cpp checks while it computes.
     interrupt: Option<Arc<Interrupt>>,
-    /// Last, so that it goes after the context (`Drop` below).
+    /// Last, so that it is dropped after the context (`Drop` below).
     model: Arc<LlamaModel>,
 }
 
@@ -72,7 +72,7 @@ pub(super) struct Context {
 // wait for the computation, which is over when a decode call has returned to the only user).
 unsafe impl Send for Context {}
 
-// The wrapper is `repr(transparent)` over the pointer, in the version that is pinned.
+// The wrapper is `repr(transparent)` over the pointer, in the pinned version.
 const _: () = assert!(size_of::<LlamaModel>() == size_of::<*mut sys::llama_model>());
 
 pub(super) fn model_ptr(model: &LlamaModel) -> *mut sys::llama_model {
@@ -87,8 +87,8 @@ pub(super) fn vocab_kind(model: &LlamaModel) -> sys::llama_vocab_type {
     unsafe { sys::llama_vocab_type(sys::llama_model_get_vocab(model_ptr(model))) }
 }
 
-/// Loads ggml's back ends, which are modules in such a build: from `lib/drover` beside the
-/// program's folder where packages put them, else from where llama.cpp looks itself.
+/// Loads ggml's backends, which are modules in such a build: from `lib/drover` beside the program's folder,
+/// where packages put them, else from where llama.cpp itself looks.
 #[cfg(feature = "dynamic-backends")]
 pub(super) fn load_backend_modules() {
     let exe = std::env::current_exe().ok();
@@ -102,12 +102,12 @@ pub(super) fn load_backend_modules() {
     unsafe { sys::ggml_backend_load_all() };
 }
 
-/// What llama.cpp says of the machine and of its own build.
+/// llama.cpp's description of the machine and of its own build.
 pub(super) fn system_info() -> &'static str {
     static TEXT: OnceLock<String> = OnceLock::new();
     TEXT.get_or_init(|| {
-        // SAFETY: no arguments; the text that it returns has an end and stays until the next call,
-        // and there is none.
+        // SAFETY: no arguments; the returned text is null-terminated and stays until the next call, and there
+        // is none.
         let text = unsafe { CStr::from_ptr(sys::llama_print_system_info()) };
         text.to_string_lossy().into_owned()
     })
@@ -130,7 +130,7 @@ impl Context {
         params.flash_attn_type = settings.flash_attention;
         params.embeddings = settings.embeddings;
         params.kv_unified = true;
-        // Usually only the window: the whole context costs several times as much.
+        // Usually only the window is kept: the whole context costs several times as much.
         params.swa_full = settings.whole_window;
         params.no_perf = true;
         // SAFETY: the model is valid, the parameters are llama.cpp's own with values replaced.
@@ -200,7 +200,7 @@ impl Context {
         u32::try_from(n_swa).unwrap_or(0)
     }
 
-    /// Whether the model keeps a state that cannot go back.
+    /// Whether the model keeps a state that cannot be rolled back.
     pub(super) fn is_recurrent(&self) -> bool {
         let model = model_ptr(&self.model);
         // SAFETY: the model is valid.
@@ -213,8 +213,8 @@ impl Context {
         !self.memory.is_null() && unsafe { sys::llama_memory_can_shift(self.memory) }
     }
 
-    /// Loads `LoRA` adapters and applies them to all that this context computes. The model frees
-    /// them. `Err` holds the path of the one that failed.
+    /// Loads `LoRA` adapters and applies them to everything that this context computes. The model frees them.
+    /// `Err` holds the path of the adapter that failed.
     pub(super) fn set_adapters<'a>(
         &mut self,
         adapters: &[(&'a Path, f32)],
@@ -250,10 +250,10 @@ impl Context {
         if code == 0 { Ok(()) } else { Err(first) }
     }
 
-    /// Has the processor end a computation when the interrupt is due; a graphics card goes on to the end.
+    /// Makes the CPU end a computation when the interrupt is due; a GPU computes to the end.
     pub(super) fn heed(&mut self, interrupt: &Arc<Interrupt>) {
         let data = Arc::as_ptr(interrupt).cast_mut().cast::<c_void>();
-        // SAFETY: the context is valid, and keeps what `data` leads to for as long as it lives.
+        // SAFETY: the context is valid, and keeps what `data` points to alive for as long as it lives.
         unsafe { sys::llama_set_abort_callback(self.ptr.as_ptr(), Some(is_due), data) };
         self.interrupt = Some(Arc::clone(interrupt));
     }
@@ -264,7 +264,7 @@ impl Context {
     /// the process otherwise.
     pub(super) fn decode(&mut self, rows: &[Row]) -> i32 {
         let batch = self.batch.fill(rows);
-        // SAFETY: the batch's pointers lead to arrays of `n_tokens` entries that outlive the call.
+        // SAFETY: the batch points to arrays of `n_tokens` entries that outlive the call.
         unsafe { sys::llama_decode(self.ptr.as_ptr(), batch) }
     }
 
@@ -348,7 +348,7 @@ impl Context {
         Some((u32::try_from(first).ok()?, u32::try_from(last).ok()?))
     }
 
-    /// Drops positions; false if this memory cannot.
+    /// Drops positions; false if this memory cannot do that.
     pub(super) fn remove(&mut self, seq: i32, from: i32, to: i32) -> bool {
         // SAFETY: the memory belongs to the context; null is "nothing to remove".
         unsafe { sys::llama_memory_seq_rm(self.memory, seq, from, to) }
@@ -366,7 +366,7 @@ impl Context {
         unsafe { sys::llama_memory_seq_add(self.memory, seq, from, -1, delta) };
     }
 
-    /// Writes down the cells of a sequence.
+    /// Serializes the cells of a sequence.
     pub(super) fn save(&self, seq: i32) -> Option<Vec<u8>> {
         if self.memory.is_null() {
             return None;
@@ -381,7 +381,7 @@ impl Context {
         (written > 0).then_some(state)
     }
 
-    /// Reads into an empty sequence what `save` wrote down; false if llama.cpp refuses it.
+    /// Fills an empty sequence from a state that `save` made; false if llama.cpp refuses it.
     pub(super) fn load(&mut self, seq: i32, state: &[u8]) -> bool {
         // SAFETY: the buffer has the length given; llama.cpp reads no further.
         let read = unsafe {

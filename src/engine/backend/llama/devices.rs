@@ -13,8 +13,8 @@ use super::log;
 use crate::engine::backend::BackendError;
 use crate::protocol::DeviceInfo;
 
-/// Starts llama.cpp once per process. It is never stopped: the process ends with the model, and
-/// the operating system takes everything back.
+/// Starts llama.cpp once per process. It is never stopped: the process ends with the model, and the operating
+/// system frees everything.
 pub(super) fn start() -> Result<&'static LlamaBackend, BackendError> {
     static BACKEND: OnceLock<Result<LlamaBackend, BackendError>> = OnceLock::new();
     let backend = BACKEND.get_or_init(|| {
@@ -74,8 +74,8 @@ fn info(index: usize, device: LlamaBackendDevice) -> DeviceInfo {
     }
 }
 
-/// Reads what llama.cpp says of the CPU: `CPU : SSE3 = 1 | AVX2 = 1 | … CUDA : ARCHS = 890 | …`. What
-/// has another value than 1 is no instruction set.
+/// Parses llama.cpp's description of the CPU: `CPU : SSE3 = 1 | AVX2 = 1 | … CUDA : ARCHS = 890 | …`. Only
+/// entries with the value 1 are instruction sets.
 fn instruction_sets(system: &str) -> Vec<String> {
     let (_, cpu) = system.split_once("CPU : ").unwrap_or_default();
     let cpu = cpu.split(" : ").next().unwrap_or_default();

@@ -1,9 +1,8 @@
-//! The encoder of a loaded model: a projector that is there from the start, or one that is loaded when
-//! the first image comes.
+//! The encoder of a loaded model: a projector that is loaded at the start, or with the first image.
 //!
-//! A projector in a file of its own is loaded with its model, so that a broken one is known at once. One
-//! among the weights is written to memory for the load, which takes a moment and hundreds of megabytes
-//! that texts do not need: it waits for an image.
+//! A projector in a separate file is loaded with its model, so that a broken one is noticed at once. A
+//! projector inside the model's file must be written to memory to be loaded, which takes a moment and hundreds
+//! of megabytes that text requests do not need, so it is loaded with the first image.
 
 use std::sync::Arc;
 
@@ -35,7 +34,7 @@ pub(super) struct Encoder {
 }
 
 enum State {
-    /// No image came yet.
+    /// No image has come yet.
     Waiting,
     Loaded(Projector),
     /// It cannot be loaded.
@@ -43,7 +42,7 @@ enum State {
 }
 
 impl Encoder {
-    /// Makes the encoder; `None` when it is of no use. Without it the model still answers to text.
+    /// Makes the encoder; `None` if the projector cannot be used. Without it the model still handles text.
     pub(super) fn new(
         params: &ProjectorParams,
         model: &Arc<LlamaModel>,
@@ -80,7 +79,7 @@ impl Encoder {
         Some(encoder)
     }
 
-    /// The projector, loaded if it was not.
+    /// Returns the projector; loads it first if needed.
     fn projector(&mut self) -> Result<&mut Projector, String> {
         if matches!(self.state, State::Waiting) {
             self.state = match self.load() {
@@ -98,7 +97,7 @@ impl Encoder {
         }
     }
 
-    /// Loads it: on the GPU where the whole model is there, too, and has left room.
+    /// Loads the projector: on the GPU if the whole model is there and has left room.
     fn load(&self) -> Result<Projector, String> {
         let name = self.params.file.path.display();
         let file = ProjectorFile::open(&self.params.file).map_err(|error| error.to_string())?;

@@ -1,20 +1,20 @@
-//! Images that were encoded lately: a conversation sends all its images with each turn.
+//! A cache of recently encoded images: a conversation sends all its images with each turn.
 
 use quick_cache::Weighter;
 use quick_cache::unsync::Cache;
 
 use crate::engine::media::Piece;
 
-/// Bytes of embeddings that are kept.
+/// Most bytes of embeddings that are cached.
 const MOST: u64 = 256 << 20;
 
-/// Images of a usual size (256 rows of 2,560 numbers) that are kept.
+/// How many images of a usual size (256 rows of 2,560 numbers) are cached.
 const N_USUAL: usize = 100;
 
-/// What became of files, by their digests.
+/// The encoded pieces of files, by digest.
 pub(super) type EncoderCache = Cache<String, Vec<Piece>, Weight>;
 
-/// Bytes of what is kept.
+/// Measures cached pieces in bytes.
 #[derive(Debug, Clone)]
 pub(super) struct Weight;
 

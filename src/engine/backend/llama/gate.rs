@@ -1,12 +1,12 @@
-//! When a constraint begins to hold: with the answer, not with the thinking before it, and not in a
-//! tool call that comes in place of it.
+//! Decides when a constraint begins to apply: at the answer, not in the thinking before it, and not in a tool
+//! call in place of an answer.
 
 use crate::protocol::{Exempt, ThinkingTags};
 
-/// Where a sequence is.
+/// What a sequence is generating.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
-    /// At a start: of the output, or after the thinking.
+    /// At the start of the output, or after the thinking.
     Undecided {
         may_think: bool,
     },
@@ -21,7 +21,7 @@ pub(super) struct Gate {
     thinking: ThinkingTags,
     call: String,
     state: State,
-    /// What was said, as far as a tag may still begin in it.
+    /// The end of the text in which a tag may have begun.
     text: Vec<u8>,
 }
 
@@ -47,18 +47,18 @@ impl Gate {
         })
     }
 
-    /// Whether the constraint holds.
+    /// Whether the constraint applies.
     pub(super) fn is_passed(&self) -> bool {
         self.state == State::Answering
     }
 
-    /// Whether the sequence is inside of its thinking.
+    /// Whether the sequence is thinking.
     pub(super) fn is_thinking(&self) -> bool {
         self.state == State::Thinking
     }
 
-    /// Goes on by the text of a token; `false` if that is the answer's beginning already, which has
-    /// to be picked under the constraint.
+    /// Advances by the text of a token; `false` if the token already begins the answer, so that it must be
+    /// picked under the constraint.
     pub(super) fn accept(&mut self, piece: &[u8]) -> bool {
         match self.state {
             State::Answering | State::Calling => true,
@@ -110,7 +110,7 @@ impl Gate {
                 State::Undecided { may_think: false }
             };
         } else {
-            // Thinking is long, and every token comes here: only what may begin the tag stays.
+            // Thinking is long, and every token comes here: only text that may begin the tag is kept.
             let n_done = (self.text.len() + 1).saturating_sub(close.len());
             self.text.drain(..n_done);
         }

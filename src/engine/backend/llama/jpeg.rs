@@ -1,8 +1,8 @@
-//! What decoding a JPEG file takes, by its headers.
+//! Estimates what decoding a JPEG file takes, from its headers.
 //!
-//! Most files are decoded line by line. One whose pixels come in several scans (progressive ones above all) is
-//! kept as coefficients until the last scan, two bytes for each, and every scan goes over all of its blocks,
-//! also one of a few bytes.
+//! Most files are decoded line by line. A file whose pixels come in several scans (mostly progressive ones) is
+//! kept as coefficients until the last scan, two bytes for each, and every scan goes over all blocks, even a
+//! scan of a few bytes.
 
 /// What a file's headers say.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -15,7 +15,7 @@ pub(super) struct Work {
 /// Bytes of a coefficient.
 const COEFFICIENT: u64 = 2;
 
-/// Looks through a file's segments. What is broken is the decoder's to find.
+/// Reads a file's segments. Broken ones are left to the decoder.
 pub(super) fn work(file: &[u8]) -> Work {
     let mut work = Work::default();
     let mut frame = (0, false);
@@ -29,7 +29,7 @@ pub(super) fn work(file: &[u8]) -> Work {
         let length = usize::from(u16::from_be_bytes(*length));
         let data = rest.get(2..length).unwrap_or_default();
         match marker {
-            // A frame, but for three neighbours that are none.
+            // A frame header; three markers of this range are something else.
             0xc0..=0xcf if !matches!(marker, 0xc4 | 0xc8 | 0xcc) => {
                 frame = (
                     n_coefficients(data).unwrap_or(0),
@@ -49,7 +49,7 @@ pub(super) fn work(file: &[u8]) -> Work {
     work
 }
 
-/// The next marker and what is behind it; compressed data has none but restarts.
+/// The next marker and what follows it; compressed data has no markers but restarts.
 fn next(file: &[u8]) -> Option<(u8, &[u8])> {
     let mut rest = file;
     loop {
@@ -105,7 +105,7 @@ mod tests {
     }
 
     fn file(frame: Vec<u8>, n_scans: usize) -> Vec<u8> {
-        // A picture within the picture does not count.
+        // An embedded thumbnail does not count.
         let thumbnail = segment(0xe1, &segment(0xda, &[0; 8]));
         let scan = [segment(0xda, &[0; 6]), vec![7, 0xff, 0x00, 0xff, 0xd3, 9]].concat();
         [
@@ -124,7 +124,7 @@ mod tests {
             |marker, samplings: &[u8], n_scans| work(&file(frame(marker, samplings), n_scans));
         let expected = |n_bytes, n_scans| Work { n_bytes, n_scans };
         assert_eq!(work_of(0xc0, &[0x22, 0x11, 0x11], 1), expected(0, 1));
-        // Half the colours: 1.5 values for a pixel, whole units of 16 by 16.
+        // Subsampled colors: 1.5 values per pixel, whole units of 16 by 16.
         let n_bytes = 800 * 608 * 3;
         assert_eq!(work_of(0xc0, &[0x22, 0x11, 0x11], 3), expected(n_bytes, 3));
         assert_eq!(work_of(0xc2, &[0x22, 0x11, 0x11], 1), expected(n_bytes, 1));

@@ -1,4 +1,4 @@
-//! Loading a model: weights, context, adapters, and what became of it.
+//! Loads a model: weights, context, adapters.
 
 use std::num::NonZero;
 use std::sync::{Arc, mpsc};
@@ -15,25 +15,24 @@ use super::{devices, log, memory};
 use crate::engine::backend::BackendError;
 use crate::protocol::{HOST, KvCacheType, LoadParams, LoadedInfo};
 
-/// Progress reports that may wait; more are dropped.
+/// Progress reports that may be queued; more are dropped.
 const PROGRESS_BACKLOG: usize = 16;
 
-/// Rows of a batch that an embedding model is given at least, as Ollama does: a whole input must
-/// fit into one decode call.
+/// The least batch size of an embedding model, as in Ollama: a whole input must fit into one decode call.
 const N_BATCH_EMBEDDING: u32 = 2048;
 
-/// Rows per sequence whose logits may be asked for in one decode call, and the least in all. The
-/// compute buffers grow with it by a vocabulary's worth of numbers each.
+/// Rows per sequence that may have logits in one decode call, and the least in all. For each row the compute
+/// buffers grow by one number per vocabulary entry.
 const N_OUTPUTS_PER_SEQ: u32 = 4;
 const N_OUTPUTS_MIN: u32 = 32;
 
-/// A context that is ready, and what to tell of it.
+/// A context that is ready, and its properties.
 pub(super) struct Loaded {
     pub(super) context: Context,
     pub(super) model: Arc<LlamaModel>,
     pub(super) encoder: Option<Encoder>,
     pub(super) info: LoadedInfo,
-    /// Rows of one decode call whose logits may be asked for.
+    /// Most rows of one decode call that may have logits.
     pub(super) n_outputs_max: usize,
 }
 
@@ -81,7 +80,7 @@ pub(super) fn load(
     })
 }
 
-/// Loads the weights on a thread of its own, so that the progress can be told meanwhile.
+/// Loads the weights on a separate thread, so that the progress can be reported meanwhile.
 fn load_model(
     params: &LoadParams,
     on_progress: &mut dyn FnMut(f32),
@@ -90,7 +89,7 @@ fn load_model(
     thread::scope(|scope| {
         let loader = scope.spawn(move || {
             weights::load(params, Buffers::Allocated, move |fraction| {
-                // Nobody needs every single one.
+                // A progress report may be dropped.
                 let _ = sender.try_send(fraction);
             })
         });
@@ -102,7 +101,7 @@ fn load_model(
     })
 }
 
-/// How a context is made for a load.
+/// The settings of a context for these parameters.
 pub(super) fn settings(params: &LoadParams) -> Settings {
     let n_slots = params.n_slots.max(1);
     let n_batch = params.n_batch.max(n_slots);
@@ -140,8 +139,8 @@ pub(super) fn settings(params: &LoadParams) -> Settings {
     }
 }
 
-/// The threads asked for, at most one per processor that this process may use: more would only wait for
-/// each other. By default one per physical core of these.
+/// The requested number of threads, at most one per CPU that this process may use: more would only wait for
+/// each other. By default one per physical core of these CPUs.
 fn n_threads(asked: u32) -> i32 {
     let usable = thread::available_parallelism().map_or(1, NonZero::get);
     let n = match usize::try_from(asked) {

@@ -1,8 +1,8 @@
-//! llama.cpp's log: to stderr in the form that the daemon reads, and what can be learned from it.
+//! llama.cpp's log: written to stderr in the form that the daemon reads, and searched for errors and progress.
 //!
-//! A line is a level letter, a blank and the text. llama.cpp's information, over a hundred lines a
-//! load, goes out as `D`; its own debug lines are dropped. Error lines are kept, because llama.cpp's calls only
-//! say *that* they failed.
+//! A line is a level letter, a space and the text. llama.cpp's info lines, over a hundred per load, are written
+//! as `D`; its own debug lines are dropped. Error lines are kept, because llama.cpp's calls only say *that*
+//! they failed.
 
 #![expect(
     unsafe_code,
@@ -16,7 +16,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use llama_cpp_sys_2 as sys;
 
-/// Error lines kept; the first ones of a failure say most.
+/// Most error lines that are kept; the first ones of a failure say most.
 const MAX_ERRORS: usize = 8;
 
 static STATE: Mutex<State> = Mutex::new(State::new());
@@ -42,12 +42,12 @@ pub(super) fn install() {
     };
 }
 
-/// Forgets the errors of what went before.
+/// Forgets earlier errors.
 pub(super) fn start() {
     lock().errors.clear();
 }
 
-/// Tells this one from now on how far the quantizer is; `None` = nobody.
+/// Sets the listener for the quantizer's progress; `None` = no listener.
 pub(super) fn follow(listener: Option<Listener>) {
     lock().listener = listener;
 }
@@ -89,9 +89,9 @@ impl State {
         }
     }
 
-    /// Takes a piece of the log in; returns the lines that are now whole, as they go out.
+    /// Adds a piece of the log; returns the lines that are now complete, in the output form.
     fn append(&mut self, level: sys::ggml_log_level, text: &str) -> Vec<String> {
-        // The quantizer's lines come in pieces that do not say that they go on.
+        // The quantizer's lines come in pieces that are not marked as continued.
         if let (Some(listener), Some(fraction)) = (&self.listener, fraction(text)) {
             listener(fraction);
         }
@@ -129,8 +129,8 @@ impl State {
     }
 }
 
-/// Whether llama.cpp calls a failure what it was asked for: `GGML_STATUS_ABORTED` is 1, and `llama_decode` gives
-/// 2 for it.
+/// Whether an error line is only the interruption that was asked for: `GGML_STATUS_ABORTED` is 1, and
+/// `llama_decode` returns 2 for it.
 fn is_interruption(line: &str) -> bool {
     let ends = ["failed with error 1", "compute status: 1", "ret = 2"];
     ends.iter().any(|end| line.ends_with(end))

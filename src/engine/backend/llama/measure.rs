@@ -1,4 +1,5 @@
-//! What a model would take of each memory: weights, contexts and projectors are made without their buffers.
+//! Measures how much of each memory a model would take: weights, contexts and projectors are made without their
+//! buffers.
 
 use std::sync::Arc;
 
@@ -9,7 +10,8 @@ use super::{devices, load, log, memory, weights};
 use crate::engine::backend::BackendError;
 use crate::protocol::{HOST, LoadParams, Measured, MemoryUse, PoolShape};
 
-/// Measures a model, with its adapters and projector, for each of some shapes. Its draft model is one of its own.
+/// Measures a model with its adapters and projector, for each of these shapes. A draft model is measured
+/// separately.
 ///
 /// # Errors
 /// llama.cpp cannot read the model.
@@ -27,7 +29,7 @@ pub(crate) fn measure(params: &LoadParams, shapes: &[PoolShape]) -> Result<Measu
     Ok(Measured(uses.collect()))
 }
 
-/// Projector and adapters.
+/// What the projector and the adapters take.
 fn companions(params: &LoadParams) -> MemoryUse {
     let mut found = MemoryUse::default();
     let is_whole = params.n_gpu_layers < 0;

@@ -1,4 +1,4 @@
-// llama.cpp tells what it allocates in C++ only. This makes C functions of it.
+// llama.cpp reports what it allocates only in C++. This wraps that in C functions.
 //
 // The types are those of llama.cpp's src/llama-ext.h and tools/mtmd/mtmd.h in the version that Cargo.toml pins;
 // these headers are not installed with its crate.
@@ -47,7 +47,7 @@ struct mtmd_memory_usage {
 mtmd_memory_usage mtmd_get_memory_usage(const char * mmproj_fname, mtmd_context_params ctx_params);
 
 // Calls `each` for every buffer type that the context, its model or its compute buffers use.
-// Returns false if the memory for the answer ran out.
+// Returns false if there is no memory for the answer.
 extern "C" bool drover_context_memory(
     const llama_context * ctx,
     void (*each)(void * user_data, ggml_backend_buffer_type * type, size_t model, size_t context, size_t compute),

@@ -1,5 +1,5 @@
-//! What models take of each memory, in llama.cpp's own words: of a loaded one, and of one that is only
-//! measured, whose buffers are not allocated.
+//! How much of each memory models take, as llama.cpp itself reports: for a loaded model, and for one that is
+//! only measured, whose buffers are not allocated.
 
 #![expect(unsafe_code, reason = "llama.cpp is a C library")]
 
@@ -32,7 +32,7 @@ unsafe extern "C" {
     ) -> bool;
 }
 
-/// What a context, its KV cache and its model take.
+/// The memory that a context, its KV cache and its model take.
 pub(super) fn of_context(context: &Context) -> MemoryUse {
     let mut found = MemoryUse::default();
     // SAFETY: the context is valid, and the function calls back before it returns.
@@ -45,7 +45,7 @@ pub(super) fn of_context(context: &Context) -> MemoryUse {
     found
 }
 
-/// What a projector would take; `None` if libmtmd cannot read it.
+/// The memory that a projector would take; `None` if libmtmd cannot read it.
 pub(super) fn of_projector(path: &Path, is_on_gpu: bool) -> Option<MemoryUse> {
     let name = CString::new(path.to_str()?).ok()?;
     // SAFETY: no arguments.
@@ -99,7 +99,7 @@ unsafe extern "C" fn add_device(found: *mut c_void, device: sys::ggml_backend_de
     found.on(&device).projector += bytes as u64;
 }
 
-/// The name of a device; all that is no GPU computes in the host's memory.
+/// The name of a device; every device but a GPU uses the host's memory.
 ///
 /// # Safety
 ///

@@ -1,21 +1,21 @@
 //! The real backend: llama.cpp. The only user of its crates, and the only place with `unsafe`.
 //!
 //! - `load`: a model and its context from the daemon's parameters · `weights`: its weights, `stream` and
-//!   `numbers` for those that are read through a view
-//! - `context`: the C calls, `batch` for their arrays · `log`: llama.cpp's log · `devices`: what it can compute on
-//! - `memory`: what a loaded model takes, `measure`: what it would take
+//!   `numbers` for weights that are read through a view
+//! - `context`: the C calls, `batch` for their arrays · `log`: llama.cpp's log · `devices`: the devices that it
+//!   can compute on
+//! - `memory`: the memory that a loaded model takes, `measure`: what it would take
 //! - `rpc`: devices of other machines
-//! - `quantize`: other types for the tensors of a file
+//! - `quantize`: converts the tensors of a file to other types
 //! - `preparer`: what requests are prepared with · `tokenizer`, `special`: texts to tokens
 //! - `sampling`: how a token is picked · `chain`: by what samplers · `grammar`: constraints
 //! - `vocabulary`: whether two models have the same one
-//! - `encoder`: when a projector is loaded, and `projector_file` from what · `projector`: images, with
-//!   `picture` and `webp` for their files and `encoder_cache` for those seen lately
+//! - `encoder`: when a projector is loaded, `projector_file`: from which file · `projector`: images, with
+//!   `picture` and `webp` for their files and `encoder_cache` for recent ones
 //!
-//! llama.cpp ends the process on a failed assertion, on a CUDA error and on some broken files; the
-//! daemon lives in another process for that reason. What can be checked before a call is checked
-//! here. Dropping a `Llama` frees the context and the model; llama.cpp itself is started once and
-//! never stopped.
+//! llama.cpp ends the process on a failed assertion, on a CUDA error and on some broken files; the daemon is
+//! another process for that reason. What can be checked before a call is checked here. Dropping a `Llama` frees
+//! the context and the model; llama.cpp itself is started once and never stopped.
 
 mod batch;
 mod biases;
@@ -72,11 +72,11 @@ use crate::engine::interrupt::Interrupt;
 use crate::engine::media::Media;
 use crate::protocol::{LoadParams, LoadedInfo, Token};
 
-/// Costly rows from which sampling in parallel pays: the threads that computed the step still spin
-/// for a while, waiting for the next one, and take the processor from those that are woken here.
+/// Costly rows from which sampling in parallel pays off: the threads that computed the step still spin for a
+/// while, waiting for the next one, and take CPU time from the threads that are woken here.
 const PARALLEL_FROM: usize = 3;
 
-/// llama.cpp's code for a computation that its callback has ended.
+/// llama.cpp's return code for a computation that the abort callback has ended.
 const INTERRUPTED: i32 = 2;
 
 /// A model with its context.
@@ -87,17 +87,16 @@ pub(crate) struct Llama {
     encoder: Option<Encoder>,
     info: LoadedInfo,
     n_outputs_max: usize,
-    /// Embeddings are what this context is for (`LoadParams::embedding`).
+    /// The context is for embeddings (`LoadParams::embedding`).
     embedding: bool,
-    /// For the rows of the last decode call: their index among the rows that llama.cpp saw last.
+    /// For each row of the last decode call, its index among the rows of llama.cpp's last call.
     outputs: Vec<Option<i32>>,
     /// The last decode call delivered embeddings.
     embedded: bool,
 }
 
 impl Llama {
-    /// Loads a model; calls `on_progress` with fractions between 0 and 1. An error carries what llama.cpp
-    /// said about it.
+    /// Loads a model; calls `on_progress` with fractions between 0 and 1. An error carries llama.cpp's message.
     pub(crate) fn load(
         params: &LoadParams,
         on_progress: &mut dyn FnMut(f32),
@@ -120,7 +119,7 @@ impl Llama {
         })
     }
 
-    /// Refuses what llama.cpp would end the process for.
+    /// Refuses rows for which llama.cpp would end the process.
     fn check(&self, rows: &[Row]) -> Result<(), BackendError> {
         let n_outputs = rows.iter().filter(|row| row.output).count();
         let reason = if rows.is_empty() {
@@ -163,7 +162,7 @@ impl Llama {
         }
     }
 
-    /// Takes back what the first part of a call added, when its second part found no room.
+    /// Removes what the first part of a call added, if its second part found no room.
     fn undo(&mut self, rows: &[Row]) {
         let mut begin: HashMap<SeqId, u32> = HashMap::new();
         for row in rows {
@@ -196,7 +195,7 @@ impl Backend for Llama {
         self.n_outputs_max.min(self.n_batch())
     }
 
-    /// The processor can; a graphics card computes what it was given.
+    /// A CPU can do that; a GPU computes to the end.
     fn heed(&mut self, interrupt: &Arc<Interrupt>) -> bool {
         self.context.heed(interrupt);
         self.info.vram_bytes == 0 && !self.context.is_recurrent()
@@ -216,9 +215,9 @@ impl Backend for Llama {
         Ok(decoded)
     }
 
-    /// In two parts for a model that generates: first the rows that only fill the cache, then,
-    /// with embeddings switched on, those that deliver something. Switched on for all of them,
-    /// llama.cpp would compute a whole vocabulary's logits for every row.
+    /// Takes two calls for a generative model: first the rows that only fill the cache, then, with embeddings
+    /// switched on, the rows with outputs. With embeddings on for all rows, llama.cpp would compute a whole
+    /// vocabulary's logits for every row.
     fn decode_embeddings(&mut self, rows: &[Row]) -> Result<Decoded, BackendError> {
         if self.embedding {
             return self.decode(rows);
@@ -278,7 +277,7 @@ impl Backend for Llama {
             log::start();
             match self.context.decode_vectors(signed(seq), &vectors) {
                 0 => {}
-                // What is there of it goes again.
+                // The part of the image that was added is removed again.
                 1 if begin == 0 || self.context.remove(signed(seq), signed(position), -1) => {
                     return Ok(Decoded::NoSpace);
                 }
@@ -349,7 +348,7 @@ impl Backend for Llama {
         if self.context.is_recurrent() {
             return last + 1;
         }
-        // What follows looks back over a window; part of it may be gone already.
+        // Later rows attend to a window; part of it may be gone already.
         let window = self.context.window();
         if window == 0 || first == 0 {
             return 0;
@@ -357,8 +356,8 @@ impl Backend for Llama {
         (first + window).min(last + 1)
     }
 
-    /// A window keeps all that the first of the new rows looks back on until the call is over: what
-    /// it lost by then is out of sight for every later position, too.
+    /// A window keeps everything that the first new row attends to until the call is over: what it drops by
+    /// then is outside the window of every later position, too.
     fn can_take_back(&self, _: SeqId, _: usize) -> bool {
         !self.context.is_recurrent()
     }
@@ -372,8 +371,8 @@ impl Backend for Llama {
         }
         let window = self.context.window();
         if window > 0 && from > 0 {
-            // What follows `from` looks back over a window; part of it may be gone already. And a
-            // gap in the middle would have to be closed by moving, which such a memory refuses.
+            // Rows after `from` attend to a window; part of it may be gone already. And a gap in the middle
+            // would have to be closed by a shift, which such a memory refuses.
             let whole = first <= from.saturating_sub(window);
             let tail = to.is_none_or(|to| to > last);
             if !whole || !(tail || self.info.can_shift) {

@@ -1,4 +1,4 @@
-//! Numbers of ggml's types in single precision.
+//! Converts numbers of ggml's types to single precision.
 
 #![expect(unsafe_code, reason = "ggml is a C library")]
 
@@ -30,7 +30,7 @@ impl Convert for Ggml {
         ) else {
             return false;
         };
-        // SAFETY: there are so many whole blocks, and room for all their numbers.
+        // SAFETY: `n` numbers are whole blocks, and there is room for all of them.
         unsafe { convert(blocks.as_ptr().cast(), numbers.as_mut_ptr(), n) };
         true
     }

@@ -1,7 +1,7 @@
-//! What clients send as an image, as pixels.
+//! Decodes the images that clients send to pixels.
 //!
-//! A few bytes can say that they are gigabytes of pixels. So a file's header is read first, and what is
-//! too large is refused before anything is decoded ([`size`]).
+//! A few bytes can claim to be gigabytes of pixels. So a file's header is read first, and images that are too
+//! large are refused before anything is decoded ([`size`]).
 
 use std::io::Cursor;
 
@@ -13,29 +13,29 @@ use super::{jpeg, webp};
 /// made for printing. A model sees a megapixel or two of it.
 const MAX_PIXELS: u64 = 64 << 20;
 
-/// Most pixels of a side, as many as those formats have that were made for the web.
+/// Most pixels of a side, the limit of formats made for the web.
 const MAX_SIDE: u32 = 16_384;
 
-/// The longer side in lengths of the shorter one. The preprocessing of most models stops making sense
-/// there, and of some it fills images up to squares.
+/// The most that the longer side may be, in lengths of the shorter one. Beyond it the preprocessing of most
+/// models makes no sense, and some models' pads images to squares.
 const MAX_ASPECT: u32 = 200;
 
 /// Bytes of a decoded file: four for each pixel. Files with 16 bits for a color may have half as many pixels.
 /// A decoder may take as much again for itself.
 const MAX_BYTES: u64 = 4 * MAX_PIXELS;
 
-/// Pixels that a model may make use of, by far: what has more is scaled down as soon as it is decoded, by whole
-/// numbers. The most that is known are four megapixels in tiles.
+/// More pixels than any model uses: a larger image is scaled down by a whole number as soon as it is decoded.
+/// The largest known input is four megapixels in tiles.
 const USED_PIXELS: u64 = 16 << 20;
 
-/// Most scans of a JPEG file, each of which goes over the whole image. Cameras and the common programs make one,
+/// Most scans of a JPEG file, each of which goes over the whole image. Cameras and common programs write one,
 /// or about ten.
 const MAX_SCANS: usize = 100;
 
 /// Most pixels of all images of one request: twenty photos of 12 megapixels.
 const MAX_PIXELS_OF_REQUEST: u64 = 4 * MAX_PIXELS;
 
-/// Why a file is no image.
+/// Why a file is refused as an image.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum PictureError {
     #[error("invalid image: it is none of PNG, JPEG, WebP, GIF and BMP")]
@@ -51,7 +51,7 @@ pub(super) enum PictureError {
         megapixels = MAX_PIXELS / 1_000_000
     )]
     Large(u32, u32),
-    /// Its decoder would need more memory than it may have.
+    /// Its decoder would need more memory than allowed.
     #[error(
         "the image is too large: make it smaller, decoding it takes more than {megabytes} MB of memory",
         megabytes = 2 * MAX_BYTES / 1_000_000
@@ -89,7 +89,7 @@ impl Sum {
     /// Adds an image of that size.
     ///
     /// # Errors
-    /// They are too many.
+    /// There are too many pixels.
     pub(super) fn add(&mut self, (width, height): (u32, u32)) -> Result<(), PictureError> {
         self.0 = self.0.saturating_add(area(width, height));
         if self.0 > MAX_PIXELS_OF_REQUEST {
@@ -99,10 +99,10 @@ impl Sum {
     }
 }
 
-/// Width and height of the image in a file, which is not decoded.
+/// Width and height of the image in a file, without decoding it.
 ///
 /// # Errors
-/// It is no image, or one that is not decoded at all.
+/// The file is not an image, or of a kind that is not decoded.
 pub(super) fn size(file: &[u8]) -> Result<(u32, u32), PictureError> {
     open(file).map(|decoder| decoder.dimensions())
 }
@@ -123,7 +123,7 @@ fn open(file: &[u8]) -> Result<impl ImageDecoder, PictureError> {
         ImageFormat::Jpeg => jpeg::work(file),
         _ => jpeg::Work::default(),
     };
-    // The largest side is checked below, with a better text.
+    // The largest side is checked below, with a better message.
     let mut limits = Limits::no_limits();
     limits.max_alloc = Some(MAX_BYTES);
     reader.limits(limits);
@@ -165,13 +165,13 @@ fn area(width: u32, height: u32) -> u64 {
 pub(super) struct Picture(RgbImage);
 
 impl Picture {
-    /// Decodes a file, the right way up; what is transparent becomes white.
+    /// Decodes a file, the right way up; transparent pixels become white.
     ///
     /// # Errors
-    /// Those of [`size`], and what is found out only later.
+    /// Those of [`size`], and errors that only decoding shows.
     pub(super) fn decode(file: &[u8]) -> Result<Self, PictureError> {
         let mut decoder = open(file)?;
-        // As photos say that the camera was held.
+        // How the camera was held, from the photo's metadata.
         let orientation = decoder.orientation()?;
         let mut image = shrunk(DynamicImage::from_decoder(decoder)?);
         image.apply_orientation(orientation);
@@ -189,7 +189,7 @@ impl Picture {
     }
 }
 
-/// An image of no more pixels than are of use, each the average of those in its place.
+/// Scales an image down to at most [`USED_PIXELS`], each the average of the pixels in its place.
 fn shrunk(image: DynamicImage) -> DynamicImage {
     let (width, height) = (image.width(), image.height());
     let factors = 1..=width.min(height);

@@ -1,6 +1,6 @@
 //! What requests are prepared with: the vocabulary, constraints and samplers of a loaded model.
 //!
-//! llama.cpp's vocabulary is only read once it is loaded, so several threads may.
+//! Once loaded, llama.cpp's vocabulary is only read, so several threads may use it.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use super::tokenizer::Tokenizer;
 use crate::engine::backend::{self, BackendError, Ends, PairEnds, Part, SamplerSpec};
 use crate::protocol::{Constraint, LoadedInfo, Token};
 
-/// The real one.
+/// The preparer of a model loaded by llama.cpp.
 pub(crate) struct Preparer {
     info: LoadedInfo,
     model: Arc<LlamaModel>,

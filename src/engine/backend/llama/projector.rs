@@ -1,10 +1,11 @@
 //! Images and sound through libmtmd: the only place that calls it.
 //!
-//! A projector is a second model beside the text model. It turns an image or a sound into rows that the text model
-//! takes in place of tokens. Both are decoded here, in Rust: what clients send is not for a C library.
+//! A projector is a second model beside the text model. It turns an image or a sound into rows that the text
+//! model takes in place of tokens. Both are decoded here, in Rust: clients' files are not passed to a C
+//! library.
 //!
-//! *Invariant:* one thread has it, that of the reader. The text model is only asked for its vocabulary
-//! and its width, which do not change.
+//! *Invariant:* only the image thread uses it. It reads only the text model's vocabulary and width, which do
+//! not change.
 
 #![expect(unsafe_code, reason = "libmtmd is a C library")]
 
@@ -36,7 +37,7 @@ pub(super) struct Settings {
     pub(super) n_threads: i32,
     /// Most rows that the text model computes at once.
     pub(super) n_ubatch: usize,
-    /// The least tokens of an image; 0 = what the file asks for.
+    /// The fewest tokens of an image; 0 = what the file asks for.
     pub(super) min_image_tokens: u32,
 }
 
@@ -48,7 +49,7 @@ pub(super) struct Projector {
     /// Length of one row.
     n_embd: usize,
     encoder_cache: EncoderCache,
-    /// Last, so that it goes after the context (`Drop` below).
+    /// Last, so that it is dropped after the context (`Drop` below).
     _model: Arc<LlamaModel>,
 }
 
@@ -64,7 +65,7 @@ impl Projector {
         params.use_gpu = settings.is_on_gpu;
         params.n_threads = settings.n_threads;
         params.print_timings = false;
-        // It would encode an image of the largest size first, which takes long without a GPU.
+        // The warmup encodes an image of the largest size, which takes long without a GPU.
         params.warmup = settings.is_on_gpu;
         if let Ok(n_tokens @ 1..) = i32::try_from(settings.min_image_tokens) {
             params.image_min_tokens = n_tokens;
@@ -84,7 +85,7 @@ impl Projector {
         })
     }
 
-    /// Whether it is one for images.
+    /// Whether it can encode images.
     pub(super) fn can_see(&self) -> bool {
         // SAFETY: the context is valid.
         unsafe { sys::mtmd_support_vision(self.ptr.as_ptr()) }
@@ -94,24 +95,24 @@ impl Projector {
         self.is_on_gpu
     }
 
-    /// The rate at which it hears, if it does.
+    /// The sample rate for sound, if it can encode sound.
     fn hearing_rate(&self) -> Option<u32> {
         // SAFETY: the context is valid.
         let rate = unsafe { sys::mtmd_get_audio_sample_rate(self.ptr.as_ptr()) };
         u32::try_from(rate).ok().filter(|&rate| rate > 0)
     }
 
-    /// Whether it is of use at all.
+    /// Whether it can encode anything.
     pub(super) fn has_encoder(&self) -> bool {
         self.can_see() || self.hearing_rate().is_some()
     }
 
-    /// Prepares a sound: in pieces where it is long, with the model's own marks around them.
+    /// Prepares a sound: in pieces if it is long, with the model's own special tokens around them.
     fn sound(&self, file: &[u8], id: &str) -> Result<Chunks, Failure> {
         let rate = self.hearing_rate().ok_or_else(deaf)?;
         let samples = sound::decode(file, rate).map_err(|error| invalid(&error.to_string()))?;
         let bitmap = Bitmap::of_sound(&samples, id).ok_or_else(|| internal("out of memory"))?;
-        // They were copied.
+        // The samples were copied.
         drop(samples);
         self.chunks(&sys::mtmd_input_part {
             text: std::ptr::null(),
@@ -119,14 +120,14 @@ impl Projector {
         })
     }
 
-    /// Prepares an image: in pieces where it is large, with the model's own marks around them.
+    /// Prepares an image: in pieces if it is large, with the model's own special tokens around them.
     fn image(&self, file: &[u8], id: &str) -> Result<Chunks, Failure> {
         if !self.can_see() {
             return Err(blind());
         }
         let picture = Picture::decode(file).map_err(|error| invalid(&error.to_string()))?;
         let bitmap = Bitmap::new(&picture, id).ok_or_else(|| internal("out of memory"))?;
-        // It was copied, and is large.
+        // The picture was copied, and is large.
         drop(picture);
         self.chunks(&sys::mtmd_input_part {
             text: std::ptr::null(),
@@ -134,12 +135,11 @@ impl Projector {
         })
     }
 
-    /// Cuts a part of a prompt. Parts are cut one by one, so that of the images of a prompt only one is
-    /// in memory.
+    /// Cuts a part of a prompt. Parts are cut one by one, so that only one of a prompt's images is in memory.
     fn chunks(&self, part: &sys::mtmd_input_part) -> Result<Chunks, Failure> {
         let chunks = Chunks::new().ok_or_else(|| internal("out of memory"))?;
         let mut parts = [&raw const *part];
-        // SAFETY: what the part's pointers lead to lives in the caller; `chunks` is empty and ours.
+        // SAFETY: what the part points to lives in the caller; `chunks` is empty and ours.
         let code = unsafe {
             sys::mtmd_tokenize_from_parts(
                 self.ptr.as_ptr(),
@@ -162,7 +162,7 @@ impl Projector {
         self.take_in(&file(text)?, room)
     }
 
-    /// Encodes an image or a sound, or remembers it.
+    /// Encodes an image or a sound, or takes it from the cache.
     fn take_in(&mut self, file: &[u8], room: Room) -> Result<Vec<Piece>, Failure> {
         let id = STANDARD.encode(Sha256::digest(file));
         if let Some(pieces) = self.encoder_cache.get(&id).cloned() {
@@ -173,7 +173,7 @@ impl Projector {
         } else {
             self.image(file, &id)?
         };
-        // Before it is encoded, which can take minutes.
+        // Check this before encoding, which can take minutes.
         let n_rows: usize = chunks.iter().map(Chunk::n_rows).sum();
         prompt::check_length(room.n_taken + n_rows, room.n_ctx)?;
         let mut pieces = Vec::with_capacity(chunks.len());
@@ -227,7 +227,7 @@ impl Projector {
         })
     }
 
-    /// The places of the rows of an image or a sound, for models with positions in several dimensions.
+    /// The positions of the rows of an image or a sound, for models with positions in several dimensions.
     fn grid(&self, chunk: Chunk<'_>, n_rows: usize) -> Result<Vec<[i32; 3]>, Failure> {
         // SAFETY: the context is valid.
         if !unsafe { sys::mtmd_decode_use_mrope(self.ptr.as_ptr()) } {
@@ -248,7 +248,7 @@ impl Projector {
             let place = unsafe { sys::mtmd_image_tokens_get_decoder_pos(image, begin, row) };
             [place.t, place.y, place.x].map(u32::cast_signed)
         };
-        // Places must move with the image, so that it may stand anywhere.
+        // Positions must be relative to the image's begin, so that it may be anywhere in the prompt.
         let last = n_rows - 1;
         if place(last, 1) != place(last, 0).map(|at| at + 1) {
             return Err(internal(
@@ -259,7 +259,7 @@ impl Projector {
     }
 }
 
-/// Refuses what no projector is asked for, before anything is computed.
+/// Refuses files that no projector accepts, before anything is computed.
 pub(super) fn check(parts: &[PromptPart]) -> Result<(), Failure> {
     let mut sum = picture::Sum::default();
     for part in parts {
@@ -290,7 +290,7 @@ impl Drop for Projector {
     }
 }
 
-/// A number for a chunk of an image: the same content has the same one, everywhere.
+/// A number for a chunk of an image: the same content always has the same number.
 fn fingerprint(digest: &str, ordinal: u32) -> u64 {
     let bytes = Sha256::new()
         .chain_update(digest)
@@ -322,7 +322,7 @@ fn internal(message: &str) -> Failure {
     }
 }
 
-/// An image's pixels, or a sound's samples, in libmtmd's hands.
+/// An image's pixels, or a sound's samples, owned by libmtmd.
 struct Bitmap(NonNull<sys::mtmd_bitmap>);
 
 impl Bitmap {
@@ -336,7 +336,7 @@ impl Bitmap {
 
     fn of_sound(samples: &[f32], id: &str) -> Option<Self> {
         let id = CString::new(id).ok()?;
-        // SAFETY: so many samples; they are copied.
+        // SAFETY: the pointer and the length are those of `samples`; they are copied.
         let ptr = unsafe { sys::mtmd_bitmap_init_from_audio(samples.len(), samples.as_ptr()) };
         Self::named(ptr, &id)
     }
@@ -407,7 +407,7 @@ impl<'a> Chunk<'a> {
         if tokens.is_null() {
             return Some(&[]);
         }
-        // SAFETY: so many tokens, which live as long as the list.
+        // SAFETY: the chunk has `n_tokens` tokens, which live as long as the list.
         Some(unsafe { slice::from_raw_parts(tokens, n_tokens) })
     }
 

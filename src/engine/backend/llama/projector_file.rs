@@ -1,4 +1,4 @@
-//! A projector's file for libmtmd, which opens it by a path, twice.
+//! A projector's file for libmtmd, which opens it twice, by its path.
 
 use std::io::{self, Write as _};
 use std::os::fd::{AsRawFd as _, OwnedFd};
@@ -13,7 +13,7 @@ use crate::view::{Form, ModelFile, Reader, Segment};
 #[derive(Debug)]
 pub(super) enum ProjectorFile {
     Original(PathBuf),
-    /// A view, written to memory: there is a name for it as long as it is open.
+    /// A view, written to memory: it has a path as long as it is open.
     InMemory {
         path: PathBuf,
         _file: OwnedFd,
@@ -37,7 +37,7 @@ impl ProjectorFile {
         Ok(Self::in_memory(memory))
     }
 
-    /// Makes a path for a file of which only the header is read: the rest of a view is a hole.
+    /// Makes a path for a file of which only the header will be read: the rest of a view is a hole.
     ///
     /// # Errors
     /// There is no memory.

@@ -1,6 +1,6 @@
-//! Writes a GGUF file anew with other types of tensors: llama.cpp's quantizer.
+//! Rewrites a GGUF file with other tensor types, with llama.cpp's quantizer.
 //!
-//! llama.cpp tells how far it is in its log only, a line for each tensor.
+//! llama.cpp reports its progress only in its log, a line for each tensor.
 
 #![expect(unsafe_code, reason = "llama.cpp is a C library")]
 
@@ -29,7 +29,7 @@ pub(crate) fn quantize(
     // SAFETY: no arguments.
     let mut settings = unsafe { sys::llama_model_quantize_default_params() };
     settings.ftype = params.file_type;
-    // What is quantized already and stays where it is would be refused otherwise.
+    // Otherwise tensors that are already quantized and keep their type would be refused.
     settings.allow_requantize = true;
     let patterns = patterns(&params.tensor_types)?;
     let pairs = match &params.source.form {
@@ -58,10 +58,10 @@ pub(crate) fn quantize(
     Err(BackendError(format!("failed to quantize: {cause}")))
 }
 
-/// What the quantizer reads; it takes paths only.
+/// The quantizer's input; it only takes paths.
 enum Source<'a> {
     Original(&'a Path),
-    /// A view that was written beside the target.
+    /// A view, written to a temporary file beside the target.
     Written(tempfile::TempPath),
 }
 
@@ -90,7 +90,7 @@ impl<'a> Source<'a> {
     }
 }
 
-/// What llama.cpp takes for names: regular expressions, here ones that match one name only.
+/// llama.cpp takes regular expressions for tensor names; these match exactly one name each.
 fn patterns(types: &[TensorType]) -> Result<Vec<(CString, sys::ggml_type)>, BackendError> {
     let pattern = |wanted: &TensorType| {
         let mut pattern = "^".to_owned();

@@ -1,7 +1,7 @@
-//! llama.cpp's RPC back end: devices of other machines for a model that one machine does not hold.
+//! llama.cpp's RPC backend: devices of other machines, for a model that does not fit into one machine.
 //!
 //! A build has it as a module if llama.cpp was configured with `GGML_RPC=ON`. It is looked up by name, because
-//! llama.cpp's headers for it are in no binding. Its protocol has neither keys nor encryption.
+//! no binding has llama.cpp's headers for it. Its protocol has neither keys nor encryption.
 
 #![expect(unsafe_code, reason = "llama.cpp is a C library")]
 
@@ -15,10 +15,10 @@ use llama_cpp_sys_2 as sys;
 
 use super::devices;
 
-/// How long a server may take to accept a connection. Those that do not are left out.
+/// How long a server may take to accept a connection; otherwise it is not used.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// The advice where the module is missing.
+/// The advice if the module is missing.
 const NOT_BUILT: &str = "this build has no RPC back end: `packaging/build-release --rpc` makes one";
 
 /// `ggml_backend_rpc_add_server`: the endpoint.
@@ -32,7 +32,7 @@ static SERVERS: OnceLock<Vec<String>> = OnceLock::new();
 
 /// Sets the servers (`HOST:PORT`) whose devices this process uses. Has no effect after llama.cpp has started.
 pub(crate) fn use_servers(endpoints: Vec<String>) {
-    // A process has one environment, which they come from.
+    // Set once: they come from the process's environment.
     let _ = SERVERS.set(endpoints);
 }
 
@@ -53,7 +53,7 @@ fn add_server(endpoint: &str) -> Result<(), String> {
     let endpoint = CString::new(endpoint).map_err(|error| error.to_string())?;
     // SAFETY: the module returns a function of this type by this name.
     let add = unsafe { std::mem::transmute::<*mut c_void, AddServer>(add) };
-    // SAFETY: the text has an end, and the function copies it.
+    // SAFETY: the text is null-terminated, and the function copies it.
     let server = unsafe { add(endpoint.as_ptr()) };
     if server.is_null() {
         return Err("it has no devices, or another version of llama.cpp".to_owned());
@@ -99,7 +99,7 @@ pub(crate) fn serve(endpoint: &str, n_threads: usize) -> Result<(), String> {
     }
     // SAFETY: the module returns a function of this type by this name.
     let start = unsafe { std::mem::transmute::<*mut c_void, StartServer>(start) };
-    // SAFETY: the text has an end, and the list has as many devices as we say; both outlive the call.
+    // SAFETY: the text is null-terminated, and the list has the given number of devices; both outlive the call.
     unsafe {
         start(
             endpoint.as_ptr(),
@@ -114,12 +114,12 @@ pub(crate) fn serve(endpoint: &str, n_threads: usize) -> Result<(), String> {
 
 /// A function of the module.
 fn function(name: &CStr) -> Option<*mut c_void> {
-    // SAFETY: the text has an end.
+    // SAFETY: the text is null-terminated.
     let module = unsafe { sys::ggml_backend_reg_by_name(c"RPC".as_ptr()) };
     if module.is_null() {
         return None;
     }
-    // SAFETY: the module is valid, and the text has an end.
+    // SAFETY: the module is valid, and the text is null-terminated.
     let function = unsafe { sys::ggml_backend_reg_get_proc_address(module, name.as_ptr()) };
     (!function.is_null()).then_some(function)
 }

@@ -1,7 +1,7 @@
-//! How a token is picked from a row of logits: llama-server's chain with Ollama's options.
+//! Samples a token from a row of logits: llama-server's chain with Ollama's options.
 //!
-//! [`chain`](super::chain) has the samplers and their order. A constraint goes first: what it
-//! forbids is no candidate.
+//! [`chain`](super::chain) has the samplers and their order. A constraint comes first: tokens that it forbids
+//! are not candidates.
 
 use std::sync::Arc;
 
@@ -20,15 +20,15 @@ use crate::engine::backend::shortlist::{self, Shortlist};
 use crate::engine::backend::{BackendError, SamplerSpec};
 use crate::protocol::Token;
 
-/// One sequence's way of picking tokens.
+/// The sampler of one sequence.
 pub(crate) struct Sampler {
     kind: Kind,
     biases: Biases,
-    /// So many tokens are still picked with other biases, by which none is an end.
+    /// How many tokens are still picked with the `endless` biases, which exclude end tokens.
     n_endless: u32,
     endless: Biases,
     constraint: Option<Constraint>,
-    /// Limits the thinking; `None` = there is no limit, or none any more.
+    /// Limits the thinking; `None` = there is no limit, or it no longer matters.
     budget: Option<Budget>,
     /// For the texts of tokens.
     model: Arc<LlamaModel>,
@@ -36,18 +36,18 @@ pub(crate) struct Sampler {
 
 struct Constraint {
     grammar: Grammar,
-    /// `None` = it holds from the first token.
+    /// `None` = the constraint applies from the first token.
     gate: Option<Gate>,
 }
 
 enum Kind {
-    /// The best token of the raw logits: needs no candidate array.
+    /// The token with the highest raw logit: needs no candidate array.
     Best,
     Chain {
         chain: LlamaSampler,
-        /// Where the chain has a top-k, the tokens that it can choose from.
+        /// If the chain has a top-k, the tokens that it can choose from.
         shortlist: Option<Shortlist>,
-        /// Kept for its memory.
+        /// A reused buffer.
         candidates: LlamaTokenDataArray,
     },
 }
@@ -62,7 +62,7 @@ impl Sampler {
     ) -> Result<Self, BackendError> {
         chain::check(spec.params)?;
         let biases = Biases::of(&model, spec.params);
-        // A constraint says itself where the text is complete.
+        // A constraint itself decides where the text is complete.
         let n_endless = match spec.params {
             _ if grammar.is_some() => 0,
             params if params.ignore_eos => u32::MAX,
@@ -74,7 +74,7 @@ impl Sampler {
             Biases::default()
         };
         let samplers = chain::samplers(&model, spec, last_dry);
-        // An end-to-end greedy chain is its last sampler, which is what `Best` does.
+        // A fully greedy chain consists of its last sampler, which is what `Best` does.
         let is_greedy = spec.params.temperature <= 0.0 && samplers.len() == 1;
         let kind = if is_greedy && biases.is_empty() && endless.is_empty() && grammar.is_none() {
             Kind::Best
@@ -114,7 +114,7 @@ impl Sampler {
         !matches!(self.kind, Kind::Best)
     }
 
-    /// Picks a token and goes on by it.
+    /// Picks a token and accepts it.
     pub(super) fn pick(&mut self, logits: &[f32]) -> Result<Token, BackendError> {
         let Some(budget) = &mut self.budget else {
             return self.pick_freely(logits);
@@ -207,7 +207,7 @@ impl Kind {
         token.ok_or_else(|| BackendError("no token can be picked".to_owned()))
     }
 
-    /// Goes on by a token.
+    /// Accepts a token.
     fn accept(&mut self, token: Token) {
         if let Self::Chain {
             chain, shortlist, ..
@@ -221,7 +221,7 @@ impl Kind {
     }
 }
 
-/// Makes candidates of the logits, in ascending order of their tokens.
+/// Fills the candidates from the logits, in ascending order of tokens.
 fn fill(
     candidates: &mut LlamaTokenDataArray,
     logits: &[f32],
@@ -273,7 +273,7 @@ mod tests {
     #[test]
     fn the_shortlist_picks_what_the_whole_vocabulary_picks() {
         let mut random = fastrand::Rng::with_seed(5);
-        // No two are equal: the order of equal ones is chance.
+        // No two are equal: the order of equal logits is arbitrary.
         let mut logits: Vec<f32> = (0..50_000_u16)
             .map(|rank| f32::from(rank) * 24.0 / 50_000.0 - 12.0)
             .collect();
@@ -333,7 +333,7 @@ mod tests {
         logits[400] = 2.0;
         logits[900] = 3.0;
         logits[901] = 1.0;
-        // What no token can be is of no harm.
+        // A logit of minus infinity does no harm.
         logits[3] = f32::NEG_INFINITY;
         let found = shortlist.find(&logits).unwrap();
         assert!([5, 400, 900].iter().all(|token| found.contains(token)));

@@ -1,12 +1,12 @@
-//! JSON schemas as people write them → schemas that llguidance constrains an answer by. Pure.
+//! Turns JSON schemas as people write them into schemas for llguidance. Pure.
 //!
 //! The rules are those of llama.cpp's own converter, which Ollama's clients rely on:
-//! - an object with `properties` has no others, unless the schema says so (`additionalProperties`);
-//!   makers of schemas (pydantic, zod, …) leave that out, and a model that may invent properties does;
+//! - an object with `properties` has no others, unless the schema allows it (`additionalProperties`); schema
+//!   generators (pydantic, zod, …) leave that out, and a model that may invent properties does;
 //! - a schema without `type` has the type that its keywords belong to;
-//! - integers have at most 16 digits, so that none goes on for ever.
+//! - integers have at most 16 digits, so that none goes on forever.
 //!
-//! What cannot be enforced is left out, so that the answer is less constrained instead of refused.
+//! Keywords that cannot be enforced are removed: the answer is then less constrained instead of refused.
 
 mod draft;
 
@@ -16,14 +16,14 @@ use llguidance::derivre::{RegexAst, RegexBuilder};
 use llguidance::regex_to_lark;
 use serde_json::{Map, Value, json};
 
-/// Values that inlining may copy: a few schemas can refer to each other so that their copies
-/// outgrow the memory.
+/// Values that inlining may copy: a few schemas that refer to each other can have copies that exceed the
+/// memory.
 const MAX_COPIED: usize = 50_000;
 
 /// The largest integer of 16 digits.
 const MOST: i64 = 9_999_999_999_999_999;
 
-/// Bounds from here on are kept as they are understood: as none.
+/// Bounds from here on are removed, as they limit nothing.
 const LARGEST_BOUND: f64 = 1e15;
 
 /// Lengths from here on are no limit for an answer.
@@ -55,7 +55,7 @@ const IMPLIED: [(&str, &[&str]); 3] = [
     ("string", &["pattern", "minLength", "maxLength", "format"]),
 ];
 
-/// Keywords that say what a value is without a type.
+/// Keywords that define a value without a `type`.
 const TYPED_OTHERWISE: [&str; 7] = ["type", "$ref", "const", "enum", "allOf", "anyOf", "oneOf"];
 
 /// Keywords whose value is a schema, a map of schemas, a list of schemas.
@@ -63,13 +63,13 @@ const SCHEMA: [&str; 3] = ["items", "additionalProperties", "additionalItems"];
 const MAPS: [&str; 4] = ["properties", "patternProperties", "$defs", "definitions"];
 const LISTS: [&str; 4] = ["allOf", "anyOf", "oneOf", "prefixItems"];
 
-/// Those of them whose schemas are about the same value.
+/// The keywords whose schemas describe the same value.
 const PARTS: [&str; 3] = ["allOf", "anyOf", "oneOf"];
 
 /// Rewrites a schema.
 ///
 /// # Errors
-/// Says in plain words what no answer can be made from.
+/// Says why no answer can match the schema.
 pub(super) fn prepare(mut schema: Value) -> Result<Value, String> {
     let written = schema.clone();
     each(&mut schema, &mut |schema| {
@@ -106,7 +106,7 @@ fn each(schema: &mut Value, visit: &mut impl FnMut(&mut Map<String, Value>)) {
     }
 }
 
-/// Makes the keywords of one schema ones that llguidance knows.
+/// Rewrites the keywords of one schema to ones that llguidance supports.
 fn tidy(schema: &mut Map<String, Value>) {
     if let Some(Value::String(target)) = schema.get("$ref")
         && !target.starts_with('#')
@@ -149,7 +149,7 @@ fn tidy(schema: &mut Map<String, Value>) {
     }
 }
 
-/// Lengths may be written as `1.0`; those that limit nothing, or make no sense, go.
+/// Lengths may be written as `1.0`; lengths that limit nothing or make no sense are removed.
 fn tidy_length(schema: &mut Map<String, Value>, key: &str) {
     let Some(value) = schema.get(key) else { return };
     #[expect(
@@ -172,7 +172,7 @@ fn tidy_length(schema: &mut Map<String, Value>, key: &str) {
     }
 }
 
-/// Patterns that no automaton reads (look-around, references to groups) limit nothing.
+/// Removes patterns that no automaton can match (look-around, backreferences).
 fn tidy_patterns(schema: &mut Map<String, Value>) {
     if let Some(Value::String(pattern)) = schema.get("pattern")
         && !is_readable(pattern)
@@ -202,12 +202,12 @@ fn tidy_patterns(schema: &mut Map<String, Value>) {
 }
 
 fn is_readable(pattern: &str) -> bool {
-    // As llguidance reads it.
+    // As llguidance parses it.
     let pattern = RegexAst::SearchRegex(regex_to_lark(pattern, "dw"));
     RegexBuilder::new().mk(&pattern).is_ok()
 }
 
-/// Lists of schemas, in the spellings of older drafts, too: a value for each.
+/// Lists of schemas, one for each item, also in the spellings of older drafts.
 fn tidy_items(schema: &mut Map<String, Value>) {
     if schema.get("prefixItems").is_some_and(Value::is_object)
         && let Some(items) = schema.remove("prefixItems")
@@ -233,23 +233,23 @@ fn tidy_items(schema: &mut Map<String, Value>) {
 
 /// Closes objects.
 struct Close<'a> {
-    /// What references lead to, as it was before.
+    /// The original document, which references are resolved in.
     root: &'a Value,
     n_copied: usize,
 }
 
-/// The properties that the parts of an object name together.
+/// The properties that all parts of an object name.
 #[derive(Default)]
 struct Named {
     names: Vec<String>,
     /// Some part names properties.
     is_object: bool,
-    /// Some part allows others.
+    /// Some part allows further properties.
     is_open: bool,
 }
 
 impl Close<'_> {
-    /// Closes a schema that stands for a value by itself, and all those in it.
+    /// Closes a schema that describes a value by itself, and all schemas in it.
     fn standalone(&mut self, schema: &mut Value) -> Result<(), String> {
         self.check_loop(schema)?;
         let Value::Object(fields) = schema else {
@@ -262,7 +262,7 @@ impl Close<'_> {
             .map_or(0, Vec::len)
             + usize::from(has_properties)
             + usize::from(fields.contains_key("$ref"));
-        // One part is closed where it stands.
+        // A single part is closed where it is.
         if n_parts > 1 {
             self.close_whole(fields)?;
             return self.inside(fields, true);
@@ -277,8 +277,8 @@ impl Close<'_> {
         self.inside(fields, false)
     }
 
-    /// Goes on with the schemas in a schema, which may be parts of one value: those were closed
-    /// together, what is in them was not.
+    /// Continues with the schemas in a schema. Some may be parts of one value: these were closed together, but
+    /// the schemas inside them were not.
     fn inside(&mut self, fields: &mut Map<String, Value>, is_whole: bool) -> Result<(), String> {
         for (key, value) in fields {
             let key = key.as_str();
@@ -303,7 +303,7 @@ impl Close<'_> {
         Ok(())
     }
 
-    /// An object that has several parts at once: it has the properties of all of them.
+    /// Closes an object with several parts at once, which has the properties of all of them.
     fn close_whole(&mut self, fields: &mut Map<String, Value>) -> Result<(), String> {
         if let Some(target) = fields.remove("$ref") {
             let part = json!({ "$ref": target });
@@ -320,8 +320,8 @@ impl Close<'_> {
         Ok(())
     }
 
-    /// Puts copies in the place of references, takes `additionalProperties: false` out of the parts,
-    /// and collects what they name.
+    /// Replaces references by copies, removes `additionalProperties: false` from the parts, and collects the
+    /// properties that they name.
     fn open_parts(
         &mut self,
         fields: &mut Map<String, Value>,
@@ -343,7 +343,7 @@ impl Close<'_> {
             };
             for part in parts {
                 let target = self.inline(part)?;
-                // A part that leads back to itself adds nothing.
+                // A part that refers back to itself adds nothing.
                 if target.as_ref().is_some_and(|target| path.contains(target)) {
                     *part = json!({});
                     continue;
@@ -360,7 +360,7 @@ impl Close<'_> {
         Ok(())
     }
 
-    /// An object of which there are several forms, with properties of its own beside them.
+    /// Closes an object with several alternative forms and properties beside them.
     fn close_alternatives(
         &mut self,
         fields: &mut Map<String, Value>,
@@ -389,10 +389,10 @@ impl Close<'_> {
         Ok(())
     }
 
-    /// Puts a copy of what it refers to in a reference's place; returns the target.
+    /// Replaces a reference by a copy of its target; returns the target's path.
     fn inline(&mut self, schema: &mut Value) -> Result<Option<String>, String> {
         let mut target = None;
-        // A chain of references is no longer than there are values.
+        // The limit on copied values also bounds a chain of references.
         while let Some(next) = reference(schema) {
             let next = next.to_owned();
             let found = resolve(self.root, &next)?;
@@ -414,7 +414,7 @@ impl Close<'_> {
         Ok(target)
     }
 
-    /// Refuses references that lead nowhere but to themselves.
+    /// Refuses references that lead only to themselves.
     fn check_loop(&self, schema: &Value) -> Result<(), String> {
         let mut seen = BTreeSet::new();
         let mut schema = schema;
@@ -430,7 +430,7 @@ impl Close<'_> {
     }
 }
 
-/// Closes an object, which may also have these properties.
+/// Closes an object, except for these further properties.
 fn close(fields: &mut Map<String, Value>, names: &[String]) {
     if fields.contains_key("additionalProperties") {
         return;
@@ -450,7 +450,7 @@ fn close(fields: &mut Map<String, Value>, names: &[String]) {
     fields.insert("additionalProperties".to_owned(), false.into());
 }
 
-/// The place in this document that a schema refers to. Names (`#name`) are llguidance's to find.
+/// The place in this document that a schema refers to. Names (`#name`) are left to llguidance.
 fn reference(schema: &Value) -> Option<&str> {
     let target = schema.as_object()?.get("$ref")?.as_str()?;
     (target == "#" || target.starts_with("#/")).then_some(target)
@@ -461,7 +461,7 @@ fn resolve<'a>(root: &'a Value, target: &str) -> Result<&'a Value, String> {
     found.ok_or_else(|| format!("the schema refers to `{target}`, which it does not have"))
 }
 
-/// How many values there are in a value, itself included.
+/// The number of values in a value, itself included.
 fn size(value: &Value) -> usize {
     1 + match value {
         Value::Object(fields) => fields.values().map(size).sum(),

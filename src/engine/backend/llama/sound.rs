@@ -1,8 +1,8 @@
-//! What clients send as sound, as samples: one channel at the rate that the model hears.
+//! Decodes the sound that clients send to samples: one channel at the model's sample rate.
 //!
-//! A few bytes can say that they are hours: so a file's header is looked at first ([`check`]), and whatever it says,
-//! what comes out of it is counted. A file that ends too early, as a recording that was broken off, is heard as
-//! far as it goes.
+//! A few bytes can claim to be hours of sound. So a file's header is checked first ([`check`]), and whatever it
+//! says, the decoded samples are counted. A file that ends too early, such as an interrupted recording, is
+//! decoded as far as it goes.
 
 use std::io::Cursor;
 use std::time::{Duration, Instant};
@@ -18,27 +18,26 @@ use symphonia::core::formats::{FormatOptions, FormatReader, TrackType};
 use symphonia::core::io::{MediaSourceStream, MediaSourceStreamOptions};
 use symphonia::core::meta::MetadataOptions;
 
-/// Longest sound of a file. What models hear in one piece is half a minute for most of them, and thirty minutes for
-/// those that hear longest.
+/// The longest sound in a file. Most models take half a minute in one piece, the longest thirty minutes.
 const MAX_SECONDS: u64 = 30 * 60;
 
-/// Most values of all channels that are decoded: half an hour of two channels at the rates of music.
+/// Most values of all channels that are decoded: half an hour of two channels at the sample rates of music.
 const MAX_VALUES: usize = 200_000_000;
 
-/// Sample rates from that of the cheapest telephone to that of the dearest studio, and channels of a cinema.
+/// Sample rates from the cheapest telephone to the most expensive studio, and the channels of a cinema.
 const RATES: std::ops::RangeInclusive<u32> = 4_000..=384_000;
 const MAX_CHANNELS: usize = 8;
 
-/// Longest time that a file is decoded: a slow machine needs some seconds for the longest one.
+/// The longest time that a file is decoded: a slow machine needs some seconds for the longest one.
 const MAX_TIME: Duration = Duration::from_secs(60);
 
 /// Frames that are resampled at a time.
 const CHUNK: usize = 4096;
 
-/// Bytes of titles and pictures in a file that are read.
+/// Most bytes of tags and pictures in a file that are read.
 const MAX_TAGS: usize = 64 << 10;
 
-/// Why a file cannot be heard.
+/// Why a file cannot be decoded.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum SoundError {
     #[error("invalid sound: it is none of WAV, MP3 and FLAC")]
@@ -77,10 +76,10 @@ impl From<Error> for SoundError {
     }
 }
 
-/// Looks at a file's header.
+/// Checks a file's header.
 ///
 /// # Errors
-/// It is no sound, or one that is not decoded at all.
+/// The file is not sound, or of a kind that is not decoded.
 pub(super) fn check(file: &[u8]) -> Result<(), SoundError> {
     Opened::new(file).map(drop)
 }
@@ -88,7 +87,7 @@ pub(super) fn check(file: &[u8]) -> Result<(), SoundError> {
 /// Decodes a file to one channel at this rate.
 ///
 /// # Errors
-/// Those of [`check`], and what is found out only later.
+/// Those of [`check`], and errors that only decoding shows.
 pub(super) fn decode(file: &[u8], rate: u32) -> Result<Vec<f32>, SoundError> {
     let begun = Instant::now();
     let mut opened = Opened::new(file)?;
@@ -121,7 +120,7 @@ pub(super) fn decode(file: &[u8], rate: u32) -> Result<Vec<f32>, SoundError> {
     Ok(samples)
 }
 
-/// The mean of all channels. What is no number is silence.
+/// The mean of all channels. NaN and infinities become silence.
 fn average(frame: &[f32]) -> f32 {
     #[expect(clippy::cast_precision_loss, reason = "there are few channels")]
     let mean = frame.iter().sum::<f32>() / frame.len() as f32;
@@ -178,7 +177,7 @@ impl<'a> Opened<'a> {
         if let Some(channels) = &params.channels {
             check_channels(channels.count())?;
         }
-        // What streams into a WAV file has no length, and says any.
+        // A program that streams into a WAV file does not know its length, and writes any number.
         let is_said = !file.starts_with(b"RIFF");
         let n_frames = track.num_frames.filter(|_| is_said).unwrap_or(0);
         if n_frames / u64::from(rate) > MAX_SECONDS {
@@ -194,7 +193,7 @@ impl<'a> Opened<'a> {
         })
     }
 
-    /// The next samples, as far as the file goes. Packets that are broken are left out.
+    /// The next samples, up to where the file ends. Broken packets are skipped.
     fn next(&mut self) -> Result<Option<GenericAudioBufferRef<'_>>, SoundError> {
         loop {
             let packet = match self.format.next_packet() {
@@ -218,12 +217,12 @@ impl<'a> Opened<'a> {
     }
 }
 
-/// Samples on their way to another rate.
+/// Samples that are being resampled.
 struct Output {
     from: u32,
     to: u32,
     resampler: Option<Fft<f32>>,
-    /// Those that wait for a whole chunk.
+    /// Samples that wait for a whole chunk.
     waiting: Vec<f32>,
     n_in: u64,
     samples: Vec<f32>,
@@ -257,7 +256,7 @@ impl Output {
         self.resample()
     }
 
-    /// Resamples whole chunks of those that wait.
+    /// Resamples the waiting samples that make whole chunks.
     fn resample(&mut self) -> Result<(), SoundError> {
         let Some(resampler) = &mut self.resampler else {
             return Ok(());
@@ -279,7 +278,7 @@ impl Output {
         Ok(())
     }
 
-    /// All of them, as long as they were.
+    /// Returns all samples, of the same duration as the input.
     fn finish(mut self) -> Result<Vec<f32>, SoundError> {
         let Some(resampler) = &self.resampler else {
             return Ok(self.samples);
@@ -288,7 +287,7 @@ impl Output {
         let n_out = (self.n_in * u64::from(self.to)).div_ceil(u64::from(self.from));
         let n_out = usize::try_from(n_out).unwrap_or(usize::MAX);
         let n_all = n_late.saturating_add(n_out);
-        // The resampler gives what it still has when silence follows.
+        // The resampler's remaining output comes when it is fed silence.
         while self.samples.len() < n_all {
             let n = self
                 .resampler

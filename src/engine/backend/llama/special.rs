@@ -1,9 +1,9 @@
-//! Where the texts of special tokens stand in a text, in linear time.
+//! Finds the special tokens in a text, in linear time.
 //!
-//! llama.cpp looks for each special token in turn, the longest first, in what is left of the text,
-//! and finds its place in a list anew for each match: with a hundred thousand matches that takes half a
-//! minute, and with thousands of special tokens (Gemma) a long text takes longer to search than to
-//! tokenize. Here one automaton finds all occurrences; only where some overlap the order matters.
+//! llama.cpp looks for each special token in turn, the longest first, in what is left of the text, and walks a
+//! list of pieces again for each match: with a hundred thousand matches that takes half a minute, and with
+//! thousands of special tokens (Gemma) a long text takes longer to search than to tokenize. Here one automaton
+//! finds all occurrences; the order matters only where some of them overlap.
 //!
 //! *Law:* the result is llama.cpp's, or there is none ([`Specials::new`]).
 
@@ -20,7 +20,7 @@ use crate::protocol::Token;
 pub(super) struct Special {
     pub(super) token: Token,
     pub(super) text: Vec<u8>,
-    /// White space before (after) it is dropped.
+    /// Whitespace before (after) it is dropped.
     pub(super) trims_before: bool,
     pub(super) trims_behind: bool,
 }
@@ -29,12 +29,12 @@ pub(super) struct Special {
 #[derive(Debug)]
 pub(super) struct Specials {
     finder: AhoCorasick,
-    /// By the number of their pattern, the longest first.
+    /// Indexed by pattern number, the longest first.
     specials: Vec<Special>,
     longest: usize,
 }
 
-/// Occurrences that hang together because they overlap.
+/// Occurrences that overlap, directly or through others.
 #[derive(Debug)]
 struct Cluster {
     range: Range<usize>,
@@ -42,8 +42,8 @@ struct Cluster {
 }
 
 impl Specials {
-    /// `None` where the result would depend on an order that llama.cpp keeps to itself: two of the same
-    /// length that can overlap, or ones that consist of what others drop.
+    /// `None` if the result would depend on an order that llama.cpp does not reveal: two tokens of the same
+    /// length can overlap, or tokens contain whitespace while others trim it.
     pub(super) fn new(mut specials: Vec<Special>) -> Option<Self> {
         specials.retain(|special| !special.text.is_empty());
         specials.sort_by(|a, b| {
@@ -87,7 +87,7 @@ impl Specials {
                 }
             }
             clusters.push_back(cluster);
-            // What is still to be found ends here or later.
+            // Later occurrences cannot begin before this.
             let settled = found.end().saturating_sub(self.longest);
             while let Some(first) = clusters.pop_front_if(|first| first.range.end <= settled) {
                 self.resolve(text, first, &mut parts);
@@ -101,7 +101,7 @@ impl Specials {
         parts.parts
     }
 
-    /// Gives each special token of a cluster its places, the longest first.
+    /// Cuts a cluster at its special tokens, the longest first.
     fn resolve(&self, text: &str, mut cluster: Cluster, parts: &mut Parts) {
         cluster.patterns.sort_unstable();
         let mut pieces = vec![Part::Text(cluster.range.clone())];
@@ -126,7 +126,7 @@ impl Specials {
         parts.done = cluster.range.end;
     }
 
-    /// Drops the white space that some special tokens do not leave beside them.
+    /// Drops the whitespace next to special tokens that trim it.
     fn trim(&self, text: &str, parts: &mut Vec<Part>) {
         let special = |part: Option<&Part>| match part {
             Some(Part::Token(token)) => self.specials.iter().find(|s| s.token == *token),
@@ -178,16 +178,16 @@ impl Special {
     }
 }
 
-/// Parts in the making.
+/// Parts under construction.
 #[derive(Debug, Default)]
 struct Parts {
     parts: Vec<Part>,
-    /// Up to where the text is cut.
+    /// How far the text is cut.
     done: usize,
 }
 
 impl Parts {
-    /// Adds text; what touches the text before it belongs to that.
+    /// Adds text; text that directly follows text is joined to it.
     fn text(&mut self, range: Range<usize>) {
         if range.is_empty() {
             return;
@@ -199,10 +199,10 @@ impl Parts {
     }
 }
 
-/// Whether an end of one is the beginning of another one (all are of the same length), or is the same.
-/// One may overlap itself: then the first place wins, here and there.
+/// Whether an end of one equals a beginning of another (all have the same length), or two are equal. A token
+/// may overlap itself: then the first place wins, here as in llama.cpp.
 fn can_overlap(specials: &[Special]) -> bool {
-    // For each beginning, whose it is; `None` = of several.
+    // The token that has each beginning; `None` = several tokens.
     let mut beginnings: HashMap<&[u8], Option<Token>> = HashMap::new();
     for special in specials {
         for len in 1..=special.text.len() {
@@ -241,7 +241,7 @@ mod tests {
         (100..).zip(texts).map(special).collect()
     }
 
-    /// llama.cpp's way, word for word.
+    /// llama.cpp's algorithm, step by step.
     fn one_by_one(specials: &[Special], text: &str) -> Vec<Part> {
         let mut specials: Vec<&Special> = specials.iter().collect();
         specials.sort_by_key(|special| std::cmp::Reverse(special.text.len()));
@@ -273,7 +273,7 @@ mod tests {
                 Part::Token(100)
             ]
         );
-        // The longer one takes the end of a shorter one that began before it.
+        // The longer token takes the end of a shorter one that began before it.
         let expected = [Part::Token(100), Part::Text(3..4), Part::Token(102)];
         assert_eq!(cut("<a><b><c>cc"), expected);
         assert_eq!(cut(""), []);

@@ -1,4 +1,4 @@
-//! A view as one of C's streams, which llama.cpp reads a model from.
+//! A view as a C stream, from which llama.cpp reads a model.
 
 #![expect(unsafe_code, reason = "a stream of C's library")]
 
@@ -11,11 +11,11 @@ use std::slice;
 use super::numbers::Ggml;
 use crate::view::{Reader, View};
 
-/// Bytes of the stream's buffer. The library asks for no more than that at once, so that a small one
-/// costs many calls; each seek reads it anew, so that a large one costs too much.
+/// Bytes of the stream's buffer. The C library reads at most this much at once, so a small buffer costs many
+/// calls; each seek refills it, so a large one costs too much.
 const BUFFER: usize = 1 << 20;
 
-/// The functions of a stream of one's own (`fopencookie(3)`).
+/// The functions of a custom stream (`fopencookie(3)`).
 #[repr(C)]
 struct Functions {
     read: unsafe extern "C" fn(*mut c_void, *mut c_char, usize) -> isize,
@@ -42,7 +42,7 @@ pub(super) struct Stream<'a> {
 }
 
 impl<'a> Stream<'a> {
-    /// Opens a view of a file; `None` when there is no memory.
+    /// Opens a view of a file; `None` if there is no memory.
     pub(super) fn open(file: std::fs::File, view: &'a View) -> Option<Self> {
         let cookie = Box::new(Reader::new(file, view, Ggml));
         let cookie = NonNull::from(Box::leak(cookie));
@@ -61,8 +61,8 @@ impl<'a> Stream<'a> {
             return None;
         };
         let mut buffer = vec![0; BUFFER];
-        // SAFETY: the stream was just opened; the buffer lives until it is closed. If it is refused
-        // the stream has one of its own.
+        // SAFETY: the stream was just opened; the buffer lives until it is closed. If it is refused, the stream
+        // uses its own.
         unsafe {
             libc::setvbuf(
                 stream.as_ptr(),
@@ -95,12 +95,12 @@ impl Drop for Stream<'_> {
     }
 }
 
-/// Must not unwind into C: what goes wrong is an error of the stream, which fails the load.
+/// Must not unwind into C: a failure becomes an error of the stream, which fails the load.
 unsafe extern "C" fn read(cookie: *mut c_void, buffer: *mut c_char, length: usize) -> isize {
     // SAFETY: the cookie is the one of `open`, and a stream is used by one thread at a time.
     let reader = unsafe { &mut *cookie.cast::<ViewReader<'_>>() };
-    // SAFETY: the library gives a buffer of that many bytes. They are only written here, by the kernel
-    // or as copies, and it reads those that are said to be there.
+    // SAFETY: the library gives a buffer of that many bytes. The bytes are only written here, by the kernel or
+    // by copying, and the library reads only as many as are reported.
     let buffer = unsafe { slice::from_raw_parts_mut(buffer.cast::<u8>(), length) };
     let result = catch_unwind(AssertUnwindSafe(|| std::io::Read::read(reader, buffer)));
     match result {

@@ -1,8 +1,8 @@
-//! Texts → tokens, in parts that llama.cpp tokenizes quickly.
+//! Turns texts into tokens, in parts that llama.cpp tokenizes quickly.
 //!
-//! A call into llama.cpp cannot be interrupted, and what it takes can grow faster than the text. So texts
-//! are cut first: at special tokens ([`special`](super::special)), and long ones in between at places
-//! over which no token reaches. Whether a vocabulary has such places is tried out when it is loaded.
+//! A call into llama.cpp cannot be interrupted, and its time can grow faster than the text. So texts are cut
+//! first: at special tokens ([`special`](super::special)), and long stretches between them at places that no
+//! token spans. Whether a vocabulary has such places is tested when it is loaded.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -16,18 +16,18 @@ use super::special::{Special, Specials};
 use crate::engine::backend::{BackendError, Ends, PairEnds, Part};
 use crate::protocol::Token;
 
-/// Bytes from which a text is cut: some milliseconds of work, so that others have their turn.
+/// Bytes from which a text is cut: some milliseconds of work, so that other requests get their turn.
 const LONG: usize = 16 << 10;
 
-/// Bytes at which a text is cut wherever that is. No language has words or lines of this length, and
-/// for some vocabularies llama.cpp's stack grows with them. Tokens can differ there from what
-/// llama.cpp alone would make of the text.
+/// Bytes at which a text is cut in any case, wherever that is. No language has words or lines of this length,
+/// and for some vocabularies llama.cpp's stack grows with them. Tokens can differ there from what llama.cpp
+/// alone would make of the text.
 const LONGEST: usize = 128 << 10;
 
-/// Bytes of a text whose special tokens only llama.cpp can find, in a call that cannot be cut.
+/// Most bytes of a text whose special tokens only llama.cpp can find, in a single call.
 const LONGEST_UNCUT: usize = 1 << 20;
 
-/// What the places to cut at are tried on: words, numbers, signs, lines.
+/// The text that cutting is tested on: words, numbers, punctuation, lines.
 const SAMPLE: &str = "The quick brown fox jumps over the lazy dog. It isn't of the same kind as in 1984,\n\
     and we'll see what he's got: \"one (or two) of them\", at the end of the day! Mr. Smith paid\n\
     12,345.67 for it.\nfn main() {\nlet x = vec![1, 2, 3]; // a list of numbers\n\
@@ -38,7 +38,7 @@ const SAMPLE: &str = "The quick brown fox jumps over the lazy dog. It isn't of t
 /// A model's tokenizer.
 pub(super) struct Tokenizer {
     model: Arc<LlamaModel>,
-    /// `None` = only llama.cpp can find them.
+    /// The special tokens; `None` = only llama.cpp can find them.
     specials: Option<Sets>,
     ends: Ends,
     pair_ends: PairEnds,
@@ -47,7 +47,7 @@ pub(super) struct Tokenizer {
 
 struct Sets {
     all: Specials,
-    /// Those that are tokens in every text.
+    /// The special tokens that are recognized in every text.
     in_text: Specials,
 }
 
@@ -118,7 +118,7 @@ impl Tokenizer {
     }
 }
 
-/// llama.cpp's way.
+/// Tokenizes with llama.cpp alone.
 fn raw(model: &LlamaModel, text: &str, parse_special: bool) -> Vec<Token> {
     let vocab = model.vocab();
     let tokens = vocab.tokenize(text.as_bytes(), false, parse_special);
@@ -154,7 +154,7 @@ fn sets(model: &LlamaModel) -> Option<Sets> {
     })
 }
 
-/// What `add_special` puts around a text.
+/// The tokens that `add_special` puts around a text.
 fn ends(model: &LlamaModel) -> Ends {
     let vocab = model.vocab();
     let tokenize = |add_special| -> Vec<Token> {
@@ -174,8 +174,9 @@ fn ends(model: &LlamaModel) -> Ends {
     }
 }
 
-/// What llama-server puts around and between the texts of a pair: `[BOS]query[EOS][SEP]document[EOS]`, each as
-/// far as the vocabulary adds it. The separator replaces an end token that is absent.
+/// The tokens that llama-server puts around and between the texts of a pair:
+/// `[BOS]query[EOS][SEP]document[EOS]`, each only if the vocabulary adds it. The separator replaces a missing
+/// end token.
 fn pair_ends(model: &LlamaModel) -> PairEnds {
     let vocab = model.vocab();
     let token = |adds: bool, token: Token| (adds && token >= 0).then_some(token);
@@ -203,7 +204,7 @@ struct Cuts {
 }
 
 impl Cuts {
-    /// Tries out where texts may be cut.
+    /// Finds out where texts may be cut.
     fn learn(kind: sys::llama_vocab_type, tokenize: &dyn Fn(&str) -> Vec<Token>) -> Self {
         let never = Self::default();
         let is_bpe = kind == sys::LLAMA_VOCAB_TYPE_BPE;
@@ -241,7 +242,7 @@ impl Cuts {
         *cuts
     }
 
-    /// Cuts a range of a text where it is long.
+    /// Cuts a range of a text if it is long.
     fn cut(self, text: &str, range: Range<usize>, parts: &mut Vec<Part>) {
         self.cut_into(text, range, LONG, parts);
     }
@@ -275,7 +276,7 @@ impl Cuts {
         })
     }
 
-    /// If a text may be cut there, where its second part begins.
+    /// Where the second part begins if a text may be cut at `at`.
     fn next(self, text: &str, at: usize) -> Option<usize> {
         let bytes = text.as_bytes();
         let is_letter = |at: usize| bytes.get(at).is_some_and(u8::is_ascii_alphabetic);

@@ -1,14 +1,14 @@
-//! Whether the tokens of two models mean the same: the comparison of llama.cpp's `speculative.cpp`.
+//! Checks whether two models have the same vocabulary: the comparison in llama.cpp's `speculative.cpp`.
 
 use llama_cpp_2::model::LlamaModel;
 use llama_cpp_2::token::LlamaToken;
 
 use super::context::vocab_kind;
 
-/// Tokens by which the sizes may differ: padding at the end.
+/// How many tokens the sizes may differ by: padding at the end.
 const MAX_SIZE_DIFFERENCE: i32 = 128;
 
-/// The first tokens are special ones, whose texts differ without meaning.
+/// The first tokens are special tokens, whose texts may differ without consequence.
 const FIRST_COMPARED: i32 = 5;
 
 /// Finds the first difference that matters.

@@ -1,9 +1,9 @@
-//! How large the frames in a WebP file are.
+//! Reads the sizes of the frames in a WebP file.
 //!
-//! A file in the extended format says its size first, and its decoder believes each frame's own size
-//! instead: it computes such a frame before it sees that it does not fit.
+//! A file in the extended format starts with the image's size, but the decoder trusts each frame's own size: it
+//! decodes a frame before it notices that the frame does not fit.
 
-/// A file that is not as it says.
+/// The error for a file that is shorter than its chunks claim.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Cut;
 
@@ -34,7 +34,7 @@ pub(super) fn frames(file: &[u8]) -> Result<Vec<(u32, u32)>, Cut> {
     Ok(sizes)
 }
 
-/// The fields of a frame's header, after three bytes and a signature of three.
+/// Reads a frame's size from its header, after three bytes and a three-byte signature.
 fn size(frame: &[u8]) -> Option<(u32, u32)> {
     let side = |at: usize| {
         let bytes = frame.get(at..)?.first_chunk()?;

@@ -18,11 +18,11 @@ use crate::engine::backend::BackendError;
 use crate::protocol::LoadParams;
 use crate::view::{Form, Override, OverrideValue};
 
-/// What becomes of the buffers of weights and contexts.
+/// Whether the buffers of weights and contexts are allocated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Buffers {
     Allocated,
-    /// Only their sizes are computed: nothing can be decoded.
+    /// Only the sizes are computed: nothing can be decoded.
     Imagined,
 }
 
@@ -106,7 +106,7 @@ fn by_path(
 struct Placement {
     /// Ends with null.
     devices: Vec<sys::ggml_backend_dev_t>,
-    /// A part for each of llama.cpp's possible devices.
+    /// The share of each of llama.cpp's possible devices.
     split: Vec<f32>,
     is_divided: bool,
 }
@@ -115,7 +115,7 @@ impl Placement {
     /// The GPUs to use; `None` = all of them.
     fn new(params: &LoadParams) -> Option<Self> {
         let gpus = devices::gpus();
-        // Without layers on it a GPU would still be used for large batches, and take memory.
+        // Without a single layer, a GPU would still be used for large batches, and take memory.
         let no_layers = params.n_gpu_layers == 0;
         if params.gpus.is_empty() && !no_layers {
             return None;
@@ -141,7 +141,7 @@ impl Placement {
     }
 }
 
-/// What keeps the experts of a model's first layers on the CPU, as llama-server's `--n-cpu-moe` does.
+/// Keeps the experts of a model's first layers on the CPU, as llama-server's `--n-cpu-moe` does.
 struct ExpertsOnCpu {
     /// What the list below points to.
     _patterns: Vec<CString>,
@@ -215,7 +215,7 @@ pub(super) fn overrides(
     pairs.chain([Ok(end)]).collect()
 }
 
-/// A text with a zero after it.
+/// A text as a null-terminated array.
 fn fixed(text: &str) -> Result<[c_char; 128], BackendError> {
     let mut bytes = [0; 128];
     if text.len() >= bytes.len() || text.contains('\0') {
@@ -227,7 +227,7 @@ fn fixed(text: &str) -> Result<[c_char; 128], BackendError> {
     Ok(bytes)
 }
 
-/// Tells the fraction that is loaded; goes on in any case.
+/// Reports the fraction that is loaded; never stops the load.
 unsafe extern "C" fn progress(fraction: f32, on_progress: *mut c_void) -> bool {
     // SAFETY: the pointer is the one of `load`, which waits for the call.
     let on_progress = unsafe { &mut *on_progress.cast::<&mut dyn FnMut(f32)>() };
@@ -236,12 +236,12 @@ unsafe extern "C" fn progress(fraction: f32, on_progress: *mut c_void) -> bool {
     true
 }
 
-/// Tells early, and better than llama.cpp, that a file is not there.
+/// Opens a file, which gives an earlier and better error than llama.cpp if it is missing.
 pub(super) fn readable(path: &Path) -> Result<fs_err::File, BackendError> {
     fs_err::File::open(path).map_err(|error| BackendError(error.to_string()))
 }
 
-/// What failed, with llama.cpp's own words if it had any.
+/// An error with llama.cpp's own message if it had any, else `what`.
 pub(super) fn failure(what: &str) -> BackendError {
     BackendError(log::cause().unwrap_or_else(|| what.to_owned()))
 }

@@ -1,5 +1,5 @@
-//! How large a constraint may be. llguidance has limits of its own, but what it does before it looks at
-//! them grows with the square of some numbers, and its stack with others.
+//! Limits the size of constraints. llguidance has its own limits, but before it checks them its time grows with
+//! the square of some sizes, and its stack with others.
 
 use serde_json::Value;
 
@@ -8,13 +8,13 @@ use crate::protocol::Constraint;
 /// Bytes of a schema: a thousand tools with long descriptions.
 const SCHEMA_BYTES: usize = 1 << 20;
 
-/// Bytes of a grammar or a regular expression: several times as many as that of SQL has.
+/// Bytes of a grammar or a regular expression: several times the size of a grammar for SQL.
 const GRAMMAR_BYTES: usize = 128 << 10;
 
-/// Properties of one object. Compiling takes time with their square: a second for these.
+/// Properties of one object. Compile time grows with their square: a second for this many.
 const PROPERTIES: usize = 4096;
 
-/// Patterns for the names of one object's properties. Each is compared with each, at up to ten
+/// Patterns for the names of one object's properties. Each is compared with every other, at up to ten
 /// milliseconds.
 const PATTERNS: usize = 32;
 
@@ -37,7 +37,7 @@ pub(super) fn check_bytes(constraint: &Constraint) -> Result<(), String> {
     Err(format!("it has {n_bytes} bytes, more than {most}"))
 }
 
-/// Checks what a schema consists of.
+/// Checks the structure of a schema.
 pub(super) fn check_schema(schema: &Value) -> Result<(), String> {
     let mut references = Vec::new();
     check(schema, &mut references)?;
@@ -83,7 +83,7 @@ fn check<'a>(schema: &'a Value, references: &mut Vec<&'a str>) -> Result<(), Str
     }
 }
 
-/// Levels of a value; its reader has limited them.
+/// The nesting depth of a value; the JSON parser has limited it.
 fn depth(value: &Value) -> usize {
     let deepest = match value {
         Value::Array(items) => items.iter().map(depth).max(),

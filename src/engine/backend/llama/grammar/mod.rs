@@ -5,8 +5,8 @@
 //! for the largest vocabularies) and shared by all later ones. End tokens are allowed exactly where
 //! the text is complete.
 //!
-//! A constraint is a program that a client sends. [`limits`] says how large it may be, [`pace`] how
-//! long it may compute between two tokens; [`recent`] keeps those that come again.
+//! A constraint is a program that a client sends. [`limits`] says how large it may be, [`pace`] how long it may
+//! compute between two tokens; [`recent`] caches compiled constraints.
 
 mod limits;
 mod pace;
@@ -27,8 +27,8 @@ use self::recent::{Compiled, Recent};
 use crate::engine::backend::BackendError;
 use crate::protocol::{Constraint, Token};
 
-/// White space between JSON's tokens: none, a blank, or line breaks with an indentation. A model
-/// that may write as much of it as it likes sometimes writes nothing else.
+/// Whitespace between JSON's tokens: none, a space, or line breaks with an indentation. With unlimited
+/// whitespace, a model sometimes writes nothing else.
 const WHITESPACE: &str = r"( |\n{1,2}[ \t]{0,20})";
 
 /// States of the automaton that reads a constraint's text, at one to two kilobytes each. Schemas and
@@ -60,13 +60,13 @@ impl Grammars {
         }
     }
 
-    /// A constraint that was compiled lately.
+    /// A constraint that was compiled recently.
     pub(super) fn recall(&self, constraint: &Constraint) -> Option<Grammar> {
         let compiled = self.recent.find(constraint)?;
         Some(self.start(compiled))
     }
 
-    /// Compiles a constraint; the error says what is wrong with it.
+    /// Compiles a constraint; an error says what is wrong with it.
     pub(super) fn compile(&self, constraint: &Constraint) -> Result<Grammar, BackendError> {
         if let Some(known) = self.recall(constraint) {
             return Ok(known);
@@ -94,7 +94,7 @@ impl Grammars {
             return Err(unread(&error));
         }
         let compiled = Compiled::new(matcher);
-        // What no text can match is found out with the first tokens.
+        // A constraint that no text can match shows at the first token.
         if let Err(error) = self.start(compiled.clone()).allowed() {
             let error = error.to_string();
             let is_empty = error.contains("NoExtensionBias");
@@ -136,9 +136,9 @@ impl Grammar {
         self.compute(Matcher::compute_mask_or_eos)
     }
 
-    /// Goes on by a token.
+    /// Advances by a token.
     pub(super) fn accept(&mut self, token: Token) -> Result<(), BackendError> {
-        // Nothing follows a complete text but the end token, which it need not be told.
+        // Only the end token follows a complete text; the matcher need not see it.
         if self.compiled.matcher.is_stopped() {
             return Ok(());
         }
@@ -146,7 +146,7 @@ impl Grammar {
         self.compute(|matcher| matcher.consume_token(token))
     }
 
-    /// Computes within the limits of time.
+    /// Runs a computation within the time limits.
     fn compute<T, E: std::fmt::Display>(
         &mut self,
         compute: impl FnOnce(&mut Matcher) -> Result<T, E>,
@@ -191,7 +191,7 @@ fn schema(constraint: &Constraint) -> Result<Value, BackendError> {
 pub(super) fn set_options(schema: &mut Value) {
     let options = JsonCompileOptions {
         whitespace_pattern: Some(WHITESPACE.to_owned()),
-        // Keywords that cannot be enforced are passed over, as llama.cpp's own converter does.
+        // Keywords that cannot be enforced are ignored, as in llama.cpp's own converter.
         lenient: true,
         ..JsonCompileOptions::default()
     };

@@ -1,7 +1,7 @@
-//! How long constraints compute: they do so between two tokens, while everybody else waits.
+//! Limits the time that constraints compute: they do so between two tokens, while all other sequences wait.
 //!
-//! A constraint may be dear now and then (the first token of a large one takes some ten milliseconds), but
-//! not at every token. A computation that does not end is ended by a thread that looks at the clock.
+//! A constraint may be expensive now and then (the first token of a large one takes some ten milliseconds), but
+//! not at every token. A watchdog thread ends a computation that takes too long.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
@@ -11,18 +11,18 @@ use std::time::{Duration, Instant};
 use llguidance::CancellationHandle;
 use rustix::time::{ClockId, clock_gettime};
 
-/// Longest time of one computation.
+/// The longest time of one computation.
 const LONGEST: Duration = Duration::from_secs(1);
 
-/// How often the clock is looked at, while there are constraints.
+/// How often the watchdog checks the time while there are constraints.
 const PERIOD: Duration = Duration::from_millis(100);
 
-/// Processor time that a sequence has from the beginning, and what each token adds. Schemas of people
-/// and agents take a tenth of a millisecond per token.
+/// CPU time that a sequence has at the start, and what each token adds. Schemas of people and agents take a
+/// tenth of a millisecond per token.
 const CREDIT: Duration = Duration::from_secs(2);
 const PER_TOKEN: Duration = Duration::from_millis(20);
 
-/// The processor time that a sequence's constraint may take.
+/// The CPU time that a sequence's constraint may still take.
 #[derive(Debug)]
 pub(super) struct Budget {
     left: Duration,
@@ -35,7 +35,7 @@ impl Default for Budget {
 }
 
 impl Budget {
-    /// A token was picked.
+    /// Adds the time for a sampled token.
     pub(super) fn earn(&mut self) {
         self.left = (self.left + PER_TOKEN).min(CREDIT);
     }
@@ -47,18 +47,18 @@ impl Budget {
     }
 }
 
-/// Processor time of this thread.
+/// CPU time of this thread.
 pub(super) fn processor_time() -> Duration {
     let time = clock_gettime(ClockId::ThreadCPUTime);
     Duration::try_from(time).unwrap_or_default()
 }
 
-/// One sequence's computations under the clock.
+/// One sequence's computations, as the watchdog sees them.
 #[derive(Debug)]
 pub(super) struct Watched {
     handle: CancellationHandle,
     epoch: Instant,
-    /// When the one that is going on began, in nanoseconds after `epoch`; 0 = none is.
+    /// When the running computation began, in nanoseconds after `epoch`; 0 = none is running.
     begun: AtomicU64,
 }
 
@@ -83,7 +83,7 @@ impl Watched {
     }
 }
 
-/// The thread that looks at the clock; it ends with this.
+/// The watchdog thread; it ends when this is dropped.
 #[derive(Debug, Default)]
 pub(super) struct Clock {
     shared: Arc<Shared>,
@@ -109,7 +109,7 @@ impl Shared {
 }
 
 impl Clock {
-    /// Puts the computations that this handle cancels under the clock, until the result is dropped.
+    /// Watches the computations that this handle cancels, until the result is dropped.
     pub(super) fn watch(&self, handle: CancellationHandle) -> Arc<Watched> {
         let watched = Arc::new(Watched {
             handle,

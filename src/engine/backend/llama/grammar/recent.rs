@@ -1,4 +1,4 @@
-//! Constraints that were compiled lately: agents send the same schema with every request.
+//! Caches recently compiled constraints: agents send the same schema with every request.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,17 +9,17 @@ use quick_cache::unsync::Cache;
 
 use crate::protocol::Constraint;
 
-/// Bytes of the texts of all constraints that are kept: compiled, they take about a hundred times as much.
+/// Most bytes of the texts of all cached constraints: compiled, they take about a hundred times as much.
 const MOST_BYTES: usize = 1 << 20;
 
-/// Bytes that each one counts at least.
+/// The fewest bytes that a constraint counts as.
 const LEAST_BYTES: usize = 16 << 10;
 
-/// A constraint at its beginning. Its copies share what they find out about their texts, which makes
-/// each of them quicker.
+/// A compiled constraint in its initial state. Its copies share what they compute lazily, which makes all of
+/// them faster.
 pub(super) struct Compiled {
     pub(super) matcher: Matcher,
-    /// Set by a copy that has run into a limit, and with it into an error that all share.
+    /// Set by a copy that has run into a limit, which leaves all copies in an error state.
     pub(super) spoilt: Arc<AtomicBool>,
 }
 
@@ -41,7 +41,7 @@ impl Clone for Compiled {
     }
 }
 
-/// The constraints that are kept.
+/// The cached constraints.
 pub(super) struct Recent(Mutex<Cache<Constraint, Compiled, Weight>>);
 
 #[derive(Clone)]

@@ -1,4 +1,4 @@
-//! Files of five formats: honest ones, and ones that say more than they are.
+//! Files of five formats: valid ones, and ones whose headers claim too much.
 
 use image::{Rgba, RgbaImage};
 
@@ -123,7 +123,7 @@ fn large_images_are_refused_by_their_headers() {
         ("GIF", gif([65_535, 65_535], [65_535, 65_535])),
         ("PNG", png(20_000, 20_000, 1, 0)),
         ("PNG", png(12_000, 12_000, 1, 0)),
-        // Few pixels, with as many bytes as are too many.
+        // Few pixels, but too many bytes.
         ("PNG", png(8_192, 8_192, 16, 6)),
         ("PNG", png(u32::MAX >> 1, 1, 1, 0)),
         ("JPEG", jpeg(65_535, 65_535)),
@@ -164,7 +164,7 @@ fn long_and_empty_images_are_refused() {
     assert!(said(&gif([0, 5], [0, 5])).contains("no pixels"));
 }
 
-/// The decoder would take four gigabytes for it.
+/// The decoder would allocate four gigabytes for it.
 #[test]
 fn what_goes_on_after_the_end_of_its_file_is_refused() {
     let mut file = webp(8, &[(b"VP8 ", &frame(1)), (b"EXIF", &[0; 4])]);

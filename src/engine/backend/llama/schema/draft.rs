@@ -1,30 +1,29 @@
-//! JSON schemas as their makers write them → in the words of the one draft in which constraints are
-//! read (2020-12). Pure.
+//! Rewrites JSON schemas of any draft for the one draft that constraints are read in (2020-12). Pure.
 //!
-//! - `$schema` goes: an older draft named there would hide what is written in the words of a newer one.
-//! - `propertyNames` (dictionaries of pydantic and zod) becomes properties, or patterns of them; where
-//!   names have patterns there are no others, unless the schema says so.
-//! - Texts that are points in time get a length, as fractions of a second have any number of digits.
+//! - `$schema` is removed: an older draft named there would hide keywords of a newer one.
+//! - `propertyNames` (dictionaries of pydantic and zod) becomes `properties` or `patternProperties`; with
+//!   patterns no other properties are allowed, unless the schema says so.
+//! - Strings in time formats get a maximum length, because fractions of a second may have any number of digits.
 
 use serde_json::{Map, Value};
 
 use super::size;
 
-/// Longest texts of these formats, with nine digits after a second's point.
+/// The longest strings of these formats, with nine decimal digits for the seconds.
 const TIMES: [(&str, u64); 3] = [("date-time", 35), ("time", 24), ("duration", 40)];
 
-/// Most properties that are made of one list of names, and values in them.
+/// Most properties that are made of one list of names, and the most values in them.
 const MOST_COPIED: usize = 10_000;
 
-/// Longest name that is asked for by a pattern.
+/// The longest property name that is limited by a pattern.
 const LONGEST_NAME: u64 = 256;
 
-/// Rewrites one schema; those in it come after it. `root` is the whole document, as it was written.
+/// Rewrites one schema; the caller visits nested schemas afterwards. `root` is the whole original document.
 pub(super) fn modern(schema: &mut Map<String, Value>, root: &Value) {
     schema.remove("$schema");
     bound_times(schema);
     name_properties(schema, root);
-    // As with `properties`.
+    // As for `properties`.
     if schema.contains_key("patternProperties") && !schema.contains_key("properties") {
         schema
             .entry("additionalProperties")
@@ -42,7 +41,7 @@ fn bound_times(schema: &mut Map<String, Value>) {
     }
 }
 
-/// Writes `propertyNames` in other words, where there are some.
+/// Replaces `propertyNames`, if there are any.
 fn name_properties(schema: &mut Map<String, Value>, root: &Value) {
     let Some(names) = schema.get("propertyNames") else {
         return;
@@ -79,7 +78,7 @@ fn name_properties(schema: &mut Map<String, Value>, root: &Value) {
     schema.insert("additionalProperties".to_owned(), false.into());
 }
 
-/// The names, if there are only these.
+/// The names, if the schema lists them.
 fn listed(names: &Value) -> Option<Vec<String>> {
     let listed = match (names.get("enum"), names.get("const")) {
         (Some(Value::Array(listed)), _) => listed.as_slice(),
@@ -87,11 +86,11 @@ fn listed(names: &Value) -> Option<Vec<String>> {
         _ => return None,
     };
     let name = |name: &Value| name.as_str().map(str::to_owned);
-    // What is no text is nobody's name.
+    // What is not a string cannot be a name.
     Some(listed.iter().filter_map(name).collect())
 }
 
-/// A regular expression that the names match.
+/// A regular expression for the names.
 fn pattern(names: &Value) -> Option<String> {
     if let Some(pattern) = names.get("pattern").and_then(Value::as_str) {
         return Some(pattern.to_owned());
@@ -127,7 +126,7 @@ mod tests {
             json!({"$schema": seven, "items": [{"$schema": seven, "type": "null"}]}),
             &json!({"items": [{"type": "null"}]}),
         );
-        // Here it is the name of a property.
+        // Here `$schema` is the name of a property.
         stays(&json!({"properties": {"$schema": {"type": "string"}}}));
         stays(&json!({"enum": [{"$schema": 1}], "default": {"format": "time"}}));
     }

@@ -1,4 +1,4 @@
-//! What a prepared schema accepts, byte by byte, without a model.
+//! What prepared schemas accept, byte by byte, without a model.
 
 use std::sync::OnceLock;
 
@@ -27,7 +27,7 @@ fn compile(schema: &Value) -> Result<Matcher, String> {
     }
 }
 
-/// Whether a text is a whole answer.
+/// Whether the schema accepts a text as a complete answer.
 #[track_caller]
 fn accepts(schema: &Value, text: &str) -> bool {
     let mut matcher = match compile(schema) {
@@ -112,7 +112,7 @@ fn parts_of_an_object_are_closed_together() {
         &[r#"{"k":"x","a":1}"#, r#"{"k":"x","b":1}"#],
         &[r#"{"k":"x"}"#, r#"{"k":"x","a":1,"c":1}"#],
     );
-    // One part, as pydantic writes a field with a description.
+    // A single part, as pydantic writes a field with a description.
     let one = json!({"properties": {"p": {"allOf": [{"$ref": "#/$defs/A"}], "description": "d"}}, "$defs": {"A": integer("a")}});
     check(&one, &[r#"{"p":{"a":1}}"#], &[r#"{"p":{"a":1,"b":1}}"#]);
 }
@@ -187,7 +187,7 @@ fn references_without_an_end_are_refused_in_plain_words() {
     assert!(prepare(bomb).is_err());
 }
 
-/// llama.cpp's own cases, where they are.
+/// llama.cpp's own test cases, if they are there.
 #[test]
 fn the_recorded_cases_hold() {
     #[expect(clippy::disallowed_methods, reason = "where the test data is")]
@@ -248,7 +248,7 @@ fn deeply_nested_schemas_compile() {
         text = format!(r#"{{"a":{text}}}"#);
     }
     let check = move || check(&schema, &[text.as_str()], &["1"]);
-    // As much as the compiler of the real thing has.
+    // As much stack as the real compiler thread has.
     let thread = std::thread::Builder::new().stack_size(256 << 20);
     thread.spawn(check).unwrap().join().unwrap();
 }

@@ -1,4 +1,4 @@
-//! Files of three formats: honest ones, and ones that say more than they are.
+//! Files of three formats: valid ones, and ones whose headers claim too much.
 
 use super::*;
 
@@ -8,7 +8,7 @@ const FLAC: &[u8] = include_bytes!(concat!(
 ));
 const MP3: &[u8] = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/sound/tone.mp3"));
 
-/// A WAV file with this form (1 = whole numbers, 3 = floats) and data.
+/// A WAV file with this format (1 = integers, 3 = floats) and data.
 fn wav(form: u16, channels: u16, rate: u32, bits: u16, data: &[u8]) -> Vec<u8> {
     let block = channels * (bits / 8);
     let format = [
@@ -34,14 +34,14 @@ fn wav(form: u16, channels: u16, rate: u32, bits: u16, data: &[u8]) -> Vec<u8> {
 
 fn said(file: &[u8]) -> String {
     let decoded = decode(file, 16_000).unwrap_err().to_string();
-    // Whoever only looks at the header hears the same, or it takes decoding to find out.
+    // Checking only the header gives the same error, unless decoding is needed to find it.
     if let Err(error) = check(file) {
         assert_eq!(error.to_string(), decoded);
     }
     decoded
 }
 
-/// How much of this frequency is in a sound: its amplitude.
+/// The amplitude of this frequency in a sound.
 fn amplitude(samples: &[f32], rate: f32, frequency: f32) -> f32 {
     let angle = |at: usize| 2.0 * std::f32::consts::PI * frequency * at as f32 / rate;
     let part = |wave: fn(f32) -> f32| -> f32 {
@@ -152,7 +152,7 @@ fn a_file_that_was_broken_off_is_heard_as_far_as_it_goes() {
         decode(&whole[..whole.len() / 2], 16_000).unwrap().len(),
         7_989
     );
-    // What a program writes that does not know how long the stream becomes.
+    // As written by a program that does not know how long the stream will be.
     let mut endless = whole;
     for at in [4, 40] {
         endless[at..at + 4].copy_from_slice(&u32::MAX.to_le_bytes());
@@ -200,10 +200,10 @@ fn what_is_no_sound_is_refused_in_words() {
     assert!(said.starts_with("invalid sound: "), "{said}");
 }
 
-/// A FLAC file that says in its header that it has so many samples.
+/// A FLAC file whose header claims this many samples.
 fn saying(n_samples: u64) -> Vec<u8> {
     let mut file = FLAC.to_vec();
-    // Behind the mark and the block's header: sizes, a rate of 20 bits, channels, bits, 36 bits of length.
+    // After the signature and the block's header: sizes, a rate of 20 bits, channels, bits, 36 bits of length.
     let at = 8 + 10 + 3;
     file[at] = file[at] & 0xf0 | u8::try_from(n_samples >> 32 & 15).unwrap();
     file[at + 1..at + 5].copy_from_slice(
@@ -232,7 +232,7 @@ fn whatever_is_changed_in_a_file_it_is_heard_or_refused() {
     let (mut n_heard, mut n_refused) = (0, 0);
     for round in 0..300 {
         let mut file = [FLAC, MP3, &whole][round % 3].to_vec();
-        // Headers are where the mistakes are that matter.
+        // The mistakes that matter are in headers.
         let n_near = [64, 512, file.len()][random.usize(0..3)].min(file.len());
         for _ in 0..random.usize(1..6) {
             file[random.usize(0..n_near)] = random.u8(..);

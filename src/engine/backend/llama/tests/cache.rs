@@ -89,7 +89,7 @@ fn a_saved_sequence_goes_on_as_the_original_does() {
             return;
         };
         let (next, prefix) = tokens.split_last().unwrap();
-        // Two sequences in turn: their cells do not lie in a row.
+        // Two sequences in turn, so that neither has contiguous cells.
         for (position, &token) in prefix.iter().enumerate() {
             let rows = [0, 1].map(|seq| row(seq, position, token, false));
             assert_eq!(llama.decode(&rows), Ok(Decoded::Done));
@@ -101,7 +101,7 @@ fn a_saved_sequence_goes_on_as_the_original_does() {
         let original = llama.logits(at).unwrap().to_vec();
         let at = feed(&mut llama, 2, prefix.len(), &[*next]);
         let loaded = llama.logits(at).unwrap();
-        // Other cells, another order of sums.
+        // Other cells mean another order of summation.
         let pairs = original.iter().zip(loaded);
         let difference = pairs.map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
         assert!(difference < 0.5, "{name}: {difference}");
@@ -128,7 +128,7 @@ fn a_state_that_is_none_is_refused_and_leaves_nothing() {
         (&foreign[..], 40),
         (&state[..state.len() / 2], 200),
         (&[], 0),
-        // It is one, but the pool has no room for it twice.
+        // A valid state, but the pool has no room for it twice.
         (&state[..], 200),
     ] {
         assert!(!llama.load(1, bad, n_tokens), "{} bytes", bad.len());

@@ -1,4 +1,4 @@
-//! What llama.cpp computes for a file, to the last bit: for tests of files in other forms.
+//! What llama.cpp computes for a file, bit for bit: for tests of the same model in other file forms.
 
 #![expect(
     unsafe_code,
@@ -44,7 +44,7 @@ pub(crate) fn logits(model: ModelFile) -> Result<Vec<u32>, String> {
     Ok(all.concat())
 }
 
-/// Whether llama.cpp refuses a model; without its log, as that is expected.
+/// Whether llama.cpp refuses a model; without its log, because the refusal is expected.
 pub(crate) fn is_refused(model: ModelFile) -> bool {
     extern "C" fn ignore(_: sys::ggml_log_level, _: *const c_char, _: *mut c_void) {}
     let _one = one_at_a_time();
@@ -60,7 +60,7 @@ pub(crate) fn is_refused(model: ModelFile) -> bool {
     is_refused
 }
 
-/// The logits after a prompt with a square image of that side, another one for another seed.
+/// The logits after a prompt with a square image of that side; the image depends on the seed.
 pub(crate) fn logits_after_image(
     (seed, side): (u8, u32),
     model: ModelFile,

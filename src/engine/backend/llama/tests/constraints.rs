@@ -1,4 +1,4 @@
-//! Output that must have a form.
+//! Constrained output.
 
 use super::*;
 
@@ -21,7 +21,7 @@ fn constrained_output_is_json_of_the_schema() {
     let objects: Vec<_> = (0..4)
         .filter_map(|seed| run(Constraint::JsonObject, seed))
         .collect();
-    // Not every one is complete after 200 tokens, but most are.
+    // Not every object is complete after 200 tokens, but most are.
     assert!(
         objects.len() >= 2 && objects.iter().all(Value::is_object),
         "{objects:?}"

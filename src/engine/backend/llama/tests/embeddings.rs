@@ -1,4 +1,4 @@
-//! Vectors of texts, beside generation and alone.
+//! Embeddings, beside generation and alone.
 
 use super::*;
 

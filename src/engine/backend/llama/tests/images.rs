@@ -1,5 +1,5 @@
-//! Images, with tiny models of the real architectures and random weights: what comes out must be what
-//! libmtmd's own way gives.
+//! Images, with tiny models of the real architectures and random weights: the results must equal those of
+//! libmtmd's own helper.
 
 use std::io::Cursor;
 use std::num::NonZeroU32;
@@ -16,14 +16,14 @@ use crate::engine::backend::{Ends, Room};
 use crate::engine::media::Piece;
 use crate::protocol::{Failure, FailureKind, PromptPart};
 
-/// Enough for everything.
+/// Room for any prompt of these tests.
 pub(super) const ROOM: Room = Room {
     n_taken: 0,
     n_ctx: 4096,
 };
 
-/// The families, and what is special about them: an image that is seen at once and layers with a
-/// window; one row after the other; positions in three dimensions.
+/// The families, in order: non-causal attention within an image, and sliding-window layers; one row after the
+/// other; positions in three dimensions.
 const FAMILIES: [&str; 3] = ["gemma3", "mistral3", "qwen25vl"];
 
 /// A model and its projector, from the reference data.
@@ -56,7 +56,7 @@ fn seeing(family: &str) -> Option<Llama> {
     }))
 }
 
-/// A picture of stripes: other colours, another picture.
+/// A picture of stripes, whose colors depend on the seed.
 pub(super) fn stripes(seed: u8, width: u32, height: u32) -> RgbImage {
     RgbImage::from_fn(width, height, |x, y| {
         let wave = u8::try_from((x * 7 + y * 13) % 256).unwrap();
@@ -78,7 +78,7 @@ pub(super) fn text(text: &str) -> PromptPart {
     PromptPart::Text(text.to_owned())
 }
 
-/// Reads a prompt, part by part.
+/// Prepares a prompt, part by part.
 pub(super) fn read(
     llama: &Llama,
     reader: &mut dyn MediaEncoder,
@@ -103,7 +103,7 @@ pub(super) fn read(
     pieces
 }
 
-/// Reads an image.
+/// Encodes an image.
 fn see(reader: &mut dyn MediaEncoder, image: &PromptPart) -> Result<Vec<Piece>, Failure> {
     let PromptPart::Media(image) = image else {
         panic!("no image")
@@ -186,7 +186,7 @@ fn what_is_seen_is_what_libmtmd_sees() {
         let theirs = reference(family, "a b", &image, " b a");
         let differs = difference(&ours, &theirs);
         assert!(differs < 1e-4, "{family}: {differs}");
-        // The image matters only directly after it: later it is outside the tiny window.
+        // The image affects only the tokens directly after it: later it is outside the tiny window.
         let other = [text("a b"), part(&stripes(90, 70, 50)), text(" b a")];
         let mut both = [&prompt, &other].map(|prompt| {
             let mut pieces = read(&llama, reader.as_mut(), prompt);
@@ -201,7 +201,7 @@ fn what_is_seen_is_what_libmtmd_sees() {
         });
         let matters = difference(&first, &second);
         assert!(matters > 1e-3, "{family}: {matters}");
-        // Nothing of it all is left in another sequence.
+        // Another sequence is not affected by any of this.
         let again = evaluate(&mut llama, 2, &pieces);
         let differs = difference(&ours, &again);
         assert!(differs < 1e-2, "{family}: {differs} of {matters}");
@@ -256,7 +256,7 @@ fn an_image_that_is_shown_again_is_not_encoded_again() {
     assert_eq!(first.tokens.len(), 16);
 }
 
-/// What is left to libmtmd: no size within the limits may end the process.
+/// Sizes that libmtmd handles itself: none within the limits may end the process.
 #[test]
 fn images_of_odd_shapes_are_seen_or_refused() {
     let _one = one_at_a_time();
@@ -284,7 +284,7 @@ fn images_that_are_too_large_together_are_refused_undecoded() {
         return;
     };
     let reader = llama.take_encoder().unwrap();
-    // All of a GIF file that says what it is: 5600x5600 pixels.
+    // A complete GIF file whose header says 5600x5600 pixels.
     let file = b"GIF89a\xe0\x15\xe0\x15\0\0\0\x2c\0\0\0\0\x01\0\x01\0\0";
     let image = || PromptPart::Media(STANDARD.encode(file));
     let check = |n_images| {
@@ -326,7 +326,7 @@ fn an_image_is_whole_in_the_cache_or_not_at_all() {
             panic!("{family}: no image")
         };
         let n_rows = media.tokens.len();
-        // Fills the cache but for less than the image.
+        // Fills the cache so that the image does not fit.
         let n_free = 256_usize.saturating_sub(n_rows / 2 + 1);
         let filler: Vec<Token> = (0..n_free).map(|_| 10).collect();
         feed(&mut llama, 0, 0, &filler);

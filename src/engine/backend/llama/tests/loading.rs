@@ -1,4 +1,4 @@
-//! What a model is loaded with: adapters, types of the cache, flash attention.
+//! What a model can be loaded with: adapters, cache types, flash attention.
 
 use std::io::Write;
 
@@ -112,7 +112,7 @@ fn every_type_of_cache_says_nearly_the_same() {
         let alike = cosine(&usual, &logits(KvCacheType::F16, flash_attention));
         assert!(alike > 0.999, "{flash_attention:?}: {alike}");
     }
-    // Without flash attention values cannot be quantized: a failure in words, not an end.
+    // Without flash attention, V cannot be quantized: that is an error message, not the end of the process.
     let params = LoadParams {
         kv_cache_type: KvCacheType::Q8_0,
         flash_attention: Some(false),

@@ -1,4 +1,4 @@
-//! What models take, measured and real.
+//! The memory that models take: measured and real.
 
 use std::path::Path;
 
@@ -7,7 +7,7 @@ use crate::engine::backend::Backend as _;
 use crate::engine::backend::llama::measure;
 use crate::protocol::{HOST, LoadParams, MemoryUse, PoolShape, ProjectorParams};
 
-/// The shapes that each model is measured in, in one go, and loaded in.
+/// The shapes that each model is measured for at once, and loaded with.
 fn shapes() -> [PoolShape; 3] {
     [(512, 1, 32, 32), (4096, 8, 512, 64), (8192, 2, 512, 512)].map(
         |(n_ctx_pool, n_slots, n_batch, n_ubatch)| PoolShape {
@@ -80,7 +80,8 @@ fn a_projector_is_measured_without_being_loaded() {
     assert_eq!(host(&with).weights, host(&without).weights);
 }
 
-/// A pool smaller than the windows of all slots hides what a slot costs: what the scheduler measures must not be one.
+/// A pool smaller than the windows of all slots hides what a slot costs, so the scheduler must not measure with
+/// such a pool.
 #[test]
 fn a_slot_of_a_model_with_windows_costs_its_window() {
     let Some(path) = model(GEMMA3) else { return };

@@ -1,5 +1,4 @@
-//! Against real, small models, which `DROVER_TEST_MODELS` names the folder of; without it these
-//! tests say so and pass.
+//! Tests with real, small models from the folder `DROVER_TEST_MODELS`; without it they say so and pass.
 
 mod cache;
 pub(crate) mod computed;
@@ -35,7 +34,7 @@ const SMOLLM2: &str = "smollm2-135m.gguf";
 const GEMMA3: &str = "gemma3-270m.gguf";
 const STORY: &str = "Once upon a time, there was a little girl who lived in a";
 
-/// One model at a time: memory, and what llama.cpp's log is remembered of.
+/// One model at a time: because of memory, and because llama.cpp's log is shared.
 fn one_at_a_time() -> MutexGuard<'static, ()> {
     static ONE: Mutex<()> = Mutex::new(());
     ONE.lock().unwrap_or_else(PoisonError::into_inner)
@@ -68,7 +67,7 @@ fn params(path: PathBuf) -> LoadParams {
         gpus: Vec::new(),
         n_cpu_moe: 0,
         use_mmap: None,
-        // One thread does not have to wait for another on a machine that is busy.
+        // A single thread need not wait for another on a busy machine.
         n_threads: 1,
         kv_cache_type: KvCacheType::F16,
         flash_attention: None,
@@ -111,7 +110,7 @@ fn feed(llama: &mut Llama, seq: SeqId, begin: usize, tokens: &[Token]) -> usize 
     last
 }
 
-/// A text's tokens, with what the vocabulary puts around it.
+/// A text's tokens, with the tokens that the vocabulary puts around it.
 fn with_ends(llama: &Llama, text: &str, parse_special: bool) -> Vec<Token> {
     let ends = llama.preparer().ends();
     let tokens = llama.preparer().tokenize(text, parse_special).unwrap();
@@ -195,7 +194,7 @@ impl Spec {
     }
 }
 
-/// The loop of the crate's documentation, with its own context.
+/// The generation loop of the crate's documentation, with the crate's own context.
 fn reference(path: &Path, prompt: &str, n: usize) -> Vec<Token> {
     let backend = devices::start().unwrap();
     let model = LlamaModelParams::default();
@@ -239,7 +238,7 @@ fn greedy_text_equals_the_crates_own_loop() {
             "{name}: {}",
             text(&llama, &tokens)
         );
-        // The chain's greedy end must agree with the short cut for it.
+        // The chain's greedy sampler must agree with the shortcut for it.
         let mut chain = Spec::greedy();
         chain.params.logit_bias = vec![(5, 0.0)];
         assert_eq!(generate(&mut llama, 3, STORY, &chain, 24), tokens);
@@ -297,7 +296,7 @@ fn special_tokens_are_read_and_added_only_if_asked() {
     llama.append_piece(special[0], true, &mut bytes);
     assert_eq!(bytes, b"<|im_end|>");
     assert!(llama.preparer().tokenize("", false).unwrap().is_empty());
-    // Neither of these is in the vocabulary.
+    // Neither of these tokens is in the vocabulary.
     llama.append_piece(-1, true, &mut bytes);
     assert!(!llama.is_end(i32::MAX));
     drop(llama);
@@ -364,7 +363,7 @@ fn eight_sequences_share_a_batch() {
         last = (0..8).collect();
     }
     let together = tokens.iter().zip(n_prompt).map(|(tokens, n)| &tokens[n..]);
-    // Grouping changes logits a little, so a close race may end differently.
+    // Grouping changes logits a little, so a close choice may differ.
     let agree = together
         .zip(&alone)
         .filter(|(together, alone)| together == alone)
@@ -381,7 +380,7 @@ fn rows_that_cannot_be_are_errors() {
     assert!(llama.decode(&[row(0, 0, -1, true)]).is_err());
     assert!(llama.decode(&[row(8, 0, 1, true)]).is_err());
     assert!(llama.decode(&[row(0, 0, 1, false); 65]).is_err());
-    // A hole before the position.
+    // There is a gap before the position.
     feed(&mut llama, 0, 0, &[1, 2]);
     let error = llama.decode(&[row(0, 5, 1, true)]).unwrap_err();
     assert!(

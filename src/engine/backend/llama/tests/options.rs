@@ -1,5 +1,5 @@
-//! The options of sampling: what is picked is what llama.cpp's own samplers pick from the whole
-//! vocabulary, in llama-server's order.
+//! Sampling options: the picked tokens are those that llama.cpp's own samplers pick from the whole vocabulary,
+//! in llama-server's order.
 
 use llama_cpp_2::token::data::LlamaTokenData;
 use llama_cpp_2::token::data_array::LlamaTokenDataArray;
@@ -43,7 +43,7 @@ fn logits(random: &mut fastrand::Rng, n_vocab: usize, best: Option<Token>) -> Ve
     logits
 }
 
-/// Picks from many made-up rows, beside a chain that is written down here.
+/// Samples from many made-up rows, and compares with a chain that the test spells out.
 fn check(
     llama: &Llama,
     params: SamplingParams,
@@ -60,7 +60,7 @@ fn check(
     let mut random = fastrand::Rng::with_seed(3);
     let mut picked = Vec::new();
     for at in 0..120_usize {
-        // The model would like to say the prompt again and again.
+        // The logits favor repeating the prompt again and again.
         let best = prompt.get(at % prompt.len().max(1)).copied();
         let logits = logits(&mut random, llama.info.n_vocab as usize, best);
         let data = (0..).zip(&logits);
@@ -123,7 +123,7 @@ fn every_option_picks_what_llama_cpps_samplers_pick() {
 
     for version in [1, 2] {
         let mut mirostat = base();
-        // What Mirostat takes the place of.
+        // Samplers that Mirostat replaces.
         mirostat.top_k = 5;
         mirostat.repeat_penalty = 1.3;
         mirostat.mirostat = Some(Mirostat {
@@ -179,7 +179,8 @@ fn dry_picks_what_llama_cpps_sampler_picks_and_stops_repetitions() {
         let picked = check(&llama, params, &repeated, samplers);
         let n_repeated = picked.iter().zip(&verbatim).filter(|(a, b)| a == b).count();
         assert!(n_repeated < verbatim.len(), "{n_repeated}");
-        // Made of the same breakers, it is a copy of the first. A top-k would have a shortlist, which DRY does without.
+        // With the same breakers, the sampler is a copy of the first. A top-k would have a shortlist, but not
+        // with DRY.
         let mut params = base();
         params.top_k = 40;
         params.repeat_penalty = 1.1;

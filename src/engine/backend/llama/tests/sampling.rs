@@ -1,4 +1,4 @@
-//! How tokens are picked.
+//! How tokens are sampled.
 
 use super::*;
 
@@ -65,7 +65,7 @@ fn penalties_see_the_prompt_and_options_out_of_range_are_refused() {
     };
     assert_ne!(pick(&mut llama, &plain, &spec), plain[0]);
     assert_eq!(pick(&mut llama, &[], &spec), plain[0]);
-    // Out of the window again.
+    // The token is out of the window again.
     spec.params.repeat_last_n = 2;
     assert_eq!(pick(&mut llama, &[plain[0], 1, 2], &spec), plain[0]);
     let mut only_one = Spec::seeded(1);

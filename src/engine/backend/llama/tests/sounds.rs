@@ -1,4 +1,4 @@
-//! Sound, with a tiny encoder of random weights: what comes out must be what libmtmd's own way gives.
+//! Sound, with a tiny encoder of random weights: the results must equal those of libmtmd's own helper.
 
 use std::io::Write as _;
 
@@ -121,7 +121,7 @@ fn what_is_heard_is_what_libmtmd_hears() {
     let differs = pairs.map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
     assert!(differs < 1e-4, "{differs}");
 
-    // What is in the cache is known by what is heard, in pieces of half a minute.
+    // The cache identifies a sound by its content, in pieces of half a minute.
     let heard = tokens(&pieces);
     assert_eq!((heard.len(), heard[0].len()), (1, ROWS));
     assert_eq!(tokens(&read(&llama, reader.as_mut(), &prompt)), heard);
@@ -157,7 +157,7 @@ fn who_cannot_hear_or_see_says_so() {
         let failure = reader.encode_file(file, ROOM).unwrap_err();
         assert!(failure.message.contains(words), "{failure:?}");
     }
-    // What does not fit is not encoded first.
+    // A sound that does not fit is refused before it is encoded.
     let mut llama = load_with(model.clone(), projector.path().to_owned());
     let mut reader = llama.take_encoder().unwrap();
     let PromptPart::Media(file) = &sound else {
@@ -167,7 +167,7 @@ fn who_cannot_hear_or_see_says_so() {
     let failure = reader.encode_file(file, room(10 + ROWS)).unwrap_err();
     assert_eq!(failure.kind, FailureKind::ContextExceeded);
     assert!(reader.encode_file(file, room(11 + ROWS)).is_ok());
-    // A file that is no sound is refused before anything is encoded.
+    // A file that is not sound is refused before anything is encoded.
     let mut llama = load_with(model, projector.path().to_owned());
     let reader = llama.take_encoder().unwrap();
     let lie = PromptPart::Media(STANDARD.encode(b"OggS\0\x02"));

@@ -1,10 +1,10 @@
-//! Texts in parts have the tokens that llama.cpp gives the whole of them.
+//! Texts in parts have the same tokens that llama.cpp gives for the whole texts.
 
 use proptest::prelude::*;
 
 use super::*;
 
-/// llama.cpp's own way.
+/// Tokenizes a whole text with llama.cpp alone.
 fn whole(llama: &Llama, text: &str, [add_special, parse_special]: [bool; 2]) -> Vec<Token> {
     let vocab = llama.model.vocab();
     let tokens = vocab.tokenize(text.as_bytes(), add_special, parse_special);
@@ -21,7 +21,7 @@ fn check(llama: &Llama, text: &str) {
     }
 }
 
-/// Pieces of texts: special tokens of several families, some cut short, words, signs, white space.
+/// Pieces of texts: special tokens of several families, some cut short, words, punctuation, whitespace.
 const PIECES: [&str; 36] = [
     "<|im_start|>",
     "<|im_end|>",
@@ -61,7 +61,7 @@ const PIECES: [&str; 36] = [
     "!?...",
 ];
 
-/// Two thousand words and signs without order, of which some are cut at.
+/// Two thousand words and punctuation marks in random order; some are places to cut at.
 fn long_text(seed: u64) -> String {
     let mut random = fastrand::Rng::with_seed(seed);
     let words = [
@@ -126,6 +126,6 @@ fn a_hundred_thousand_special_tokens_take_no_time() {
         .preparer()
         .tokenize(&"<|im_start|>".repeat(100_000), true);
     assert_eq!(tokens.unwrap(), vec![1; 100_000]);
-    // A minute with llama.cpp alone.
+    // With llama.cpp alone it takes a minute.
     assert!(begun.elapsed().as_secs() < 5, "{:?}", begun.elapsed());
 }
