@@ -1,14 +1,14 @@
-//! What a model takes as a function of its pool: measured in the inference library, else estimated from its
-//! dimensions. Pure.
+//! The memory that a model takes, as a function of its pool: measured with the inference library, else
+//! estimated from its dimensions. Pure.
 //!
-//! All parts grow in a straight line with the cells and the slots: a few measured shapes determine it.
+//! All parts grow linearly with the cells and the slots, so a few measured shapes determine the function.
 
 use super::ModelSpec;
 use super::placement::Policy;
 use crate::protocol::{DeviceMemory, HOST, Measured, MemoryUse, PoolShape};
 
-/// What encoding an image takes beside the projector's weights, in bytes, where it was not measured. An
-/// assumption: Ollama leaves 1 GiB.
+/// Bytes that encoding an image takes beside the projector's weights, if not measured. An assumption: Ollama
+/// leaves 1 GiB.
 const VISION_BYTES: u64 = 512 << 20;
 
 /// Bytes as a linear function.
@@ -16,7 +16,7 @@ const VISION_BYTES: u64 = 512 << 20;
 pub(super) struct Linear {
     pub(super) fixed: u64,
     pub(super) per_slot: u64,
-    /// For a KV cell.
+    /// Per KV cell.
     pub(super) per_cell: u64,
 }
 
@@ -36,24 +36,24 @@ impl Linear {
     }
 }
 
-/// What a model takes with this many rows in a call.
+/// The memory that a model takes with a certain `n_ubatch`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Costs {
-    /// The weights and the KV cache: what moves with the layers.
+    /// The weights and the KV cache, which are where their layers are.
     pub(super) layers: Linear,
     /// The compute buffers, the projector and the draft model, which are where most layers are.
     pub(super) beside: Linear,
-    /// What stays in the host's memory when all layers are on GPUs, in bytes.
+    /// Bytes that stay in the host's memory when all layers are on GPUs.
     pub(super) host_bytes: u64,
 }
 
 impl Costs {
-    /// All that lies where the model is.
+    /// Everything that is on the model's device.
     pub(super) fn whole(&self) -> Linear {
         self.layers.plus(self.beside)
     }
 
-    /// From the dimensions in the file's header.
+    /// Estimates the costs from the dimensions in the file's header.
     pub(super) fn estimated(spec: &ModelSpec, policy: &Policy, n_ubatch: u32) -> Self {
         let (dims, kind) = (&spec.dims, policy.kv_cache_type);
         let window = dims.window_costs(kind, n_ubatch);
@@ -84,22 +84,22 @@ impl Costs {
     }
 }
 
-/// What the inference library says that a model takes.
+/// The memory that a model takes, by the inference library.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Measurement {
-    /// By the rows that are computed at once.
+    /// By `n_ubatch`.
     costs: Vec<(u32, Costs)>,
 }
 
-/// Cells of the measured pools, and some more for the slope. llama.cpp never makes a window's cache larger than the
-/// pool, so pools are measured that are larger than the windows of all slots; nothing of them is allocated.
+/// Cells of the measured pools, and some more for the slope. llama.cpp never makes a window's cache larger than
+/// the pool, so the measured pools are larger than the windows of all slots; nothing of them is allocated.
 const CELLS: [u32; 2] = [65_536, 131_072];
 
 /// Slots of the measured pools.
 const SLOTS: [u32; 2] = [2, 8];
 
 impl Measurement {
-    /// The shapes to be measured for some numbers of rows that are computed at once.
+    /// The shapes to measure for these values of `n_ubatch`.
     pub(super) fn shapes(n_ubatches: &[u32]) -> Vec<PoolShape> {
         let points = [
             (CELLS[0], SLOTS[0]),
@@ -117,7 +117,7 @@ impl Measurement {
         n_ubatches.iter().flat_map(of).collect()
     }
 
-    /// Reads the answer for [`Self::shapes`]; rows for which it is incomplete are left out.
+    /// Reads the answer for [`Self::shapes`]; values of `n_ubatch` with an incomplete answer are left out.
     pub(super) fn new(n_ubatches: &[u32], measured: &Measured, on_gpu: bool) -> Self {
         let groups = n_ubatches.iter().zip(measured.0.chunks(3));
         let costs = groups.filter_map(|(&n_ubatch, uses)| {
@@ -131,7 +131,7 @@ impl Measurement {
         }
     }
 
-    /// Corrects the costs of a shape by what a load in it really took.
+    /// Corrects the costs of a shape by what a load with it really took.
     pub(super) fn correct(&mut self, shape: PoolShape, planned: u64, taken: u64) {
         let costs = self.costs.iter_mut();
         for (_, costs) in costs.filter(|(n_ubatch, _)| *n_ubatch == shape.n_ubatch) {
@@ -140,7 +140,7 @@ impl Measurement {
         }
     }
 
-    /// The costs with this many rows in a call, if they were measured.
+    /// The costs with this `n_ubatch`, if they were measured.
     pub(super) fn at(&self, n_ubatch: u32) -> Option<Costs> {
         let found = self.costs.iter().find(|(rows, _)| *rows == n_ubatch);
         found.map(|(_, costs)| *costs)
@@ -169,7 +169,7 @@ fn costs(uses: [&MemoryUse; 3], on_gpu: bool) -> Costs {
     }
 }
 
-/// The line through three points: the base, one with more cells, one with more slots.
+/// The linear function through three points: the base, one with more cells, one with more slots.
 fn line([base, cells, slots]: [u64; 3]) -> Linear {
     let per_cell = slope(cells, base, CELLS);
     let per_slot = slope(slots, base, SLOTS);
@@ -195,8 +195,8 @@ mod tests {
 
     const MIB: u64 = 1 << 20;
 
-    /// 1,000 MiB of weights (100 stay on the host), KV of 1 KiB a cell and 10 MiB a slot, buffers of 50 MiB and
-    /// 16 bytes a cell, a projector and a draft model.
+    /// 1,000 MiB of weights (100 stay on the host), KV of 1 KiB per cell and 10 MiB per slot, buffers of 50 MiB
+    /// and 16 bytes per cell, a projector and a draft model.
     fn use_of(shape: PoolShape) -> MemoryUse {
         let mut found = MemoryUse::default();
         let cells = u64::from(shape.n_ctx_pool);

@@ -1,6 +1,6 @@
-//! How much memory a model will need, from its dimensions. Pure arithmetic, checked against
-//! published figures in the tests; on the safe side where llama.cpp's own layout is unknown. It
-//! saturates: the dimensions come from files.
+//! Estimates the memory that a model needs from its dimensions. Pure arithmetic, checked against published
+//! figures in the tests; on the safe side where llama.cpp's own layout is unknown. It saturates, because the
+//! dimensions come from files.
 
 use super::costs::Linear;
 use crate::protocol::KvCacheType;
@@ -8,8 +8,8 @@ use crate::protocol::KvCacheType;
 /// What the memory estimate needs, from the GGUF header.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ModelDims {
-    /// Every how many layers one attends to the whole context, the others to the sliding window;
-    /// 0 = all attend to the whole context, or it is not known (which needs more memory).
+    /// One in this many layers attends to the whole context, the others to the sliding window; 0 = all attend
+    /// to the whole context, or it is unknown (which needs more memory).
     pub window_period: u32,
     /// Weights (and projectors) in bytes.
     pub file_bytes: u64,
@@ -23,14 +23,14 @@ pub struct ModelDims {
     pub n_ctx_train: u32,
     /// Sliding window in tokens; 0 = none.
     pub sliding_window: u32,
-    /// Weights of experts, a part of `file_bytes`; 0 = the model is no mixture of experts.
+    /// Weights of experts, a part of `file_bytes`; 0 = the model is not a mixture of experts.
     pub expert_bytes: u64,
 }
 
-/// Rows whose logits may be asked for in one decode call: a number that no usual load exceeds.
+/// Rows that may have logits in one decode call: no usual load has more.
 const OUTPUTS: u64 = 64;
 
-/// Cells in whose multiples a window's cache grows.
+/// A window's cache grows in multiples of this many cells.
 const WINDOW_STEP: u64 = 256;
 
 /// Size of 64 elements in the KV cache, in bytes: whole blocks of every type.
@@ -56,13 +56,13 @@ impl ModelDims {
         self.bytes_per_token(kind, false)
     }
 
-    /// KV bytes of one token where also the layers with a window keep the whole context.
+    /// KV bytes of one token if the sliding-window layers keep the whole context, too.
     pub(super) fn whole_bytes_per_token(&self, kind: KvCacheType) -> u64 {
         self.global_bytes_per_token(kind)
             .saturating_add(self.bytes_per_token(kind, true))
     }
 
-    /// KV bytes of one token in the layers that keep only a window, or in the others.
+    /// KV bytes of one token in the sliding-window layers, or in the others.
     fn bytes_per_token(&self, kind: KvCacheType, windowed: bool) -> u64 {
         let layers = self.n_head_kv.iter().enumerate();
         layers
@@ -71,8 +71,8 @@ impl ModelDims {
             .fold(0, u64::saturating_add)
     }
 
-    /// The window layers' cache: the window for each sequence and the rows that are computed at once, in
-    /// steps of 256 cells.
+    /// The cache of the sliding-window layers: the window for each sequence and `n_ubatch` rows, in steps of
+    /// 256 cells.
     pub(super) fn window_costs(&self, kind: KvCacheType, n_ubatch: u32) -> Linear {
         let per_cell = self.bytes_per_token(kind, true);
         let window = u64::from(self.sliding_window);
@@ -89,7 +89,7 @@ impl ModelDims {
         }
     }
 
-    /// Bytes of the compute buffers: the logits of the rows that have some, and activations of all.
+    /// Bytes of the compute buffers: the logits of output rows, and the activations of all rows.
     pub(super) fn compute_bytes(&self, n_ubatch: u32) -> u64 {
         let logits = u64::from(self.n_vocab).saturating_mul(4 * OUTPUTS);
         let row = u64::from(self.n_embd).saturating_mul(4 * 24);
@@ -106,7 +106,7 @@ impl ModelDims {
             / 64
     }
 
-    /// Whether a layer attends to a window only: all but the last of each period.
+    /// Whether a layer attends only to a window: all but the last of each period do.
     fn is_windowed(&self, layer: usize) -> bool {
         let period = self.window_period as usize;
         self.sliding_window != 0 && period != 0 && layer % period != period - 1

@@ -1,4 +1,4 @@
-//! What goes into the scheduler's state machine, and what comes out.
+//! The inputs and outputs of the scheduler's state machine.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ pub(super) type EntryId = u64;
 /// One request that waits for a lease.
 pub(super) type WaiterId = u64;
 
-/// From the handles and the actor's own tasks to the actor.
+/// Messages from the handles and the actor's own tasks to the actor.
 #[derive(Debug)]
 pub(super) enum Message {
     Acquire {
@@ -68,20 +68,20 @@ pub(super) enum Message {
     Devices(Found),
 }
 
-/// What a look for GPUs found.
+/// The result of a search for GPUs.
 #[derive(Debug)]
 pub(super) struct Found {
     pub(super) gpus: Vec<DeviceInfo>,
-    /// Why a card that is there is not among them.
+    /// Why a present card is not among them.
     pub(super) obstacle: Option<Obstacle>,
-    /// The look itself failed, so that there may be more.
+    /// The search itself failed, so there may be more.
     pub(super) has_failed: bool,
     /// An RPC server did not lend its devices.
     pub(super) lacks_servers: bool,
 }
 
 impl Found {
-    /// Whether GPUs may be found later that are missing now.
+    /// Whether GPUs that are missing now may be found later.
     pub(super) fn may_change(&self) -> bool {
         self.lacks_servers || self.gpus.is_empty() && (self.has_failed || self.obstacle.is_some())
     }
@@ -95,7 +95,7 @@ pub(super) enum Event {
         spec: Box<ModelSpec>,
         keep_alive: Option<KeepAlive>,
     },
-    /// A waiting request's client has gone.
+    /// A waiting request was cancelled.
     Canceled(WaiterId),
     /// A lease of this origin was dropped.
     Released(EntryId, Arc<str>),
@@ -107,17 +107,17 @@ pub(super) enum Event {
         entry: EntryId,
         failure: LoadFailure,
     },
-    /// A loaded runner's process has ended, wanted or not.
+    /// A loaded runner's process has ended, as intended or not.
     Exited(EntryId),
     Unload {
         weights: PathBuf,
     },
-    /// What a model takes was asked for; `None` = there was no answer.
+    /// A model was measured; `None` = there was no answer.
     Measured {
         key: Box<MeasureKey>,
         measured: Option<Measured>,
     },
-    /// The devices are known now (or again); why a card that is there is not among them.
+    /// The devices are known now (or again); `obstacle` is why a present card is not among them.
     Devices {
         obstacle: Option<String>,
     },
@@ -128,20 +128,20 @@ pub(super) enum Event {
 /// How a load failed.
 #[derive(Debug, Clone)]
 pub(super) struct LoadFailure {
-    /// What waiting requests are told.
+    /// The error for waiting requests.
     pub(super) error: AcquireError,
-    /// The process died, instead of refusing the file.
+    /// The process died instead of refusing the file.
     pub(super) crashed: bool,
-    /// A smaller pool may do.
+    /// It may succeed with a smaller pool.
     pub(super) short_of_memory: bool,
 }
 
-/// What is to be done.
+/// What the actor has to do.
 #[derive(Debug, PartialEq)]
 pub(super) enum Effect {
     /// Load a model; `LoadEnded` follows.
     Spawn { entry: EntryId, plan: Box<LoadPlan> },
-    /// Ask the inference library what a model takes; `Measured` follows.
+    /// Measure a model with the inference library; `Measured` follows.
     Measure {
         key: Box<MeasureKey>,
         params: Box<MeasureParams>,
@@ -161,11 +161,10 @@ pub(super) enum Effect {
     },
 }
 
-/// What an event is judged by besides the state.
+/// What decisions depend on besides the state.
 pub(super) struct World<'a> {
     pub(super) now: tokio::time::Instant,
-    /// Looks at the machine; only asked where something is to be loaded, because the system takes
-    /// its time to answer.
+    /// Looks at the machine; called only if something is to be loaded, because the system may answer slowly.
     pub(super) snapshot: &'a dyn Fn() -> Snapshot,
     /// About how long it takes until a loaded model has finished one request more than `n`.
     pub(super) wait: &'a dyn Fn(EntryId, u32) -> Option<Duration>,

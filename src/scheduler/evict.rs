@@ -4,12 +4,12 @@ use tokio::time::Instant;
 
 use super::event::EntryId;
 
-/// What is known of a model that could go.
+/// What is known about a model that could be unloaded.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Candidate {
     pub(super) entry: EntryId,
     pub(super) idle: bool,
-    /// Kept loaded for ever.
+    /// Kept loaded forever.
     pub(super) pinned: bool,
     pub(super) last_used: Instant,
 }

@@ -7,7 +7,7 @@ use super::placement::Policy;
 use super::{ModelSpec, SchedulerHandle};
 use crate::protocol::{DeviceInfo, KvCacheType, MemoryUse, PoolShape};
 
-/// What is to be placed, and with which settings in place of the server's.
+/// The model to place, and settings that replace the server's.
 #[derive(Debug, Clone)]
 pub struct FitQuestion {
     pub spec: ModelSpec,
@@ -16,7 +16,7 @@ pub struct FitQuestion {
 }
 
 impl FitQuestion {
-    /// The server's settings with those of the question.
+    /// The server's settings, overridden by those of the question.
     pub(super) fn policy(&self, policy: &Policy) -> Policy {
         let mut policy = policy.clone();
         policy.num_parallel = self.n_slots.unwrap_or(policy.num_parallel);
@@ -29,15 +29,15 @@ impl FitQuestion {
 #[derive(Debug, Clone)]
 pub struct Fit {
     pub shape: PoolShape,
-    /// The largest pool that there would be room for, in cells.
+    /// The largest pool that would fit, in cells.
     pub n_ctx_most: u32,
     pub n_layer: u32,
-    /// Layers on GPUs; all of them where the model is there as a whole.
+    /// Layers on GPUs; all of them if the whole model is there.
     pub n_gpu_layers: u32,
     /// Layers whose experts stay on the CPU.
     pub n_cpu_moe: u32,
     pub kv_cache_type: KvCacheType,
-    /// What it would take of each memory in that shape; by llama.cpp's own count, or else estimated.
+    /// How much of each memory it would take with that shape: as llama.cpp counts it, or else estimated.
     pub memory: MemoryUse,
     pub is_measured: bool,
     /// The GPUs of the machine, as they are now.
@@ -45,12 +45,12 @@ pub struct Fit {
     pub system_total_bytes: u64,
     pub system_available_bytes: u64,
     pub choices: Vec<Choice>,
-    /// Loaded models that would have to go, by their names.
+    /// The names of loaded models that would be unloaded.
     pub evicted: Vec<String>,
     pub is_loaded: bool,
 }
 
-/// What is possible with another number of slots, if nothing else were loaded.
+/// What is possible with another number of slots if nothing else were loaded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Choice {
     pub n_slots: u32,

@@ -1,4 +1,4 @@
-//! What callers hold: a place in the queue, then a lease. Dropping either is telling.
+//! What callers hold: a place in the queue, then a lease. Dropping either notifies the scheduler.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,7 +21,7 @@ pub struct Lease {
     pub(super) notes: Notes,
 }
 
-/// The smallest context a request can ask for.
+/// The smallest context that a request can ask for.
 const MIN_CTX: u32 = 4;
 
 impl Lease {
@@ -71,7 +71,7 @@ struct NotesInner {
     next_waiter: AtomicU64,
 }
 
-/// One drop.
+/// One dropped lease or place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Note {
     Released(EntryId, Arc<str>),
@@ -88,7 +88,7 @@ impl Notes {
         self.inner.written.notify_one();
     }
 
-    /// Waits until something was dropped, and takes all of it.
+    /// Waits until there are notes, and takes all of them.
     pub(super) async fn read(&self) -> Vec<Note> {
         loop {
             let taken = std::mem::take(
@@ -105,7 +105,7 @@ impl Notes {
         }
     }
 
-    /// Takes a new number in the queue.
+    /// Takes a new place in the queue.
     pub(super) fn place(&self) -> Place {
         let id = self.inner.next_waiter.fetch_add(1, Ordering::Relaxed);
         Place {
@@ -115,7 +115,7 @@ impl Notes {
     }
 }
 
-/// A place in the queue; dropped before it is settled, it is given up.
+/// A place in the queue; dropping it before it is settled gives it up.
 #[derive(Debug)]
 pub(super) struct Place {
     id: WaiterId,

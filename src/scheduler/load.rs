@@ -1,4 +1,4 @@
-//! From the state's terms to the runner's, and back to the texts that clients read. Pure.
+//! Converts plans to the runner's parameters, and its results to the texts that clients read. Pure.
 
 use jiff::Timestamp;
 use tokio::time::Instant;
@@ -21,7 +21,7 @@ pub(super) fn default_ctx(context_length: u32, info: &LoadedInfo) -> u32 {
         .min(unlimited(info.n_ctx_train))
 }
 
-/// How a runner loads a model as planned.
+/// The runner's parameters for loading a model as planned.
 pub(super) fn params(spec: &ModelSpec, plan: &LoadPlan, policy: &Policy) -> LoadParams {
     let options = &spec.options;
     LoadParams {
@@ -51,7 +51,7 @@ pub(super) fn params(spec: &ModelSpec, plan: &LoadPlan, policy: &Policy) -> Load
     }
 }
 
-/// Puts together where a model would go; `exact` is what it takes by llama.cpp's own count.
+/// The answer to a fit question; `exact` is the memory as llama.cpp counts it.
 pub(super) fn fit(
     spec: &ModelSpec,
     policy: &Policy,
@@ -78,7 +78,7 @@ pub(super) fn fit(
     }
 }
 
-/// A plan's sums, where nothing tells weights and caches apart.
+/// The memory of a plan, in which weights and caches are not distinguished.
 fn estimated(plan: &LoadPlan) -> MemoryUse {
     let mut memory = MemoryUse::default();
     for card in &plan.cards {
@@ -88,7 +88,7 @@ fn estimated(plan: &LoadPlan) -> MemoryUse {
     memory
 }
 
-/// When a model will go: for a busy one, counted from now.
+/// When a model will be unloaded: for a busy one, counted from now.
 pub(super) fn expires_at(entry: &Entry, now: Instant, clock: Timestamp) -> Option<Timestamp> {
     let KeepAlive::For(time) = entry.keep_alive else {
         return None;
@@ -99,7 +99,7 @@ pub(super) fn expires_at(entry: &Entry, now: Instant, clock: Timestamp) -> Optio
     clock.checked_add(left).ok()
 }
 
-/// What a failed load means, with the text that clients read.
+/// Classifies a failed load, with the text that clients read.
 pub(super) fn failure(model: &str, error: &StartError) -> LoadFailure {
     let text = error.to_string();
     LoadFailure {
@@ -117,7 +117,7 @@ pub(super) fn failure(model: &str, error: &StartError) -> LoadFailure {
     }
 }
 
-/// llama.cpp has no code for it, only words; the kernel ends a process with signal 9.
+/// llama.cpp has no error code for this, only messages; the kernel kills a process with signal 9.
 fn is_short_of_memory(error: &StartError, text: &str) -> bool {
     const WORDS: [&str; 6] = [
         "out of memory",

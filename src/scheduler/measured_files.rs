@@ -1,4 +1,4 @@
-//! What models take, remembered on disk: by their files, the parameters, the devices and the program.
+//! Measurements of models, cached on disk by the models' files, the parameters, the devices and the program.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -12,10 +12,10 @@ use tokio_util::task::TaskTracker;
 use crate::protocol::{DeviceInfo, MeasureParams, Measured};
 use crate::runner_client;
 
-/// How long a model that waits to be loaded is measured at most; the estimate has to do then.
+/// How long measuring a model that waits to be loaded may take; after that the estimate has to do.
 const LIMIT: Duration = Duration::from_secs(20);
 
-/// Answers that are kept, and bytes of one that are read.
+/// Most cached answers, and most bytes that are read of one.
 const MOST_FILES: usize = 512;
 const MOST_BYTES: u64 = 1 << 20;
 
@@ -35,7 +35,7 @@ impl MeasuredFiles {
         }
     }
 
-    /// The same answers for others, whose questions wait only for each other.
+    /// The same cache with a separate queue for measurements.
     pub(super) fn with_a_turn_of_its_own(&self) -> Self {
         Self {
             folder: self.folder.clone(),
@@ -43,7 +43,7 @@ impl MeasuredFiles {
         }
     }
 
-    /// Measures a model, or remembers what it takes. `None` where the library has no answer or none in time.
+    /// Measures a model, or takes the cached answer. `None` if the library has no answer, or none in time.
     pub(super) async fn measure(
         &self,
         exe: PathBuf,
@@ -78,7 +78,7 @@ impl MeasuredFiles {
         Some(measured)
     }
 
-    /// The file for a question; `None` where one of the model's files cannot be read.
+    /// The file for a question; `None` if one of the model's files cannot be read.
     fn path(&self, params: &MeasureParams, devices: &[DeviceInfo], exe: &Path) -> Option<PathBuf> {
         let load = &params.load;
         let adapters = load.adapters.iter().map(|adapter| &adapter.path);
@@ -96,7 +96,7 @@ impl MeasuredFiles {
     }
 }
 
-/// What shows that a file is still the same: its length and when it was changed.
+/// Identifies the state of a file: its length and modification time.
 fn stamp(path: &Path) -> Option<(u64, Option<Duration>)> {
     let file = fs_err::metadata(path).ok()?;
     let changed = file.modified().ok();
@@ -114,7 +114,7 @@ fn read(path: &Path) -> Option<Measured> {
 
 fn write(folder: &Path, path: &Path, measured: &Measured) -> std::io::Result<()> {
     fs_err::create_dir_all(folder)?;
-    // Answers of older programs and files: all go, and those in use come back.
+    // Most are answers for older programs and files: all are removed, and those in use come back.
     if fs_err::read_dir(folder)?.count() >= MOST_FILES {
         fs_err::remove_dir_all(folder)?;
         fs_err::create_dir_all(folder)?;

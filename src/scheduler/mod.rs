@@ -1,4 +1,4 @@
-//! Which models are loaded, and which runner serves which request.
+//! Decides which models are loaded, and which runner serves which request.
 //!
 //! The state is owned by one task (`actor`); the decisions are pure (`state`, `estimate`,
 //! `costs`, `placement`, `pool`, `evict`). Other code holds a [`SchedulerHandle`] or a [`Lease`].
@@ -39,14 +39,14 @@ pub use lease::Lease;
 use event::Message;
 use lease::Notes;
 
-/// What a request needs loaded.
+/// The model that a request needs, and how.
 #[derive(Debug, Clone)]
 pub struct ModelSpec {
     /// The name that `ps` shows.
     pub name: ModelName,
     /// The manifest's digest, for `ps`.
     pub digest: String,
-    /// Identity of the runner together with projector and adapters.
+    /// With projector and adapters, this identifies the runner.
     pub weights: ModelFile,
     /// Tokens that end an answer, besides those that llama.cpp knows.
     pub end_tokens: Vec<Token>,
@@ -54,12 +54,12 @@ pub struct ModelSpec {
     pub adapters: Vec<Adapter>,
     /// The model has a pooling type.
     pub embedding: bool,
-    /// Only the load options are looked at.
+    /// Only the load options matter.
     pub options: Options,
     pub dims: ModelDims,
-    /// A batch job wants it: no model that people use goes for that.
+    /// A batch job needs it: no model that people use is unloaded for that.
     pub is_job: bool,
-    /// The client of the request: of waiting clients, one with many requests leaves room for the others.
+    /// The client of the request: in the queue, a client with many requests leaves room for others.
     pub origin: Arc<str>,
     pub draft: Option<DraftSpec>,
 }
@@ -89,8 +89,8 @@ impl ModelSpec {
         (may_guess && self.n_draft() > 0).then_some(draft)
     }
 
-    /// Whether another draft model is wanted than there is, or another number of drafts. A request
-    /// without one runs as well beside a draft model.
+    /// Whether the request needs another draft model than the loaded one, or another number of drafts. A
+    /// request without a draft model can also use a runner that has one.
     fn wants_other_draft(&self, have: &Self) -> bool {
         let asked = self.options.draft_num_predict.map(|_| self.n_draft());
         self.draft.as_ref().is_some_and(|draft| {
@@ -110,13 +110,13 @@ pub struct DraftSpec {
     pub dims: ModelDims,
 }
 
-/// Why no runner could be had.
+/// Why a request got no runner.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AcquireError {
-    /// The queue is full; about how long until it has room.
+    /// The queue is full; `wait` is about how long until it has room.
     #[error("server busy, please try again.  maximum pending requests exceeded")]
     Overloaded { wait: Option<Duration> },
-    /// Ollama-shaped text of a failed load.
+    /// The error text of a failed load, in Ollama's form.
     #[error("{0}")]
     LoadFailed(String),
     /// The model would run on the CPU, which the settings forbid.
@@ -140,7 +140,7 @@ pub struct LoadedModel {
     pub pid: u32,
     /// Requests in flight.
     pub n_active: usize,
-    /// It will go when they have ended, because another model needs the room.
+    /// It will be unloaded when they have ended, because another model needs the room.
     pub is_going: bool,
     /// `None` = never.
     pub expires_at: Option<Timestamp>,
@@ -148,7 +148,7 @@ pub struct LoadedModel {
     pub context_length: u32,
 }
 
-/// The way in; cheap to clone.
+/// The handle to the scheduler; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct SchedulerHandle {
     messages: mpsc::Sender<Message>,
@@ -157,8 +157,8 @@ pub struct SchedulerHandle {
 }
 
 impl SchedulerHandle {
-    /// Starts the owner task and returns the way in. `exe` is our own executable, which is
-    /// started again for each runner.
+    /// Starts the owner task and returns its handle. `exe` is our own executable, which is started again for
+    /// each runner.
     pub fn start(config: &Config, exe: PathBuf, tasks: &TaskTracker) -> Self {
         let (messages, inbox) = mpsc::channel(1024);
         let notes = Notes::default();
@@ -177,12 +177,12 @@ impl SchedulerHandle {
         }
     }
 
-    /// Why a graphics card that is there is not used, and what helps.
+    /// Why a present GPU is not used, and what helps.
     pub fn gpu_obstacle(&self) -> Option<String> {
         self.obstacle.borrow().clone()
     }
 
-    /// Waits until the model is loaded. Dropping the future gives up the place.
+    /// Waits until the model is loaded. Dropping the future gives up the place in the queue.
     ///
     /// # Errors
     /// See [`AcquireError`].
@@ -208,15 +208,15 @@ impl SchedulerHandle {
         result
     }
 
-    /// Unloads a model as soon as it is idle; does nothing when it is not loaded.
+    /// Unloads a model as soon as it is idle; does nothing if it is not loaded.
     pub async fn unload(&self, weights: PathBuf) {
-        // Closed only when everything is unloaded anyway.
+        // The channel is closed only when everything is unloaded anyway.
         let _ = self.messages.send(Message::Unload { weights }).await;
     }
 
     /// Looks for devices again, for a driver that came late; returns at once.
     pub async fn rediscover(&self) {
-        // Closed only at the end of everything.
+        // The channel is closed only at shutdown.
         let _ = self.messages.send(Message::Probe).await;
     }
 
@@ -229,7 +229,7 @@ impl SchedulerHandle {
         answer.await.unwrap_or_default()
     }
 
-    /// Memory of the machine now, and of its GPUs as they were last looked at.
+    /// The machine's memory now, and its GPUs as of the last probe.
     pub async fn machine(&self) -> Snapshot {
         let (reply, answer) = oneshot::channel();
         let message = Message::Machine { reply };

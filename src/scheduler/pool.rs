@@ -8,25 +8,25 @@ use super::costs::Linear;
 use super::placement::Policy;
 use crate::protocol::MAX_CELLS;
 
-/// Slots where `OLLAMA_NUM_PARALLEL` leaves the choice to us.
+/// Slots if `OLLAMA_NUM_PARALLEL` leaves the choice to us.
 const AUTO_SLOTS: u32 = 8;
 
 /// Pools are whole multiples of this many cells.
 const CELL_STEP: u32 = 256;
 
-/// Trained length that is assumed where the file does not say.
+/// The trained length that is assumed if the file does not say.
 const UNKNOWN_TRAINED: u32 = 4096;
 
-/// A context that is worth unloading other models for, where nothing is asked for.
+/// A context that is worth unloading other models for, if the request asks for none.
 const COMFORTABLE: u32 = 8192;
 
-/// A context below which a model is hardly of use.
+/// A model is hardly useful with a smaller context.
 const SMALL: u32 = 2048;
 
 /// How many cells are wanted, needed and possible.
 pub(super) struct Pool {
     n_ctx_train: u32,
-    /// All that the memory has to hold: the pool and what is beside it.
+    /// What the memory has to hold: the pool and everything else of the model.
     costs: Linear,
     num_parallel: u32,
     /// What the request or the settings ask for.
@@ -51,12 +51,12 @@ impl Pool {
         }
     }
 
-    /// The context that is asked for, at most the trained length; 0 = nothing is.
+    /// The requested context, at most the trained length; 0 = none requested.
     fn wish(&self) -> u32 {
         round_up(self.asked.unwrap_or_default().min(self.trained()))
     }
 
-    /// The smallest pool that is worth loading where memory is short.
+    /// The smallest pool that is worth loading when memory is short.
     pub(super) fn least(&self) -> u32 {
         let small = round_up(self.trained().min(SMALL));
         match self.wish() {
@@ -73,9 +73,9 @@ impl Pool {
         }
     }
 
-    /// The pool in `auto_bytes`, more if more is asked for, at most what `budget_bytes` hold.
+    /// The pool that fits into `auto_bytes`, more if more is requested, at most what fits into `budget_bytes`.
     pub(super) fn choose(&self, auto_bytes: u64, budget_bytes: u64, n_slots: u32) -> u32 {
-        // Slots that were asked for are each meant to have the context that was asked for.
+        // Each requested slot should have the requested context.
         let asked = self.wish().saturating_mul(self.num_parallel.max(1));
         self.cells(auto_bytes, n_slots)
             .max(asked)
@@ -84,8 +84,8 @@ impl Pool {
             .max(self.least())
     }
 
-    /// Sequences at once. Window layers cost memory for each of them: halved while that would eat
-    /// more than two fifths of the room.
+    /// The number of slots. Sliding-window layers cost memory per slot: the number is halved while that would
+    /// take more than two fifths of the room.
     pub(super) fn slots(&self, budget_bytes: u64) -> u32 {
         if self.num_parallel > 0 {
             return self.num_parallel;
@@ -99,7 +99,7 @@ impl Pool {
         n_slots
     }
 
-    /// Cells that fit beside all else, at most the trained length for every slot.
+    /// Cells that fit beside everything else, at most the trained length for every slot.
     pub(super) fn cells(&self, budget_bytes: u64, n_slots: u32) -> u32 {
         let limit = round_up(self.trained()).saturating_mul(n_slots);
         let limit = limit.min(MAX_CELLS);
@@ -115,7 +115,7 @@ impl Pool {
     }
 }
 
-/// The pool after a load that failed for want of memory.
+/// The pool after loads that failed for lack of memory.
 pub(super) fn shrunk(cells: u32, n_shrinks: u32) -> u32 {
     let smaller = cells.checked_shr(2 * n_shrinks).unwrap_or_default();
     (smaller / CELL_STEP * CELL_STEP).max(cells.min(SMALL))

@@ -1,4 +1,4 @@
-//! Which GPUs there are: asked at the start, after a runner has ended, and where one is missing that may appear.
+//! Finds the GPUs: at the start, after a runner has ended, and again if a missing one may appear.
 
 use std::path::Path;
 use std::time::Duration;
@@ -13,11 +13,10 @@ use crate::runner_client;
 use crate::scheduler::event::{Event, Found, Message};
 use crate::scheduler::placement::LoadPlan;
 
-/// At most so often GPUs are looked for that were missing. At boot, drivers come up late; machines that lend theirs come
-/// and go.
+/// How often missing GPUs are looked for at most. At boot, drivers come up late; RPC servers come and go.
 const LOOK_AGAIN: Duration = Duration::from_secs(30);
 
-/// How long a load waits at most for memory that runners have given back, and how often the driver is asked.
+/// How long a load waits at most for memory that ended runners give back, and how often the driver is asked.
 const GIVEN_BACK: Duration = Duration::from_secs(5);
 const ASK_AGAIN: Duration = Duration::from_millis(100);
 
@@ -66,7 +65,7 @@ impl Actor {
         });
     }
 
-    /// A GPU's free memory has changed; without GPUs there is nothing to ask.
+    /// Asks again after a GPU's free memory has changed; without GPUs there is nothing to ask.
     pub(super) fn probe_again(&self) {
         if self.gpus.as_ref().is_some_and(|gpus| !gpus.is_empty()) {
             self.probe();
@@ -84,7 +83,7 @@ impl Actor {
         }
     }
 
-    /// What a load needs on cards on which a runner may still hold memory that has just ended.
+    /// What a load needs on cards where a runner that has just ended may still hold memory.
     pub(super) fn needs_given_back(&self, plan: &LoadPlan) -> Vec<device::Need> {
         let has_ended = |at: Instant| at.elapsed() < GIVEN_BACK;
         if !self.ended_at.is_some_and(has_ended) {
@@ -110,14 +109,14 @@ impl Actor {
     }
 }
 
-/// Waits until the driver says that the cards have free what a load needs. What a process held is given back a little
-/// after it has ended.
+/// Waits until the driver reports that the cards have the free memory that a load needs. A process's memory is
+/// given back a little after the process has ended.
 pub(super) async fn wait_for_memory(needs: Vec<device::Need>) {
     let asked = Instant::now();
     while asked.elapsed() < GIVEN_BACK {
         let needs = needs.clone();
         let is_free = tokio::task::spawn_blocking(move || device::is_free(&needs)).await;
-        // A failed question is no reason to wait.
+        // If the driver cannot be asked, do not wait.
         if is_free.unwrap_or(true) {
             return;
         }

@@ -1,4 +1,4 @@
-//! What models would take: measured for a load, or because somebody asks.
+//! Measures how much memory models would take: for a load, or for a fit question.
 
 use tokio::sync::oneshot;
 
@@ -11,7 +11,7 @@ use crate::scheduler::load;
 use crate::scheduler::state::{Foreseen, MeasureKey, State};
 
 impl Actor {
-    /// Asks what a model takes, or remembers it.
+    /// Measures a model, or takes the answer from the remembered ones.
     pub(super) fn measure(&self, key: Box<MeasureKey>, params: MeasureParams) {
         let (exe, tasks) = (self.exe.clone(), self.tasks.clone());
         let (memory, messages) = (self.measured.clone(), self.messages.clone());

@@ -1,6 +1,6 @@
 //! The one task that owns the scheduler's state, the timer and the effects.
 //!
-//! - [`devices`]: which GPUs there are, and what they have free · [`fits`]: what models would take
+//! - [`devices`]: the GPUs and their free memory · [`fits`]: how much memory models would take
 
 mod devices;
 mod fits;
@@ -34,7 +34,7 @@ pub(super) struct Channels {
     pub(super) messages: mpsc::Sender<Message>,
     pub(super) inbox: Inbox,
     pub(super) notes: Notes,
-    /// Why a graphics card that is there is not used.
+    /// Why a present GPU is not used.
     pub(super) obstacle: watch::Sender<Option<String>>,
 }
 
@@ -88,15 +88,15 @@ struct Actor {
     runners: HashMap<EntryId, RunnerHandle>,
     loads: HashMap<EntryId, CancellationToken>,
     measured: MeasuredFiles,
-    /// The same for `/api/fit`, behind which no load waits.
+    /// The same for `/api/fit`, so that no load waits behind its questions.
     fits: MeasuredFiles,
     /// `None` until the first probe has answered.
     gpus: Option<Vec<DeviceInfo>>,
-    /// Since when GPUs are known to be missing that may appear.
+    /// Since when GPUs are known to be missing that may still appear.
     missing_since: Option<Instant>,
-    /// Why a graphics card that is there is not used.
+    /// Why a present GPU is not used.
     obstacle: watch::Sender<Option<String>>,
-    /// When a runner ended last.
+    /// When a runner last ended.
     ended_at: Option<Instant>,
 }
 
@@ -105,7 +105,7 @@ impl Actor {
         loop {
             let deadline = self.state.next_deadline();
             tokio::select! {
-                // What was given back counts before the next wish.
+                // Released leases count before the next request.
                 biased;
                 notes = self.notes.read() => for note in notes {
                     let event = match note {
@@ -121,7 +121,7 @@ impl Actor {
                 message = inbox.recv() => match message {
                     Some(Message::Shutdown { reply }) => {
                         self.shutdown(&mut inbox).await;
-                        // The caller may have gone.
+                        // The caller may be gone.
                         let _ = reply.send(());
                         return;
                     }
@@ -140,7 +140,7 @@ impl Actor {
                 keep_alive,
                 reply,
             } => {
-                // Gone before its turn: its cancellation was already processed.
+                // The request is gone before its turn: its cancellation was already processed.
                 if reply.is_closed() {
                     return;
                 }
@@ -175,8 +175,8 @@ impl Actor {
         }
     }
 
-    /// Runners that have ended, although their messages may still be on the way: who has seen a
-    /// runner end and asks again must not be given the same one.
+    /// Notices runners that have ended, although their messages may still be on the way: a client that has seen
+    /// a runner end and asks again must not get the same one.
     async fn notice_ended(&mut self) {
         let runners = self.runners.iter();
         let gone = runners.filter(|(_, runner)| runner.is_gone());
@@ -219,7 +219,7 @@ impl Actor {
         }
     }
 
-    /// Says what a model took, beside what was planned.
+    /// Logs how much memory a model took, beside what was planned.
     fn compare(&self, id: EntryId, info: &LoadedInfo) {
         let entry = self.state.entries().iter().find(|entry| entry.id == id);
         let Some(plan) = entry.and_then(Entry::plan) else {
@@ -273,8 +273,8 @@ impl Actor {
                 origin,
             } => {
                 let Some(runner) = self.runners.get(&entry).cloned() else {
-                    // Never the case: an entry is ready only while its runner is known. The place
-                    // must not be lost all the same.
+                    // This never happens: an entry is ready only while its runner is known. Still, the lease
+                    // must not be lost.
                     self.notes.write(Note::Released(entry, origin));
                     self.replies.remove(&waiter);
                     return;
@@ -287,7 +287,7 @@ impl Actor {
                     default_ctx,
                     notes: self.notes.clone(),
                 };
-                // If the request has gone, the lease is dropped here and noted as released.
+                // If the request is gone, the lease is dropped here and noted as released.
                 if let Some(reply) = self.replies.remove(&waiter) {
                     drop(reply.send(Ok(lease)));
                 }
@@ -380,7 +380,7 @@ impl Actor {
                 })
             })
             .collect();
-        // Latest expiry first; never comes before all of them.
+        // Latest expiry first; models that never expire come before all others.
         list.sort_by_key(|model| std::cmp::Reverse(model.expires_at.unwrap_or(Timestamp::MAX)));
         list
     }

@@ -1,5 +1,5 @@
-//! On GPUs: whole on the fewest of one kind; else the experts of a mixture of experts stay on the CPU; else
-//! whole layers do.
+//! Places a model on GPUs: whole, on the fewest GPUs of one kind; else the experts of a mixture of experts stay
+//! on the CPU; else whole layers do.
 
 use super::super::costs::Costs;
 use super::super::pool::Pool;
@@ -7,13 +7,14 @@ use super::{Card, LoadPlan, Request, rows, shape};
 use crate::device::Snapshot;
 use crate::protocol::{DeviceInfo, PoolShape};
 
-/// Kept free on a GPU for the driver's own needs and for errors of the plan, in bytes.
+/// Bytes that are kept free on a GPU for the driver and for errors of the plan.
 const GPU_RESERVE: u64 = 400 << 20;
 
-/// Part of a GPU that a pool leaves to a second, small model (an embedder beside a chat model).
+/// The part of a GPU (one in this many) that a pool leaves to a second, small model (an embedder beside a chat
+/// model).
 const GPU_GUEST_SHARE: u64 = 10;
 
-/// What computing more rows at once may cost of the pool: an eighth.
+/// The part of the pool (one in this many) that computing more rows at once may cost.
 const DEAREST_ROWS: u32 = 8;
 
 /// Some GPUs, and what a model may fill of each.
@@ -26,7 +27,7 @@ impl<'a> Budget<'a> {
         let reserve = request.policy.gpu_overhead.max(GPU_RESERVE);
         let of = |card: &&'a DeviceInfo| {
             let bytes = if card.is_integrated {
-                // Its memory is the system's.
+                // An integrated GPU uses the system's memory.
                 card.free_bytes.min(free.system_available_bytes)
             } else {
                 card.free_bytes
@@ -38,8 +39,8 @@ impl<'a> Budget<'a> {
         }
     }
 
-    /// What a model may fill of all cards. Where it lies on several ones each has compute buffers of its own, and
-    /// layers are not divided.
+    /// How much of all cards a model may fill. On several cards, each has its own compute buffers, and layers
+    /// are not split.
     fn room(&self, costs: &Costs, n_layer: u64) -> u64 {
         let all = self.cards.iter().map(|(_, bytes)| *bytes);
         let layer = costs.layers.fixed / n_layer.max(1);
@@ -49,7 +50,7 @@ impl<'a> Budget<'a> {
             .saturating_sub(lost.saturating_mul(n_more))
     }
 
-    /// Divides the layers among the cards; what is beside them is on each.
+    /// Divides the layers among the cards; everything else is on each card.
     fn divide(&self, layers_bytes: u64, beside_bytes: u64) -> Vec<Card> {
         let rooms = self.cards.iter();
         let rooms: Vec<u64> = rooms
@@ -109,7 +110,7 @@ pub(super) fn plan(request: &Request<'_>, free: &Snapshot) -> Option<LoadPlan> {
     }
     let small = whole(request, all, &Pool::least);
     let experts = || with_experts_on_the_cpu(request, all);
-    // `num_gpu` above the number of layers: whole, whatever we think of it.
+    // With `num_gpu` above the number of layers: whole, whatever the estimate says.
     let anyway = || (wanted > 0).then(|| whole(request, all, &|_| 0)).flatten();
     small
         .or_else(experts)
@@ -117,9 +118,8 @@ pub(super) fn plan(request: &Request<'_>, free: &Snapshot) -> Option<LoadPlan> {
         .or_else(|| in_part(request, all, Layers::Most))
 }
 
-/// The GPUs that may be used together, that with the most free memory first: those of the kind of the best one,
-/// and after them those of other machines.
-/// A card that the request names is alone.
+/// The GPUs that may be used together, the one with the most free memory first: those of the same kind as the
+/// best one, then those of other machines. If the request names a card, only that one.
 fn candidates<'a>(request: &Request<'_>, free: &'a Snapshot) -> Vec<&'a DeviceInfo> {
     let mut gpus: Vec<&DeviceInfo> = free.gpus.iter().collect();
     let main = request.spec.options.main_gpu;
@@ -127,7 +127,7 @@ fn candidates<'a>(request: &Request<'_>, free: &'a Snapshot) -> Vec<&'a DeviceIn
     if let Some(named) = gpus.iter().find(|gpu| Some(gpu.index) == main) {
         return vec![*named];
     }
-    // Own ones before those of other machines, discrete before integrated.
+    // Local GPUs before those of other machines, discrete before integrated.
     gpus.sort_by_key(|gpu| {
         let own = !is_remote(gpu);
         std::cmp::Reverse((own, !gpu.is_integrated, gpu.free_bytes))
@@ -142,13 +142,13 @@ fn candidates<'a>(request: &Request<'_>, free: &'a Snapshot) -> Vec<&'a DeviceIn
     gpus
 }
 
-/// Whether it is a device of another machine, by the name of llama.cpp's back end for them.
+/// Whether it is a device of another machine, by the name of llama.cpp's backend for them.
 fn is_remote(gpu: &DeviceInfo) -> bool {
     gpu.backend == "RPC"
 }
 
-/// All layers on the cards, with the most rows at once that cost little of the pool; `None` where the pool would be
-/// smaller than `least`.
+/// Plans all layers on the cards, with the most rows at once that cost little of the pool; `None` if the pool
+/// would be smaller than `least`.
 fn whole(
     request: &Request<'_>,
     budget: &Budget<'_>,
@@ -190,7 +190,7 @@ fn whole_with(
     })
 }
 
-/// The pool in what the cards leave, and the most that it could be.
+/// The pool that fits into the cards' remaining memory, and the largest possible one.
 fn fill(
     request: &Request<'_>,
     budget: &Budget<'_>,
@@ -215,8 +215,8 @@ fn fill(
     ))
 }
 
-/// A mixture of experts with the experts of as few layers as possible on the CPU: they are most of its weights, and
-/// few of them are used for a token.
+/// Plans a mixture of experts with the experts of as few layers as possible on the CPU: experts are most of its
+/// weights, and few of them are used for a token.
 fn with_experts_on_the_cpu(request: &Request<'_>, budget: &Budget<'_>) -> Option<LoadPlan> {
     let spec = request.spec;
     let n_layer = u32::try_from(spec.dims.n_layer()).ok()?;
@@ -248,13 +248,13 @@ fn with_experts_on_the_cpu(request: &Request<'_>, budget: &Budget<'_>) -> Option
 #[derive(Debug, Clone, Copy)]
 enum Layers {
     IfTheyFit(u64),
-    /// Even if the model then does not fit.
+    /// Even if the model does not fit then.
     Exactly(u64),
     /// The number that fits.
     Most,
 }
 
-/// Some layers on the GPUs, each with its share of a small pool. A draft model is there as a whole.
+/// Plans some layers on the GPUs, each with its share of a small pool. A draft model is on the GPUs as a whole.
 fn in_part(request: &Request<'_>, budget: &Budget<'_>, wanted: Layers) -> Option<LoadPlan> {
     let &Request { spec, policy, .. } = request;
     let n_ubatch = rows::n_ubatches(spec, true).pop()?;

@@ -1,4 +1,4 @@
-//! Where a model goes. Pure.
+//! Decides where a model is loaded. Pure.
 
 mod cards;
 mod policy;
@@ -19,15 +19,15 @@ pub(super) use rows::n_ubatches;
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct LoadPlan {
     pub(super) shape: PoolShape,
-    /// The largest pool that the memory would have allowed: a wish beyond it causes no reload.
+    /// The largest pool that the memory would have allowed: a request for more causes no reload.
     pub(super) n_ctx_most: u32,
     /// Layers on GPUs; -1 = all.
     pub(super) n_gpu_layers: i32,
-    /// Layers from the first on whose experts stay on the CPU.
+    /// How many layers, from the first on, have their experts on the CPU.
     pub(super) n_cpu_moe: u32,
-    /// The GPUs that it is on, that of small tensors first.
+    /// The GPUs that it is on; small tensors are on the first one.
     pub(super) cards: Vec<Card>,
-    /// What it takes of the system's memory, in bytes.
+    /// System memory that it takes, in bytes.
     pub(super) system_bytes: u64,
 }
 
@@ -36,26 +36,26 @@ pub(super) struct LoadPlan {
 pub(super) struct Card {
     pub(super) index: usize,
     pub(super) name: String,
-    /// What the model takes of it.
+    /// Bytes that the model takes on it.
     pub(super) bytes: u64,
-    /// Its part of the layers; only the ratio to the others' parts matters.
+    /// Its share of the layers; only the ratio of shares matters.
     pub(super) share: f32,
 }
 
 impl LoadPlan {
-    /// What it takes of all GPUs, in bytes.
+    /// Bytes that it takes on all GPUs.
     pub(super) fn gpu_bytes(&self) -> u64 {
         let bytes = self.cards.iter().map(|card| card.bytes);
         bytes.fold(0, u64::saturating_add)
     }
 
-    /// What it takes of one GPU, in bytes.
+    /// Bytes that it takes on one GPU.
     pub(super) fn bytes_on(&self, index: usize) -> u64 {
         let there = self.cards.iter().filter(|card| card.index == index);
         there.map(|card| card.bytes).fold(0, u64::saturating_add)
     }
 
-    /// The GPUs as the runner names them.
+    /// The GPUs and shares for the runner.
     pub(super) fn gpus(&self) -> Vec<GpuShare> {
         let gpus = self.cards.iter().map(|card| GpuShare {
             index: card.index,
@@ -64,7 +64,7 @@ impl LoadPlan {
         gpus.collect()
     }
 
-    /// Makes the pool smaller after loads that failed for want of memory.
+    /// Makes the pool smaller after loads that failed for lack of memory.
     pub(super) fn shrink(&mut self, n_shrinks: u32) {
         if n_shrinks > 0 {
             self.shape.n_ctx_pool = pool::shrunk(self.shape.n_ctx_pool, n_shrinks);
@@ -73,15 +73,15 @@ impl LoadPlan {
     }
 }
 
-/// What is to be placed.
+/// The model to place, and the conditions.
 pub(super) struct Request<'a> {
     pub(super) spec: &'a ModelSpec,
     pub(super) policy: &'a Policy,
-    /// What the inference library says that it takes, if it was asked.
+    /// What the inference library measured for it, if it was asked.
     pub(super) measurement: Option<&'a Measurement>,
-    /// Not to be filled without need: other models are expected back.
+    /// Memory to leave free if possible, because other models are expected back.
     pub(super) reserved_bytes: u64,
-    /// Nothing could make room any more: the best that can be done comes out.
+    /// No more room can be made: the best possible plan is wanted.
     pub(super) must: bool,
 }
 
@@ -93,15 +93,15 @@ impl Request<'_> {
     }
 }
 
-/// KV memory that any model may take on the CPU without being asked to, in bytes; larger models
-/// may take as much as their weights, up to an eighth of what is free.
+/// KV memory that any model may take on the CPU by default, in bytes; larger models may take as much as their
+/// weights, up to an eighth of the free memory.
 const CPU_POOL_BYTES: u64 = 256 << 20;
 const CPU_POOL_SHARE: u64 = 8;
 
 /// Share of the free system memory that a model may fill, in per cent.
 const SYSTEM_SHARE: u64 = 90;
 
-/// Plans a load in the free memory; `None` when it does not fit and something could make room.
+/// Plans a load in the free memory; `None` if it does not fit and room could be made.
 pub(super) fn plan(request: &Request<'_>, free: &Snapshot) -> Option<LoadPlan> {
     if request.spec.options.num_gpu == 0 || free.gpus.is_empty() {
         return on_cpu(request, free.system_available_bytes);
@@ -109,7 +109,7 @@ pub(super) fn plan(request: &Request<'_>, free: &Snapshot) -> Option<LoadPlan> {
     cards::plan(request, free)
 }
 
-/// What a model needs at least to be of use.
+/// The memory that a model needs at least to be useful.
 pub(super) fn least_bytes(spec: &ModelSpec, policy: &Policy) -> u64 {
     let n_ubatch = n_ubatches(spec, true).pop().unwrap_or(1);
     let costs = Costs::estimated(spec, policy, n_ubatch).whole();
@@ -160,8 +160,8 @@ fn shape(
     }
 }
 
-/// Places a model on machines without GPUs, with one and with two cards, and in a pinch on each, for the
-/// fuzz targets. Returns the cells of the pools.
+/// Places a model on machines without GPUs, with one and with two cards, each also when no room can be made,
+/// for the fuzz targets. Returns the cells of the pools.
 #[cfg(any(test, fuzzing))]
 pub(super) fn place_everywhere(spec: &ModelSpec) -> Vec<u32> {
     let policy = Policy::plain();

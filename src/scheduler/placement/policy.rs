@@ -1,11 +1,11 @@
-//! What the settings say about loading.
+//! The settings for loading.
 
 use crate::config::Config;
 use crate::device;
 use crate::protocol::{KvCacheType, Speculation, SpillFiles, SpillParams};
 
-/// Part of the machine's memory that a model may use for prompts that lost their place in the KV cache,
-/// and the most, in bytes.
+/// The part of the machine's memory (one in this many) that a model may use for prompts that lost their cells
+/// in the KV cache, and the limit in bytes.
 const SPILL_SHARE: u64 = 16;
 const SPILL_MOST: u64 = 4 << 30;
 
@@ -15,11 +15,11 @@ pub(in crate::scheduler) struct Policy {
     pub(in crate::scheduler) num_parallel: u32,
     pub(in crate::scheduler) context_length: u32,
     pub(in crate::scheduler) kv_cache_type: KvCacheType,
-    /// Bytes of each GPU that no model gets.
+    /// Bytes of each GPU that no model may use.
     pub(in crate::scheduler) gpu_overhead: u64,
-    /// A model goes on all GPUs of a kind, although fewer would do.
+    /// A model is spread over all GPUs of a kind, even if fewer would do.
     pub(in crate::scheduler) spread: bool,
-    /// No model runs on the CPU unless that is asked for.
+    /// No model runs on the CPU unless the request asks for that.
     pub(in crate::scheduler) requires_gpu: bool,
     pub(in crate::scheduler) flash_attention: Option<bool>,
     pub(in crate::scheduler) speculation: Speculation,
@@ -44,7 +44,7 @@ impl Policy {
         }
     }
 
-    /// The settings that nothing was said about.
+    /// The default settings.
     #[cfg(any(test, fuzzing))]
     pub(in crate::scheduler) fn plain() -> Self {
         Self {
@@ -62,7 +62,7 @@ impl Policy {
     }
 }
 
-/// What models may keep outside of their KV caches.
+/// What models may save outside their KV caches.
 fn spill(config: &Config) -> SpillParams {
     let files = SpillFiles {
         folder: config.state_dir.join("prompts"),
@@ -74,7 +74,7 @@ fn spill(config: &Config) -> SpillParams {
     }
 }
 
-/// The memory for that where nothing is said.
+/// The default memory for that.
 fn spill_memory() -> u64 {
     (device::system_memory().0 / SPILL_SHARE).min(SPILL_MOST)
 }

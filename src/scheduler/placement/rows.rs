@@ -1,24 +1,24 @@
-//! How many rows a decode call has, and how many of them are computed at once.
+//! Decides how many rows a decode call has (`n_batch`), and how many are computed at once (`n_ubatch`).
 
 use std::ops::RangeInclusive;
 
 use super::ModelSpec;
 
-/// Rows of one decode call: more than are computed at once is of no use on the CPU; a GPU gains from longer
+/// Rows of one decode call: on the CPU more than are computed at once are of no use; a GPU gains from longer
 /// queues.
 const CPU_BATCH: u32 = 512;
 const GPU_BATCH: u32 = 2048;
 
-/// Rows that are computed at once (`n_ubatch`): llama.cpp's default, and what reads prompts half again as fast on
-/// a GPU, at the price of larger buffers and of larger caches of layers with a window.
+/// Rows that are computed at once (`n_ubatch`): llama.cpp's default, and a value that makes prefill half again
+/// as fast on a GPU, at the price of larger buffers and larger caches of sliding-window layers.
 const UBATCH: u32 = 512;
 const LARGE_UBATCH: u32 = 2048;
 
-/// Rows that a request may ask for. All requests for the model get them: with fewer every prompt
-/// would crawl, and more would take gigabytes for what is computed at once.
+/// Rows that a request may ask for. They apply to all requests for the model: with fewer, every prompt would
+/// crawl; more would take gigabytes of compute buffers.
 const BATCHES: RangeInclusive<u32> = 32..=8192;
 
-/// Rows of a model that sees: some look at all of an image at once (Gemma 4: at most 1,120).
+/// Rows of a vision model: some compute a whole image at once (Gemma 4: at most 1,120 rows).
 const VISION_UBATCH: u32 = 1152;
 
 /// Rows that may be computed at once, the most first: the plan takes the first that leaves enough room.
@@ -26,7 +26,7 @@ pub(in crate::scheduler) fn n_ubatches(spec: &ModelSpec, on_gpu: bool) -> Vec<u3
     let least = spec.projector.as_ref().map_or(1, |_| VISION_UBATCH);
     let wanted: &[u32] = match asked(spec) {
         Some(asked) => &[asked],
-        // An embedding's input is computed at once.
+        // An embedding input is computed at once.
         None if spec.embedding => &[LARGE_UBATCH],
         None if on_gpu => &[LARGE_UBATCH, UBATCH],
         None => &[UBATCH],

@@ -1,4 +1,4 @@
-//! One model that is loaded or wanted, and where it is in its life.
+//! One model that is loaded or wanted, and its phase.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -12,18 +12,18 @@ use crate::scheduler::ModelSpec;
 use crate::scheduler::event::{Effect, EntryId, WaiterId};
 use crate::scheduler::placement::LoadPlan;
 
-/// How long a model stays for people after they used it, while only a batch job wants its room.
+/// How long a model stays after people used it, while only a batch job wants its room.
 const PEOPLE_COME_BACK: Duration = Duration::from_secs(60);
 
-/// A model's turn: while it is used, it makes no room for another one for this long after its load. Without that, two
-/// models that do not fit together would be loaded anew for every request.
+/// A model's turn: while it is in use, it makes no room for another model for this long after its load. Without
+/// that, two models that do not fit together would be reloaded for every request.
 const TURN: Duration = Duration::from_secs(10);
 
 /// Requests after which a turn lasts only as long as the load took.
 const TURN_REQUESTS: u32 = 8;
 
-/// The most that a model without requests is kept for the next one in its turn, and the part of its load's time that
-/// it is.
+/// How long a model without requests is kept in its turn for the next request: a part (one in `LINGER_PART`) of
+/// its load time, at most `LINGER`.
 const LINGER: Duration = Duration::from_secs(1);
 const LINGER_PART: u32 = 4;
 
@@ -38,27 +38,27 @@ pub(in crate::scheduler) struct Entry {
     pub(super) plan: Option<LoadPlan>,
     pub(super) waiters: VecDeque<Waiter>,
     pub(in crate::scheduler) n_active: usize,
-    /// The same by their origins; none is zero.
+    /// The same by origin; none is zero.
     origins: BTreeMap<Arc<str>, usize>,
-    /// Requests that were refused because too many wait, and for which no place has become free since.
+    /// Requests that were refused because too many wait, less the places that have become free since.
     pub(super) n_refused: u32,
     pub(in crate::scheduler) keep_alive: KeepAlive,
-    /// When an idle model goes.
+    /// When an idle model is unloaded.
     pub(in crate::scheduler) deadline: Option<Instant>,
     pub(super) last_used: Instant,
-    /// When it was loaded, and the requests that it was lent to since.
+    /// When it was loaded, and how many leases it has granted since.
     loaded_at: Option<Instant>,
     n_granted: u32,
-    /// People used it since it was idle last, and when it became idle after that.
+    /// People have used it since it was last idle; and when it last became idle after that.
     pub(super) had_people: bool,
     pub(super) last_person: Option<Instant>,
     /// A GPU that it is on is gone.
     pub(super) is_lost: bool,
-    /// Loads that failed for want of memory: each one makes the next pool smaller.
+    /// Loads that failed for lack of memory: each makes the next pool smaller.
     pub(super) n_shrinks: u32,
 }
 
-/// Where an entry is in its life.
+/// The phase of an entry.
 #[derive(Debug, Clone, PartialEq)]
 pub(in crate::scheduler) enum Phase {
     Queued,
@@ -106,7 +106,7 @@ impl Entry {
         self.waiters.iter().all(|waiter| waiter.spec.is_job)
     }
 
-    /// Until when a job does not make it go, after people used it.
+    /// Until when a job cannot evict it, after people used it.
     pub(super) fn is_peoples_until(&self) -> Option<Instant> {
         self.last_person.map(|last| last + PEOPLE_COME_BACK)
     }
@@ -116,7 +116,7 @@ impl Entry {
         self.had_people || self.last_person.is_some()
     }
 
-    /// Until when its turn lasts, as things are now.
+    /// Until when its turn lasts, as of now.
     pub(super) fn has_turn_until(&self) -> Option<Instant> {
         let Phase::Ready(info) = &self.phase else {
             return None;
@@ -169,9 +169,9 @@ impl Entry {
             && self.spec.adapters == spec.adapters
     }
 
-    /// Whether the loaded runner cannot serve a request as its options want it. An option that is
-    /// not set never asks for a reload. What only changes the speed is no reason to make others wait:
-    /// it counts while no other request uses the runner.
+    /// Whether the loaded runner cannot serve a request with its options. An option that is not set never
+    /// causes a reload. An option that only changes the speed is no reason to make others wait: it counts only
+    /// while no other request uses the runner.
     pub(super) fn needs_reload(&self, spec: &ModelSpec) -> bool {
         let (have, want) = (&self.spec.options, &spec.options);
         let wants_layers = want.num_gpu >= 0 && want.num_gpu != have.num_gpu;
@@ -183,7 +183,7 @@ impl Entry {
         wants_layers || wants_gpu || wants_speed || wants_draft || self.is_too_small(spec)
     }
 
-    /// A wish for more context than the pool has, which a reload could fulfil.
+    /// Whether the request wants more context than the pool has, and a reload could provide it.
     fn is_too_small(&self, spec: &ModelSpec) -> bool {
         let Some(plan) = &self.plan else { return false };
         let trained = match spec.dims.n_ctx_train {
@@ -229,7 +229,7 @@ impl Entry {
         self.n_shrinks = 0;
     }
 
-    /// Grants the requests that the loaded runner can serve; the others stay.
+    /// Grants leases to the requests that the loaded runner can serve; the others stay queued.
     pub(super) fn grant_fitting(&mut self, effects: &mut Vec<Effect>) {
         for waiter in std::mem::take(&mut self.waiters) {
             if self.needs_reload(&waiter.spec) {
@@ -279,7 +279,7 @@ impl Entry {
         }
     }
 
-    /// Grants nothing any more and goes when the last lease is gone.
+    /// Grants no more leases; the model is unloaded when the last lease is gone.
     pub(super) fn drain(&mut self, effects: &mut Vec<Effect>) {
         if let Phase::Ready(info) = &self.phase {
             self.phase = Phase::Draining(info.clone());
@@ -288,7 +288,7 @@ impl Entry {
         self.stop_if_drained(effects);
     }
 
-    /// A draining entry need not go after all.
+    /// Keeps a draining entry loaded after all.
     pub(super) fn revive(&mut self) {
         if let Phase::Draining(info) = &self.phase {
             self.phase = Phase::Ready(info.clone());
@@ -308,8 +308,8 @@ impl Entry {
     }
 }
 
-/// Whether the queue is full for one more request. When it is, an origin with few requests in it still finds
-/// room, up to twice the limit, so that one with many does not lock others out.
+/// Whether the queue is full for one more request. Beyond the limit an origin with few requests in the queue
+/// still finds room, up to twice the limit, so that an origin with many does not lock others out.
 pub(super) fn is_full(n_waiting: usize, n_of_origin: usize, max_queue: usize) -> bool {
     let most = max_queue.max(1);
     let few = (most / 8).max(1);

@@ -1,4 +1,4 @@
-//! Where a model would go and which ones would have to make room, without doing any of it.
+//! Predicts where a model would be loaded and which models would be unloaded, without doing it.
 
 use super::State;
 use super::entry::Entry;
@@ -10,7 +10,7 @@ use crate::scheduler::evict::{self, Candidate};
 use crate::scheduler::fit::Choice;
 use crate::scheduler::placement::{self, LoadPlan, Policy, Request};
 
-/// Numbers of slots that are looked at.
+/// The numbers of slots to consider.
 const SLOTS: [u32; 5] = [1, 2, 4, 8, 16];
 
 /// What would happen.
@@ -23,7 +23,7 @@ pub(in crate::scheduler) struct Foreseen {
 }
 
 impl State {
-    /// Plans a load in the memory that there is, letting other models go one by one as far as it takes.
+    /// Plans a load in the present memory, dropping other models one by one as far as needed.
     pub(in crate::scheduler) fn foresee(
         &self,
         spec: &ModelSpec,
@@ -81,7 +81,7 @@ impl State {
         }
     }
 
-    /// What is asked of the inference library for that.
+    /// The measurement that this needs.
     pub(in crate::scheduler) fn measure_key(
         spec: &ModelSpec,
         policy: &Policy,

@@ -1,4 +1,4 @@
-//! Which models are measured before they are placed, and what is known of them.
+//! Decides which models are measured before they are placed, and keeps the measurements.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -12,7 +12,8 @@ use crate::scheduler::event::Effect;
 use crate::scheduler::load;
 use crate::scheduler::placement::{self, LoadPlan, Policy, Request};
 
-/// A machine without GPUs has room enough for a model that needs less than this part of it.
+/// A model for the CPU that needs less than this part of the available memory (one in this many) is not
+/// measured.
 const SMALL_SHARE: u64 = 4;
 
 /// Measurements that are remembered.
@@ -45,7 +46,8 @@ impl MeasureKey {
         }
     }
 
-    /// What is asked. The load that is measured has all layers on the GPU, whether they fit or not, or none.
+    /// The parameters of the measurement. The measured load has all layers on the GPU, whether they fit or not,
+    /// or none.
     pub(in crate::scheduler) fn params(
         &self,
         spec: &ModelSpec,
@@ -76,20 +78,20 @@ impl MeasureKey {
     }
 }
 
-/// What is known or was asked.
+/// The measurements that are known or pending.
 #[derive(Debug, Default)]
 pub(super) struct Measurements(HashMap<MeasureKey, Answer>);
 
 #[derive(Debug)]
 enum Answer {
-    /// None yet.
+    /// There is no answer yet.
     Pending,
     /// `None` = there was no answer: the estimate stands.
     Known(Option<Measurement>),
 }
 
 impl Measurements {
-    /// What is known stays, as loads have corrected it; `fit` asks again each time.
+    /// Known measurements are kept, because loads have corrected them; `fit` measures again each time.
     pub(super) fn note(&mut self, key: MeasureKey, measured: Option<&Measured>) {
         if matches!(self.0.get(&key), Some(Answer::Known(Some(_)))) {
             return;
@@ -101,7 +103,7 @@ impl Measurements {
         self.0.insert(key, Answer::Known(known));
     }
 
-    /// Corrects what is known by what a loaded model really took, if it is on one GPU with all layers.
+    /// Corrects a measurement by what a loaded model really took, if it is on one GPU with all layers.
     pub(super) fn learn(&mut self, key: &MeasureKey, plan: &LoadPlan, taken: &MemoryUse) {
         let [card] = &*plan.cards else { return };
         let (Some(Answer::Known(Some(known))), Some(taken)) =
@@ -116,7 +118,7 @@ impl Measurements {
 }
 
 impl State {
-    /// What is known of a model's needs.
+    /// The measurement of a model, if there is one.
     pub(super) fn measurement(&self, spec: &ModelSpec, policy: &Policy) -> Option<&Measurement> {
         let keys = [true, false].map(|on_gpu| MeasureKey::new(spec, on_gpu, policy));
         let known = |key| match self.measurements.0.get(&key)? {
@@ -126,7 +128,7 @@ impl State {
         keys.into_iter().find_map(known)
     }
 
-    /// Whether a queued model is to be measured before it is placed; asks for that.
+    /// Whether a queued model waits for its measurement; requests it if needed.
     pub(super) fn waits_for_measurement(
         &mut self,
         index: usize,

@@ -1,9 +1,9 @@
 //! The scheduler's state machine: events in, effects out; no clock, no channel, no process.
 //!
-//! A model is an entry. `Queued` entries wait for memory or for the one load that may run at a
-//! time, `Loading` ones for their runner; `Ready` ones grant leases at once. A `Draining` entry
-//! grants none any more: it stops when the last lease is gone, and is loaded again if somebody
-//! waits for it. `Stopping` ends with the process.
+//! A model is an entry. `Queued` entries wait for memory or for the one load that may run at a time, `Loading`
+//! ones for their runner; `Ready` ones grant leases at once. A `Draining` entry grants no more leases: it stops
+//! when the last lease is gone, and is loaded again if a request waits for it. `Stopping` ends with the
+//! process.
 
 mod entry;
 mod foresee;
@@ -30,7 +30,7 @@ use entry::{Waiter, is_full};
 use measure::Measurements;
 use room::Evicted;
 
-/// What a model is refused with that crashes while it computes.
+/// The error for a model that keeps crashing while it computes.
 const KEEPS_CRASHING: &str = "the model's runner has crashed several times within a minute; it is tried again after \
                               a minute, and the server's log says what happened";
 
@@ -38,7 +38,7 @@ const KEEPS_CRASHING: &str = "the model's runner has crashed several times withi
 const MAX_CRASHES: usize = 3;
 const CRASH_WINDOW: Duration = Duration::from_secs(60);
 
-/// How often a load that failed for want of memory is tried again with a smaller pool.
+/// How often a load that failed for lack of memory is retried with a smaller pool.
 const MAX_SHRINKS: u32 = 2;
 
 /// What the settings allow.
@@ -57,17 +57,17 @@ pub(super) struct State {
     limits: Limits,
     entries: Vec<Entry>,
     next_entry: EntryId,
-    /// Recent crashes while loading, by weights, with the last reason.
+    /// Recent crashes by weights, with the last error.
     crashes: HashMap<PathBuf, (VecDeque<Instant>, AcquireError)>,
-    /// Why a graphics card that is there is not used.
+    /// Why a present GPU is not used.
     obstacle: Option<String>,
-    /// What models take, by what that depends on.
+    /// The measured models.
     measurements: Measurements,
-    /// Models that had to make room lately.
+    /// Recently evicted models.
     evicted: Vec<Evicted>,
     /// What other programs hold, by GPU index.
     foreign_bytes: HashMap<usize, u64>,
-    /// When a model that waits may find room that another one holds now.
+    /// When a waiting model may find room that another model holds now.
     recheck: Option<Instant>,
     /// System memory that was in use when no model was loaded.
     foreign_system_bytes: u64,
@@ -106,7 +106,7 @@ impl State {
         deadlines.chain(self.recheck).min()
     }
 
-    /// Takes an event in and says what is to be done.
+    /// Handles an event; returns what has to be done.
     pub(super) fn handle(&mut self, event: Event, world: &World<'_>) -> Vec<Effect> {
         let mut effects = Vec::new();
         match event {
@@ -182,7 +182,7 @@ impl State {
         let waiters = || self.entries.iter().flat_map(|entry| &entry.waiters);
         let of_origin = waiters().filter(|other| other.spec.origin == waiter.spec.origin);
         if is_full(waiters().count(), of_origin.count(), self.limits.max_queue) {
-            // A load that has taken so long takes about as long again.
+            // A load is assumed to take as long again as it has taken so far.
             let first = self
                 .entries
                 .iter()
@@ -196,7 +196,7 @@ impl State {
         }
         if let Some(entry) = serving.and_then(|index| self.entries.get_mut(index)) {
             entry.waiters.push_back(waiter);
-            // A loaded one is loaded again with other options, once it is idle.
+            // A loaded model is reloaded with other options once it is idle.
             entry.drain(effects);
             return;
         }
@@ -205,7 +205,7 @@ impl State {
         self.entries.push(entry);
     }
 
-    /// Why a model that keeps crashing is not tried again just now.
+    /// The error for a model that keeps crashing and is not retried for now.
     fn crash_loop(&mut self, spec: &ModelSpec, now: Instant) -> Option<AcquireError> {
         let (times, error) = self.crashes.get_mut(&spec.weights.path)?;
         while times
@@ -263,7 +263,7 @@ impl State {
         effects: &mut Vec<Effect>,
     ) {
         let Some(entry) = self.entries.iter_mut().find(|entry| entry.id == id) else {
-            // Aborted at the last moment.
+            // The load was aborted at the last moment.
             effects.push(Effect::Stop(id));
             return;
         };
@@ -290,7 +290,7 @@ impl State {
         };
         let entry = &mut self.entries[index];
         if failure.short_of_memory && entry.n_shrinks < MAX_SHRINKS {
-            // A new number: the old load's process may still be reported.
+            // A new id: the old load's process may still be reported.
             self.next_entry += 1;
             entry.id = self.next_entry;
             entry.n_shrinks += 1;
@@ -325,7 +325,7 @@ impl State {
         let Some(first) = waiters.pop_front() else {
             return;
         };
-        // Leases of the old process may still be around; a new number keeps them apart.
+        // Leases of the old process may still exist; a new id keeps them apart.
         self.next_entry += 1;
         let mut entry = Entry::queued(self.next_entry, first, self.limits.keep_alive, now);
         entry.waiters.append(&mut waiters);

@@ -14,17 +14,18 @@ use crate::scheduler::evict::{self, Candidate};
 use crate::scheduler::placement::{self, LoadPlan, Request};
 use crate::scheduler::{AcquireError, ModelSpec};
 
-/// How long a model that had to go is expected back.
+/// How long an evicted model is expected back.
 const EXPECTED_BACK: Duration = Duration::from_secs(600);
 
-/// After this time a model that waits for room goes before all others: none is loaded that would take its room.
+/// After this time a model that waits for room comes before all others: no model is loaded that would take its
+/// room.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
 /// A model that had to make room.
 #[derive(Debug)]
 pub(super) struct Evicted {
     weights: PathBuf,
-    /// What it needs at least to come back.
+    /// The memory that it needs at least to come back.
     need_bytes: u64,
     at: Instant,
 }
@@ -32,14 +33,14 @@ pub(super) struct Evicted {
 /// What a load is short of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Need {
-    /// A place among the models that may be loaded, or memory that all of them share.
+    /// One of the places for loaded models, or memory that all models share.
     Any,
     Gpu,
     System,
 }
 
 impl Need {
-    /// Whether a model gives some of it back when it goes.
+    /// Whether unloading a model would free some of it.
     fn is_held_by(self, entry: &Entry) -> bool {
         let Some(plan) = &entry.plan else {
             return false;
@@ -52,7 +53,7 @@ impl Need {
     }
 }
 
-/// What room is made for.
+/// What is needed, and for whom.
 #[derive(Debug, Clone, Copy)]
 struct Wanted {
     need: Need,
@@ -61,9 +62,9 @@ struct Wanted {
 }
 
 impl Wanted {
-    /// Until when a model keeps its room all the same; `None` = it goes.
+    /// Until when a model is protected from eviction; `None` = it can be evicted.
     fn is_held_until(self, entry: &Entry, now: Instant) -> Option<Instant> {
-        // A job waits until people have done with a model, and people not for what only jobs use.
+        // A job waits until people no longer use a model; people do not wait for a model that only jobs use.
         let peoples = entry.is_peoples_until().filter(|_| self.for_job);
         let has_turn = self.for_job || entry.is_peoples();
         let turn = entry.has_turn_until().filter(|_| has_turn);
@@ -82,7 +83,7 @@ impl State {
         if !world.devices_known {
             return;
         }
-        // One load at a time: its memory is not taken yet and cannot be measured.
+        // One load at a time: its memory is not taken yet, so it does not show as used.
         if self.any(|entry| entry.phase == Phase::Loading) {
             return;
         }
@@ -95,7 +96,7 @@ impl State {
             .filter(|(_, entry)| entry.phase == Phase::Queued)
             .map(|(index, _)| index)
             .collect();
-        // Those of people come before those of batch jobs.
+        // Models that people request come before those of batch jobs.
         queued.sort_by_key(|&index| self.entries[index].is_wanted_by_jobs_only());
         if queued.is_empty() {
             return;
@@ -116,7 +117,7 @@ impl State {
         if self.refuse_the_cpu(&snapshot, effects) {
             return self.advance(world, effects);
         }
-        // In order, but one that has to wait for room does not block one that fits.
+        // In order, but a model that has to wait for room does not block one that fits.
         let has_waited_long = self.entries[first].has_waited(world.now) >= LONGEST_WAIT;
         for &index in &queued {
             let Some(plan) = self.plan(&self.entries[index], &snapshot) else {
@@ -137,8 +138,8 @@ impl State {
         self.make_room(wanted, world.now, effects);
     }
 
-    /// Whether a model that waits finds room beside another one as it would be loaded, once those have gone that go
-    /// already.
+    /// Whether a waiting model would fit beside another one that is loaded as planned, once the models that are
+    /// already stopping are gone.
     fn leaves_room(&self, waiting: &Entry, other: &LoadPlan, snapshot: &Snapshot) -> bool {
         let entries = self.entries.iter();
         let stays = |entry: &&Entry| entry.is_ready() || entry.phase == Phase::Loading;
@@ -156,7 +157,7 @@ impl State {
         placement::plan(&request, &free).is_some()
     }
 
-    /// A victim lives on where the one it should make room for has gone.
+    /// Keeps a victim loaded if the model that it should make room for is no longer wanted.
     fn revive(&mut self, effects: &mut Vec<Effect>) {
         if self.any(|entry| entry.phase == Phase::Queued) {
             return;
@@ -230,7 +231,7 @@ impl State {
         }
     }
 
-    /// What models that had to go lately will need when they come back.
+    /// What recently evicted models will need when they come back.
     fn reserved_for_others(&self, spec: &ModelSpec) -> u64 {
         self.evicted
             .iter()
@@ -242,8 +243,8 @@ impl State {
             .fold(0, u64::saturating_add)
     }
 
-    /// The free memory. Weights that are mapped count as available for the system, and a GPU was
-    /// last asked some time ago: what our models hold is known better here.
+    /// The free memory. The system counts mapped weights as available, and the last GPU probe was some time
+    /// ago, so what our models hold is taken from their plans.
     fn free(&self, snapshot: &Snapshot) -> Snapshot {
         let all: Vec<&Entry> = self.entries.iter().collect();
         self.free_beside(snapshot, &all)
@@ -270,8 +271,8 @@ impl State {
         free
     }
 
-    /// Learns from a fresh look at the GPUs what other programs hold there. While a runner comes
-    /// or goes nothing can be told apart, and the last figures stay.
+    /// Learns from a fresh probe what other programs hold on the GPUs. While a runner starts or stops they
+    /// cannot be told apart, and the last figures stay.
     pub(super) fn look_at_gpus(&mut self, snapshot: &Snapshot) {
         let plans = || self.entries.iter().filter_map(|entry| entry.plan.as_ref());
         let moving = self.any(|entry| matches!(entry.phase, Phase::Loading | Phase::Stopping));
@@ -287,7 +288,7 @@ impl State {
         }
     }
 
-    /// Refuses what would run on the CPU where the settings forbid that. Returns whether there was any.
+    /// Refuses models that would run on the CPU if the settings forbid that. Returns whether there were any.
     fn refuse_the_cpu(&mut self, snapshot: &Snapshot, effects: &mut Vec<Effect>) -> bool {
         if !self.limits.policy.requires_gpu || !snapshot.gpus.is_empty() {
             return false;
@@ -309,8 +310,8 @@ impl State {
         !refused.is_empty()
     }
 
-    /// Models on GPUs that are gone come back on others, or on the CPU. Busy ones finish if they can; a lost
-    /// device usually ends their runner.
+    /// Reloads models of lost GPUs on others, or on the CPU. Busy ones finish if they can; a lost device
+    /// usually ends their runner.
     pub(super) fn leave_lost_gpus(&mut self, snapshot: &Snapshot, effects: &mut Vec<Effect>) {
         let is_there = |index: usize| snapshot.gpus.iter().any(|gpu| gpu.index == index);
         self.foreign_bytes.retain(|&index, _| is_there(index));
@@ -324,7 +325,7 @@ impl State {
         }
     }
 
-    /// Lets one model go; those that go already will make room by themselves.
+    /// Evicts one model, unless others are already stopping, which will make room.
     fn make_room(&mut self, wanted: Wanted, now: Instant, effects: &mut Vec<Effect>) {
         let held = self.entries.iter();
         let held = held.filter_map(|entry| wanted.is_held_until(entry, now));
@@ -337,9 +338,9 @@ impl State {
             .entries
             .iter()
             .filter(|entry| entry.is_ready() && wanted.need.is_held_by(entry))
-            // A busy victim is waited for already.
+            // One busy victim to wait for is enough.
             .filter(|entry| entry.is_idle() || !any_draining)
-            // A job waits until nobody uses a model.
+            // A job waits until a model is idle.
             .filter(|entry| entry.is_idle() || !wanted.for_job)
             .filter(|entry| wanted.is_held_until(entry, now).is_none())
             .map(candidate)

@@ -1,4 +1,4 @@
-//! The state machine with a clock that is moved by hand: events in, effects out.
+//! The state machine with a manual clock: events in, effects out.
 
 use tokio::time::Instant;
 
@@ -6,14 +6,14 @@ use super::*;
 use crate::scheduler::event::{Effect, Event, LoadFailure, World};
 use crate::scheduler::state::{Limits, State};
 
-/// The state with a clock that is moved by hand.
+/// The state with a manual clock.
 pub(super) struct Bench {
     pub(super) state: State,
     pub(super) now: Instant,
     pub(super) machine: Snapshot,
     pub(super) devices_known: bool,
     next_waiter: u64,
-    /// What the last event brought about, `spawn 1`, `grant 7 1`, …
+    /// The effects of the last event: `spawn 1`, `grant 7 1`, …
     pub(super) effects: Vec<Effect>,
 }
 
@@ -55,7 +55,7 @@ impl Bench {
         self.effects.iter().map(shown).collect()
     }
 
-    /// Asks for a model; waiters are numbered from 101 on.
+    /// Requests a model; waiters are numbered from 101 on.
     pub(super) fn acquire(&mut self, spec: &ModelSpec) -> Vec<String> {
         self.acquire_for(spec, None)
     }
@@ -93,7 +93,7 @@ impl Bench {
         entry.plan().unwrap().clone()
     }
 
-    /// The load of an entry fails; `change` says how else than by a refusal.
+    /// The load of an entry fails: with a refusal, unless `change` makes it another failure.
     pub(super) fn failed(
         &mut self,
         entry: u64,
@@ -120,7 +120,7 @@ impl Bench {
         self.event(Event::Canceled(waiter))
     }
 
-    /// Time passes, and the timer goes off.
+    /// Moves the clock and fires the timer.
     pub(super) fn after(&mut self, seconds: u64) -> Vec<String> {
         self.now += Duration::from_secs(seconds);
         self.event(Event::Tick)

@@ -1,4 +1,4 @@
-//! Several GPUs, mixtures of experts, rows at once, and models that were measured.
+//! Several GPUs, mixtures of experts, `n_ubatch`, and measured models.
 
 use super::bench::{Bench, NONE};
 use super::*;
@@ -75,7 +75,7 @@ fn devices_of_other_machines_come_last() {
     assert_eq!(indexes(&placed(&spec("small", 3), &machine)), [0]);
     let medium = placed(&spec("medium", 11), &machine);
     assert_eq!((indexes(&medium), medium.n_gpu_layers), (vec![0, 1], -1));
-    // Without a card of its own.
+    // The machine has no local card.
     machine.gpus.remove(0);
     assert_eq!(indexes(&placed(&spec("small", 3), &machine)), [1]);
 }
@@ -91,7 +91,7 @@ fn experts_go_to_the_cpu_before_whole_layers_do() {
     assert!(plan.gpu_bytes() <= machine.gpus[0].free_bytes);
     let moved = 9 * GIB / 16 * u64::from(plan.n_cpu_moe);
     assert_eq!(plan.system_bytes, moved);
-    // Where even that does not do, layers go.
+    // If even that does not suffice, layers go to the CPU.
     mixture.dims.expert_bytes = GIB;
     let plan = placed(&mixture, &machine);
     assert!(plan.n_cpu_moe == 0 && plan.n_gpu_layers > 0, "{plan:?}");
@@ -111,7 +111,7 @@ fn more_rows_at_once_are_taken_where_they_cost_little() {
     assert_eq!(rows(10_500), 512);
 }
 
-/// A measurement in which all of a model's GiB lie on the card, or some on the host.
+/// A measurement with these GiB of a model on the card and on the host.
 fn measurement(spec: &ModelSpec, on_card: u64, on_host: u64) -> Measurement {
     let measured = measured(spec, on_card, on_host);
     Measurement::new(&n_ubatches(spec, true), &measured, true)
@@ -154,7 +154,7 @@ fn a_lost_card_is_left_as_soon_as_its_models_are_idle() {
     bench.loaded(2);
     bench.machine.gpus.clear();
     assert_eq!(bench.event(devices(None)), ["stop 1"]);
-    // Whoever asks for the busy one now gets it anew, on what there is.
+    // A new request for the busy model gets a new load, on the devices that there are.
     bench.exited(1);
     assert_eq!(bench.acquire(&spec("busy", 2)), NONE);
     assert_eq!(bench.released(2), ["stop 2"]);
@@ -168,7 +168,7 @@ fn where_a_gpu_is_required_the_cpu_is_refused_with_the_reason() {
     bench.event(devices(Some("the driver is too old (try: a newer one)")));
     let refused = "refuse 101: no GPU can be used, and DROVER_REQUIRE_GPU is set: the driver is too old (try: a newer one)";
     assert_eq!(bench.acquire(&spec("a", 1)), [refused]);
-    // Who asks for the CPU gets it.
+    // A request that asks for the CPU is served.
     let on_cpu = with(spec("a", 1), |options| options.num_gpu = 0);
     assert_eq!(bench.acquire(&on_cpu), ["spawn 2"]);
     // The card is back.
@@ -224,13 +224,13 @@ fn what_a_load_has_corrected_stays_however_often_it_is_measured() {
     let info = Box::new(info);
     bench.event(Event::Loaded { entry: 1, info });
     bench.exited(1);
-    // `fit` asks.
+    // `fit` measures again.
     bench.event(told());
     assert_eq!(bench.acquire(&spec("a", 2)), ["spawn 2"]);
     assert_eq!(fixed(&bench.plan(2)), 3 * GIB);
 }
 
-/// Asks for another model; returns what is asked about it.
+/// Requests another model; returns the effect that measures it.
 fn measure_effect(bench: &mut Bench, name: &str) -> Effect {
     assert_eq!(bench.acquire(&spec(name, 2)), ["measure"]);
     bench.effects.pop().unwrap()

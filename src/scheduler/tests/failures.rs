@@ -12,7 +12,7 @@ fn a_runner_that_died_is_loaded_again_on_the_next_request() {
     assert_eq!(bench.exited(1), NONE);
     assert_eq!(bench.acquire(&spec("a", 1)), ["spawn 2"]);
     assert_eq!(bench.loaded(2), ["grant 102 2"]);
-    // The lease of the dead runner comes back late.
+    // The lease of the dead runner is released late.
     assert_eq!(bench.released(1), NONE);
     assert_eq!(bench.n_active(2), 1);
 }

@@ -1,4 +1,4 @@
-//! How long idle models stay.
+//! How long idle models stay loaded.
 
 use super::bench::{Bench, NONE};
 use super::*;
@@ -24,14 +24,14 @@ fn keep_alive_in_all_forms() {
     bench.loaded(3);
     assert_eq!(bench.released(3), NONE);
     assert_eq!(bench.state.next_deadline(), None);
-    // A request without one changes nothing, one with it does.
+    // A request without `keep_alive` changes nothing, one with it does.
     bench.acquire(&a);
     bench.released(3);
     assert_eq!(bench.after(100_000), NONE);
     bench.acquire_for(&a, seconds(10));
     bench.released(3);
     assert_eq!(bench.after(9), NONE);
-    // A new reference stops the timer; it starts again from the end.
+    // A new lease stops the timer; it restarts when the lease ends.
     bench.acquire(&a);
     assert_eq!(bench.after(100), NONE);
     bench.released(3);
@@ -53,7 +53,7 @@ fn unloading_waits_for_running_requests() {
     bench.loaded(2);
     assert_eq!(bench.event(unload()), NONE);
     assert_eq!(bench.released(2), ["stop 2"]);
-    // The next load knows nothing of it.
+    // The next load does not inherit that.
     assert_eq!(bench.acquire(&spec("a", 1)), NONE);
     assert_eq!(bench.exited(2), ["spawn 3"]);
     bench.loaded(3);

@@ -1,4 +1,4 @@
-//! Estimates against published figures, pools and places.
+//! Estimates against published figures, pools and placements.
 
 use super::*;
 use crate::protocol::KvCacheType::{self, F16, Q8_0};
@@ -123,7 +123,7 @@ fn pools_on_a_16_gb_card_are_the_published_ones() {
     check("mistral", Q8_0, &[(1, 33), (2, 66), (8, 167), (16, 167)]);
 }
 
-/// Plans a load; what is not of interest has its usual value.
+/// Plans a load; unspecified values are the usual ones.
 fn planned(
     spec: &ModelSpec,
     machine: &Snapshot,
@@ -210,7 +210,7 @@ fn a_context_that_is_asked_for_is_there_if_it_fits() {
         placed(&asking(512), &cpu_machine()).shape.n_ctx_pool,
         modest
     );
-    // More than trained is nonsense, more than the memory impossible.
+    // More than the trained length is useless, more than the memory impossible.
     let small = Snapshot {
         system_available_bytes: 8 * GIB,
         ..cpu_machine()
@@ -247,7 +247,7 @@ fn a_gpu_gets_the_whole_model_and_keeps_room_for_a_guest() {
     let mistral = published("mistral").spec;
     let plan = placed(&mistral, &machine);
     assert_eq!((plan.n_gpu_layers, cards(&plan)), (-1, vec![0]));
-    // Published as a sensible default: about 80k.
+    // The published default is about 80k.
     assert!(
         (65_000..88_000).contains(&plan.shape.n_ctx_pool),
         "{plan:?}"
@@ -334,7 +334,7 @@ fn dimensions_from_a_hostile_file_do_not_overflow() {
         let plan = placed(&spec, &machine);
         assert!((1..=MAX_CELLS).contains(&plan.shape.n_ctx_pool), "{plan:?}");
     }
-    // Small cells are not without number either.
+    // Even with tiny cells, their number is limited.
     spec.dims.n_head_kv = vec![0; 512];
     for machine in [cpu_machine(), gpu_machine(&[16_376])] {
         let asking = with(spec.clone(), |options| options.num_ctx = Some(u32::MAX));
@@ -373,7 +373,7 @@ fn a_draft_model_counts_with_its_file_its_cache_and_its_buffers() {
         let taken = bytes(&plan) + fewer * per_token(&plain) - bytes(&without);
         assert_eq!(taken, expected, "{plan:?} {without:?}");
     }
-    // Whole layers of the model give way to it.
+    // Whole layers of the model make room for it.
     let small = gpu_machine(&[4096]);
     let layers = |spec: &ModelSpec| placed(spec, &small).n_gpu_layers;
     assert!(layers(&with_draft) < layers(&plain));

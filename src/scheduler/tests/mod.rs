@@ -1,4 +1,4 @@
-//! Scenarios on the pure parts.
+//! Scenarios for the pure parts.
 
 mod bench;
 mod cards;
@@ -22,7 +22,7 @@ use crate::view::ModelFile;
 const GIB: u64 = 1 << 30;
 const MIB: u64 = 1 << 20;
 
-/// A model of so many GiB with a small cache (16 KiB for a token), trained to 8,192 tokens.
+/// A model of `gib` GiB with a small cache (16 KiB for a token), trained to 8,192 tokens.
 fn spec(name: &str, gib: u64) -> ModelSpec {
     ModelSpec {
         name: ModelName::parse(name).unwrap(),
@@ -65,7 +65,7 @@ fn cpu_machine() -> Snapshot {
     }
 }
 
-/// The same with GPUs of so many MiB, 450 MiB of each taken by the desktop.
+/// The same with GPUs of these sizes in MiB, 450 MiB of each taken by the desktop.
 fn gpu_machine(total_mib: &[u64]) -> Snapshot {
     let gpu = |(index, mib): (usize, &u64)| DeviceInfo {
         index,

@@ -1,4 +1,4 @@
-//! What the sample Modelfiles and `docs/models.md` promise for a card with 16 GB.
+//! Checks what the sample Modelfiles and `docs/models.md` promise for a 16 GB card.
 
 use std::path::Path;
 
@@ -6,14 +6,14 @@ use super::MIB;
 use crate::protocol::KvCacheType::{self, F16, Q8_0};
 use crate::scheduler::estimate::ModelDims;
 
-/// An RTX 4080, less a desktop and CUDA's own part, in MiB.
+/// An RTX 4080 less the desktop's and CUDA's part, in MiB.
 const CARD: u64 = 16_376 - 450 - 400;
 const SLOTS: [u32; 4] = [1, 4, 8, 16];
 
 struct Model {
     file: &'static str,
     dims: ModelDims,
-    /// Buffers of the computation in MiB.
+    /// Compute buffers in MiB.
     compute: u64,
 }
 
@@ -55,13 +55,13 @@ fn mistral() -> Model {
     model("mistral-7b", "llama", (32, 128, 0), 300)
 }
 
-/// Bytes of the window layers' cache.
+/// Bytes of the cache of sliding-window layers.
 fn window_bytes(dims: &ModelDims, n_slots: u32, kind: KvCacheType) -> u64 {
     dims.window_costs(kind, 512).bytes(0, n_slots)
 }
 
 impl Model {
-    /// Tokens that fit beside weights of so many hundredths of a GiB.
+    /// Tokens that fit beside weights of this many hundredths of a GiB.
     fn tokens(&self, weights: u64, kind: KvCacheType, n_slots: u32) -> u64 {
         let room = (CARD - self.compute) * MIB - weights * 1024 * MIB / 100;
         let left = room - window_bytes(&self.dims, n_slots, kind);
@@ -74,7 +74,7 @@ fn read(path: &str) -> String {
     fs_err::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap()
 }
 
-/// The numbers of thousands ("120k") in the line that begins with `row`.
+/// The numbers in thousands ("120k") in the line that begins with `row`.
 fn row(text: &str, row: &str) -> Vec<u64> {
     let lines = text
         .lines()
@@ -118,7 +118,7 @@ fn the_tables_of_context_are_what_the_dimensions_give() {
         assert_eq!(file, row(&docs, in_docs), "{in_docs}: two tables");
         assert_eq!(file.len(), SLOTS.len(), "{in_docs}");
         for (written, computed) in file.into_iter().zip(computed) {
-            // Rounded in the last place, some towards the safe side.
+            // The documented numbers are rounded, some to the safe side.
             assert!(
                 (written * 1000).abs_diff(computed) <= 1100,
                 "{in_docs}: {written}k is written, {computed} fit"
@@ -132,7 +132,7 @@ fn the_costs_in_the_table_are_those_of_the_cache() {
     let docs = read("docs/models.md");
     let per_1024 = |model: &Model, kind| model.dims.global_bytes_per_token(kind) as f64 / 1024.0;
     let per_slot = |model: &Model, kind| {
-        // Sixteen more, because the cache grows in steps.
+        // The difference of sixteen slots, because the cache grows in steps.
         let more = window_bytes(&model.dims, 17, kind) - window_bytes(&model.dims, 1, kind);
         more as f64 / 16.0 / MIB as f64
     };

@@ -1,4 +1,4 @@
-//! Who waits for a load, for how long, and who is refused.
+//! Which requests wait for a load, for how long, and which are refused.
 
 use super::bench::{Bench, NONE};
 use super::*;
@@ -14,7 +14,7 @@ fn a_load_goes_on_for_those_who_still_wait() {
 
     assert_eq!(bench.acquire(&spec("b", 1)), ["spawn 2"]);
     assert_eq!(bench.canceled(103), ["abort 2"]);
-    // It was done at that very moment.
+    // The load finished at that very moment.
     let info = Box::new(LoadedInfo::default());
     assert_eq!(bench.event(Event::Loaded { entry: 2, info }), ["stop 2"]);
 }
@@ -30,7 +30,8 @@ fn the_queue_has_a_limit() {
     assert_eq!(bench.canceled(101), ["abort 1"]);
     assert_eq!(bench.acquire(&spec("a", 1)), ["spawn 2"]);
     assert_eq!(bench.loaded(2), ["grant 103 2"]);
-    // A loaded model's waiters are with its runner: beside its slots (here none) as many.
+    // Requests for a loaded model wait in its runner: as many as the queue allows, beyond its slots (here
+    // none).
     assert_eq!(bench.acquire(&spec("b", 1)), ["spawn 3"]);
     assert_eq!(
         bench.acquire(&spec("a", 1)),
@@ -59,10 +60,10 @@ fn who_is_refused_hears_when_a_place_may_be_free() {
     bench.acquire(&one);
     bench.now += Duration::from_secs(7);
     bench.acquire(&one);
-    // A load that has taken so long.
+    // The load has taken this long so far.
     assert_eq!(wait(&mut bench), 7);
     bench.loaded(1);
-    // Each place that becomes free is that of one who was refused before.
+    // Each place that becomes free counts for a request that was refused before.
     assert_eq!([100, 101, 102], [(); 3].map(|()| wait(&mut bench)));
     bench.released(1);
     bench.released(1);
@@ -86,15 +87,15 @@ fn who_sends_many_leaves_room_for_others() {
         let entering = (0..n).filter(|_| enters(bench, origin));
         entering.count()
     };
-    // They wait for the load.
+    // These wait for the load.
     assert_eq!(count(&mut bench, "many", 20), 16);
     assert_eq!(count(&mut bench, "one", 5), 2);
-    // They wait for a slot.
+    // These wait for a slot.
     bench.loaded(1);
     assert_eq!(count(&mut bench, "many", 5), 0);
     assert_eq!(count(&mut bench, "one", 5), 0);
     assert_eq!(count(&mut bench, "two", 5), 2);
-    // All together are twice as many.
+    // All clients together may queue twice as many.
     let others = (0..40).filter(|number| enters(&mut bench, &number.to_string()));
     assert_eq!(16 + 2 + 2 + others.count(), 32);
     bench.event(Event::Released(1, "one".into()));
@@ -117,7 +118,7 @@ fn a_grant_to_nobody_is_no_leak() {
     let mut bench = Bench::usual();
     bench.acquire_for(&spec("a", 1), Some(KeepAlive::For(Duration::ZERO)));
     assert_eq!(bench.loaded(1), ["grant 101 1"]);
-    // The actor found nobody and dropped the lease; the cancellation comes on top.
+    // The actor found the request gone and dropped the lease; then comes the cancellation.
     assert_eq!(bench.released(1), ["stop 1"]);
     assert_eq!(bench.canceled(101), NONE);
     assert_eq!(bench.n_active(1), 0);

@@ -1,4 +1,4 @@
-//! Which wishes a loaded runner serves, and which ones need another load.
+//! Which requests a loaded runner serves, and which need another load.
 
 use super::bench::{Bench, NONE};
 use super::*;
@@ -15,7 +15,7 @@ fn different_contexts_cause_no_reload() {
     assert_eq!(bench.loaded(1), ["grant 101 1"]);
     assert_eq!(bench.acquire(&num_ctx(spec("a", 1), 4096)), ["grant 102 1"]);
     assert_eq!(bench.acquire(&spec("a", 1)), ["grant 103 1"]);
-    // More than the model was trained for is no reason either.
+    // More than the trained length is no reason to reload either.
     assert_eq!(
         bench.acquire(&num_ctx(spec("a", 1), 1 << 20)),
         ["grant 104 1"]
@@ -41,7 +41,7 @@ fn a_context_beyond_the_pool_is_loaded_once() {
     assert_eq!(bench.released(1), ["stop 1"]);
     assert_eq!(bench.exited(1), ["spawn 2"]);
     assert_eq!(bench.loaded(2), ["grant 102 2"]);
-    // From now on both are served; nor does more than the memory holds cause a reload.
+    // From now on both are served, and a request for more than the memory holds causes no reload.
     assert_eq!(bench.acquire(&long(2048)), ["grant 103 2"]);
     assert!(bench.plan(2).shape.n_ctx_pool >= 200_000);
 }
@@ -85,7 +85,7 @@ fn options_of_the_load_are_compared() {
     assert!(reloads(|_| (), |o| o.num_gpu = 0));
     assert!(reloads(|_| (), |o| o.main_gpu = Some(1)));
     assert!(reloads(|_| (), |o| o.use_mmap = Some(false)));
-    // What is not set never asks for anything, and sampling is not of the load.
+    // Options that are not set never cause a reload, nor do sampling options.
     assert!(!reloads(|o| o.num_gpu = 7, |_| ()));
     assert!(!reloads(|o| o.num_thread = 3, |_| ()));
     assert!(!reloads(|_| (), |o| o.temperature = 0.0));

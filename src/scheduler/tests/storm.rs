@@ -1,4 +1,4 @@
-//! Any order of events: nobody is forgotten, nobody is answered twice, the books stay right.
+//! Any order of events: no request is forgotten or answered twice, and the accounting stays right.
 
 use std::collections::BTreeSet;
 
@@ -10,20 +10,20 @@ use crate::protocol::{HOST, Measured, MemoryUse};
 use crate::scheduler::event::{Effect, Event, LoadFailure, World};
 use crate::scheduler::state::{Limits, MeasureKey, State};
 
-/// Something happens; numbers choose among what there is.
+/// An event; the numbers choose among the existing objects.
 #[derive(Debug, Clone)]
 enum Move {
     Acquire(Box<ModelSpec>, Option<KeepAlive>),
     Cancel(usize),
     Release(usize),
-    /// A load ends; it took so many per cent of what was planned.
+    /// A load ends; it took this percentage of the planned memory.
     Loaded(usize, u64),
     LoadFailed(usize, LoadFailure),
-    /// A process ends, asked to or not.
+    /// A process ends, as asked or not.
     Exit(usize),
     Unload(usize),
     Wait(u64),
-    /// An answer to what a model takes: so many per cent of the truth, or none.
+    /// The answer to a measurement: this percentage of the true memory, or none.
     Measured(usize, Option<u64>),
     /// A GPU is lost, comes back, or is filled by another program.
     Gpus(usize, GpuChange),
@@ -131,7 +131,8 @@ impl Stage {
         }
     }
 
-    /// No GPU is promised more than the others have left of it, which may have taken more than was planned.
+    /// Checks that a new load plans no more of a GPU than the other models leave, which may have taken more
+    /// than planned.
     fn check_memory(&self, new: u64) {
         for gpu in &self.machine.gpus {
             let held = |is_new| {
@@ -150,7 +151,7 @@ impl Stage {
         }
     }
 
-    /// What a load has taken, on no card more than it has.
+    /// What a load has taken, on no card more than the card has.
     fn taken(&self, entry: u64, percent: u64) -> MemoryUse {
         let mut taken = MemoryUse::default();
         let entries = self.state.entries().iter();
@@ -249,7 +250,7 @@ impl Stage {
         }
     }
 
-    /// Lets everything go well from here on; then everybody has been served.
+    /// Lets everything succeed from here on; then every request has been served.
     fn settle(&mut self) {
         for _ in 0..100 {
             while !self.measuring.is_empty() {
@@ -269,7 +270,7 @@ impl Stage {
     }
 }
 
-/// A model of 2 GiB in all shapes, as somebody tells it who does not know.
+/// A measurement of a 2 GiB model in all shapes, wrong by this percentage.
 fn measured(percent: u64) -> Measured {
     let mut found = MemoryUse::default();
     found.on("CUDA0").weights = 2 * GIB / 100 * percent;

@@ -1,5 +1,5 @@
-//! Models that do not fit together, for minutes of a clock that is moved by hand: each gets its turn, nobody waits
-//! for ever, and most of the time goes into answers instead of loads.
+//! Models that do not fit together, over minutes of a simulated clock: each gets its turn, no request waits
+//! forever, and most of the time is spent on answers instead of loads.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
@@ -16,11 +16,11 @@ const PLAYED: Duration = Duration::from_secs(240);
 /// How long a process takes to end.
 const EXIT: Duration = Duration::from_millis(200);
 
-/// The longest turn, and how long a model waits before it goes before all others.
+/// The longest turn, and how long a model waits before it gets priority over all others.
 const TURN: Duration = Duration::from_secs(10);
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
-/// Some clients that ask for one model, and ask again as soon as they are answered.
+/// Some clients that request one model, and request again as soon as they are answered.
 #[derive(Debug, Clone)]
 struct Client {
     spec: ModelSpec,
@@ -64,7 +64,7 @@ impl Play {
         let now = Instant::now();
         let asks = clients.iter().enumerate();
         let asks = asks.flat_map(|(client, of)| {
-            // Not all at the same moment.
+            // The requests do not all come at the same moment.
             (0..of.n_at_once).map(move |n| {
                 let later = Duration::from_millis((client * 170 + n * 10) as u64);
                 Reverse((now + later, Happening::Ask(client)))
@@ -151,7 +151,7 @@ impl Play {
         }
     }
 
-    /// Plays on to the end, and counts those in that wait then.
+    /// Plays to the end, and counts the requests that still wait then.
     fn run(mut self) -> Self {
         let end = self.now + PLAYED;
         loop {
@@ -206,13 +206,13 @@ proptest! {
         let load = Duration::from_secs(load_s);
         let play = Play::new(&machine, &clients, load).run();
         let n = u32::try_from(clients.len()).unwrap();
-        // Each of the others has at most its load, its turn and the answers that it has begun before it.
+        // Each of the other models takes at most its load, its turn and the answers that it has begun.
         let answer = clients.iter().map(|client| client.answer).max().unwrap();
         let round = load + TURN + answer + 2 * EXIT;
         for longest in &play.longest {
             prop_assert!(*longest <= n * round, "{longest:?} of {:?}", n * round);
         }
-        // A turn lasts as long as a load at least, up to its limit.
+        // A turn lasts at least as long as a load, up to its limit.
         let cycle = load + load.min(TURN);
         let most = PLAYED.div_duration_f64(cycle).ceil() + 2.0;
         prop_assert!(f64::from(play.n_loads) <= most, "{} loads of {most}", play.n_loads);
@@ -234,7 +234,8 @@ proptest! {
         let play = Play::new(&machine, &clients, load).run();
         let answer = clients.iter().map(|client| client.answer).max().unwrap();
         let n = u32::try_from(clients.len()).unwrap();
-        // After its longest wait a load may just have begun, and the others go one after the other.
+        // After its longest wait another load may just have begun, and the other models are unloaded one by
+        // one.
         let most = LONGEST_WAIT + TURN + 2 * load + n * (answer + 2 * EXIT);
         let longest = *play.longest.last().unwrap();
         prop_assert!(longest <= most, "{longest:?} of {most:?}");
@@ -242,7 +243,8 @@ proptest! {
     }
 }
 
-/// One who asks two models in turn, each after the other has answered, waits for loads and hardly for turns.
+/// A client that requests two models in turn, each after the other has answered, waits for loads and hardly for
+/// turns.
 #[test]
 fn who_changes_models_waits_little_for_a_turn_that_nobody_uses() {
     let load = Duration::from_secs(4);
@@ -266,9 +268,9 @@ fn who_changes_models_waits_little_for_a_turn_that_nobody_uses() {
             }
         }
         let waited = play.now.duration_since(started);
-        // Its load, the other's end, and as long as the other lingers.
+        // Its own load, the end of the other model, and the time that the other lingers.
         assert!(waited <= load + Duration::from_millis(1_300), "{waited:?}");
-        // It is answered, and does not ask again.
+        // This client is answered, and does not request again.
         let Reverse((at, what)) = play.to_come.pop().unwrap();
         let Happening::Answered(_, entry) = what else {
             panic!("{what:?}")
@@ -279,12 +281,12 @@ fn who_changes_models_waits_little_for_a_turn_that_nobody_uses() {
     assert_eq!(play.n_loads, 6);
 }
 
-/// Two who ask different models without a pause get many answers out of each load.
+/// Two clients that request different models without a pause get many answers per load.
 #[test]
 fn two_clients_in_turn_do_not_load_for_every_answer() {
     let clients = [client("a", 12, 1, 200, 20), client("b", 12, 1, 200, 20)];
     let play = Play::new(&cpu_machine(), &clients, Duration::from_secs(5)).run();
-    // Both load in turn: 5 s of answers after 5 s of loading.
+    // Both models are loaded in turn: 5 s of answers after 5 s of loading.
     assert!(play.n_loads <= 27, "{}", play.n_loads);
     for n in &play.n_answers {
         assert!(*n > 220, "{n}");

@@ -1,11 +1,11 @@
-//! Which model makes room for another one, and when.
+//! Which model is unloaded for another one, and when.
 
 use super::bench::{Bench, NONE};
 use super::*;
 use crate::scheduler::event::Event;
 use crate::scheduler::state::Phase;
 
-/// After that time a model that is used makes room.
+/// After this time a model in use makes room.
 const TURN: Duration = Duration::from_secs(10);
 
 #[test]
@@ -24,7 +24,7 @@ fn a_busy_victim_takes_no_new_requests() {
     assert_eq!(bench.released(1), ["stop 1"]);
     assert_eq!(bench.exited(1), ["spawn 2"]);
     assert_eq!(bench.loaded(2), ["grant 103 2"]);
-    // Those of the old model come next, all on one load.
+    // The requests of the old model come next, all with one load.
     assert_eq!(bench.released(2), ["stop 2"]);
     assert_eq!(bench.exited(2), ["spawn 3"]);
     assert_eq!(bench.loaded(3).len(), 5);
@@ -90,7 +90,7 @@ fn only_as_many_models_go_as_are_needed() {
     assert_eq!(limits_only.acquire(&spec("c", 1)), ["stop 1"]);
     assert_eq!(limits_only.exited(1), ["spawn 3"]);
 
-    // Three without GPU; the fourth takes the place of the oldest.
+    // Three models without a GPU; the fourth replaces the oldest.
     assert_eq!(bench.acquire(&spec("d", 3)), ["stop 1"]);
     assert_eq!(bench.exited(1), ["spawn 4"]);
 }
@@ -107,7 +107,7 @@ fn a_load_that_must_wait_does_not_block_one_that_fits() {
 
 #[test]
 fn mapped_weights_do_not_count_as_free() {
-    // The system reports 20 GiB available for ever, as it does while weights are mapped.
+    // The system keeps reporting 20 GiB available, as it does while weights are mapped.
     let mut bench = Bench::usual();
     bench.load_idle(&spec("a", 10), 1);
     bench.load_idle(&spec("b", 6), 2);
@@ -131,13 +131,13 @@ fn models_elsewhere_are_not_in_the_way() {
     let on_cpu = with(spec("cpu", 2), |options| options.num_gpu = 0);
     bench.acquire(&on_cpu);
     bench.loaded(1);
-    // Too large for the GPU, and no model holds anything there: in part it is.
+    // Too large for the GPU, and no model there can make room: part of it is on the GPU.
     assert_eq!(bench.acquire(&spec("large", 8)), ["spawn 2"]);
     assert!(bench.plan(2).n_gpu_layers > 0 && bench.plan(2).system_bytes > 0);
     bench.loaded(2);
     bench.released(2);
     bench.released(1);
-    // The GPU's model goes for another one there, not the one that was idle for longer.
+    // The model on the GPU makes room there, not the one that was idle for longer.
     bench.now += Duration::from_secs(1);
     assert_eq!(bench.acquire(&spec("other", 2)), ["stop 2"]);
 }
@@ -159,7 +159,7 @@ fn two_models_that_fit_together_do_not_take_turns_for_ever() {
     assert_eq!(bench.acquire(&b), ["stop 1"]);
     assert_eq!(bench.exited(1), ["spawn 2"]);
     assert_eq!(bench.loaded(2), ["grant 102 2"]);
-    // Room was kept for the one that had to go.
+    // Room was kept for the evicted model.
     assert_eq!(bench.acquire(&a), ["spawn 3"]);
     assert_eq!(bench.loaded(3), ["grant 103 3"]);
     assert!(bench.plan(3).shape.n_ctx_pool >= 8192);
@@ -169,7 +169,7 @@ fn two_models_that_fit_together_do_not_take_turns_for_ever() {
 fn what_other_programs_hold_on_a_gpu_is_learned() {
     let mut bench = Bench::new(gpu_machine(&[16_376]), |_| ());
     bench.load_idle(&spec("a", 5), 1);
-    // A game starts: the next look says that only 2 GiB beside our model are left.
+    // A game starts: the next probe reports only 2 GiB free beside our model.
     bench.machine.gpus[0].free_bytes = 2 * GIB;
     bench.event(Event::Devices { obstacle: None });
     assert_eq!(bench.acquire(&spec("b", 3)), ["stop 1"]);
@@ -177,7 +177,7 @@ fn what_other_programs_hold_on_a_gpu_is_learned() {
     assert_eq!(state.phase, Phase::Stopping);
 }
 
-/// What people use stays, and what they want comes first.
+/// Models that people use stay, and models that they request come first.
 #[test]
 fn a_batch_job_takes_no_model_from_people() {
     let mut bench = Bench::new(cpu_machine(), |limits| limits.max_loaded = 1);
@@ -190,7 +190,7 @@ fn a_batch_job_takes_no_model_from_people() {
     let recheck = bench.state.next_deadline().unwrap();
     assert_eq!(recheck, bench.now + Duration::from_secs(59));
     assert_eq!(bench.after(58), NONE);
-    // Somebody comes back.
+    // An interactive request uses it again.
     assert_eq!(bench.acquire(&spec("a", 1)), ["grant 103 1"]);
     assert_eq!(bench.after(100), NONE);
     assert_eq!(bench.released(1), NONE);
@@ -198,7 +198,7 @@ fn a_batch_job_takes_no_model_from_people() {
     assert_eq!(bench.after(1), ["stop 1"]);
     assert_eq!(bench.exited(1), ["spawn 2"]);
     assert_eq!(bench.loaded(2), ["grant 102 2"]);
-    // Another job's model goes at once, and a person's wish before the job's.
+    // Another job's model goes at once, and an interactive request comes before the job's.
     assert_eq!(bench.released(2), NONE);
     let other = ModelSpec {
         is_job: true,
@@ -226,7 +226,7 @@ fn a_model_that_is_used_has_its_turn_before_it_makes_room() {
     assert_eq!(bench.released(1), NONE);
     assert_eq!(bench.released(1), ["stop 1"]);
 
-    // After many requests the turn is as long as the load took, here no time.
+    // After many requests the turn lasts as long as the load took, here no time.
     let mut bench = Bench::usual();
     for _ in 0..8 {
         bench.acquire(&old);
@@ -260,7 +260,7 @@ fn a_model_that_waits_for_long_gets_the_room_that_small_ones_would_take() {
     assert_eq!(bench.acquire(&spec("small", 1)), ["spawn 3"]);
     bench.loaded(3);
     bench.after(1);
-    // A little one fits beside the large one that waits, another one does not.
+    // A small model fits beside the large one that waits, a medium one does not.
     assert_eq!(bench.acquire(&spec("middle", 4)), NONE);
     assert_eq!(bench.acquire(&spec("little", 1)), ["spawn 5"]);
     bench.loaded(5);
