@@ -34,7 +34,7 @@ pub(super) struct AnswerSpec {
     pub(super) truncated: bool,
     /// The error text for a prompt that does not fit, instead of the engine's.
     pub(super) too_long: Option<&'static str>,
-    /// When the request came in.
+    /// When the request arrived.
     pub(super) received: Instant,
 }
 
@@ -241,14 +241,14 @@ impl Answer {
         self.answers |= is_answer;
     }
 
-    /// Ends an answer, after this text, for which its key has no tokens left.
+    /// Ends an answer after this text, because its key has no tokens left.
     async fn cut(
         &mut self,
         text: &str,
         n_tokens: u32,
         logprobs: Vec<TokenLogprob>,
     ) -> Result<Chunk, RequestError> {
-        // The model stops.
+        // Dropping the generation stops the model.
         self.generation = None;
         let before = self.text(text, n_tokens, logprobs)?.unwrap_or_default();
         let finished = Finished {

@@ -1,13 +1,13 @@
-//! Tool calls on their way to the client.
+//! Passes tool calls on to the client.
 
 use crate::parser::Piece;
 
 /// How tool calls from the parser are passed on.
 #[derive(Debug, Default)]
 pub(super) struct Calls {
-    /// Each gets an id.
+    /// Each call gets an id.
     are_named: bool,
-    /// Parts of them are told, too.
+    /// Parts of calls are passed on, too.
     have_parts: bool,
     /// How many more are passed on; `None` = all.
     n_left: Option<usize>,

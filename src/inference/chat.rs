@@ -67,7 +67,7 @@ pub(super) async fn count(context: &Context, request: ChatRequest) -> Result<u32
     counted.await.map_err(|error| engine_error(&error))
 }
 
-/// Checks a request and makes a conversation of it.
+/// Checks a request and makes it a conversation.
 fn conversation(
     prepared: &Prepared,
     request: ChatRequest,
@@ -133,7 +133,7 @@ pub(super) struct Conversation {
     pub(super) options: Options,
     pub(super) constraint: Option<Constraint>,
     pub(super) received: Instant,
-    /// generate: tokens of an earlier exchange, which precede the prompt.
+    /// For generate: tokens of an earlier exchange, which precede the prompt.
     pub(super) context: Vec<Token>,
     /// False for generate, whose final object carries the tokens of prompt and answer.
     pub(super) is_chat: bool,

@@ -1,4 +1,4 @@
-//! Deadlines of requests: one that has passed ends the work, wherever it is.
+//! Deadlines of requests: when one has passed, the work ends wherever it is.
 
 use std::time::Duration;
 
@@ -9,10 +9,10 @@ use super::error::{ErrorKind as Kind, RequestError};
 use super::types::ChunkStream;
 use crate::config::values::duration_nanos;
 
-/// Longer ones are none.
+/// Longer timeouts count as none.
 const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
 
-/// Reads a time that a client gives a request: `30`, `2.5`, `1m30s`. `None` = it is none.
+/// Parses the timeout that a client sets for a request: `30`, `2.5`, `1m30s`. `None` = it is invalid.
 pub fn timeout(text: &str) -> Option<Duration> {
     let nanos = duration_nanos(text).and_then(|nanos| u64::try_from(nanos).ok());
     let seconds = || Duration::try_from_secs_f64(text.trim().parse().ok()?).ok();
@@ -25,7 +25,7 @@ pub fn after(timeout: Duration) -> Option<Instant> {
     (timeout < YEAR).then(|| Instant::now() + timeout)
 }
 
-/// The deadline of a request that has up to two.
+/// The earlier of up to two deadlines.
 pub fn earlier(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
     match (one, other) {
         (Some(one), Some(other)) => Some(one.min(other)),
@@ -33,13 +33,13 @@ pub fn earlier(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> 
     }
 }
 
-/// The error when it has passed.
+/// The error for a deadline that has passed.
 pub fn exceeded() -> RequestError {
     let message = "the time that the request allows is over";
     RequestError::new(Kind::DeadlineExceeded, message).coded("deadline_exceeded")
 }
 
-/// Does something, up to the deadline. (What it does is large, and kept once for each branch: so it is boxed.)
+/// Runs some work until the deadline. (The future is large, and each branch keeps a copy, so callers box it.)
 pub(super) async fn within<T>(
     deadline: Option<Instant>,
     work: impl Future<Output = Result<T, RequestError>> + Unpin,

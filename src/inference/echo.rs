@@ -5,8 +5,8 @@ use futures_util::stream::{self, StreamExt as _};
 use super::error::RequestError;
 use super::types::{Chunk, ChunkStream, Echo};
 
-/// Puts a prompt in front of its answer: its text at once, or together with what the engine tells of its tokens
-/// when it has told of all of them.
+/// Puts a prompt in front of its answer: its text at once, or, with `has_tokens`, when the engine has reported
+/// all its tokens.
 pub(super) fn echoed(prompt: Option<String>, has_tokens: bool, answer: ChunkStream) -> ChunkStream {
     let Some(text) = prompt else { return answer };
     let echo = Echo {
@@ -26,7 +26,7 @@ pub(super) fn echoed(prompt: Option<String>, has_tokens: bool, answer: ChunkStre
 
 type State = (Option<Echo>, ChunkStream);
 
-/// The next chunk: as long as the prompt is not out, the first one that has something of the answer.
+/// The next chunk; until the prompt is sent, the first chunk that has a part of the answer.
 async fn gather(
     (mut echo, mut answer): State,
 ) -> Option<(Result<Chunk, RequestError>, Option<State>)> {
@@ -76,7 +76,7 @@ mod tests {
         }
     }
 
-    /// What comes out: the prompt's text, its tokens, the answer's text.
+    /// The output: the prompt's text, its tokens, the answer's text.
     async fn heard(has_tokens: bool, chunks: Vec<Result<Chunk, RequestError>>) -> Vec<String> {
         let answer = stream::iter(chunks).boxed();
         let chunks = echoed(Some("a b".to_owned()), has_tokens, answer);

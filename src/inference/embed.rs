@@ -60,7 +60,7 @@ pub(super) async fn run(
     })
 }
 
-/// Computes the vectors of all inputs, some portions at once; `params` has no inputs of its own.
+/// Computes the vectors of all inputs, a few portions at once; `params` has no inputs itself.
 ///
 /// # Errors
 /// Too many inputs, or what the engine reports.

@@ -1,4 +1,4 @@
-//! What the engine reports, in the types of answers.
+//! Converts what the engine reports to the types of answers.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use super::types::{Chunk, Echo, Logprob, PromptToken, TopLogprob};
 use crate::metrics::{Finish, Outcome};
 use crate::protocol::{self, FinishReason, Finished, TokenLogprob};
 
-/// What is counted of the end of an answer.
+/// The metrics of a finished answer.
 pub(super) fn told_of(finished: &Finished) -> Finish {
     Finish {
         outcome: match finished.reason {
@@ -22,7 +22,7 @@ pub(super) fn told_of(finished: &Finished) -> Finish {
     }
 }
 
-/// Adds the note on the prompt to the message; either may be empty.
+/// Adds the prompt's tokens to a chunk; either may be missing.
 pub(super) fn told(prompt: Vec<protocol::PromptToken>, chunk: Option<Chunk>) -> Option<Chunk> {
     if prompt.is_empty() {
         return chunk;

@@ -1,4 +1,4 @@
-//! The files of a model as llama.cpp gets them: looked at once, and remembered until they change.
+//! The files of a model in the form that llama.cpp loads: examined once, and cached until they change.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use crate::families::layout::{self, Loadable};
 use crate::model::gguf::{self, GgufError, Metadata};
 use crate::store::Store;
 
-/// A file of weights with numbers that can be relied on.
+/// A file of weights with validated hyperparameters.
 #[derive(Debug, Clone)]
 pub(super) struct Weights {
     pub(super) loadable: Loadable,
@@ -24,13 +24,13 @@ impl Weights {
     }
 }
 
-/// What a file in another layout than llama.cpp's becomes.
+/// A cache of translations of files that have another layout than llama.cpp's.
 #[derive(Debug)]
 pub(super) struct Files {
     translated: Cache<Key, Arc<Result<Loadable, String>>>,
 }
 
-/// Translations that are kept: a header and its view take about as much as the header alone.
+/// Cached translations: a header and its view take about as much memory as the header alone.
 const N_KEPT: usize = 64;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -38,7 +38,7 @@ struct Key {
     path: PathBuf,
     size: u64,
     modified: Option<SystemTime>,
-    /// The projector in the file, and not its weights.
+    /// It is the projector in the file, not the weights.
     is_projector: bool,
 }
 
@@ -51,10 +51,10 @@ impl Default for Files {
 }
 
 impl Files {
-    /// A file of weights, whose own header is known already. Blocks.
+    /// Returns a file of weights whose own header is already known. Blocks.
     ///
     /// # Errors
-    /// llama.cpp could not load it, or would end its process over it.
+    /// llama.cpp could not load the file, or would end its process on it.
     pub(super) fn weights(
         &self,
         store: &Store,
@@ -69,11 +69,11 @@ impl Files {
         Weights::new(loadable)
     }
 
-    /// The projector of a model: its first file of that kind, else what is among its weights. One that
-    /// cannot be read costs the images only. Blocks.
+    /// Returns the projector of a model: its first projector file, else the projector in the file of weights.
+    /// If it cannot be read, only images are unavailable. Blocks.
     ///
     /// # Errors
-    /// It cannot be used.
+    /// The projector cannot be used.
     pub(super) fn projector(
         &self,
         store: &Store,
@@ -101,7 +101,7 @@ impl Files {
                 self.translate(store, path, false).and_then(checked)
             }
             Ok(header) => checked(Loadable::original(path, header)),
-            // The runner says so.
+            // The runner reports the error.
             Err(_) => Ok(Some(Loadable::original(path, Arc::default()))),
         }
     }
@@ -128,7 +128,7 @@ impl Files {
             };
             match translated {
                 Ok(loadable) => Ok(Arc::new(Ok(loadable))),
-                // It stays so until the file changes.
+                // The error holds until the file changes.
                 Err(GgufError::Invalid(reason)) => Ok(Arc::new(Err(reason))),
                 Err(error) => Err(error),
             }

@@ -1,4 +1,4 @@
-//! Where a model would go, without loading it.
+//! Where a model would be loaded, without loading it.
 
 use super::context::Context;
 use super::error::{ErrorKind as Kind, RequestError};
@@ -8,7 +8,7 @@ use super::types::RequestOptions;
 use crate::protocol::KvCacheType;
 use crate::scheduler::{Fit, FitQuestion};
 
-/// A model, and settings in place of the server's.
+/// A model, and settings that replace the server's.
 #[derive(Debug, Clone, Default)]
 pub struct FitRequest {
     pub common: RequestOptions,

@@ -27,8 +27,8 @@ pub(super) fn constraint(tools: &[ToolDefinition], must_call: MustCall) -> Const
     Constraint::JsonSchema(Value::Object(root).to_string())
 }
 
-/// An answer that matches `form`, or instead a call by a model whose calls are bare JSON: an object, or a
-/// list of objects. A form that cannot be combined with another one stays alone.
+/// An answer that matches `form`, or instead a call by a model whose calls are bare JSON: an object, or a list
+/// of objects. A form that cannot be combined with another one is used alone.
 pub(super) fn or_calls(form: Constraint, tools: &[ToolDefinition], is_list: bool) -> Constraint {
     let Constraint::JsonSchema(text) = &form else {
         // A call is already an object.

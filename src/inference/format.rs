@@ -1,5 +1,5 @@
-//! The `format` field: free text, JSON, JSON of a schema; and, beyond Ollama, text that a regular
-//! expression or a grammar describes.
+//! The `format` field: free text, JSON, JSON that matches a schema, and, beyond Ollama, text that matches a
+//! regular expression or a grammar.
 
 use serde_json::Value;
 
@@ -38,7 +38,7 @@ pub(super) fn parse(format: &Value) -> Result<Option<Constraint>, RequestError> 
     }
 }
 
-/// A field of a `format` object that is not a JSON schema, since its type is none of JSON Schema's.
+/// A field of a `format` object that is not a JSON schema, since its type is not one of JSON Schema's.
 fn text_of(format: &Value, field: &str) -> Result<String, RequestError> {
     let text = format.get(field).and_then(Value::as_str);
     let text = text.filter(|text| !text.is_empty());

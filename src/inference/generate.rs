@@ -70,7 +70,7 @@ pub(super) async fn run(
 struct Checked {
     options: Options,
     constraint: Option<Constraint>,
-    /// When the request came in.
+    /// When the request arrived.
     received: Instant,
 }
 
@@ -242,7 +242,7 @@ impl Raw<'_> {
         let constraint = self.checked.constraint.clone();
         let mut params = params(common, options, n_ctx, parts, constraint);
         params.prompt_logprobs = self.request.prompt_logprobs;
-        // A client that counts tokens would count others.
+        // A client that counts tokens would be confused by a cut prompt.
         params.cut &= params.prompt_logprobs.is_none();
         let has_tokens = params.prompt_logprobs.is_some();
         let spec = AnswerSpec {

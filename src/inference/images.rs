@@ -144,7 +144,7 @@ mod tests {
     fn images_stand_where_their_tags_stood() {
         let parts = cut("one [img-0] two[img-1]", 2).unwrap();
         assert_eq!(parts, [text("one "), image(0), text(" two"), image(1)]);
-        // Matched by number, and each tag once; anything else that looks like a tag is text.
+        // Matched by number, and each tag once; everything else that looks like a tag is text.
         let parts = cut("[img-1][img-0]? [img-0] [img-7] [img-x] [img-", 2).unwrap();
         let rest = "? [img-0] [img-7] [img-x] [img-";
         assert_eq!(parts, [image(1), image(0), text(rest)]);

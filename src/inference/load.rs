@@ -63,7 +63,7 @@ pub(super) async fn load(
     })
 }
 
-/// The longest time after which clients are told to try again; OpenAI's ignore longer ones.
+/// The longest time after which clients are told to retry; OpenAI's clients ignore longer ones.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
 fn acquire_error(error: AcquireError) -> RequestError {

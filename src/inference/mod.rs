@@ -114,7 +114,7 @@ impl Inference {
         })
     }
 
-    /// Counts the tokens of a request's prompt, those of tools and images included. Loads the model.
+    /// Counts the tokens of a request's prompt, tools and images included. Loads the model.
     ///
     /// # Errors
     /// See [`RequestError`].
@@ -175,7 +175,7 @@ impl Inference {
         tokens::detokenize(&self.0, common, tokens).await
     }
 
-    /// Says where a model would go, without loading it.
+    /// Says where a model would be loaded, without loading it.
     ///
     /// # Errors
     /// See [`RequestError`].

@@ -45,7 +45,7 @@ pub(super) struct Meter {
 }
 
 impl Meter {
-    /// That of a client; batch jobs do not count.
+    /// The meter of a client; batch jobs are not counted.
     pub(super) fn of(context: &Context, client: &str, is_job: bool) -> Result<Self, RequestError> {
         let key = key_of(context, client)?;
         Ok(Self {
@@ -54,10 +54,10 @@ impl Meter {
         })
     }
 
-    /// Takes the tokens of a prompt.
+    /// Takes the tokens of a prompt from the key's limit.
     ///
     /// # Errors
-    /// They are not left.
+    /// The key does not have that many left.
     pub(super) fn prompt(&self, n_prompt: u32) -> Result<(), RequestError> {
         let Some(key) = &self.key else {
             return Ok(());
@@ -65,7 +65,7 @@ impl Meter {
         key.usage.take(n_prompt.into()).map_err(limited)
     }
 
-    /// Takes tokens of the answer; false = they are not left, and the answer has to end.
+    /// Takes tokens of the answer; false = the key has too few left, and the answer has to end.
     pub(super) fn answer(&mut self, n_tokens: u32) -> bool {
         let Some(key) = &self.key else {
             return true;
@@ -77,7 +77,7 @@ impl Meter {
         is_left
     }
 
-    /// Takes as many parts of a text as are left; returns their bytes and tokens.
+    /// Takes as many parts of a text as the key has tokens for; returns their bytes and tokens.
     pub(super) fn parts(&mut self, parts: &[Part]) -> (usize, u32) {
         let before = self.n_taken;
         let taken = parts.iter().take_while(|part| self.answer(part.n_tokens));
@@ -85,7 +85,8 @@ impl Meter {
         (n_bytes, self.n_taken - before)
     }
 
-    /// Takes what an answer has beyond its text, as far as it is left; returns the number of its tokens.
+    /// Takes the tokens that an answer has beyond its text, as far as the key has them left; returns the
+    /// answer's number of tokens.
     pub(super) fn end(&mut self, n_generated: u32) -> u32 {
         while self.key.is_some() && self.n_taken < n_generated && self.answer(1) {}
         match self.key {
@@ -94,7 +95,7 @@ impl Meter {
         }
     }
 
-    /// Counts tokens that are known only now; they may go over the limit, and are waited for.
+    /// Counts tokens that are known only afterwards; they may exceed the limit, which delays later requests.
     pub(super) fn charge(&self, n_tokens: u32) {
         if let Some(key) = &self.key {
             key.usage.charge(n_tokens.into());
@@ -139,7 +140,7 @@ mod tests {
         // Three tokens at once do not fit; none of them is taken.
         assert!(!meter.answer(3));
         assert_eq!(left(&key), 1);
-        // What the text does not show (an end token) counts as far as there is something left.
+        // Tokens that the text does not show (an end token) count as far as tokens are left.
         assert_eq!(meter.end(8), 6);
         assert_eq!(left(&key), 0);
         let refused = meter.prompt(1).unwrap_err();

@@ -43,7 +43,7 @@ impl Route {
 #[derive(Debug, Clone)]
 pub(super) struct Prepared {
     pub(super) model: Model,
-    /// The header of the weights as the file has it.
+    /// The header of the weights as it is in the file.
     pub(super) header: Arc<gguf::Metadata>,
     pub(super) weights: Weights,
     /// The projector, which is loaded beside the weights.
@@ -135,7 +135,7 @@ pub(super) async fn find(
 /// What the store has for a model.
 struct Found {
     model: Model,
-    /// Of its files; `None` = it has no weights.
+    /// What its files say; `None` = it has no weights.
     read: Option<Result<Read, Unusable>>,
     draft: Option<Weights>,
 }
@@ -233,7 +233,7 @@ fn store_error(error: &StoreError, requested: &str, route: Route) -> RequestErro
     }
 }
 
-/// Checks that the model can do what the route and the request want.
+/// Checks that the model can do what the route and the request need.
 pub(super) fn check_capabilities(
     prepared: &Prepared,
     common: &RequestOptions,

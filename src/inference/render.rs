@@ -17,9 +17,9 @@ pub(super) struct RenderRequest {
     pub(super) messages: Vec<Message>,
     pub(super) tools: Vec<ToolDefinition>,
     pub(super) think: Option<Think>,
-    /// False for a single prompt, of generate.
+    /// False for the single prompt of a generate request.
     pub(super) is_chat: bool,
-    /// Whose turn it takes among those who wait for a worker.
+    /// The client and priority for the queue of the workers.
     pub(super) claim: Claim,
     /// The conversation encoded for workers, once for all attempts to make it fit.
     subject: OnceCell<Arc<Subject>>,
@@ -42,7 +42,7 @@ impl RenderRequest {
         }
     }
 
-    /// Encodes it on the blocking pool: a long history takes milliseconds.
+    /// Encodes the conversation on the blocking pool: a long history takes milliseconds.
     pub(super) async fn subject(
         self: &Arc<Self>,
         workers: &Workers,

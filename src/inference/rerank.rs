@@ -29,7 +29,7 @@ const SYSTEM: &str = "Judge whether the Document meets the requirements based on
     provided. Note that the answer can only be \"yes\" or \"no\".";
 const INSTRUCT: &str = "Given a web search query, retrieve relevant passages that answer the query";
 
-/// Among how many of the likeliest first tokens "yes" and "no" are looked for.
+/// How many of the most probable first tokens are searched for "yes" and "no".
 const CANDIDATES: u32 = 128;
 
 /// Questions in the runner at once.
@@ -149,7 +149,7 @@ async fn ask(
     Ok((first.map_or(0.0, |first| probability(&first)), n_prompt))
 }
 
-/// The probability of "yes" against "no"; an answer that is neither likely is no.
+/// The probability of "yes" against "no"; if neither is among the candidates, the answer is no.
 fn probability(first: &Logprob) -> f32 {
     let likelihood = |word: &str| {
         let own = std::iter::once((&first.token, first.logprob));

@@ -65,7 +65,7 @@ fn load_options(options: &Options, weights: &Weights) -> Options {
     }
 }
 
-/// The tokens that end an answer by a key of Ollama's, which llama.cpp does not read.
+/// The tokens that end an answer according to an Ollama key that llama.cpp does not read.
 fn end_tokens(metadata: &Metadata) -> Vec<Token> {
     /// No model has more than a few.
     const MOST: usize = 32;

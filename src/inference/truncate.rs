@@ -1,5 +1,5 @@
-//! Fits a conversation into the context by dropping the oldest messages, as Ollama does. If the prompt is
-//! still too long, the runner, which has its tokens, cuts its middle.
+//! Fits a conversation into the context by dropping the oldest messages, as Ollama does. If the prompt is still
+//! too long, the runner, which has its tokens, cuts out its middle.
 
 use std::sync::Arc;
 

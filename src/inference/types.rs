@@ -25,30 +25,30 @@ pub struct RequestOptions {
     /// Raw value of `format` (`Null` = none); checked by inference.
     pub format: Value,
     pub think: Option<Think>,
-    /// The most tokens of thinking; then it is ended, and the answer begins. `None` = no limit.
+    /// The most tokens of thinking; after them thinking is ended, and the answer begins. `None` = no limit.
     pub think_budget: Option<u32>,
-    /// A model that does not think ignores `think`, instead of refusing it.
+    /// A model that cannot think ignores `think` instead of refusing it.
     pub thinks_if_able: bool,
     /// `None` = default (true).
     pub truncate: Option<bool>,
     pub shift: Option<bool>,
     pub logprobs: bool,
     pub top_logprobs: u32,
-    /// Instead of the likeliest tokens, these, in this order; only with `logprobs`.
+    /// The tokens to report instead of the most probable ones, in this order; only with `logprobs`.
     pub logprobs_of: Vec<Token>,
     pub debug_render_only: bool,
-    /// Parts of calls are told before the calls are whole, where the model's format lets it.
+    /// Parts of tool calls are sent before the calls are complete, if the model's format allows it.
     pub call_parts: bool,
-    /// What the client thinks the answer will mostly be; empty = nothing.
+    /// The client's prediction of most of the answer; empty = none.
     pub prediction: String,
     pub priority: Priority,
     /// API key or address of the client.
     pub client: String,
-    /// It is a line of a batch job.
+    /// The request is a line of a batch job.
     pub is_job: bool,
-    /// When its client wants no answer any more.
+    /// When the client no longer wants an answer.
     pub deadline: Option<Instant>,
-    /// Where it shows what it waits for.
+    /// Where the request reports what it waits for.
     pub waiting: Waiting,
 }
 
@@ -79,8 +79,8 @@ pub struct GenerateRequest {
     pub tokens: Vec<Token>,
     /// Return the prompt before the answer.
     pub echo: bool,
-    /// The log-probabilities of its tokens come, too, at most so many with their alternatives; only of a prompt
-    /// that goes to the model untouched.
+    /// Report the log-probabilities of the prompt's tokens, too: at most this many, alternatives included. Only
+    /// for a prompt that goes to the model unchanged.
     pub prompt_logprobs: Option<u32>,
     /// A `num_predict` of 0 means no answer, instead of no limit.
     pub may_be_empty: bool,
@@ -128,14 +128,14 @@ pub struct Pair {
 
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct RerankResponse {
-    /// One score for each pair: what the model's head says, or, without a head, a probability.
+    /// One score for each pair: the output of the model's head or, without a head, a probability.
     pub scores: Vec<f32>,
     pub n_prompt: u32,
 }
 
 /// An answer that has started.
 pub struct Started {
-    /// Tokens of the prompt, cached ones included; `None` where nothing is generated.
+    /// Tokens of the prompt, cached ones included; `None` if nothing is generated.
     pub n_prompt: Option<u32>,
     pub chunks: ChunkStream,
 }
@@ -143,12 +143,12 @@ pub struct Started {
 /// One piece of an answer.
 #[derive(Debug, Clone, Default)]
 pub struct Chunk {
-    /// The prompt, which comes before all the rest.
+    /// The prompt, which comes before everything else.
     pub echo: Option<Echo>,
     pub content: String,
     pub thinking: String,
     pub tool_calls: Vec<ToolCall>,
-    /// Of the first of these calls, or of the next one if there are none; for requests that ask for them.
+    /// Parts of the first of these calls, or of the next one if there are none; for requests that ask for them.
     pub call_parts: Vec<CallPart>,
     pub logprobs: Vec<Logprob>,
     /// The prompt was cut to fit the context.
@@ -157,7 +157,7 @@ pub struct Chunk {
 }
 
 impl Chunk {
-    /// Whether it says nothing of the answer.
+    /// Whether it has no part of the answer.
     pub fn is_empty(&self) -> bool {
         self.content.is_empty()
             && self.thinking.is_empty()
@@ -172,7 +172,7 @@ impl Chunk {
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Echo {
     pub text: String,
-    /// Its tokens, where their log-probabilities were asked for.
+    /// Its tokens, if their log-probabilities were requested.
     pub tokens: Vec<PromptToken>,
 }
 
@@ -180,7 +180,7 @@ pub struct Echo {
 #[derive(Debug, Clone, PartialEq)]
 pub struct PromptToken {
     pub token: String,
-    /// `None` of the first one.
+    /// `None` for the first token.
     pub logprob: Option<f32>,
     pub bytes: Vec<u8>,
     pub top: Vec<TopLogprob>,

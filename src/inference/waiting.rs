@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::protocol::RequestId;
 use crate::runner_client::RunnerHandle;
 
-/// Where a request is; shared between what serves it and what tells its client.
+/// The stage of a request; shared between the code that serves it and the code that reports it to the client.
 #[derive(Debug, Clone, Default)]
 pub struct Waiting(Arc<Mutex<Stage>>);
 
@@ -14,24 +14,24 @@ pub struct Waiting(Arc<Mutex<Stage>>);
 enum Stage {
     #[default]
     Begun,
-    /// Waits until its model is loaded.
+    /// It waits until its model is loaded.
     Loading,
     /// Its prompt was accepted.
     Queued(RunnerHandle, RequestId),
-    /// There is something to tell, or nothing to wait for.
+    /// There is output, or nothing more to wait for.
     Answered,
 }
 
-/// A request's place.
+/// A request's place in the queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Place {
     /// Its model is being loaded, or waits for memory.
     Loading,
-    /// How many requests go before it, and about how long they take.
+    /// How many requests are ahead of it, and about how long they take.
     Queued(u32, Option<Duration>),
 }
 
-/// How long a busy runner may take to say it: on a processor a step takes part of a second.
+/// How long a busy runner may take to answer: on a CPU a step takes a fraction of a second.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 impl Waiting {
@@ -47,7 +47,7 @@ impl Waiting {
         Some(Place::Queued(n_before, runner.expected_wait(n_before)))
     }
 
-    /// Whether there is something to tell, or nothing to wait for.
+    /// Whether there is output, or nothing more to wait for.
     pub fn is_over(&self) -> bool {
         matches!(*self.lock(), Stage::Answered)
     }
@@ -68,7 +68,7 @@ impl Waiting {
         self.set(Stage::Answered);
     }
 
-    /// Of several choices the first one that answers counts.
+    /// With several choices, the first one that has output counts.
     fn set(&self, stage: Stage) {
         let mut now = self.lock();
         if !matches!(*now, Stage::Answered) {

@@ -1,4 +1,4 @@
-//! Labels: what a model says for an option, in one token.
+//! Labels: single tokens with which a model names an option.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,12 +6,12 @@ use super::{Question, QuestionKind};
 use crate::inference::error::{RequestError, invalid};
 use crate::protocol::Token;
 
-/// Letters for the options of choices; where they do not suffice, pairs of them follow.
+/// Letters for the options of choices; if they do not suffice, pairs of letters follow.
 const LETTERS: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZ";
 
 const DIGITS: [&str; super::MOST_LEVELS] = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"];
 
-/// All that counts as yes, and as no; the first one is shown.
+/// All words that count as yes, and as no; the prompt shows the first one.
 const YES: [&str; 2] = ["yes", "Yes"];
 const NO: [&str; 2] = ["no", "No"];
 
@@ -20,15 +20,15 @@ const NO: [&str; 2] = ["no", "No"];
 pub(super) struct Label {
     /// As the prompt shows it.
     pub(super) text: String,
-    /// What counts as it.
+    /// The tokens that count as this label.
     pub(super) tokens: Vec<Token>,
 }
 
-/// The labels that are one token each in a model's vocabulary, where its answers begin.
+/// The labels that are single tokens in a model's vocabulary at the start of an answer.
 #[derive(Debug, Default)]
 pub(super) struct Labels(BTreeMap<String, Token>);
 
-/// The texts that labels of these questions may be made of. Models say them with a blank in front, too.
+/// The texts that these questions may use as labels. Models also say them with a leading space.
 pub(super) fn wanted(questions: &[Question]) -> Vec<String> {
     let (mut n_options, mut n_levels, mut has_yes_no) = (0, 0, false);
     for question in questions {
@@ -59,7 +59,7 @@ fn codes() -> impl Iterator<Item = String> {
 }
 
 impl Labels {
-    /// From the tokens of a prompt, and those of the prompt with each text behind it.
+    /// Finds the labels from the tokens of a prompt, and those of the prompt followed by each text.
     pub(super) fn new(
         texts: Vec<String>,
         prompt: &[Token],

@@ -1,10 +1,10 @@
 //! Decisions: typed questions about a state, answered by probabilities instead of text.
 //!
-//! Each question is one read. The prompt is the state, then the question with a label for each option, and
-//! the answer is what the model thinks of the labels as its first token. All prompts of a request begin with
-//! the state: the first question has it computed, the others find it in the cache.
+//! Each question is one prompt: the state, then the question with a label for each option. The answer is the
+//! probabilities of the labels as the model's first token. All prompts of a request begin with the state: the
+//! first question evaluates it, the others find it in the prefix cache.
 //!
-//! Models that were trained for this alone have heads and prompts of their own, which are not supported.
+//! Models that were trained only for decisions have their own heads and prompts, which are not supported.
 
 mod distribution;
 mod labels;
@@ -41,15 +41,15 @@ pub const MOST_LEVELS: usize = 10;
 /// Questions in the runner at once.
 const AT_ONCE: usize = 16;
 
-/// The header's key that says what kind of decision model it is.
+/// The header key that says what kind of decision model a model is.
 const HEAD: &str = ".decision.type";
 
-/// Questions about a state.
+/// A request with questions about a state.
 #[derive(Debug, Clone, Default)]
 pub struct DecideRequest {
     /// Only `model`, `options`, `keep_alive`, `priority` and `client` are used.
     pub common: RequestOptions,
-    /// What goes before everything else, as a system message; empty = nothing.
+    /// The system message; empty = none.
     pub instructions: String,
     /// What the questions are about.
     pub state: Vec<Block>,
@@ -88,9 +88,9 @@ pub struct Choice {
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Decisions {
     pub answers: Vec<Distribution>,
-    /// Tokens of all prompts, those of the state counted once.
+    /// Tokens of all prompts; those of the state are counted once.
     pub n_input: u32,
-    /// The part of them that did not have to be computed.
+    /// The part of them that came from the prefix cache.
     pub n_cached: u32,
 }
 
@@ -106,7 +106,8 @@ pub(super) async fn run(
     }
     let prepared = prepare::find(context, &request.common, Route::Chat).await?;
     check_model(&prepared, &request.common.model)?;
-    // Only the last step says how long the model stays: with a time of zero, it would be loaded for each.
+    // Only the last step passes the keep-alive on: if it is zero, the model would otherwise be reloaded for
+    // each step.
     let keep_alive = request.common.keep_alive.take();
     let (labels, n_tail) = labels_at(context, &prepared, &request).await?;
     let labels = request.questions.iter().map(|question| labels.of(question));
@@ -131,7 +132,7 @@ pub(super) async fn run(
     Ok(summed(reads, n_shared))
 }
 
-/// What one question gave.
+/// The result of one question.
 #[derive(Debug)]
 struct Read {
     distribution: Distribution,
@@ -184,8 +185,8 @@ fn check_model(prepared: &Prepared, requested: &str) -> Result<(), RequestError>
 
 /// Finds the tokens of labels where an answer begins, and how many tokens a prompt has after the message.
 ///
-/// What a text becomes depends on what precedes it, so labels are read behind a prompt, a short one that
-/// ends as those of the questions do.
+/// The tokens of a text depend on what precedes it, so labels are tokenized after a short prompt that ends like
+/// those of the questions.
 async fn labels_at(
     context: &Context,
     prepared: &Prepared,
@@ -270,7 +271,7 @@ fn conversation(
     ChatRequest {
         common: RequestOptions {
             think: Some(Think::Off),
-            // What is not read whole is not decided.
+            // A question is not answered on a truncated prompt.
             truncate: Some(false),
             shift: Some(false),
             ..common
@@ -293,7 +294,7 @@ async fn ask(
         .flat_map(|label| &label.tokens)
         .copied()
         .collect();
-    // One token, whatever it is: what it could have been is told before anything picks it.
+    // A single token, whatever it is: log-probabilities are computed before the token is picked.
     common.options.num_predict = Some(1);
     common.options.min_tokens = Some(1);
     let text = prompt::text(question, labels);
@@ -306,7 +307,7 @@ async fn ask(
     }
     let timings = timings.unwrap_or_default();
     let first = first.ok_or_else(|| {
-        // The prompt took the last tokens that the key had.
+        // The prompt used up the tokens that the key had left.
         let message = format!("no tokens are left for the answer to \"{}\"", question.name);
         RequestError::new(Kind::RateLimited, message).coded("rate_limit_exceeded")
     })?;

@@ -3,10 +3,10 @@
 use super::labels::Label;
 use super::{Question, QuestionKind};
 
-/// The end of all questions: behind it every prompt is the same.
+/// The end of all questions: after it, every prompt is the same.
 pub(super) const CLOSE: &str = "Reply with one of these labels and nothing else.";
 
-/// What a question asks, its options by their labels, and how to answer.
+/// The text of a question: what is asked, the options with their labels, and how to answer.
 pub(super) fn text(question: &Question, labels: &[Label]) -> String {
     let mut text = String::new();
     if !question.instructions.is_empty() {

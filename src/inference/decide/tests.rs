@@ -1,4 +1,4 @@
-//! What follows from log-probabilities, labels and the texts of questions.
+//! Distributions from log-probabilities, labels, and the texts of questions.
 
 use super::labels::wanted;
 use super::*;
@@ -47,7 +47,7 @@ fn labels_share_what_their_tokens_have() {
     let told = Distribution::new(&logprobs, [2, 1].into_iter());
     assert!(near(told.probabilities[0], 0.75) && near(told.probabilities[1], 0.25));
     assert!(near(told.label_mass, 0.4));
-    // However unlikely labels are, and also where they have no likelihood at all.
+    // However improbable labels are, even with no probability at all.
     for least in [-900.0, -1e30] {
         let told = Distribution::new(&[least, least], [1, 1].into_iter());
         assert!(near(told.probabilities.iter().sum(), 1.0), "{told:?}");
@@ -61,9 +61,9 @@ fn answers_follow_from_probabilities() {
     assert_eq!(told.best(), 2);
     assert!(near(told.mean(), 1.6));
     assert!(near(told.confidence(), (0.7 - 1.0 / 3.0) / (2.0 / 3.0)));
-    // 0.1 · 2 + 0.2 · 1 from the likeliest; 2/3 if all are as likely.
+    // 0.1 · 2 + 0.2 · 1 from the most probable level; 2/3 if all are equally probable.
     assert!(near(told.ordered_confidence(), 1.0 - 0.4 / (2.0 / 3.0)));
-    // Of equal ones the first.
+    // Of equally probable options, the first.
     assert_eq!(of(&[0.3, 0.35, 0.35]).best(), 1);
     let even = of(&[0.5, 0.5]);
     assert!(near(even.confidence(), 0.0) && near(even.ordered_confidence(), 0.0));
@@ -80,10 +80,10 @@ fn the_state_counts_once() {
     };
     let told = summed(vec![read(100, 0), read(110, 80), read(90, 80)], 80);
     assert_eq!((told.n_input, told.n_cached), (140, 0));
-    // The state is known from before.
+    // The state was cached before.
     let told = summed(vec![read(100, 80), read(110, 80)], 80);
     assert_eq!((told.n_input, told.n_cached), (130, 80));
-    // It was lost between the questions.
+    // The state was lost between the questions.
     let told = summed(vec![read(100, 0), read(110, 0)], 80);
     assert_eq!((told.n_input, told.n_cached), (130, 0));
     let told = summed(vec![read(100, 40)], 0);
@@ -106,7 +106,7 @@ fn questions_have_as_many_options_as_they_may() {
     }
 }
 
-/// A vocabulary in which these texts are one token each, where an answer begins.
+/// The labels of a vocabulary in which these texts are one token each at the start of an answer.
 fn labels(known: &[&str], questions: &[Question]) -> Labels {
     let prompt = [1, 2];
     let texts = wanted(questions);
