@@ -2,7 +2,7 @@
 
 use super::builder::GgufBuilder;
 
-/// Width, blocks and bands of its encoder, frames that make a row, and rows of half a minute.
+/// Width, blocks and mel bands of the encoder, and the frames that make a row.
 const WIDTH: u64 = 32;
 const BLOCKS: u64 = 2;
 const BANDS: u64 = 16;
@@ -11,7 +11,7 @@ const STACKED: u64 = 100;
 /// Rows of half a minute of sound, and of anything shorter.
 pub const ROWS: usize = 15;
 
-/// An encoder as Whisper's, with Ultravox's projector, for a text model whose input is so wide.
+/// A Whisper-like encoder with Ultravox's projector, for a text model with inputs of this width.
 pub fn audio_projector(n_embd: u64) -> GgufBuilder {
     let hidden = 64;
     let mut file = GgufBuilder::new("clip")

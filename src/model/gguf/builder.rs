@@ -6,24 +6,23 @@ use super::tensor::kind_named;
 
 /// Collects keys and tensors; [`GgufBuilder::build`] gives the file's bytes.
 ///
-/// JSON values choose the GGUF type: strings, booleans, floats (32-bit), non-negative integers
-/// (unsigned 32-bit, or 64-bit where needed), negative ones (signed), arrays of one kind; the kinds of tokens
-/// are signed.
+/// JSON values choose the GGUF type: strings, booleans, floats (32-bit), non-negative integers (unsigned
+/// 32-bit, or 64-bit where needed), negative ones (signed), arrays of one kind; token types are signed.
 #[derive(Debug, Clone, Default)]
 pub struct GgufBuilder {
     values: Vec<(String, Value)>,
     tensors: Vec<(String, String, Vec<u64>)>,
-    /// What random numbers begin with, in place of zeros.
+    /// The seed of random numbers that replace the zeros.
     seed: Option<u64>,
 }
 
 impl GgufBuilder {
-    /// Starts a file of that architecture.
+    /// Starts a file of this architecture.
     pub fn new(architecture: &str) -> Self {
         Self::default().value("general.architecture", architecture)
     }
 
-    /// A small chat model: two blocks, a context of 128, one quantised and one plain tensor.
+    /// A small chat model: two blocks, a context of 128, one quantized and one plain tensor.
     pub fn model(architecture: &str) -> Self {
         Self::new(architecture)
             .value("general.file_type", 7)
@@ -35,7 +34,7 @@ impl GgufBuilder {
             .tensor("output_norm.weight", "F32", &[32])
     }
 
-    /// Adds a key; one that is there already is replaced.
+    /// Adds or replaces a key.
     #[must_use]
     pub fn value(mut self, key: &str, value: impl Into<Value>) -> Self {
         self.values.retain(|(known, _)| known != key);
@@ -43,7 +42,7 @@ impl GgufBuilder {
         self
     }
 
-    /// Adds a tensor of that type (`F32`, `Q8_0`, …), filled with zeros.
+    /// Adds a tensor of this type (`F32`, `Q8_0`, …), filled with zeros.
     #[must_use]
     pub fn tensor(mut self, name: &str, kind: &str, shape: &[u64]) -> Self {
         self.tensors
@@ -51,7 +50,7 @@ impl GgufBuilder {
         self
     }
 
-    /// Fills the tensors of `F32` and `F16` with small random numbers, the same ones for the same seed.
+    /// Fills the tensors of `F32` and `F16` with small random numbers, the same for the same seed.
     #[must_use]
     pub fn noise(mut self, seed: u64) -> Self {
         self.seed = Some(seed);
@@ -61,7 +60,7 @@ impl GgufBuilder {
     /// Returns the file.
     ///
     /// # Panics
-    /// On unknown tensor types and shapes that are no whole blocks; this is for tests.
+    /// On unknown tensor types and on shapes that are not whole blocks; this is for tests.
     #[expect(clippy::panic, reason = "a mistake in a test should be loud")]
     pub fn build(&self) -> Vec<u8> {
         let mut file = b"GGUF".to_vec();
@@ -144,7 +143,7 @@ fn type_of(value: &Value) -> u32 {
     }
 }
 
-/// Writes a list of numbers with a sign, as llama.cpp wants those of tokens' kinds.
+/// Writes a list of signed numbers, as llama.cpp requires for token types.
 fn write_signed(file: &mut Vec<u8>, numbers: &[Value]) {
     file.extend(5u32.to_le_bytes());
     file.extend((numbers.len() as u64).to_le_bytes());

@@ -1,6 +1,6 @@
 //! Names of `general.file_type`.
 
-/// Codes and names; codes that are missing were retired or never given out.
+/// Codes and names; missing codes were retired or never assigned.
 const NAMES: [(u64, &str); 35] = [
     (0, "F32"),
     (1, "F16"),

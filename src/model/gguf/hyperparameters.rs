@@ -1,4 +1,5 @@
-//! The numbers of an architecture, within bounds: what arithmetic, loops and llama.cpp may rely on.
+//! The numbers of an architecture, checked against bounds, so that arithmetic, loops and llama.cpp can rely on
+//! them.
 //!
 //! llama.cpp ends its process on some numbers instead of refusing the file
 //! (failed assertions, divisions by zero); those are refused here.
@@ -10,16 +11,16 @@ use super::{GgufError, Metadata};
 
 /// Layers: llama.cpp's own limit; the deepest known model has 126.
 const BLOCKS: RangeInclusive<u64> = 1..=512;
-/// Heads of a layer; layers without attention have none. The most known are 232.
+/// Heads of a layer; layers without attention have none. The highest known number is 232.
 const HEADS: RangeInclusive<u64> = 0..=4096;
-/// Width of a head; 576 is the most known.
+/// Width of a head; the largest known is 576.
 const HEAD: RangeInclusive<u64> = 0..=(1 << 14);
-/// Width of a layer; 20,480 is the most known.
+/// Width of a layer; the largest known is 20,480.
 const WIDTH: RangeInclusive<u64> = 1..=(1 << 20);
-/// Tokens that a model is trained for, and those of a window: twenty-five times the longest known
-/// context, and in eight slots still a number that llama.cpp's signed positions hold.
+/// Trained context and sliding window in tokens: twenty-five times the longest known context, and times eight
+/// slots still within llama.cpp's signed positions.
 const CONTEXT: RangeInclusive<u64> = 0..=(1 << 28);
-/// Tokens of a vocabulary: four times the most known.
+/// Tokens of a vocabulary: four times the largest known.
 const VOCABULARY: RangeInclusive<u64> = 0..=(1 << 22);
 /// Experts of a layer: llama.cpp's own limit.
 const EXPERTS: RangeInclusive<u64> = 0..=1024;
@@ -28,7 +29,7 @@ const IMAGE: RangeInclusive<u64> = 1..=(1 << 14);
 /// Patches that are merged into one row, along one side.
 const MERGE: RangeInclusive<u64> = 1..=64;
 
-/// What the memory of a model depends on; 0 where the file does not say.
+/// The numbers that a model's memory depends on; 0 = the file does not say.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Hyperparameters {
     /// KV heads, layer by layer.
@@ -48,7 +49,7 @@ impl Hyperparameters {
     /// Reads the numbers of a model.
     ///
     /// # Errors
-    /// Names the first one that no model can have.
+    /// Names the first number that no model can have.
     pub fn read(header: &Metadata) -> Result<Self, GgufError> {
         let n_layer = number(header, ".block_count", &BLOCKS)?;
         check_predicting_layers(header, n_layer)?;
@@ -88,7 +89,7 @@ impl Hyperparameters {
 /// Checks the numbers of a projector, on which its loader divides and allocates.
 ///
 /// # Errors
-/// Names the first one that no projector can have.
+/// Names the first number that no projector can have.
 pub fn check_projector(header: &Metadata) -> Result<(), GgufError> {
     const BOUNDS: [(&str, RangeInclusive<u64>); 12] = [
         ("block_count", 0..=*BLOCKS.end()),
@@ -102,7 +103,7 @@ pub fn check_projector(header: &Metadata) -> Result<(), GgufError> {
         ("patch_size", IMAGE),
         ("spatial_merge_size", MERGE),
         ("num_mel_bins", IMAGE),
-        // The third layer is the first one that sees the whole image, which the loader counts on.
+        // The third layer is the first that attends to the whole image; the loader relies on it.
         ("sam.block_count", 3..=*BLOCKS.end()),
     ];
     for tower in ["vision", "audio"] {
@@ -122,7 +123,7 @@ fn check_experts(header: &Metadata) -> Result<(), GgufError> {
     let used = used.into_iter().max().unwrap_or_default();
     let groups = count(".expert_group_count")?;
     let groups_used = count(".expert_group_used_count")?;
-    // Dense files of this family say that they have one; llama.cpp knows them.
+    // Dense files of this family claim to have one expert; llama.cpp handles that.
     let is_dense = experts <= 1 && header.architecture().starts_with("hunyuan");
     if !is_dense && (used > experts || (experts > 0 && used == 0)) {
         return Err(invalid(format!("{used} of {experts} experts are used")));
@@ -137,7 +138,7 @@ fn check_experts(header: &Metadata) -> Result<(), GgufError> {
     Ok(())
 }
 
-/// The number of layers includes those that predict further tokens.
+/// The number of layers includes the multi-token prediction layers.
 fn check_predicting_layers(header: &Metadata, n_layer: Option<u32>) -> Result<(), GgufError> {
     let n_predicting = number(header, ".nextn_predict_layers", &(0..=*BLOCKS.end()))?;
     match (n_predicting, n_layer) {
@@ -148,7 +149,7 @@ fn check_predicting_layers(header: &Metadata, n_layer: Option<u32>) -> Result<()
     }
 }
 
-/// The layers after the pooling of an embedding model begin and end with its width.
+/// The dense layers after an embedding model's pooling begin and end with the model's width.
 fn check_dense_layers(header: &Metadata, n_embd: u32) -> Result<(), GgufError> {
     for key in [".dense_2_feat_in", ".dense_3_feat_out"] {
         let width = number(header, key, &(0..=*WIDTH.end()))?.unwrap_or_default();
@@ -175,8 +176,8 @@ fn check_rope(header: &Metadata) -> Result<(), GgufError> {
     }
 }
 
-/// Positions in several dimensions share the width of a head; llama.cpp ends its process in the first
-/// decode call where they take more.
+/// Positions in several dimensions share the width of a head; llama.cpp ends its process in the first decode
+/// call if they take more.
 fn check_sections(header: &Metadata, head_dim: u32) -> Result<(), GgufError> {
     const KEY: &str = ".rope.dimension_sections";
     let sections = list(header, KEY, &HEAD)?;
@@ -215,7 +216,7 @@ fn by_layer(header: &Metadata, key: &str, n_layer: Option<u32>) -> Result<Vec<u3
     Ok(numbers)
 }
 
-/// The numbers of a key, none if it is not there.
+/// The numbers of a key; empty if the key is missing.
 fn list(header: &Metadata, key: &str, bounds: &RangeInclusive<u64>) -> Result<Vec<u32>, GgufError> {
     match header.get(key) {
         None => Ok(Vec::new()),

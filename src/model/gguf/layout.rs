@@ -1,4 +1,4 @@
-//! Where the parts of a file lie, for code that copies or views them as they are.
+//! Where the parts of a file are, for code that copies or views them unchanged.
 
 use std::ops::Range;
 
@@ -6,7 +6,7 @@ use std::ops::Range;
 #[derive(Debug, Clone)]
 pub struct Layout {
     pub version: u32,
-    /// Of the tensors' data.
+    /// The alignment of the tensors' data.
     pub alignment: u64,
     pub pairs: Vec<PairLayout>,
     /// In the order of [`Metadata::tensors`](super::Metadata::tensors).
@@ -16,7 +16,7 @@ pub struct Layout {
 #[derive(Debug, Clone)]
 pub struct PairLayout {
     pub key: Box<str>,
-    /// The number of the value's type.
+    /// The code of the value's type.
     pub kind: u32,
     /// Key and value.
     pub pair: Range<u64>,
@@ -26,7 +26,7 @@ pub struct PairLayout {
 
 #[derive(Debug, Clone)]
 pub struct TensorLayout {
-    /// The type's number in the file.
+    /// The type's code in the file.
     pub code: u32,
     /// Name, dimensions and type; the offset comes after them.
     pub description: Range<u64>,

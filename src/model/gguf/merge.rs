@@ -1,7 +1,7 @@
 //! Joins the parts of a split file into one, as `llama-gguf-split --merge` does.
 //!
-//! The first part's pairs come without `split.*`, then the descriptions of all tensors in the order
-//! of the parts, then their data. All but counts and offsets is copied as it is, a piece at a time.
+//! The output has the first part's pairs without `split.*`, then the descriptions of all tensors in the order
+//! of the parts, then their data. Everything but counts and offsets is copied unchanged, a piece at a time.
 
 use std::io::{self, BufReader, BufWriter, Read as _, Seek as _, SeekFrom, Write};
 use std::ops::Range;
@@ -14,13 +14,13 @@ use super::{GgufError, MAGIC};
 /// Bytes that are read and written at once.
 const PIECE: usize = 1 << 20;
 
-/// How much longer than a part what is made of it may become: parts that are aligned otherwise than
-/// the first one are padded anew.
+/// How much larger a part may become in the output: parts with another alignment than the first one are padded
+/// anew.
 const PADDING_FACTOR: u64 = 2;
 
 const SPLIT_KEYS: [&str; 3] = ["split.no", "split.count", "split.tensors.count"];
 
-/// The plan of a file that is made of parts.
+/// The plan of a file that is merged from parts.
 #[derive(Debug)]
 pub struct Merge {
     parts: Vec<(PathBuf, Layout)>,
@@ -33,8 +33,7 @@ impl Merge {
     /// Reads the headers of the parts, given in order.
     ///
     /// # Errors
-    /// Fails when one of them is no readable GGUF file, or would not come out of a merge as long as
-    /// it is.
+    /// Fails when a part is not a readable GGUF file, or would change its size too much in a merge.
     pub fn plan(paths: Vec<PathBuf>) -> Result<Self, GgufError> {
         let mut parts = Vec::with_capacity(paths.len());
         let mut pairs = Vec::new();
@@ -130,7 +129,7 @@ impl Merge {
 /// Magic, version and the two counts.
 const FIXED: u64 = 24;
 
-/// Of a tensor's data.
+/// Bytes of a tensor's data offset.
 const OFFSET: u64 = 8;
 
 fn length(range: &Range<u64>) -> u64 {
@@ -157,7 +156,7 @@ impl<W: Write> Output<'_, W> {
 
     fn copy(&mut self, from: &mut BufReader<fs_err::File>, bytes: &Range<u64>) -> io::Result<()> {
         let here = from.stream_position()?;
-        // A relative step keeps what is buffered already.
+        // A relative seek keeps the buffer.
         match i64::try_from(i128::from(bytes.start) - i128::from(here)) {
             Ok(step) => from.seek_relative(step)?,
             Err(_) => drop(from.seek(SeekFrom::Start(bytes.start))?),

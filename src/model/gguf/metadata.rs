@@ -1,4 +1,4 @@
-//! What a header says: look-up of keys, counts and the kind of file.
+//! The contents of a header: lookup of keys, counts and the kind of file.
 
 use std::borrow::Cow;
 
@@ -15,7 +15,7 @@ pub struct Metadata {
     pub tensors: Vec<TensorInfo>,
     /// Bytes of the whole file.
     pub file_size: u64,
-    /// The texts of the tokens that keys name, where the vocabulary itself is not kept.
+    /// The texts of the tokens that keys refer to, if the vocabulary itself is not kept.
     pub(super) special_tokens: Vec<(u64, Box<str>)>,
 }
 
@@ -53,7 +53,7 @@ impl Metadata {
         }
     }
 
-    /// An unsigned number; of an array of numbers the largest.
+    /// An unsigned number; for an array of numbers, the largest.
     pub fn number(&self, key: &str) -> Option<u64> {
         match self.get(key)? {
             Value::Numbers(numbers) => numbers.iter().filter_map(|value| value.as_u64()).max(),
@@ -69,7 +69,7 @@ impl Metadata {
         self.get(key)?.as_bool()
     }
 
-    /// Tokens of the vocabulary.
+    /// The number of tokens in the vocabulary.
     pub fn n_tokens(&self) -> Option<u64> {
         self.get(TOKENS)?.n_elements()
     }
@@ -142,9 +142,9 @@ impl Metadata {
         }
     }
 
-    /// Bytes of memory that it takes, about.
+    /// Approximate bytes of memory that it takes.
     pub fn weight(&self) -> u64 {
-        /// What an entry takes besides its content: its place, its hash, its allocations.
+        /// Bytes of an entry besides its content: slot, hash, allocations.
         const ENTRY: usize = 64;
         let pairs = self.values.iter();
         let pairs = pairs.map(|(key, value)| {

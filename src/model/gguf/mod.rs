@@ -1,7 +1,7 @@
 //! GGUF headers: metadata and tensor list, read without loading weights.
 //!
-//! Hostile input: every count and length is checked against the bytes that remain and against
-//! fixed limits; a bad file costs an error, never a panic and never much memory.
+//! Hostile input: every count and length is checked against the bytes that remain and against fixed limits; a
+//! bad file leads to an error, never to a panic or to much memory.
 
 #[cfg(any(test, feature = "fake"))]
 pub mod audio_projector;
@@ -35,10 +35,10 @@ pub use value::{Numbers, Scalar, Texts, Value};
 /// The first bytes of every file.
 pub const MAGIC: [u8; 4] = *b"GGUF";
 
-/// Arrays longer than this are left out where they are not asked for.
+/// Arrays longer than this are left out unless they are requested.
 pub const SHORT_ARRAY: usize = 1024;
 
-/// The bytes are no GGUF file that we can read.
+/// The bytes are not a GGUF file that we can read.
 #[derive(Debug, thiserror::Error)]
 pub enum GgufError {
     #[error("supplied file was not in GGUF format")]
@@ -50,7 +50,7 @@ pub enum GgufError {
 }
 
 impl Metadata {
-    /// Reads a header without its long arrays (vocabularies): what running a model takes.
+    /// Reads a header without its long arrays (vocabularies), which is enough for running a model.
     ///
     /// # Errors
     /// Fails on other formats, truncated headers, tensors that lie beyond the end of the file.
@@ -58,7 +58,7 @@ impl Metadata {
         reader::read(reader, Depth::Brief).map(|(metadata, _)| metadata)
     }
 
-    /// The same, and tells where everything lies.
+    /// The same, with the positions of everything.
     ///
     /// # Errors
     /// As [`Self::read`].
@@ -66,15 +66,15 @@ impl Metadata {
         reader::read(reader, Depth::Brief)
     }
 
-    /// As [`Self::read`], and looks at each token of the vocabulary.
+    /// As [`Self::read`], but also checks each token of the vocabulary.
     ///
     /// # Errors
-    /// As [`Self::read`], and on a token that is there twice.
+    /// As [`Self::read`], and on a duplicate token.
     pub fn read_checked(reader: &mut (impl Read + Seek)) -> Result<Self, GgufError> {
         reader::read(reader, Depth::Checked).map(|(metadata, _)| metadata)
     }
 
-    /// Reads a header with all its arrays, as far as they are no larger than those of real files.
+    /// Reads a header with all its arrays, unless they are larger than those of real files.
     ///
     /// # Errors
     /// As [`Self::read`].

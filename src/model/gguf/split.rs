@@ -1,13 +1,13 @@
 //! Names of the parts of a split file, as llama.cpp spells them: `NAME-00001-of-00003.gguf`.
 
-/// What the name of a part says.
+/// The parsed name of a part.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct PartName {
     /// Everything before the numbers, folders included.
     prefix: String,
-    /// Of this part, from 0.
+    /// The number of this part, from 0.
     pub index: u64,
-    /// Of all parts.
+    /// The number of parts.
     pub count: u64,
 }
 

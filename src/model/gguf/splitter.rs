@@ -5,11 +5,11 @@ use std::io::Cursor;
 use super::Metadata;
 use super::tensor::kind_named;
 
-/// Cuts a file into so many parts; those but the last have equally many tensors.
+/// Splits a file into this many parts; all but the last have equally many tensors.
 ///
 /// # Panics
-/// On files that are no GGUF files, have too few tensors, or whose tensors do not lie in order,
-/// padded to 32 bytes; this is for tests.
+/// On files that are not GGUF, have too few tensors, or whose tensors are not in order and padded to 32 bytes;
+/// this is for tests.
 #[expect(clippy::unwrap_used, reason = "a mistake in a test should be loud")]
 pub fn split(file: &[u8], n_parts: usize) -> Vec<Vec<u8>> {
     let header = Metadata::read(&mut Cursor::new(file)).unwrap();
@@ -56,7 +56,7 @@ pub fn split(file: &[u8], n_parts: usize) -> Vec<Vec<u8>> {
     parts
 }
 
-/// Gives every byte of the tensors another value than its neighbours have; the padding stays.
+/// Gives every byte of the tensors a value different from its neighbors'; the padding stays.
 ///
 /// # Panics
 /// As [`split`].

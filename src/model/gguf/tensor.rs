@@ -1,4 +1,4 @@
-//! Tensors: names of their types and the bytes they take.
+//! Tensors: the names of their types, and their sizes.
 
 /// One tensor's description.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,7 +33,7 @@ impl TensorInfo {
 /// A tensor type: its name, how many elements form a block, and how many bytes a block takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Kind {
-    /// As ggml numbers it.
+    /// The code that ggml assigns.
     pub code: u32,
     pub name: &'static str,
     /// Elements of a block.
@@ -91,7 +91,7 @@ const KINDS: [Kind; 36] = [
     kind(42, "Q2_0", 64, 18),
 ];
 
-/// The type with that number.
+/// The type with this code.
 pub fn kind_of(code: u32) -> Option<&'static Kind> {
     const TABLE: &[Kind] = &KINDS;
     TABLE.iter().find(|kind| kind.code == code)
@@ -103,7 +103,7 @@ pub(super) fn kind_named(name: &str) -> Option<&'static Kind> {
 }
 
 impl Kind {
-    /// Bytes of a tensor of that shape; `None` when rows are no whole blocks or the number is absurd.
+    /// Bytes of a tensor of this shape; `None` if rows are not whole blocks or the number is absurd.
     pub fn size_bytes(&self, shape: &[u64]) -> Option<u64> {
         let row = shape.first().copied().unwrap_or(1);
         if !row.is_multiple_of(self.block) {

@@ -1,4 +1,4 @@
-//! Headers: what is read, what is refused, and that no bytes can make the reader panic.
+//! Headers: what is read, what is refused, and that no input makes the reader panic.
 
 use std::io::Cursor;
 
@@ -198,7 +198,7 @@ fn numbers_of_a_model() {
     );
     let one = read(sample().value("llama.attention.head_count_kv", 1));
     assert_eq!(one.n_head_kv, [1, 1]);
-    // As many as there are heads, where nothing else is said.
+    // As many KV heads as heads, if the file says nothing else.
     assert_eq!(read(GgufBuilder::model("llama")).n_head_kv, [2, 2]);
     assert_eq!(read(GgufBuilder::new("x")), Hyperparameters::default());
 }
@@ -228,7 +228,7 @@ fn a_token_that_is_there_twice_is_found_in_a_vocabulary_of_any_length() {
         let file = sample().value("tokenizer.ggml.tokens", tokens).build();
         Metadata::read_checked(&mut Cursor::new(file)).map(drop)
     };
-    // llama.cpp gives empty ones names, which nobody else may have.
+    // llama.cpp names empty tokens, and no other token may have such a name.
     check(vec!["a", "", "", "b", "\0", "[EMPTY_6]"]).unwrap();
     for (tokens, name) in [
         (vec!["a", "", "", "[EMPTY_2]"], "[EMPTY_2]"),

@@ -8,9 +8,9 @@ use serde::ser::{Serialize, SerializeSeq as _, Serializer};
 #[derive(Debug, Clone, PartialEq)]
 pub enum Value {
     Bool(bool),
-    /// A number that is not negative, of any width.
+    /// A non-negative number of any width.
     Unsigned(u64),
-    /// A number of a signed type that is negative.
+    /// A negative number of a signed type.
     Negative(i64),
     Single(f32),
     Double(f64),
@@ -80,7 +80,7 @@ impl Value {
     }
 }
 
-/// As JSON; an array that is not kept is `null`, and so is what is no number.
+/// Serializes as JSON; an array that is not kept becomes `null`, and so does NaN.
 impl Serialize for Value {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
@@ -138,7 +138,7 @@ impl Scalar {
         })
     }
 
-    /// Bytes of one.
+    /// Bytes of one value.
     pub(super) fn width(self) -> usize {
         match self {
             Self::U8 | Self::I8 | Self::Bool => 1,
@@ -148,7 +148,7 @@ impl Scalar {
         }
     }
 
-    /// Reads one; bytes that are not there count as zeros.
+    /// Reads one value; missing bytes count as zeros.
     pub(super) fn value(self, bytes: &[u8]) -> Value {
         fn first<const N: usize>(bytes: &[u8]) -> [u8; N] {
             bytes.first_chunk().copied().unwrap_or([0; N])
@@ -169,7 +169,7 @@ impl Scalar {
     }
 }
 
-/// An array of numbers or truth values, as it lies in the file.
+/// An array of numbers or booleans, as the bytes of the file.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Numbers {
     kind: Scalar,
@@ -195,11 +195,11 @@ impl Numbers {
     }
 }
 
-/// An array of texts in one buffer. Tokens may hold halves of characters.
+/// An array of texts in one buffer. Tokens may hold partial characters.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Texts {
     bytes: Box<[u8]>,
-    /// Where each one ends.
+    /// The end of each text.
     ends: Box<[u32]>,
 }
 
@@ -219,7 +219,7 @@ impl Texts {
         self.ends.is_empty()
     }
 
-    /// A text by its index; what is no UTF-8 in it is replaced.
+    /// A text by its index; invalid UTF-8 is replaced.
     pub fn get(&self, index: usize) -> Option<Cow<'_, str>> {
         self.bytes_of(index).map(String::from_utf8_lossy)
     }

@@ -57,7 +57,7 @@ fn reads_as(form: &str, value: &str) -> bool {
     let mut cursor = Cursor::new(form);
     // The cursor drops a byte order mark only at the start of a file, where no value can be.
     !form.starts_with('\u{feff}')
-        // A later value could close what looks like a fence.
+        // Text that looks like a fence could be closed by a later value.
         && open_fence(form).is_none()
         && cursor.value().as_deref() == Some(value)
         && cursor.peek().is_none()

@@ -1,4 +1,4 @@
-//! The suffixes `:cloud`, `-cloud` and `:local`, recognised before the name is parsed.
+//! The suffixes `:cloud`, `-cloud` and `:local`, recognized before the name is parsed.
 
 /// Where a request wants its model to run (`:cloud`, `-cloud`, `:local` suffixes).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

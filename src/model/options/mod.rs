@@ -9,8 +9,7 @@ use serde_json::{Map, Value};
 use value::OptionValue;
 pub use value::{Biases, Kind, biases, count, narrow, single};
 
-/// Declares every option once: its place among the effective ones and in a patch, its name, type and
-/// default.
+/// Declares every option once, for the effective options and for patches: its name, type and default.
 macro_rules! options {
     ($($(#[doc = $doc:literal])* $name:ident: $type:ty = $default:expr;)+) => {
         /// The effective options of one request.
@@ -26,11 +25,11 @@ macro_rules! options {
             }
         }
 
-        /// Options that a model or a request sets; `None` = it does not.
+        /// Options that a model or a request sets; `None` = not set.
         #[derive(Debug, Clone, Default, PartialEq)]
         pub struct OptionPatch {
             $(pub $name: Option<<$type as OptionValue>::Given>,)+
-            /// Names that are no option, for a line in the log.
+            /// Unknown option names, for the log.
             pub unknown: Vec<String>,
         }
 
@@ -78,7 +77,7 @@ options! {
     repeat_penalty: f32 = 1.0;
     presence_penalty: f32 = 0.0;
     frequency_penalty: f32 = 0.0;
-    // Not in Ollama, like the next ones; names and meanings are llama-server's.
+    // This option and the next ones are not Ollama's; names and meanings are llama-server's.
     /// DRY: penalizes tokens that would continue a repetition; 0 = off.
     dry_multiplier: f32 = 0.0;
     dry_base: f32 = 1.75;
@@ -98,7 +97,7 @@ options! {
     mirostat_eta: f32 = 0.1;
     logit_bias: Biases = Vec::new();
     stop: Vec<String> = Vec::new();
-    /// The answer does not end before this many tokens; vLLM's, as the next one.
+    /// The answer does not end before this many tokens; from vLLM, like the next one.
     min_tokens: u32 = 0;
     /// The model's end token does not end the answer.
     ignore_eos: bool = false;
@@ -144,8 +143,8 @@ impl Options {
         options
     }
 
-    /// Treats a `num_predict` of 0 as no limit. Ollama does so where it renders the prompt itself, because
-    /// it omits the zero when it passes the options on.
+    /// Treats a `num_predict` of 0 as no limit. Ollama does that when it renders the prompt itself, because it
+    /// then omits the zero from the options that it passes on.
     pub fn lift_zero_limit(&mut self) {
         if self.num_predict == 0 {
             self.num_predict = -1;

@@ -1,4 +1,4 @@
-//! Reads the values of options from JSON as Ollama does: numbers of either kind, cut off and saturated.
+//! Reads the values of options from JSON as Ollama does: numbers of either kind, truncated and saturated.
 
 use serde_json::Value;
 
@@ -16,7 +16,7 @@ pub type Biases = Vec<(i32, f32)>;
 
 /// The type of an option.
 pub trait OptionValue: Sized {
-    /// What a patch holds.
+    /// The type of the value in a patch.
     type Given: Clone;
 
     /// `None` for options that cannot be given as text.
@@ -25,14 +25,14 @@ pub trait OptionValue: Sized {
     /// Reads a value that is not `null`.
     ///
     /// # Errors
-    /// Says what it must be, in Ollama's words.
+    /// Says which type the value must have, in Ollama's words.
     fn read(value: &Value) -> Result<Self::Given, &'static str>;
 
-    /// What a given value makes of the option.
+    /// The option's value for a given one.
     fn of(given: Self::Given) -> Self;
 }
 
-/// Implements [`OptionValue`] for a type that holds what is given as it is.
+/// Implements [`OptionValue`] for a type that is the same in a patch.
 macro_rules! given_as_it_is {
     ($type:ty, $kind:expr, $read:expr) => {
         impl OptionValue for $type {
@@ -93,8 +93,8 @@ fn strings(value: &Value) -> Result<Vec<String>, &'static str> {
     texts.collect::<Option<_>>().ok_or("an array of strings")
 }
 
-/// Reads `{"15043": 1.5}` as in OpenAI's requests, or `[[15043, 1.5]]` as in llama-server's; `false`
-/// instead of a number forbids the token. `None` = it is neither.
+/// Reads `{"15043": 1.5}` as in OpenAI's requests, or `[[15043, 1.5]]` as in llama-server's; `false` instead of
+/// a number forbids the token. `None` = the value has neither form.
 pub fn biases(value: &Value) -> Option<Biases> {
     let bias = |value: &Value| match value {
         Value::Bool(false) => Some(f32::NEG_INFINITY),
@@ -131,7 +131,7 @@ pub fn narrow(number: i64) -> i32 {
     i32::try_from(number).unwrap_or(if number < 0 { i32::MIN } else { i32::MAX })
 }
 
-/// Saturates at 0 and at the most that the narrower type holds.
+/// Saturates at 0 and at the maximum of the narrower type.
 pub fn count(number: i64) -> u32 {
     u32::try_from(number).unwrap_or(if number < 0 { 0 } else { u32::MAX })
 }

@@ -5,9 +5,9 @@ use std::io::{BufRead as _, Read, Seek};
 use super::{Header, invalid};
 use crate::model::gguf::GgufError;
 
-/// Bytes of a header: eight times the largest that is known (262,144 tokens with their merges).
+/// Bytes of a header: eight times the largest known (262,144 tokens with their merges).
 const MAX_HEADER: u64 = 128 << 20;
-/// Bytes of keys, texts and arrays that are kept in memory: twice the largest that is known.
+/// Bytes of keys, texts and arrays that are kept in memory: twice the largest known.
 const MAX_KEPT: u64 = 32 << 20;
 
 impl<R: Read + Seek> Header<R> {
@@ -57,7 +57,7 @@ impl<R: Read + Seek> Header<R> {
         Ok(bytes)
     }
 
-    /// Bytes of a length that was checked.
+    /// Reads bytes of a checked length.
     pub(super) fn bytes_of(&mut self, length: u64) -> Result<Vec<u8>, GgufError> {
         let length = usize::try_from(length).map_err(|_| invalid("string is too long"))?;
         let mut bytes = vec![0; length];

@@ -1,7 +1,7 @@
 //! The container: magic, counts, key/value pairs, tensor list.
 //!
-//! *Invariant:* memory used is bounded by the limits here and in the files below, whatever the counts in the file say, and
-//! so is the time: a header is walked through once, and up to its special tokens once more.
+//! *Invariant:* memory is bounded by the limits here and in the files below, whatever counts the file claims.
+//! So is time: a header is read once, and up to its special tokens once more.
 
 mod bytes;
 mod tensors;
@@ -20,17 +20,17 @@ use tensors::check_tensors;
 const MAX_STRING: u64 = 16 << 20;
 /// The longest key in bytes: the limit of GGUF itself.
 const MAX_KEY: u64 = (1 << 16) - 1;
-/// Bytes of an architecture's name, which begins most keys.
+/// Bytes of an architecture's name, the prefix of most keys.
 const MAX_ARCHITECTURE: usize = 64;
 /// Keys of a file; real ones have up to a few hundred.
 const MAX_KEYS: u64 = 1 << 14;
-/// Tensors of a file: more than a model of 60 layers with 256 experts that lie one by one.
+/// Tensors of a file: more than a model of 60 layers with 256 separately stored experts has.
 const MAX_TENSORS: u64 = 1 << 16;
 const DEFAULT_ALIGNMENT: u64 = 32;
-/// Bytes; pages of memory have up to 64 KiB, and tensors are padded to it one by one.
+/// Bytes; memory pages have up to 64 KiB, and each tensor is padded to the alignment.
 const MAX_ALIGNMENT: u64 = 1 << 16;
 
-/// The number of the type of texts, and of arrays.
+/// The type codes of texts and of arrays.
 const TEXT: u32 = 8;
 const ARRAY: u32 = 9;
 
@@ -39,7 +39,7 @@ const ARRAY: u32 = 9;
 pub(super) enum Depth {
     /// No long arrays.
     Brief,
-    /// The same, but every token of the vocabulary is looked at.
+    /// The same, but every token of the vocabulary is checked.
     Checked,
     /// All of it.
     Whole,
@@ -69,7 +69,7 @@ struct Header<R> {
     /// Bytes that are kept in memory so far.
     n_kept: u64,
     depth: Depth,
-    /// Where the first token of a vocabulary lies that was not kept.
+    /// Where the first token lies, if the vocabulary was not kept.
     tokens: Option<u64>,
 }
 
@@ -114,7 +114,7 @@ impl<R: Read + Seek> Header<R> {
         Ok((metadata, layout))
     }
 
-    /// Reads the pairs into `values`; returns where they lie.
+    /// Reads the pairs into `values`; returns their ranges.
     fn pairs(
         &mut self,
         count: u64,
@@ -158,7 +158,7 @@ impl<R: Read + Seek> Header<R> {
         let kind = Scalar::of_code(code);
         let width = match kind {
             Some(kind) => kind.width() as u64,
-            // Of the length of a text.
+            // The length of a text takes 8 bytes.
             None if code == TEXT => 8,
             None => return Err(invalid(format!("array of unknown type {code}"))),
         };
@@ -184,7 +184,7 @@ impl<R: Read + Seek> Header<R> {
         }
     }
 
-    /// A count of things that each take at least 13 bytes.
+    /// Reads a count of items that take at least 13 bytes each.
     fn count(&mut self, what: &str, limit: u64) -> Result<u64, GgufError> {
         let count = self.u64()?;
         if count > limit || count.saturating_mul(13) > self.remaining() {

@@ -1,4 +1,4 @@
-//! The list of tensors: where each lies, which must be within the file.
+//! The list of tensors: each must lie within the file.
 
 use std::collections::HashSet;
 use std::io::{Read, Seek};
@@ -13,7 +13,7 @@ use crate::model::gguf::{GgufError, TensorInfo};
 const MAX_NAME: u64 = 1 << 10;
 const MAX_DIMENSIONS: u32 = 4;
 
-/// A tensor as the header has it, not checked yet.
+/// A tensor as the header describes it, not checked yet.
 pub(super) struct Described {
     tensor: TensorInfo,
     code: u32,
@@ -89,7 +89,7 @@ pub(super) fn check_tensors(
     Ok((checked.collect(), laid_out))
 }
 
-/// Where a tensor lies, which must be within the file.
+/// The range of a tensor's data, which must be within the file.
 fn place(
     tensor: &TensorInfo,
     kind: &Kind,

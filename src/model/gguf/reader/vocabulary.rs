@@ -13,7 +13,7 @@ use crate::model::gguf::{GgufError, Metadata};
 const MAX_SPECIAL: usize = 32;
 
 impl<R: Read + Seek> Header<R> {
-    /// Reads texts; once they are too much to be kept, the rest is passed over.
+    /// Reads texts; once they are too large to keep, the rest is skipped.
     pub(super) fn texts(
         &mut self,
         count: u64,
@@ -57,7 +57,7 @@ impl<R: Read + Seek> Header<R> {
         })
     }
 
-    /// The texts of the tokens that keys name, out of a vocabulary that was passed over.
+    /// Reads the texts of the tokens that keys refer to from a vocabulary that was skipped.
     pub(super) fn special_tokens(
         &mut self,
         metadata: &Metadata,
@@ -96,8 +96,8 @@ struct Seen {
 }
 
 impl Seen {
-    /// llama.cpp ends its process over a token that is there twice. It reads tokens up to a zero byte
-    /// and gives empty ones names.
+    /// Refuses duplicate tokens, on which llama.cpp ends its process. It reads tokens up to a zero byte and
+    /// gives names to empty ones.
     fn check(&mut self, index: u64, token: &[u8]) -> Result<(), GgufError> {
         let end = token.iter().position(|byte| *byte == 0);
         let token = &token[..end.unwrap_or(token.len())];
