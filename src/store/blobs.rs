@@ -1,4 +1,4 @@
-//! Blobs: written beside, hashed on the way, synced and renamed.
+//! Blobs: written to a temporary file, hashed on the way, synced and renamed.
 
 use std::io::{self, ErrorKind, Write};
 use std::path::Path;
@@ -11,10 +11,10 @@ use super::layout::{explain, open, sync_folder};
 use super::{Store, StoreError};
 use crate::model::{Digest, Layer};
 
-/// Letters of the names of files in the making.
+/// Random letters in the names of temporary files.
 const RANDOM: usize = 10;
 
-/// A blob in the making; dropping it without [`BlobWriter::finish`] removes it.
+/// A blob that is being written; dropping it without [`BlobWriter::finish`] removes it.
 #[derive(Debug)]
 pub struct BlobWriter {
     store: Store,
@@ -37,12 +37,12 @@ impl Write for BlobWriter {
 }
 
 impl BlobWriter {
-    /// The file in the making, for programs that write it by themselves.
+    /// The temporary file, for programs that write it themselves.
     pub fn path(&self) -> &Path {
         self.file.path()
     }
 
-    /// Takes what another program has written into the file for the blob's content.
+    /// Takes what another program has written into the file as the blob's content.
     ///
     /// # Errors
     /// Fails when it cannot be read.
@@ -76,7 +76,7 @@ impl BlobWriter {
 }
 
 impl Store {
-    /// Whether the blob's file is there.
+    /// Whether the blob's file exists.
     pub fn has_blob(&self, digest: &Digest) -> bool {
         self.blob_path(digest).is_file()
     }
@@ -84,12 +84,12 @@ impl Store {
     /// Opens a blob for reading.
     ///
     /// # Errors
-    /// It is not there, or no file.
+    /// It does not exist, or is not a regular file.
     pub fn open_blob(&self, digest: &Digest) -> io::Result<fs_err::File> {
         open(&self.blob_path(digest))
     }
 
-    /// Whether the blob's file is there, of this size.
+    /// Whether the blob's file exists with this size.
     pub fn has_blob_of_size(&self, digest: &Digest, size: u64) -> bool {
         is_file_of_size(&self.blob_path(digest), size)
     }
@@ -132,7 +132,7 @@ impl Store {
         })
     }
 
-    /// Describes a blob that is there as a layer, and protects it from pruning for a while.
+    /// Describes an existing blob as a layer, and protects it from pruning for a while.
     ///
     /// # Errors
     /// `BlobNotFound`
@@ -172,7 +172,7 @@ impl Store {
     }
 }
 
-/// Creates a file with a name of the prefix and random letters; it is removed unless it gets its own name.
+/// Creates a file named by the prefix and random letters; it is removed unless it gets its final name.
 pub(super) fn create_beside(folder: &Path, prefix: &str) -> Result<NamedTempFile, StoreError> {
     let created = tempfile::Builder::new()
         .prefix(prefix)
@@ -181,12 +181,12 @@ pub(super) fn create_beside(folder: &Path, prefix: &str) -> Result<NamedTempFile
     created.map_err(|error| explain(folder, error))
 }
 
-/// Gives a file its own name.
+/// Gives a file its final name.
 pub(super) fn persist(file: NamedTempFile, path: &Path) -> io::Result<()> {
     file.persist(path).map(drop).map_err(|error| error.error)
 }
 
-/// Gives a file the rights that Ollama's files have, whatever the umask.
+/// Gives a file the permissions of Ollama's files, whatever the umask.
 pub(super) fn make_readable(file: &std::fs::File) -> io::Result<()> {
     use std::os::unix::fs::PermissionsExt as _;
     file.set_permissions(std::fs::Permissions::from_mode(0o644))

@@ -1,8 +1,7 @@
-//! Looks a store over: what is missing, broken, left over, or another user's; and mends what can
-//! be repaired without downloading anything.
+//! Checks a store for what is missing, broken, left over, or another user's, and repairs what needs no
+//! download.
 //!
-//! *Invariants:* a check changes nothing; a repair never touches a manifest, nor a blob that is
-//! whole and in use.
+//! *Invariants:* a check changes nothing; a repair never touches a manifest, nor an intact blob in use.
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
@@ -18,40 +17,40 @@ use crate::model::{Digest, Layer};
 const OWNER_READS: u32 = 0o400;
 const OWNER_USES_FOLDER: u32 = 0o700;
 
-/// Something that is not as it should be.
+/// Something that is wrong.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "problem", rename_all = "snake_case")]
 pub enum Problem {
-    /// A manifest that cannot be read; while it is there nothing is ever cleaned up.
+    /// A manifest that cannot be read; while it exists, nothing is cleaned up.
     BadManifest { model: String, reason: String },
-    /// A model names a blob that is not there.
+    /// A model names a missing blob.
     MissingBlob { digest: String, models: Vec<String> },
-    /// A blob's length is not the one that its models tell.
+    /// A blob's length is not the one in its models' manifests.
     WrongSize {
         digest: String,
         models: Vec<String>,
         size: u64,
         expected: u64,
     },
-    /// A blob's bytes are not those of its name.
+    /// A blob's content does not match its digest.
     WrongContent { digest: String, models: Vec<String> },
-    /// A second file of the same blob, under a name of very old versions.
+    /// A second file of the same blob, under a name as in very old versions.
     Duplicate { file: String, size: u64 },
     /// No model names this blob.
     Unused { digest: String, size: u64 },
-    /// The rest of a download or of a creation that did not end.
+    /// The leftover of an unfinished download or creation.
     Leftover { file: String, size: u64 },
-    /// Another user's than the store's folder.
+    /// It belongs to another user than the store's folder.
     WrongOwner {
         path: PathBuf,
         uid: u32,
         expected: u32,
     },
-    /// Its own user may not use it.
+    /// Its owner may not use it.
     WrongMode { path: PathBuf, mode: u32 },
 }
 
-/// What a check found.
+/// The result of a check.
 #[derive(Debug, Default, Serialize)]
 pub struct Checkup {
     pub models: usize,
@@ -68,8 +67,8 @@ struct Mention {
 }
 
 impl Store {
-    /// Looks at everything; with `verify` every blob is read and its digest computed, and Reports bytes to
-    /// `progress`. Blocks, for long.
+    /// Checks everything; with `verify` reads every blob to compute its digest, and reports bytes to
+    /// `progress`. Blocks, for a long time.
     ///
     /// # Errors
     /// A folder or a blob cannot be read.
@@ -100,7 +99,7 @@ impl Store {
     /// A file cannot be removed or changed.
     pub fn repair(&self, checkup: &Checkup) -> Result<Vec<Problem>, StoreError> {
         let _guard = self.lock()?;
-        // What was unused when it was looked at may have become part of a model.
+        // A blob that was unused at the check may be part of a model by now.
         let references = self.references()?;
         let in_use = |digest: &str| {
             let digest = digest.parse::<Digest>();
@@ -112,7 +111,7 @@ impl Store {
         for problem in &checkup.problems {
             let mended = match problem {
                 Problem::Unused { digest, .. } if !in_use(digest) => self.remove_blob(digest)?,
-                // The next pull fetches it anew; as it is no pull would.
+                // The next pull fetches it again; if it stayed, no pull would.
                 Problem::WrongContent { digest, .. } | Problem::WrongSize { digest, .. } => {
                     self.remove_blob(digest)?
                 }
@@ -206,8 +205,8 @@ impl Store {
         }
     }
 
-    /// Looks at one file of `blobs` (and whether nobody has worked on it for long); reads it through if
-    /// there is a progress callback.
+    /// Checks one file of `blobs` (`is_old` = nothing has written to it recently); reads it completely if there
+    /// is a progress callback.
     fn check_file(
         &self,
         (name, is_old): (&str, bool),
@@ -263,7 +262,7 @@ impl Store {
         Ok(())
     }
 
-    /// Everything below the store is its owner's, and the owner may use it.
+    /// Checks that everything below the store belongs to its owner, and that the owner may use it.
     fn check_rights(&self, checkup: &mut Checkup) -> Result<(), StoreError> {
         let root = self.root();
         let owner = fs_err::metadata(root)

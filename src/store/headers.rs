@@ -1,7 +1,7 @@
 //! Headers of GGUF files, read once for each state of a file.
 //!
-//! *Invariant:* what is remembered has a limit in bytes, and readers of one file wait for the first
-//! of them instead of reading it, too.
+//! *Invariant:* the cache has a limit in bytes, and concurrent readers of a file wait for the first one instead
+//! of reading the file, too.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
@@ -30,7 +30,7 @@ pub(super) struct Headers {
     readers: Arc<Semaphore>,
 }
 
-/// A file as it was at some time.
+/// The state of a file at some time.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct FileState {
     path: PathBuf,
@@ -67,14 +67,14 @@ impl Default for Headers {
 }
 
 impl Headers {
-    /// Forgets a file that is gone.
+    /// Forgets a deleted file.
     pub(super) fn forget(&self, path: &Path) {
         self.known.retain(|state, _| state.path != path);
     }
 }
 
 impl Store {
-    /// Reads a GGUF header without its long arrays, remembered until the file changes.
+    /// Reads a GGUF header without its long arrays; cached until the file changes.
     ///
     /// # Errors
     /// Fails when the file is not a readable GGUF file.
@@ -82,8 +82,8 @@ impl Store {
         self.known(path)?.header.map_err(GgufError::Invalid)
     }
 
-    /// The same of a file that is to be loaded: llama.cpp would end its process over a token that is
-    /// there twice. Looked at once, too.
+    /// The same for a file that is to be loaded: llama.cpp would end its process on a duplicate token. This
+    /// check is cached, too.
     ///
     /// # Errors
     /// As [`Self::gguf`], and on such a vocabulary.
@@ -117,7 +117,7 @@ impl Store {
                     let weight = header.weight();
                     (Ok(Arc::new(header)), weight)
                 }
-                // It stays so until the file changes.
+                // The error holds until the file changes.
                 Err(GgufError::Invalid(reason)) => {
                     let weight = reason.len() as u64;
                     (Err(reason), weight)
@@ -135,12 +135,12 @@ impl Store {
     /// Opens a file of a model for reading.
     ///
     /// # Errors
-    /// It is not there, or no regular file.
+    /// The file does not exist, or is not a regular file.
     pub fn open_file(&self, path: &Path) -> std::io::Result<fs_err::File> {
         open(path)
     }
 
-    /// Reads a GGUF header with its vocabulary and all other arrays; not remembered.
+    /// Reads a GGUF header with its vocabulary and all other arrays; not cached.
     ///
     /// # Errors
     /// As [`Self::gguf`].
@@ -148,15 +148,15 @@ impl Store {
         Metadata::read_whole(&mut open(path)?)
     }
 
-    /// Reads a GGUF header and looks at each token of its vocabulary; not remembered.
+    /// Reads a GGUF header and checks each token of its vocabulary; not cached.
     ///
     /// # Errors
-    /// As [`Self::gguf`], and on tokens that are there twice.
+    /// As [`Self::gguf`], and on duplicate tokens.
     pub fn gguf_checked(&self, path: &Path) -> Result<Metadata, GgufError> {
         Metadata::read_checked(&mut open(path)?)
     }
 
-    /// Bytes of all headers that are remembered.
+    /// Bytes of all cached headers.
     #[cfg(test)]
     pub(super) fn header_bytes(&self) -> u64 {
         self.inner.headers.known.weight()

@@ -1,4 +1,4 @@
-//! Where things lie, and the walk over all manifests.
+//! The paths in a model directory, and the walk over all manifests.
 
 use std::io::{self, ErrorKind, Read as _};
 use std::path::{Path, PathBuf};
@@ -77,8 +77,8 @@ fn collect(
     Ok(())
 }
 
-/// The names in a folder, sorted; other names than UTF-8 are never ours. A folder that is gone
-/// has none: another process may have removed it.
+/// The names in a folder, sorted; names that are not UTF-8 are never ours. A folder that is gone has no names:
+/// another process may have removed it.
 pub(super) fn names_in(folder: &Path) -> Result<Vec<String>, StoreError> {
     let entries = match fs_err::read_dir(folder) {
         Ok(entries) => entries,
@@ -94,8 +94,8 @@ pub(super) fn names_in(folder: &Path) -> Result<Vec<String>, StoreError> {
     Ok(names)
 }
 
-/// Opens a file, or what a link leads to, for reading. A FIFO in its place would keep who opens it
-/// waiting for ever, a device has no end.
+/// Opens a regular file, or a link to one, for reading. Opening a FIFO in its place could block forever, and a
+/// device has no end.
 pub(super) fn open(path: &Path) -> io::Result<fs_err::File> {
     if !fs_err::metadata(path)?.is_file() {
         let message = format!("`{}` is no regular file", path.display());
@@ -104,8 +104,8 @@ pub(super) fn open(path: &Path) -> io::Result<fs_err::File> {
     fs_err::File::open(path)
 }
 
-/// Reads a file that is to be kept in memory. One that is longer than that is none of ours: whoever
-/// made the model decides what its manifest names.
+/// Reads a file of at most `most` bytes into memory. The limit matters because a model's author decides what
+/// its manifest names.
 pub(super) fn read_at_most(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     let file = open(path)?;
     let mut bytes = Vec::new();
@@ -117,7 +117,7 @@ pub(super) fn read_at_most(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Turns missing rights into an error that says what to do.
+/// Turns a permission error into one that says what to do.
 pub(super) fn explain(path: &Path, source: io::Error) -> StoreError {
     match source.kind() {
         ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem | ErrorKind::NotADirectory => {
@@ -137,7 +137,7 @@ fn strip(error: io::Error) -> io::Error {
         .map_or(io::Error::from(error.kind()), io::Error::from_raw_os_error)
 }
 
-/// Makes a rename or a deletion in a folder last.
+/// Makes a rename or a deletion in a folder durable.
 pub(super) fn sync_folder(folder: &Path) -> io::Result<()> {
     fs_err::File::open(folder)?.sync_all()
 }
@@ -145,7 +145,7 @@ pub(super) fn sync_folder(folder: &Path) -> io::Result<()> {
 /// Bytes that may still be written to the file system of a path.
 ///
 /// # Errors
-/// The system does not say.
+/// The system does not report it.
 pub fn free_bytes(path: &Path) -> io::Result<u64> {
     let space = rustix::fs::statvfs(path)?;
     Ok(space.f_bavail.saturating_mul(space.f_frsize))

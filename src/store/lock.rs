@@ -12,8 +12,8 @@ use rustix::io::Errno;
 use super::layout::explain;
 use super::{Store, StoreError};
 
-/// How long a lock is waited for. We hold it for moments; who holds it for longer (a backup, a
-/// script that hangs) may hold it for hours, and whoever waits has a thread.
+/// How long to wait for the lock. We hold it for moments; another process that holds it longer (a backup, a
+/// script that hangs) may hold it for hours, and each waiter occupies a thread.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// First and longest time between two attempts.
@@ -29,7 +29,7 @@ impl Store {
     /// Waits for the lock.
     ///
     /// # Errors
-    /// `Locked` when another process holds it for long.
+    /// `Locked` when another process holds it for too long.
     pub(super) fn lock(&self) -> Result<Guard, StoreError> {
         self.lock_within(PATIENCE)
     }
@@ -107,7 +107,7 @@ mod tests {
             let this = std::process::id().to_string();
             assert!(holder.contains(&this), "{holder}");
         }
-        // One that is let go meanwhile is taken.
+        // A lock that is released meanwhile is taken.
         std::thread::scope(|scope| {
             let waiting = scope.spawn(|| store.lock().map(drop));
             drop(held);

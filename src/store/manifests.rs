@@ -1,4 +1,4 @@
-//! Manifests: found, read, written beside and renamed, copied, deleted.
+//! Finds, reads, writes (to a temporary file that is renamed), copies and deletes manifests.
 
 use std::collections::HashSet;
 use std::io::{ErrorKind, Write as _};
@@ -12,11 +12,10 @@ use super::{Pins, Store, StoreError};
 use crate::json::go as go_json;
 use crate::model::{Digest, Manifest, ModelName};
 
-/// First characters of a manifest in the making. It lies three levels down, where neither Ollama
-/// nor we look for models.
+/// The prefix of a temporary manifest. It lies three levels down, where neither Ollama nor we look for models.
 pub(super) const TEMPORARY: &str = ".drover-";
 
-/// Bytes of a manifest; a model of a thousand tensors in files of their own has 250 kB.
+/// Bytes of a manifest; a model with a thousand tensors in separate files has 250 kB.
 const MAX_BYTES: u64 = 2 << 20;
 
 /// A manifest with what is known of its file.
@@ -32,7 +31,7 @@ pub(super) struct Stored {
 #[derive(Debug, Default)]
 pub(super) struct References {
     pub digests: HashSet<Digest>,
-    /// Models whose manifest is broken. What its text still names counts as mentioned.
+    /// Models whose manifest is broken. The digests that its text still names count as mentioned.
     pub broken: Vec<String>,
     /// Some manifest could not be read at all: nothing may be deleted.
     pub unreadable: bool,
@@ -41,8 +40,8 @@ pub(super) struct References {
 impl Store {
     /// Replaces the spelling of a name by that of an existing manifest, case ignored.
     ///
-    /// A manifest whose whole name is equal comes first, then the one with the longest equal
-    /// beginning; what is not found keeps its spelling.
+    /// A manifest whose whole name matches comes first, then the one with the longest matching beginning; parts
+    /// without a match keep their spelling.
     ///
     /// # Errors
     /// Fails when the folders cannot be read.
@@ -113,12 +112,12 @@ impl Store {
         let bytes = read_bytes(&path, &name)?;
         fs_err::remove_file(&path).map_err(|error| explain(&path, error))?;
         self.remove_empty_folders();
-        // The manifest is gone for good before any blob goes.
+        // The manifest's deletion is synced before any blob is deleted.
         sync_folder(&self.manifests_dir())?;
         self.remove_unused(&mentioned(&bytes))
     }
 
-    /// Writes a manifest (compact JSON and a newline), beside and renamed.
+    /// Writes a manifest (compact JSON and a newline) to a temporary file that is renamed.
     ///
     /// # Errors
     /// Fails when the file cannot be written.
@@ -129,15 +128,15 @@ impl Store {
     /// Writes a manifest as it was received: its bytes make the model's digest.
     ///
     /// # Errors
-    /// Fails when the bytes are no manifest or the file cannot be written.
+    /// Fails when the bytes are not a manifest or the file cannot be written.
     pub fn write_manifest_bytes(&self, name: &ModelName, bytes: &[u8]) -> Result<(), StoreError> {
         parse(&self.manifest_path(name), bytes)?;
         let _guard = self.lock()?;
         self.put(name, bytes)
     }
 
-    /// Puts a new model in the place of an old one, if there is one: all blobs must be there, and
-    /// those that only the old one used go.
+    /// Writes a model, replacing an old one if there is one: all blobs must exist, and blobs that only the old
+    /// model used are deleted.
     ///
     /// # Errors
     /// `BlobNotFound` when another process deleted a blob meanwhile.
@@ -156,7 +155,7 @@ impl Store {
     /// [`Self::replace`] with a manifest as it was received, byte for byte.
     ///
     /// # Errors
-    /// See there; also when the bytes are no manifest.
+    /// See there; also when the bytes are not a manifest.
     pub fn replace_bytes(
         &self,
         name: &ModelName,
@@ -189,7 +188,7 @@ impl Store {
     /// Reads a model's manifest.
     ///
     /// # Errors
-    /// `NotFound`, or `Corrupt` when the file is no manifest.
+    /// `NotFound`, or `Corrupt` when the file is not a manifest.
     pub fn manifest(&self, name: &ModelName) -> Result<Manifest, StoreError> {
         Ok(self.stored(&self.resolve(name)?)?.manifest)
     }
@@ -253,7 +252,7 @@ impl Store {
         Ok(())
     }
 
-    /// Deletes those of the blobs that nothing mentions; the caller holds the lock.
+    /// Deletes the candidates that nothing mentions; the caller holds the lock.
     fn remove_unused(&self, candidates: &[Digest]) -> Result<(), StoreError> {
         if candidates.is_empty() {
             return Ok(());
@@ -281,11 +280,11 @@ impl Store {
 /// What was done with the blobs that only the replaced model used.
 #[derive(Debug)]
 pub enum Leftover {
-    /// There are none, or they are to stay.
+    /// There are none, or they are to be kept.
     None,
     /// Those that no other model uses were deleted.
     Removed,
-    /// They could not be deleted; the new model is in its place.
+    /// They could not be deleted; the new model is in place.
     Kept(StoreError),
 }
 
@@ -319,7 +318,7 @@ fn parse(path: &Path, bytes: &[u8]) -> Result<Manifest, StoreError> {
     }
 }
 
-/// Digests of layers and config; those that are none name no blob.
+/// The digests of layers and config; invalid ones are ignored.
 fn digests_of(manifest: &Manifest) -> Vec<Digest> {
     manifest
         .blobs()
@@ -340,7 +339,7 @@ fn check_digests(path: &Path, manifest: &Manifest) -> Result<(), StoreError> {
     }
 }
 
-/// The digests in a manifest, or in what is left of a torn one.
+/// The digests in a manifest, or in the rest of a torn one.
 fn mentioned(bytes: &[u8]) -> Vec<Digest> {
     if let Ok(manifest) = parse(Path::new(""), bytes) {
         return digests_of(&manifest);

@@ -1,9 +1,9 @@
 //! The model directory: Ollama's layout, read and written in place.
 //!
-//! All functions block; async callers use `spawn_blocking`. Several processes may use one
-//! directory: manifests and blobs appear by renaming, and whatever writes manifests or deletes
-//! anything holds the directory's lock. *Invariant:* nothing is left in the directory that
-//! Ollama would not put there itself or clean up; our own state lives elsewhere.
+//! All functions block; async callers use `spawn_blocking`. Several processes may use one directory: manifests
+//! and blobs appear by renaming, and every operation that writes manifests or deletes anything holds the
+//! directory's lock. *Invariant:* nothing is left in the directory that Ollama would not put there itself or
+//! clean up; our own state lives elsewhere.
 
 mod blobs;
 mod check;
@@ -43,7 +43,7 @@ pub struct Store {
 #[derive(Debug)]
 struct Inner {
     root: PathBuf,
-    /// Unused blobs of replaced models stay (`OLLAMA_NOPRUNE`).
+    /// Unused blobs of replaced models are kept (`OLLAMA_NOPRUNE`).
     keep_unused: AtomicBool,
     pins: pins::PinCounts,
     headers: headers::Headers,
@@ -85,7 +85,7 @@ pub enum StoreError {
 }
 
 impl Store {
-    /// Opens a model directory, creating it when absent.
+    /// Opens a model directory, creating it if it does not exist.
     ///
     /// # Errors
     /// Fails when the directories cannot be made or read.
@@ -95,7 +95,7 @@ impl Store {
         Ok(store)
     }
 
-    /// A handle to a directory that is used as it is: nothing is made, nothing renamed.
+    /// A handle to a directory as it is: nothing is created or renamed.
     pub fn at(root: &Path) -> Self {
         Self {
             inner: Arc::new(Inner {

@@ -1,4 +1,4 @@
-//! Models as the store has them: a manifest with its config and text layers.
+//! Models in the store: a manifest with its config and text layers.
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -22,7 +22,7 @@ pub const MAX_JSON: u64 = 1 << 20;
 /// Layers that are read for a request; real models have at most a few licenses and one of each else.
 pub const MAX_TEXTS: usize = 16;
 
-/// A model as the store has it: everything a request needs but the weights' bytes.
+/// A stored model: everything that a request needs except the weights' bytes.
 #[derive(Debug, Clone)]
 pub struct Model {
     pub name: ModelName,
@@ -131,7 +131,7 @@ impl Store {
             digest,
             modified,
         } = self.stored(name)?;
-        // A model without its config can still be seen and deleted.
+        // A model without its config can still be shown and deleted.
         let config = self.config(&manifest).unwrap_or_else(|error| {
             tracing::warn!(model = %name.short(), %error, "bad config");
             ImageConfig::default()
@@ -160,7 +160,7 @@ impl Store {
         })
     }
 
-    /// Where a type may occur only once, the last layer wins. Unknown types are ignored.
+    /// If a type may occur only once, the last layer wins. Unknown types are ignored.
     fn add_layer(&self, model: &mut Model, layer: &Layer) -> Result<(), StoreError> {
         match layer.media_type.as_str() {
             media::MEDIA_MODEL => model.weights = Some(self.layer_path(layer)?),
@@ -199,10 +199,10 @@ impl Store {
         Ok(self.blob_path(&digest))
     }
 
-    /// Reads the text of a template, as a listing names it.
+    /// Reads the text of a template that a listing names.
     ///
     /// # Errors
-    /// There is none, or it is too long.
+    /// The file does not exist, or is too long.
     pub fn template(&self, path: &Path) -> std::io::Result<String> {
         let bytes = read_at_most(path, MAX_TEXT)?;
         Ok(String::from_utf8_lossy(&bytes).into_owned())
@@ -239,7 +239,7 @@ impl Store {
     }
 }
 
-/// Whether a layer is read for each request, and not only named.
+/// Whether a layer's content is read for each request.
 fn is_text(layer: &Layer) -> bool {
     const TEXTS: [&str; 6] = [
         media::MEDIA_TEMPLATE,

@@ -1,9 +1,8 @@
-//! A blob that is being downloaded: its data, and how far each of its parts is.
+//! A blob that is being downloaded: its data, and the progress of each part.
 //!
-//! The files are Ollama's: `<blob>-partial` has the blob's full length,
-//! `<blob>-partial-<N>` is the state of a part. Either program goes on where the other has stopped.
-//! *Invariants:* a state never claims bytes that are not written; the blob gets its name only
-//! after its content was checked.
+//! The files are Ollama's: `<blob>-partial` has the blob's full length, `<blob>-partial-<N>` is the state of a
+//! part. Either program can resume what the other has begun. *Invariants:* a state never claims bytes that are
+//! not written; the blob gets its name only after its content was verified.
 
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
@@ -19,7 +18,7 @@ use super::layout::{explain, free_bytes, names_in, sync_folder};
 use super::{Store, StoreError};
 use crate::model::Digest;
 
-/// A download that may go on.
+/// A download that can be resumed.
 #[derive(Debug)]
 pub struct Partial {
     store: Store,
@@ -31,7 +30,7 @@ pub struct Partial {
     states: Mutex<States>,
 }
 
-/// What is to be done about the states.
+/// Whether state files may be written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum States {
     Kept,
@@ -46,7 +45,7 @@ pub struct Part {
     offset: u64,
     size: u64,
     completed: AtomicU64,
-    /// What its state says.
+    /// The progress in its state file.
     noted: AtomicU64,
 }
 
@@ -85,9 +84,8 @@ impl Part {
 }
 
 impl Store {
-    /// Opens the download of a blob of `size` bytes, in parts of `part_size`; goes on with what an
-    /// earlier attempt has left, if its parts are those of this blob. `None` = another process is
-    /// at it.
+    /// Opens the download of a blob of `size` bytes, in parts of `part_size`; resumes an earlier attempt if its
+    /// parts match this blob. `None` = another process is downloading it.
     ///
     /// # Errors
     /// Fails when the files cannot be made, or with `NoSpace` when the rest would not fit.
@@ -126,7 +124,7 @@ impl Store {
         Ok(Some(partial))
     }
 
-    /// Fails unless there is room for what is missing of these blobs, given with their sizes.
+    /// Fails unless there is room for the missing bytes of these blobs, given with their sizes.
     ///
     /// # Errors
     /// `NoSpace`, or the folder cannot be read.
@@ -148,7 +146,7 @@ impl Store {
             .join(format!("{}-partial", digest.file_name()))
     }
 
-    /// The states that an earlier attempt has left, if they make up the whole blob.
+    /// The states of an earlier attempt, if they cover the whole blob.
     fn states(&self, digest: &Digest, size: u64) -> Result<Option<Vec<Part>>, StoreError> {
         let mut parts = Vec::new();
         for path in self.state_paths(digest)? {
@@ -197,12 +195,12 @@ impl Partial {
         self.size
     }
 
-    /// Bytes that are there.
+    /// Bytes that are present.
     pub fn completed(&self) -> u64 {
         self.parts.iter().map(Part::completed).sum()
     }
 
-    /// Bytes that are there from the beginning on, without a gap.
+    /// Bytes that are present from the beginning on, without a gap.
     pub fn contiguous(&self) -> u64 {
         let mut end = 0;
         for part in &self.parts {
@@ -217,7 +215,7 @@ impl Partial {
     /// Writes the next bytes of a part.
     ///
     /// # Errors
-    /// Fails when they cannot be written, or are more than are missing.
+    /// Fails when they cannot be written, or are more than the part lacks.
     pub fn write(&self, part: &Part, bytes: &[u8]) -> Result<(), StoreError> {
         let missing = part.missing();
         let length = bytes.len() as u64;
@@ -230,7 +228,7 @@ impl Partial {
         Ok(())
     }
 
-    /// Reads bytes that are there.
+    /// Reads bytes that are present.
     ///
     /// # Errors
     /// Fails when they cannot be read.
@@ -238,10 +236,10 @@ impl Partial {
         Ok(self.file.file().read_exact_at(buffer, offset)?)
     }
 
-    /// Notes how far the parts are, so that a later attempt goes on there.
+    /// Saves the parts' progress, so that a later attempt can resume there.
     ///
     /// # Errors
-    /// Fails when the data or a note cannot be written.
+    /// Fails when the data or a state cannot be written.
     pub fn save(&self) -> Result<(), StoreError> {
         let states = self.lock_states();
         if *states == States::Gone {
@@ -255,7 +253,7 @@ impl Partial {
         if news.is_empty() {
             return Ok(());
         }
-        // First the bytes, then the word that they are there.
+        // First the bytes, then the states that claim them.
         self.file.sync_data()?;
         for (part, completed) in news {
             self.note(part, completed)?;
@@ -273,7 +271,7 @@ impl Partial {
         let mut text = serde_json::to_vec(&state).map_err(io::Error::from)?;
         text.push(b'\n');
         let path = self.state_path(part.number);
-        // Written beside: half a state would cost the whole download. Neither program takes this
+        // Written to a temporary file: half a state would cost the whole download. Neither program takes this
         // name for a state, and both clean it up.
         let name = format!("{}.state-{}", self.digest.file_name(), part.number);
         let beside = self.store.blobs_dir().join(name);
@@ -284,7 +282,7 @@ impl Partial {
         Ok(())
     }
 
-    /// Starts anew as a single part, for servers that do not send parts.
+    /// Starts over as a single part, for servers that do not send parts.
     ///
     /// # Errors
     /// Fails when the states cannot be written.
@@ -292,7 +290,7 @@ impl Partial {
         self.plan(self.size)
     }
 
-    /// Gives the blob its name; its content was checked.
+    /// Gives the blob its name, after its content was verified.
     ///
     /// # Errors
     /// Fails when the file system does.
@@ -309,7 +307,7 @@ impl Partial {
         Ok(())
     }
 
-    /// Throws everything away.
+    /// Deletes the data and the states.
     ///
     /// # Errors
     /// Fails when the files cannot be removed.
@@ -356,7 +354,7 @@ fn read_state(path: &std::path::Path) -> Option<State> {
     serde_json::from_slice(&fs_err::read(path).ok()?).ok()
 }
 
-/// Whether the file is still that of the path: another process may have finished it meanwhile.
+/// Whether the path still leads to this file: another process may have finished it meanwhile.
 fn is_at(file: &fs_err::File, path: &std::path::Path) -> Result<bool, StoreError> {
     let ours = file.metadata()?;
     Ok(path
@@ -364,8 +362,8 @@ fn is_at(file: &fs_err::File, path: &std::path::Path) -> Result<bool, StoreError
         .is_ok_and(|there| (there.dev(), there.ino()) == (ours.dev(), ours.ino())))
 }
 
-/// Takes the lock of a download, which ends with the file's handle. Where there are no locks, it
-/// is free.
+/// Takes the lock of a download, which ends with the file's handle. On file systems without locks it counts as
+/// free.
 fn is_free(file: &fs_err::File) -> Result<bool, StoreError> {
     use rustix::io::Errno;
     match flock(file, FlockOperation::NonBlockingLockExclusive) {

@@ -1,4 +1,4 @@
-//! Digests that something under way depends on: no deletion in this process touches them.
+//! Digests that an operation in progress depends on: no deletion in this process touches them.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -11,22 +11,22 @@ use super::manifests::TEMPORARY;
 use super::{Store, StoreError};
 use crate::model::Digest;
 
-/// Younger files may belong to something under way, perhaps in another process.
+/// Younger files may belong to an operation in progress, perhaps in another process.
 const GRACE: SignedDuration = SignedDuration::from_hours(1);
 
 const PARTIAL: &str = "-partial";
 
 impl Store {
-    /// Deletes what no manifest mentions, by Ollama's rules for its start.
-    /// Returns how many blobs went.
+    /// Deletes what no manifest mentions, by the rules that Ollama applies at its start. Returns how many blobs
+    /// were deleted.
     ///
     /// # Errors
     /// Fails when a folder cannot be read.
     pub fn prune(&self, now: Timestamp) -> Result<usize, StoreError> {
         let _guard = self.lock()?;
         let references = self.references()?;
-        // A manifest that was cut off while it was written names only a part of what was pulled for
-        // it; the model's next pull goes on with the rest.
+        // A truncated manifest names only a part of the blobs that were pulled for it; the model's next pull
+        // can reuse the rest.
         if references.unreadable || !references.broken.is_empty() {
             tracing::warn!(
                 models = ?references.broken,
@@ -129,7 +129,7 @@ impl Unit {
         self.files.iter().map(|file| file.name.as_str())
     }
 
-    /// None of them was written for long.
+    /// Whether none of them was written recently.
     pub(super) fn is_old(&self, now: Timestamp) -> bool {
         let newest = self.files.iter().map(|file| file.modified).max();
         newest.is_some_and(|newest| now.duration_since(newest) > GRACE)
@@ -141,7 +141,7 @@ struct BlobFile {
     modified: Timestamp,
 }
 
-/// Modification time of a file or of a link to one; folders have none here.
+/// The modification time of a file or of a link to one; `None` for folders.
 fn modified_file(path: &Path) -> Option<Timestamp> {
     let metadata = fs_err::metadata(path)
         .or_else(|_| fs_err::symlink_metadata(path))

@@ -1,4 +1,4 @@
-//! The store on a real folder: the layout, several writers, remains of crashes.
+//! The store in a real folder: layout, several writers, leftovers of crashes.
 
 use std::time::{Duration, SystemTime};
 
@@ -47,7 +47,7 @@ impl Bench {
         self.folder.path().join(below)
     }
 
-    /// Writes a file that is so many hours old.
+    /// Writes a file that is this many hours old.
     fn leave(&self, below: &str, hours: u64) {
         let path = self.path(below);
         fs_err::create_dir_all(path.parent().unwrap()).unwrap();
@@ -94,7 +94,7 @@ fn names_are_found_in_any_case_and_keep_their_spelling() {
         bench.model(&name("TEAM/MODEL:q4")).unwrap().name.short(),
         "Team/Model:Q4"
     );
-    // Writing under another spelling replaces the model instead of making a twin.
+    // Writing under another spelling replaces the model instead of making a second one.
     let manifest = bench.manifest("c");
     bench
         .replace(&name("team/model:q4"), &manifest, bench.pins())
@@ -169,7 +169,7 @@ fn pins_hold_against_deletion_and_pruning_until_dropped() {
     bench.delete(&name("a")).unwrap();
     assert_eq!(bench.prune(in_two_hours()).unwrap(), 0);
     assert!(bench.has_text("text"));
-    // Two pins of the same blob are two.
+    // Two pins of the same blob count twice.
     let mut more = bench.pins();
     more.add(Digest::of(b"text"));
     drop(pins);
@@ -202,13 +202,13 @@ fn a_broken_manifest_keeps_what_it_names_and_nothing_else() {
     fs_err::create_dir_all(bench.path("manifests/h/n/m")).unwrap();
     let torn = format!("{{\"layers\":[{{\"digest\":\"{}\",", Digest::of(b"of both"));
     fs_err::write(bench.path("manifests/h/n/m/t"), torn).unwrap();
-    // Who knows what the rest of it named: only what a deleted model used goes.
+    // The lost part may have named any blob, so only what a deleted model used is removed.
     assert_eq!(bench.prune(in_two_hours()).unwrap(), 0);
     bench.delete(&name("a")).unwrap();
     bench.delete(&name("b")).unwrap();
     assert!(!bench.has_text("of a"));
     assert!(bench.has_text("of both") && bench.has_text("unused"));
-    // It can be deleted, with what only it named, and then everything works again.
+    // The torn manifest can be deleted, with the blobs that only it named; then everything works again.
     bench.delete(&name("h/n/m:t")).unwrap();
     assert!(!bench.has_text("of both"));
     assert_eq!(bench.prune(in_two_hours()).unwrap(), 1);
@@ -230,7 +230,7 @@ fn what_a_crash_left_is_ignored_and_pruned_when_old() {
     let bench = Bench::new();
     bench.put("a", "kept");
     let hex = "ab".repeat(32);
-    // Data of a download that is still young, with an old state of a finished part.
+    // Recent data of a download, with an old state of a finished part.
     bench.leave(&format!("blobs/sha256-{hex}-partial"), 0);
     bench.leave(&format!("blobs/sha256-{hex}-partial-0"), 5);
     let old = "cd".repeat(32);
@@ -311,8 +311,8 @@ fn unused_blobs_stay_where_pruning_is_off() {
     assert!(!bench.has_text("new"), "deleting still deletes");
 }
 
-/// Writers of the same and of other models, a deleter and a pruner in two handles: whatever is
-/// listed in the end is whole.
+/// Writers of the same and of other models, a deleter and a pruner with two handles: every model that is listed
+/// in the end is complete.
 #[test]
 fn concurrent_writers_leave_whole_models() {
     const ROUNDS: usize = 40;
@@ -332,7 +332,7 @@ fn concurrent_writers_leave_whole_models() {
             let model = name(&format!("m{}", (writer + round) % 3));
             match store.replace(&model, &manifest, pins) {
                 Ok(()) => {}
-                // The other handle's deleter knows nothing of our pins; it is told, not hidden.
+                // The other handle's deleter does not know our pins; the error is reported, not hidden.
                 Err(StoreError::BlobNotFound(_)) => {}
                 Err(error) => panic!("{error}"),
             }
@@ -470,7 +470,7 @@ fn a_check_finds_and_a_repair_mends() {
     }
     bench.repair(&found).unwrap();
     let left = bench.check(true, &mut |_| {}).unwrap().problems;
-    // What was damaged is gone and must be fetched again; nothing else is left.
+    // Damaged blobs are gone and must be fetched again; no other problem is left.
     assert!(
         left.iter().all(|problem| matches!(
             problem,
@@ -508,14 +508,14 @@ fn a_repair_spares_what_became_used() {
 fn the_files_of_a_running_download_are_one_thing() {
     let bench = Bench::new();
     let blob = Digest::of(b"coming").file_name();
-    // One part ended long ago, another one is being fetched.
+    // One part finished long ago, another is being fetched.
     bench.leave(&format!("blobs/{blob}-partial"), 2);
     bench.leave(&format!("blobs/{blob}-partial-0"), 2);
     bench.leave(&format!("blobs/{blob}-partial-1"), 0);
     assert!(bench.check(false, &mut |_| {}).unwrap().problems.is_empty());
 }
 
-/// A header of about so many bytes.
+/// A header of about `n_bytes` bytes.
 fn header_of(bench: &Bench, n_bytes: usize, text: &str) -> Layer {
     let file = GgufBuilder::model("llama")
         .value("filler", text.repeat(n_bytes / text.len()))

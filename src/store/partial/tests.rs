@@ -1,4 +1,4 @@
-//! Downloads that stop, go on, and meet other programs' files.
+//! Downloads that stop, resume, and encounter other programs' files.
 
 use super::*;
 
