@@ -9,7 +9,7 @@ use reqwest::Url;
 use super::answer::words;
 use super::{Key, RegistryError};
 
-/// What a request without a body signs: base64 of the hex text of the SHA-256 of nothing.
+/// What a request without a body signs: base64 of the hex text of the SHA-256 of an empty body.
 const EMPTY_BODY: &str =
     "ZTNiMGM0NDI5OGZjMWMxNDlhZmJmNGM4OTk2ZmI5MjQyN2FlNDFlNDY0OWI5MzRjYTQ5NTk5MWI3ODUyYjg1NQ==";
 

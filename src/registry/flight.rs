@@ -1,4 +1,4 @@
-//! Shares one download among all who want a blob; it ends when the last of them leaves.
+//! Shares one download among all requests for a blob; it ends when the last of them leaves.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -22,7 +22,7 @@ struct Slot {
     turn: Arc<tokio::sync::Mutex<()>>,
 }
 
-/// A waiter's handle of a download.
+/// A waiter's handle to a download.
 #[derive(Debug)]
 pub(super) struct Flight {
     pub(super) completed: watch::Receiver<u64>,

@@ -1,4 +1,4 @@
-//! The key that identifies this user to registries: an OpenSSH ed25519 key, as Ollama has it.
+//! The key that identifies this user to registries: an OpenSSH ed25519 key, as in Ollama.
 
 use std::io::{ErrorKind, Write as _};
 use std::path::Path;
@@ -38,7 +38,7 @@ impl Key {
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 match create(path).map_err(|error| failed(&error))? {
                     Some(key) => return Ok(key),
-                    // Another process made one meanwhile, which is used.
+                    // Another process made one meanwhile, so use that.
                     None => fs_err::read_to_string(path).map_err(|error| failed(&error))?,
                 }
             }

@@ -1,4 +1,4 @@
-//! Checks a manifest from a registry before anything of it is fetched.
+//! Checks a manifest from a registry before any of its blobs is fetched.
 
 use reqwest::header::ACCEPT;
 
@@ -53,7 +53,7 @@ pub(super) async fn fetch(session: &Session, mut retry: Retry) -> Result<Remote,
     }
 }
 
-/// For fuzzing: whether an answer of a registry is a model's manifest.
+/// For fuzzing: whether a registry's response is a model's manifest.
 #[cfg(fuzzing)]
 pub fn check_manifest_for_fuzzing(bytes: &[u8]) -> bool {
     Remote::check(bytes.to_vec()).is_ok()

@@ -39,7 +39,7 @@ struct Token {
 }
 
 impl Session {
-    /// The registry in a model's name.
+    /// The session with the registry in a model's name.
     pub(super) fn new(http: &Http, settings: &Settings, wish: &Wish) -> Self {
         let scheme = if wish.insecure { "http" } else { "https" };
         let address = format!("{scheme}://{}", wish.name.host);

@@ -45,7 +45,7 @@ fn the_settings_come_first_then_who_asks() {
         ("http://registry.lan:5000/x", Some(Reach::Near), None),
         ("http://registry.lan.:5000/x", Some(Reach::Near), None),
         ("http://registry.lan:22/x", None, None),
-        // The internet.
+        // Hosts on the internet.
         ("https://hf.co", Some(Reach::Public), Some(Reach::Public)),
         ("https://8.8.8.8", Some(Reach::Public), Some(Reach::Public)),
         (
