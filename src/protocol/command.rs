@@ -22,7 +22,7 @@ pub enum Command {
     Quantize(QuantizeParams),
     /// Lists the devices that llama.cpp finds, without a model. Answered by `Devices`.
     Probe,
-    /// Says what a model would take of each memory. Answered by `Measured` or `LoadFailed`.
+    /// Measures how much of each memory a model would take. Answered by `Measured` or `LoadFailed`.
     Measure(Box<MeasureParams>),
     /// Generates text. Answered by `Started`, then `Step` frames that name the id until an update
     /// with `finished`; or by `Failed`.
@@ -44,8 +44,8 @@ pub enum Command {
         limit: Option<u32>,
         client: String,
     },
-    /// Counts the tokens of a prompt, those of its media included; it may be longer than the context.
-    /// Answered by `Counted` or `Failed`.
+    /// Counts the tokens of a prompt, media included; it may be longer than the context. Answered by `Counted`
+    /// or `Failed`.
     Count {
         id: RequestId,
         params: Box<GenerateParams>,
@@ -58,7 +58,7 @@ pub enum Command {
     },
     /// Ends a request within one step. Not answered; an unknown id is ignored.
     Cancel { id: RequestId },
-    /// Asks how many requests go before one that waits for a slot. Answered by `Placed`.
+    /// Asks how many requests are ahead of one that waits for a slot. Answered by `Placed`.
     Place { id: RequestId, of: RequestId },
     /// Asks for a sign of life from the engine thread. Answered by `Pong`.
     Ping { id: RequestId },
@@ -83,12 +83,12 @@ pub struct QuantizeParams {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ProjectorParams {
     pub file: ModelFile,
-    /// The least tokens of an image; 0 = what the file asks for.
+    /// The fewest tokens of an image; 0 = what the file asks for.
     pub min_image_tokens: u32,
 }
 
 impl ProjectorParams {
-    /// A projector with a file of its own.
+    /// A projector in a file of its own.
     pub fn original(path: impl Into<PathBuf>) -> Self {
         Self {
             file: ModelFile::original(path),
@@ -102,7 +102,7 @@ impl ProjectorParams {
 pub struct TensorType {
     /// The full name.
     pub name: String,
-    /// The type, as ggml numbers them.
+    /// The code that ggml assigns to the type.
     pub code: u32,
 }
 
@@ -127,9 +127,9 @@ pub struct LoadParams {
     pub n_ubatch: u32,
     /// Layers on GPUs; -1 = all.
     pub n_gpu_layers: i32,
-    /// The GPUs to use; none named = all that there are.
+    /// The GPUs to use; empty = all.
     pub gpus: Vec<GpuShare>,
-    /// Layers from the first on whose experts stay on the CPU.
+    /// How many layers, from the first on, have their experts on the CPU.
     pub n_cpu_moe: u32,
     /// Map the file instead of reading it; `None` = llama.cpp's choice.
     pub use_mmap: Option<bool>,
@@ -143,13 +143,13 @@ pub struct LoadParams {
     pub speculation: Speculation,
     /// A smaller model that drafts tokens for this one.
     pub draft: Option<DraftParams>,
-    /// Sliding-window layers keep the whole context, so that it can be rolled back to any place.
+    /// Sliding-window layers keep the whole context, so that it can be rolled back to any position.
     pub whole_window: bool,
     pub spill: SpillParams,
 }
 
 impl LoadParams {
-    /// The same load in another shape.
+    /// The same load with another shape.
     pub fn in_shape(&self, shape: PoolShape) -> Self {
         Self {
             n_ctx_pool: shape.n_ctx_pool,
@@ -182,16 +182,16 @@ impl LoadParams {
     }
 }
 
-/// A GPU and its part of a model.
+/// A GPU and its share of a model.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct GpuShare {
     /// Its index among the devices.
     pub index: usize,
-    /// Its part of the layers; only the ratio to the others' parts matters.
+    /// Its share of the layers; only the ratio of shares matters.
     pub share: f32,
 }
 
-/// Where prompt prefixes go when the KV cache needs their place.
+/// Where prompt prefixes are saved when they lose their cells in the KV cache.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SpillParams {
     /// Most bytes of host memory; 0 = none.
@@ -221,11 +221,11 @@ pub struct DraftParams {
 #[serde(rename_all = "snake_case")]
 pub enum Speculation {
     Off,
-    /// Where measurements show that it pays. Without a draft model, not for requests with a seed or at
+    /// If measurements show that it pays off. Without a draft model, not for requests with a seed or at
     /// temperature 0, whose answers must be reproducible.
     #[default]
     Auto,
-    /// Wherever there is a draft, whatever it costs.
+    /// Whenever there is a draft, regardless of the cost.
     On,
 }
 
@@ -270,7 +270,7 @@ pub enum EmbedInput {
 }
 
 impl Command {
-    /// Bytes of what clients sent with it, which is about what its frame has.
+    /// Bytes of what the client sent with it, about the size of its frame.
     pub fn n_bytes(&self) -> usize {
         match self {
             Self::Generate { params, .. } | Self::Count { params, .. } => {

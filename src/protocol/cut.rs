@@ -1,9 +1,9 @@
-//! Cuts a prompt that fills its context: out of the middle, as Ollama does.
+//! Cuts the middle out of a prompt that fills its context, as Ollama does.
 
 use super::Token;
 
 /// The number of tokens that remain of a prompt that fills its context: the first `n_keep` and half of the
-/// rest.
+/// remaining context.
 pub fn prompt_limit(n_ctx: u32, n_keep: usize) -> usize {
     let n_ctx = n_ctx as usize;
     let n_rest = n_ctx.saturating_sub(n_keep);
@@ -34,7 +34,7 @@ mod tests {
     #[test]
     fn a_long_prompt_loses_its_middle() {
         let tokens: Vec<Token> = (0..100).collect();
-        // (16 - 4) / 2 = 6 free places, 10 tokens stay: 4 of the head, 6 of the tail.
+        // (16 - 4) / 2 = 6 tokens are free, 10 tokens stay: 4 of the head, 6 of the tail.
         let cut = cut_middle(&tokens, 16, 4).unwrap();
         assert_eq!(cut, [0, 1, 2, 3, 94, 95, 96, 97, 98, 99]);
         assert_eq!(cut_middle(&tokens, 101, 4), None);

@@ -59,7 +59,7 @@ pub enum Event {
         id: RequestId,
         failure: Failure,
     },
-    /// `None` = it does not wait for a slot.
+    /// `None` = the request does not wait for a slot.
     Placed {
         id: RequestId,
         n_before: Option<u32>,
@@ -72,7 +72,7 @@ pub enum Event {
 /// The result of a load.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct LoadedInfo {
-    /// KV cells of the pool as llama.cpp made it.
+    /// KV cells of the pool that llama.cpp made.
     pub n_ctx_pool: u32,
     /// Trained context length in tokens.
     pub n_ctx_train: u32,
@@ -92,7 +92,7 @@ pub struct LoadedInfo {
     pub vram_bytes: u64,
     /// Names of the GPUs in use, empty on the CPU.
     pub gpus: Vec<String>,
-    /// What lies where.
+    /// How much of each memory the model takes.
     #[serde(default)]
     pub memory: MemoryUse,
     /// Milliseconds from the command to the answer.
@@ -112,7 +112,7 @@ pub struct DeviceInfo {
     pub is_integrated: bool,
     pub total_bytes: u64,
     pub free_bytes: u64,
-    /// For a CPU: the instruction sets that llama.cpp uses, by its names.
+    /// For a CPU: the instruction sets that llama.cpp uses, by llama.cpp's names.
     #[serde(default)]
     pub instruction_sets: Vec<String>,
 }
@@ -126,7 +126,7 @@ pub struct Update {
     /// Tokens that were sampled since the last update.
     #[serde(default = "one", skip_serializing_if = "is_one")]
     pub n_tokens: u32,
-    /// The next tokens of the prompt, where their log-probabilities were asked for.
+    /// The next tokens of the prompt, if their log-probabilities were requested.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub prompt: Vec<PromptToken>,
     /// Entries of the tokens whose text is now known.
@@ -186,7 +186,7 @@ pub struct TokenLogprob {
     /// The token's bytes (not necessarily valid UTF-8).
     pub bytes: Vec<u8>,
     pub logprob: f32,
-    /// Best first, or in the order in which the request names them.
+    /// Best first, or in the order of the request.
     pub top: Vec<TopLogprob>,
 }
 
@@ -194,9 +194,9 @@ pub struct TokenLogprob {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PromptToken {
     pub token: Token,
-    /// The token's own bytes (they need not be whole UTF-8).
+    /// The token's own bytes (not necessarily valid UTF-8).
     pub bytes: Vec<u8>,
-    /// `None` of the first one, before which there is nothing.
+    /// `None` for the first token, which has no predecessor.
     pub logprob: Option<f32>,
     /// Best first.
     pub top: Vec<TopLogprob>,
@@ -241,8 +241,8 @@ pub enum FailureKind {
     Internal,
 }
 
-/// Numbers of one step, for logs and metrics. Those that are 0 in most steps are omitted when 0: with a
-/// single stream they were the larger part of a token's frame.
+/// Numbers of one step, for logs and metrics. Numbers that are 0 in most steps are omitted when 0: with a
+/// single stream they made up the larger part of a token's frame.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct StepStats {
@@ -274,11 +274,11 @@ pub struct StepStats {
     pub n_spilled: u32,
     #[serde(skip_serializing_if = "is_zero")]
     pub n_restored: u32,
-    /// Sequences in slots and requests that wait for one.
+    /// Sequences in slots, and requests that wait for a slot.
     pub n_running: u32,
     #[serde(skip_serializing_if = "is_zero")]
     pub n_waiting: u32,
-    /// Cells that running sequences hold, and those that idle slots keep besides.
+    /// Cells that running sequences hold, and further cells that idle slots keep.
     #[serde(rename = "cells", skip_serializing_if = "is_zero")]
     pub n_cells: u32,
     #[serde(rename = "kept", skip_serializing_if = "is_zero")]

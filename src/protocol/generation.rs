@@ -1,4 +1,4 @@
-//! What a generation is asked for: its prompt, how tokens are picked, what the output must look like.
+//! The parameters of a generation: prompt, sampling, constraints on the output.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -31,17 +31,17 @@ pub struct GenerateParams {
     pub constraint: Option<Constraint>,
     /// The output that the constraint does not apply to.
     pub exempt: Exempt,
-    /// What the client thinks the answer will mostly be: drafts come from it, too.
+    /// The client's prediction of most of the answer; drafts come from it, too.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub prediction: String,
     /// `Some(n)`: report the log-probability of every token and of its `n` best alternatives.
     pub logprobs: Option<u32>,
-    /// Not of the best alternatives, but of these tokens, in this order; of an end token, too. Only with
+    /// Instead of the best alternatives, report these tokens, in this order; also for an end token. Only with
     /// `logprobs`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub logprobs_of: Vec<Token>,
-    /// The same of the prompt's tokens, with no more than so many entries and alternatives in all. All of the
-    /// prompt is evaluated then.
+    /// The same for the prompt's tokens, with at most this many entries and alternatives in total. The whole
+    /// prompt is then evaluated.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prompt_logprobs: Option<u32>,
     /// Tokens that a context shift keeps at the front, in addition to BOS.
@@ -116,8 +116,8 @@ pub struct Dry {
     pub sequence_breakers: Vec<String>,
 }
 
-/// "Exclude top choices": with this probability, excludes all tokens of at least `threshold` except the
-/// least likely of them.
+/// "Exclude top choices": with this probability, excludes all tokens with a probability of at least `threshold`
+/// except the least likely of them.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Xtc {
     pub probability: f32,

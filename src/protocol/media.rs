@@ -1,6 +1,6 @@
-//! What kind of file a client has sent, by its first bytes.
+//! Tells the kind of a client's file by its first bytes.
 
-/// Whether a file is sound: WAV, MP3 or FLAC, or one of the common kinds that are not decoded.
+/// Whether a file is sound: WAV, MP3 or FLAC, or another common kind, which is not decoded.
 pub fn is_sound(file: &[u8]) -> bool {
     let is_wave = file.starts_with(b"RIFF") && file.get(8..12) == Some(b"WAVE");
     // A frame of MPEG audio: eleven bits, then a version and a layer; some values are reserved.

@@ -1,10 +1,10 @@
-//! What a model takes of each memory.
+//! How much of each memory a model takes.
 
 use serde::{Deserialize, Serialize};
 
 use super::{LoadParams, SpillParams};
 
-/// The name of the system's memory among those of devices.
+/// The name that stands for the system's memory among device names.
 pub const HOST: &str = "CPU";
 
 /// Bytes of one model in one memory.
@@ -12,7 +12,7 @@ pub const HOST: &str = "CPU";
 pub struct DeviceMemory {
     /// A device's name (`CUDA0`, `Vulkan1`), or [`HOST`].
     pub device: String,
-    /// The weights, those of adapters included.
+    /// The weights, adapters included.
     pub weights: u64,
     /// The KV cache and the state of recurrent layers.
     pub kv: u64,
@@ -20,12 +20,12 @@ pub struct DeviceMemory {
     pub compute: u64,
     /// The projector's weights and compute buffers.
     pub projector: u64,
-    /// A draft model, all of it.
+    /// The whole draft model.
     pub draft: u64,
 }
 
 impl DeviceMemory {
-    /// All of it; saturates.
+    /// The sum of all parts; saturates.
     pub fn total(&self) -> u64 {
         let parts = [
             self.weights,
@@ -57,7 +57,7 @@ impl DeviceMemory {
 pub struct MemoryUse(pub Vec<DeviceMemory>);
 
 impl MemoryUse {
-    /// The entry of a device, made if there is none.
+    /// The entry of a device; adds one if there is none.
     pub fn on(&mut self, device: &str) -> &mut DeviceMemory {
         let place = self.0.iter().position(|entry| entry.device == device);
         let place = place.unwrap_or_else(|| {
@@ -91,7 +91,7 @@ impl MemoryUse {
         }
     }
 
-    /// What there is on a device.
+    /// The entry of a device, if there is one.
     pub fn get(&self, device: &str) -> Option<&DeviceMemory> {
         self.0.iter().find(|entry| entry.device == device)
     }
@@ -111,7 +111,7 @@ impl MemoryUse {
     }
 }
 
-/// The numbers of a load that its memory depends on, and that a plan chooses.
+/// The parameters of a load that a plan chooses and its memory depends on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct PoolShape {
     /// KV cells of the pool.
@@ -123,7 +123,7 @@ pub struct PoolShape {
     pub n_ubatch: u32,
 }
 
-/// What a model would take, without loading it.
+/// A question about the memory that a model would take, without loading it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct MeasureParams {
     /// How it would be loaded; its own shape does not matter.
@@ -132,7 +132,7 @@ pub struct MeasureParams {
 }
 
 impl MeasureParams {
-    /// A question that reads the same whenever it is asked: without what the answer does not depend on.
+    /// Makes a canonical question, without parameters that do not affect the answer.
     pub fn new(load: &LoadParams, shapes: Vec<PoolShape>) -> Self {
         let first = shapes.first().copied().unwrap_or(PoolShape {
             n_ctx_pool: 1,
@@ -151,13 +151,13 @@ impl MeasureParams {
     }
 }
 
-/// The answer to [`MeasureParams`]: an entry for each shape, `None` where llama.cpp refuses it.
+/// The answer to [`MeasureParams`]: an entry for each shape, `None` if llama.cpp refuses the shape.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Measured(pub Vec<Option<MemoryUse>>);
 
 impl Measured {
-    /// Adds what a draft model takes in the same shapes.
+    /// Adds what a draft model takes with the same shapes.
     pub fn add_draft(&mut self, draft: Self) {
         for (own, more) in self.0.iter_mut().zip(draft.0) {
             *own = own.take().zip(more).map(|(mut own, more)| {

@@ -1,8 +1,8 @@
 //! The protocol between daemon and runner: commands down, events up.
 //!
-//! The channel is a Unix socket pair, the runner's end being its standard input. Frames are
-//! length-delimited JSON ([`framing`]). Both ends are the same binary; the version in
-//! [`Event::Hello`] only guards against a binary that was replaced under a running daemon.
+//! The channel is a Unix socket pair; the runner's end is its standard input. Frames are length-delimited JSON
+//! ([`framing`]). Both ends are the same binary; the version in [`Event::Hello`] only guards against a binary
+//! that was replaced under a running daemon.
 
 pub mod command;
 pub mod cut;
@@ -29,7 +29,7 @@ pub use memory::{DeviceMemory, HOST, MeasureParams, Measured, MemoryUse, PoolSha
 /// Identifies a request on one channel; chosen by the daemon, never reused while in flight.
 pub type RequestId = u64;
 
-/// A vocabulary index, as llama.cpp numbers them.
+/// An index into llama.cpp's vocabulary.
 pub type Token = i32;
 
 /// The most cells of a KV cache: llama.cpp's positions are signed 32-bit, and the margin keeps sums of a
