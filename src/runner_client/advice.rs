@@ -1,4 +1,4 @@
-//! What helps against errors of graphics drivers, whose own words seldom say it.
+//! Advice for errors of GPU drivers, whose own messages seldom say what helps.
 
 /// Parts of the CUDA runtime's messages (`cudaGetErrorString`), and what helps.
 const KNOWN: [(&str, &str); 6] = [
@@ -28,7 +28,7 @@ const KNOWN: [(&str, &str); 6] = [
     ),
 ];
 
-/// Returns what helps against an error of a graphics driver; `None` if it is no such error, or nothing is known.
+/// Returns what helps against an error of a GPU driver; `None` if it is another error, or no advice is known.
 pub(super) fn advice(error: &str) -> Option<&'static str> {
     let known = KNOWN.iter().find(|(part, _)| error.contains(part));
     known
@@ -36,7 +36,7 @@ pub(super) fn advice(error: &str) -> Option<&'static str> {
         .map(|(_, advice)| *advice)
 }
 
-/// Whether llama.cpp reports an error of a graphics driver by this line.
+/// Whether llama.cpp reports an error of a GPU driver with this line.
 pub(super) fn is_of_driver(line: &str) -> bool {
     ["CUDA error: ", "ROCm error: "]
         .iter()

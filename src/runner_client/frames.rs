@@ -1,7 +1,7 @@
-//! The memory of frames on their way to a runner: a limit on their bytes.
+//! Limits the memory of frames that wait to be sent to a runner.
 //!
-//! A runner that does not read is waited for; meanwhile whoever has a long prompt or images waits here, before
-//! they are written a second time. Short frames never wait: the number of leases bounds them.
+//! While a runner does not read, requests with a long prompt or images wait here, before these are encoded a
+//! second time. Short frames never wait: the number of leases bounds them.
 
 use std::sync::Arc;
 
@@ -10,10 +10,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::protocol::Command;
 
-/// The unit of accounting, and what needs none of it.
+/// The unit of accounting; shorter frames are not counted.
 const BLOCK: usize = 64 << 10;
 
-/// Blocks of all frames of a runner: 256 MiB. A longer frame goes alone.
+/// Blocks of all frames of a runner: 256 MiB. A longer frame is sent alone.
 const N_BLOCKS: usize = 4096;
 
 /// The frames of one runner.
@@ -50,13 +50,13 @@ impl Frames {
         if n_blocks == 0 {
             return Room(None);
         }
-        // It is never closed.
+        // The semaphore is never closed.
         Room(Arc::clone(&self.0).acquire_many_owned(n_blocks).await.ok())
     }
 }
 
 impl Room {
-    /// Keeps the room as long as the frame is there.
+    /// Keeps the room for as long as the frame exists.
     pub(super) fn hold(self, frame: Bytes) -> Bytes {
         match self.0 {
             None => frame,
@@ -93,7 +93,7 @@ mod tests {
         assert_eq!(&first[..], b"one");
         drop(first);
         assert!(frames.room(&half).now_or_never().is_some());
-        // One that is longer than all may be gets through alone.
+        // A frame longer than the limit of all frames gets through alone.
         let longest = tokenize((N_BLOCKS + 5) * BLOCK);
         assert!(frames.room(&longest).now_or_never().is_none());
         drop(second);

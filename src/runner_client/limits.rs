@@ -14,9 +14,9 @@ const OOM_SCORE: i32 = 500;
 /// The kernel's highest score.
 const MAX_OOM_SCORE: i32 = 1000;
 
-/// The least memory that a loaded runner may take on top of its size after loading and of what it spills:
-/// encoding a large image without a GPU takes gigabytes, depending on the model. Where half of the
-/// machine's memory is more, that is the limit.
+/// The memory that a loaded runner may take at least, on top of its size after loading and of what it spills:
+/// encoding a large image without a GPU takes gigabytes, depending on the model. If half of the machine's
+/// memory is more, that is the limit.
 const HEADROOM: u64 = 8 << 30;
 
 /// Limits a runner that has just been started.
@@ -32,8 +32,8 @@ pub(super) fn at_start(pid: u32, may_dump: bool) {
     }
 }
 
-/// Limits a runner that has loaded its model, if the model is in main memory. GPU drivers map memory in
-/// ways of their own, which a limit could break.
+/// Limits a runner that has loaded its model, if the model is in main memory. GPU drivers map memory in their
+/// own ways, which a limit could break.
 pub(super) fn when_loaded(pid: u32, info: &LoadedInfo, spill_bytes: u64) {
     if info.vram_bytes > 0 {
         return;

@@ -38,10 +38,10 @@ impl LastLines {
         lines.push_back(line);
     }
 
-    /// Returns the last line that reports an error: one of llama.cpp's or ours with level `E`, or what a
-    /// failed assertion or a panic writes to stderr. Empty if there is none, since a harmless line would
-    /// mislead. An error of a graphics driver goes before others: what llama.cpp writes after it says only where
-    /// it noticed it.
+    /// Returns the last line that reports an error: one of llama.cpp's or ours with level `E`, or what a failed
+    /// assertion or a panic writes to stderr. Empty if there is none, since a harmless line would mislead. An
+    /// error of a GPU driver takes precedence: what llama.cpp writes after it only says where the error was
+    /// noticed.
     pub(super) fn cause(&self) -> String {
         let lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let mut errors = lines.iter().rev().filter_map(|line| error(line));

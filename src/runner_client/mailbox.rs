@@ -31,9 +31,9 @@ pub enum GenerationEvent {
         text: String,
         /// The number of tokens that were sampled for it.
         n_tokens: u32,
-        /// The parts that were joined, if it is more than one.
+        /// The parts that were joined, if there is more than one.
         parts: Vec<Part>,
-        /// The next tokens of the prompt, where their log-probabilities were asked for.
+        /// The next tokens of the prompt, if their log-probabilities were requested.
         prompt: Vec<PromptToken>,
         logprobs: Vec<TokenLogprob>,
     },
@@ -41,7 +41,7 @@ pub enum GenerationEvent {
     Finished(Finished),
 }
 
-/// What one step gave of a text.
+/// The part of a text that one step produced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Part {
     pub n_tokens: u32,
@@ -67,7 +67,7 @@ impl Generation {
         }
     }
 
-    /// Names it for [`super::RunnerHandle::place`].
+    /// The id for [`super::RunnerHandle::place`].
     pub fn id(&self) -> RequestId {
         self.id
     }
@@ -112,7 +112,7 @@ struct Mail {
     started: Option<(u32, bool)>,
     text: String,
     n_tokens: u32,
-    /// Empty as long as it is a single one.
+    /// Empty while there is a single part.
     parts: Vec<Part>,
     prompt: Vec<PromptToken>,
     logprobs: Vec<TokenLogprob>,

@@ -1,4 +1,4 @@
-//! Measures what a model would take of each memory, in a process of its own.
+//! Measures how much of each memory a model would take, in a separate process.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -10,10 +10,10 @@ use super::spawn::spawn;
 use super::start::{receive, send};
 use crate::protocol::{Command, Event, MeasureParams, Measured};
 
-/// Measures a model for each of some shapes. Dropping the future kills the process.
+/// Measures a model for each of the given shapes. Dropping the future kills the process.
 ///
 /// # Errors
-/// See [`StartError`]; `Timeout` where there is no answer in time.
+/// See [`StartError`]; `Timeout` if there is no answer in time.
 pub async fn measure(
     exe: PathBuf,
     params: MeasureParams,

@@ -1,4 +1,4 @@
-//! The daemon's side of a runner: spawn, talk, watch, reap.
+//! The daemon's side of a runner: spawn, communicate, watch, reap.
 //!
 //! *Invariant:* only the process task starts and stops the runner. When the last handle is dropped or the
 //! task ends, the process ends too.
@@ -41,7 +41,7 @@ use mailbox::Mailbox;
 use pace::Pace;
 use process::{Request, Waiter};
 
-/// A handle of a loaded runner; cheap to clone.
+/// A handle to a loaded runner; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct RunnerHandle {
     inner: Arc<Inner>,
@@ -64,7 +64,7 @@ pub struct Tokenize {
     pub texts: Vec<String>,
     /// Add BOS/EOS as the vocabulary says.
     pub add_special: bool,
-    /// Read the texts of special tokens as texts.
+    /// Treat the texts of special tokens as plain text.
     pub special_as_text: bool,
     /// Stop in a text once it has more tokens than this.
     pub limit: Option<u32>,
@@ -175,7 +175,7 @@ impl RunnerHandle {
         self.ask(command, Waiter::Detokenize).await
     }
 
-    /// How many requests go before one that waits for a slot; `None` = it does not wait for one.
+    /// How many requests are ahead of one that waits for a slot; `None` = it does not wait for one.
     ///
     /// # Errors
     /// `Gone`.
@@ -184,7 +184,7 @@ impl RunnerHandle {
             .await
     }
 
-    /// About how long a request waits with so many before it; `None` = no request has finished yet.
+    /// About how long a request waits with this many ahead of it; `None` = no request has finished yet.
     pub fn expected_wait(&self, n_before: u32) -> Option<Duration> {
         self.inner.pace.wait(n_before, self.inner.info.n_slots)
     }

@@ -1,4 +1,4 @@
-//! How long requests of a runner take, to tell others how long they will wait.
+//! Tracks how long a runner's requests take, to estimate how long others will wait.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -8,7 +8,7 @@ use crate::protocol::Finished;
 /// How much the last request counts.
 const WEIGHT: f64 = 0.2;
 
-/// A sliding mean, in milliseconds; 0 = nothing is known.
+/// A moving average in milliseconds; 0 = nothing is known.
 #[derive(Debug, Default)]
 pub(super) struct Pace(AtomicU32);
 
@@ -29,7 +29,7 @@ impl Pace {
         self.0.store(mean, Ordering::Relaxed);
     }
 
-    /// How long one waits with so many before it: so often each slot gets free, on average.
+    /// How long a request waits with `n_before` ahead of it, from how often a slot becomes free on average.
     pub(super) fn wait(&self, n_before: u32, n_slots: u32) -> Option<Duration> {
         let mean = u64::from(self.0.load(Ordering::Relaxed));
         let ms = mean * (u64::from(n_before) + 1) / u64::from(n_slots.max(1));

@@ -1,4 +1,4 @@
-//! Quantizes in a process of its own, since llama.cpp may end its process.
+//! Quantizes in a separate process, since llama.cpp may end its process.
 
 use std::path::PathBuf;
 

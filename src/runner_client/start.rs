@@ -148,7 +148,7 @@ async fn load_model(
     }
 }
 
-/// Lists the devices that llama.cpp finds, in a process of its own.
+/// Lists the devices that llama.cpp finds, in a separate process.
 ///
 /// # Errors
 /// The process could not be started, or died; the text includes its last error.

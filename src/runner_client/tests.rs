@@ -15,7 +15,7 @@ async fn cause_of(output: &[u8]) -> String {
 
 #[tokio::test]
 async fn an_error_of_a_driver_is_the_cause_and_has_advice() {
-    // As llama.cpp's CUDA back end writes it.
+    // As llama.cpp's CUDA backend writes it.
     let lines = [
         "E ggml_cuda_compute_forward: MUL_MAT failed",
         "E CUDA error: no kernel image is available for execution on the device",
@@ -57,7 +57,7 @@ async fn the_telling_line_is_the_cause() {
     .await;
 }
 
-/// Log lines may contain halves of characters, and some lines never end.
+/// Log lines may contain incomplete characters, and some lines never end.
 #[tokio::test]
 async fn output_is_read_whatever_it_is() {
     let mut output = b"I \xff\xfe broken\n".to_vec();
