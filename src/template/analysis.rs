@@ -11,7 +11,7 @@ use super::ast::{Branch, Command, Node, Operand, Pipe, Term};
 impl Template {
     /// The names of all fields and variables in lower case, over all bodies.
     ///
-    /// Fields of a parenthesised expression are skipped, as are the names that a pipeline declares.
+    /// Fields of a parenthesized expression are skipped, as are the names that a pipeline declares.
     ///
     /// # Errors
     /// Ollama refuses `{{template "x"}}` without an argument.

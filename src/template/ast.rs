@@ -25,7 +25,7 @@ pub(super) struct Branch {
     pub(super) otherwise: Vec<Node>,
 }
 
-/// `{{template "name" pipeline}}`; a `block` leaves one, too.
+/// `{{template "name" pipeline}}`; a `block` also makes one.
 #[derive(Debug, Clone)]
 pub(super) struct Call {
     pub(super) pos: usize,
@@ -61,7 +61,7 @@ pub(super) struct Operand {
 pub(super) enum Term {
     Dot,
     Nil,
-    /// A number, a character or a truth value, with its spelling.
+    /// A number, a character or a boolean, with its spelling.
     Constant(String, Value),
     /// A string with its spelling, quotes included.
     Text(String, Value),

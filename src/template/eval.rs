@@ -34,7 +34,7 @@ pub(super) fn render(template: &Template, value: &Value) -> Result<Vec<u8>> {
     Ok(state.out.into_bytes())
 }
 
-/// Where to continue after a node.
+/// How to continue after a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Flow {
     Next,

@@ -1,5 +1,5 @@
-//! The functions: Go's own and the four that Ollama adds. `and` and `or` are in `eval`, because
-//! they do not look at all their arguments.
+//! The functions: Go's own and the four that Ollama adds. `and` and `or` are in `eval`, because they do not
+//! evaluate all their arguments.
 
 use std::cmp::Ordering;
 use std::sync::Arc;

@@ -1,7 +1,7 @@
 //! Splits a template's text into tokens, as Go's lexer does.
 //!
-//! The lexer applies trim markers, so text tokens have already lost their white space, and drops comments.
-//! The list always ends with [`Kind::Eof`] or [`Kind::Error`].
+//! The lexer applies trim markers, so text tokens have already lost their whitespace, and drops comments. The
+//! list always ends with [`Kind::Eof`] or [`Kind::Error`].
 
 use super::{MAX_SOURCE, MAX_TOKENS};
 
@@ -19,7 +19,7 @@ pub(super) enum Kind {
     Pipe,
     LeftParen,
     RightParen,
-    /// A character with no meaning of its own; `,` is one.
+    /// A character with no meaning of its own, such as `,`.
     Char,
     CharConstant,
     Number,
@@ -61,11 +61,11 @@ const LEFT: &str = "{{";
 const RIGHT: &str = "}}";
 const LEFT_COMMENT: &str = "/*";
 const RIGHT_COMMENT: &str = "*/";
-/// A trim marker is the dash and the white space that must stand beside it.
+/// A trim marker is the dash and the whitespace that must be next to it.
 const TRIM_MARKER: usize = 2;
 const SPACE: &[char] = &[' ', '\t', '\r', '\n'];
 
-/// One token; `text` is the message where the kind is [`Kind::Error`].
+/// One token; `text` is the message if the kind is [`Kind::Error`].
 #[derive(Debug, Clone)]
 pub(super) struct Token {
     pub(super) kind: Kind,
@@ -196,7 +196,7 @@ impl<'a> Lexer<'a> {
         rest.starts_with(RIGHT).then_some(false)
     }
 
-    /// Drops the white space after a trimming delimiter.
+    /// Drops the whitespace after a trimming delimiter.
     fn trim(&mut self, trims: bool) {
         if trims {
             let rest = self.rest();
@@ -262,7 +262,7 @@ impl<'a> Lexer<'a> {
         Ok(())
     }
 
-    /// White space, except the part that belongs to a closing trim marker.
+    /// Whitespace, except the part that belongs to a closing trim marker.
     fn space(&mut self) {
         let rest = self.rest();
         let mut length = rest.len() - rest.trim_start_matches(SPACE).len();

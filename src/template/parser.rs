@@ -49,7 +49,7 @@ pub(super) fn parse(text: &str) -> Result<Bodies, ParseError> {
     Ok(parser.bodies)
 }
 
-/// Also reads pipelines: `pipeline.rs`.
+/// The parser; pipelines are in `pipeline.rs`.
 pub(super) struct Parser {
     tokens: Vec<Token>,
     next: usize,
@@ -358,7 +358,7 @@ impl Parser {
     }
 }
 
-/// Nothing but white space.
+/// Whether a list is only whitespace.
 fn is_empty(list: &[Node]) -> bool {
     list.iter()
         .all(|node| matches!(node, Node::Text(text) if text.trim().is_empty()))
@@ -372,7 +372,7 @@ pub(super) fn is_executable(operand: &Operand) -> bool {
     )
 }
 
-/// A pipeline must have a command, and only the first may be a constant.
+/// Checks that a pipeline has a command, and that only the first one is a constant.
 pub(super) fn check(pipe: &Pipe, context: &str) -> Result<(), String> {
     if pipe.commands.is_empty() {
         return Err(format!("missing value for {context}"));

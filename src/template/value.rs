@@ -1,4 +1,4 @@
-//! The values that templates work on: they have Go's kinds and are cheap to clone and to slice.
+//! The values that templates work on: they have Go's kinds, and are cheap to clone and to slice.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -7,7 +7,7 @@ use std::sync::Arc;
 /// A value. Strings are bytes, as Go's are: a template may cut one inside a character.
 #[derive(Debug, Clone)]
 pub enum Value {
-    /// Go's invalid value: the dot of a template that is called without argument. Every field of it can be
+    /// Go's invalid value: the dot of a template that is called without an argument. Every field of it can be
     /// read.
     Absent,
     /// Nil: JSON's null, or a missing key of a map.
