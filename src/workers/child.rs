@@ -92,7 +92,7 @@ fn serve(channel: &UnixStream) -> io::Result<()> {
     let ready = Answer::Ready(VERSION.to_owned());
     write(channel, &ready.encode(false))?;
     let result = read(channel, &orders, &memory);
-    // End of file: the daemon does not need this process any more, or has ended.
+    // End of file: the daemon no longer needs this process, or has ended.
     if result.is_ok() {
         leave(0);
     }

@@ -30,7 +30,7 @@ const MAX_RESIDENT: u64 = 64 << 20;
 /// File descriptors: standard ones, the channel twice, the status file, the time zone's files.
 const MAX_FILES: u64 = 16;
 
-/// As the command `nice` without an argument.
+/// The increment of the `nice` command without an argument.
 const NICE: i32 = 10;
 
 /// Limits this process permanently; `needed` is memory in bytes that is allocated later and does not count.
@@ -59,8 +59,8 @@ pub(super) fn confine(needed: u64) -> io::Result<Memory> {
     Ok(memory)
 }
 
-/// Leaves the files of the time zone in reach, and refuses system calls that have no place here. A kernel that
-/// cannot do it has none of it; the limits below hold everywhere.
+/// Leaves only the files of the time zone accessible, and refuses system calls that a worker does not need. A
+/// kernel without support runs without this; the limits below apply everywhere.
 fn close() {
     let zones = ["/usr/share/zoneinfo", "/etc/localtime", "/etc/timezone"].map(PathBuf::from);
     let own = process("TZDIR").map(PathBuf::from);
@@ -104,7 +104,7 @@ impl Memory {
         })
     }
 
-    /// Sets the limit for a subject of so many bytes.
+    /// Sets the limit for a subject of this many bytes.
     ///
     /// # Errors
     /// The system refuses.
@@ -115,7 +115,7 @@ impl Memory {
         limit(Resource::As, self.base.saturating_add(allowance), most)
     }
 
-    /// Whether a new process would be much smaller.
+    /// Whether it holds so much memory that a new process would be much smaller.
     pub(super) fn is_much(&self) -> bool {
         // A worker whose memory is unknown is replaced.
         read(&self.status).map_or(true, |(_, resident)| {

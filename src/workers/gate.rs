@@ -1,4 +1,4 @@
-//! Limits who may use workers: a total, and a share for each owner of templates.
+//! Limits the use of workers: in total, and for each owner of templates.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -18,7 +18,7 @@ pub(super) struct Gate {
     waiting: Semaphore,
 }
 
-/// Whose turn a request takes, and whether it may wait for others.
+/// The client whose turn a request takes, and its priority.
 #[derive(Debug, Clone, Default)]
 pub struct Claim {
     /// See [`crate::fair_queue`] for its parts.
@@ -34,9 +34,9 @@ struct Line {
 
 #[derive(Debug)]
 struct State {
-    /// Passes that nobody has.
+    /// Free passes.
     n_free: usize,
-    /// Those with passes or in line; whose turn it is comes first.
+    /// Owners with passes or waiting requests; the next one in turn comes first.
     owners: Vec<Owner>,
 }
 
@@ -50,7 +50,7 @@ struct Owner {
 /// The right to use a worker, until it is dropped.
 #[derive(Debug)]
 pub(super) struct Pass {
-    /// `None` = it was not accepted, and counts no more.
+    /// `None` = it was not accepted, and no longer counts.
     line: Option<Arc<Line>>,
     owner: u64,
 }
@@ -100,7 +100,7 @@ impl Line {
     fn leave(self: &Arc<Self>, owner: u64) {
         let mut state = self.lock();
         state.n_free += 1;
-        // Its turn is over.
+        // The owner's turn is over.
         if let Some(at) = state.owners.iter().position(|known| known.id == owner) {
             let owner = &mut state.owners[at];
             owner.n_admitted -= 1;
@@ -131,10 +131,10 @@ impl Line {
                 Ok(()) => {
                     owner.n_admitted += 1;
                     state.n_free -= 1;
-                    // Its turn is over.
+                    // The owner's turn is over.
                     state.owners[at..].rotate_left(1);
                 }
-                // The client has left. Nothing was taken, so that nothing is to be given back.
+                // The client has left. Nothing was taken, so nothing is to be given back.
                 Err(mut pass) => pass.line = None,
             }
         }
@@ -273,7 +273,7 @@ mod tests {
         let mut next = Box::pin(gate.pass(1, &any));
         assert!((&mut next).now_or_never().is_none());
         drop(inside);
-        // It has been admitted, but does not know it yet.
+        // This request has been admitted, but has not been polled yet.
         drop(left);
         assert!(next.now_or_never().is_some());
     }

@@ -64,8 +64,8 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// As many workers as the machine has cores, within limits: a template that does not end can block two
-    /// of four.
+    /// As many workers as the machine has cores, within limits: of four workers, a template that does not end
+    /// can block two.
     pub fn new(exe: PathBuf, time: Duration) -> Self {
         let n_cores = std::thread::available_parallelism().map_or(1, usize::from);
         Self {
@@ -113,7 +113,7 @@ pub struct Workers {
 struct Pool {
     settings: Settings,
     gate: Gate,
-    /// The most recently used one is last.
+    /// Idle workers; the most recently used one is last.
     idle: Mutex<Vec<Worker>>,
     tasks: TaskTracker,
     stopping: CancellationToken,

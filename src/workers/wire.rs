@@ -18,7 +18,7 @@ pub(super) const VERSION: &str = "1";
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Language {
-    /// A GGUF file's own, for minijinja.
+    /// A GGUF file's own template, for minijinja.
     Jinja,
     /// A TEMPLATE, in Go's language.
     Go,
