@@ -4,15 +4,15 @@ use std::fmt::Write as _;
 
 use super::{RenderError, RenderInput, images};
 
-/// The marks around its turns. For a model that was not trained with them they are plain text, and it may
-/// continue with a turn of the user; so they end an answer.
+/// The marks around turns. To a model that was not trained with them they are plain text, and it may continue
+/// with a user turn, so they end an answer.
 pub const MARKS: [&str; 2] = ["<|im_end|>", "<|im_start|>"];
 
 /// Renders a prompt that ends where the assistant's answer begins, or, when the last message is the
 /// assistant's, where that message can be continued.
 ///
 /// # Errors
-/// Never; the signature is that of all renderers.
+/// Never; all renderers have this signature.
 pub fn render(input: &RenderInput<'_>) -> Result<String, RenderError> {
     let mut prompt = String::new();
     let shown = images::after_text(input.messages);

@@ -1,9 +1,9 @@
 //! Messages → prompt text.
 //!
-//! Renders the templates that models bring: the GGUF's own Jinja template ([`jinja`]) and the TEMPLATE in
-//! Go's language ([`go`]). (Families that Ollama renders in code are in `families`.) Pure: no model, no
-//! I/O. Templates are untrusted programs, which may take any time and memory and overflow any stack, so
-//! worker processes run them (`workers`).
+//! Renders the templates that come with models: the GGUF's own Jinja template ([`jinja`]) and the TEMPLATE in
+//! Go's language ([`go`]). (Families that Ollama renders in code are in `families`.) Pure: no model, no I/O.
+//! Templates are untrusted programs, which may take any time and memory and overflow any stack, so worker
+//! processes run them (`workers`).
 
 pub mod chatml;
 pub mod go;

@@ -22,7 +22,7 @@ pub const PROMPT_ALONE: &str = "{{ .Prompt }}";
 /// Renders a prompt for a model without a template.
 ///
 /// # Errors
-/// None known; the signature is that of all renderers.
+/// None known; all renderers have this signature.
 pub fn prompt_alone(input: &RenderInput<'_>) -> Result<String, RenderError> {
     GoTemplate::parse(PROMPT_ALONE)?.render(&RenderInput {
         messages: &images::tagged(input.messages),
@@ -156,7 +156,7 @@ impl GoTemplate {
         self.run(&self.template, values)
     }
 
-    /// Renders a template that knows one exchange only; `last` renders the last one.
+    /// Renders a template for single exchanges; `last` renders the last exchange.
     fn render_exchanges(
         &self,
         last: &Template,

@@ -3,7 +3,7 @@
 //! minijinja does not support these tags, so they are removed before parsing. Only real tags are removed:
 //! the same words in a comment, a string or a `raw` block stay.
 
-/// Turns the tags into comments, which keep the tags' white-space control.
+/// Turns the tags into comments, which keep the tags' whitespace control.
 pub(super) fn without_tags(source: &str) -> String {
     let mut text = String::with_capacity(source.len());
     let mut rest = source;

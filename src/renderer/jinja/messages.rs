@@ -21,7 +21,7 @@ fn to_value(message: &Message, keeps_developer: bool) -> Value {
     value.insert("role".to_owned(), json!(role));
     value.insert("content".to_owned(), json!(message.content));
     if !message.thinking.is_empty() {
-        // What most templates call it, and what gpt-oss's does; llama.cpp gives both as well.
+        // The name that most templates use, and the one that gpt-oss's uses; llama.cpp also passes both.
         value.insert("reasoning_content".to_owned(), json!(message.thinking));
         value.insert("thinking".to_owned(), json!(message.thinking));
     }

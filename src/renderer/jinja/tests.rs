@@ -1,4 +1,4 @@
-//! Cases of our own; the conformance suite adds those of the shared test data.
+//! Our own cases; the conformance suite adds those of the shared test data.
 
 use super::*;
 use crate::chat::{ToolCall, ToolCallFunction, ToolDefinition};
