@@ -1,4 +1,4 @@
-//! The arguments of a call while they come, as the text that they will have when the call is whole.
+//! Streams the arguments of a call, as the text that they will have when the call is complete.
 
 use std::sync::LazyLock;
 
@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::chat::CallPart;
 
-/// What comes before the arguments of a call, with its name.
+/// The text before the arguments of a call, with the call's name.
 static HEAD: LazyLock<Regex> = LazyLock::new(|| {
     let pattern = r#"^[^{"]*\{\s*"name"\s*:\s*("(?:[^"\\]|\\.)+")\s*,\s*"arguments"\s*:\s*\{"#;
     #[expect(clippy::expect_used, reason = "a constant")]
@@ -23,7 +23,7 @@ pub(crate) struct Follower {
     state: State,
     name: String,
     json: Compact,
-    /// Where the arguments begin, and how far they were read.
+    /// Where the arguments begin, and how far they have been read.
     start: usize,
     end: usize,
 }
@@ -34,12 +34,12 @@ enum State {
     Head,
     Arguments,
     Whole,
-    /// It is written in another way: it comes whole.
+    /// The call has another form: it is passed on as a whole.
     Lost,
 }
 
 impl Follower {
-    /// Follows a text that is the arguments of a call alone.
+    /// Follows a text that consists only of a call's arguments.
     pub(crate) fn of_arguments(name: &str) -> Self {
         Self {
             state: State::Arguments,
@@ -48,8 +48,8 @@ impl Follower {
         }
     }
 
-    /// Reads on in all that has come of the call, and returns what is new of it. `is_call` is asked once, with
-    /// the name and what is before the arguments.
+    /// Continues reading in the call's text so far, and returns the new part. `is_call` is called once, with
+    /// the name and the text before the arguments.
     pub(crate) fn read(
         &mut self,
         text: &str,
@@ -83,7 +83,7 @@ impl Follower {
         }
         if part.arguments.is_empty() {
             if is_first {
-                // Nothing was told: the next part is the first.
+                // Nothing was passed on yet: the next part is the first.
                 self.start = self.end;
             }
             return None;
@@ -101,7 +101,7 @@ impl Follower {
             }
             return;
         };
-        // Without the brace.
+        // Before the brace.
         self.start = found[0].len() - 1;
         self.end = self.start;
         self.state = match serde_json::from_str::<String>(&found[1]) {
@@ -113,7 +113,7 @@ impl Follower {
         };
     }
 
-    /// Whether a part of the call was told.
+    /// Whether a part of the call was passed on.
     pub(crate) fn has_begun(&self) -> bool {
         self.end > self.start
     }
@@ -125,7 +125,7 @@ impl Follower {
     }
 }
 
-/// Writes JSON as `serde_json` writes a value, while it comes. (Of keys that repeat, all stay.)
+/// Rewrites JSON as `serde_json` would write the value, while it arrives. (Duplicate keys all stay.)
 #[derive(Debug, Default)]
 struct Compact {
     depth: usize,
@@ -145,7 +145,8 @@ enum Token {
 }
 
 impl Compact {
-    /// Adds a character. True: the outermost value has ended; `None`: this is not JSON, or no object.
+    /// Adds a character. `Some(true)` = the outermost value has ended; `None` = this is not JSON, or not an
+    /// object.
     fn push(&mut self, c: char, to: &mut String) -> Option<bool> {
         match self.token {
             Token::Text => self.text(c, to)?,
@@ -204,7 +205,7 @@ impl Compact {
         self.held.push(c);
         let n_wanted = match self.held.get(1..).unwrap_or_default().as_bytes() {
             [b'u', digits @ ..] => {
-                // The first half of a character that takes two.
+                // The first half of a surrogate pair.
                 let is_half = matches!(
                     digits,
                     [b'd' | b'D', b'8' | b'9' | b'a'..=b'b' | b'A'..=b'B', ..]
@@ -231,7 +232,7 @@ mod tests {
 
     use super::*;
 
-    /// What is told of a text that comes in pieces of so many characters; the name first.
+    /// What is passed on of a text that arrives in pieces of `n` characters; the name first.
     fn told(text: &str, n: usize) -> (String, bool) {
         let mut follower = Follower::default();
         let characters: Vec<char> = text.chars().collect();

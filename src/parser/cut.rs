@@ -7,7 +7,7 @@ use proptest::test_runner::TestRunner;
 use super::{ParseError, Parser, Piece, Start};
 use crate::chat::ToolDefinition;
 
-/// Joins all that a parser returns for these texts. The parts of a call that came are the call.
+/// Joins all output of a parser for these texts. Checks that the parts of a call that arrived make up the call.
 pub(crate) fn joined<'a>(
     parser: &mut dyn Parser,
     texts: impl IntoIterator<Item = &'a str>,

@@ -1,4 +1,4 @@
-//! An answer that consists of tool calls alone, because of a constraint.
+//! Answers that consist only of tool calls, because of a constraint.
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -58,7 +58,7 @@ impl ForcedCall {
         }
     }
 
-    /// The whole calls that were not read yet.
+    /// The complete calls that were not read yet.
     fn rest(&mut self) -> Piece {
         let mut piece = Piece::default();
         loop {

@@ -26,8 +26,8 @@ pub(crate) fn overlap_any(text: &str, tags: &[&str]) -> usize {
     lengths.max().unwrap_or(0)
 }
 
-/// Takes the front of `held` that can no longer belong to a tag. White space before a possible tag waits
-/// with it.
+/// Takes the front of `held` that can no longer belong to a tag. Whitespace before a possible tag waits with
+/// it.
 pub(crate) fn take_decided(held: &mut String, tags: &[&str]) -> String {
     let undecided = overlap_any(held, tags);
     let decided = held[..held.len() - undecided].trim_end().len();

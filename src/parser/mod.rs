@@ -27,7 +27,7 @@ pub struct Piece {
     pub content: String,
     pub thinking: String,
     pub tool_calls: Vec<ToolCall>,
-    /// Of the first of these calls, or of the next one if there are none.
+    /// Parts of the first of these calls, or of the next one if there are none.
     pub parts: Vec<CallPart>,
 }
 

@@ -6,12 +6,12 @@ use super::{ParseError, Parser, Piece};
 /// Where in the answer the parser is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
-    /// Nothing but white space so far: the opening tag may still come.
+    /// Only whitespace so far: the opening tag may still come.
     Start,
-    /// White space after the opening tag is dropped.
+    /// Whitespace after the opening tag is dropped.
     ThinkingStart,
     Thinking,
-    /// White space after the closing tag is dropped.
+    /// Whitespace after the closing tag is dropped.
     ContentStart,
     Content,
 }
@@ -22,7 +22,7 @@ pub struct Thinking {
     open: String,
     close: String,
     state: State,
-    /// White space before the closing tag is dropped, too.
+    /// Whitespace before the closing tag is dropped, too.
     trims: bool,
     /// Undecided text.
     held: String,
@@ -44,7 +44,7 @@ impl Thinking {
         }
     }
 
-    /// Drops the white space before the closing tag, too.
+    /// Drops the whitespace before the closing tag, too.
     #[must_use]
     pub fn trimmed(mut self) -> Self {
         self.trims = true;
@@ -100,7 +100,7 @@ impl Thinking {
             self.state = State::ContentStart;
             return true;
         }
-        // Hold back a possible start of the tag, and the white space before it.
+        // Hold back a possible start of the tag, and the whitespace before it.
         let mut decided = self.held.len() - overlap(&self.held, &self.close);
         if self.trims {
             decided = self.held[..decided].trim_end().len();

@@ -225,8 +225,8 @@ impl Scan {
     }
 }
 
-/// Finds the earliest name in a text, the longest at that place, and where it ends. `None` while the end of
-/// the text may become a longer one.
+/// Finds the earliest name in a text, the longest at that place, and where it ends. `None` while the end of the
+/// text may become a longer name.
 fn find_name<'a>(names: &'a [String], text: &str) -> Option<(&'a str, usize)> {
     if names.iter().any(|name| overlap(text, name) > 0) {
         return None;
