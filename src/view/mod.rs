@@ -1,10 +1,9 @@
-//! A file that is made of pieces of another one.
+//! A file that is composed of pieces of another one.
 //!
-//! llama.cpp does not take every model file as it is: Ollama wrote some for its own engine, with other
-//! keys, names and an image encoder among the weights. A view describes the file that llama.cpp wants,
-//! in terms of the one that exists: a new header, then ranges of the original, in another order, with
-//! holes, cut, interleaved or converted. Nothing is copied; a [`Reader`] computes the bytes of any place
-//! when they are asked for.
+//! llama.cpp cannot load every model file as it is: Ollama wrote some for its own engine, with other keys and
+//! names, and an image encoder among the weights. A view describes the file that llama.cpp needs, in terms of
+//! the existing one: a new header, then ranges of the original, in another order, with gaps, cut, interleaved
+//! or converted. Nothing is copied; a [`Reader`] computes the bytes at any offset on demand.
 //!
 //! The daemon plans views (`families::layout`), runners read through them.
 
@@ -21,14 +20,14 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-/// A GGUF file, and how llama.cpp gets it.
+/// A GGUF file, and the form in which llama.cpp gets it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ModelFile {
     pub path: PathBuf,
     pub form: Form,
 }
 
-/// How llama.cpp gets a file, the cheapest first.
+/// The form in which llama.cpp gets a file, the cheapest first.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub enum Form {
     /// As it is.
@@ -36,18 +35,18 @@ pub enum Form {
     Original,
     /// As it is, with other values for some keys of its header.
     Overrides(Vec<Override>),
-    /// As another file; shared by all requests for it.
+    /// As another file; the view is shared by all requests for it.
     View(#[serde(with = "shared")] Arc<View>),
 }
 
-/// A key of a GGUF header with the value that counts.
+/// A key of a GGUF header with its new value.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Override {
     pub key: String,
     pub value: OverrideValue,
 }
 
-/// The types that llama.cpp lets override.
+/// The value types that llama.cpp can override.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum OverrideValue {
     Bool(bool),
@@ -79,7 +78,7 @@ impl View {
         segments.fold(0, u64::saturating_add)
     }
 
-    /// Appends a segment, or extends the last one where the new one goes on from it.
+    /// Appends a segment, or extends the last one if the new one continues it.
     pub fn push(&mut self, segment: Segment) {
         let Some(last) = self.segments.last_mut() else {
             self.segments.push(segment);
@@ -91,7 +90,7 @@ impl View {
     }
 }
 
-/// What is shared, as if it was not.
+/// Serializes a shared value like an unshared one.
 mod shared {
     use std::sync::Arc;
 

@@ -5,7 +5,7 @@ use std::io::{self, Read, Seek, SeekFrom};
 use super::View;
 use super::segment::{Conversion, Pieces, Place, Segment};
 
-/// Bytes that are converted at once, about.
+/// About how many bytes are converted at once.
 const CONVERTED: u64 = 1 << 16;
 
 /// Bytes that are read at once to gather pieces from.
@@ -16,7 +16,7 @@ pub trait ReadAt {
     /// Fills the buffer with the bytes from `offset` on.
     ///
     /// # Errors
-    /// Fails when they cannot be read, or the file ends before.
+    /// Fails when they cannot be read, or the file ends too early.
     fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()>;
 }
 
@@ -53,14 +53,14 @@ impl<T: ReadAt + ?Sized> ReadAt for &T {
     }
 }
 
-/// Knows the types of numbers.
+/// Converts numbers of ggml's types.
 pub trait Convert {
-    /// Turns blocks of a type (as ggml numbers them) into numbers; false = it does not know the type.
+    /// Converts blocks of a type (by ggml's code) to numbers; false = the type is unknown.
     fn to_f32(&self, kind: u32, blocks: &[u8], numbers: &mut [f32]) -> bool;
 }
 
-/// Leaves all numbers zero: for code that reads a header, and of the data after it no more than a
-/// buffer takes.
+/// Leaves all numbers zero: for code that reads only a header, and of the data after it at most what a buffer
+/// prefetches.
 #[derive(Debug, Clone, Copy)]
 pub struct HeaderOnly;
 
@@ -70,13 +70,13 @@ impl Convert for HeaderOnly {
     }
 }
 
-/// A view over its file, to be read like one.
+/// A view over its file, which can be read like a file.
 #[derive(Debug)]
 pub struct Reader<'a, F, C> {
     file: F,
     view: &'a View,
     convert: C,
-    /// Where each segment ends.
+    /// The end of each segment.
     ends: Vec<u64>,
     position: u64,
 }
@@ -102,11 +102,10 @@ impl<'a, F: ReadAt, C: Convert> Reader<'a, F, C> {
         self.ends.last().copied().unwrap_or_default()
     }
 
-    /// Fills the buffer from a place on, as far as the view goes; returns how much that is.
+    /// Fills the buffer from `offset` on, up to the view's end; returns the number of bytes.
     ///
     /// # Errors
-    /// Fails when the original cannot be read, has become shorter, or has numbers of a type that is
-    /// not known here.
+    /// Fails when the original cannot be read, has become shorter, or has numbers of an unknown type.
     pub fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         let left = self.n_bytes().saturating_sub(offset);
         let wanted = usize::try_from(left).map_or(buffer.len(), |left| left.min(buffer.len()));
@@ -127,7 +126,7 @@ impl<'a, F: ReadAt, C: Convert> Reader<'a, F, C> {
         Ok(done)
     }
 
-    /// Fills the buffer with bytes of a segment, which has as many.
+    /// Fills the buffer with bytes of a segment, which has at least as many.
     fn fill(&self, segment: &Segment, buffer: &mut [u8], offset: u64) -> io::Result<()> {
         match segment {
             Segment::Bytes(bytes) => bytes.as_slice().read_exact_at(buffer, offset),
@@ -165,7 +164,7 @@ impl<'a, F: ReadAt, C: Convert> Reader<'a, F, C> {
         Ok(())
     }
 
-    /// Copies short pieces that lie near each other: they are read with what is between them.
+    /// Copies short pieces that are close together: they are read with the bytes between them.
     fn gather(
         &self,
         pieces: &Pieces,
@@ -186,7 +185,7 @@ impl<'a, F: ReadAt, C: Convert> Reader<'a, F, C> {
         Ok(done)
     }
 
-    /// Converts the blocks in which the wanted bytes lie, some at a time.
+    /// Converts the blocks that contain the wanted bytes, some at a time.
     fn converted(
         &self,
         pieces: &Pieces,
@@ -263,7 +262,7 @@ impl<F: ReadAt, C: Convert> Seek for Reader<'_, F, C> {
     }
 }
 
-/// ggml keeps number i of a block beside number i + 16; these blocks have neighbours side by side.
+/// ggml keeps number i of a block beside number i + 16; these blocks have neighboring numbers side by side.
 fn reorder(block: &mut [u8; 17]) {
     let old = *block;
     for i in 1..=8 {

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 pub enum Segment {
     /// Bytes that the original does not have.
     Bytes(#[serde(with = "in_base64")] Vec<u8>),
-    /// So many zeros.
+    /// This many zeros.
     Zeros(u64),
     /// Bytes of the original.
     Original {
@@ -18,8 +18,8 @@ pub enum Segment {
 
 /// Pieces of a file that all have the same length, in the order of nested loops.
 ///
-/// Without steps it is one piece. A step repeats what comes after it `count` times, each time `stride`
-/// bytes further on: rows in another order, every second row, one half of each row.
+/// Without steps it is one piece. A step repeats the following steps `count` times, each time `stride` bytes
+/// further on: this describes rows in another order, every second row, or one half of each row.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pieces {
     /// Where the first piece begins, in bytes.
@@ -40,14 +40,14 @@ pub struct Step {
 /// How the bytes of the original are translated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Conversion {
-    /// They stay as they are.
+    /// The bytes stay unchanged.
     None,
-    /// MXFP4 blocks with neighbouring values in one byte, as Ollama first wrote them, to ggml's order:
-    /// 17 bytes; the first is the scale.
+    /// MXFP4 blocks with neighboring values in one byte, as Ollama first wrote them, to ggml's order: 17 bytes,
+    /// of which the first is the scale.
     Mxfp4,
-    /// Numbers in single precision.
+    /// To numbers in single precision.
     ToF32 {
-        /// The type, as ggml numbers them.
+        /// The code that ggml assigns to the type.
         kind: u32,
         /// Numbers in a block, and its bytes.
         block: u32,
@@ -73,7 +73,7 @@ impl Segment {
         }
     }
 
-    /// Takes the next segment in, if it goes on where this one ends; else returns it.
+    /// Appends the next segment if it continues where this one ends; else returns it.
     pub(super) fn extend(&mut self, next: Self) -> Option<Self> {
         match (self, next) {
             (Self::Bytes(bytes), Self::Bytes(more)) => bytes.extend(more),
@@ -127,7 +127,7 @@ impl Pieces {
             .saturating_add(self.length)
     }
 
-    /// Where the byte at `offset` of the pieces lies; `None` after the end.
+    /// Where the byte at `offset` of the pieces is; `None` after the end.
     pub(super) fn locate(&self, offset: u64) -> Option<Place> {
         if offset >= self.n_bytes() {
             return None;
@@ -159,20 +159,20 @@ pub(super) struct Place {
     pub(super) at: u64,
     /// Bytes from there to the end of the piece.
     pub(super) left: u64,
-    /// Pieces from this one on that lie `stride` bytes apart.
+    /// Pieces from this one on that are `stride` bytes apart.
     pub(super) n_next: u64,
     pub(super) stride: u64,
 }
 
 impl Place {
-    /// Whether a piece begins here, and the next one after it.
+    /// Whether a piece begins here, and the next one follows after its end.
     pub(super) fn is_whole(&self, pieces: &Pieces) -> bool {
         self.left == pieces.length && self.stride >= pieces.length
     }
 }
 
 impl Conversion {
-    /// Bytes of a block before and after; blocks are converted one by one.
+    /// Bytes of a block before and after conversion; blocks are converted one by one.
     pub(super) fn block(self) -> (u64, u64) {
         match self {
             Self::None => (1, 1),
@@ -184,7 +184,7 @@ impl Conversion {
         }
     }
 
-    /// Bytes that so many become, in whole blocks; saturates.
+    /// How many bytes `n_bytes` become, in whole blocks; saturates.
     pub(super) fn size_after(self, n_bytes: u64) -> u64 {
         let (before, after) = self.block();
         (n_bytes / before).saturating_mul(after)

@@ -1,4 +1,4 @@
-//! Views read back, in any order and portion.
+//! Reads views back, in any order and in portions of any size.
 
 use std::io::{Read as _, Seek as _, SeekFrom};
 
@@ -42,7 +42,7 @@ fn steps(steps: &[(u64, u64)]) -> Vec<Step> {
 #[test]
 fn pieces_come_in_the_order_of_their_loops() {
     let file: Vec<u8> = (0..24).collect();
-    // Two heads of two times three rows of two bytes: the halves of a head are interleaved.
+    // Two heads of twice three rows of two bytes: the halves of a head are interleaved.
     let pieces = Pieces {
         start: 0,
         length: 2,
@@ -84,7 +84,7 @@ fn segments_join_where_they_touch() {
 
 #[test]
 fn blocks_are_converted() {
-    // Numbers 0 to 15 twice, neighbours in a byte, become number i beside number i + 16.
+    // Numbers 0 to 15 twice, neighbors in a byte, become number i beside number i + 16.
     let neighbours = (0..16).map(|i| (2 * i % 16) | ((2 * i + 1) % 16) << 4);
     let block: Vec<u8> = [99].into_iter().chain(neighbours).collect();
     let conversion = Conversion::Mxfp4;
@@ -157,8 +157,8 @@ fn any_segment() -> impl Strategy<Value = Segment> {
 }
 
 proptest! {
-    /// A view has the same bytes wherever and in whatever portions it is read, and after a way
-    /// through JSON.
+    /// A view has the same bytes wherever and in whatever portions it is read, also after a round trip through
+    /// JSON.
     #[test]
     fn every_place_has_its_byte(
         segments in prop::collection::vec(any_segment(), 0..6),
