@@ -1,8 +1,8 @@
 //! seccomp: which system calls are refused.
 //!
-//! A list of what is refused, not of what is allowed: GPU drivers need many calls, and different ones with every
-//! version. What is refused reaches out of the process: to the network, to programs, to other processes, to
-//! the machine.
+//! A list of refused calls, not of allowed ones: GPU drivers need many calls, and different ones with every
+//! version. Refused are calls that reach out of the process: to the network, to programs, to other processes,
+//! to the machine.
 
 use std::collections::BTreeMap;
 
@@ -11,16 +11,16 @@ use seccompiler::{
     SeccompRule, TargetArch,
 };
 
-/// The bit of a number by which the x32 ABI asks for the same calls.
+/// The bit in a call number that selects the same call in the x32 ABI.
 const X32: i64 = 0x4000_0000;
 
 macro_rules! calls {
     ($($name:ident)*) => { &[$((libc::$name, stringify!($name))),*] };
 }
 
-/// Refused and reported ([`super::trap`]).
+/// Calls that are refused and reported ([`super::trap`]).
 pub(super) const REFUSED: &[(i64, &str)] = calls! {
-    // The network. The channel to the daemon is a socket that exists.
+    // The network. The channel to the daemon is an existing socket.
     SYS_socket SYS_socketpair SYS_connect SYS_bind SYS_listen SYS_accept SYS_accept4
     // Programs and processes.
     SYS_execve SYS_execveat SYS_ptrace SYS_process_vm_readv SYS_process_vm_writev
@@ -50,8 +50,8 @@ pub(super) const REFUSED_HERE: &[(i64, &str)] = calls! {
 #[cfg(not(target_arch = "x86_64"))]
 pub(super) const REFUSED_HERE: &[(i64, &str)] = &[];
 
-/// New processes are refused without a report: the C library blocks all signals around these calls, and a signal that
-/// is blocked would end the process.
+/// New processes are refused without a report: the C library blocks all signals around these calls, and a
+/// blocked signal would end the process.
 #[cfg(target_arch = "x86_64")]
 const PROCESSES: &[i64] = &[libc::SYS_fork, libc::SYS_vfork];
 #[cfg(not(target_arch = "x86_64"))]
@@ -93,7 +93,7 @@ fn programs() -> Result<[BpfProgram; 3], seccompiler::BackendError> {
         )?;
         processes.insert(number, vec![SeccompRule::new(vec![is_process])?]);
     }
-    // Its flags lie in memory, which a filter cannot read. The C library then takes `clone`.
+    // The flags of `clone3` are in memory, which a filter cannot read. The C library then uses `clone`.
     let unknown = [libc::SYS_clone3, libc::SYS_clone3 | X32];
     let unknown = unknown.map(|number| (number, Vec::new())).into();
     let program = |rules, action| -> Result<BpfProgram, _> {

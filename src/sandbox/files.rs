@@ -8,7 +8,7 @@ use landlock::{
 
 use super::Files;
 
-/// The newest version whose rights we know to be harmless; older kernels enforce a part of them.
+/// The newest version whose rights we know to be safe to restrict; older kernels enforce a part of them.
 const KNOWN: ABI = ABI::V6;
 
 pub(super) fn limit(files: &Files) -> Result<(), String> {
@@ -37,7 +37,7 @@ pub(super) fn limit(files: &Files) -> Result<(), String> {
     }
 }
 
-/// The version of Landlock whose rights the kernel knows, up to the one that we use; 0 = none.
+/// The Landlock version that the kernel supports, at most the one that we use; 0 = none.
 pub(super) fn version() -> i32 {
     let files = |version: ABI| {
         let rules = Ruleset::default().set_compatibility(CompatLevel::HardRequirement);

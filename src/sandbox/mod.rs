@@ -1,12 +1,12 @@
 //! The sandbox of a process that reads untrusted files and texts.
 //!
-//! Three things, each as far as the kernel has it: *files* ([`files`], Landlock) that are not named are out of
-//! reach, and so are TCP ports and other processes; *system calls* ([`calls`], seccomp) for sockets, programs,
-//! other processes and mounts are refused with EPERM and told on standard error, since a refusal costs one
-//! request at most where a kill would cost all; *new privileges* there are none.
+//! It restricts three things, each as far as the kernel supports it. *Files* ([`files`], Landlock) that are not
+//! named are inaccessible, and so are TCP ports and other processes. *System calls* ([`calls`], seccomp) for
+//! sockets, programs, other processes and mounts are refused with EPERM and reported on standard error: a
+//! refusal costs at most one request, killing the process would cost all. *New privileges* cannot be gained.
 //!
-//! *Invariant:* nothing here is undone. A file rule holds for this thread and those that it starts later, the
-//! rules for system calls for all threads.
+//! *Invariant:* nothing here is undone. A file rule applies to this thread and those that it starts later, the
+//! rules for system calls to all threads.
 
 #[cfg(target_os = "linux")]
 mod calls;
@@ -42,7 +42,7 @@ pub struct Support {
 /// Denies this thread, and those that it starts from now on, all files but these.
 ///
 /// # Errors
-/// Why it could not, or that the kernel cannot do all of it.
+/// Why that failed, or that the kernel supports only a part of it.
 #[cfg(target_os = "linux")]
 pub fn limit_files(files: &Files) -> Result<(), String> {
     files::limit(files)
@@ -51,7 +51,7 @@ pub fn limit_files(files: &Files) -> Result<(), String> {
 /// Denies all threads the system calls that a loaded runner does not need.
 ///
 /// # Errors
-/// Why it could not.
+/// Why that failed.
 #[cfg(all(
     target_os = "linux",
     any(target_arch = "x86_64", target_arch = "aarch64")
@@ -92,7 +92,7 @@ pub fn limit_calls() -> Result<(), String> {
     Err("this system has no seccomp".to_owned())
 }
 
-/// Nothing.
+/// Other systems support none of this.
 #[cfg(not(target_os = "linux"))]
 pub fn support() -> Support {
     Support {
