@@ -53,7 +53,7 @@ pub struct Surroundings {
     pub rpc_servers: Vec<String>,
 }
 
-/// Whether this build has back ends for GPUs.
+/// Whether this build has GPU backends.
 const HAS_DRIVERS: bool = cfg!(any(
     feature = "cuda",
     feature = "vulkan",

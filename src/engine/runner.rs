@@ -133,7 +133,7 @@ pub(super) fn serve(
         outbox,
         surroundings: begun.surroundings,
     };
-    // An error means that the channel is gone, so nobody can receive it.
+    // An error means that the channel is gone, so it cannot be reported.
     let greeted = match begun.has_greeted {
         true => Ok(()),
         false => child.send(hello()),

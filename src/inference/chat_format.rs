@@ -61,7 +61,7 @@ pub(super) struct ChatFormat {
     maker: Maker,
     /// The TEMPLATE: also for prompts with a suffix, and for the tags of thinking and tools.
     go: Option<Known>,
-    /// A built-in parser, named by the model or recognised by its template.
+    /// A built-in parser, named by the model or recognized by its template.
     pub(super) parser: Option<&'static BuiltinParser>,
 }
 

@@ -125,7 +125,7 @@ pub struct Wish {
     pub name: ModelName,
     /// Use plain HTTP.
     pub insecure: bool,
-    /// Who requests it.
+    /// Where the request comes from.
     pub asker: Asker,
 }
 

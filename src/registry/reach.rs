@@ -1,5 +1,5 @@
-//! Where the registry client may connect: hosts in this machine's settings, hosts that someone on this
-//! machine names, and otherwise only hosts on the internet.
+//! Where the registry client may connect: hosts in this machine's settings, hosts that a client on this machine
+//! names, and otherwise only hosts on the internet.
 //!
 //! Any client may name a registry, and registries may redirect anywhere; neither may make the daemon
 //! connect to its private networks (SSRF). This module checks an address in a URL before every request and
@@ -26,12 +26,12 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 /// The most concurrent look-ups: each may hold a thread until a dead resolver times out.
 const MAX_LOOKUPS: usize = 16;
 
-/// Who names a registry.
+/// Where the client that names a registry is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Asker {
-    /// Someone on this machine, who may use registries in private networks.
+    /// A client on this machine, which may use registries in private networks.
     Here,
-    /// Someone else, who may not reach this network through the daemon.
+    /// A client elsewhere, which may not reach this network through the daemon.
     Elsewhere,
 }
 
@@ -103,7 +103,7 @@ pub(super) enum Patience {
     None,
 }
 
-/// The registry that a client named, and who the client is.
+/// The registry that a client named, and where the client is.
 #[derive(Debug, Clone)]
 pub(super) struct Named {
     host: Option<Host>,

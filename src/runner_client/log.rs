@@ -103,8 +103,7 @@ impl Output {
     }
 }
 
-/// Reads lines until the runner closes its end. No input stops it: a pipe that nobody empties would block
-/// the runner.
+/// Reads lines until the runner closes its end. No input stops it: a full pipe would block the runner.
 pub(super) async fn follow(output: impl AsyncRead + Unpin, lines: LastLines) {
     let mut reader = BufReader::new(output);
     let mut bytes = Vec::new();

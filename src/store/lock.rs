@@ -1,7 +1,7 @@
 //! The lock of a model directory.
 //!
-//! An advisory lock on the `blobs` folder itself: it needs no file of its own, it ends with the
-//! process, and it works between threads because every taker opens the folder anew.
+//! An advisory lock on the `blobs` folder itself: it needs no file of its own, it ends with the process, and it
+//! works between threads because every caller opens the folder again.
 
 use std::os::unix::fs::MetadataExt as _;
 use std::time::{Duration, Instant};

@@ -19,7 +19,8 @@ pub const MAX_TEXT: u64 = 4 << 20;
 /// Bytes of a layer that is JSON; example messages are the longest.
 pub const MAX_JSON: u64 = 1 << 20;
 
-/// Layers that are read for a request; real models have at most a few licenses and one of each else.
+/// Layers that are read for a request; real models have at most a few licenses and one layer of each other
+/// type.
 pub const MAX_TEXTS: usize = 16;
 
 /// A stored model: everything that a request needs except the weights' bytes.

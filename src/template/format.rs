@@ -95,7 +95,7 @@ pub(super) fn action(out: &mut Sink, printed: &Value) {
     }
 }
 
-/// Go's `Sprint`: a space between two neighbours if neither is a string.
+/// Go's `Sprint`: a space between two neighbors if neither is a string.
 pub(super) fn print(out: &mut Sink, arguments: &[Value]) {
     let mut after_string = true;
     for argument in arguments {

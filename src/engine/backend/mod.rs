@@ -63,7 +63,7 @@ pub(crate) struct Room {
     pub(crate) n_ctx: usize,
 }
 
-/// Encodes the images of prompts, on a thread of its own.
+/// Encodes the images of prompts, on a separate thread.
 pub(crate) trait MediaEncoder: Send {
     /// Checks the images of a prompt, without decoding any of them.
     ///

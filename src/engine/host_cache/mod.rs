@@ -6,7 +6,7 @@
 //! full, the least recently used states move to files; a runner that stops saves everything there, and the next
 //! one finds it. Both levels have a limit in bytes.
 //!
-//! - `memory`: what is in memory · `files`: what is in files, written by a thread of its own
+//! - `memory`: what is in memory · `files`: what is in files, written by a separate thread
 //! - `reader`: the thread that reads files while requests are answered
 //!
 //! *Invariant:* a state is only an offer. A state that is damaged, belongs to another model or is too large for

@@ -55,7 +55,7 @@ fn command(cursor: &mut Cursor<'_>) -> Result<Command, ModelfileError> {
     })
 }
 
-/// A word of the instruction on `line`; unlike in Ollama, any amount of white space may precede it.
+/// A word of the instruction on `line`; unlike in Ollama, any amount of whitespace may precede it.
 fn key(
     cursor: &mut Cursor<'_>,
     line: usize,

@@ -34,9 +34,8 @@ impl fmt::Display for Command {
     }
 }
 
-/// Quotes as Ollama does (only values with line ends, or with white space at their ends), unless parsing
-/// would not restore the value. Then it uses the first form that parsing restores; the last resort is a
-/// fence.
+/// Quotes as Ollama does (only values with line ends, or with whitespace at their ends), unless parsing would
+/// not restore the value. Then it uses the first form that parsing restores; the last resort is a fence.
 pub(super) fn quoted(value: &str) -> String {
     let bare = value.to_owned();
     let single = format!("\"{value}\"");

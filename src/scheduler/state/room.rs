@@ -53,7 +53,7 @@ impl Need {
     }
 }
 
-/// What is needed, and for whom.
+/// What is needed, and whether only jobs need it.
 #[derive(Debug, Clone, Copy)]
 struct Wanted {
     need: Need,

@@ -2,7 +2,7 @@
 //!
 //! | Mark | Effect |
 //! | --- | --- |
-//! | `[[repeat N]]` | the answer N times over, separated by blanks |
+//! | `[[repeat N]]` | the answer N times, separated by spaces |
 //! | `[[say TEXT]]` | this text instead of the question's |
 //! | `[[slow N]]` | each token takes N milliseconds more |
 //! | `[[abort N]]` | the process aborts instead of picking token N (from 0, the default) |

@@ -56,7 +56,7 @@ impl<'a> Stream<'a> {
         // stream is closed (`Drop`).
         let stream = unsafe { fopencookie(cookie.as_ptr().cast(), c"rb".as_ptr(), functions) };
         let Some(stream) = NonNull::new(stream) else {
-            // SAFETY: made by `leak` above, and nobody else has it.
+            // SAFETY: made by `leak` above, and not used elsewhere.
             drop(unsafe { Box::from_raw(cookie.as_ptr()) });
             return None;
         };
@@ -86,8 +86,8 @@ impl<'a> Stream<'a> {
 
 impl Drop for Stream<'_> {
     fn drop(&mut self) {
-        // SAFETY: the stream is open; nobody uses it any more, as llama.cpp keeps none of it after a
-        // load. Then nobody has the cookie, which `open` made of a box.
+        // SAFETY: the stream is open and no longer used, since llama.cpp does not keep it after a load. After
+        // that the cookie, which `open` made from a box, is no longer used either.
         unsafe {
             libc::fclose(self.file.as_ptr());
             drop(Box::from_raw(self.cookie.as_ptr()));
