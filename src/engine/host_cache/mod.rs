@@ -30,7 +30,7 @@ const MAX_FETCHED: usize = 4;
 /// The content of a sequence's cells, as the backend saved it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct SavedState {
-    /// The token of every position, from 0.
+    /// The token of every cell, in order.
     pub(super) tokens: Vec<Token>,
     /// Opaque; only the backend that wrote it can read it, with the same model and settings.
     pub(super) bytes: Vec<u8>,

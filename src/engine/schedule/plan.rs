@@ -128,7 +128,7 @@ impl<S> State<S> {
         }
         let decode = self.plan_decode(n_other, now);
         if media.is_none() && decode.is_none() {
-            // The sequences that found no room run no longer.
+            // The sequences that found no room no longer run.
             self.retry = Retry::default();
         }
         StepPlan {

@@ -97,7 +97,7 @@ impl Predictor {
         };
         let is_right = known.last() == known.get(at);
         self.classes[class(len)].add(is_right);
-        // The prediction ends where the client's expected text ends.
+        // Beyond the end of the client's expected text, nothing is predicted.
         if is_right && at + 1 != self.n_expected {
             self.next = Some(Match {
                 at: at + 1,
