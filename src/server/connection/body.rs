@@ -128,8 +128,8 @@ impl<B> Default for Rest<B> {
 }
 
 impl<B: HttpBody<Data = Bytes> + Unpin> Rest<B> {
-    /// Makes the body for the handler. What the handler leaves unread comes back, unless the client `waits` for `100
-    /// Continue` and sends nothing.
+    /// Makes the body for the handler. What the handler leaves unread comes back, unless the client `waits` for
+    /// `100 Continue` and sends nothing.
     pub(super) fn of(&self, body: B, waits: bool) -> Returning<B> {
         Returning {
             body: Some(body),

@@ -1,5 +1,5 @@
-//! Stored chats: `GET /v1/chat/completions`, `GET`, `POST`, `DELETE /v1/chat/completions/{id}` and `GET
-//! /v1/chat/completions/{id}/messages`
+//! Stored chats: `GET /v1/chat/completions`, `GET`, `POST`, `DELETE /v1/chat/completions/{id}` and
+//! `GET /v1/chat/completions/{id}/messages`
 
 use axum::extract::{Path, State};
 use axum::http::Uri;
