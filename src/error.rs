@@ -1,4 +1,4 @@
-//! Why a request failed, before a dialect turns it into a response.
+//! Errors of requests, before a dialect turns them into responses.
 
 use std::borrow::Cow;
 
@@ -14,11 +14,11 @@ pub struct RequestError {
     pub param: Option<Cow<'static, str>>,
     /// A machine-readable code.
     pub code: Option<&'static str>,
-    /// Seconds after which trying again may help.
+    /// Seconds after which a retry may help.
     pub retry_after: Option<u64>,
 }
 
-/// Who caused the error, and what the client can do about it.
+/// The cause of the error, and what the client can do about it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ErrorKind {
     /// The request is not valid.
@@ -27,11 +27,11 @@ pub enum ErrorKind {
     Mistaken,
     /// The request is not authenticated.
     Unauthorized,
-    /// The server does not do this, or not for this client.
+    /// The server does not allow this, or not for this client.
     Forbidden,
     NotFound,
     MethodNotAllowed,
-    /// What it names is not in a state for it.
+    /// The object that the request names is in the wrong state.
     Conflict,
     /// The request did not arrive in time.
     Timeout,
@@ -40,13 +40,13 @@ pub enum ErrorKind {
     Canceled,
     /// The model or drover failed.
     Internal,
-    /// The model or this build of drover cannot do it.
+    /// The model or this build of drover does not support it.
     Unsupported,
-    /// Its own deadline has passed.
+    /// The request's own deadline has passed.
     DeadlineExceeded,
     /// Try again later.
     Overloaded,
-    /// The client has used what its key may.
+    /// The key's limits are exhausted.
     RateLimited,
 }
 
@@ -77,14 +77,14 @@ impl RequestError {
         Self::new(ErrorKind::Internal, message)
     }
 
-    /// Says after how many seconds trying again may help.
+    /// Sets after how many seconds a retry may help.
     #[must_use]
     pub fn retry_after(mut self, seconds: u64) -> Self {
         self.retry_after = Some(seconds);
         self
     }
 
-    /// Names the field of the request that caused the error, and the code.
+    /// Sets the field of the request that caused the error, and the code.
     #[must_use]
     pub fn about(mut self, param: impl Into<Cow<'static, str>>, code: &'static str) -> Self {
         self.param = Some(param.into());
@@ -92,7 +92,7 @@ impl RequestError {
         self
     }
 
-    /// Sets the code of an error that no field of the request caused.
+    /// Sets the code of an error that is not caused by a field of the request.
     #[must_use]
     pub fn coded(mut self, code: &'static str) -> Self {
         self.code = Some(code);

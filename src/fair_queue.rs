@@ -21,7 +21,7 @@ const TURNS_BEFORE_BATCH: u32 = 19;
 pub(crate) struct FairQueue<T> {
     interactive: Class<T>,
     batch: Class<T>,
-    /// Interactive turns since the last batch turn that a batch job waited through.
+    /// Interactive turns since the last batch turn, counted while a batch job waits.
     passed_over: u32,
 }
 
@@ -32,22 +32,22 @@ struct Class<T> {
     origins: Turns<Turns<Turns<VecDeque<T>>>>,
 }
 
-/// Queues that take turns, by name. The next one is first; none is empty.
+/// Queues that take turns, by name. The first one is next; none is empty.
 #[derive(Debug)]
 struct Turns<L>(VecDeque<(String, L)>);
 
 /// An entry of a queue.
 trait Line<T> {
-    /// Takes the first one; whose turn it was goes to the end.
+    /// Takes the first item; the queue that it came from goes to the end.
     fn pop(&mut self) -> Option<T>;
     fn front(&self) -> Option<&T>;
-    /// The same for the first of those in front that fits.
+    /// Like `pop`, for the first item that fits among those at the front of the queues.
     fn pop_where(&mut self, fits: &impl Fn(&T) -> bool) -> Option<T>;
-    /// Takes out the first one that fits.
+    /// Removes the first item that fits.
     fn remove(&mut self, fits: &impl Fn(&T) -> bool) -> Option<T>;
-    /// Takes out all that do not fit.
+    /// Removes all items that do not fit.
     fn retain(&mut self, fits: &impl Fn(&T) -> bool);
-    /// How many are taken before the first one that fits, if nobody comes or goes.
+    /// How many items are taken before the first one that fits, if no items are added or removed.
     fn n_before(&self, fits: &impl Fn(&T) -> bool) -> Option<usize>;
     fn len(&self) -> usize;
     fn is_empty(&self) -> bool;
@@ -95,7 +95,7 @@ impl<L> Default for Turns<L> {
 }
 
 impl<L: Default> Turns<L> {
-    /// The line of a name; whoever asks puts something in.
+    /// The queue of a name; the caller must add something to it.
     fn of(&mut self, name: &str) -> &mut L {
         let known = self.0.iter().position(|(known, _)| known == name);
         let at = known.unwrap_or_else(|| {
@@ -110,7 +110,7 @@ impl<T, L: Line<T>> Line<T> for Turns<L> {
     fn n_before(&self, fits: &impl Fn(&T) -> bool) -> Option<usize> {
         let mut lines = self.0.iter().enumerate();
         let (at, turns) = lines.find_map(|(at, (_, line))| Some((at, line.n_before(fits)?)))?;
-        // In each round the lines in front of its own come first.
+        // In each round, the queues in front of it come first.
         let others = self.0.iter().enumerate().filter(|(other, _)| *other != at);
         let of_others =
             others.map(|(other, (_, line))| line.len().min(turns + usize::from(other < at)));
@@ -183,7 +183,7 @@ impl<T> Default for Class<T> {
 }
 
 impl<T> FairQueue<T> {
-    /// Queues a request after its client's others.
+    /// Queues a request behind its client's other requests.
     pub(crate) fn push(&mut self, priority: Priority, client: &str, item: T) {
         let mut parts = client.splitn(3, '/').chain(std::iter::repeat(""));
         let mut line = || parts.next().unwrap_or_default();
@@ -192,7 +192,7 @@ impl<T> FairQueue<T> {
         requests.of(line()).push_back(item);
     }
 
-    /// Queues a request that has run already, before all others of its class.
+    /// Queues a preempted request, before all others of its class.
     pub(crate) fn put_back(&mut self, priority: Priority, item: T) {
         self.class_mut(priority).returned.push_front(item);
     }
@@ -203,7 +203,7 @@ impl<T> FairQueue<T> {
         self.class(priority).front().map(|item| (priority, item))
     }
 
-    /// Takes the request that [`Self::next`] shows; its client goes to the end of the line.
+    /// Takes the request that [`Self::next`] shows; its client goes to the end of the queue.
     pub(crate) fn pop(&mut self) -> Option<T> {
         let priority = self.turn();
         let batch_waits = !self.batch.is_empty();
@@ -215,26 +215,26 @@ impl<T> FairQueue<T> {
         Some(item)
     }
 
-    /// Takes the first request of a client, in their turn, that fits; interactive ones first.
+    /// Takes the first request that fits among the clients' first requests, in their turn; interactive ones first.
     pub(crate) fn pop_where(&mut self, fits: impl Fn(&T) -> bool) -> Option<T> {
         let found = self.interactive.pop_where(&fits);
         found.or_else(|| self.batch.pop_where(&fits))
     }
 
-    /// Takes out the first request that fits.
+    /// Removes the first request that fits.
     pub(crate) fn remove(&mut self, fits: impl Fn(&T) -> bool) -> Option<T> {
         let found = self.interactive.remove(&fits);
         found.or_else(|| self.batch.remove(&fits))
     }
 
-    /// Takes out all requests that do not fit.
+    /// Removes all requests that do not fit.
     pub(crate) fn retain(&mut self, fits: impl Fn(&T) -> bool) {
         self.interactive.retain(&fits);
         self.batch.retain(&fits);
     }
 
-    /// How many requests are taken before the first one that fits, if nobody comes or goes. (The few turns of
-    /// batch jobs among interactive ones are left out.)
+    /// How many requests are taken before the first one that fits, if no requests are added or removed. (The few turns
+    /// of batch jobs among interactive ones are ignored.)
     pub(crate) fn n_before(&self, fits: impl Fn(&T) -> bool) -> Option<usize> {
         let of_batch = || Some(self.interactive.len() + self.batch.n_before(&fits)?);
         self.interactive.n_before(&fits).or_else(of_batch)

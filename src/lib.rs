@@ -3,7 +3,7 @@
 //! The modules in reading order; each one imports only modules above it
 //! (`tests/tidy.rs` checks the levels, `docs/architecture.md` explains them).
 
-// Level 0: helpers that know nothing of models.
+// Level 0: helpers that know nothing about models.
 pub mod error;
 pub mod json;
 pub mod keys;
@@ -20,7 +20,7 @@ pub(crate) mod fair_queue;
 pub mod seal;
 pub mod template;
 pub mod view;
-// Level 2: what a model is, what goes over the wire.
+// Level 2: models, wire types.
 pub mod api;
 pub mod history;
 pub mod model;
@@ -41,12 +41,12 @@ pub mod workers;
 pub mod create;
 pub mod deploy;
 pub mod scheduler;
-// Levels 6 and 7: the use cases and their spellings.
+// Levels 6 and 7: the use cases, and the APIs' formats.
 pub mod dialect;
 pub mod inference;
 // Level 8: files and batch jobs.
 pub mod jobs;
-// Levels 9 and 10: the surfaces.
+// Levels 9 and 10: HTTP, logs and the command line.
 pub mod cli;
 pub mod server;
 pub mod telemetry;

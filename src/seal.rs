@@ -1,4 +1,4 @@
-//! Texts that clients keep for us, signed: what comes back unchanged is known to be ours.
+//! Signed texts that clients keep for us: if a text comes back unchanged, it is known to be ours.
 //!
 //! The key is made once and kept in drover's state folder. A text is not encrypted: it is the client's own
 //! conversation.
@@ -14,7 +14,7 @@ use hmac::{Hmac, Mac as _};
 use rand_core::{OsRng, RngCore as _};
 use sha2::Sha256;
 
-/// The first characters of every sealed text, with the version of the form.
+/// The prefix of every sealed text, with the version of the format.
 const MARK: &str = "dr1.";
 
 const KEY_BYTES: usize = 32;
@@ -32,7 +32,7 @@ impl fmt::Debug for Seal {
 }
 
 impl Seal {
-    /// Makes a key that is forgotten when the process ends.
+    /// Makes a key that is not stored and ends with the process.
     pub fn random() -> Self {
         let mut key = [0; KEY_BYTES];
         OsRng.fill_bytes(&mut key);
@@ -51,13 +51,13 @@ impl Seal {
         let seal = Self::random();
         let folder = path.parent().unwrap_or(Path::new("."));
         private_folder(folder)?;
-        // Readable by its owner only, and complete before it gets its name.
+        // Readable only by its owner, and complete before it gets its name.
         let mut file = tempfile::NamedTempFile::new_in(folder)?;
         file.write_all(seal.key.as_slice())?;
         file.as_file().sync_all()?;
         match file.persist_noclobber(path) {
             Ok(_) => Ok(seal),
-            // Another process made one meanwhile, which is used.
+            // Another process made a key meanwhile; use that one.
             Err(error) if error.error.kind() == ErrorKind::AlreadyExists => Self::load(path),
             Err(error) => Err(error.error),
         }
@@ -70,7 +70,7 @@ impl Seal {
         Ok(Self { key: Arc::new(key) })
     }
 
-    /// Signs a text; `purpose` keeps texts of different uses apart.
+    /// Signs a text; `purpose` separates texts of different uses.
     pub fn close(&self, purpose: &str, text: &str) -> String {
         let signature = self.mac(purpose, text).finalize().into_bytes();
         let mut sealed = MARK.to_owned();
@@ -80,7 +80,7 @@ impl Seal {
         sealed
     }
 
-    /// The text of a signed one; `None` if it is not ours, or was changed.
+    /// The text of a sealed one; `None` if it is not ours, or was changed.
     pub fn open(&self, purpose: &str, sealed: &str) -> Option<String> {
         let (signature, text) = sealed.strip_prefix(MARK)?.split_once('.')?;
         let text = URL_SAFE_NO_PAD.decode(text).ok()?;
@@ -134,7 +134,7 @@ mod tests {
         for at in 0..sealed.len() {
             let mut bytes = sealed.clone().into_bytes();
             bytes[at] ^= 1;
-            // The last bits of base64 may have no meaning, but then they are refused, too.
+            // The last bits of base64 may be unused, but a change of them is refused, too.
             let changed = String::from_utf8(bytes).unwrap();
             assert_eq!(seal.open("thinking", &changed), None, "{changed}");
         }

@@ -1,4 +1,4 @@
-//! Chat templates against the prompts of Hugging Face's renderer: the table under `jinja` of the test data.
+//! Compares chat templates with the prompts of Hugging Face's renderer: the table under `jinja` of the test data.
 
 #[path = "recorded/mod.rs"]
 mod recorded;
@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 /// The clock of the recorded runs.
 const NOW: &str = "2026-03-14T15:09:26+00:00[UTC]";
 
-/// Where Python's own behaviour is not worth copying: template, case, reason.
+/// Where Python's behaviour is not worth copying: template, case, reason.
 const SKIPPED: &[(&str, &str, &str)] = &[
     ("meetkai-functionary-medium-v3.1.jinja", "tools", HTML),
     (
@@ -25,7 +25,7 @@ const SKIPPED: &[(&str, &str, &str)] = &[
     ),
 ];
 
-/// Cases that we render although Python raises.
+/// How many cases we render although Python raises.
 const LENIENT: usize = 12;
 
 /// The template joins JSON and text so that Python's markup type escapes it for HTML.

@@ -1,8 +1,7 @@
-//! Recorded outputs of Ollama's parsers, and our own law: the way in which an answer arrives does
-//! not change what is made of it.
+//! Recorded outputs of Ollama's parsers, and our own rule: the way in which an answer is cut into pieces does not
+//! change the result.
 //!
-//! The data lies beside the checkout (`../shared/testdata`, or `DROVER_TESTDATA`); without it the
-//! tests say so and pass.
+//! The data is next to the checkout (`../shared/testdata`, or `DROVER_TESTDATA`); without it the tests say so and pass.
 
 #![expect(
     clippy::unwrap_used,
@@ -18,7 +17,7 @@ use drover::parser::{ParseError, Parser, Piece, Start, Thinking, ToolCalls, find
 use recorded::{Verdict, run, run_folder, same};
 use serde_json::{Value, json};
 
-/// Cases that are not followed: parser, the beginning of the case's name, why.
+/// Cases in which we differ on purpose: parser, the beginning of the case's name, reason.
 const SKIPPED: &[(&str, &str, &str)] = &[
     (
         "harmony",
@@ -40,7 +39,7 @@ fn text<'a>(value: &'a Value, key: &str) -> &'a str {
     value[key].as_str().unwrap_or_default()
 }
 
-/// A parser set up as a case says.
+/// A parser, set up for a case.
 struct Setup {
     entry: &'static BuiltinParser,
     tools: Vec<ToolDefinition>,
@@ -79,7 +78,7 @@ impl Setup {
     }
 }
 
-/// All that a limit leaves of an answer that begins like this; none where the family refuses it.
+/// What a length limit leaves of an answer that begins like this; `None` if the family refuses it.
 fn cut(setup: &Setup, text: &str) -> Option<Piece> {
     let mut parser = setup.parser();
     let mut all = parser.push(text).ok()?;
@@ -87,8 +86,8 @@ fn cut(setup: &Setup, text: &str) -> Option<Piece> {
     Some(all)
 }
 
-/// An answer that a limit has cut off anywhere shows no more than the whole one: nothing of a call that
-/// has only begun. What it says of calls is said by the whole one, too.
+/// An answer that is cut off anywhere shows no more than the whole one, and nothing of an incomplete call. Every call
+/// that it shows is also in the whole answer.
 #[test]
 fn what_is_cut_off_shows_no_call() {
     run_folder("parsers", |fixture, case| -> Verdict {
@@ -135,7 +134,7 @@ fn add(all: &mut Piece, piece: Piece) {
     all.tool_calls.extend(piece.tool_calls);
 }
 
-/// Content, thinking and calls, without what is made anew each time.
+/// Content, thinking and calls, without what is random.
 fn shown(piece: &Piece) -> Value {
     let calls: Vec<Value> = piece
         .tool_calls
@@ -194,7 +193,7 @@ fn same_piece(got: &Piece, want: &Value) -> Result<(), String> {
     )
 }
 
-/// The steps as they were recorded: their sum is what it was.
+/// Feeds the recorded steps: the sum of the outputs must be as recorded.
 fn steps(setup: &Setup, case: &Value) -> Result<(), String> {
     let mut parser = setup.parser();
     let mut sum = Piece::default();
@@ -217,7 +216,7 @@ fn steps(setup: &Setup, case: &Value) -> Result<(), String> {
     }
 }
 
-/// Positions to cut a text at, the same in every run.
+/// Positions at which to cut a text, the same in every run.
 fn cuts(text: &str, seed: usize) -> Vec<&str> {
     let mut parts = Vec::new();
     let mut rest = text;
@@ -238,7 +237,7 @@ fn cuts(text: &str, seed: usize) -> Vec<&str> {
     parts
 }
 
-/// Every way of cutting the text of all steps means the same as one piece, and as was recorded.
+/// However the text of all steps is cut, the result is the same as in one piece, and as recorded.
 fn law(setup: &Setup, case: &Value) -> Result<(), String> {
     let steps = case["steps"].as_array().unwrap();
     let whole: String = steps.iter().map(|step| text(step, "input")).collect();

@@ -1,7 +1,6 @@
 //! Recorded prompts of Ollama's renderers.
 //!
-//! The data lies beside the checkout (`../shared/testdata`, or `DROVER_TESTDATA`); without it the
-//! tests say so and pass.
+//! The data is next to the checkout (`../shared/testdata`, or `DROVER_TESTDATA`); without it the tests say so and pass.
 
 #![expect(
     clippy::unwrap_used,
@@ -67,7 +66,7 @@ fn check(renderer: &str, case: &Value, messages: &Value, tools: &Value) -> Verdi
     }
 }
 
-/// Whether an answer of the history mentions the end of thinking that it has not begun.
+/// Whether an answer in the history mentions the end of thinking without its beginning.
 fn loses_text(messages: &[Message]) -> bool {
     messages.iter().any(|message| {
         let content = &message.content;
@@ -77,7 +76,7 @@ fn loses_text(messages: &[Message]) -> bool {
     })
 }
 
-/// The same lines in another order.
+/// Whether the texts have the same lines in another order.
 fn reordered(a: &str, b: &str) -> bool {
     let sorted = |text: &str| {
         let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();

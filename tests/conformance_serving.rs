@@ -1,7 +1,6 @@
 //! Recorded decisions around a prompt: what is cut, what is kept, how long an answer may be.
 //!
-//! The data lies beside the checkout (`../shared/testdata`, or `DROVER_TESTDATA`); without it the
-//! tests say so and pass.
+//! The data is next to the checkout (`../shared/testdata`, or `DROVER_TESTDATA`); without it the tests say so and pass.
 
 #![expect(
     clippy::unwrap_used,
@@ -28,7 +27,7 @@ fn decoded<T: serde::de::DeserializeOwned + Default>(value: &Value) -> T {
     serde_json::from_value(value.clone()).unwrap_or_default()
 }
 
-/// A number as the type that is expected; what is outside of it is the nearest one, as in requests.
+/// A number as the expected type; a number out of range becomes the nearest one, as in requests.
 fn number<T: Bounded>(case: &Value, key: &str) -> T {
     let number = case[key].as_f64().unwrap();
     case[key].as_i64().map_or_else(|| T::nearest(number), T::of)
@@ -64,7 +63,7 @@ macro_rules! bounded {
 
 bounded!(i32 i64 u32 usize);
 
-/// What makes the prompt of a case.
+/// The chat format of a case.
 enum ChatFormat {
     Renderer(&'static BuiltinRenderer),
     Template(GoTemplate),
@@ -182,7 +181,7 @@ fn keep_alives() {
             (Err(error), None) => Err(error.message),
             (Ok(_), Some(want)) => Err(format!("no error, want {want}")),
             (Ok(got), None) => {
-                // The original's "for ever" is the largest number, or one that has overflown.
+                // The original's "forever" is the largest number, or one that has overflowed.
                 let wanted = match number::<i64>(case, "nanoseconds") {
                     i64::MAX | ..0 => KeepAlive::Forever,
                     nanos => KeepAlive::For(Duration::from_nanos(nanos.unsigned_abs())),

@@ -1,7 +1,6 @@
 //! Recorded answers of Ollama's own code: Modelfiles, options, durations.
 //!
-//! The data lies beside the checkout (`../shared/testdata`, or `DROVER_TESTDATA`); without it the
-//! tests say so and pass.
+//! The data is next to the checkout (`../shared/testdata`, or `DROVER_TESTDATA`); without it the tests say so and pass.
 
 #![expect(
     clippy::unwrap_used,
@@ -67,7 +66,7 @@ fn options() {
     });
 }
 
-/// Ollama has no "unset" for some options; its defaults stand in.
+/// Ollama has no "unset" for some options, so its defaults are filled in.
 fn as_recorded(options: &Options) -> Value {
     json!({
         "draft_num_predict": options.draft_num_predict.unwrap_or(4),
@@ -93,7 +92,7 @@ fn as_recorded(options: &Options) -> Value {
     })
 }
 
-/// Numbers by value in single precision, `null` lists as empty ones.
+/// Numbers by value in single precision; `null` lists as empty ones.
 fn comparable(value: &Value) -> String {
     match value {
         Value::Null => "[]".to_owned(),

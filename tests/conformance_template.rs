@@ -1,7 +1,7 @@
 //! Recorded answers of Go's template language with Ollama's functions.
 //!
-//! The data lies beside the checkout (`../shared/testdata`, or `DROVER_TESTDATA`); without it the
-//! test says so and passes.
+//! The data is next to the checkout (`../shared/testdata`, or `DROVER_TESTDATA`); without it the test says so and
+//! passes.
 
 #![expect(
     clippy::unwrap_used,
@@ -23,7 +23,7 @@ use drover::template::Template;
 use recorded::{Verdict, run, run_folder, same, same_text};
 use serde_json::{Value, json};
 
-/// The stage and the message of a failure are as much a result as a text is.
+/// The result of a case: a text, or the stage and the message of a failure.
 fn outcome(case: &Value) -> Result<String, (&'static str, String)> {
     let text = case["template"].as_str().unwrap_or_default();
     let template = Template::parse(text).map_err(|error| ("parse", error.to_string()))?;

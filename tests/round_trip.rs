@@ -1,4 +1,4 @@
-//! What a family's renderer writes as a call, its parser reads as that call.
+//! A family's parser reads a call back as the family's renderer wrote it.
 
 #![expect(
     clippy::unwrap_used,
@@ -12,7 +12,7 @@ use drover::renderer::RenderInput;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-/// Renderer, parser, and what a call begins and ends with.
+/// Renderer, parser, and the texts that a call begins and ends with.
 const FAMILIES: [(&str, &str, &str, &str); 14] = [
     ("qwen3-coder", "qwen3-coder", "<tool_call>", "</tool_call>"),
     ("qwen3.5", "qwen3.5", "<tool_call>", "</tool_call>"),

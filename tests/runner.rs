@@ -22,14 +22,14 @@ use drover::runner_client::{
 use drover::view::ModelFile;
 use tokio_util::task::TaskTracker;
 
-/// Longer than any of these tests takes, so that a hang is a failure.
+/// Longer than any of these tests takes, so that a hang becomes a failure.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 fn exe() -> PathBuf {
     PathBuf::from(env!("CARGO_BIN_EXE_drover"))
 }
 
-/// A model file for the fake engine, with keys that change how it behaves.
+/// A model file for the fake engine, with keys that change its behaviour.
 fn model(keys: &[(&str, u32)]) -> tempfile::NamedTempFile {
     let mut builder = GgufBuilder::model("drover-fake");
     for &(key, value) in keys {
@@ -108,7 +108,7 @@ async fn ask(runner: &RunnerHandle, prompt: &str) -> Generation {
     runner.generate(params).await.unwrap()
 }
 
-/// Reads to the end: the text, and the error if there was one.
+/// Reads an answer to its end: the text, and the error if there was one.
 async fn answer(generation: &mut Generation) -> (String, Option<RunnerError>) {
     let mut all = String::new();
     let read = async {
@@ -125,7 +125,7 @@ async fn answer(generation: &mut Generation) -> (String, Option<RunnerError>) {
     (all, error)
 }
 
-/// Waits until some text has come.
+/// Waits until some text has arrived.
 async fn first_text(generation: &mut Generation) {
     let read = async {
         while !matches!(
@@ -136,7 +136,7 @@ async fn first_text(generation: &mut Generation) {
     tokio::time::timeout(PATIENCE, read).await.unwrap();
 }
 
-/// A reaped process has no entry any more; a zombie has.
+/// Whether a process exists: a reaped process has no entry any more, a zombie has one.
 fn exists(pid: u32) -> bool {
     Path::new(&format!("/proc/{pid}")).exists()
 }
@@ -152,7 +152,7 @@ async fn end(started: &mut Started) {
     assert!(!exists(started.handle.pid()), "not reaped");
 }
 
-/// Recorded: which prompts lose the BOS that they begin with, because the tokenizer adds one.
+/// Which prompts lose the BOS that they begin with, because the tokenizer adds one, is recorded.
 #[tokio::test]
 async fn a_prompt_gets_one_bos() {
     let Some(fixture) = recorded::fixture("runner_and_api/bos_strip.json") else {
@@ -215,7 +215,7 @@ async fn a_killed_runner_ends_its_requests_with_an_error() {
     let long = "[[repeat 100]] [[slow 20]] word";
     let mut running = ask(&started.handle, long).await;
     first_text(&mut running).await;
-    // Prepared at the most, and far from its end.
+    // At most prepared, and far from its end.
     let mut second = ask(&started.handle, long).await;
     kill(started.handle.pid(), rustix::process::Signal::KILL);
     for generation in [&mut running, &mut second] {
@@ -274,7 +274,7 @@ async fn a_child_ends_with_the_last_handle() {
     assert!(!exists(pid));
 }
 
-/// The daemon may die in any way: its end of the socket is closed then.
+/// However the daemon dies, its end of the socket is closed.
 #[tokio::test]
 async fn a_child_ends_when_the_daemon_is_gone() {
     let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
@@ -293,7 +293,7 @@ async fn a_child_ends_when_the_daemon_is_gone() {
 async fn a_dropped_generation_gives_its_slot_back() {
     let tasks = TaskTracker::new();
     let started = started(&tasks).await;
-    // The only slot is taken for minutes, were it not for the drop.
+    // Without the drop, the only slot would be taken for minutes.
     let mut long = ask(&started.handle, "[[repeat 500]] [[slow 1000]] x").await;
     first_text(&mut long).await;
     drop(long);

@@ -82,7 +82,7 @@ impl Bench {
         tokio::time::timeout(PATIENCE, lease).await.unwrap()
     }
 
-    /// Asks what is loaded until it is so.
+    /// Asks what is loaded until the test is true.
     async fn until(&self, test: impl Fn(&[drover::scheduler::LoadedModel]) -> bool) {
         let asking = async {
             while !test(&self.scheduler.loaded().await) {
@@ -185,7 +185,7 @@ async fn a_killed_runner_is_replaced_on_the_next_request() {
     bench.until(<[_]>::is_empty).await;
     let next = bench.acquire(&spec).await.unwrap();
     assert_ne!(next.runner().pid(), pid);
-    // The old lease comes back after the new one was given out.
+    // The old lease is dropped after the new one was granted.
     drop(lease);
     assert_eq!(bench.scheduler.loaded().await[0].n_active, 1);
     drop(next);

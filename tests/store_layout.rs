@@ -1,5 +1,5 @@
-//! The model directory, file by file: a directory as Ollama leaves it is read, and what we write
-//! is what Ollama expects.
+//! The model directory, file by file: a directory as Ollama leaves it can be read, and what we write is what Ollama
+//! expects.
 #![cfg(feature = "fake")]
 #![expect(
     clippy::unwrap_used,
@@ -20,7 +20,7 @@ fn name(text: &str) -> ModelName {
     ModelName::parse(text).unwrap()
 }
 
-/// Puts a file where Ollama would and returns its digest and size.
+/// Puts a file where Ollama would, and returns its digest and size.
 fn blob(root: &Path, content: &[u8]) -> (String, usize) {
     let digest = Digest::of(content);
     let path = root.join("blobs").join(digest.file_name());
@@ -35,7 +35,7 @@ fn manifest(root: &Path, path: &str, text: &str) {
     fs_err::write(path, text).unwrap();
 }
 
-/// All files below a folder: path → (rights, size).
+/// All files below a folder: path → (permissions, size).
 fn files(root: &Path) -> BTreeMap<String, (u32, u64)> {
     let mut found = BTreeMap::new();
     let mut folders = vec![root.to_owned()];
@@ -100,7 +100,7 @@ fn a_directory_of_ollamas_is_read() {
         &text,
     );
     manifest(root, "localhost:5000/library/x/latest", &text);
-    // A cloud stub without blobs, and files that are no models.
+    // A cloud stub without blobs, and files that are not models.
     let stub = "{\"schemaVersion\":2,\"config\":{\"digest\":\"\",\"size\":0},\"layers\":null}";
     manifest(root, "registry.ollama.ai/library/stub/cloud", stub);
     manifest(root, "registry.ollama.ai/library/llama3.2/.hidden", "x");

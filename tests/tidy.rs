@@ -1,8 +1,8 @@
-//! The rules of `docs/architecture.md` that the source text shows: allowed imports, crates with one place,
-//! the length of files, and that every file says what it is for.
+//! Checks the rules of `docs/architecture.md` that the source text shows: allowed imports, crates that are confined to
+//! one place, the length of files, and that every file says what it is for.
 //!
-//! Text, not syntax: comments are cut off line by line, nothing else is understood. That is
-//! enough for imports, and it needs no dependency.
+//! It works on text, not syntax: comments are cut off line by line, nothing else is parsed. That is enough for imports,
+//! and needs no dependency.
 
 #[path = "tidy/circles.rs"]
 mod circles;
@@ -53,7 +53,7 @@ const LEVELS: &[(&str, u32)] = &[
     ("cli", 10),
 ];
 
-/// What stays where: a path that code may name only in files under the given places.
+/// Confined paths: code may name them only in files under the given places.
 const CONFINED: &[(&str, &[&str])] = &[
     ("llama_cpp_2", &["engine/backend/llama"]),
     ("llama_cpp_sys_2", &["engine/backend/llama"]),
@@ -94,7 +94,7 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("rusqlite_migration", &["database/"]),
 ];
 
-/// What `engine` may import: all else arrives over the socket.
+/// What `engine` may import; everything else arrives over the socket.
 const ENGINE_IMPORTS: &[&str] = &[
     "engine",
     "fair_queue",
@@ -110,8 +110,8 @@ const FAMILY_WORDS: &[&str] = &[
     "harmony", "laguna", "lfm2", "mistral", "mllama", "nemotron", "nomic", "olmo", "qwen",
 ];
 
-/// Folders of `families/` whose names code needs for other things: an engine, a tokenizer, a kind of
-/// file; and what is no family.
+/// Folders of `families/` whose names code needs for other things (an engine, a tokenizer, a kind of file), and folders
+/// that are not families.
 const NOT_WORDS: &[&str] = &[
     "llama", "bert", "clip", "layout", "others", "shared", "tests",
 ];
@@ -123,7 +123,7 @@ const FAMILY_EXCEPTIONS: &[(&str, &str)] = &[
     ("create/detect.rs", "names of the TEMPLATE files beside it"),
 ];
 
-/// Most lines of a file, tests not counted.
+/// The most lines of a file, not counting tests.
 const MAX_LINES: usize = 520;
 
 #[test]
@@ -166,7 +166,7 @@ fn the_engine_knows_only_the_protocol() {
     });
 }
 
-/// The schedule of the engine decides; it neither computes nor asks what time it is.
+/// The engine's schedule only makes decisions; it neither computes nor reads the clock.
 #[test]
 fn the_schedule_is_pure() {
     let foreign = [
@@ -212,7 +212,7 @@ fn crates_stay_where_they_belong() {
     });
 }
 
-/// Who wants to know or to add a model family opens one folder.
+/// To read about or add a model family, one folder is enough.
 #[test]
 fn families_are_named_in_their_folders_only() {
     let folders = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/families");
@@ -244,7 +244,7 @@ fn families_are_named_in_their_folders_only() {
     });
 }
 
-/// Arguments are not settings: `cli` reads its own. So does whoever asks for the running file.
+/// Arguments are not settings: `cli` reads them itself. So does code that asks for the running executable.
 #[test]
 fn the_environment_is_read_in_one_place() {
     let harmless = [
@@ -281,8 +281,8 @@ fn files_are_short_and_say_what_they_are_for() {
     });
 }
 
-/// What readers of the repository cannot open is no source: a comment states the fact itself, or names
-/// something public.
+/// A comment must not refer to what readers of the repository cannot open: it states the fact itself, or names a public
+/// source.
 #[test]
 fn no_comment_refers_to_a_document_that_is_not_here() {
     let foreign = |line: &str| {
@@ -341,7 +341,7 @@ struct SourceFile {
     text: String,
     /// The text without comments and without the inline test module, same line numbers.
     code: String,
-    /// A file of nothing but tests.
+    /// Whether the file contains only tests.
     is_test: bool,
 }
 
@@ -352,7 +352,7 @@ impl SourceFile {
         let mut code = String::with_capacity(end);
         for line in text[..end].lines() {
             let line = line.find("//").map_or(line, |start| {
-                // `https://` is no comment.
+                // `https://` is not a comment.
                 if line[..start].ends_with(':') {
                     line
                 } else {
@@ -394,12 +394,12 @@ impl SourceFile {
     }
 }
 
-/// The places where code names a path root, with what follows; part of a longer name is none.
+/// The places where code names a path root, with the text after it; parts of longer names do not count.
 fn mentions<'a>(code: &'a str, root: &str) -> Vec<(usize, &'a str)> {
     let mut found = Vec::new();
     for (at, _) in code.match_indices(root) {
         let before = code[..at].chars().next_back();
-        // `$crate::` is a macro's own spelling of the same thing.
+        // `$crate::` is how macros write the same path.
         if before.is_none_or(|c| !c.is_alphanumeric() && c != '_') {
             let line = code[..at].matches('\n').count() + 1;
             found.push((line, &code[at + root.len()..]));
@@ -408,7 +408,7 @@ fn mentions<'a>(code: &'a str, root: &str) -> Vec<(usize, &'a str)> {
     found
 }
 
-/// The first names of a path or of each path of a group in braces.
+/// The first name of a path, or of each path of a group in braces.
 fn first_names(rest: &str) -> Vec<String> {
     let name = |text: &str| -> String {
         let text = text.trim_start();
@@ -445,7 +445,7 @@ fn level(module: &str) -> Option<u32> {
         .map(|(_, level)| *level)
 }
 
-/// Runs a rule over all files and fails with everything it found.
+/// Runs a rule over all files and fails with all findings.
 fn check(rule: impl Fn(&SourceFile) -> Vec<String>) {
     let mut report = String::new();
     for file in sources() {

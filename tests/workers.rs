@@ -1,7 +1,7 @@
-//! Templates at random, run by real workers: whatever they say, there is an answer in time, and it is
-//! never that a worker ended without a known reason.
+//! Random templates, run by real workers: whatever they contain, there is an answer in time, and a worker never ends
+//! without a known reason.
 //!
-//! `PROPTEST_CASES=100000 cargo test --test workers` looks longer.
+//! `PROPTEST_CASES=100000 cargo test --test workers` runs more cases.
 
 #![expect(
     clippy::unwrap_used,
@@ -18,7 +18,7 @@ use proptest::sample::select;
 use tokio::runtime::Runtime;
 use tokio_util::task::TaskTracker;
 
-/// What Jinja templates are made of, with what makes them large, deep and long.
+/// Pieces of Jinja templates, including pieces that make them large, deep and long.
 const JINJA: &[&str] = &[
     "{{ ",
     " }}",
@@ -177,7 +177,7 @@ const JINJA: &[&str] = &[
     "'a' * 99999999",
 ];
 
-/// And TEMPLATEs.
+/// Pieces of TEMPLATEs.
 const GO: &[&str] = &[
     "{{ ",
     " }}",
@@ -319,7 +319,7 @@ impl Bench {
     }
 }
 
-/// Real processes: some dozens, unless more are asked for.
+/// The cases start real processes, so some dozens are enough unless more are requested.
 fn config() -> ProptestConfig {
     let default = ProptestConfig::default();
     let is_asked = default.cases != 256;

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// The state at one moment. Fields may be added; none will go.
+/// The state at one moment. Later versions may add fields, but remove none.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct DaemonState {
@@ -14,13 +14,13 @@ pub struct DaemonState {
     /// Seconds since the daemon started.
     pub uptime: f64,
     pub devices: Vec<Device>,
-    /// Models that are loaded, or that a request waits for.
+    /// Models that are loaded, or that requests wait for.
     pub models: Vec<ModelState>,
-    /// Requests for models that are being answered, the oldest first.
+    /// Requests for models that are being answered, oldest first.
     pub requests: Vec<RequestState>,
     /// The newest batch jobs of the key.
     pub batches: Vec<BatchState>,
-    /// Lines of the log since the last event; in the first event, the last ones.
+    /// Lines of the log since the last event; the first event has the latest ones.
     pub log: Vec<String>,
 }
 
@@ -41,7 +41,7 @@ pub struct Device {
 pub struct ModelState {
     pub name: String,
     pub is_loaded: bool,
-    /// It goes when its requests have ended.
+    /// The model is unloaded when its requests have ended.
     pub is_going: bool,
     pub size_bytes: u64,
     pub vram_bytes: u64,
@@ -51,18 +51,18 @@ pub struct ModelState {
     #[schema(value_type = Option<String>, format = DateTime)]
     pub expires_at: Option<Timestamp>,
     pub n_slots: u32,
-    /// Requests that have a slot, that wait for one, and that wait until the model is loaded.
+    /// Requests that have a slot, that wait for a slot, and that wait until the model is loaded.
     pub n_running: u64,
     pub n_waiting: u64,
     pub n_awaiting: u64,
-    /// Cells of the KV cache: all, those of running requests, those kept for later prompts.
+    /// Cells of the KV cache: in total, used by running requests, and kept for later prompts.
     pub cells: u64,
     pub cells_used: u64,
     pub cells_kept: u64,
     /// Tokens per second since the last event.
     pub prompt_rate: f64,
     pub generated_rate: f64,
-    /// Seconds, on average over what ended since the last event; absent = nothing did.
+    /// Seconds, on average over what ended since the last event; absent = nothing ended.
     pub first_token: Option<f64>,
     pub between_tokens: Option<f64>,
 }
@@ -73,14 +73,14 @@ pub struct ModelState {
 pub struct RequestState {
     pub id: String,
     pub route: String,
-    /// The client's key and address; empty where others may not know.
+    /// The client's key and address; empty if this reader may not see other clients.
     pub client: String,
     pub model: String,
     /// `loading`, `waiting` (for a slot, or its prompt is being computed) or `generating`.
     pub phase: String,
     pub n_prompt: u64,
     pub n_generated: u64,
-    /// Seconds since it came in.
+    /// Seconds since the request arrived.
     pub seconds: f64,
 }
 

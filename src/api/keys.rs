@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 
 use crate::keys::{Class, Key, Limits, Scope, Scopes, Wish};
 
-/// Body of `POST /api/keys`: the key that is wanted.
+/// Body of `POST /api/keys`: the key to make.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct KeyRequest {
@@ -34,7 +34,7 @@ impl From<KeyRequest> for Wish {
     }
 }
 
-/// A key, without itself.
+/// A key, without its text.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct KeyEntry {
     pub name: String,
@@ -46,7 +46,7 @@ pub struct KeyEntry {
     pub created: Timestamp,
     #[schema(value_type = Option<String>, format = DateTime, required)]
     pub expires: Option<Timestamp>,
-    /// Since the start of the server.
+    /// When the key was last used; only uses since the start of the server are known.
     #[schema(value_type = Option<String>, format = DateTime, required)]
     pub last_used: Option<Timestamp>,
 }
@@ -70,7 +70,7 @@ impl From<&Key> for KeyEntry {
 /// Answer of `POST /api/keys`.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct KeyCreated {
-    /// The key itself, which is shown this once.
+    /// The text of the key, which is shown only this once.
     pub key: String,
     #[serde(flatten)]
     pub entry: KeyEntry,

@@ -1,5 +1,5 @@
-//! Routes of llama-server's own (<https://github.com/ggml-org/llama.cpp/tree/master/tools/server>). Since drover
-//! serves several models, requests name one; without a name the only loaded model is meant.
+//! llama-server's own routes (<https://github.com/ggml-org/llama.cpp/tree/master/tools/server>). Since drover serves
+//! several models, requests name one; without a name the only loaded model is used.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -28,7 +28,7 @@ pub struct TokenizeRequest {
     pub add_special: Option<bool>,
     /// vLLM's name for `add_special`.
     pub add_special_tokens: Option<bool>,
-    /// Read the texts of special tokens as those tokens; `None` = yes.
+    /// Parse the texts of special tokens as those tokens; `None` = yes.
     pub parse_special: Option<bool>,
 }
 
@@ -36,7 +36,7 @@ pub struct TokenizeRequest {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct TokenizeResponse {
     pub tokens: Vec<i32>,
-    /// vLLM's; how many there are.
+    /// vLLM's: the number of tokens.
     pub count: usize,
 }
 
@@ -74,7 +74,7 @@ pub struct InfillRequest {
     pub input_prefix: String,
     #[serde(deserialize_with = "null_is_default")]
     pub input_suffix: String,
-    /// What is already written after the prefix.
+    /// Text that is already written after the prefix.
     #[serde(deserialize_with = "null_is_default")]
     pub prompt: String,
     /// Other files of the project, which come before the prefix.
@@ -94,7 +94,7 @@ pub struct InfillRequest {
     pub stop: Vec<String>,
 }
 
-/// A file beside the one that is written.
+/// Another file of the project.
 #[derive(Debug, Clone, Default, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct ExtraFile {
@@ -110,11 +110,11 @@ pub struct InfillResponse {
     pub content: String,
     pub stop: bool,
     pub model: String,
-    /// `none` while it goes on, `eos`, `limit` or `word`.
+    /// `none` while the answer goes on, then `eos`, `limit` or `word`.
     pub stop_type: &'static str,
     pub stopping_word: String,
     pub tokens_predicted: u64,
-    /// Prompt tokens, cached ones included.
+    /// Prompt tokens, including cached ones.
     pub tokens_evaluated: u64,
     pub tokens_cached: u64,
     pub truncated: bool,
@@ -125,7 +125,7 @@ pub struct InfillResponse {
 pub struct Props {
     pub default_generation_settings: GenerationSettings,
     pub total_slots: u32,
-    /// The model's name; the path of its file is not told.
+    /// The model's name; the path of its file is not disclosed.
     pub model_path: String,
     pub model_alias: String,
     pub chat_template: String,
@@ -139,7 +139,7 @@ pub struct GenerationSettings {
     pub n_ctx: u32,
 }
 
-/// What a model takes beside text.
+/// What a model accepts besides text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Modalities {
     pub vision: bool,
@@ -149,10 +149,10 @@ pub struct Modalities {
 /// An entry of `GET /slots`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Slot {
-    /// Its place among the slots of its model.
+    /// Its index among the slots of its model.
     pub id: u32,
     pub model: String,
     pub n_ctx: u32,
-    /// So many slots as requests run; which ones is not told.
+    /// True in as many entries as requests are running; which slots run them is not reported.
     pub is_processing: bool,
 }

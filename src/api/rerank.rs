@@ -1,4 +1,4 @@
-//! Reranking as Jina, Cohere and Hugging Face's text-embeddings-inference spell it, and vLLM's scores.
+//! Reranking in the formats of Jina, Cohere and Hugging Face's text-embeddings-inference, and vLLM's scores.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -19,7 +19,7 @@ pub struct RerankRequest {
     #[serde(deserialize_with = "null_is_default")]
     #[schema(default)]
     pub documents: Vec<Document>,
-    /// Text-embeddings-inference's name for `documents`; the answer then has its form.
+    /// Text-embeddings-inference's name for `documents`; the answer then has its format.
     #[serde(deserialize_with = "null_is_default")]
     #[schema(default)]
     pub texts: Vec<Document>,
@@ -59,7 +59,7 @@ pub struct ApiVersion {
 /// A scored document.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct RerankResult {
-    /// Its place in the request.
+    /// Its index in the request.
     pub index: usize,
     pub relevance_score: f32,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -71,7 +71,7 @@ pub struct ReturnedDocument {
     pub text: String,
 }
 
-/// A scored text in text-embeddings-inference's form.
+/// A scored text in text-embeddings-inference's format.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct RankedText {
     pub index: usize,

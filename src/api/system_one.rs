@@ -1,4 +1,4 @@
-//! Decisions as `TypeSafe`'s System One API spells them, which Ollama, llama-server, vLLM and `LocalAI` have, too.
+//! Decisions in the format of `TypeSafe`'s System One API, which Ollama, llama-server, vLLM and `LocalAI` also have.
 
 use std::fmt;
 
@@ -33,7 +33,7 @@ pub struct SystemOneRequest {
     pub files: Vec<Picture>,
     /// `TypeSafe`'s way to send images, which is refused.
     pub assets: Value,
-    /// What goes before the state, as a system message.
+    /// The system message before the state.
     #[serde(deserialize_with = "null_is_default")]
     pub instructions: String,
     /// How long the model stays loaded, as in Ollama's API.
@@ -106,7 +106,8 @@ pub enum SystemOneAnswer {
     Noul {
         /// The probability of yes.
         noul: f64,
-        /// The probability of any label among all tokens: where it is small, the model wanted to say something else.
+        /// The total probability of the labels among all tokens: if it is small, the model wanted to say something
+        /// else.
         x_label_mass: f64,
     },
     Choice {
@@ -114,19 +115,19 @@ pub enum SystemOneAnswer {
         choice: String,
         #[schema(value_type = BTreeMap<String, f64>)]
         probabilities: Named<f64>,
-        /// From 0, all are as likely, to 1.
+        /// From 0 (all options are equally likely) to 1.
         confidence: f64,
         x_label_mass: f64,
     },
     Score {
-        /// The mean of the levels, which count from 0.
+        /// The mean level; levels count from 0.
         score: f64,
         /// The levels by their numbers.
         #[schema(value_type = BTreeMap<String, Value>)]
         legend: Named<Value>,
         #[schema(value_type = BTreeMap<String, f64>)]
         probabilities: Named<f64>,
-        /// From 0, all are as likely, to 1.
+        /// From 0 (all levels are equally likely) to 1.
         confidence: f64,
         x_label_mass: f64,
     },
@@ -135,9 +136,9 @@ pub enum SystemOneAnswer {
 /// Token counters.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct SystemOneUsage {
-    /// Tokens of all questions; those of the state count once.
+    /// Tokens of all questions; the tokens of the state count once.
     pub input_tokens: u64,
-    /// Always 0: nothing is written.
+    /// Always 0: nothing is generated.
     pub output_tokens: u64,
     pub input_tokens_details: SystemOneTokens,
 }

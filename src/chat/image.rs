@@ -1,4 +1,4 @@
-//! Raw bytes of an image (or sound) that travel as base64 in JSON.
+//! Raw bytes of an image or audio file that travel as base64 in JSON.
 
 use std::borrow::Cow;
 use std::fmt;

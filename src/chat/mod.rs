@@ -17,7 +17,7 @@ pub use turn::{Block, PLACE, ToolResult, Turn};
 use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
 
-/// A message as templates get it (also on `/api/chat`, `MESSAGE` of a Modelfile, the messages layer).
+/// A message in the form that templates get (also on `/api/chat`, `MESSAGE` of a Modelfile, the messages layer).
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct Message {

@@ -36,11 +36,11 @@ pub struct ToolFunction {
     pub parameters: Map<String, Value>,
 }
 
-/// A call that a model made (or made earlier, in a history).
+/// A call that a model makes, or made earlier in a history.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct ToolCall {
-    /// `call_` and eight characters; empty where the path has none.
+    /// `call_` and eight characters; empty if the API has no ids.
     #[serde(
         deserialize_with = "null_is_default",
         skip_serializing_if = "String::is_empty"
@@ -49,7 +49,7 @@ pub struct ToolCall {
     pub function: ToolCallFunction,
 }
 
-/// A part of a call that is not whole yet. The whole call comes after its last part, unless the answer ends before.
+/// A part of an incomplete call. The whole call comes after its last part, unless the answer ends before.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct CallPart {
@@ -58,7 +58,7 @@ pub struct CallPart {
     /// In the first part of a call only.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub name: String,
-    /// Text of the JSON.
+    /// A piece of the JSON text.
     pub arguments: String,
 }
 

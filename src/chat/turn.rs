@@ -19,7 +19,7 @@ pub struct Turn {
     /// The tool's name on a message that is not a tool result: templates may show it.
     pub tool_name: String,
     pub blocks: Vec<Block>,
-    /// Files that came beside the text, not inside it (Ollama's `images`): the template places them.
+    /// Files that came separately from the text (Ollama's `images`): the template places them.
     pub attachments: Vec<Image>,
 }
 
@@ -39,7 +39,7 @@ pub enum Block {
     ToolResult(ToolResult),
 }
 
-/// What a tool answered.
+/// The result of a tool call.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct ToolResult {
     /// The call that is answered; empty = not given.
@@ -48,7 +48,7 @@ pub struct ToolResult {
     pub tool_name: String,
     /// Text, images and audio.
     pub content: Vec<Block>,
-    /// The call failed; `content` says why.
+    /// Whether the call failed; `content` says why.
     pub is_error: bool,
 }
 
@@ -62,16 +62,16 @@ impl Turn {
         }
     }
 
-    /// Its pictures and sounds, those of tools' results among them.
+    /// The turn's images and audio clips, including those in tool results.
     pub fn media(&self) -> Vec<&Image> {
         let mut media: Vec<&Image> = self.attachments.iter().collect();
         add_media(&self.blocks, &mut media);
         media
     }
 
-    /// Makes the messages that templates get. Tool results become messages of the role `tool`, in order.
-    /// The texts of a message are joined by empty lines, with marks where its files belong. Signatures are
-    /// dropped, and a failed call says so in its text: no template supports either.
+    /// Makes the messages that templates get. Tool results become messages of the role `tool`, in order. The texts of a
+    /// message are joined by empty lines, with marks where its files belong. Signatures are dropped, and a failed call
+    /// says so in its text: no template supports either.
     pub fn into_messages(self) -> Vec<Message> {
         let mut messages = Vec::with_capacity(1);
         let mut own = Builder::new(self.role, self.tool_name);
@@ -108,7 +108,7 @@ impl Turn {
 }
 
 impl From<Message> for Turn {
-    /// Reads a message in Ollama's form.
+    /// Converts a message in Ollama's form.
     fn from(message: Message) -> Self {
         let mut blocks = Vec::new();
         let mut tool_name = String::new();
@@ -152,18 +152,18 @@ fn add_media<'a>(blocks: &'a [Block], media: &mut Vec<&'a Image>) {
     }
 }
 
-/// A template's message in the making.
+/// A template's message under construction.
 #[derive(Default)]
 struct Builder {
     message: Message,
     /// Texts, and a [`PLACE`] for each file.
     pieces: Vec<String>,
     has_text: bool,
-    /// A tool's result that is an error.
+    /// Whether a tool result is an error.
     fails: bool,
 }
 
-/// Begins the text of a failed call, unless the text itself says so.
+/// The prefix of the text of a failed call, unless the text itself says so.
 const FAILED: &str = "Error: ";
 
 impl Builder {
@@ -215,7 +215,7 @@ impl Builder {
     }
 
     fn finish(mut self) -> Message {
-        // A message of files alone leaves their place to the template.
+        // If a message consists of files only, the template places them.
         if self.has_text {
             self.message.content = if self.pieces.len() == 1 {
                 self.pieces.remove(0)

@@ -97,7 +97,7 @@ impl TypedProperty {
         }
     }
 
-    /// Its types as Go prints them: one bare, several in brackets.
+    /// Its types as Go prints them: a single one bare, several in brackets.
     pub fn kind_text(&self) -> String {
         match self.kinds.as_slice() {
             [] => String::new(),

@@ -21,9 +21,9 @@ pub(super) struct AnswerView {
     spinner: Option<Spinner>,
     word_wrap: bool,
     wrapper: Wrapper,
-    /// Thinking is being shown; true = its text so far ends with a newline.
+    /// Whether thinking is being shown; true = its text so far ends with a newline.
     thinking: Option<bool>,
-    /// Something of the answer is on the screen.
+    /// Some of the answer is on the screen.
     has_begun: bool,
 }
 
@@ -79,7 +79,7 @@ impl AnswerView {
         self.ui.out("\n\n")
     }
 
-    /// Ends an answer that broke off, so that what follows has a line of its own.
+    /// Ends an answer that broke off, so that what follows starts on a new line.
     pub(super) fn fail(mut self) -> io::Result<()> {
         self.end()?;
         if self.has_begun {
@@ -120,7 +120,7 @@ impl AnswerView {
 }
 
 fn opening(color: bool) -> &'static str {
-    // Bold ends where the text begins; grey goes on.
+    // Bold ends where the text begins; grey stays on.
     if color {
         "\x1b[38;5;245m\x1b[1mThinking...\x1b[22m\n"
     } else {
@@ -142,7 +142,7 @@ fn tool_call(call: &ToolCall) -> String {
     format!("  Model called a non-existent function '{name}()' with arguments: {arguments}\n")
 }
 
-/// What is said of a prompt that was cut.
+/// The note about a prompt that was cut.
 pub(super) const CUT: &str = "note: the conversation is longer than the context, its oldest part was left out \
     (a larger num_ctx keeps more)";
 

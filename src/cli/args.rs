@@ -1,5 +1,5 @@
-//! What can be typed: commands and their flags. No logic; counts of arguments are checked against
-//! the table in `help.rs`, because their errors have Ollama's texts.
+//! What can be typed: commands and their flags. No logic; the number of arguments is checked against the table in
+//! `help.rs`, because those errors have Ollama's texts.
 
 #![expect(
     clippy::doc_markdown,

@@ -18,12 +18,12 @@ pub(crate) enum Arity {
     AtLeast(usize),
 }
 
-/// What help tells of one command.
+/// What the help shows of one command.
 struct Row {
     name: &'static str,
     usage: &'static str,
     arity: Arity,
-    /// Lines after the program's name, for which NAME stands in them.
+    /// Example lines without the program's name in front; NAME in them stands for that name.
     examples: &'static [&'static str],
     variables: &'static [Variable],
 }
@@ -101,7 +101,7 @@ const ROWS: &[Row] = &[
     Row { name: "renderer", usage: "renderer", arity: Arity::Any, variables: &[], examples: &["renderer"] },
 ];
 
-/// Commands that Ollama does not have: under its name, help does not list them.
+/// Commands that Ollama does not have; the help of `ollama` does not list them.
 const OWN: &[&str] = &[
     "top",
     "health",
@@ -154,12 +154,12 @@ pub(crate) fn check_arity(name: &str, count: usize) -> Result<(), String> {
     }
 }
 
-/// What the command `help` says, of words that the parser does not take for a topic.
+/// The answer of `help` to words that the parser does not take as a topic.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Topic {
     /// The help of the first word, for standard output; the words after it belong to the command.
     Known(String),
-    /// For standard error; as in Ollama that is no failure.
+    /// For standard error; as in Ollama, this is not a failure.
     Unknown(String),
 }
 
@@ -198,7 +198,7 @@ pub(super) fn topic(words: &[OsString], command: &mut Command) -> Result<Option<
     Ok(Some(Topic::Unknown(text)))
 }
 
-/// A word as Go quotes it: in backquotes, where it has none itself and nothing to escape.
+/// A word as Go quotes it: in backquotes, if it contains none and nothing to escape.
 fn quoted(word: &str) -> String {
     if word.contains(['`', '\u{feff}']) || word.contains(|c: char| c.is_control() && c != '\t') {
         return format!("{word:?}");

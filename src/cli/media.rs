@@ -18,14 +18,14 @@ pub(super) struct Extracted {
     pub(super) images: Vec<Image>,
 }
 
-/// Whether the text contains something that looks like the path of an image or sound.
+/// Whether the text contains something that looks like the path of an image or audio file.
 pub(super) fn mentions_path(text: &str, path: &str) -> bool {
     candidates(text)
         .iter()
         .any(|candidate| candidate.starts_with(path))
 }
 
-/// Reads the files named in a prompt; what does not exist stays text.
+/// Reads the files named in a prompt; paths that do not exist stay in the text.
 pub(super) fn extract(ui: Ui, prompt: &str) -> anyhow::Result<Extracted> {
     let mut found = Extracted {
         text: prompt.to_owned(),
@@ -70,8 +70,8 @@ fn candidates(text: &str) -> Vec<&str> {
     found
 }
 
-/// Finds what looks like a path: `./`, `/` or a backslash, then as few characters (blanks too, but
-/// no line ends) as lead to a known ending at a word's end.
+/// Finds what looks like a path: `./`, `/` or a backslash, then as few characters (including blanks, but no line ends)
+/// as lead to a known extension at a word's end.
 fn next_candidate(text: &str) -> Option<(usize, usize)> {
     let mut at = 0;
     loop {
@@ -153,7 +153,7 @@ fn read(path: &Path) -> anyhow::Result<Option<(Vec<u8>, &'static str)>> {
     Ok(Some((bytes, kind)))
 }
 
-/// Looks at the first bytes.
+/// Finds the kind from the first bytes.
 fn kind(bytes: &[u8]) -> Result<&'static str, &'static str> {
     match bytes {
         [0xff, 0xd8, 0xff, ..] | [0x89, b'P', b'N', b'G', b'\r', b'\n', 0x1a, b'\n', ..] => {

@@ -1,7 +1,7 @@
 //! The command line: one table of commands (`args.rs`, `help.rs`), one file per command.
 //!
-//! The only way to the daemon is the HTTP client; `serve`, `runner` and `renderer` do
-//! not use it, nor does `doctor store`, which reads the model directory itself.
+//! Commands reach the daemon only through the HTTP client. `serve`, `runner` and `renderer` do not use it, nor does
+//! `doctor store`, which reads the model directory itself.
 
 mod answer;
 mod args;
@@ -112,7 +112,7 @@ fn run(
             Some(file) => commands::key::in_file(ui, file, &args),
             None => block_on(commands::key::run(ui, &config, &args)),
         },
-        // It may measure another server, and reports itself if that does not answer.
+        // It may measure another server, and reports it by itself if that does not answer.
         Some(Command::Bench(args)) => {
             help::check_arity("bench", args.args.len()).map_err(anyhow::Error::msg)?;
             block_on(commands::bench::run(ui, &config, &args))
@@ -146,7 +146,7 @@ async fn dispatch(context: Context, command: Command) -> anyhow::Result<ExitCode
         Command::Top(args) => commands::top::run(&context, &args).await?,
         Command::Cp(args) => commands::cp::run(&context, &args).await?,
         Command::Rm(args) => commands::rm::run(&context, &args).await?,
-        // The others have been served without the daemon.
+        // The other commands have already run, without the daemon.
         _ => {}
     }
     Ok(ExitCode::SUCCESS)

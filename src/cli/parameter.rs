@@ -1,10 +1,10 @@
-//! Text → value of a model parameter, for `PARAMETER` lines and `/set parameter`.
+//! Converts text to the value of a model parameter, for `PARAMETER` lines and `/set parameter`.
 
 use serde_json::{Number, Value};
 
 use crate::config::values::parse_bool;
 
-/// What a parameter's value is.
+/// The type of a parameter's value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Int,
@@ -45,7 +45,7 @@ pub(super) fn is_deprecated(name: &str) -> bool {
     DEPRECATED.contains(&name)
 }
 
-/// Parses a parameter's values; all but lists take the first one only.
+/// Parses a parameter's values; all types but lists use the first one only.
 ///
 /// # Errors
 /// Returns Ollama's text.

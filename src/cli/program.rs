@@ -1,5 +1,5 @@
-//! The name under which the program was started: as `ollama` it prints Ollama's texts, which scripts parse,
-//! as `drover` its own.
+//! The name under which the program was started: as `ollama` it prints Ollama's texts, which scripts parse; as `drover`
+//! its own.
 
 use std::ffi::OsStr;
 use std::path::Path;

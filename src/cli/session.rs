@@ -13,7 +13,7 @@ use crate::chat::{Image, Message};
 )]
 pub(super) struct Session {
     pub(super) model: String,
-    /// The model that this one was made from, if its daemon knows.
+    /// The model that this one was made from, if the daemon knows it.
     pub(super) parent_model: String,
     /// The user's system message; the daemon adds the model's own.
     pub(super) system: String,
@@ -33,7 +33,7 @@ pub(super) struct Session {
     pub(super) verbose: bool,
     pub(super) hide_thinking: bool,
     pub(super) save_history: bool,
-    /// The user was told that a prompt was cut.
+    /// The user has been told that a prompt was cut.
     pub(super) told_of_cut: bool,
 }
 
@@ -49,7 +49,7 @@ impl Session {
         self.parent_model.clone_from(&shown.details.parent_model);
         self.seeded.clone_from(&shown.messages);
         self.can_think = can("thinking");
-        // Daemons that list no capabilities show it by the projector.
+        // Daemons that list no capabilities report a projector instead.
         let old_vision = shown.capabilities.is_empty()
             && (!shown.projector_info.is_empty()
                 || shown.model_info.keys().any(|key| key.contains(".vision.")));
@@ -63,7 +63,7 @@ impl Session {
         }
     }
 
-    /// Sets the system message, also as a turn of the conversation.
+    /// Sets the system message, also as a message of the conversation.
     pub(super) fn set_system(&mut self, text: &str) {
         text.clone_into(&mut self.system);
         if self
@@ -76,7 +76,7 @@ impl Session {
         self.messages.push(Message::text("system", text));
     }
 
-    /// Drops the conversation but for the system message.
+    /// Drops the conversation except the system message.
     pub(super) fn clear(&mut self) {
         self.messages.clear();
         if !self.system.is_empty() {

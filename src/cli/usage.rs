@@ -27,7 +27,7 @@ const SWITCHES: &[&str] = &[
 /// Replaces `--switch=true` by `--switch` and drops `--switch=false`, up to `--`.
 ///
 /// # Errors
-/// Returns Ollama's text when the value is no truth value.
+/// Returns Ollama's text when the value is not a boolean.
 pub(super) fn fold_switches(args: impl Iterator<Item = OsString>) -> Result<Vec<OsString>, String> {
     let mut folded = Vec::new();
     let mut flags_ended = false;
@@ -36,7 +36,7 @@ pub(super) fn fold_switches(args: impl Iterator<Item = OsString>) -> Result<Vec<
         flags_ended |= arg == "--";
         if !is_command_known && !arg.as_encoded_bytes().starts_with(b"-") {
             is_command_known = true;
-            // Their `--json` names a file, or their `--system` has a text.
+            // The `--json` of these commands names a file, or their `--system` takes a text.
             flags_ended |= arg == "bench" || arg == "batch";
         }
         let switch = arg.to_str().filter(|_| !flags_ended).and_then(split_switch);
@@ -63,7 +63,7 @@ fn split_switch(arg: &str) -> Option<(&str, &str)> {
     SWITCHES.contains(&name).then_some((name, value))
 }
 
-/// Reads a flag's whole number.
+/// Parses a flag's integer.
 ///
 /// # Errors
 /// Returns Go's text.
@@ -72,8 +72,7 @@ pub(super) fn integer(text: &str) -> Result<i64, String> {
         .map_err(|_| format!("strconv.ParseInt: parsing \"{text}\": invalid syntax"))
 }
 
-/// Returns the message for a mistake that the parser found in the words of a command line; `None` for
-/// help, which is none.
+/// Returns the message for a mistake that the parser found in a command line; `None` for help, which is not a mistake.
 pub(super) fn message(
     error: &clap::Error,
     program: &'static str,
@@ -126,7 +125,7 @@ fn unknown_command(error: &clap::Error, program: &'static str) -> String {
     text
 }
 
-/// At most two letters are wrong, or it is the command's beginning (the rule of Ollama's parser).
+/// At most two letters are wrong, or it is the beginning of the command (the rule of Ollama's parser).
 fn is_close(typed: &str, known: &str) -> bool {
     let typed = typed.to_lowercase();
     !typed.is_empty() && (strsim::levenshtein(&typed, known) <= 2 || known.starts_with(&typed))
@@ -141,7 +140,7 @@ pub(super) fn unknown_flag(arg: &str) -> String {
     format!("unknown shorthand flag: '{letter}' in {arg}")
 }
 
-/// A flag of one letter that is the last word, as Ollama's parser names it.
+/// A one-letter flag that is the last word, as Ollama's parser names it.
 fn shorthand(words: &[OsString]) -> Option<String> {
     let last = words.last()?.to_str()?;
     let letter = last

@@ -1,4 +1,4 @@
-//! OpenAI's files and batch jobs, with any server that has them.
+//! OpenAI's files and batch jobs; works with any server that has them.
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use reqwest::{Body, Method};
@@ -9,11 +9,11 @@ use tokio_util::io::ReaderStream;
 use super::{Client, ClientError};
 use crate::api::openai::{BatchObject, FileObject, Page};
 
-/// Bytes read and sent at a time.
+/// How many bytes are read and sent at a time.
 const CHUNK_BYTES: usize = 256 * 1024;
 
 impl Client {
-    /// Hands in a file of requests for a batch job; calls `sent` with each chunk's length.
+    /// Uploads a file of requests for a batch job; calls `sent` with each chunk's length.
     ///
     /// # Errors
     /// Fails when the server refuses, or when the reader or the connection fails.
@@ -29,7 +29,7 @@ impl Client {
         F: Fn(u64) + Send + 'static,
     {
         let boundary = format!("drover-{:032x}", fastrand::u128(..));
-        // A quote would end the name.
+        // A quote would end the file name in the header.
         let name: String = name
             .chars()
             .filter(|c| !c.is_control() && *c != '"')

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::{Client, ClientError};
 
-/// Longest wait for the metrics: the server may not be drover.
+/// The longest wait for the metrics: the server may not be drover.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The most bytes of metrics that are read.
@@ -17,7 +17,7 @@ const MOST: usize = 4 << 20;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Cpu {
     pub used: String,
-    /// Those that the CPU has and the daemon's build of llama.cpp does not use.
+    /// Instruction sets that the CPU has but the daemon's build of llama.cpp does not use.
     pub unused: String,
 }
 

@@ -9,20 +9,20 @@ impl Client {
     /// Makes a key.
     ///
     /// # Errors
-    /// The daemon refuses: the name is taken, or this client is no administrator.
+    /// The daemon refuses: the name is taken, or this client is not an administrator.
     pub async fn create_key(&self, request: &KeyRequest) -> Result<KeyCreated, ClientError> {
         self.post("/api/keys", request).await
     }
 
-    /// Returns all keys, without the keys themselves.
+    /// Returns all keys, without their texts.
     ///
     /// # Errors
-    /// This client is no administrator.
+    /// This client is not an administrator.
     pub async fn keys(&self) -> Result<KeyList, ClientError> {
         self.get("/api/keys").await
     }
 
-    /// Revokes a key; the last one only if that is wanted.
+    /// Revokes a key; the last one only if `may_be_last`.
     ///
     /// # Errors
     /// Status 404 when there is no such key, 409 when it is the last one.

@@ -9,10 +9,10 @@ use serde::de::DeserializeOwned;
 use super::ClientError;
 use crate::api::ollama::ErrorBody;
 
-/// Longest line accepted; Ollama's client has the same limit.
+/// The longest accepted line; Ollama's client has the same limit.
 const MAX_LINE_BYTES: usize = 8 * 1024 * 1024;
 
-/// A stream of JSON objects. Dropping it hangs up, which cancels the work.
+/// A stream of JSON objects. Dropping it closes the connection, which cancels the work.
 #[derive(Debug)]
 pub struct Lines<T> {
     response: Response,
@@ -69,7 +69,7 @@ fn decode<T: DeserializeOwned>(line: &[u8]) -> Result<T, ClientError> {
     Ok(serde_json::from_slice(line)?)
 }
 
-/// For fuzzing: the objects of an answer that comes in these pieces.
+/// For fuzzing: the objects of an answer that arrives in these pieces.
 #[cfg(any(test, fuzzing))]
 pub fn lines_for_fuzzing(pieces: &[&[u8]]) -> Result<Vec<serde_json::Value>, String> {
     let mut cutter = Cutter::default();
@@ -93,7 +93,7 @@ pub fn lines_for_fuzzing(pieces: &[&[u8]]) -> Result<Vec<serde_json::Value>, Str
 #[derive(Debug, Default)]
 pub(super) struct Cutter {
     buffer: BytesMut,
-    /// Bytes at the front of the buffer that are known to hold no line end.
+    /// How many bytes at the front of the buffer are known to hold no line end.
     searched: usize,
 }
 

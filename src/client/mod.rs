@@ -35,12 +35,11 @@ use serde::de::DeserializeOwned;
 
 use crate::config::HostSpec;
 
-/// The version of Ollama that drover takes the place of. Clients compare it as a semantic version, and its
-/// registry refuses models that need a newer one. What it promises, and why it is not a later one, is told in
-/// `docs/state.md`.
+/// The version of Ollama that drover replaces. Clients compare it as a semantic version, and its registry refuses
+/// models that need a newer one. `docs/state.md` says what it promises, and why it is not a later one.
 pub const OLLAMA_VERSION: &str = "0.34.3";
 
-/// Longest wait for a connection; answers may take as long as they like.
+/// The longest wait for a connection; answers may take as long as they like.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A client of one daemon; cheap to clone.
@@ -52,7 +51,7 @@ pub struct Client {
 }
 
 impl fmt::Debug for Client {
-    /// Without the key.
+    /// Prints everything except the key.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut shown = formatter.debug_struct("Client");
         shown
@@ -78,7 +77,7 @@ impl Client {
             builder = builder.no_proxy();
         }
         if host.scheme == "http" {
-            // Reading the system's certificates takes longer than most commands.
+            // Skipped for plain HTTP: reading the system's certificates takes longer than most commands.
             builder = builder.tls_certs_only([]);
         }
         let http = builder.build().map_err(ClientError::from)?;

@@ -9,7 +9,7 @@ use crate::api::ollama::{
 };
 
 impl Client {
-    /// Asks whether the daemon answers.
+    /// Checks whether the daemon answers.
     ///
     /// # Errors
     /// Returns [`ClientError::Unreachable`] when nothing listens.
@@ -49,7 +49,7 @@ impl Client {
         self.post("/api/show", request).await
     }
 
-    /// Returns where a model would go.
+    /// Returns where a model would be placed.
     ///
     /// # Errors
     /// Status 404 when there is no such model, or the server is an Ollama.

@@ -1,4 +1,4 @@
-//! OpenAI's streamed chat, as far as measurements need it. It works with any server that supports it.
+//! OpenAI's streamed chat, as far as measurements need it. Works with any server that has it.
 
 use reqwest::{Method, Response};
 use serde::{Deserialize, Serialize};
@@ -22,7 +22,7 @@ pub struct OpenAiChoice {
     pub delta: OpenAiDelta,
 }
 
-/// Text and reasoning; servers have two names for the latter.
+/// Text and reasoning; there are two names for reasoning, depending on the server.
 #[derive(Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub struct OpenAiDelta {
@@ -49,7 +49,7 @@ pub struct OpenAiPromptDetails {
     pub cached_tokens: u64,
 }
 
-/// The events of one answer. Dropping it hangs up, which cancels the work.
+/// The events of one answer. Dropping it closes the connection, which cancels the work.
 #[derive(Debug)]
 pub struct OpenAiEvents {
     response: Response,
@@ -98,7 +98,7 @@ impl OpenAiEvents {
     }
 }
 
-/// For fuzzing: the events of an answer that comes in these pieces.
+/// For fuzzing: the events of an answer that arrives in these pieces.
 #[cfg(any(test, fuzzing))]
 pub fn events_for_fuzzing(pieces: &[&[u8]]) -> Result<Vec<OpenAiEvent>, String> {
     let mut cutter = Cutter::default();

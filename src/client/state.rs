@@ -6,7 +6,7 @@ use super::lines::Cutter;
 use super::{Client, ClientError, error};
 use crate::api::drover::DaemonState;
 
-/// The states of a daemon, one a second. Dropping it hangs up.
+/// The states of a daemon, one per second. Dropping it closes the connection.
 #[derive(Debug)]
 pub struct States {
     response: Response,
@@ -14,10 +14,10 @@ pub struct States {
 }
 
 impl Client {
-    /// Asks for the daemon's state, for as long as it is read.
+    /// Requests the daemon's state, for as long as it is read.
     ///
     /// # Errors
-    /// Fails when the server refuses, or is no drover.
+    /// Fails when the server refuses, or is not drover.
     pub async fn states(&self) -> Result<States, ClientError> {
         let request = self.request(Method::GET, "/api/drover/events");
         let response = request.header("accept", "text/event-stream").send().await?;
@@ -35,7 +35,7 @@ impl States {
     /// Waits for the next state; `None` is the end.
     ///
     /// # Errors
-    /// Fails when an event carries an error or is not one, or when the connection breaks.
+    /// Fails when an event carries an error or is invalid, or when the connection breaks.
     pub async fn next(&mut self) -> Result<Option<DaemonState>, ClientError> {
         loop {
             while let Some(line) = self.cutter.line() {

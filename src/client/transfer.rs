@@ -10,20 +10,20 @@ use super::{Client, ClientError, Lines};
 use crate::api::ollama::{CreateRequest, Progress};
 use crate::model::Digest;
 
-/// Bytes read and sent at a time.
+/// How many bytes are read and sent at a time.
 const UPLOAD_CHUNK_BYTES: usize = 256 * 1024;
 
 /// Body of pull and push.
 #[derive(Serialize)]
 struct TransferRequest<'a> {
     model: &'a str,
-    /// The spelling that old daemons require.
+    /// The field name that old daemons require.
     name: &'a str,
     insecure: bool,
 }
 
 impl Client {
-    /// Fetches a model from its registry; `insecure` means plain HTTP.
+    /// Pulls a model from its registry; `insecure` means plain HTTP.
     ///
     /// # Errors
     /// Fails when the daemon refuses; most errors come in the stream.
@@ -36,7 +36,7 @@ impl Client {
         self.post_stream("/api/pull", &body).await
     }
 
-    /// Sends a model to its registry; `insecure` means plain HTTP.
+    /// Pushes a model to its registry; `insecure` means plain HTTP.
     ///
     /// # Errors
     /// See [`Self::pull`].
@@ -60,7 +60,7 @@ impl Client {
     /// Whether the daemon already has a blob.
     ///
     /// # Errors
-    /// Fails on any other answer than yes or no.
+    /// Fails if the daemon answers anything but yes or no.
     pub async fn has_blob(&self, digest: &Digest) -> Result<bool, ClientError> {
         let request = self.request(Method::HEAD, &format!("/api/blobs/{digest}"));
         match Self::send(request).await {

@@ -1,4 +1,4 @@
-//! What the command line needs to know from its environment.
+//! The command line's settings from its environment.
 
 use std::path::PathBuf;
 
@@ -14,7 +14,7 @@ pub struct ClientConfig {
     pub no_history: bool,
     /// `OLLAMA_EDITOR`, `VISUAL`, `EDITOR`, else `vi`.
     pub editor: String,
-    /// drover's own per-user state; the prompt history lies there.
+    /// drover's own per-user state, which includes the prompt history.
     pub state_dir: Option<PathBuf>,
     /// For `~` in a Modelfile's paths.
     pub home: Option<PathBuf>,

@@ -1,8 +1,8 @@
 //! Every environment variable that the daemon reads: name, default, what it does.
 //!
-//! The only place that touches the process environment. A value of one of Ollama's variables
-//! that Ollama would tolerate is a warning and the default (a machine that started Ollama must
-//! start drover); a bad value of one of our own is refused.
+//! The only module that touches the process environment. If Ollama would tolerate a bad value of one of its variables,
+//! drover warns and uses the default (a machine that started Ollama must start drover); a bad value of one of drover's
+//! own variables is refused.
 
 mod access;
 mod inherited;
@@ -39,7 +39,7 @@ const OF_SCRIPTS: &[&str] = &[
     "DROVER_TEST_REQUIRE",
 ];
 
-/// Bytes of all files that clients hand in, and of the results of batch jobs.
+/// The default for the bytes of all files of clients and of the results of batch jobs.
 const BATCH_DISK: u64 = 20 << 30;
 
 /// The window of OpenAI's batch jobs.
@@ -52,7 +52,7 @@ pub fn process(name: &str) -> Option<String> {
     value.map(|text| text.to_string_lossy().into_owned())
 }
 
-/// The settings that are given, of those that there are; secret ones without their values.
+/// The known settings that are set; secret ones without their values.
 pub fn given(lookup: &dyn Fn(&str) -> Option<String>) -> Vec<(&'static str, String)> {
     let value = |variable: &Variable| {
         let value = lookup(variable.name).filter(|value| !value.is_empty())?;
@@ -63,7 +63,7 @@ pub fn given(lookup: &dyn Fn(&str) -> Option<String>) -> Vec<(&'static str, Stri
     VARIABLES.iter().filter_map(value).collect()
 }
 
-/// Warns about variables with our prefix that do not exist, such as misspelled ones.
+/// Warns about unknown variables with our prefix, such as misspelled ones.
 pub fn unknown(names: impl Iterator<Item = String>) -> Vec<Warning> {
     let ours = |name: &str| VARIABLES.iter().any(|known| known.name == name);
     let odd = names.filter(|name| name.starts_with("DROVER_") && !ours(name));
@@ -82,7 +82,7 @@ pub fn unknown(names: impl Iterator<Item = String>) -> Vec<Warning> {
         .collect()
 }
 
-/// The names of this process's environment.
+/// The names of the variables in this process's environment.
 pub fn names() -> impl Iterator<Item = String> {
     std::env::vars_os().map(|(name, _)| name.to_string_lossy().into_owned())
 }

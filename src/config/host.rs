@@ -1,6 +1,6 @@
 //! `OLLAMA_HOST`: `[scheme://]host[:port][/path]`, read as Ollama reads it.
 //!
-//! *Invariant:* parsing never fails; parts that are not valid fall back to the defaults.
+//! *Invariant:* parsing never fails; invalid parts fall back to the defaults.
 
 use std::net::IpAddr;
 
@@ -77,8 +77,7 @@ impl std::fmt::Debug for HostSpec {
     }
 }
 
-/// Prints `scheme://host:port/path` as the server's log and the table of settings show it: without
-/// a user and a password.
+/// Prints `scheme://host:port/path` as in the server's log and in the table of settings: without a user and a password.
 impl std::fmt::Display for HostSpec {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self {
@@ -96,7 +95,7 @@ impl std::fmt::Display for HostSpec {
     }
 }
 
-/// Splits host and port; `None` for the host means that it was not given at all.
+/// Splits host and port; `None` for the host means that it was not given.
 fn split_port(authority: &str) -> (Option<&str>, Option<&str>) {
     let unbracketed = authority.trim_start_matches('[').trim_end_matches(']');
     if unbracketed.is_empty() {

@@ -13,13 +13,13 @@ pub struct Hours {
     to: Time,
 }
 
-/// The text is no such hours.
+/// The text is not a range of hours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("no hours such as `22:00-07:00`")]
 pub struct InvalidHours;
 
 impl Hours {
-    /// Whether a moment is within them.
+    /// Whether a moment is within the hours.
     pub fn contains(&self, now: &ZonedDateTime) -> bool {
         self.has(now.time())
     }

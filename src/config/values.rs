@@ -26,7 +26,7 @@ pub fn tri_state(text: &str) -> Option<bool> {
     }
 }
 
-/// Reads the spellings of a truth value that Go knows, and nothing else.
+/// Parses the booleans that Go knows, and nothing else.
 pub fn parse_bool(word: &str) -> Option<bool> {
     match word {
         "1" | "t" | "T" | "TRUE" | "true" | "True" => Some(true),
@@ -35,14 +35,14 @@ pub fn parse_bool(word: &str) -> Option<bool> {
     }
 }
 
-/// Reads one of the words that serde knows for a type, in capitals or not.
+/// Parses one of the words that serde knows for a type, in any case.
 pub fn word<T: for<'de> Deserialize<'de>>(text: &str) -> Option<T> {
     let text = clean(text).to_lowercase();
     let word: StrDeserializer<'_, Error> = text.as_str().into_deserializer();
     T::deserialize(word).ok()
 }
 
-/// Reads decimal digits; empty is `Ok(None)`.
+/// Parses decimal digits; empty is `Ok(None)`.
 ///
 /// # Errors
 /// Returns the cleaned text when it is not such a number, for the caller's warning.

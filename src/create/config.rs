@@ -10,7 +10,7 @@ use crate::model::ImageConfig;
 use crate::model::gguf::Metadata;
 use crate::units::format_count;
 
-/// Builds the config as Ollama does: a field that is set is not set again.
+/// Builds the config as Ollama does: a field that is already set stays.
 pub(super) fn build(
     request: &CreateRequest,
     base: &Base,

@@ -1,6 +1,6 @@
 //! Recognises the chat template of a GGUF file, and finds the equivalent TEMPLATE.
 //!
-//! The known texts and their translations are Ollama's (`templates/NOTICE`); so is the limit.
+//! The known texts and their translations are Ollama's (`templates/NOTICE`); so is the limit of the edit distance.
 
 use rapidfuzz::distance::levenshtein;
 use serde::Deserialize;
@@ -65,8 +65,7 @@ struct Parameters {
 }
 
 impl Known {
-    /// The texts that end an answer. They are parsed from a compiled-in file; a test below checks every
-    /// one.
+    /// The texts that end an answer. They are parsed from a compiled-in file; a test below checks every one.
     pub fn stop(&self) -> Vec<String> {
         let parameters = serde_json::from_str(self.parameters);
         parameters.map_or_else(|_| Vec::new(), |parameters: Parameters| parameters.stop)

@@ -1,4 +1,4 @@
-//! Recognises and checks uploaded files and makes layers of them. The bytes of whole files are not changed.
+//! Recognises and checks uploaded files, and makes layers of them. File contents are not changed.
 
 use std::collections::BTreeMap;
 use std::io::Read as _;
@@ -87,7 +87,7 @@ fn push(parts: &mut Parts<'_>, source: &Source<'_>, media_type: &str) -> Result<
     Ok(())
 }
 
-/// The GGUF files of a set, found as in Ollama: by names, otherwise by the first bytes.
+/// The GGUF files of a set, found as in Ollama: by name, otherwise by the first bytes.
 fn gguf_files<'a>(
     store: &Store,
     files: &'a Files,
@@ -142,8 +142,8 @@ fn media_type(upload: &Upload<'_>, wanted: Wanted) -> Result<&'static str, Creat
     }
 }
 
-/// Reads and checks the header: every tensor must be within the file, numbers on which llama.cpp would
-/// abort must be in range, and no token may occur twice.
+/// Reads and checks the header: every tensor must be within the file, numbers that would make llama.cpp abort must be
+/// in range, and no token may occur twice.
 fn checked_header(
     store: &Store,
     name: &str,

@@ -1,4 +1,4 @@
-//! The layers of a model in the making, with their headers, statuses and pins.
+//! The layers of a model under construction, with their headers, statuses and pins.
 
 use std::sync::Arc;
 
@@ -16,11 +16,11 @@ pub(super) struct Part {
     pub(super) layer: Layer,
     /// The header of weights.
     pub(super) header: Option<Arc<Metadata>>,
-    /// The blob is new.
+    /// Whether the blob is new.
     is_new: bool,
 }
 
-/// All layers so far, in the manifest's order. No blob among them can be deleted by this process.
+/// All layers so far, in the manifest's order. This process cannot delete any of their blobs.
 pub(super) struct Parts<'a> {
     pub(super) store: &'a Store,
     progress: &'a mut (dyn FnMut(Status) + Send),

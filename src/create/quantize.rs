@@ -1,4 +1,4 @@
-//! Quantizes the weights: other types for their tensors.
+//! Quantizes the weights to another file type.
 
 use std::path::{Path, PathBuf};
 

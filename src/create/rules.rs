@@ -1,4 +1,4 @@
-//! Types of single tensors that Ollama chooses instead of llama.cpp's quantizer.
+//! Types of individual tensors that Ollama chooses instead of llama.cpp's quantizer.
 
 use crate::families;
 use crate::model::gguf::{Metadata, TensorInfo};
@@ -7,7 +7,7 @@ use crate::protocol::TensorType;
 /// Encoders and draft layers inside the model's file, which are not changed.
 const EMBEDDED: [&str; 5] = ["a.", "mm.", "mtp.", "s.", "v."];
 
-/// The tensors of a model that get a different type than llama.cpp would choose for that file type.
+/// The tensors of a model that get a different type than llama.cpp would choose for this file type.
 pub(super) fn tensor_types(header: &Metadata, file_type: &str) -> Vec<TensorType> {
     let architecture = families::architecture(header.architecture());
     let rule = architecture.and_then(|architecture| architecture.quantization.as_ref());

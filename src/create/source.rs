@@ -111,7 +111,7 @@ fn brief(parts: &Parts<'_>, digest: &Digest) -> Result<Arc<Metadata>, CreateErro
     Ok(header)
 }
 
-/// Warns about a layout that only Ollama can load today; creating such a model is allowed.
+/// Warns about a layout that only Ollama can load so far; creating such a model is allowed.
 pub(super) fn warn_of_layout(digest: &Digest, header: &Metadata) {
     if let Some(reason) = families::refusal(header) {
         tracing::warn!(%digest, reason, "the new model cannot be loaded");

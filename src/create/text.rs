@@ -9,7 +9,7 @@ use crate::json::go as go_json;
 use crate::model::{ImageConfig, OptionPatch, manifest as media};
 use crate::template::Template;
 
-/// Adds or replaces the layers that a request names; others are inherited.
+/// Adds or replaces the layers that a request names; other layers are inherited.
 pub(super) fn apply(
     parts: &mut Parts<'_>,
     request: &CreateRequest,

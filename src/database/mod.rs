@@ -1,7 +1,7 @@
-//! `SQLite` files: state that must survive a restart, a kill and a power cut.
+//! `SQLite` files: state that must survive a restart, a kill and a power failure.
 //!
-//! Each owner has a file of its own. A file is opened when it is first used, so an unused feature
-//! creates nothing. Queries run on one thread per file, off the runtime's threads.
+//! Each owner has its own file. A file is opened on first use, so an unused feature creates nothing. Queries run on one
+//! thread per file, off the runtime's threads.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use rusqlite::Connection;
 use rusqlite_migration::{M, Migrations};
 use tokio::sync::{OnceCell, Semaphore};
 
-/// How many queries may wait for a file; further callers wait outside of its queue.
+/// How many queries may be queued for a file; further callers wait outside of the queue.
 const MOST_WAITING: usize = 256;
 
 /// A `SQLite` file; cloning it increments one counter.
@@ -49,7 +49,7 @@ pub enum DatabaseError {
 }
 
 impl Database {
-    /// Names a file; it is opened by the first [`Self::call`].
+    /// Sets the path of a file; the first [`Self::call`] opens it.
     ///
     /// `schema` holds the SQL of every version, oldest first. To change the schema, append to it.
     pub fn new(path: impl Into<PathBuf>, schema: &'static [&'static str]) -> Self {
@@ -64,7 +64,7 @@ impl Database {
         }
     }
 
-    /// Where the file is.
+    /// The path of the file.
     pub fn path(&self) -> &Path {
         &self.shared.path
     }
@@ -89,7 +89,7 @@ impl Database {
         let answer = connection.call(query).await;
         answer.map_err(|error| match error {
             tokio_rusqlite::Error::Error(error) => failure(&shared.path, error),
-            // Its thread lives as long as this value.
+            // The thread lives as long as this value.
             _ => failure(&shared.path, rusqlite::Error::InvalidQuery),
         })
     }
@@ -141,7 +141,7 @@ fn prepare(path: PathBuf, schema: &'static [&'static str]) -> Result<Connection,
     }
 }
 
-/// Only the user can read what clients said.
+/// Makes a folder that only the user can read, since it holds what clients said.
 fn private_folder(folder: &Path) -> io::Result<()> {
     use std::os::unix::fs::DirBuilderExt as _;
     std::fs::DirBuilder::new()
@@ -167,7 +167,7 @@ fn checked(path: &Path) -> rusqlite::Result<Connection> {
     // A commit is on disk before its caller goes on.
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "foreign_keys", true)?;
-    // The file is data; it does not get to call functions.
+    // The file is data and must not be able to call functions.
     connection.pragma_update(None, "trusted_schema", false)?;
     // Deleted texts are overwritten.
     connection.pragma_update(None, "secure_delete", true)?;

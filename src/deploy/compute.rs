@@ -6,7 +6,7 @@ use super::finding::{Finding, Level};
 use crate::device::InstructionSets;
 use crate::protocol::DeviceInfo;
 
-/// Returns the devices that a new runner of the program `exe` finds; starts one.
+/// Returns the devices that a new runner of the program `exe` finds; starts such a runner.
 pub(super) fn devices(exe: PathBuf) -> Vec<DeviceInfo> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

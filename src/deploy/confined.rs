@@ -1,4 +1,4 @@
-//! What the sandbox of runners and renderers can do here, and whether those that run are in it.
+//! What the sandbox of runners and renderers can do here, and whether running ones are in it.
 
 use procfs::process::Process;
 
@@ -7,7 +7,7 @@ use crate::sandbox::{self, Support};
 
 const CHECK: &str = "sandbox";
 
-/// Looks at the kernel and at the processes; `is_off` = the service's settings say so.
+/// Checks the kernel and the processes; `is_off` = the service's settings switch the sandbox off.
 pub(super) fn finding(is_off: bool) -> Finding {
     if is_off {
         let text = "DROVER_SANDBOX=off: runners can do all that their user can";
@@ -16,7 +16,7 @@ pub(super) fn finding(is_off: bool) -> Finding {
     of(sandbox::support(), &children())
 }
 
-/// Whether each child process of a daemon is in the sandbox; of those that this user may look at.
+/// For each child process of a daemon that this user may inspect: whether it is in the sandbox.
 fn children() -> Vec<bool> {
     let Ok(processes) = procfs::process::all_processes() else {
         return Vec::new();
@@ -28,7 +28,7 @@ fn children() -> Vec<bool> {
         if !is_ours || !matches!(role.as_str(), "runner" | "renderer") {
             return None;
         }
-        // 2 = with a filter.
+        // 2 = with a seccomp filter.
         Some(process.status().ok()?.seccomp == Some(2))
     };
     processes.flatten().filter_map(confined).collect()
@@ -58,7 +58,7 @@ fn of(support: Support, children: &[bool]) -> Finding {
         return Finding::bad(CHECK, Level::Warning, text, fix);
     }
     if n_confined < n {
-        // One that is still loading is in it later.
+        // A runner that is still loading enters it later.
         let fix = "journalctl -u drover | grep sandbox";
         return Finding::bad(CHECK, Level::Warning, text, fix);
     }

@@ -1,4 +1,4 @@
-//! `drover doctor`: finds what keeps drover from working well, each with the command that fixes it.
+//! `drover doctor`: finds problems that keep drover from working well, each with a command that fixes it.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -161,12 +161,12 @@ fn the_store(plan: &Plan) -> Vec<Finding> {
     findings
 }
 
-/// Settings without the effect that their user expects.
+/// Settings that do not have the effect that their user expects.
 fn the_settings(environment: Vec<(String, String)>) -> Vec<Finding> {
     const CHECK: &str = "settings";
     let lookup = |name: &str| {
         let found = environment.iter().rev().find(|(known, _)| known == name);
-        // Skip only the checks that depend on it.
+        // Skip only the checks that depend on this.
         found
             .map(|(_, value)| value.clone())
             .or_else(|| (name == "HOME").then(|| "/".to_owned()))

@@ -19,7 +19,7 @@ pub struct Finding {
     pub check: &'static str,
     pub level: Level,
     pub text: String,
-    /// The command that fixes it.
+    /// The command that fixes the problem.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fix: Option<String>,
 }
@@ -49,7 +49,7 @@ impl Finding {
     }
 }
 
-/// Removes passwords, which settings may hold.
+/// Removes passwords, which settings may contain.
 fn shown(text: impl Into<String>) -> String {
     plain::redacted(&text.into()).into_owned()
 }

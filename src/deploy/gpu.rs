@@ -13,9 +13,9 @@ use crate::protocol::DeviceInfo;
 pub(super) enum Gpu {
     /// A new runner uses it.
     Used(String),
-    /// There is no card that llama.cpp could use.
+    /// There is no card that llama.cpp can use.
     Absent,
-    /// There is one, but drover cannot use it.
+    /// There is a card, but drover cannot use it.
     Unusable(Obstacle),
 }
 
@@ -67,7 +67,7 @@ pub(super) fn offload(host: &HostSpec) -> Vec<Finding> {
     findings.collect()
 }
 
-/// Checks whether the GPU's memory survives when the machine sleeps.
+/// Checks whether the GPU's memory is preserved when the machine sleeps.
 pub(super) fn sleep() -> Option<Finding> {
     let state = Service::ask("sleep.target").ok()?;
     if state.get("LoadState") == "masked" {

@@ -1,4 +1,4 @@
-//! Asks the daemon at an address, from synchronous code.
+//! Queries the daemon at an address, from synchronous code.
 
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,7 @@ use crate::config::HostSpec;
 /// The pause between two requests.
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// Longest wait for one answer.
+/// The longest wait for one answer.
 const ANSWER: Duration = Duration::from_secs(5);
 
 /// The server that answered.
@@ -20,12 +20,12 @@ pub(super) struct Health {
     pub(super) n_models: usize,
 }
 
-/// Asks once.
+/// Queries once.
 pub(super) fn ask(host: &HostSpec) -> Option<Health> {
     runtime().ok()?.block_on(answer(host))
 }
 
-/// Asks until it answers; `None` when time runs out, an error when `give_up` returns one.
+/// Queries until the daemon answers; `None` when time runs out, an error when `give_up` returns one.
 pub(super) fn wait(
     host: &HostSpec,
     patience: Duration,

@@ -1,4 +1,4 @@
-//! Takes Ollama's place on a machine, gives it back, and finds what is in the way.
+//! Takes Ollama's place on a machine, gives it back, and finds what prevents that.
 //!
 //! *Invariants:* every change of the machine is recorded first (`record`), so that undoing it needs nothing
 //! else; nothing in a store is written, moved or deleted; all functions block.
@@ -26,7 +26,7 @@ pub use takeover::{Takeover, takeover};
 /// Receives messages for the user, line by line.
 pub type Say<'a> = &'a dyn Fn(&str);
 
-/// Why it failed, and what to do.
+/// Why an operation failed, and what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum DeployError {
     #[error("{0}")]

@@ -36,7 +36,7 @@ fn verdict(store: &Store, model: &ListedModel) -> Verdict {
     }
 }
 
-/// Fails with the reason why a file cannot be loaded.
+/// Fails with the reason if a file cannot be loaded.
 fn check(store: &Store, path: &Path) -> Result<(), String> {
     let header = store.gguf(path).map_err(|error| error.to_string())?;
     if let Some(reason) = families::refusal(&header) {

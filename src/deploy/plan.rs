@@ -1,5 +1,5 @@
-//! Which settings of an Ollama service are carried over, and the drop-in that does it. Pure, except that it
-//! reads the user database and environment files.
+//! Which settings of an Ollama service are carried over, and the drop-in that does so. Pure, except that it reads the
+//! user database and environment files.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -111,7 +111,7 @@ impl Plan {
     }
 }
 
-/// Quotes for a unit file, where `%` begins a specifier.
+/// Quotes a text for a unit file, where `%` begins a specifier.
 fn quoted(text: &str) -> String {
     let text = text.replace('\\', "\\\\").replace('"', "\\\"");
     format!("\"{}\"", text.replace('%', "%%"))

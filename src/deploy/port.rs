@@ -10,7 +10,7 @@ pub(super) struct Owner {
     pub(super) name: String,
 }
 
-/// The process that listens on `port`; `Some(None)` if we may not see which one.
+/// The process that listens on `port`; `Some(None)` if we may not see which one it is.
 pub(super) fn owner(port: u16) -> Option<Option<Owner>> {
     let mut entries = procfs::net::tcp().unwrap_or_default();
     entries.extend(procfs::net::tcp6().unwrap_or_default());

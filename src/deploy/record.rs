@@ -1,5 +1,5 @@
-//! The record of a takeover's changes: enough to undo them, and written before anything is changed. Also
-//! its log.
+//! The record of a takeover's changes, which is enough to undo them and is written before anything is changed. Also the
+//! log of takeovers.
 
 use std::io::{ErrorKind, Write as _};
 use std::path::Path;
@@ -32,7 +32,7 @@ pub(super) struct Record {
     pub(super) socket_active: bool,
     #[serde(default)]
     pub(super) socket_enabled: bool,
-    /// The folder of drover's drop-ins already existed.
+    /// Whether the folder of drover's drop-ins already existed.
     pub(super) had_folder: bool,
     /// The address of both daemons.
     pub(super) host: String,

@@ -27,7 +27,7 @@ pub fn rollback(say: Say<'_>) -> Result<(), DeployError> {
 
 /// Undoes a takeover, even one that was interrupted anywhere. The record is removed last.
 pub(super) fn undo(record: &Record, say: Say<'_>) -> Result<(), DeployError> {
-    // It may not exist or not be enabled. The port must be free for Ollama.
+    // The socket may not exist or not be enabled. The port must be free for Ollama.
     let _ = systemctl(&["stop", SOCKET]);
     if !record.socket_enabled {
         let _ = systemctl(&["disable", SOCKET]);

@@ -1,4 +1,4 @@
-//! `drover takeover`: the plan, the checks, the change. A failure is undone.
+//! `drover takeover`: the plan, the checks, the changes. A failed takeover is undone.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -160,7 +160,7 @@ fn reason() -> Option<String> {
     errors.next().map(str::to_owned)
 }
 
-/// A repeated takeover changes nothing.
+/// Reports that the takeover was already done; nothing is changed.
 fn already(record: &Record, say: Say<'_>) -> Result<(), DeployError> {
     let service = Service::ask(DROVER)?;
     if service.is_active() {

@@ -21,15 +21,15 @@ const SETS: &[(&str, &str)] = &[
     ("SME", "sme"),
 ];
 
-/// The first one replaces the second one.
+/// The first set replaces the second.
 const BETTER: (&str, &str) = ("AVX512_VNNI", "AVX_VNNI");
 
 /// Instruction sets by llama.cpp's names.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct InstructionSets {
-    /// Those that this build of llama.cpp uses here.
+    /// The sets that this build of llama.cpp uses on this machine.
     pub used: Vec<String>,
-    /// Those that the CPU has in addition.
+    /// Further sets that the CPU has.
     pub unused: Vec<String>,
 }
 

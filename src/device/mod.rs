@@ -17,7 +17,7 @@ pub use obstacle::{Obstacle, look as obstacle};
 pub struct Snapshot {
     pub system_total_bytes: u64,
     pub system_available_bytes: u64,
-    /// GPUs that llama.cpp found in the probe process; empty on a machine without.
+    /// GPUs that llama.cpp found in the probe process; empty if there are none.
     pub gpus: Vec<DeviceInfo>,
 }
 

@@ -1,7 +1,7 @@
-//! How NVIDIA's cards are doing, by the driver's management library.
+//! The state of NVIDIA's cards, from the driver's management library.
 //!
-//! The library is looked for when it is first needed, and again where it is not there or no longer answers: the driver
-//! may be loaded late, or anew.
+//! The library is looked up on first use, and again if it is missing or no longer answers, since the driver may be
+//! loaded late or reloaded.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -12,17 +12,18 @@ use nvml_wrapper::error::NvmlError;
 
 use crate::metrics::GpuState;
 
-/// At most so often the library is looked for.
+/// The shortest time between two lookups of the library.
 const LOOK_AGAIN: Duration = Duration::from_secs(30);
 
-/// Memory that is needed on a card of that size: CUDA and the driver do not number cards alike.
+/// Memory that is needed on a card of this size. Cards are matched by size, since CUDA and the driver number them
+/// differently.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Need {
     pub total_bytes: u64,
     pub bytes: u64,
 }
 
-/// Something that is looked for now and then until it is there.
+/// Something that is looked up from time to time until it is found.
 #[derive(Debug)]
 struct Sought<T> {
     found: Option<T>,
@@ -47,7 +48,7 @@ impl<T> Sought<T> {
     }
 }
 
-/// Asks all cards; none where there is no driver. Blocks for a moment.
+/// Queries all cards; empty if there is no driver. Blocks for a moment.
 pub fn cards() -> Vec<GpuState> {
     static LIBRARY: Mutex<Sought<Nvml>> = Mutex::new(Sought::new());
     let mut sought = LIBRARY.lock().unwrap_or_else(PoisonError::into_inner);
@@ -63,13 +64,13 @@ pub fn cards() -> Vec<GpuState> {
         .collect()
 }
 
-/// Whether the driver has free what is needed, each on a card of its own. True where it does not know such cards.
+/// Whether the driver has enough free memory for all needs, each on a different card. True if it knows no such cards.
 /// Blocks for a moment.
 pub fn is_free(needs: &[Need]) -> bool {
     has_free(cards(), needs)
 }
 
-/// CUDA tells a little less of a card's memory than the driver.
+/// CUDA reports a little less memory for a card than the driver.
 const TOLERANCE_PERCENT: u64 = 10;
 
 fn has_free(mut cards: Vec<GpuState>, needs: &[Need]) -> bool {

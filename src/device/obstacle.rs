@@ -1,4 +1,4 @@
-//! Why a graphics card that is there cannot be used, and what helps.
+//! Why a present graphics card cannot be used, and what helps.
 
 use std::path::{Path, PathBuf};
 
@@ -22,8 +22,8 @@ impl std::fmt::Display for Obstacle {
     }
 }
 
-/// Looks for a card that llama.cpp did not find; `None` if there is none, or none that is known. `root` is the root
-/// of the file system.
+/// Looks for a card that llama.cpp did not find; `None` if there is no known card. `root` is the root of the file
+/// system.
 pub fn look(root: &Path) -> Option<Obstacle> {
     let cards = cards(root);
     let of = |vendor| cards.iter().find(|card| card.vendor == vendor);
@@ -157,7 +157,7 @@ fn major_version(text: &str) -> Option<u32> {
 mod tests {
     use super::*;
 
-    /// A machine with a card of a vendor, whose driver has a name.
+    /// A machine with a card of this vendor, whose driver has this name.
     fn machine(vendor: &str, driver: Option<&str>) -> tempfile::TempDir {
         let root = tempfile::tempdir().unwrap();
         let device = root.path().join("sys/bus/pci/devices/0000:01:00.0");

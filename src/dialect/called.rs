@@ -1,22 +1,22 @@
-//! The functions that a conversation has called: the results of tools need their names.
+//! The functions that a conversation has called, since tool results need their names.
 
 use std::collections::HashMap;
 
 use crate::chat::{Block, Turn};
 
-/// Names by the ids of calls. A search through the turns would take as long for each result as there are turns.
+/// Names by call id. A search through the turns would take time proportional to their number for each result.
 #[derive(Debug, Default)]
 pub(super) struct Called(HashMap<String, String>);
 
 impl Called {
-    /// Notes a call; of several with one id the last counts.
+    /// Records a call; of several with one id the last counts.
     pub(super) fn note(&mut self, id: &str, name: &str) {
         if !id.is_empty() {
             self.0.insert(id.to_owned(), name.to_owned());
         }
     }
 
-    /// Notes the calls of a turn.
+    /// Records the calls of a turn.
     pub(super) fn note_turn(&mut self, turn: &Turn) {
         for block in &turn.blocks {
             if let Block::ToolUse(call) = block {
@@ -25,7 +25,7 @@ impl Called {
         }
     }
 
-    /// The function that a call named; empty = not known.
+    /// The function of a call; empty = not known.
     pub(super) fn name_of(&self, id: &str) -> String {
         self.0.get(id).cloned().unwrap_or_default()
     }

@@ -4,7 +4,7 @@ use crate::api::llama_server::{ExtraFile, InfillRequest, InfillResponse};
 use crate::inference::{Chunk, DoneReason, GenerateRequest, RequestOptions};
 use crate::model::options::{OptionPatch, narrow, single};
 
-/// Converts a request: the model's template puts prefix and suffix where it was trained to find them.
+/// Converts a request: the model's template places prefix and suffix as in its training.
 pub fn infill(wire: InfillRequest) -> GenerateRequest {
     let options = OptionPatch {
         num_predict: wire.n_predict,
@@ -32,7 +32,7 @@ pub fn infill(wire: InfillRequest) -> GenerateRequest {
     }
 }
 
-/// Makes an event of a stream, or the whole answer of all chunks joined.
+/// Makes an event of a stream, or the whole answer if `chunk` joins all chunks.
 pub fn infilled(model: &str, chunk: Chunk) -> InfillResponse {
     let mut response = InfillResponse {
         content: chunk.content,

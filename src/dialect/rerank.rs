@@ -1,4 +1,4 @@
-//! Reranking: requests of several spellings, results best first.
+//! Reranking: requests in several formats; results, best first.
 
 use std::cmp::Reverse;
 
@@ -15,7 +15,7 @@ use crate::inference::{Pair, RequestOptions};
 /// The most documents of a request.
 const MOST_DOCUMENTS: usize = 10_000;
 
-/// The most bytes of all pairs: each has its own copy of the query.
+/// The most bytes of all pairs: each pair has its own copy of the query.
 const MOST_BYTES: usize = 64 << 20;
 
 /// A converted request, and what the answer needs.
@@ -24,11 +24,11 @@ pub struct Rerank {
     pub native: inference::RerankRequest,
     form: Form,
     top_n: usize,
-    /// The documents, where the answer repeats them.
+    /// The documents, if the answer repeats them.
     returned: Option<Vec<String>>,
 }
 
-/// The form of the answer.
+/// The format of the answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Form {
     /// Jina's and Cohere's.
@@ -37,7 +37,7 @@ enum Form {
     Texts,
 }
 
-/// The answer in one of its forms.
+/// The answer in one of its formats.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 #[serde(untagged)]
 pub enum Answer {
@@ -99,7 +99,7 @@ pub fn rerank(wire: RerankRequest) -> Result<Rerank, RequestError> {
 }
 
 impl Rerank {
-    /// Makes the answer: best first, equal ones in the order of the request.
+    /// Makes the answer: best first, equal scores in the order of the request.
     pub fn answer(self, head: Head, scored: &inference::RerankResponse) -> Answer {
         let mut ranked: Vec<(usize, f32)> = scored.scores.iter().copied().enumerate().collect();
         ranked.sort_by_key(|&(_, score)| Reverse(Ordered(score)));
@@ -137,7 +137,7 @@ impl Rerank {
     }
 }
 
-/// Converts a request for scores: one text against many, or each against its counterpart.
+/// Converts a scoring request: one text against many, or each text against its counterpart.
 ///
 /// # Errors
 /// The numbers of texts do not match.
@@ -174,7 +174,7 @@ pub fn score(wire: ScoreRequest) -> Result<inference::RerankRequest, RequestErro
     })
 }
 
-/// Makes the answer to a request for scores.
+/// Makes the answer to a scoring request.
 pub fn score_answer(head: Head, scored: &inference::RerankResponse) -> ScoreResponse {
     let scores = scored.scores.iter().enumerate();
     ScoreResponse {

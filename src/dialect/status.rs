@@ -28,7 +28,7 @@ pub(super) fn of(kind: ErrorKind) -> u16 {
     }
 }
 
-/// Returns the message for the client; that of an internal error without this machine's paths.
+/// Returns the message for the client; internal errors without this machine's paths.
 pub(super) fn shown(error: &RequestError, status: u16) -> String {
     let message = plain::redacted(&error.message);
     if status >= 500 {

@@ -28,11 +28,11 @@ const MOST_IMAGES: usize = 64;
 pub struct SystemOne {
     pub native: DecideRequest,
     model: String,
-    /// What the answers say again, in the order of the questions.
+    /// What the answers repeat, in the order of the questions.
     echoes: Vec<(String, Echo)>,
 }
 
-/// What an answer says again of its question.
+/// What an answer repeats of its question.
 #[derive(Debug)]
 enum Echo {
     Noul,
@@ -241,7 +241,7 @@ fn answer(echo: Echo, told: &Distribution) -> SystemOneAnswer {
     }
 }
 
-/// What a prompt says of a value: a text as it is, others as JSON.
+/// The text of a value in a prompt: a string as it is, other values as JSON.
 fn text(value: Value) -> String {
     match value {
         Value::Null => String::new(),
@@ -250,7 +250,7 @@ fn text(value: Value) -> String {
     }
 }
 
-/// The first name that is there twice.
+/// The first name that occurs twice.
 fn twice<'a>(names: impl Iterator<Item = &'a String>) -> Option<&'a String> {
     let mut known = BTreeSet::new();
     names.into_iter().find(|name| !known.insert(*name))

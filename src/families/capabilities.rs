@@ -1,4 +1,4 @@
-//! What a model can do: what its files, its templates and its family say.
+//! What a model can do, according to its files, its templates and its family.
 
 use super::registry::{self, is_mute};
 use crate::model::capability::{Capability, of_jinja};
@@ -13,15 +13,15 @@ pub struct Sources<'a> {
     pub gguf: Option<&'a Metadata>,
     /// The first projector's metadata.
     pub projector: Option<&'a Metadata>,
-    /// There is a projector layer.
+    /// Whether there is a projector layer.
     pub has_projector: bool,
-    /// Family from the config.
+    /// The family from the config.
     pub family: &'a str,
     /// The template in use is the GGUF's Jinja template (`tokenizer.chat_template`).
     pub uses_jinja: bool,
-    /// What the TEMPLATE offers, where it plays a part.
+    /// The capabilities of the TEMPLATE, where it plays a part.
     pub template: &'a [Capability],
-    /// What the built-in parser reads.
+    /// The capabilities of the built-in parser.
     pub parser: &'a [Capability],
 }
 

@@ -7,7 +7,7 @@ use crate::model::gguf::Metadata;
 use crate::parser::{Parser, Start};
 use crate::renderer::{RenderError, RenderInput};
 
-/// A model family. Declare one with `..Family::PLAIN` and name only what differs.
+/// A model family. Declare one with `..Family::PLAIN` and set only what differs.
 #[derive(Debug)]
 pub struct Family {
     /// The GGUF architectures of its models.
@@ -23,9 +23,9 @@ pub struct Family {
     /// Returns which renderer a name stands for, given the model's name and its number of parameters
     /// (`12.2B`); `None` = the name stands for itself.
     pub resolve_renderer: fn(name: &str, model: &str, parameters: &str) -> Option<&'static str>,
-    /// Names of models whose templates get no reasoning of earlier turns.
+    /// Names of models whose templates get no reasoning from earlier turns.
     pub forgetful_models: &'static [&'static str],
-    /// Projector types (`clip.vision.projector_type`) whose audio encoder does not count.
+    /// Projector types (`clip.vision.projector_type`) whose audio encoder is ignored.
     pub mute_projectors: &'static [&'static str],
 }
 
@@ -46,30 +46,30 @@ impl Family {
 /// A GGUF architecture (`general.architecture`), which is also the `model_family` in configs.
 #[derive(Debug)]
 pub struct Architecture {
-    /// Its name; one that ends in `*` stands for all names with that beginning.
+    /// Its name; a name that ends in `*` stands for all names with that beginning.
     pub name: &'static str,
-    /// How files in the layout of Ollama's former engine become what llama.cpp loads.
+    /// How to translate files in the layout of Ollama's former engine into what llama.cpp loads.
     pub layout: Option<ForeignLayout>,
-    /// llama.cpp cannot compute it.
+    /// Whether llama.cpp cannot compute it.
     pub unsupported: bool,
-    /// The least tokens of an image; 0 = what the projector's file asks for.
+    /// The minimum number of tokens of an image; 0 = the number in the projector's file.
     pub min_image_tokens: u32,
-    /// Layers from one that attends to the whole context to the next, the others attend to the
-    /// sliding window; 0 = all attend to the whole context, or it is not known.
+    /// The distance from one layer that attends to the whole context to the next (the layers between attend to the
+    /// sliding window); 0 = all attend to the whole context, or it is not known.
     pub window_period: u32,
     /// What `create` puts into the config of a model that names no renderer or parser.
     pub format: Option<Format>,
-    /// Tensors that 4-bit quantization leaves in a better type.
+    /// Tensors that 4-bit quantization keeps in a better type.
     pub quantization: Option<TensorRule>,
-    /// Capabilities that nothing in the model's files shows.
+    /// Capabilities that the model's files do not show.
     pub adds: &'static [Capability],
-    /// Capabilities that its files promise and llama.cpp does not have.
+    /// Capabilities that the model's files claim but llama.cpp does not have.
     pub lacks: &'static [Capability],
-    /// Templates get no reasoning of earlier turns.
+    /// Whether templates get no reasoning from earlier turns.
     pub is_forgetful: bool,
     /// Whether the legacy embeddings route returns vectors that are not normalised.
     pub raw_embeddings: fn(&Metadata) -> bool,
-    /// What llama.cpp takes for granted of a header, and ends its process over where it is not so.
+    /// What llama.cpp assumes of a header; it aborts its process where the assumption fails.
     pub needs: &'static [Need],
 }
 
@@ -94,13 +94,13 @@ impl Architecture {
 /// Something that must hold of a header, as llama.cpp sees it.
 #[derive(Debug)]
 pub struct Need {
-    /// Whether it does. A key that is missing is no matter of this: llama.cpp says so itself.
+    /// Whether it holds. A missing key is not checked here, since llama.cpp reports that by itself.
     pub holds: fn(&Metadata) -> bool,
     /// What is wrong otherwise.
     pub otherwise: &'static str,
 }
 
-/// A mixture of experts has some.
+/// A mixture of experts has at least one expert.
 pub(super) const EXPERTS: Need = Need {
     holds: |header| {
         header
@@ -110,7 +110,7 @@ pub(super) const EXPERTS: Need = Need {
     otherwise: "the model of experts has none",
 };
 
-/// A head has numbers besides those that are rotated. (Of heads that are kept compressed, the width before that
+/// A head has more dimensions than those that are rotated. (If heads are compressed, the width before compression
 /// counts.)
 pub(super) const UNROTATED: Need = Need {
     holds: |header| {
@@ -131,7 +131,7 @@ pub(super) const UNROTATED: Need = Need {
             [0, _] | [_, 0] => plain(),
             [keys, _] => keys,
         };
-        // Without a number of their own, all are rotated.
+        // If the header has no number, all dimensions are rotated.
         header
             .number(".rope.dimension_count")
             .is_some_and(|rotated| rotated < width)
@@ -151,9 +151,9 @@ pub struct Format {
 /// Tensors that lose too much at 4 bits.
 #[derive(Debug)]
 pub struct TensorRule {
-    /// Names of tensors, without their block's.
+    /// Names of tensors, without the block's prefix.
     pub tensors: &'static [&'static str],
-    /// The type that they get.
+    /// The type that they get instead.
     pub kind: &'static str,
 }
 
@@ -163,9 +163,9 @@ pub struct BuiltinRenderer {
     pub name: &'static str,
     /// The text of the BOS token with which its prompts begin; empty = none.
     pub bos: &'static str,
-    /// Whether it places images; others ignore them.
+    /// Whether it places images in the prompt; other renderers ignore them.
     pub images: bool,
-    /// Makes the prompt.
+    /// Renders the prompt.
     pub render: fn(&RenderInput<'_>) -> Result<String, RenderError>,
 }
 
@@ -173,10 +173,10 @@ pub struct BuiltinRenderer {
 #[derive(Debug)]
 pub struct BuiltinParser {
     pub name: &'static str,
-    /// The text that begins a tool call; empty = it reads none.
+    /// The text that begins a tool call; empty = it reads no calls.
     pub calls: &'static str,
-    /// The texts around the thinking that it separates: the answer alone comes after the second
-    /// one. Where an answer has a head of its own, nothing opens thinking, and that head ends it.
+    /// The texts before and after the thinking that it separates: only the answer follows the second text. In formats
+    /// where the answer has its own header, the first text is empty, and that header ends the thinking.
     pub thinking: Option<(&'static str, &'static str)>,
     /// The text that ends thinking and begins the answer; empty = the second text of `thinking`.
     pub forced_end: &'static str,
@@ -184,14 +184,14 @@ pub struct BuiltinParser {
     pub opens: &'static str,
     /// Special tokens that must reach it as text.
     pub preserved: &'static [&'static str],
-    /// The levels of thinking of models that cannot do without, lowest first; empty = it is on or off.
+    /// The levels of thinking for models that always think, lowest first; empty = thinking is on or off.
     pub levels: &'static [ThinkLevel],
     /// Makes the parser of one answer.
     pub new: fn(&Start<'_>) -> Box<dyn Parser>,
 }
 
 impl BuiltinParser {
-    /// A parser that takes everything for content.
+    /// A parser that treats everything as content.
     pub const PLAIN: Self = Self {
         name: "passthrough",
         calls: "",
@@ -203,7 +203,7 @@ impl BuiltinParser {
         new: |_| Box::new(crate::parser::Passthrough),
     };
 
-    /// Whether a prompt ends inside of thinking; `None` = the prompt does not tell.
+    /// Whether a prompt ends inside thinking; `None` = the prompt does not tell.
     pub fn opened(&self, prompt: &str) -> Option<bool> {
         (!self.opens.is_empty()).then(|| prompt.trim_end().ends_with(self.opens))
     }
@@ -219,13 +219,13 @@ impl BuiltinParser {
 /// The tags around thinking that most families use.
 pub(super) const THINK_TAGS: Option<(&str, &str)> = Some(("<think>", "</think>"));
 
-/// Words of a chat template that tell what its models write.
+/// Words of a chat template by which the format of the model's answers is recognised.
 #[derive(Debug)]
 pub struct Marks {
-    /// All of them occur.
+    /// All of them must occur.
     pub words: &'static [&'static str],
     pub parser: &'static str,
-    /// The words are common: every other family's marks are looked for first.
+    /// Whether the words are common: then the marks of all other families are tried first.
     pub is_last_resort: bool,
 }
 
@@ -251,7 +251,7 @@ impl Marks {
 /// A TEMPLATE with these words makes prompts whose answers need a built-in parser.
 #[derive(Debug)]
 pub struct TemplateFormat {
-    /// All of them occur.
+    /// All of them must occur.
     pub words: &'static [&'static str],
     pub parser: &'static str,
 }

@@ -1,9 +1,8 @@
-//! Everything drover knows about single model families, one folder each.
+//! Everything drover knows about individual model families, one folder each.
 //!
-//! A folder's `mod.rs` declares the [`Family`]: its renderers and parsers by name, its GGUF
-//! architectures with their quirks. [`registry`] lists the families and answers questions about all
-//! of them; no other module names a family (`tests/tidy.rs` checks it). `docs/families.md` explains
-//! how to add one.
+//! A folder's `mod.rs` declares the [`Family`]: its renderers and parsers by name, and its GGUF architectures with
+//! their quirks. [`registry`] lists the families and answers questions about all of them; no other module names a
+//! family (`tests/tidy.rs` checks this). `docs/families.md` explains how to add one.
 
 pub mod capabilities;
 mod family;

@@ -1,4 +1,4 @@
-//! The table of families, and what can be asked about all of them.
+//! The table of families, and lookups across all of them.
 
 use super::family::{Architecture, BuiltinParser, BuiltinRenderer, Family, Marks};
 use super::{
@@ -7,7 +7,7 @@ use super::{
 };
 use crate::model::gguf::Metadata;
 
-/// All families. Marks of templates are looked for in this order.
+/// All families, in the order in which the marks of templates are tried.
 static FAMILIES: &[&Family] = &[
     &mistral::FAMILY,
     &gptoss::FAMILY,
@@ -30,7 +30,7 @@ static FAMILIES: &[&Family] = &[
     &others::FAMILY,
 ];
 
-/// The parser for models whose answers are content and nothing else.
+/// The parser for models whose answers are content only.
 static PASSTHROUGH: BuiltinParser = BuiltinParser::PLAIN;
 
 /// All built-in renderers.
@@ -43,8 +43,8 @@ pub fn renderer(name: &str) -> Option<&'static BuiltinRenderer> {
     renderers().find(|renderer| renderer.name == name)
 }
 
-/// Returns the name under which a renderer is listed: some names stand for several, chosen by the
-/// model's name and its number of parameters (`12.2B`).
+/// Returns the name of the renderer to use: some names stand for several renderers, chosen by the model's name and its
+/// number of parameters (`12.2B`).
 pub fn resolve_renderer<'a>(name: &'a str, model: &str, parameters: &str) -> &'a str {
     let mut families = FAMILIES.iter();
     let resolved = families.find_map(|family| (family.resolve_renderer)(name, model, parameters));
@@ -62,7 +62,7 @@ pub fn parser(name: &str) -> Option<&'static BuiltinParser> {
     parsers().find(|parser| parser.name == name)
 }
 
-/// Returns the parser for answers to a Jinja template, recognised by what it writes.
+/// Returns the parser for answers to a Jinja template, recognised by words of the template.
 pub fn parser_for_jinja(template: &str) -> Option<&'static BuiltinParser> {
     let fits = |marks: &&Marks| marks.words.iter().all(|word| template.contains(word));
     let found = marks(false).find(fits).or_else(|| marks(true).find(fits));
@@ -74,8 +74,7 @@ fn marks(is_last_resort: bool) -> impl Iterator<Item = &'static Marks> {
     marks.filter(move |marks| marks.is_last_resort == is_last_resort)
 }
 
-/// Returns the parser for answers to a TEMPLATE of a model with that architecture, where the family
-/// has one of its own.
+/// Returns the parser for answers to a TEMPLATE of a model with that architecture, if the family has its own.
 pub fn parser_for_template(architecture: &str, template: &str) -> Option<&'static BuiltinParser> {
     let format = family(architecture)?.template.as_ref()?;
     let fits = format.words.iter().all(|word| template.contains(word));
@@ -104,40 +103,39 @@ fn lookup(name: &str) -> Option<(&'static Family, &'static Architecture)> {
     exact.or_else(|| rows().find(|(_, row)| begins(row.name)))
 }
 
-/// Returns what is wrong with a header that llama.cpp would end its process over.
+/// Returns what is wrong with a header that would make llama.cpp abort.
 pub(super) fn unmet_need(header: &Metadata) -> Option<&'static str> {
     let needs = architecture(header.architecture())?.needs;
     let unmet = needs.iter().find(|need| !(need.holds)(header))?;
     Some(unmet.otherwise)
 }
 
-/// Returns why llama.cpp cannot compute this model, `None` when nothing speaks against it.
+/// Returns why llama.cpp cannot compute this model; `None` when nothing is known against it.
 pub fn refusal(metadata: &Metadata) -> Option<String> {
     let name = metadata.architecture();
     let is_refused = architecture(name)?.unsupported;
     is_refused.then(|| format!("llama.cpp has no support for models of the architecture `{name}`"))
 }
 
-/// Returns the least tokens of an image for models of this architecture; 0 = what the projector's file
-/// asks for.
+/// Returns the minimum number of tokens of an image for models of this architecture; 0 = the number in the projector's
+/// file.
 pub fn min_image_tokens(architecture_name: &str) -> u32 {
     architecture(architecture_name).map_or(0, |architecture| architecture.min_image_tokens)
 }
 
-/// Returns the distance between layers that attend to the whole context; 0 = all do, or it is not
-/// known.
+/// Returns the distance between layers that attend to the whole context; 0 = all do, or it is not known.
 pub fn window_period(architecture_name: &str) -> u32 {
     architecture(architecture_name).map_or(0, |architecture| architecture.window_period)
 }
 
-/// Whether a model's templates get no reasoning of earlier turns.
+/// Whether a model's templates get no reasoning from earlier turns.
 pub fn forgets_reasoning(architecture_name: &str, model: &str) -> bool {
     let is_forgetful = |family: &&Family| family.forgetful_models.contains(&model);
     architecture(architecture_name).is_some_and(|architecture| architecture.is_forgetful)
         || FAMILIES.iter().any(is_forgetful)
 }
 
-/// Whether the audio encoder of projectors of this type counts for nothing.
+/// Whether the audio encoder of projectors of this type is ignored.
 pub(super) fn is_mute(projector_type: &str) -> bool {
     let mut families = FAMILIES.iter();
     families.any(|family| family.mute_projectors.contains(&projector_type))

@@ -1,6 +1,5 @@
-//! One conversation with everything in it, as each renderer writes it (`snapshots/`; accept
-//! changes that are meant with `INSTA_UPDATE=always`), and what all of them must do; files in the
-//! layouts of Ollama's former engine.
+//! Every renderer's output for one conversation that has everything (`snapshots/`; accept intended changes with
+//! `INSTA_UPDATE=always`), what all renderers must do, and files in the layouts of Ollama's former engine.
 
 mod needs;
 
@@ -106,7 +105,7 @@ fn deepseek_keeps_text_before_an_end_of_thinking_that_it_has_not_begun() {
     assert!(raw.contains("</think>Yes.") && !raw.contains("hm"), "{raw}");
 }
 
-/// Reads the shared pairs of tiny models, where they are.
+/// Reads the shared pairs of tiny models, if they are present.
 #[test]
 fn the_shared_pairs_are_told_apart() {
     #[expect(clippy::disallowed_methods, reason = "where the test data is")]

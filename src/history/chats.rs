@@ -1,11 +1,11 @@
-//! Chat completions that were asked to be stored.
+//! Chat completions that the client asked to store.
 
 use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, named_params};
 
 use super::{History, HistoryError, MOST, Page, Reserve, Room, Short, retention};
 use crate::keys::{Owner, Seen};
 
-/// A chat with its answer, when it has ended.
+/// A chat with its answer, to be stored when it has ended.
 #[derive(Debug, Clone)]
 pub struct NewChat {
     pub id: String,
@@ -20,20 +20,20 @@ pub struct NewChat {
     pub body: String,
 }
 
-/// A chat as it is stored.
+/// A stored chat.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredChat {
-    /// May be newer than the body.
+    /// May be newer than the metadata in the body.
     pub metadata: String,
     pub body: String,
 }
 
-/// Which chats of a list.
+/// Which chats a list shows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChatFilter {
     pub seen: Seen,
     pub model: Option<String>,
-    /// A JSON object: its pairs are in the metadata.
+    /// A JSON object: the chat's metadata must contain its pairs.
     pub metadata: String,
 }
 
@@ -68,7 +68,7 @@ impl History {
     /// Reads a chat.
     ///
     /// # Errors
-    /// None with this id is seen, or there is no memory for it.
+    /// There is no visible chat with this id, or no memory for it.
     pub async fn chat(
         &self,
         id: &str,
@@ -84,10 +84,10 @@ impl History {
         found.await
     }
 
-    /// The messages that a chat answers.
+    /// The messages of a chat's request.
     ///
     /// # Errors
-    /// None with this id is seen, or there is no memory for them.
+    /// There is no visible chat with this id, or no memory for them.
     pub async fn chat_messages(
         &self,
         id: &str,
@@ -122,7 +122,7 @@ impl History {
     /// A page of chats, and whether there are more.
     ///
     /// # Errors
-    /// There is no chat to begin after, or no memory.
+    /// There is no visible chat to begin after, or no memory.
     pub async fn chats(
         &self,
         filter: ChatFilter,
@@ -140,7 +140,7 @@ impl History {
     /// Replaces the metadata of a chat.
     ///
     /// # Errors
-    /// None with this id is seen.
+    /// There is no visible chat with this id.
     pub async fn update_chat(
         &self,
         id: &str,
@@ -160,7 +160,7 @@ impl History {
     /// Deletes a chat.
     ///
     /// # Errors
-    /// None with this id is seen.
+    /// There is no visible chat with this id.
     pub async fn delete_chat(&self, id: &str, seen: &Seen) -> Result<(), HistoryError> {
         let (wanted, seen) = (id.to_owned(), seen.clone());
         let deleted = self.call(move |db| {
@@ -178,7 +178,7 @@ fn some(id: &str, n: usize) -> Result<(), HistoryError> {
     Ok(())
 }
 
-/// A page of the chats that match, and whether there are more; what is too large for one page is left to the
+/// A page of the chats that match, and whether there are more; chats that are too large for one page are left to the
 /// next. `None`: there is no chat `after`.
 #[expect(
     clippy::type_complexity,

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::keys::{Owner, Seen};
 
-/// A conversation as it is stored.
+/// A stored conversation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredConversation {
     pub id: String,
@@ -49,7 +49,7 @@ impl History {
     /// Reads a conversation.
     ///
     /// # Errors
-    /// None with this id is seen.
+    /// There is no visible conversation with this id.
     pub async fn conversation(
         &self,
         id: &str,
@@ -75,7 +75,7 @@ impl History {
     /// Replaces the metadata of a conversation.
     ///
     /// # Errors
-    /// None with this id is seen.
+    /// There is no visible conversation with this id.
     pub async fn update_conversation(
         &self,
         id: &str,
@@ -97,7 +97,7 @@ impl History {
     /// Deletes a conversation with its items, except those of responses.
     ///
     /// # Errors
-    /// None with this id is seen.
+    /// There is no visible conversation with this id.
     pub async fn delete_conversation(&self, id: &str, seen: &Seen) -> Result<(), HistoryError> {
         self.conversation(id, seen).await?;
         let wanted = id.to_owned();
@@ -116,7 +116,7 @@ impl History {
     /// Adds items to the end of a conversation.
     ///
     /// # Errors
-    /// None with this id is seen.
+    /// There is no visible conversation with this id.
     pub async fn add_items(
         &self,
         id: &str,
@@ -149,7 +149,7 @@ impl History {
     /// A page of a conversation's items, and whether there are more.
     ///
     /// # Errors
-    /// No such conversation is seen, there is no item to begin after, or no memory.
+    /// There is no such visible conversation, no item to begin after, or no memory.
     pub async fn conversation_items(
         &self,
         id: &str,
@@ -164,7 +164,7 @@ impl History {
     /// All items of a conversation, oldest first.
     ///
     /// # Errors
-    /// No such conversation is seen, its items are too large together, or there is no memory.
+    /// There is no such visible conversation, its items are too large together, or there is no memory.
     pub async fn said(
         &self,
         id: &str,
@@ -185,7 +185,7 @@ impl History {
     /// One item of a conversation.
     ///
     /// # Errors
-    /// No such conversation is seen, it has no such item, or there is no memory for it.
+    /// There is no such visible conversation, it has no such item, or there is no memory for it.
     pub async fn conversation_item(
         &self,
         id: &str,
@@ -208,10 +208,10 @@ impl History {
         }
     }
 
-    /// Takes an item out of a conversation.
+    /// Removes an item from a conversation.
     ///
     /// # Errors
-    /// No such conversation is seen, or it has no such item.
+    /// There is no such visible conversation, or it has no such item.
     pub async fn delete_item(&self, id: &str, seen: &Seen, item: &str) -> Result<(), HistoryError> {
         self.conversation(id, seen).await?;
         let wanted = (id.to_owned(), item.to_owned());
@@ -232,7 +232,7 @@ impl History {
     }
 }
 
-/// Deletes a conversation; returns the number of conversations that are gone.
+/// Deletes a conversation; returns the number of deleted conversations.
 pub(super) fn remove(tx: &Transaction<'_>, id: &str) -> rusqlite::Result<usize> {
     tx.execute(
         "UPDATE item SET conversation = NULL WHERE conversation = ?1 AND response IS NOT NULL",

@@ -1,10 +1,10 @@
 //! Responses, conversations and chats that clients can come back to (`responses.db` in the state folder).
 //!
-//! Bodies and items are JSON texts that mean nothing here. *Invariants:* a response and its items are
-//! written in one transaction, so that what was announced as stored is whole after a kill; a response that
-//! a kill interrupted is marked before the file is used again; the stored bytes stay under a limit; what belongs
-//! to an owner that a request does not see is answered as if it did not exist. (Items have no owner: they are seen
-//! with their response, or with their conversation.)
+//! Bodies and items are JSON texts that mean nothing here. *Invariants:* a response and its items are written in one
+//! transaction, so that what was announced as stored is complete after a kill; a response that was interrupted by a
+//! kill is marked before the file is used again; the stored bytes stay under a limit; objects whose owner is not
+//! visible to a request are treated as if they did not exist. (Items have no owner: they are visible with their
+//! response or their conversation.)
 
 mod chats;
 mod conversations;
@@ -78,7 +78,7 @@ CREATE TABLE chat (
 ) STRICT;
 CREATE INDEX chat_used ON chat (used);
 ",
-    // What was there before belongs to nobody: then nothing was a key's.
+    // Older rows get an empty owner: at that time keys owned nothing.
     "
 ALTER TABLE response ADD COLUMN owner TEXT NOT NULL DEFAULT '';
 ALTER TABLE conversation ADD COLUMN owner TEXT NOT NULL DEFAULT '';
@@ -88,14 +88,14 @@ ALTER TABLE conversation ADD COLUMN owner TEXT NOT NULL DEFAULT '';
 /// The most bytes that are read for one request.
 const MOST: usize = 32 << 20;
 
-/// How long things are kept.
+/// How long objects are kept.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Since their last use; `None` = for ever.
+    /// The longest time since their last use; `None` = forever.
     pub max_age: Option<Duration>,
-    /// Bytes of all of them; 0 = nothing is stored.
+    /// The most bytes of all objects; 0 = nothing is stored.
     pub max_bytes: u64,
-    /// A JSON merge patch (RFC 7396) for the bodies of responses that a kill interrupted.
+    /// A JSON merge patch (RFC 7396) for the bodies of responses that were interrupted by a kill.
     pub interrupted: String,
 }
 
@@ -106,19 +106,19 @@ pub struct Item {
     pub body: String,
 }
 
-/// Which items of a list.
+/// Which items a list shows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Page {
     /// Begins after this item.
     pub after: Option<String>,
     pub limit: usize,
-    /// The newest first.
+    /// Whether the newest come first.
     pub is_descending: bool,
 }
 
 impl Page {
-    /// How the numbers of a page compare with the one that it begins after, their order, and the end where the
-    /// first page begins.
+    /// How the numbers of a page's items compare with that of the item before the page, their order, and the number
+    /// before the first page.
     fn direction(&self) -> (&'static str, &'static str, i64) {
         if self.is_descending {
             ("<", "DESC", i64::MAX)
@@ -128,7 +128,7 @@ impl Page {
     }
 }
 
-/// Asked before a text is read into memory: whether there is room for so many bytes more.
+/// Called before a text is read into memory: whether there is room for so many more bytes.
 pub type Reserve = Box<dyn FnMut(usize) -> bool + Send>;
 
 /// Why a request to the history failed.
@@ -144,7 +144,7 @@ pub enum HistoryError {
     NoChat(String),
     #[error("Item with id '{0}' not found.")]
     NoItem(String),
-    /// A response that is still in progress cannot be continued.
+    /// The response is still in progress, so it cannot be continued.
     #[error("Response with id '{0}' is not finished.")]
     Unfinished(String),
     #[error("the stored conversation takes more than {0} bytes")]
@@ -187,7 +187,7 @@ pub struct History {
 }
 
 impl History {
-    /// Names the file; it is opened when it is first used.
+    /// Sets the path of the file, which is opened on first use.
     pub fn new(path: PathBuf, settings: Settings) -> Self {
         Self {
             database: Database::new(path, SCHEMA),
@@ -201,12 +201,12 @@ impl History {
         self.settings.max_bytes > 0
     }
 
-    /// Where the file is.
+    /// The path of the file.
     pub fn path(&self) -> &Path {
         self.database.path()
     }
 
-    /// Runs a query, after what an earlier process left unfinished has been marked.
+    /// Runs a query, after responses that an earlier process left unfinished have been marked.
     async fn call<T: Send + 'static>(
         &self,
         query: impl FnOnce(&mut Connection) -> rusqlite::Result<T> + Send + 'static,
@@ -264,13 +264,13 @@ fn insert_item(
     Ok(())
 }
 
-/// Why texts were not read.
+/// Why a text was not read.
 enum Short {
     TooLarge,
     Busy,
 }
 
-/// What may be read into memory.
+/// The memory that is left for reading.
 struct Room {
     n_left: usize,
     reserve: Reserve,
@@ -284,7 +284,7 @@ impl Room {
         }
     }
 
-    /// Whether a text may be read.
+    /// Takes room for a text, if there is enough.
     fn take(&mut self, n_bytes: usize) -> Result<(), Short> {
         let rest = self.n_left.checked_sub(n_bytes);
         self.n_left = rest.ok_or(Short::TooLarge)?;
@@ -297,14 +297,14 @@ impl Room {
 
     /// Reads a text of a row, if there is room.
     fn text(&mut self, row: &Row<'_>, column: usize) -> rusqlite::Result<Result<String, Short>> {
-        // Looked at before it is copied.
+        // Checked before it is copied.
         let text = row.get_ref(column)?.as_str()?;
         Ok(self.take(text.len()).map(|()| text.to_owned()))
     }
 }
 
-/// A page of the items of an owner, and whether there are more; what is too large for one page is left to
-/// the next. `None`: there is no item `after`.
+/// A page of the items of an owner, and whether there are more; items that are too large for one page are left to the
+/// next. `None`: there is no item `after`.
 #[expect(
     clippy::type_complexity,
     reason = "a list, and what may be wrong with it"
@@ -354,7 +354,7 @@ fn page(
     Ok(Some(Ok((items, false))))
 }
 
-/// Adds the texts of items, in order, as long as there is room.
+/// Adds the texts of items in order, as long as there is room.
 fn add_items(
     db: &Connection,
     filter: &str,

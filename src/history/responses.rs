@@ -9,13 +9,13 @@ use super::{
 };
 use crate::keys::{Owner, Seen};
 
-/// The most responses that one continues.
+/// The most responses in a chain of continued responses.
 const LONGEST_CHAIN: usize = 10_000;
 
-/// The use of a response is noted once a day.
+/// The use of a response is recorded once a day.
 const NOTED_SECONDS: i64 = 86_400;
 
-/// A response when it begins.
+/// A response at its beginning.
 #[derive(Debug, Clone)]
 pub struct NewResponse {
     pub id: String,
@@ -37,11 +37,11 @@ pub struct Outcome {
     pub body: String,
     pub output: Vec<Item>,
     pub steps: Option<String>,
-    /// Its items become part of its conversation.
+    /// Whether its items become part of its conversation.
     pub joins: bool,
 }
 
-/// A response as it is stored.
+/// A stored response.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredResponse {
     pub body: String,
@@ -51,7 +51,7 @@ pub struct StoredResponse {
 }
 
 impl History {
-    /// Stores a response that begins. It is on disk when this returns.
+    /// Stores the beginning of a response. It is on disk when this returns.
     ///
     /// # Errors
     /// The file cannot be written.
@@ -66,7 +66,7 @@ impl History {
         .await
     }
 
-    /// Stores the end of a response that has begun; does nothing if it was deleted meanwhile.
+    /// Stores the end of a response; does nothing if the response was deleted meanwhile.
     ///
     /// # Errors
     /// The file cannot be written.
@@ -86,7 +86,7 @@ impl History {
         .await
     }
 
-    /// Stores a response that has begun and ended.
+    /// Stores the beginning and the end of a response.
     ///
     /// # Errors
     /// The file cannot be written.
@@ -105,7 +105,7 @@ impl History {
     /// Reads a response.
     ///
     /// # Errors
-    /// None with this id is seen, or there is no memory for it.
+    /// There is no visible response with this id, or no memory for it.
     pub async fn response(
         &self,
         id: &str,
@@ -145,7 +145,7 @@ impl History {
     }
 
     /// # Errors
-    /// None with this id is seen.
+    /// There is no visible response with this id.
     async fn check_response(&self, id: &str, seen: &Seen) -> Result<(), HistoryError> {
         let (wanted, seen) = (id.to_owned(), seen.clone());
         let found = self.call(move |db| {
@@ -160,7 +160,7 @@ impl History {
     /// Deletes a response with its items, except those in a conversation.
     ///
     /// # Errors
-    /// None with this id is seen.
+    /// There is no visible response with this id.
     pub async fn delete_response(&self, id: &str, seen: &Seen) -> Result<(), HistoryError> {
         self.check_response(id, seen).await?;
         let wanted = id.to_owned();
@@ -176,10 +176,10 @@ impl History {
         }
     }
 
-    /// The items that a response was given, and whether there are more.
+    /// The input items of a response, and whether there are more.
     ///
     /// # Errors
-    /// No such response is seen, there is no item to begin after, or no memory.
+    /// There is no such visible response, no item to begin after, or no memory.
     pub async fn input_items(
         &self,
         id: &str,
@@ -192,10 +192,10 @@ impl History {
     }
 
     /// All items up to the end of a response, oldest first: its own, and those of the responses that it continues.
-    /// Notes the use of them all.
+    /// Records the use of all of them.
     ///
     /// # Errors
-    /// A response is not seen or not finished, the items are too large together, or there is no memory.
+    /// A response is not visible or not finished, the items are too large together, or there is no memory.
     pub async fn past(
         &self,
         id: &str,
@@ -209,10 +209,10 @@ impl History {
         found.await?
     }
 
-    /// An item by its id; the newest, if there are several.
+    /// An item by its id; the newest if there are several.
     ///
     /// # Errors
-    /// None is seen, or there is no memory for it.
+    /// There is no such visible item, or no memory for it.
     pub async fn item(
         &self,
         id: &str,
@@ -276,7 +276,7 @@ fn add_output(tx: &Transaction<'_>, id: &str, now: i64, outcome: &Outcome) -> ru
         conversation = found.optional()?;
     }
     if let Some(conversation) = &conversation {
-        // Behind what others have added since it began, so that question and answer stay together.
+        // After items that others have added since it began, so that question and answer stay together.
         let last: i64 = tx.query_row("SELECT max(number) FROM item", [], |row| {
             Ok(row.get::<_, Option<i64>>(0)?.unwrap_or(0))
         })?;
@@ -296,7 +296,7 @@ fn add_output(tx: &Transaction<'_>, id: &str, now: i64, outcome: &Outcome) -> ru
     Ok(())
 }
 
-/// Deletes a response; returns the number of responses that are gone.
+/// Deletes a response; returns the number of deleted responses.
 pub(super) fn remove(tx: &Transaction<'_>, id: &str) -> rusqlite::Result<usize> {
     tx.execute(
         "UPDATE item SET response = NULL WHERE response = ?1 AND conversation IS NOT NULL",
@@ -346,7 +346,7 @@ fn chain(
     }
     let mut texts = Vec::new();
     if let (Some(first), Some(conversation)) = (ids.last(), first_conversation) {
-        // What was said in its conversation before.
+        // The earlier items of its conversation.
         let filter = "conversation = ?1
             AND number < (SELECT min(number) FROM item WHERE response = ?2)
             AND EXISTS (SELECT 1 FROM conversation WHERE id = ?1 AND owner = ifnull(?3, owner))";

@@ -1,14 +1,15 @@
-//! How long things are kept: by age, looked at from time to time, and by size, at every write.
+//! Deletes old objects: by age from time to time, and by size at every write.
 
 use rusqlite::Transaction;
 
 use super::{History, HistoryError, chats, conversations, responses};
 
-/// How many are deleted in one transaction.
+/// How many objects are deleted in one transaction.
 const AT_ONCE: usize = 100;
 
 impl History {
-    /// Deletes what was not used for too long; returns how many responses, conversations and chats that were.
+    /// Deletes objects that have been unused for too long; returns how many responses, conversations and chats these
+    /// were.
     ///
     /// # Errors
     /// The file cannot be used.
@@ -19,7 +20,7 @@ impl History {
         let max_age = i64::try_from(max_age.as_secs()).unwrap_or(i64::MAX);
         let before = now.saturating_sub(max_age);
         let mut n_gone = 0;
-        // Other queries come in between.
+        // Other queries may run in between.
         loop {
             let swept = self.call(move |db| {
                 let tx = db.transaction()?;
@@ -36,7 +37,7 @@ impl History {
     }
 }
 
-/// Deletes what was not used for longest until all the rest fits; `newest` stays in any case.
+/// Deletes the least recently used objects until the rest fits; `newest` always stays.
 pub(super) fn make_room(
     tx: &Transaction<'_>,
     max_bytes: u64,
@@ -81,7 +82,7 @@ fn remove_oldest(
     Ok(found.len())
 }
 
-/// The bytes of all pages that hold something.
+/// The bytes of all pages in use.
 fn used_bytes(tx: &Transaction<'_>) -> rusqlite::Result<u64> {
     let number = |pragma| tx.pragma_query_value(None, pragma, |row| row.get::<_, u32>(0));
     let n_pages = number("page_count")?.saturating_sub(number("freelist_count")?);

@@ -1,4 +1,4 @@
-//! The history in a file of its own.
+//! The history in a temporary file.
 
 mod owners;
 
@@ -82,7 +82,7 @@ fn owned_by(id: &str) -> Owner {
     Owner::stored(id.to_owned())
 }
 
-/// Sees what this owner stored.
+/// Sees only what this owner stored.
 fn of(id: &str) -> Seen {
     Seen::Of(owned_by(id))
 }
@@ -133,7 +133,7 @@ async fn a_response_that_a_kill_interrupts_is_marked_at_the_next_start() {
         found.body,
         json!({"id": "a", "status": "failed"}).to_string()
     );
-    // What ends too late changes nothing.
+    // An end that comes too late changes nothing.
     history.finish("a", 3, outcome("a")).await.unwrap();
     assert_eq!(
         history.response("a", &Seen::All, room()).await.unwrap(),
@@ -206,7 +206,7 @@ async fn a_conversation_keeps_question_and_answer_together() {
     history.save(within("f"), failed).await.unwrap();
     let said = history.said("c", &Seen::All, room()).await.unwrap();
     assert_eq!(ids(&said), ["first", "b-in", "b-out", "a-in", "a-out"]);
-    // One that continues a response of the conversation knows what was said before.
+    // A response that continues one of the conversation also has the conversation's earlier items.
     let past = history.past("a", &Seen::All, 4, room()).await.unwrap();
     assert_eq!(ids(&past), ["first", "b-in", "b-out", "a-in", "a-out"]);
     let past = history.past("b", &Seen::All, 4, room()).await.unwrap();
@@ -216,14 +216,14 @@ async fn a_conversation_keeps_question_and_answer_together() {
     history.delete_item("c", &Seen::All, "first").await.unwrap();
     let again = history.delete_item("c", &Seen::All, "first").await;
     assert!(matches!(again, Err(HistoryError::NoItem(_))));
-    // A response that is deleted leaves the conversation as it is, and the other way round.
+    // Deleting a response leaves the conversation as it is, and the other way round.
     history.delete_response("a", &Seen::All).await.unwrap();
     let said = history.said("c", &Seen::All, room()).await.unwrap();
     assert_eq!(ids(&said), ["b-in", "a-in", "a-out"]);
     history.delete_conversation("c", &Seen::All).await.unwrap();
     let past = history.past("b", &Seen::All, 4, room()).await.unwrap();
     assert_eq!(ids(&past), ["b-in", "b-out"]);
-    // Of `f` and `b`.
+    // The items of `f` and `b`.
     assert_eq!(n_items(&history).await, 4);
 }
 
@@ -276,7 +276,7 @@ async fn the_oldest_make_room_for_new_ones() {
         .unwrap();
     assert!((4..8).contains(&kept), "{kept}");
     assert_eq!(n_items(&history).await, 2 * kept);
-    // One that is too large alone is kept until the next.
+    // A response that alone exceeds the limit is kept until the next one.
     let mut new = new("huge", None, 99);
     new.input[0].body = "x".repeat(1 << 20);
     history.save(new, outcome("huge")).await.unwrap();
@@ -370,7 +370,7 @@ async fn chats_are_listed_by_owner_model_and_metadata() {
         ..ascending(Some("5"), 20)
     };
     assert_eq!(list(ann(), descending).await.0, "31");
-    // Not hers.
+    // The chat belongs to another owner.
     let unknown = history.chats(ann(), ascending(Some("2"), 2), room()).await;
     assert!(matches!(unknown, Err(HistoryError::NoChat(id)) if id == "2"));
 }
@@ -421,7 +421,7 @@ async fn chats_make_room_and_are_swept_as_responses_are() {
     assert!(history.response("r", &Seen::All, room()).await.is_err());
     assert!(history.chat("3", &Seen::All, room()).await.is_err());
     assert!(history.chat("19", &Seen::All, room()).await.is_ok());
-    // Of the last, a new value was noted late.
+    // The last chat's metadata was changed late, which counts as use.
     let note = history.update_chat("19", &Seen::All, 60 * DAY, "{}".to_owned());
     note.await.unwrap();
     assert!(history.sweep(80 * DAY).await.unwrap() > 2);

@@ -1,4 +1,4 @@
-//! Why something with files or jobs failed.
+//! Errors of files and jobs.
 
 use std::io;
 
@@ -42,7 +42,7 @@ pub enum JobsError {
 }
 
 impl JobsError {
-    /// Whether it passes when there is room on the disk again.
+    /// Whether the error will pass once there is room on the disk.
     pub fn is_full(&self) -> bool {
         matches!(self, Self::DiskFull | Self::NoRoom(_))
     }

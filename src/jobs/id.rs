@@ -1,6 +1,6 @@
-//! Names of files, uploads and jobs.
+//! Ids of files, uploads and jobs.
 
-/// Random letters and digits after a name's prefix: 143 bits, so that ids cannot be guessed.
+/// How many random letters and digits follow an id's prefix: 143 bits, so that ids cannot be guessed.
 const LENGTH: usize = 24;
 
 /// Makes a unique id, which can also be a file name.

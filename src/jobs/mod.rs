@@ -1,10 +1,10 @@
-//! Files that clients hand in, and batch jobs over them.
+//! Files that clients upload, and batch jobs over them.
 //!
-//! The state is a SQLite file, the bytes of files lie beside it. Nothing here knows HTTP: how a request is
-//! answered is a function that the server hands in. Times are arguments.
+//! The state is a SQLite file, and the bytes of files are next to it. This module knows nothing of HTTP: the server
+//! passes in how a request is answered. Times are arguments.
 //!
-//! *Invariant:* what belongs to an owner that a request does not see is answered as if it did not exist. Limits
-//! hold for all owners together.
+//! *Invariant:* objects whose owner is not visible to a request are treated as if they did not exist. Limits hold for
+//! all owners together.
 
 mod batches;
 mod error;
@@ -29,7 +29,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::database::Database;
 
-/// What files and jobs may take.
+/// Limits of files and jobs.
 #[derive(Debug, Clone)]
 pub struct Limits {
     /// Bytes of all files together.
@@ -40,7 +40,7 @@ pub struct Limits {
 /// The files and the jobs; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Jobs {
-    /// What clients handed in, and what jobs made.
+    /// Files that clients uploaded, and results of jobs.
     pub files: Files,
     /// Batch jobs.
     pub batches: Batches,

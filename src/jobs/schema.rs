@@ -80,7 +80,7 @@ CREATE TABLE line (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX line_waiting ON line (batch, rank, number) WHERE state = 0;
 ",
-    // The id of an API key; empty = none. What was there before was everybody's, and belongs to nobody.
+    // The id of an API key; empty = none. Older rows were visible to everybody and get no owner.
     "
 ALTER TABLE file ADD COLUMN owner TEXT NOT NULL DEFAULT '';
 ALTER TABLE upload ADD COLUMN owner TEXT NOT NULL DEFAULT '';

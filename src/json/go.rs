@@ -1,4 +1,4 @@
-//! JSON as Go's encoder writes it: the digests of our blobs equal Ollama's, and so do prompts.
+//! JSON as Go's encoder writes it, so that the digests of our blobs equal Ollama's, and our prompts its prompts.
 //!
 //! Compact (files end with a newline), `<`, `>`, `&` and the line separators escaped, whole floats
 //! without decimals. Maps keep the order given; [`sorted`] orders them by key first.
@@ -26,7 +26,7 @@ pub fn to_string(value: &Value) -> String {
     write(value, true)
 }
 
-/// The same, but with `<`, `>` and `&` as they are.
+/// Like [`to_string`], but with `<`, `>` and `&` unescaped.
 pub fn to_string_plain(value: &Value) -> String {
     write(value, false)
 }
@@ -118,7 +118,7 @@ impl Formatter for ValueFormatter {
         if self.escapes {
             return GoFormatter.write_string_fragment(writer, fragment);
         }
-        // Go escapes these two in any case.
+        // Go always escapes these two.
         let text = fragment
             .replace('\u{2028}', "\\u2028")
             .replace('\u{2029}', "\\u2029");

@@ -1,4 +1,4 @@
-//! JSON in the exact spellings that prompts and files need, and checks on JSON text before it is decoded.
+//! JSON in the exact formats that prompts and files need, and checks on JSON text before it is decoded.
 
 pub mod deep;
 pub mod go;
@@ -10,5 +10,5 @@ pub use spell::{indented, spaced};
 /// Name of a newtype that holds base64 text: the decoder takes it as a file, not as text.
 pub const BASE64: &str = "Base64";
 
-/// Name of a newtype that holds JSON as text: the decoder makes a tree of it.
+/// Name of a newtype that holds JSON as text: the decoder parses it into a tree.
 pub const NESTED: &str = "NestedJson";

@@ -90,14 +90,14 @@ fn string_len(bytes: &[u8]) -> usize {
     bytes.len()
 }
 
-/// Up to this many bytes, an inline search is faster than a call of `memchr`: prose and code have an escape
-/// every other line.
+/// Up to this many bytes, an inline search is faster than a call of `memchr`: prose and code have an escape in every
+/// other line.
 const NEAR: usize = 128;
 
 fn quote_or_backslash(bytes: &[u8]) -> Option<usize> {
     const ONES: u64 = u64::from_ne_bytes([1; 8]);
     const HIGHS: u64 = u64::from_ne_bytes([0x80; 8]);
-    // The lowest of the high bits that are set belongs to the first byte that is zero.
+    // The lowest high bit that is set belongs to the first zero byte.
     let zeros = |word: u64| word.wrapping_sub(ONES) & !word & HIGHS;
     let near = &bytes[..bytes.len().min(NEAR)];
     let (words, _) = near.as_chunks();

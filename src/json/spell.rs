@@ -12,7 +12,7 @@ pub fn spaced(compact: &str) -> String {
     text
 }
 
-/// A line for each element, `width` spaces for each level, as Go's `MarshalIndent` writes it.
+/// One line for each element, `width` spaces for each level, as Go's `MarshalIndent` writes it.
 pub fn indented(compact: &str, width: usize) -> String {
     let mut text = String::with_capacity(compact.len() * 2);
     let mut depth = 0;
@@ -28,7 +28,7 @@ pub fn indented(compact: &str, width: usize) -> String {
             }
             '}' | ']' => {
                 depth -= 1;
-                // Empty ones stay on their line.
+                // Empty lists and objects stay on one line.
                 if !opened {
                     line(text, depth, width);
                 }

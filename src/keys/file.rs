@@ -1,4 +1,4 @@
-//! The file of keys: JSON that only its owner can read, replaced as a whole.
+//! The key file: JSON that only its owner can read, replaced as a whole.
 
 use std::io::{self, ErrorKind, Write as _};
 use std::os::unix::fs::MetadataExt as _;
@@ -12,7 +12,7 @@ use super::record::Record;
 
 const VERSION: u32 = 1;
 
-/// More than the largest file that is valid.
+/// A limit above the size of the largest valid file.
 const MAX_BYTES: u64 = 64 << 20;
 
 #[derive(Serialize, Deserialize)]
@@ -74,7 +74,7 @@ pub(super) fn read(path: &Path) -> io::Result<Vec<Record>> {
     Ok(file.keys)
 }
 
-/// Writes the records beside the file, then gives them its name.
+/// Writes the records to a temporary file, then renames it.
 pub(super) fn write(path: &Path, records: &[Record]) -> io::Result<()> {
     let folder = match path.parent() {
         Some(folder) if folder != Path::new("") => folder,
@@ -87,7 +87,7 @@ pub(super) fn write(path: &Path, records: &[Record]) -> io::Result<()> {
     };
     let mut text = serde_json::to_vec_pretty(&file)?;
     text.push(b'\n');
-    // Readable by its owner only.
+    // Readable only by its owner.
     let mut new = tempfile::NamedTempFile::new_in(folder)?;
     new.write_all(&text)?;
     keep_owner(path, folder, new.as_file())?;
@@ -96,7 +96,7 @@ pub(super) fn write(path: &Path, records: &[Record]) -> io::Result<()> {
     fs_err::File::open(folder)?.sync_all()
 }
 
-/// The service's file stays the service's, also when root changes it.
+/// Keeps the file's owner, so that it stays the service's even if root changes it.
 fn keep_owner(path: &Path, folder: &Path, new: &std::fs::File) -> io::Result<()> {
     let owner = fs_err::metadata(path).or_else(|_| fs_err::metadata(folder))?;
     let own = new.metadata()?;

@@ -1,11 +1,11 @@
-//! Limits a key's requests: a number of them run at once, a number wait in line, the rest are refused.
+//! Limits a key's requests: a number of them run at once, a number wait in the queue, the rest are refused.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
-/// The line of one key.
+/// The queue of one key.
 #[derive(Debug, Default)]
 pub(super) struct Gate {
     state: Mutex<State>,
@@ -16,7 +16,7 @@ pub(super) struct Gate {
 struct State {
     working: u32,
     waiting: u32,
-    /// Requests that were refused, and for which no place has become free since.
+    /// How many requests were refused since a place last became free.
     refused: u32,
     /// How long requests take, as a moving average; zero = unknown yet.
     mean: Duration,
@@ -29,10 +29,10 @@ pub struct Place {
     since: Instant,
 }
 
-/// A place in the line.
+/// A place in the queue.
 struct Waiting<'a>(&'a Gate);
 
-/// The line is full; about how long until it has room.
+/// The queue is full; holds the estimated time until there is room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Full(pub(super) Duration);
 
@@ -46,7 +46,7 @@ impl Gate {
     ) -> Result<Place, Full> {
         let waiting = {
             let mut state = self.lock();
-            // Nobody overtakes.
+            // New requests do not overtake waiting ones.
             if state.waiting == 0 && state.working < most() {
                 state.working += 1;
                 return Ok(self.place());
@@ -86,7 +86,7 @@ impl Gate {
         self.lock().working
     }
 
-    /// Wakes those who wait, because the limit has changed.
+    /// Wakes waiting requests, because the limit has changed.
     pub(super) fn look_again(&self) {
         self.freed.notify_one();
     }
@@ -137,7 +137,7 @@ mod tests {
         assert!((&mut third).now_or_never().is_none());
         assert_eq!(enter().await.unwrap_err(), Full(Duration::ZERO));
         drop(first);
-        // The one that waited comes first.
+        // The waiting request comes first.
         assert_eq!(gate.working(), 1);
         assert!(
             enter()
@@ -146,7 +146,7 @@ mod tests {
         );
         let third = third.await.unwrap();
         assert_eq!(gate.working(), 2);
-        // One that leaves the line makes room there.
+        // A request that leaves the queue makes room in it.
         let mut leaving = Box::pin(enter());
         assert!((&mut leaving).now_or_never().is_none());
         drop(leaving);
@@ -179,12 +179,12 @@ mod tests {
         }
         let refused = || gate.enter(|| 2, 0).now_or_never().unwrap().unwrap_err();
         assert_eq!(refused(), Full(Duration::ZERO));
-        // One that took about ten seconds.
+        // A request that took about ten seconds.
         let long_ago = Instant::now().checked_sub(Duration::from_secs(10)).unwrap();
         places[0].since = long_ago;
         drop(places.remove(0));
         places.push(gate.enter(|| 2, 0).await.unwrap());
-        // The second one gets the place after the next.
+        // The second refused request is told to wait for the place after the next.
         for seconds in [5, 10] {
             let Full(wait) = refused();
             assert_eq!(wait.as_secs(), seconds);

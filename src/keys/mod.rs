@@ -1,4 +1,4 @@
-//! API keys: who may use the server, what for, and how much of it.
+//! API keys: which clients may use the server, for what, and how much.
 //!
 //! A key is 256 random bits and is shown once. The file has its hash, with a name, scopes, models and limits
 //! ([`Record`]); what a key has used lives in memory. The daemon owns the file while it runs; changes by others
@@ -45,7 +45,7 @@ pub struct Key {
     pub usage: Arc<Usage>,
     /// Cancelled when the key is revoked: answers in progress end.
     pub revoked: CancellationToken,
-    /// Seconds since 1970; 0 = not since the start.
+    /// Unix seconds; 0 = not used since the start.
     last_used: AtomicI64,
 }
 
@@ -158,7 +158,7 @@ impl Keys {
     pub fn find(&self, presented: &str, now: Timestamp) -> Result<Arc<Key>, Invalid> {
         let hash = secret::hash(presented);
         let table = self.read();
-        // Compares all of them, so that the time tells nothing.
+        // Compares with all keys, so that the time reveals nothing.
         let mut found = None;
         for key in table.iter() {
             if secret::is_equal(&hash, &key.record.hash) {
@@ -173,11 +173,11 @@ impl Keys {
         Ok(Arc::clone(key))
     }
 
-    /// The key of a request's client, as [`Key::client`] spells it (a path may follow); `Ok(None)` = it has
-    /// none.
+    /// The key of a request's client, in the format of [`Key::client`] (a path may follow); `Ok(None)` = the request
+    /// has no key.
     ///
     /// # Errors
-    /// It had one, which is no longer valid.
+    /// The request had a key that is no longer valid.
     pub fn of_client(&self, client: &str, now: Timestamp) -> Result<Option<Arc<Key>>, Invalid> {
         let Some(rest) = client.strip_prefix(CLIENT) else {
             return Ok(None);
@@ -222,7 +222,7 @@ impl Keys {
         Ok((secret, Arc::clone(key)))
     }
 
-    /// Revokes a key; the last one only if the caller says so. Blocks.
+    /// Revokes a key; the last one only if `may_be_last`. Blocks.
     ///
     /// # Errors
     /// See [`KeysError`].
@@ -254,14 +254,14 @@ impl Keys {
         if now.is_none() {
             return Err(failed(path, gone()));
         }
-        // An invalid file is not read again either, until it changes.
+        // An invalid file is not read again until it changes.
         *stamp = now;
         let records = file::read(path).map_err(|error| failed(path, error))?;
         self.replace(records);
         Ok(true)
     }
 
-    /// Changes the records of the file as it is now, and writes it.
+    /// Applies a change to the file's present records, and writes the file.
     fn change(
         &self,
         change: impl FnOnce(&mut Vec<Record>) -> Result<(), KeysError>,
@@ -324,7 +324,7 @@ impl Keys {
     }
 }
 
-/// Without the file, the keys that were read stay until the next start.
+/// The error for a file that was removed: the keys that were read stay until the next start.
 fn gone() -> io::Error {
     io::Error::new(io::ErrorKind::NotFound, "the file is gone")
 }

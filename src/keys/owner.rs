@@ -1,20 +1,20 @@
-//! Whose something is that the server keeps for clients, and whose a request may see.
+//! The owner of objects that the server stores for clients, and whose objects a request may see.
 
 use super::Key;
 
-/// The owner of what is kept for a client: the id of its API key, empty for clients without one.
+/// The owner of a stored object: the id of the client's API key, empty for clients without one.
 ///
-/// Not the name: another key may have that after this one is revoked.
+/// It is not the key's name, since another key may get that name after this one is revoked.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Owner(String);
 
 impl Owner {
-    /// The owner that a key stands for; `None` = clients without one.
+    /// The owner that a key represents; `None` = clients without a key.
     pub fn of(key: Option<&Key>) -> Self {
         Self(key.map_or_else(String::new, |key| key.record.id().to_owned()))
     }
 
-    /// The owner as a database has it.
+    /// The owner as stored in a database.
     pub fn stored(id: String) -> Self {
         Self(id)
     }
@@ -25,7 +25,7 @@ impl Owner {
     }
 }
 
-/// Whose things a request sees. All others do not exist for it.
+/// Whose objects a request sees. All others do not exist for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Seen {
     All,
@@ -33,7 +33,7 @@ pub enum Seen {
 }
 
 impl Seen {
-    /// Whether it includes those of an owner.
+    /// Whether it includes the objects of an owner.
     pub fn has(&self, owner: &Owner) -> bool {
         match self {
             Self::All => true,
@@ -41,7 +41,7 @@ impl Seen {
         }
     }
 
-    /// The only owner that is seen; `None` = all are. In SQL: `owner = ifnull(?1, owner)`.
+    /// The only visible owner; `None` = all are visible. In SQL: `owner = ifnull(?1, owner)`.
     pub fn only(&self) -> Option<&str> {
         match self {
             Self::All => None,

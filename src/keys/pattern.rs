@@ -3,7 +3,7 @@
 /// The tag of a name without one.
 const LATEST: &str = ":latest";
 
-/// Whether one of the patterns fits a model's short name (`llama3.2:latest`); no patterns allow all models.
+/// Whether one of the patterns matches a model's short name (`llama3.2:latest`); no patterns allow all models.
 pub(super) fn allows(patterns: &[String], short_name: &str) -> bool {
     let name = short_name.to_ascii_lowercase();
     patterns.is_empty() || patterns.iter().any(|pattern| fits(pattern, &name))

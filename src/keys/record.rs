@@ -1,4 +1,4 @@
-//! What is known of a key: name, scopes, models, limits.
+//! The record of a key: name, scopes, models, limits.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 
 use super::secret::{self, Hash, Secret};
 
-/// Digits of a hash that name a key in the client of its requests.
+/// How many digits of the hash identify a key in the client of its requests.
 const ID_DIGITS: usize = 16;
 
 const MAX_NAME: usize = 64;
@@ -22,13 +22,13 @@ const MAX_PATTERN: usize = 300;
 )]
 #[serde(rename_all = "lowercase")]
 pub enum Scope {
-    /// Using models: chats, embeddings, batch jobs, and what there is to choose from.
+    /// Using models: chats, embeddings, batch jobs, and listing models.
     Inference,
-    /// Changing what there is: pull, push, create, copy, delete.
+    /// Changing models: pull, push, create, copy, delete.
     Models,
-    /// Watching: `/metrics`, and what runs.
+    /// Monitoring: `/metrics`, and what is running.
     Metrics,
-    /// Keys, and all the rest.
+    /// Keys, and everything else.
     Admin,
 }
 
@@ -99,10 +99,10 @@ impl fmt::Display for Scopes {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Class {
-    /// Somebody waits for the answer.
+    /// A person waits for the answer.
     #[default]
     Interactive,
-    /// Requests yield to interactive ones, as batch jobs do.
+    /// Requests yield to interactive ones, like batch jobs.
     Background,
 }
 
@@ -129,23 +129,23 @@ impl fmt::Display for Class {
     }
 }
 
-/// How much a key may take; `None` = no limit of its own.
+/// The limits of a key; `None` = no limit of its own.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
-    /// Requests at once.
+    /// Concurrent requests.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub requests: Option<u32>,
     /// Tokens of prompts and answers within a minute.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tokens: Option<u32>,
-    /// Requests that may wait while the limit of requests at once is reached.
+    /// Requests that may wait while the limit of concurrent requests is reached.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub queue: Option<u32>,
 }
 
 impl Limits {
-    /// Whether there is any.
+    /// Whether there are no limits.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
@@ -211,7 +211,7 @@ impl fmt::Display for Limits {
     }
 }
 
-/// A key as the file has it.
+/// A key as stored in the file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
     pub name: String,
@@ -252,7 +252,7 @@ impl Record {
     }
 }
 
-/// What a new key is to be.
+/// The properties of a key to make.
 #[derive(Debug, Clone, Default)]
 pub struct Wish {
     pub name: String,

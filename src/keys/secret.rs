@@ -1,6 +1,6 @@
-//! The key itself, and its hash.
+//! The text of a key, and its hash.
 //!
-//! A key has 256 random bits, so one round of SHA-256 is as good as a slow hash: there is nothing to guess.
+//! A key has 256 random bits, so one round of SHA-256 is as good as a slow hash: nothing can be guessed.
 
 use std::fmt;
 
@@ -10,7 +10,7 @@ use rand_core::{OsRng, RngCore as _};
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
-/// The prefix of every key, by which scanners for leaked secrets recognize one.
+/// The prefix of every key, by which scanners for leaked secrets recognize it.
 const PREFIX: &str = "drover_";
 
 const BYTES: usize = 32;
@@ -18,7 +18,7 @@ const BYTES: usize = 32;
 /// The hash of a key, in hexadecimal digits.
 pub(super) type Hash = String;
 
-/// A new key, shown once to whoever asked for it.
+/// A new key, shown once to the client that asked for it.
 pub struct Secret(String);
 
 impl Secret {
@@ -40,7 +40,7 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// Whether a text has the form of a key. Programs that insist on a key send any text, which does not.
+/// Whether a text has the format of a key. Some programs insist on a key and send any text, which does not.
 pub fn looks_like_key(text: &str) -> bool {
     text.starts_with(PREFIX)
 }

@@ -63,7 +63,7 @@ fn the_file_is_private_and_holds_no_key() {
     assert!(!text.contains(secret.reveal()), "{text}");
     let mode = fs_err::metadata(&path).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
-    // Another process reads the same.
+    // Another process reads the same keys.
     let again = Keys::open(&path, false).unwrap();
     again.find(secret.reveal(), now()).unwrap();
 }
@@ -87,7 +87,7 @@ fn what_others_change_is_noticed_and_what_was_used_stays() {
     keys.find(second.reveal(), now()).unwrap();
     let found = keys.find(secret.reveal(), now()).unwrap();
     assert!(found.usage.take(1).is_err());
-    // A change on top of what the other has changed.
+    // A change on top of the other process's change.
     other.revoke("two", false).unwrap();
     keys.create(wish("three"), now()).unwrap();
     let names: Vec<_> = keys
@@ -144,7 +144,7 @@ fn names_are_unique_and_expired_keys_are_refused() {
         keys.find(secret.reveal(), late).unwrap_err(),
         Invalid::Expired
     );
-    // It is still a key: the server does not open.
+    // An expired key still counts: the server does not open.
     assert!(keys.are_defined());
     let over = Wish {
         name: "two".to_owned(),

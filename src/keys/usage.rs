@@ -1,4 +1,4 @@
-//! What a key has used, and whether its limits leave more.
+//! What a key has used, and what its limits leave.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -17,11 +17,11 @@ pub struct Usage {
     limits: Mutex<Limits>,
     window: Mutex<Window>,
     gate: Arc<Gate>,
-    /// Times of the window count from here.
+    /// The times of the window are relative to this.
     began: Instant,
 }
 
-/// A limit does not leave enough.
+/// Why a request was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
     #[error(
@@ -41,7 +41,7 @@ pub enum Refused {
 }
 
 impl Refused {
-    /// When to try again, in seconds.
+    /// When to retry, in seconds.
     pub fn retry_after(&self) -> u64 {
         match self {
             Self::Requests { wait, .. } => seconds((*wait).min(LONGEST_WAIT)).max(1),
@@ -53,9 +53,9 @@ impl Refused {
 /// What the limits leave, for the headers of answers.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct State {
-    /// The most requests at once, and how many more there may be.
+    /// The most concurrent requests, and how many more may start.
     pub requests: Option<(u32, u32)>,
-    /// The most tokens per minute, how many are left, and in how many seconds all of them are.
+    /// The most tokens per minute, how many are left, and after how many seconds all of them are available again.
     pub tokens: Option<(u32, u64, Duration)>,
 }
 
@@ -69,10 +69,10 @@ impl Usage {
         }
     }
 
-    /// Waits until the key may have one more request at work.
+    /// Waits until the key may run one more request.
     ///
     /// # Errors
-    /// The line is full, or no tokens are left.
+    /// The queue is full, or no tokens are left.
     pub async fn enter(&self) -> Result<Option<Place>, Refused> {
         // Not even a prompt of one token would fit.
         self.check(1)?;
@@ -83,15 +83,15 @@ impl Usage {
         let most = || self.limits().requests.unwrap_or(u32::MAX);
         let entered = self.gate.enter(most, limits.queue.unwrap_or(0)).await;
         let place = entered.map_err(|Full(wait)| Refused::Requests { limit, wait })?;
-        // Others may have used them meanwhile.
+        // Other requests may have used them meanwhile.
         self.check(1)?;
         Ok(Some(place))
     }
 
-    /// Takes `n` tokens if that many are left.
+    /// Takes `tokens` if that many are left.
     ///
     /// # Errors
-    /// Fewer are left; none was taken.
+    /// Fewer are left; none were taken.
     pub fn take(&self, tokens: u64) -> Result<(), Refused> {
         let Some(limit) = self.limits().tokens else {
             return Ok(());
@@ -116,7 +116,7 @@ impl Usage {
         }
     }
 
-    /// What is left now.
+    /// What the limits leave now.
     pub fn state(&self) -> State {
         let limits = self.limits();
         let now = self.began.elapsed();
@@ -170,7 +170,7 @@ impl Usage {
     }
 }
 
-/// Rounded up.
+/// Seconds, rounded up.
 fn seconds(time: Duration) -> u64 {
     time.as_secs() + u64::from(time.subsec_nanos() > 0)
 }

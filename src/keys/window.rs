@@ -1,7 +1,7 @@
 //! Tokens within a minute: a window that slides by the second.
 //!
-//! *Promise:* whatever is taken and when, no sixty seconds in a row hold more than the limit. (What is charged
-//! afterwards may go over it, and is waited for.)
+//! *Promise:* no sixty consecutive seconds hold more tokens than the limit. (Tokens that are charged afterwards may
+//! exceed it; then later requests wait.)
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -53,7 +53,7 @@ impl Window {
         }
     }
 
-    /// How long until the limit leaves that many tokens, or all that it ever leaves.
+    /// How long until the limit allows that many tokens, or as many as it ever does.
     pub(super) fn wait(&mut self, tokens: u64, limit: u64, now: Duration) -> Duration {
         let mut total = self.used(now);
         let most = limit.saturating_sub(tokens.min(limit));
@@ -118,7 +118,7 @@ mod tests {
                 if window.take(tokens, limit, at(now)) {
                     taken.push((now, tokens));
                 } else if tokens <= limit {
-                    // The time is enough, and a shorter one is not.
+                    // The returned time is enough, and a shorter one is not.
                     let wait = window.wait(tokens, limit, at(now));
                     prop_assert!(wait > Duration::ZERO);
                     let just_before = at(now) + wait - Duration::from_millis(1);

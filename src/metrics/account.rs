@@ -1,8 +1,8 @@
-//! What is known of a request besides its route and status: whose model, how many tokens, how it ended.
+//! What is known of a request besides its route and status: the key, the model, the tokens, and how it ended.
 //!
-//! The server opens an account for each request and enters it for as long as the handler runs and the body
-//! is read ([`Account::carry`], [`Account::enter`]). Whoever learns something on the way notes it in
-//! [`Account::current`]; requests of batch jobs have none.
+//! The server opens an account for each request and enters it while the handler runs and while the body is read
+//! ([`Account::carry`], [`Account::enter`]). Code on the way records facts in [`Account::current`]; requests of batch
+//! jobs have none.
 
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
@@ -31,26 +31,26 @@ impl Default for Account {
     }
 }
 
-/// What has been noted.
+/// The recorded facts.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Facts {
     /// The name of the client's API key; empty = none.
     pub key: String,
     /// The model's name, once it was found in the store; empty = none.
     pub model: String,
-    /// `chat`, `text_completion` or `embeddings`; empty = none of them.
+    /// `chat`, `text_completion` or `embeddings`; empty = another operation.
     pub operation: &'static str,
     pub n_prompt: u64,
     pub n_cached: u64,
     pub n_generated: u64,
-    /// Those of answers that have not ended.
+    /// Tokens of answers that have not ended.
     pub n_now: u64,
-    /// The model is loaded.
+    /// Whether the model is loaded.
     pub is_loaded: bool,
-    /// Time until the model was loaded, and then for a slot.
+    /// The time until the model was loaded, and after that the time until there was a slot.
     pub load: Duration,
     pub queue: Duration,
-    /// From the request to the first token.
+    /// The time from the request to the first token.
     pub first_token: Option<Duration>,
     /// Why the model stopped: `stop`, `length`.
     pub finish: Option<&'static str>,
@@ -59,7 +59,7 @@ pub struct Facts {
 }
 
 impl Account {
-    /// The account of a request that begins now.
+    /// The account of a new request.
     pub fn new(id: String, route: String, client: String) -> Self {
         Self {
             id,
@@ -70,11 +70,11 @@ impl Account {
         }
     }
 
-    /// Adds it to those that [`Self::live`] lists, as long as it lives.
+    /// Adds it to the accounts that [`Self::live`] lists, until it is dropped.
     pub fn listed(self) -> Arc<Self> {
         let account = Arc::new(self);
         let mut live = LIVE.lock().unwrap_or_else(PoisonError::into_inner);
-        // Room is made where there would be more.
+        // Remove dropped accounts before the list would grow.
         if live.len() == live.capacity() {
             live.retain(|account| account.strong_count() > 0);
         }
@@ -82,7 +82,7 @@ impl Account {
         account
     }
 
-    /// The accounts of all requests that are being answered, the oldest first.
+    /// The accounts of all requests that are being answered, oldest first.
     pub fn live() -> Vec<Arc<Self>> {
         let mut live = LIVE.lock().unwrap_or_else(PoisonError::into_inner);
         live.retain(|account| account.strong_count() > 0);
@@ -104,25 +104,25 @@ impl Account {
         CURRENT.sync_scope(self, function)
     }
 
-    /// Notes something.
+    /// Records facts.
     pub fn note(&self, note: impl FnOnce(&mut Facts)) {
         note(&mut self.facts.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
-    /// What has been noted so far.
+    /// The facts so far.
     pub fn facts(&self) -> Facts {
         let facts = self.facts.lock();
         facts.unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
-/// Notes something of the request that is being handled, if it has an account.
+/// Records facts about the request that is being handled, if it has an account.
 pub fn note(note: impl FnOnce(&mut Facts)) {
-    // Outside of a request there is nothing to note.
+    // Outside of a request there is no account.
     let _ = CURRENT.try_with(|account| account.note(note));
 }
 
-/// Runs a future that goes on in another task under the account of this one.
+/// Makes a future for another task that runs under this task's account.
 pub fn carried<F: Future>(future: F) -> impl Future<Output = F::Output> {
     let account = Account::current().unwrap_or_default();
     account.carry(future)

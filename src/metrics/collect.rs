@@ -22,7 +22,7 @@ pub(super) fn register(registry: &mut Registry) {
     registry.register_collector(Box::new(Models));
 }
 
-/// A number of a model, by our name, and by vLLM's if it has one; empty = none.
+/// A number of a model, under our name, and under vLLM's if it has one; empty = none.
 struct Row<V> {
     ours: &'static str,
     theirs: &'static str,
@@ -204,7 +204,7 @@ const SHARES: &[Row<f64>] = &[
         "KV cache usage; 1 = all of it",
         kv_usage,
     ),
-    // What it was called before.
+    // The metric's former name.
     row(
         "",
         "vllm:gpu_cache_usage_perc",
@@ -229,7 +229,7 @@ const TIMES: &[(&str, &str, &str, OfTimes)] = &[
         "Between tokens of an answer",
         |t| &t.between_tokens,
     ),
-    // What it was called before.
+    // The metric's former name.
     (
         "",
         "vllm:time_per_output_token_seconds",
@@ -286,7 +286,7 @@ const TIMES: &[(&str, &str, &str, OfTimes)] = &[
     ),
 ];
 
-/// Prompt tokens that were looked for in the cache.
+/// Prompt tokens that were looked up in the cache.
 fn n_prompt(model: &Model) -> u64 {
     model.n_prompt.get().saturating_add(model.n_cached.get())
 }
@@ -301,7 +301,7 @@ fn kv_usage(model: &Model) -> f64 {
 impl Collector for Models {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
         let models = Model::all();
-        // A family without samples is of no use.
+        // A metric family without samples is of no use.
         if models.is_empty() {
             return Ok(());
         }
@@ -329,14 +329,14 @@ struct Page<'a> {
     models: Vec<Arc<Model>>,
 }
 
-/// Whose names a family has.
+/// Which names a metric family uses.
 #[derive(Clone, Copy)]
 enum Names {
     Ours,
     Theirs,
 }
 
-/// The labels of a model's sample; at vLLM there are several engines for a model.
+/// The labels of a model's sample; vLLM may have several engines for a model.
 fn labels(names: Names, model: &Model) -> Vec<(&'static str, &str)> {
     match names {
         Names::Ours => vec![("model", &model.name)],
@@ -437,7 +437,7 @@ impl Page<'_> {
         Ok(())
     }
 
-    /// The size of the KV cache, as the endpoint picker asks for it: a block is one cell here.
+    /// The size of the KV cache in the format that the endpoint picker expects: here a block is one cell.
     fn cache_config(&mut self) -> fmt::Result {
         let (name, help) = ("vllm:cache_config_info", "The size of the KV cache");
         let kind = MetricType::Gauge;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::account::Account;
 use super::model::{Class, Model, Outcome};
 
-/// Watches an answer. Dropped before its end, it counts as left by its client.
+/// Observes an answer. If it is dropped before the end, the client has left.
 #[derive(Debug)]
 pub struct Generation {
     model: Arc<Model>,
@@ -19,7 +19,7 @@ pub struct Generation {
     is_over: bool,
 }
 
-/// What the engine says of an answer that has ended.
+/// What the engine reports about an answer that has ended.
 #[derive(Debug, Clone, Copy)]
 pub struct Finish {
     pub outcome: Outcome,
@@ -51,7 +51,7 @@ impl Generation {
         }
     }
 
-    /// Notes that so many tokens came.
+    /// Records that so many tokens have arrived.
     pub fn tokens(&mut self, n: u32) {
         if n == 0 {
             return;
@@ -105,7 +105,7 @@ impl Generation {
         times.n_generated.observe(f64::from(finish.n_generated));
         let Some(account) = &self.account else { return };
         account.note(|facts| {
-            // The prompt was noted when it began.
+            // The prompt was recorded at the beginning.
             facts.n_now = facts.n_now.saturating_sub(u64::from(self.n_generated));
             facts.n_cached += u64::from(finish.n_cached);
             facts.n_generated += u64::from(finish.n_generated);

@@ -1,4 +1,4 @@
-//! NVIDIA's cards, as they were at the last scrape.
+//! NVIDIA's cards, in their state at the last scrape.
 
 use std::sync::atomic::AtomicU64;
 
@@ -9,14 +9,14 @@ use prometheus_client::registry::Registry;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// How a card is doing; sizes are bytes. What it does not tell is left out.
+/// The state of a card; sizes are in bytes. Values that the card does not report are left out.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct GpuState {
     pub name: String,
     pub total: u64,
     pub used: u64,
-    /// Share of the last moment in which it computed, in per cent.
+    /// How much of the last moment the card was computing, in per cent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub busy_percent: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -2,8 +2,8 @@
 //!
 //! The process has one set of counters, since it runs one daemon. A request costs a few look-ups. Each runner
 //! and each answer hold their model's counters, so a step or a piece of an answer costs a few additions.
-//! *Invariant:* labels have few values: routes of the table, status codes, names of models, of which there is a
-//! limit. Nothing that a client can choose freely becomes a label.
+//! *Invariant:* labels have few values: routes of the table, status codes, and a limited number of model names.
+//! Nothing that a client can choose freely becomes a label.
 
 pub mod account;
 mod collect;
@@ -50,7 +50,7 @@ struct RequestLabels {
 struct TimeLabels {
     route: String,
     status: u16,
-    /// Empty for requests that are for no model.
+    /// Empty for requests without a model.
     model: String,
 }
 
@@ -59,7 +59,7 @@ struct RouteLabel {
     route: String,
 }
 
-/// The name of an API key, of which the administrator makes few.
+/// The name of an API key; administrators make few of them.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct KeyLabel {
     key: String,
@@ -101,12 +101,12 @@ struct Metrics {
     batch_lines: Family<OutcomeLabel, Counter>,
 }
 
-/// A request that is being answered, as long as this lives.
+/// A request that is being answered; counted until this is dropped.
 #[derive(Debug)]
 pub struct InFlight(Gauge);
 
 impl InFlight {
-    /// Counts one more; `route` is a line of the route table.
+    /// Counts one more; `route` is a route of the table.
     pub fn new(route: &str) -> Self {
         let label = RouteLabel {
             route: route.to_owned(),
@@ -123,8 +123,8 @@ impl Drop for InFlight {
     }
 }
 
-/// Counts a request that has been answered; `route` is a line of the route table, `model` the name of a model
-/// of the store, or empty.
+/// Counts a request that has been answered; `route` is a route of the table, `model` the name of a model in the store,
+/// or empty.
 pub fn request(route: &str, status: u16, model: &str, time: Duration) {
     let labels = TimeLabels {
         route: route.to_owned(),
@@ -160,7 +160,7 @@ pub fn of_key(key: &str, status: u16, n_prompt: u64, n_generated: u64) {
     METRICS.key_requests.get_or_create_owned(&labels).inc();
 }
 
-/// Counts a request of a batch job: `completed`, `failed`, or tried `again`.
+/// Counts a request of a batch job: `completed`, `failed`, or retried (`again`).
 pub fn batch_line(outcome: &'static str) {
     let label = OutcomeLabel { outcome };
     METRICS.batch_lines.get_or_create_owned(&label).inc();
@@ -172,14 +172,14 @@ pub fn batches(n_jobs: u64, n_waiting: u64) {
     METRICS.batch_waiting.set(n_waiting);
 }
 
-/// Records which instruction sets the build uses, and which ones of the CPU it does not.
+/// Records which instruction sets the build uses, and which of the CPU's it does not.
 pub fn cpu(used: String, unused: String) {
     METRICS.cpu.clear();
     let labels = CpuLabels { used, unused };
     METRICS.cpu.get_or_create_owned(&labels).set(1);
 }
 
-/// Records how the GPUs are doing.
+/// Records the state of the GPUs.
 pub fn gpus(cards: Vec<GpuState>) {
     METRICS.gpus.set(cards);
 }
@@ -194,7 +194,7 @@ pub fn open_text() -> Result<String, fmt::Error> {
     Ok(text)
 }
 
-/// Returns all counters in the text format that Prometheus had before.
+/// Returns all counters in Prometheus' older text format.
 ///
 /// # Errors
 /// As [`open_text`].

@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use prometheus_client::metrics::histogram::Histogram;
 
-/// The most models that are told apart; clients could make and delete models without end.
+/// The most models that are counted separately, since clients could make and delete models without end.
 pub(super) const MOST_MODELS: usize = 100;
 
-/// The name of all further ones.
+/// The name under which all further models are counted.
 const OTHERS: &str = "(others)";
 
 /// Upper bounds in seconds: a step on a GPU takes a few milliseconds, a large prompt on a CPU a second.
@@ -34,7 +34,7 @@ const WHOLE_SECONDS: [f64; 21] = [
     480.0, 960.0, 1920.0, 7680.0,
 ];
 
-/// Upper bounds of numbers of tokens, as vLLM has them.
+/// Upper bounds of token counts, as vLLM has them.
 const TOKENS: [f64; 16] = [
     1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1e3, 2e3, 5e3, 1e4, 2e4, 5e4, 1e5,
 ];
@@ -55,11 +55,11 @@ pub struct Step {
     /// Drafted tokens, and those that were accepted.
     pub n_drafted: u32,
     pub n_accepted: u32,
-    /// Idle slots that were emptied to make room.
+    /// Idle slots that were evicted to make room.
     pub n_evicted: u32,
     /// Prefixes that were kept for later prompts.
     pub n_parked: u32,
-    /// Sequences that were put back into the queue.
+    /// Sequences that were preempted.
     pub n_preempted: u32,
     /// Slot contents that were saved to the host cache, and that were restored from it.
     pub n_spilled: u32,
@@ -67,13 +67,13 @@ pub struct Step {
     /// How many sequences run, and how many requests wait for a slot.
     pub n_running: u32,
     pub n_waiting: u32,
-    /// Cells of the KV cache that running sequences hold, and those that idle slots keep besides.
+    /// Cells of the KV cache that running sequences hold, and cells that idle slots keep in addition.
     pub n_cells: u32,
     pub n_kept: u32,
     pub time: Duration,
 }
 
-/// Who waits for an answer.
+/// The class of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Class {
     Interactive,
@@ -91,7 +91,7 @@ impl Class {
     }
 }
 
-/// Why an answer ended, as vLLM spells it.
+/// Why an answer ended, in vLLM's terms.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
     Stop,
@@ -104,7 +104,7 @@ pub enum Outcome {
 impl Outcome {
     pub(super) const ALL: [Self; 4] = [Self::Stop, Self::Length, Self::Abort, Self::Error];
 
-    /// As in logs and labels.
+    /// The name in logs and labels.
     pub fn name(self) -> &'static str {
         match self {
             Self::Stop => "stop",
@@ -115,7 +115,7 @@ impl Outcome {
     }
 }
 
-/// A number that several threads change.
+/// A number that several threads update.
 #[derive(Debug, Default)]
 pub(super) struct Number(AtomicU64);
 
@@ -133,12 +133,12 @@ impl Number {
     }
 
     pub(super) fn take_off(&self, less: u64) {
-        // What is taken off was added before.
+        // Only what was added before is subtracted.
         self.0.fetch_sub(less, Ordering::Relaxed);
     }
 }
 
-/// The sum of times, and of how many.
+/// A sum of times, with their number.
 #[derive(Debug, Default)]
 pub(super) struct Sum {
     nanos: Number,
@@ -163,12 +163,12 @@ pub(super) struct Times {
     pub(super) n_begun: Number,
     pub(super) first_token: Histogram,
     pub(super) between_tokens: Histogram,
-    /// Of an answer, on average.
+    /// The average of an answer.
     pub(super) per_token: Histogram,
     pub(super) queue: Histogram,
     pub(super) prefill: Histogram,
     pub(super) decode: Histogram,
-    /// Prefill and decode.
+    /// The sum of prefill and decode.
     pub(super) inference: Histogram,
     pub(super) whole: Histogram,
     pub(super) n_prompt: Histogram,
@@ -194,7 +194,7 @@ impl Times {
     }
 }
 
-/// Everything that is counted of a model.
+/// All counters of a model.
 pub(super) struct Model {
     pub(super) name: String,
     pub(super) n_prompt: Number,
@@ -271,13 +271,13 @@ impl Model {
         }
     }
 
-    /// The counters of a model, which are made when they are asked for first.
+    /// The counters of a model; makes them on first use.
     pub(super) fn of(name: &str) -> Arc<Self> {
         let mut models = MODELS.lock().unwrap_or_else(PoisonError::into_inner);
         among(&mut models, name)
     }
 
-    /// All models that there are counters of, by name.
+    /// All models that have counters, by name.
     pub(super) fn all() -> Vec<Arc<Self>> {
         let models = MODELS.lock().unwrap_or_else(PoisonError::into_inner);
         let mut models: Vec<_> = models.values().cloned().collect();
@@ -294,7 +294,7 @@ impl Model {
     }
 }
 
-/// The counters of that name, or of all names that there is no more room for.
+/// The counters of that name, or those of all further models.
 pub(super) fn among(models: &mut HashMap<String, Arc<Model>>, name: &str) -> Arc<Model> {
     if let Some(model) = models.get(name) {
         return Arc::clone(model);
@@ -305,7 +305,7 @@ pub(super) fn among(models: &mut HashMap<String, Arc<Model>>, name: &str) -> Arc
     Arc::clone(model.or_insert_with(|| Arc::new(Model::new(name))))
 }
 
-/// The name by which a model is counted.
+/// The name under which a model is counted.
 pub(super) fn label(name: &str) -> String {
     if name.is_empty() {
         return String::new();
@@ -320,10 +320,10 @@ pub struct Numbers {
     /// Sums since the start.
     pub n_prompt: u64,
     pub n_generated: u64,
-    /// Nanoseconds in all, and of how many.
+    /// Total nanoseconds, and their number.
     pub first_token: (u64, u64),
     pub between_tokens: (u64, u64),
-    /// As they are now.
+    /// Present values.
     pub n_running: u64,
     pub n_waiting: u64,
     pub n_awaiting: u64,
@@ -351,18 +351,18 @@ pub fn numbers() -> Vec<Numbers> {
     models.iter().map(of).collect()
 }
 
-/// A runner's hold of the counters of its model.
+/// A runner's handle to the counters of its model.
 #[derive(Debug)]
 pub struct ModelMetrics {
     model: Arc<Model>,
-    /// What this runner added to the sums of loaded models.
+    /// What this runner added to the totals of loaded models.
     held: Held,
 }
 
 /// What a loaded model holds.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Held {
-    /// All bytes, and those of them on GPUs.
+    /// All bytes, and the part of them on GPUs.
     pub bytes: u64,
     pub vram_bytes: u64,
     /// Cells of the KV cache.
@@ -458,7 +458,7 @@ impl Drop for ModelMetrics {
     }
 }
 
-/// A request that waits until a model is loaded, as long as this lives.
+/// A request that waits until a model is loaded; counted until this is dropped.
 #[derive(Debug)]
 pub struct Awaiting(Arc<Model>);
 

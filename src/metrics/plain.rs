@@ -1,13 +1,13 @@
-//! OpenMetrics as the text format that Prometheus had before it (0.0.4), which most other readers want.
+//! Converts OpenMetrics to Prometheus' older text format (0.0.4), which most other readers want.
 
-/// Spells a text anew: in OpenMetrics a counter's family has the name without `_total`, and there are lines
-/// that the older format does not know.
+/// Converts a text: in OpenMetrics a counter's family has the name without `_total`, and there are lines that the older
+/// format does not know.
 pub(super) fn plain(text: &str) -> String {
     let mut plain = String::with_capacity(text.len());
     let mut help = "";
     for line in text.lines() {
         if line.starts_with("# HELP ") {
-            // What kind it is comes on the next line.
+            // The metric's type follows on the next line.
             help = line;
             continue;
         }

@@ -1,4 +1,4 @@
-//! The daemon's own process, by the names that Prometheus' client libraries use.
+//! The daemon's own process, under the names that Prometheus' client libraries use.
 
 use std::fmt;
 
@@ -12,7 +12,7 @@ use prometheus_client::registry::Registry;
 #[derive(Debug)]
 struct Process;
 
-/// What the system says of this process.
+/// What the system reports about this process.
 #[derive(Debug)]
 struct Seen {
     cpu_seconds: f64,

@@ -28,7 +28,7 @@ pub fn push(line: &str) {
     lines.n_written += 1;
 }
 
-/// The lines after the first `seen` ones, of those that are kept, and how many there have been.
+/// The kept lines after the first `seen` ones, and how many there have been in total.
 pub fn since(seen: u64) -> (Vec<String>, u64) {
     let lines = LINES.lock().unwrap_or_else(PoisonError::into_inner);
     let n_new = usize::try_from(lines.n_written.saturating_sub(seen)).unwrap_or(usize::MAX);

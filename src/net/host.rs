@@ -1,9 +1,9 @@
-//! Hosts in URLs and `Host` headers, and the patterns that settings name hosts by.
+//! Hosts in URLs and `Host` headers, and the patterns for hosts in settings.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 
-/// Longest name that DNS can have, in bytes.
+/// The longest name in DNS, in bytes.
 const MAX_NAME_BYTES: usize = 253;
 
 /// A host with its port, if one was given.
@@ -56,7 +56,7 @@ impl Domain {
     /// Whether the name can only resolve within local networks: it has no dot, or a suffix that no public
     /// name has.
     pub fn is_local_name(&self) -> bool {
-        // The reserved ones, and those of RFC 6762, appendix G.
+        // The reserved suffixes, and those of RFC 6762, appendix G.
         const ENDINGS: [&str; 12] = [
             "localhost",
             "local",
@@ -154,7 +154,7 @@ impl Pattern {
         })
     }
 
-    /// A pattern for exactly this host, and for its port alone if it has one.
+    /// A pattern for exactly this host, and only for its port if it has one.
     pub fn exactly(host: Host) -> Self {
         Self {
             domains: Domains::One(host.domain),

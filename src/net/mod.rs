@@ -1,4 +1,4 @@
-//! Hosts and addresses: how they are written, which network they are in, what this machine is called.
+//! Hosts and addresses: their notation, their networks, and this machine's names.
 
 mod host;
 mod own;

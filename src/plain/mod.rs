@@ -1,4 +1,4 @@
-//! Makes untrusted text safe for where people read it: the log, the terminal, errors.
+//! Makes untrusted text safe where people read it: in the log, on the terminal, in errors.
 //!
 //! A model's name, a registry's error or an answer may hold terminal control sequences, which move the
 //! cursor or set the title or the clipboard. Each character is judged by itself, so it does not matter
@@ -13,13 +13,13 @@ use std::fmt::Write as _;
 pub use path::without_paths;
 pub use url::redacted;
 
-/// Whether a terminal would act on it: C0 but for line ends and tabs, DEL, C1.
+/// Whether a terminal would act on it: C0 except line ends and tabs, DEL, C1.
 fn is_control(character: char) -> bool {
     character.is_control() && !matches!(character, '\n' | '\t')
 }
 
-/// Whether it changes the order in which other characters are shown. Texts in some languages need such
-/// characters, names and messages do not.
+/// Whether it changes the display order of other characters. Texts in some languages need such characters, names and
+/// messages do not.
 fn changes_order(character: char) -> bool {
     matches!(character, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
@@ -46,7 +46,7 @@ pub fn json(text: &str) -> Cow<'_, str> {
     )
 }
 
-/// Makes a log line of any text: it stays on one line, and unusual characters are shown escaped.
+/// Makes a log line of any text: it stays on one line, and unusual characters are escaped.
 pub fn line(text: &str) -> Cow<'_, str> {
     escaped(
         text,

@@ -44,7 +44,7 @@ fn push(address: &str, out: &mut String) {
     out.push_str(&host[address.len()..]);
 }
 
-/// Returns the length of the part with user and password, `@` included.
+/// Returns the length of the part with user and password, including the `@`.
 fn login(address: &str) -> usize {
     let end = address.find(['/', '?', '#']).unwrap_or(address.len());
     let authority = &address[..end];

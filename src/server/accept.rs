@@ -36,7 +36,7 @@ impl Accepting {
         let connections = Arc::new(connections);
         let _cut = connections.cut_on_drop();
         let tasks = TaskTracker::new();
-        // If the system refuses a connection, the listener waits a moment and tries again.
+        // If `accept` fails, the listener waits a moment and tries again.
         while let Some((stream, address)) = stopping
             .run_until_cancelled(Listener::accept(&mut listener))
             .await

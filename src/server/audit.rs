@@ -1,7 +1,7 @@
 //! The audit log: who changed what, and how it ended. One JSON object per line.
 //!
-//! *Invariants:* it has no keys and nothing of what users ask; it does not grow without bound; an act is not
-//! refused because it cannot be written.
+//! *Invariants:* the log contains no keys and nothing of what users ask; it does not grow without bound; an act is not
+//! refused because it cannot be logged.
 
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -15,10 +15,10 @@ use tokio_util::task::TaskTracker;
 
 use super::watched::Watch;
 
-/// When a file is as large as this, the next act begins a new one, and one old one is kept.
+/// When the file has this size, the next act begins a new file; one old file is kept.
 const MAX_BYTES: u64 = 16 << 20;
 
-/// The most names of one act.
+/// The most names that are logged for one act.
 const MAX_OBJECTS: usize = 8;
 
 /// The log.
@@ -27,7 +27,7 @@ pub(crate) struct Audit(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    /// `None` = it is only in the daemon's log.
+    /// `None` = acts are only in the daemon's log.
     path: Option<PathBuf>,
     file: Mutex<Option<std::fs::File>>,
     tasks: TaskTracker,
@@ -42,7 +42,7 @@ struct Entry {
     address: String,
     method: String,
     path: &'static str,
-    /// What it is about.
+    /// The names that the act concerns.
     objects: Vec<String>,
     status: u16,
     /// Why it failed, if that came after the status.
@@ -50,7 +50,7 @@ struct Entry {
     error: Option<String>,
 }
 
-/// An act in progress: what it is about, and what became of it.
+/// An act in progress: what it concerns, and how it failed, if it did.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Act(Arc<Mutex<Known>>);
 
@@ -61,7 +61,7 @@ struct Known {
 }
 
 impl Act {
-    /// Notes what it is about.
+    /// Notes a name that the act concerns.
     pub(crate) fn about(&self, object: &str) {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let is_new = !known.objects.iter().any(|known| known == object);
@@ -70,7 +70,7 @@ impl Act {
         }
     }
 
-    /// Notes that it failed after its answer had begun.
+    /// Notes that the act failed after its answer had begun.
     pub(crate) fn failed(&self, error: &str) {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         known.error = Some(error.to_owned());
@@ -86,7 +86,7 @@ pub(crate) struct Record {
 }
 
 impl Record {
-    /// How the answer begins.
+    /// Notes the status of the answer.
     pub(crate) fn answered(&mut self, status: StatusCode) {
         self.entry.status = status.as_u16();
     }
@@ -112,7 +112,7 @@ impl Audit {
         }))
     }
 
-    /// Begins the record of an act; without an answer the client left.
+    /// Begins the record of an act. If there is no answer, the client has left.
     pub(crate) fn begin(
         &self,
         act: Act,

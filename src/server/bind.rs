@@ -55,7 +55,8 @@ pub(super) async fn bind(
     }
     let error = match listen(host).await {
         Ok(listener) => {
-            // The runtime's own number is a quarter of the system's. Beyond it a burst of clients waits for seconds,
+            // The runtime's own backlog is a quarter of the system's limit. Beyond it, a burst of clients waits for
+            // seconds,
             // and some of them in vain.
             if let Err(error) = SockRef::from(&listener).listen(BACKLOG) {
                 tracing::debug!(%error, "the backlog could not be changed");

@@ -1,4 +1,4 @@
-//! What browsers say of a request: the host that it is for, and the page that sends it.
+//! What a browser's request says about itself: the host that it is for, and the page that sends it.
 
 use axum::http::header::{self, ORIGIN};
 use axum::http::{HeaderMap, HeaderValue, Uri};
@@ -8,8 +8,8 @@ pub(super) fn host_of<'a>(headers: &'a HeaderMap, uri: &'a Uri) -> &'a str {
     all_hosts(headers, uri).next().unwrap_or_default()
 }
 
-/// All hosts that a request names. All must be allowed, since it is not defined which one counts. One that
-/// is not text counts as empty.
+/// All hosts that a request names. All must be allowed, since it is not defined which one counts. A host that is not
+/// text counts as empty.
 pub(super) fn all_hosts<'a>(headers: &'a HeaderMap, uri: &'a Uri) -> impl Iterator<Item = &'a str> {
     let in_headers = headers.get_all(header::HOST).into_iter();
     let in_headers = in_headers.map(|host| host.to_str().unwrap_or("\0"));
@@ -17,7 +17,7 @@ pub(super) fn all_hosts<'a>(headers: &'a HeaderMap, uri: &'a Uri) -> impl Iterat
     in_headers.chain(in_address)
 }
 
-/// Whether a web page sends the request that is not our own.
+/// Whether a web page that is not our own sends the request.
 pub(super) fn is_foreign(headers: &HeaderMap, uri: &Uri) -> bool {
     foreign_origin(headers, host_of(headers, uri)).is_some()
 }

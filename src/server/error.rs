@@ -26,7 +26,7 @@ pub(crate) const JSON: &str = "application/json; charset=utf-8";
 pub(crate) type ApiError = RequestError;
 
 impl RequestError {
-    /// The error for a body that did not arrive in time, or broke off.
+    /// The error for a body that broke off or did not arrive in time.
     pub(crate) fn body(error: &(dyn Error + 'static)) -> Self {
         let mut causes = std::iter::successors(Some(error), |&error| error.source());
         let kind = if causes.any(|cause| cause.is::<Stalled>()) {
@@ -37,7 +37,7 @@ impl RequestError {
         Self::new(kind, error.to_string())
     }
 
-    /// The daemon stops.
+    /// The error of requests while the daemon stops.
     pub(crate) fn stopping() -> Self {
         Self::new(ErrorKind::Overloaded, "the server is shutting down")
     }
@@ -166,7 +166,7 @@ impl IntoResponse for AnthropicError {
     }
 }
 
-/// Begins the ids of requests in Anthropic's API.
+/// The prefix of request ids in Anthropic's API.
 pub(crate) const REQUEST: &str = "req_";
 
 /// Makes an id as Anthropic does: the prefix, then random letters and digits.
@@ -188,7 +188,7 @@ pub(crate) fn is_anthropic(path: &str) -> bool {
     path == "/v1/messages" || path.starts_with("/v1/messages/")
 }
 
-/// Routes of other servers, which have OpenAI's errors.
+/// Routes of other servers, which use OpenAI's error format.
 const LIKE_OPENAI: [&str; 10] = [
     "/v2/rerank",
     "/rerank",
@@ -207,7 +207,7 @@ pub(crate) fn spelled(error: ApiError, path: &str) -> Response {
     spelled_for(error, path, false)
 }
 
-/// The same; Anthropic's clients get theirs where both have a route.
+/// The same, but Anthropic's clients get Anthropic's format on routes that both APIs have.
 pub(crate) fn spelled_for(error: ApiError, path: &str, for_anthropic: bool) -> Response {
     let is_shared = path == "/v1/models" || path.starts_with("/v1/models/");
     if is_anthropic(path) || (for_anthropic && is_shared) {

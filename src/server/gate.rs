@@ -10,8 +10,8 @@ use super::error::ApiError;
 use super::origin::Origin;
 use crate::error::ErrorKind;
 
-/// How long a request waits for its turn; then it is refused with 503. The limit on concurrent requests
-/// bounds how many wait.
+/// How long a request waits for a pass before it is refused with 503. The limit on concurrent requests bounds how many
+/// wait.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The kinds of long-running work.
@@ -19,11 +19,11 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub(crate) struct Gates {
     /// Uploads of blobs, from when they have a file.
     pub(crate) uploads: Gate,
-    /// Pulls and pushes: connections to registries, and threads of the blocking pool.
+    /// Pulls and pushes, which use connections to registries and threads of the blocking pool.
     pub(crate) transfers: Gate,
-    /// Creations: each has a thread of the blocking pool, and possibly a process that quantizes.
+    /// Creations: each uses a thread of the blocking pool, and possibly a process that quantizes.
     pub(crate) creations: Gate,
-    /// Copies and deletions, which wait for the lock of the model directory on such threads.
+    /// Copies and deletions, which wait on such threads for the lock of the model directory.
     pub(crate) changes: Gate,
     /// Readers of the stream of states.
     pub(crate) watchers: Gate,
@@ -31,7 +31,7 @@ pub(crate) struct Gates {
 
 impl Default for Gates {
     fn default() -> Self {
-        // Together they leave threads of the blocking pool (512) for short computations.
+        // Together they leave threads of the blocking pool (512) free for short computations.
         Self {
             uploads: Gate::new("uploads", 256, 64),
             transfers: Gate::new("pulls and pushes", 64, 16),
@@ -42,7 +42,7 @@ impl Default for Gates {
     }
 }
 
-/// Admits a number of jobs at once, and for each origin a part of it.
+/// Admits a limited number of jobs at once, and fewer for each origin.
 #[derive(Debug)]
 pub(crate) struct Gate {
     /// For messages.

@@ -52,13 +52,13 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 /// How long runners and jobs may take to end; well under the time that systemd gives.
 const LAST_TASKS: Duration = Duration::from_secs(20);
 
-/// Most seconds that a batch job may take.
+/// The longest time that a batch job may take, in seconds.
 const YEAR: i64 = 365 * 24 * 3600;
 
 /// Runs the daemon until it is told to stop. `exe` is our own executable, for the runners.
 ///
 /// # Errors
-/// The address cannot be used, the store cannot be opened.
+/// The address cannot be used, or the store cannot be opened.
 pub fn serve(config: Config, exe: PathBuf) -> Result<(), ServeError> {
     memory::limit_arenas();
     let socket = inherited()?;
@@ -173,8 +173,8 @@ fn limits(config: &Config) -> jobs::Limits {
     }
 }
 
-/// Makes the key that identifies this user to registries, if there is none, so that its public half can be
-/// registered. A failure only affects registries. Blocks.
+/// Makes the key that identifies this user to registries, if there is none, so that its public half can be registered.
+/// A failure only affects registries. Blocks.
 fn prepare_key(path: &Path) {
     if let Err(error) = Key::load_or_create(path) {
         tracing::warn!(%error, "registries that ask for a key will refuse");
@@ -236,7 +236,7 @@ impl Daemon {
         })
     }
 
-    /// Stops everything: requests in flight get a grace period, which `hurry` ends.
+    /// Stops everything: requests in flight get a grace period, which `hurry` cuts short.
     async fn stop(mut self, hurry: impl Future<Output = ()>) {
         let mut hurry = pin!(hurry);
         notify(&[NotifyState::Stopping]);
@@ -262,7 +262,7 @@ impl Daemon {
         let grace = self.app.config.shutdown_grace;
         let drained = tokio::select! {
             () = async {
-                // What it says of itself is told by the tasks.
+                // The tasks report their own errors.
                 let _ = (&mut self.server).await;
                 self.app.responses.settled().await;
             } => true,

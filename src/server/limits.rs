@@ -11,7 +11,7 @@ const N_CONNECTIONS: usize = 2048;
 /// File descriptors for other uses: uploads, downloads, pipes to runners, models.
 const N_OTHER_FILES: usize = 512;
 
-/// The most refused connections that are being answered, each for a second or two. One takes about a kilobyte.
+/// The most refused connections that are answered at once, each for a second or two. One takes about a kilobyte.
 const N_REFUSED: usize = 16_384;
 
 /// How long a request's head may take; it is a few hundred bytes, sent at once.
@@ -26,11 +26,11 @@ const IDLE: Duration = Duration::from_secs(300);
 pub(super) struct Limits {
     /// Connections at once.
     pub(super) n_connections: usize,
-    /// Connections, and requests, of one origin that is not this machine.
+    /// The most connections, and requests, of one origin that is not this machine.
     pub(super) n_of_origin: usize,
     /// How many connections are reserved for this machine, and for all others.
     pub(super) n_reserved: usize,
-    /// Refused connections that are being answered.
+    /// The most refused connections that are answered at once.
     pub(super) n_refused: usize,
     /// How long a request's head may take to arrive, including a connection's first one.
     pub(super) head: Duration,

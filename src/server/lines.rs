@@ -1,4 +1,4 @@
-//! Answers the requests of batch jobs: by the same routes as over a connection, behind those of people.
+//! Answers the requests of batch jobs by the same routes as over a connection, behind interactive requests.
 
 use axum::Router;
 use axum::body::Body;
@@ -94,7 +94,7 @@ fn parsed(model: &str) -> Option<ModelName> {
     ModelName::parse(&rest).ok()
 }
 
-/// The id that the route gave the request, else a new one.
+/// The id that the route gave the request, or a new one.
 fn id_of(headers: &HeaderMap) -> String {
     let given = headers.get("request-id").and_then(|id| id.to_str().ok());
     given.map_or_else(

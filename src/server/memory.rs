@@ -1,8 +1,8 @@
 //! Settings of the C library's allocator.
 
-/// The number of allocator arenas. By default there are up to eight for each core, and each keeps the
-/// memory of the largest bodies that were read in it: 160 MiB after some thousands of requests, 56 with
-/// two. The daemon allocates little per token, so threads seldom wait for each other.
+/// The number of allocator arenas. By default there are up to eight for each core, and each keeps the memory of the
+/// largest bodies that were read in it: 160 MiB after some thousands of requests; with two arenas, 56. The daemon
+/// allocates little per token, so threads seldom wait for each other.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 const ARENAS: i32 = 2;
 

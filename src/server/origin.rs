@@ -22,12 +22,12 @@ impl Peer {
     }
 }
 
-/// The proxies that are believed.
+/// The trusted proxies.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Proxies(Vec<IpNet>);
 
-/// The header in which proxies name the client. Only this one: of others we cannot tell whether the
-/// proxy wrote it or the client.
+/// The header in which proxies name the client. Only this one: for other headers we cannot tell whether the proxy or
+/// the client wrote them.
 const FORWARDED_FOR: &str = "x-forwarded-for";
 
 impl Proxies {
@@ -40,12 +40,12 @@ impl Proxies {
         self.0.iter().any(|network| network.contains(&address))
     }
 
-    /// The client whose request a peer passes on; the peer itself if it is no proxy, or does not say.
+    /// The client whose request a peer passes on; the peer itself if it is not a proxy, or names no client.
     pub(super) fn client(&self, peer: Peer, headers: &HeaderMap) -> Peer {
         if !self.contain(peer.0.ip()) {
             return peer;
         }
-        // Each proxy adds its own client at the end: what stands before one that is not believed may be made up.
+        // Each proxy appends its own client: what stands before an address that is not trusted may be made up.
         let lines = headers.get_all(FORWARDED_FOR).iter().rev();
         let texts = lines.filter_map(|line| line.to_str().ok());
         let mut addresses = texts
@@ -53,7 +53,7 @@ impl Proxies {
             .map_while(address_of);
         let mut client = None;
         for address in addresses.by_ref() {
-            // A proxy's own machine is not ours, even if it calls itself so.
+            // A proxy's loopback address is not ours.
             if !address.is_loopback() {
                 client = Some(address);
             }
@@ -77,7 +77,7 @@ fn address_of(text: &str) -> Option<IpAddr> {
     Some(address.to_canonical())
 }
 
-/// An IPv4 address, or an IPv6 network; this machine is one, whatever its address.
+/// An IPv4 address, or an IPv6 network; all addresses of this machine are one origin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Origin(IpAddr);
 
@@ -179,7 +179,7 @@ mod tests {
                 "203.0.113.9",
             ),
             ("10.1.1.1", &["127.0.0.1, 203.0.113.9"], "203.0.113.9"),
-            // All are believed.
+            // All are trusted.
             ("10.1.1.1", &["10.3.3.3, 10.2.2.2"], "10.3.3.3"),
             ("10.1.1.1", &["127.0.0.1"], "10.1.1.1"),
             ("10.1.1.1", &["127.0.0.1, 10.2.2.2"], "10.2.2.2"),

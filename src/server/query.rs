@@ -2,7 +2,7 @@
 
 use axum::http::Uri;
 
-/// The value of a parameter; the last one of a name counts.
+/// The value of a parameter; if it is repeated, the last one counts.
 pub(super) fn parameter(uri: &Uri, name: &str) -> Option<String> {
     let query = uri.query().unwrap_or_default();
     let pairs = url::form_urlencoded::parse(query.as_bytes());
@@ -10,7 +10,7 @@ pub(super) fn parameter(uri: &Uri, name: &str) -> Option<String> {
     found.map(|(_, value)| value.into_owned())
 }
 
-/// The pairs of a parameter like `metadata[key]=value`.
+/// The pairs of a parameter such as `metadata[key]=value`.
 pub(super) fn parameters_of<'a>(
     uri: &'a Uri,
     name: &'a str,

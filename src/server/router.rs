@@ -1,8 +1,7 @@
 //! The route table.
 //!
-//! Each line names its methods in the order in which a 405's `Allow` header lists them, as in Ollama. The
-//! same path with a trailing slash is a redirect. What a client needs to be allowed for a line stands in
-//! `access/need.rs`.
+//! Each line names its methods in the order in which a 405's `Allow` header lists them, as in Ollama. The same path
+//! with a trailing slash is a redirect. `access/need.rs` says which access a route needs.
 
 use axum::Router;
 use axum::extract::{Request, State};
@@ -33,7 +32,7 @@ pub(super) struct Routes {
     lines: Vec<Line>,
 }
 
-/// A line of the table, for those who walk it.
+/// A line of the table, for code that iterates over it.
 #[derive(Debug, Clone, Copy)]
 #[cfg_attr(not(test), expect(dead_code, reason = "tests walk the table"))]
 pub(super) struct Line {
@@ -194,7 +193,7 @@ pub(super) fn not_found(method: &Method, uri: &Uri) -> Response {
     (StatusCode::NOT_FOUND, headers, "404 page not found").into_response()
 }
 
-/// What clients probe for; people with a browser are shown the page.
+/// The answer that clients probe for; people with a browser get the page.
 async fn root(headers: HeaderMap) -> Response {
     if ui::wants_page(&headers) {
         return ui::page();
@@ -214,7 +213,7 @@ async fn health() -> Response {
     json(&Health { status: "ok" })
 }
 
-/// For load balancers, too: whether to send requests here. No longer when the daemon stops.
+/// Also for load balancers: whether to send requests here. Not ready while the daemon stops.
 async fn ready(State(app): State<App>) -> Response {
     if app.draining.is_cancelled() {
         let mut response = json(&Health { status: "stopping" });
@@ -224,7 +223,7 @@ async fn ready(State(app): State<App>) -> Response {
     json(&Health { status: "ok" })
 }
 
-/// The counters, for Prometheus: in OpenMetrics' format for those who accept it, else in the older one, which
+/// The counters, for Prometheus: in OpenMetrics' format for clients that accept it, else in the older format, which
 /// everything reads.
 async fn metrics(State(app): State<App>, headers: HeaderMap) -> Response {
     const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";

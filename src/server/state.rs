@@ -1,4 +1,4 @@
-//! The state of every handler. Built once; the parts are owned elsewhere.
+//! The state that every handler shares. Built once; the parts are owned elsewhere.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -42,7 +42,7 @@ pub(crate) struct AppState {
     pub(crate) audit: Audit,
     /// `None` = plain HTTP.
     pub(crate) tls: Option<Arc<Tls>>,
-    /// Stored responses, and those in the background.
+    /// Stored responses, and those that run in the background.
     pub(crate) responses: Responses,
     /// The memory of all requests in flight.
     pub(crate) memory: Memory,
@@ -50,8 +50,7 @@ pub(crate) struct AppState {
     pub(crate) tasks: TaskTracker,
     /// Cancelled when the daemon begins to stop: `/ready` says so.
     pub(crate) draining: CancellationToken,
-    /// Cancelled when the daemon stops and the grace period is over: requests that still run end with an
-    /// error.
+    /// Cancelled when the daemon stops and the grace period is over: requests that are still running end with an error.
     pub(crate) cut_off: CancellationToken,
 }
 

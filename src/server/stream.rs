@@ -107,7 +107,7 @@ pub(crate) fn streamed<E: Into<ApiError> + Send + 'static>(
     (content_type, Body::from_stream(body)).into_response()
 }
 
-/// What a stream says when it has been silent for a while, so that neither the client nor a proxy gives up.
+/// What a stream sends when it has been silent for a while, so that neither the client nor a proxy gives up.
 #[derive(Debug, Clone)]
 pub(crate) struct KeptAlive {
     pub(crate) every: Duration,
@@ -117,7 +117,7 @@ pub(crate) struct KeptAlive {
     pub(crate) after: Bytes,
 }
 
-/// Adds signs of life to a stream.
+/// Adds signs of life to a silent stream.
 pub(crate) fn keep_alive<E: Send + 'static>(
     frames: Items<Bytes, E>,
     alive: KeptAlive,

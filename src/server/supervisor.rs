@@ -17,8 +17,8 @@ pub(super) fn notify(states: &[NotifyState<'_>]) {
     }
 }
 
-/// Sends watchdog messages if systemd asks for them; never returns. Each message requires an answer of the
-/// scheduler: a daemon that cannot grant models is not alive.
+/// Sends watchdog messages if systemd asks for them; never returns. Each message requires an answer of the scheduler,
+/// since a daemon whose scheduler hangs is of no use.
 pub(super) async fn watchdog(scheduler: &SchedulerHandle) {
     let Some(limit) = sd_notify::watchdog_enabled() else {
         return std::future::pending().await;
@@ -39,8 +39,8 @@ impl Hangup {
         Ok(Self(signal(SignalKind::hangup())?))
     }
 
-    /// Probes the devices, reads the certificate and the keys again at each signal; never returns. Settings cannot be reloaded, since they come
-    /// from the environment of the process.
+    /// Probes the devices, and reads the certificate and the keys again at each signal; never returns. Settings cannot
+    /// be reloaded, since they come from the environment of the process.
     pub(super) async fn reload_each_time(&mut self, app: &App) {
         while self.0.recv().await.is_some() {
             let mut states = vec![NotifyState::Reloading];
@@ -56,7 +56,7 @@ impl Hangup {
     }
 }
 
-/// Reads files again. One that is not valid leaves things as they were.
+/// Reads the files again. An invalid file leaves the present state as it is.
 async fn reload(app: &App) {
     app.audit.reopen();
     let (keys, tls) = (app.keys.clone(), app.tls.clone());
@@ -70,6 +70,6 @@ async fn reload(app: &App) {
             Some(Err(error)) => tracing::error!(%error, "the certificate stays as it was"),
         }
     });
-    // A panic has been told.
+    // A panic was already reported.
     let _ = read.await;
 }

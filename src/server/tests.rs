@@ -37,7 +37,7 @@ use crate::scheduler::SchedulerHandle;
 use crate::store::Store;
 use crate::workers::{self, Workers};
 
-/// An application over a store of its own; its runners never start.
+/// An application over its own store; its runners never start.
 pub(super) struct Fixture {
     pub(super) app: App,
     /// Removed at the end.

@@ -1,6 +1,6 @@
 //! TLS by certificate files, which are read again at each SIGHUP.
 //!
-//! *Invariant:* a reload that fails leaves the certificate as it was; connections keep theirs.
+//! *Invariant:* a failed reload leaves the certificate as it was; open connections keep theirs.
 
 use std::io;
 use std::path::Path;
@@ -21,7 +21,7 @@ use tokio_rustls::server::TlsStream;
 use super::ServeError;
 use crate::config::TlsFiles;
 
-/// The response to a client that does not know that the server has TLS, as Go's servers have it.
+/// The response to a client that speaks plain HTTP to the TLS port, as in Go's servers.
 pub(super) const PLAIN: &[u8] =
     b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain; charset=utf-8\r\n\
     connection: close\r\ncontent-length: 47\r\n\r\nClient sent an HTTP request to an HTTPS server.";
@@ -101,7 +101,7 @@ impl Tls {
     }
 }
 
-/// The first byte that a client sends, which says what it speaks; `None` = it sends nothing in time.
+/// The first byte that a client sends, which tells its protocol; `None` = the client sends nothing in time.
 pub(super) async fn first_byte(stream: &TcpStream, patience: Duration) -> Option<u8> {
     let mut first = [0];
     let peeked = tokio::time::timeout(patience, stream.peek(&mut first)).await;

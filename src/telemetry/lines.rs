@@ -1,7 +1,7 @@
-//! One event, one line: the place where everything that is logged passes.
+//! One event, one line: everything that is logged passes through here.
 //!
-//! Names of models, errors of registries, lines of runners and paths of requests come from strangers.
-//! Nothing in them begins a line of its own, moves a cursor or opens a door.
+//! Names of models, errors of registries, lines of runners and paths of requests are untrusted. Nothing in them can
+//! start a new line or send control sequences to a terminal.
 
 use std::borrow::Cow;
 use std::io::{self, Write};
@@ -16,10 +16,10 @@ use crate::plain;
 /// The most bytes of a line: clients' texts can be long.
 const LONGEST: usize = 32 << 10;
 
-/// Bytes of a value in a line of JSON that would be longer.
+/// The most bytes of a value in a JSON line that would otherwise be too long.
 const LONGEST_VALUE: usize = 2 << 10;
 
-/// What the log's own colours are made of. Others may use these, too: they do no harm.
+/// The escape sequences of the log's own colours. Untrusted text may contain them, too: they are harmless.
 const STYLES: [&str; 9] = [
     "\x1b[0m", "\x1b[1m", "\x1b[2m", "\x1b[3m", "\x1b[31m", "\x1b[32m", "\x1b[33m", "\x1b[34m",
     "\x1b[35m",
@@ -31,7 +31,7 @@ pub(super) struct Log<F> {
     pub(super) open: F,
     /// The journal sorts lines by the priority in front of them (`sd-daemon(3)`).
     pub(super) to_journal: bool,
-    /// Lines are JSON, which has to stay valid.
+    /// Whether lines are JSON, which has to stay valid.
     pub(super) is_json: bool,
 }
 
@@ -109,7 +109,7 @@ fn bare(line: &str) -> Cow<'_, str> {
     Cow::Owned(bare)
 }
 
-/// A line of JSON, as long as one may be.
+/// A JSON line, shortened to the allowed length.
 fn object(text: &str) -> String {
     let text = plain::redacted(text);
     let text = plain::json(&text);
@@ -132,7 +132,7 @@ fn object(text: &str) -> String {
     plain::json(&Value::Object(event).to_string()).into_owned()
 }
 
-/// A line in which only our own escape sequences are ones.
+/// A line in which only our own escape sequences are kept.
 fn styled(text: &str) -> String {
     let mut line = String::with_capacity(text.len() + 2);
     let mut rest = text;
@@ -172,7 +172,7 @@ mod tests {
         }
     }
 
-    /// What is in the log after this was logged.
+    /// What the log contains after this was logged.
     fn logged(is_terminal: bool, log: impl FnOnce()) -> String {
         logged_to(
             Where {

@@ -1,5 +1,4 @@
-//! The log, to standard error, in a form that a terminal or the journal shows well or a program reads; and
-//! traces, to a collector.
+//! The log, to standard error, in a format for a terminal, the journal or a program; and traces, to a collector.
 
 mod lines;
 mod traces;
@@ -17,14 +16,14 @@ use crate::config::{Config, LogFormat, Warning};
 use lines::Log;
 use traces::Exported;
 
-/// What the daemon tells of itself, as long as this lives: the last traces are sent when it is dropped.
+/// The log and the traces, until it is dropped; then the last traces are sent.
 #[derive(Debug)]
 pub struct Telemetry {
     _traces: Option<Exported>,
 }
 
-/// Installs the log, and traces if they are wanted, once; a second call changes nothing. `journal` is the value
-/// of `JOURNAL_STREAM`.
+/// Installs the log, and traces if they are configured; a second call changes nothing. `journal` is the value of
+/// `JOURNAL_STREAM`.
 pub fn init(config: &Config, journal: Option<&str>) -> Telemetry {
     let to_journal = journal.is_some_and(is_stderr);
     let is_json = config.log_format == LogFormat::Json;
@@ -58,7 +57,7 @@ pub fn init(config: &Config, journal: Option<&str>) -> Telemetry {
         Some(Err(error)) => (None, Some(error.to_string())),
         None => (None, None),
     };
-    // The only way to fail is that a log is installed already.
+    // This only fails if a log is already installed.
     let _ = tracing_subscriber::registry()
         .with(filter(config.debug_level))
         .with(layer.with_filter(filter_fn(|event| !is_trace(event))))
@@ -77,7 +76,7 @@ fn is_trace(event: &Metadata<'_>) -> bool {
     event.target() == traces::TARGET
 }
 
-/// Tells which settings the daemon was started with.
+/// Logs the settings that the daemon was started with.
 pub fn settings(given: &[(&'static str, String)]) {
     let list: Vec<String> = given
         .iter()
@@ -89,7 +88,7 @@ pub fn settings(given: &[(&'static str, String)]) {
     }
 }
 
-/// Tells what was odd about the environment.
+/// Logs warnings about the environment.
 pub fn report(warnings: &[Warning]) {
     for warning in warnings {
         let Warning {
@@ -109,7 +108,7 @@ pub fn report(warnings: &[Warning]) {
     }
 }
 
-/// Our own lines at the wished level; of the libraries only what matters.
+/// Our own lines at the configured level; from the libraries only important ones.
 fn filter(debug_level: u8) -> Targets {
     let (ours, theirs) = match debug_level {
         0 => (LevelFilter::INFO, LevelFilter::WARN),

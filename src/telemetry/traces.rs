@@ -1,8 +1,8 @@
 //! Traces of requests, by OpenTelemetry's conventions for HTTP and for generative AI.
 //!
-//! The server tells of each request once, when it has ended (target `drover::trace`), and both of its spans are
-//! made then: the request's, and below it the model's. So a request that is not traced costs nothing, and one
-//! that is costs nothing per token. Spans are sent by a thread of the library.
+//! The server reports each request once, when it has ended (target `drover::trace`), and both of its spans are made
+//! then: the request's, and below it the model's. So a request that is not traced costs nothing, and a traced one costs
+//! nothing per token. Spans are sent by a thread of the library.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -26,7 +26,7 @@ use tracing_subscriber::layer::{Context as LayerContext, Layer};
 
 use crate::config::Traces;
 
-/// What events are for traces.
+/// The target of events for traces.
 pub(super) const TARGET: &str = "drover::trace";
 
 /// How long the last spans may take to be sent.
@@ -38,7 +38,7 @@ pub(super) struct Exported(SdkTracerProvider);
 
 impl Exported {
     pub(super) fn new(traces: Traces) -> Result<Self, ExporterBuildError> {
-        // For a collector behind TLS. Already installed is as good.
+        // For a collector behind TLS. It is fine if a provider is already installed.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let protocol = match traces {
             Traces::Protobuf => Protocol::HttpBinary,
@@ -49,7 +49,7 @@ impl Exported {
             .with_protocol(protocol)
             .build()?;
         let version = KeyValue::new("service.version", env!("CARGO_PKG_VERSION"));
-        // What the environment says of them comes first.
+        // Attributes from the environment take precedence.
         let resource = Resource::builder().with_attribute(version);
         let provider = SdkTracerProvider::builder()
             .with_resource(named(resource.build()))
@@ -84,12 +84,12 @@ fn named(resource: Resource) -> Resource {
 
 impl Drop for Exported {
     fn drop(&mut self) {
-        // What could not be sent was told.
+        // Failures to send have been logged.
         let _ = self.0.shutdown_with_timeout(LAST);
     }
 }
 
-/// An exporter that tells when the collector cannot be reached, and when it can be again.
+/// An exporter that logs when the collector cannot be reached, and when it can be reached again.
 #[derive(Debug)]
 struct Told {
     exporter: SpanExporter,
@@ -178,7 +178,7 @@ impl Request {
         Duration::try_from_secs_f64(seconds).ok()
     }
 
-    /// The client's trace; a new one if it named none.
+    /// The client's trace; a new one if the client named none.
     fn parent(&self) -> Context {
         let mut carrier = HashMap::new();
         carrier.insert("traceparent".to_owned(), self.text("parent").to_owned());

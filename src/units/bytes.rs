@@ -16,7 +16,7 @@ const BINARY: [(u64, &str); 4] = [
 
 /// Prints bytes in decimal units (`16 GB`, `1.5 KB`), as `list` and `ps` do.
 ///
-/// From ten on the number is cut, below ten it has one rounded decimal unless it is whole.
+/// From ten on the number is truncated; below ten it has one rounded decimal unless it is whole.
 pub fn format_bytes(bytes: u64) -> String {
     let Some((unit, name)) = unit_of(&DECIMAL, bytes) else {
         return format!("{bytes} B");

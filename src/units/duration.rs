@@ -1,4 +1,4 @@
-//! Go's durations: the text form of keep-alive times and of `--verbose` figures; and whole seconds.
+//! Go's durations: the format of keep-alive times and of `--verbose` figures; and whole seconds.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ const UNITS: [(&str, u64); 8] = [
     ("h", 3_600_000_000_000),
 ];
 
-/// The seconds of a time, rounded up, as headers want them.
+/// The seconds of a time, rounded up, for headers.
 pub fn whole_seconds(time: Duration) -> u64 {
     time.as_secs() + u64::from(time.subsec_nanos() > 0)
 }
@@ -102,7 +102,7 @@ fn split_digits(text: &str) -> (&str, &str) {
     text.split_at(end)
 }
 
-/// Digits before and after the point times the unit; the fraction is cut, not rounded.
+/// Digits before and after the point times the unit; the fraction is truncated, not rounded.
 fn part(whole: &str, fraction: &str, unit: u64) -> Option<u64> {
     let whole: u64 = if whole.is_empty() {
         0

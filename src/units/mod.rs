@@ -1,6 +1,6 @@
-//! Bytes, counts, durations and times: read and printed as Ollama does.
+//! Bytes, counts, durations and times, parsed and printed as in Ollama.
 //!
-//! Pure functions over numbers; nothing here knows what a model is.
+//! Pure functions over numbers; they know nothing about models.
 
 mod bytes;
 mod count;

@@ -121,13 +121,13 @@ class Daemon(Server):
 
     def __init__(self, binary, gguf, n_parallel=8, n_threads=1, settings=None):
         own = {"OLLAMA_NUM_PARALLEL": str(n_parallel)}
-        # Only for another setting than the default one.
+        # Only for a setting that differs from the default.
         for name in ("DROVER_SPECULATIVE", "DROVER_SPILL_DISK", "DROVER_SPILL_MEMORY", "OLLAMA_KV_CACHE_TYPE"):
             if name in os.environ:
                 own[name] = os.environ[name]
         super().__init__(binary, {**(settings or {}), **own})
         self.gguf = pathlib.Path(gguf)
-        # One thread does not have to wait for another on a machine that does other things, too.
+        # With one thread, no thread has to wait for another one on a busy machine.
         self.n_threads = n_threads
         self.model = self.gguf.stem
 
@@ -153,7 +153,7 @@ def children(pid):
         try:
             found += map(int, file.read_text().split())
         except OSError:
-            # A thread that has ended meanwhile.
+            # The thread has ended meanwhile.
             continue
     return found
 

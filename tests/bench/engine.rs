@@ -1,4 +1,4 @@
-//! What the engine's decisions cost beside the model, and a frame between daemon and runner:
+//! What the engine's decisions cost apart from the model, and a frame between daemon and runner:
 //! `cargo bench --no-default-features --features bench --bench engine`.
 
 #![expect(

@@ -15,7 +15,7 @@ import threading
 import zlib
 
 F32, F16, Q4_K, Q6_K, BF16, MXFP4 = 0, 1, 12, 14, 30, 39
-# Numbers and bytes of a block.
+# The number of values in a block, and its bytes.
 BLOCK = {F32: (1, 4), F16: (1, 2), Q4_K: (256, 144), Q6_K: (256, 210), BF16: (1, 2), MXFP4: (32, 17)}
 # Not a type of GGUF: the weights of norms, which are about 1.
 NORM = -1
@@ -114,7 +114,7 @@ def start(name, kind):
     """The block of the pattern that a tensor begins with: the same in all layouts, another one in each layer."""
     layer = re.match(r"blk\.(\d+)\.", name)
     block = 7919 * int(layer[1]) if layer else 0
-    # Layouts have other names for norms and sinks, and for this one.
+    # Other layouts have other names for norms and sinks, and for this one.
     if kind != F32:
         block += zlib.crc32(name.replace("attn_output", "attn_out").encode())
     return block

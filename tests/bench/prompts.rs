@@ -1,4 +1,4 @@
-//! How long prompts take to make and answers to read: `cargo bench --no-default-features`.
+//! How long it takes to render prompts and to parse answers: `cargo bench --no-default-features`.
 
 #![expect(
     clippy::unwrap_used,
@@ -59,8 +59,8 @@ fn render(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// What it costs to have a template run in another process, which has seen it before: in the process
-/// itself, from the messages to the prompt there, and again with fewer messages.
+/// The cost of running a template in another process that has seen it before: in the process itself, from the messages
+/// to the prompt there, and again with fewer messages.
 fn work(criterion: &mut Criterion) {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let settings = Settings::new(env!("CARGO_BIN_EXE_drover").into(), Duration::from_secs(60));

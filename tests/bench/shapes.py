@@ -30,7 +30,7 @@ class Model:
     # Tokens that stand for text.
     first_token: int
     end_token: int
-    # Of its experts, those that a token uses, and all.
+    # How many of its experts a token uses, and how many there are.
     experts: tuple = (1, 1)
     template: str = "{{ .Prompt }}"
 

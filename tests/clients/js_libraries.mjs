@@ -30,7 +30,7 @@ const word = z.string().max(12)
 const small = z.number().min(0).max(99)
 const count = z.int().min(0).max(99)
 
-// What zod has for structured answers; strings are short, as a small model wanders.
+// What zod offers for structured answers; strings are short, because a small model rambles.
 const shapes = {
   object: z.object({ name: word, age: count }),
   nested: z.object({ owner: z.object({ name: word, pets: z.array(z.object({ name: word })).max(2) }) }),
@@ -47,7 +47,7 @@ const shapes = {
   nullable: z.object({ title: word.nullable(), done: z.boolean() }),
   strict: z.strictObject({ name: word }),
 }
-// What openai-node refuses to send.
+// Formats that openai-node refuses to send.
 const more = {
   ...shapes,
   optional: z.object({ name: word, nick: word.optional() }),
@@ -84,7 +84,7 @@ async function structured(name, format, check) {
   check(value)
 }
 
-// All at once; the server lets them wait where it has no room.
+// All at once; the server queues them if it has no free slot.
 const each = (shapes, ask) => Promise.all(Object.entries(shapes).map(([name, shape]) => ask(name, shape)))
 
 const checks = {

@@ -74,7 +74,7 @@ const checks = {
   },
 
   async 'chat streamed agrees with whole'() {
-    // Once before, so that both find the same prefix cached.
+    // One request before, so that both find the same prefix in the cache.
     await client.chat({ model, messages, options: fixed })
     const whole = await client.chat({ model, messages, options: fixed })
     const parts = await all(await client.chat({ model, messages, options: fixed, stream: true }))
@@ -123,7 +123,7 @@ const checks = {
   },
 
   async 'ps tells what is loaded'() {
-    // Another name of the same weights may have loaded them.
+    // The same weights may be loaded under another name.
     await client.generate({ model, prompt: '', keep_alive: 0 })
     await client.generate({ model, prompt: '', keep_alive: '10m' })
     const { models } = await client.ps()
@@ -153,7 +153,7 @@ const checks = {
   async 'create from a file'() {
     const file = await readFile(process.env.DROVER_GGUF)
     const digest = `sha256:${createHash('sha256').update(file).digest('hex')}`
-    // The npm client has no call for blobs.
+    // The npm client has no function for blobs.
     const upload = await fetch(`${url}/api/blobs/${digest}`, { method: 'POST', body: file })
     assert.ok([200, 201].includes(upload.status), `upload answered ${upload.status}`)
     const files = { 'model.gguf': digest }

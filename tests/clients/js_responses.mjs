@@ -77,7 +77,7 @@ const answered = await openai.responses.create({
 })
 assert.equal(answered.output_text, 'blue')
 
-// In the background, with a stream that is taken up again.
+// In the background, with a stream that is resumed.
 const background = { model: scripted, input: '[[slow 5]] [[repeat 30]]abc', background: true }
 const begun = await openai.responses.create({ ...background, stream: true })
 let id

@@ -16,7 +16,7 @@ const axe = require.resolve("axe-core");
 const { DROVER_URL: url, DROVER_MODEL: model, DROVER_KEY: key, DROVER_SHOTS: shots } = process.env;
 const full = model.includes(":") ? model : `${model}:latest`;
 
-// What the fake back end takes for an image.
+// What the fake back end accepts as an image.
 const image = path.join(fs.mkdtempSync(path.join(os.tmpdir(), "page-")), "cat.png");
 fs.writeFileSync(image, `image cat${".".repeat(40)}`);
 
@@ -69,7 +69,7 @@ async function enterKey(page) {
 
 const desk = { width: 1280, height: 900 };
 const page = await open(desk, "light");
-// A browser that asks for the server is shown the page.
+// A browser that opens the server is redirected to the page.
 const answer = await page.goto(url, { waitUntil: "domcontentloaded" });
 assert.equal(new URL(page.url()).pathname, "/ui");
 assert.match(answer.headers()["content-security-policy"], /default-src 'none'/);
@@ -78,7 +78,7 @@ await has(page, "#status", "drover ");
 await has(page, "#loaded", "No model is loaded");
 await has(page, "#devices", "RAM");
 
-// Models: load one, look at it.
+// Models: load one and show it.
 await page.click('nav a[href="#models"]');
 await has(page, "#disk", full);
 await page.click(`#disk tr[data-key="${full}"] .toggle`);
@@ -108,7 +108,7 @@ await has(page, "#messages .message:nth-child(2) .text", "hello <b>there</b>");
 await has(page, "#chat-state", "Done.");
 assert.match(await textOf(page, "#messages .message:nth-child(2) .numbers"), /tokens in/);
 
-// A long answer is seen in the overview, by others, and can be cancelled.
+// A long answer is visible in the overview, also to others, and can be cancelled.
 await page.keyboard.type("[[slow 30]][[repeat 400]]word");
 await page.keyboard.press("Enter");
 await has(page, "#messages .message:nth-child(4) .text", "word");
@@ -123,7 +123,7 @@ await until(other, () => parseFloat(document.querySelector("#charts .value").tex
 await until(other, () => (document.querySelector("#charts .chart-line").getAttribute("d").match(/L/g) ?? []).length >= 3);
 await check(other, "overview in the dark");
 await picture(other, "overview-dark");
-// A page in the background is drawn late.
+// Browsers draw background pages late.
 await page.bringToFront();
 await picture(page, "chat-light");
 await check(page, "chat");
@@ -135,7 +135,7 @@ await other.evaluate(() => { location.hash = "#chat"; });
 await other.waitForSelector("#page-chat:not([hidden])");
 await picture(other, "chat-dark");
 await page.bringToFront();
-// A new conversation knows nothing of one that was still being answered.
+// A new conversation must not contain parts of one that was still being answered.
 const asked = [];
 page.on("request", (request) => request.url().endsWith("/api/chat") && asked.push(JSON.parse(request.postData())));
 await page.type("#question", "[[slow 30]][[repeat 400]]old");
@@ -148,7 +148,7 @@ await page.keyboard.press("Enter");
 await has(page, "#messages .message:nth-child(2) .text", "fresh");
 await has(page, "#chat-state", "Done.");
 assert.deepEqual(asked.at(-1).messages.map(({ role, content }) => `${role}: ${content}`), ["user: fresh"]);
-// Thinking is shown apart from the answer, and can be switched off; an image goes along.
+// Thinking is shown separately from the answer and can be switched off; an image is sent along.
 await page.click("#chat-new");
 await page.select("#chat-model", "thinker:latest");
 await page.type("#question", "[[say <think>let me see</think>42]]");
@@ -172,7 +172,7 @@ await page.click('nav a[href="#overview"]');
 await check(page, "overview");
 await picture(page, "overview-light");
 
-// A phone: nothing is wider than it.
+// On a phone, nothing is wider than the screen.
 const phone = await open({ width: 360, height: 740 }, "light");
 await phone.goto(`${url}/ui`);
 await enterKey(phone);
@@ -191,9 +191,9 @@ for (const name of ["overview", "models", "chat"]) {
   await picture(phone, `${name}-phone`);
 }
 
-// The server goes away and comes back: told, and no error of ours.
+// The server goes away and comes back: this is reported, and is not an error of the page.
 assert.deepEqual(foreign, []);
-// A pull of a bad name is refused, which the browser itself notes.
+// A pull of an invalid name is refused, which the browser itself logs.
 assert.deepEqual(problems.filter((text) => !text.includes("Failed to load resource")), []);
 await browser.close();
 console.log("ok");

@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field
 
 from checks import MODEL, URL, check, equal, main
 
-# Some read them when they are imported.
+# Some libraries read these when they are imported.
 os.environ["OLLAMA_HOST"] = URL
 os.environ["LLM_USER_PATH"] = os.getcwd()
 os.environ["HAYSTACK_TELEMETRY_ENABLED"] = "False"
@@ -221,7 +221,7 @@ def pydantic_ai_structures():
     from pydantic_ai import Agent, NativeOutput, ToolOutput
 
     settings = {"temperature": 0, "max_tokens": 300}
-    # As the answer's format, and as a call that is forced.
+    # As the answer's format, and as a forced call.
     for model, output in ((MODEL, NativeOutput(Person)), (CALLER, ToolOutput(Person))):
         agent = Agent(pydantic_ai_model(model), output_type=output, model_settings=settings, retries=0)
         answer = agent.run_sync("Who is Bob?")

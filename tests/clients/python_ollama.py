@@ -77,7 +77,7 @@ def chat_whole():
 
 @check
 def chat_streamed_agrees_with_whole():
-    # Once before, so that both find the same prefix cached.
+    # One request before, so that both find the same prefix in the cache.
     CLIENT.chat(MODEL, MESSAGES, options=FIXED)
     whole = CLIENT.chat(MODEL, MESSAGES, options=FIXED)
     parts = list(CLIENT.chat(MODEL, MESSAGES, options=FIXED, stream=True))
@@ -193,7 +193,7 @@ def embed_of_nothing_only_loads():
 
 @check
 def ps_tells_what_is_loaded():
-    # Another name of the same weights may have loaded them.
+    # The same weights may be loaded under another name.
     CLIENT.generate(MODEL, keep_alive=0)
     CLIENT.generate(MODEL, keep_alive="10m")
     loaded = next((model for model in CLIENT.ps().models if model.model == FULL_NAME), None)

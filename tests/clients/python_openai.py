@@ -87,7 +87,7 @@ def chat_whole():
 
 @check
 def chat_streamed_agrees_with_whole():
-    # Once before, so that both find the same prefix cached.
+    # One request before, so that both find the same prefix in the cache.
     chat()
     whole = chat()
     chunks = list(chat(stream=True, stream_options={"include_usage": True}))
@@ -412,7 +412,7 @@ def chats_are_stored_and_found_again():
     changed = chats.update(ids[0], metadata={"run": "other"})
     equal(changed.metadata, {"run": "other"}, "metadata")
     equal(len(chats.list(metadata={"run": "sdk"}).data), 3, "chats")
-    # The type of the strict client knows assistants only.
+    # The strict client's type only allows assistant messages.
     messages = CLIENT.chat.completions.messages.list(ids[0]).data
     equal([(m.role, m.content) for m in messages], [("user", "Name three colours.")], "messages")
     for chat in ids:

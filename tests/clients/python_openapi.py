@@ -29,7 +29,7 @@ TOOLS = [{"type": "function", "function": FUNCTION}]
 PIXEL = ("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAQAAAC1HAwCAAAAC0lEQVR42mNk+A8AAQUBAScY42YAAAAASUVORK5CYII=")
 JSON, LINES, EVENTS = "application/json", "application/x-ndjson", "text/event-stream"
 
-# Operations that are answered with an error here: they need a network, sound, or a state that has passed.
+# Operations that are answered with an error here: they need a network, audio, or a state that has passed.
 ONLY_ERRORS = {
     "post_api_push", "post_api_pull", "post_v1_audio_transcriptions", "post_v1_responses_id_cancel",
     "delete_v1_messages_batches_id", "get_v1_messages_batches_id_results", "post_v1_messages_batches_id_cancel",

@@ -272,7 +272,7 @@ def the_agents_sdk():
         kinds = [event.type async for event in streamed.stream_events()]
         assert "run_item_stream_event" in kinds, kinds
         equal(streamed.final_output, "blue over Rome", "streamed answer")
-        # With the history at the server.
+        # With the history stored at the server.
         plain = Agent(name="p", model=SCRIPTED)
         first = await Runner.run(plain, "My name is Ada.", run_config=config)
         second = await Runner.run(

@@ -24,7 +24,7 @@ from checks import MODEL, URL, check, main
 OLLAMA = ollama.Client(host=URL, timeout=180)
 OPENAI = openai.OpenAI(base_url=f"{URL}/v1", api_key="any", timeout=180, max_retries=0)
 QUESTION = "Give an example in JSON."
-# By the names of the cases that have one.
+# For the cases that have one, by name.
 EXAMPLES = {
     "Tree": {"name": "Ann", "children": [{"name": "Bob", "children": []}]},
     "Chain": {"value": 1, "next": {"value": 2, "next": None}},
@@ -173,7 +173,7 @@ PYDANTIC = [Plain, Documented, Nested, Optionals, Literals, Enums, Lists, Times,
 WORD = {"type": "string", "maxLength": 12}
 UINT8 = {"type": "integer", "format": "uint8", "minimum": 0, "maximum": 255}
 
-# What schemars 1 and 0.8 write for structs and enums of Rust.
+# What schemars 1 and 0.8 write for Rust structs and enums.
 SCHEMARS = {
     "struct": {
         "$schema": "https://json-schema.org/draft/2020-12/schema", "title": "Person", "type": "object",
@@ -240,7 +240,7 @@ SCHEMARS = {
     },
 }
 
-# What langchain4j makes of JsonObjectSchema and its kin.
+# What langchain4j makes of JsonObjectSchema and similar types.
 LANGCHAIN4J = {
     "object": {
         "type": "object",

@@ -21,8 +21,8 @@ LONG_ENOUGH_S = 0.5
 CARD_BYTES, CPU_BYTES = 1 << 30, 1 << 28
 BLOCK, BLOCKS_PER_CORE, UNROLLED = 256, 8, 4
 
-# Every thread reads four times 16 bytes, a grid apart, until the end, and keeps what it has read in a sum that is
-# written only if it has one value.
+# Every thread reads four times 16 bytes, a grid apart, until the end, and adds up what it has read in a sum that is
+# written only if it has one particular value.
 PTX = b"""
 .version 7.0
 .target sm_60
@@ -112,7 +112,7 @@ class Driver:
 def of_card():
     driver, device, context = Driver(), ctypes.c_int(), ctypes.c_void_p()
     driver.cuInit(0)
-    # The first one that CUDA_VISIBLE_DEVICES leaves.
+    # The first device that CUDA_VISIBLE_DEVICES allows.
     driver.cuDeviceGet(ctypes.byref(device), 0)
 
     def attribute(number):
@@ -159,7 +159,7 @@ def of_card():
         return took.value / 1000
 
     best = {work: quickest(lambda: seconds(work)) for work in (read, copy)}
-    # Clock in kHz and width in bits, at two edges; newer drivers do not say.
+    # Clock in kHz and width in bits, at two edges; newer drivers do not report them.
     by_data_sheet = 2 * attribute(36) * 1000 * attribute(37) // 8
     return {"device": name.value.decode(), "read": size / best[read], "copy": 2 * size / best[copy],
             "data_sheet": by_data_sheet or None}
@@ -168,7 +168,7 @@ def of_card():
 def of_processor():
     libc = ctypes.CDLL(None)
     n_threads = len(os.sched_getaffinity(0))
-    # Together, so that slow machines with many cores are not asked for too much.
+    # A limit for all threads together, so that slow machines with many cores do not take too long.
     size = min(CPU_BYTES, (2 << 30) // n_threads)
     buffers = [ctypes.create_string_buffer(b"\1" * size, size) for _ in range(n_threads)]
     targets = [ctypes.create_string_buffer(size) for _ in range(n_threads)]

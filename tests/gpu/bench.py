@@ -65,7 +65,7 @@ class Bench:
         end = time.monotonic() + 20
         while not (found := placement.devices(server.log())) and time.monotonic() < end:
             time.sleep(0.05)
-        # The processor's line comes last, and all of them together.
+        # The CPU's line comes last, and all of these lines together.
         time.sleep(0.1)
         return placement.devices(server.log()) or found
 
@@ -86,7 +86,7 @@ class Bench:
         start, began = server.log_file.stat().st_size, time.monotonic()
         server.post("/api/generate", {"model": name, "keep_alive": -1, "stream": False}, timeout=300)
         seconds = time.monotonic() - began
-        # The runner's output comes another way than its answer.
+        # The runner's output arrives by another way than its answer.
         end = time.monotonic() + 2
         while "compute buffer size" not in server.log(start) and time.monotonic() < end:
             time.sleep(0.05)
@@ -98,7 +98,7 @@ class Bench:
         server = self.serve()
         for name in server.loaded():
             server.unload(name)
-        # What the driver has not given back yet must not count as taken by others.
+        # Memory that the driver has not freed yet must not count as taken by others.
         end, last = time.monotonic() + 3, None
         while (used := self.meter.used_mib(server)) != last and time.monotonic() < end:
             last = used
@@ -148,7 +148,7 @@ class Steps:
         self.done.append({"step": name, "outcome": outcome, "seconds": round(seconds, 2), "reason": reason})
         print(f"{seconds:6.1f} s  {outcome:7}  {name}{': ' + reason if reason else ''}", flush=True)
         if outcome == "failed":
-            # What it has left behind must not disturb the next one.
+            # What this step has left must not disturb the next one.
             self.bench.stop()
 
     def failed(self):

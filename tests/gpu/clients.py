@@ -17,7 +17,7 @@ import time
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "bench"))
 from common import percentile
 
-# A server that says nothing for so long has been lost.
+# A server that is silent for so long counts as lost.
 SILENCE_S = 120
 
 
@@ -78,7 +78,7 @@ class Streams:
             body = {"model": model, "prompt": prompt, "max_tokens": n_output, "stream": True, "ignore_eos": True, "seed": 1,
                     "temperature": temperature, "stream_options": {"include_usage": True}}
             data = json.dumps(body).encode()
-            # Of the older version: its bodies come without marks between their pieces.
+            # HTTP 1.0, since its bodies come without marks between their pieces.
             head = f"POST /v1/completions HTTP/1.0\r\nHost: 127.0.0.1:{server.port}\r\nContent-Type: application/json\r\nContent-Length: {len(data)}\r\n\r\n"
             connection = socket.create_connection(("127.0.0.1", server.port))
             received = []

@@ -13,7 +13,7 @@ from common import rss_kib
 
 HERE = pathlib.Path(__file__).parent
 MIB = 1 << 20
-# Libraries of CUDA that a tree for a machine with PyTorch leaves out.
+# CUDA libraries that a tree for a machine with PyTorch leaves out.
 CUDA_LIBRARIES = ("libcudart.so", "libcublas.so", "libcublasLt.so")
 
 
@@ -34,7 +34,7 @@ class Program:
             raise SystemExit(f"{self.binary} is not there or is no program: use --tree or --binary")
         self.libraries = self.binary.parent.parent / "lib/drover"
         self.environment = environment(options.device, self.libraries)
-        # A warning may follow: that no daemon answers.
+        # A warning that no daemon answers may follow.
         self.version = self.run("--version").splitlines()[0]
         self.settings = self.run("serve", "--help")
 
@@ -60,7 +60,7 @@ def unpacked(tree, scratch):
     folder.mkdir()
     compressed = ["--zstd"] if tree.suffix == ".zst" else []
     if compressed and not shutil.which("zstd"):
-        # Machines with PyTorch often have the module and not the program.
+        # Machines with PyTorch often have the module but not the program.
         with open(folder / "tar", "wb") as tar:
             try:
                 import zstandard
@@ -85,7 +85,7 @@ def environment(device, libraries):
     return found
 
 
-# Takes every device away from llama.cpp, whichever back ends it has.
+# Hides every device from llama.cpp, whichever back ends it has.
 NO_DEVICES = {"CUDA_VISIBLE_DEVICES": "-1", "GGML_VK_VISIBLE_DEVICES": "", "VK_DRIVER_FILES": "/dev/null", "VK_ICD_FILENAMES": "/dev/null"}
 
 
@@ -100,7 +100,7 @@ def cuda_folders(libraries):
     for python in sorted(pythons):
         text = subprocess.run([python, "-c", asked], capture_output=True, text=True).stdout
         folders += [pathlib.Path(line) / "nvidia" for line in text.splitlines() if line]
-    # `nvidia/cu13/lib`, or for older versions `nvidia/cublas/lib` and its likes.
+    # `nvidia/cu13/lib`, or in older versions `nvidia/cublas/lib` and similar folders.
     candidates = [path for folder in folders for path in folder.glob("*/lib")]
     candidates += pathlib.Path("/usr/local").glob("cuda*/lib64")
     wanted = needed_versions(libraries / "libggml-cuda.so")
@@ -153,7 +153,7 @@ def bandwidth(device, is_software, given):
     """Bytes per second that can be read from the device's memory; `given` in GB/s, if somebody knows better."""
     if given:
         return {"device": device, "read": given * 1e9, "copy": None, "data_sheet": None}
-    # A device in software has the processor's memory; of real ones only NVIDIA's can be asked.
+    # A device in software has the system's memory; of real devices only NVIDIA's can be queried.
     kind = "cpu" if device == "cpu" or is_software else "cuda"
     done = subprocess.run([sys.executable, HERE / "bandwidth.py", kind], capture_output=True, text=True, timeout=60)
     if done.returncode:

@@ -9,8 +9,8 @@ HOST = "CPU"
 BUFFER = re.compile(r"(\S+?):\s+(\S+)\s+(\S+) buffer size =\s+([\d.]+) MiB")
 OFFLOADED = re.compile(r"offloaded (\d+)/(\d+) layers to GPU")
 SPLITS = re.compile(r"\bsplits = ([^,\n]*)")
-# Pieces of a graph of which devices take turns in computing: input, card, output. Each operation that the card does
-# not know makes two more in every layer.
+# Pieces of a graph that devices compute in turn: input, card, output. Each operation that the card does not support
+# adds two more in every layer.
 MOST_SPLITS = 8
 PLAN = re.compile(r" loading (model=\S+ n_ctx_pool=.*)")
 MEMORY = re.compile(r" memory of the loaded model (.*)")
@@ -57,7 +57,7 @@ class Load:
         # A draft model comes after its model.
         self.offloads = [tuple(map(int, counts)) for counts in OFFLOADED.findall(log)]
         self.offloaded = self.offloads[0] if self.offloads else None
-        # Of the graphs of a prompt and of one token: pieces that different devices compute.
+        # Of the graphs of a prompt and of one token: how many pieces are computed by different devices.
         counts = [int(number) for text in SPLITS.findall(log) for number in re.findall(r"^\d+|(?<= )\d+(?= \()", text)]
         self.n_splits = max(counts, default=None)
         self.plan = numbers(PLAN, log)

@@ -4,8 +4,8 @@ import json
 
 TITLES = {"gemma3": "Gemma 3 12B", "gpt-oss": "gpt-oss 20B (Ollama's file)", "mistral": "Mistral 7B"}
 SHARE_OF_LIMIT = 0.75
-# Tokens per second that an RTX 4080 should reach; on another card as multiples of its single stream, by what
-# the share above comes to there (717 GB/s).
+# Tokens per second that an RTX 4080 should reach; for another card they are converted to multiples of its single
+# stream, by what the share above gives for an RTX 4080 (717 GB/s).
 GOALS = {"gemma3": {"8": 280, "16": 450}, "gpt-oss": {"8": 600, "16": 900}, "mistral": {"16": 900}}
 SINGLE_OF_4080 = {"gemma3": 74, "gpt-oss": 145, "mistral": 125}
 

@@ -21,8 +21,8 @@ from bench import NotAvailable
 from common import Server
 
 N_STREAMS = (1, 8, 16)
-# Natural logarithms: how far log-probabilities of the device may be from the processor's, and how much better
-# than the next one a token must be to be the best one on both.
+# Natural logarithms: how far the device's log-probabilities may be from the CPU's, and how much better than the next
+# token a token must be to have to be the best one on both.
 MOST_MEAN, CLEAR = 0.1, 0.25
 
 
@@ -31,7 +31,7 @@ def make_models(bench, names):
     if not names:
         raise NotAvailable("no step needs one")
     began = time.monotonic()
-    # Not waited for when the time is up.
+    # Not awaited when the time is up.
     writers = concurrent.futures.ThreadPoolExecutor(len(names))
     sizes = {name: writers.submit(shapes.add, bench.store, name, bench.shapes[name]) for name in names}
     for name, size in sizes.items():
@@ -67,7 +67,7 @@ def place(bench, name):
     found = one_load(bench, name, before)
     first_plan = found["too_far"]
     if first_plan:
-        # A model that was never seen is planned by a formula; what it took is known from then on.
+        # The first load of a model is planned by a formula; from then on its real size is known.
         found = one_load(bench, name, before)
     bench.found["models"][name]["place"] = {**found, "first_plan": first_plan}
     if not found["buffers"]:

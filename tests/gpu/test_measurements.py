@@ -20,7 +20,7 @@ import steps
 
 MIB = 1 << 20
 ENTRY = {"size": 900 * MIB, "size_vram": 890 * MIB}
-# Lines of one load on a card, as drover's log has them, without times.
+# Lines of one load on a card, as in drover's log, without times.
 LOAD = """\
  INFO drover::scheduler::actor: loading model=m:latest n_ctx_pool=4096 n_slots=16 system_bytes=100 gpu_bytes=200
  INFO load{model=m:latest}: drover::runner_client::start: runner started runner.pid=7 model=m:latest
@@ -128,7 +128,7 @@ class Logits(unittest.TestCase):
 
     def test_another_best_token(self):
         self.assertEqual(steps.compare(self.answer(-0.5), self.answer(-2.5))["other_best"], 1)
-        # Where the two best are as good as equal, either may be.
+        # If the two best tokens are nearly equal, either may be the best.
         self.assertEqual(steps.compare(self.answer(-1.9), self.answer(-2.1))["other_best"], 0)
 
     def test_what_is_no_number(self):

@@ -1,7 +1,7 @@
-//! End-to-end tests: the real binary, real sockets, real child processes, a store of its own.
+//! End-to-end tests: the real binary, real sockets, real child processes, a separate store.
 //!
-//! Times, faults and many models are tested with the fake backend; where the answer itself
-//! matters, a small real model answers (`support::models`). One binary, so that little is linked.
+//! Times, faults and many models are tested with the fake backend; where the answer itself matters, a small real model
+//! answers (`support::models`). There is one binary, so that little is linked.
 
 #[cfg(test)]
 mod access;

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::support::models::fake;
 use crate::support::{Drover, TestServer, skip, variable};
 
-/// Longest run of the browser's script.
+/// The longest run of the browser's script.
 const PATIENCE: Duration = Duration::from_secs(300);
 
 /// The data of the next event of a stream.
@@ -79,7 +79,7 @@ async fn the_stream_shows_models_requests_and_the_log() {
     );
     assert!(model["cells_used"].as_u64() > Some(20), "{model}");
 
-    // `top` reads the same.
+    // `top` reads the same state.
     let drover = Drover::of(&server);
     let state: Value = serde_json::from_str(&drover.run(&["top", "--json"]).await.ok()).unwrap();
     assert_eq!(state["models"][0]["name"], "tiny:latest");
@@ -106,7 +106,7 @@ async fn the_stream_shows_models_requests_and_the_log() {
 #[tokio::test]
 async fn the_files_of_the_page_ask_nobody_and_are_asked_for_once() {
     let server = TestServer::start().await;
-    // Programs still get what they look for.
+    // Programs still get the answer that they look for.
     assert_eq!(server.get("/").await.ok().text, "Ollama is running");
     let index = server.get("/ui").await.ok();
     let policy = index.headers["content-security-policy"].to_str().unwrap();
@@ -145,7 +145,7 @@ async fn the_files_of_the_page_ask_nobody_and_are_asked_for_once() {
     );
 }
 
-/// Makes the models that the script talks to, and runs it; `key` is for the page and for this.
+/// Makes the models that the script talks to, and runs the script; `key` is used by the page and here.
 async fn browse(server: &TestServer, key: Option<&str>) {
     let Some(modules) = variable("DROVER_NODE_MODULES") else {
         return skip("no DROVER_NODE_MODULES");
@@ -222,7 +222,7 @@ async fn a_browser_asks_for_a_key_where_one_is_needed() {
     let guest = last(boss.run(&guest).await.ok());
     browse(&server, Some(&guest)).await;
 
-    // Only an administrator sees who is here and what the log says.
+    // Only an administrator sees the other clients and the log.
     let body = json!({"model": "tiny", "prompt": "[[slow 20]][[repeat 2000]] word"});
     let request = server.http.post(format!("{}/api/generate", server.url));
     let request = request.bearer_auth(&guest).body(body.to_string());

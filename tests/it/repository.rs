@@ -1,4 +1,4 @@
-//! What the repository says about itself is true: unit file, sample Modelfiles, scripts.
+//! Checks what the repository says about itself: unit file, sample Modelfiles, scripts.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -18,7 +18,7 @@ fn files(folder: &str) -> Vec<PathBuf> {
         .collect()
 }
 
-/// The targets of a page's links to other files here.
+/// The targets of a page's links to other files of the repository.
 fn links(page: &Path) -> Vec<PathBuf> {
     let text = fs_err::read_to_string(page).unwrap();
     let links = text

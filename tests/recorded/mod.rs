@@ -1,7 +1,7 @@
-//! Recorded cases, and the one way to run them; shared by the conformance tests.
+//! Recorded cases, and how they are run; shared by the conformance tests.
 //!
-//! The data lies beside the checkout (`../shared/testdata`, or `DROVER_TESTDATA`); without it the
-//! tests say so and pass. Where it is, nothing of it may be missing.
+//! The data is next to the checkout (`../shared/testdata`, or `DROVER_TESTDATA`); without it the tests say so and pass.
+//! If it exists, it must be complete.
 
 #![allow(
     clippy::unwrap_used,
@@ -14,11 +14,11 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 
-/// What became of a case.
+/// The outcome of a case.
 pub(crate) enum Verdict {
     Same,
     Differs(String),
-    /// The recorded behaviour is wrong, and why.
+    /// The recorded behaviour is wrong, with the reason.
     Skipped(&'static str),
 }
 
@@ -61,7 +61,7 @@ pub(crate) fn same_text(got: &str, want: &str) -> Result<(), String> {
     ))
 }
 
-/// The folder of the test data; `None` if it is not there. One that `DROVER_TESTDATA` names must be.
+/// The folder of the test data; `None` if it does not exist. If `DROVER_TESTDATA` names it, it must exist.
 pub(crate) fn root() -> Option<PathBuf> {
     #[expect(clippy::disallowed_methods, reason = "where the test data is")]
     let named = std::env::var_os("DROVER_TESTDATA").map(PathBuf::from);
@@ -76,19 +76,19 @@ pub(crate) fn root() -> Option<PathBuf> {
     None
 }
 
-/// A whole fixture, or nothing when the test data is absent.
+/// A whole fixture; `None` without the test data.
 pub(crate) fn fixture(file: &str) -> Option<Value> {
     let path = root()?.join("fixtures").join(file);
     let text = fs_err::read_to_string(&path).unwrap();
     Some(serde_json::from_str(&text).unwrap())
 }
 
-/// Runs a check over all cases and fails with the list of those that differ.
+/// Runs a check over all cases and fails with a list of those that differ.
 pub(crate) fn run<V: Into<Verdict>>(file: &str, check: impl Fn(&Value) -> V) {
     run_with(file, |_, case| check(case));
 }
 
-/// The same, where a check needs what the cases of a file share.
+/// The same, for checks that need what the cases of a file share.
 pub(crate) fn run_with<V: Into<Verdict>>(file: &str, check: impl Fn(&Value, &Value) -> V) {
     let failures = failures(file, &check);
     assert!(failures.is_empty(), "{}", failures.join("\n"));

@@ -137,7 +137,7 @@ def run(options, folder):
         check("with nothing elsewhere", call("/api/ps")[1]["models"][0]["size_vram"] == 0, "all here")
 
         lender.start()
-        # It is looked for before a load, half a minute after it was missed.
+        # drover looks for it before a load, half a minute after it was missed.
         until("the use of the server that came back", is_elsewhere_after_a_load, seconds=90)
         status, answer = generate()
         is_same = status == 200 and answer["response"] == alone["response"]

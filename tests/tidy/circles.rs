@@ -1,14 +1,14 @@
 //! Folders that import each other in a circle.
 //!
-//! Of two folders beside each other, files of one may name files of the other, but then no file of the other names
-//! one of the first, over however many folders: neither could be read, tested or moved without the other. Files
-//! that lie beside the folders, such as their `mod.rs`, belong to both.
+//! If files of a folder name files of a sibling folder, then no file of the sibling may name a file of the first, not
+//! even indirectly over other folders: otherwise neither could be read, tested or moved without the other. Files next
+//! to the folders, such as their `mod.rs`, belong to both.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{SourceFile, mentions};
 
-/// An import of one folder by another beside it, and the two files.
+/// The imports of sibling folders, each with an example of two files.
 type Imports = BTreeMap<(String, String), (String, String)>;
 
 /// Returns the imports that close circles, a line for each pair of folders.
@@ -29,18 +29,18 @@ pub(crate) fn between_folders(files: &[SourceFile]) -> Vec<String> {
     lines.collect()
 }
 
-/// The folders of two files where their paths part; `None` if one of the files lies there itself.
+/// The sibling folders of two files where their paths diverge; `None` if one of the files is directly there.
 fn beside(from: &str, to: &str) -> Option<(String, String)> {
     let parts = |name: &str| -> Vec<String> { name.split('/').map(str::to_owned).collect() };
     let (from, to) = (parts(from), parts(to));
     let common = from.iter().zip(&to).take_while(|(a, b)| a == b).count();
     let is_folder = |name: &[String]| name.len() > common + 1;
     let folder = |name: &[String]| name[..=common].join("/");
-    // Of modules at the top, the levels decide.
+    // For top-level modules, the levels decide.
     (common > 0 && is_folder(&from) && is_folder(&to)).then(|| (folder(&from), folder(&to)))
 }
 
-/// Whether a folder imports another one, over however many.
+/// Whether a folder imports another one, directly or indirectly.
 fn reaches(imports: &Imports, from: &str, to: &str) -> bool {
     let mut seen = BTreeSet::new();
     let mut open = vec![from];
@@ -93,13 +93,13 @@ fn graph(files: &[SourceFile]) -> BTreeMap<String, BTreeSet<String>> {
     graph
 }
 
-/// The file of the longest beginning that is a module.
+/// The file of the longest prefix of the path that is a module.
 fn resolve(modules: &BTreeMap<Vec<&str>, &str>, path: &[&str]) -> Option<String> {
     let mut beginnings = (1..=path.len()).rev().map(|n| &path[..n]);
     beginnings.find_map(|path| modules.get(path).map(|file| (*file).to_owned()))
 }
 
-/// `pub use` passes a name on: whoever uses it depends on the file, not the one that passes it on.
+/// `pub use` passes a name on: code that uses it depends on the original file, not on the one in between.
 fn without_exports(code: &str) -> String {
     let mut kept = String::new();
     let mut is_export = false;
@@ -116,14 +116,14 @@ fn without_exports(code: &str) -> String {
     kept
 }
 
-/// The paths of a use tree, or the one path that code names.
+/// The paths of a use tree, or the single path that code names.
 fn paths(text: &str) -> Vec<Vec<&str>> {
     let mut found = Vec::new();
     tree(text, &mut Vec::new(), &mut found);
     found
 }
 
-/// Reads one tree; returns what follows it.
+/// Parses one tree; returns the rest of the text.
 fn tree<'a>(text: &'a str, above: &mut Vec<&'a str>, found: &mut Vec<Vec<&'a str>>) -> &'a str {
     let text = text.trim_start();
     if let Some(mut rest) = text.strip_prefix('{') {
@@ -134,7 +134,7 @@ fn tree<'a>(text: &'a str, above: &mut Vec<&'a str>, found: &mut Vec<Vec<&'a str
             }
             let before = rest.len();
             rest = tree(rest, above, found);
-            // A new name (`as x`) and the comma.
+            // An alias (`as x`) and the comma.
             let end = rest.find([',', '}']).unwrap_or(rest.len());
             rest = &rest[end..];
             rest = rest.strip_prefix(',').unwrap_or(rest);
@@ -180,7 +180,7 @@ fn circles_are_found_over_several_folders() {
         file("a/z/mod.rs", "pub use super::x::X;\n"),
         file("b/mod.rs", "use crate::a::x::X;\n"),
     ];
-    // What passes a name on does not need it.
+    // A file that only passes a name on does not depend on it.
     assert_eq!(between_folders(&files), Vec::<String>::new());
     files.push(file("a/z/back.rs", "fn f() { crate::a::x::X::new() }\n"));
     let found = between_folders(&files);

@@ -49,7 +49,7 @@ pub struct MessageBatchList {
     pub last_id: Option<String>,
 }
 
-/// What was deleted.
+/// The deleted batch.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct MessageBatchDeleted {
     pub id: String,

@@ -1,6 +1,6 @@
 //! The content of a message: a text, or blocks of several kinds.
 //!
-//! Each level has a type of its own, so that a request cannot nest blocks without end.
+//! Each level has its own type, so that a request cannot nest blocks without end.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -24,7 +24,7 @@ pub enum Content<B> {
     Blocks(Vec<B>),
 }
 
-/// A block of a message, with the fields of all kinds; each kind uses some.
+/// A block of a message, with the fields of all kinds; each kind uses some of them.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, ToSchema)]
 #[serde(default)]
 #[schema(as = anthropic::Block)]
@@ -98,7 +98,7 @@ pub struct TextBlock {
     pub text: String,
 }
 
-/// Where the bytes of an image or document come from. That of a search result is its address, a string.
+/// The source of an image's or document's bytes. For a search result it is an address, as a string.
 #[derive(Debug, Clone, Default, PartialEq, ToSchema)]
 pub struct Source {
     /// `base64`, `text`, `content`, `url` or `file`.
@@ -122,10 +122,10 @@ pub struct Source {
 pub enum SourceData {
     #[default]
     Absent,
-    /// The source is a `text`.
+    /// The text, if the source is a `text`.
     Text(String),
     File(Image),
-    /// It is not base64, and why.
+    /// Invalid base64, with the reason.
     Bad(String),
 }
 
@@ -152,7 +152,7 @@ impl<'de, B: Deserialize<'de>> Visitor<'de> for ContentVisitor<B> {
         Ok(Content::Text(text.to_owned()))
     }
 
-    /// Results of Anthropic's own tools have an object here; nothing reads it.
+    /// Results of Anthropic's own tools have an object here, which is ignored.
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Content<B>, A::Error> {
         while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
         Ok(Content::Absent)
@@ -167,7 +167,7 @@ impl<'de, B: Deserialize<'de>> Visitor<'de> for ContentVisitor<B> {
     }
 }
 
-/// Written by hand, since only `type` says whether `data` is base64: it is decoded without a copy.
+/// Written by hand, since only `type` tells whether `data` is base64, which is decoded without a copy.
 impl<'de> Deserialize<'de> for Source {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(SourceVisitor)

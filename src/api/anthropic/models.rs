@@ -25,7 +25,7 @@ pub struct Model {
     pub kind: &'static str,
     pub id: String,
     pub display_name: String,
-    /// When it last changed (RFC 3339).
+    /// When the model last changed (RFC 3339).
     #[schema(value_type = String, format = DateTime)]
     pub created_at: Timestamp,
     /// `active`

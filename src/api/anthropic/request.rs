@@ -101,7 +101,7 @@ pub struct Thinking {
     pub display: String,
 }
 
-/// The form of the answer, and the effort to make it.
+/// The format of the answer, and the effort to make it.
 #[derive(Debug, Clone, Default, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct OutputConfig {
@@ -112,7 +112,7 @@ pub struct OutputConfig {
     pub format: Option<OutputFormat>,
 }
 
-/// A form of the answer.
+/// A format of the answer.
 #[derive(Debug, Clone, Default, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct OutputFormat {

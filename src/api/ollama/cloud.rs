@@ -1,4 +1,4 @@
-//! What needs Ollama's cloud, which drover does not have.
+//! Routes that need Ollama's cloud, which drover does not have.
 
 use serde::Serialize;
 use serde_json::Value;
@@ -10,7 +10,7 @@ pub struct CloudStatus {
     pub cloud: Cloud,
 }
 
-/// Whether the cloud is used, and what says so.
+/// Whether the cloud is used, and where that is set.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Cloud {
     pub disabled: bool,

@@ -1,9 +1,9 @@
-//! `/api/fit`, which Ollama does not have: where a model would go.
+//! `/api/fit`, which Ollama does not have: where a model would be placed.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// A model, and settings in place of the server's.
+/// A model, and settings that replace the server's.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct FitRequest {
@@ -11,7 +11,7 @@ pub struct FitRequest {
     /// The context of a request in tokens.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub num_ctx: Option<u32>,
-    /// Requests at once.
+    /// Concurrent requests.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub slots: Option<u32>,
     /// `f16`, `q8_0`, `q4_0`, ….
@@ -19,14 +19,14 @@ pub struct FitRequest {
     pub kv_cache_type: Option<String>,
 }
 
-/// Where the model would go. Sizes are bytes.
+/// Where the model would be placed. Sizes are bytes.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct FitResponse {
     pub model: String,
     /// Cells of the KV cache, which all slots share.
     pub context_length: u32,
-    /// The largest cache that there would be room for.
+    /// The largest cache that would fit.
     pub context_most: u32,
     pub slots: u32,
     pub kv_cache_type: String,
@@ -36,17 +36,17 @@ pub struct FitResponse {
     pub gpu_layers: u32,
     /// Layers whose experts stay on the CPU.
     pub cpu_expert_layers: u32,
-    /// Sizes are llama.cpp's own count; else they are estimated.
+    /// Whether the sizes are llama.cpp's own count; otherwise they are estimated.
     pub measured: bool,
     pub loaded: bool,
     /// The GPUs, then the system's memory.
     pub devices: Vec<FitDevice>,
     pub choices: Vec<FitChoice>,
-    /// Loaded models that would have to go.
+    /// Loaded models that would have to be unloaded.
     pub evicts: Vec<String>,
 }
 
-/// What the model would take of one memory.
+/// What the model would take of one device's memory.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct FitDevice {
@@ -67,16 +67,16 @@ pub struct DeviceUse {
     pub compute: u64,
     pub projector: u64,
     pub draft: u64,
-    /// All of these together.
+    /// The sum of these.
     pub size: u64,
 }
 
-/// What is possible with another number of slots, if nothing else were loaded.
+/// The context that fits with another number of slots, if nothing else were loaded.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct FitChoice {
     pub slots: u32,
     pub context_length: u32,
-    /// All of the model is on GPUs.
+    /// Whether the whole model is on GPUs.
     pub whole_on_gpu: bool,
 }

@@ -198,7 +198,7 @@ pub struct Metrics {
     pub eval_count: u64,
     #[serde(skip_serializing_if = "is_zero")]
     pub eval_duration: u64,
-    /// Not in Ollama: the prompt was cut to fit the context. Absent where it was not.
+    /// Not in Ollama: whether the prompt was cut to fit the context. Absent if it was not.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub prompt_truncated: bool,
 }

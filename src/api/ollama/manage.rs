@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 
 use crate::chat::{Message, null_is_default};
 
-/// The only shape of an error on the native routes.
+/// The only error format of the native routes.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct ErrorBody {
@@ -35,8 +35,7 @@ pub struct ModelRequest {
     pub name: String,
 }
 
-/// Body of `POST /api/pull` and `POST /api/push`. A user name and a password, which old clients send, are
-/// ignored.
+/// Body of `POST /api/pull` and `POST /api/push`. The user name and password that old clients send are ignored.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct TransferRequest {

@@ -53,7 +53,7 @@ pub struct ModelDetails {
 #[serde(default)]
 pub struct ProcessResponse {
     pub models: Vec<ProcessModel>,
-    /// Not in Ollama: why a graphics card that is there is not used, and what helps.
+    /// Not in Ollama: why a present graphics card is not used, and what helps.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gpu_problem: Option<String>,
     /// Not in Ollama: NVIDIA's cards, if there are any.
@@ -75,11 +75,11 @@ pub struct ProcessModel {
     pub expires_at: String,
     pub size_vram: u64,
     pub context_length: u64,
-    /// Not in Ollama: sequences that may run at once.
+    /// Not in Ollama: how many sequences may run at once.
     pub slots: u32,
     /// Not in Ollama: requests in flight.
     pub slots_busy: u32,
-    /// Not in Ollama: what lies where.
+    /// Not in Ollama: how much memory the model takes on each device.
     pub memory: Vec<DeviceUse>,
 }
 
@@ -104,7 +104,7 @@ pub struct ShowRequest {
         skip_serializing_if = "Map::is_empty"
     )]
     pub options: Map<String, Value>,
-    /// Say where the model would go, too: an extension.
+    /// An extension: also say where the model would be placed.
     #[serde(
         deserialize_with = "null_is_default",
         skip_serializing_if = "std::ops::Not::not"
@@ -123,8 +123,7 @@ impl ModelInfo for Map<String, Value> {
     }
 }
 
-/// Answer of `POST /api/show`. The daemon encodes headers directly, without making JSON values of them
-/// first.
+/// Answer of `POST /api/show`. The daemon encodes headers directly, without converting them to JSON values first.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 #[serde(
     default,
@@ -187,13 +186,13 @@ pub struct ShowResponse<I = Map<String, Value>> {
     #[serde(skip_serializing_if = "String::is_empty")]
     #[schema(default)]
     pub requires: String,
-    /// Where the model would go, if that was asked.
+    /// Where the model would be placed, if requested.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(default)]
     pub fit: Option<FitResponse>,
 }
 
-/// What `think` may be for a model.
+/// The values of `think` that a model accepts.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct ThinkingInfo {

@@ -47,7 +47,7 @@ pub struct BatchObject {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub usage: Option<BatchUsage>,
     pub metadata: Option<Map<String, Value>>,
-    /// drover's own: why no job goes on.
+    /// drover's own: why jobs are paused.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub paused: Option<String>,
 }
@@ -61,7 +61,7 @@ pub struct RequestCounts {
     pub failed: u64,
 }
 
-/// What is wrong with an input.
+/// The faults of an input.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct BatchErrors {

@@ -25,7 +25,7 @@ pub struct ChatRequest {
     pub stream_options: Option<StreamOptions>,
     /// Deprecated by OpenAI; still what most clients send.
     pub max_tokens: Option<i64>,
-    /// Wins over `max_tokens`.
+    /// Takes precedence over `max_tokens`.
     pub max_completion_tokens: Option<i64>,
     pub n: Option<i64>,
     pub seed: Option<i64>,
@@ -35,7 +35,7 @@ pub struct ChatRequest {
     pub top_p: Option<f64>,
     pub frequency_penalty: Option<f64>,
     pub presence_penalty: Option<f64>,
-    /// Token ids, with what is added to their logits.
+    /// Token ids, with the numbers that are added to their logits.
     pub logit_bias: Value,
     #[schema(default)]
     pub response_format: Option<ResponseFormat>,
@@ -50,7 +50,7 @@ pub struct ChatRequest {
     pub functions: Vec<ToolFunction>,
     /// A word or an object.
     pub function_call: Value,
-    /// What the client thinks the answer will mostly be.
+    /// What the client expects most of the answer to be.
     #[schema(default)]
     pub prediction: Option<Prediction>,
     /// The kinds of output that the client accepts; drover generates text only.
@@ -61,17 +61,17 @@ pub struct ChatRequest {
     pub ignore_eos: bool,
     /// vLLM's: the answer does not end before this many tokens.
     pub min_tokens: Option<i64>,
-    /// What vLLM's and llama-server's clients pass to a model's template.
+    /// What clients of vLLM and llama-server pass to a model's template.
     #[schema(default)]
     pub chat_template_kwargs: Option<TemplateArguments>,
     /// `auto`, `default`, `priority`, `scale`; `flex`: after the requests of others.
     #[serde(deserialize_with = "null_is_default")]
     pub service_tier: String,
-    /// The most tokens of thinking, as Qwen's service spells it.
+    /// The most tokens of thinking, under the name of Qwen's service.
     pub thinking_budget: Option<i64>,
-    /// The same as llama-server spells it.
+    /// The same, under llama-server's name.
     pub thinking_budget_tokens: Option<i64>,
-    /// The same as vLLM spells it.
+    /// The same, under vLLM's name.
     pub thinking_token_budget: Option<i64>,
     #[schema(default)]
     pub reasoning: Option<Reasoning>,
@@ -81,7 +81,7 @@ pub struct ChatRequest {
     pub logprobs: bool,
     #[serde(deserialize_with = "null_is_default")]
     pub top_logprobs: i64,
-    /// Constraints as clients of other servers spell them ([`super::Guided`]).
+    /// Constraints in the formats of other servers ([`super::Guided`]).
     pub structured_outputs: Value,
     pub guided_json: Value,
     pub guided_regex: Value,
@@ -89,7 +89,7 @@ pub struct ChatRequest {
     pub guided_grammar: Value,
     pub grammar: Value,
     pub json_schema: Value,
-    /// The chat can be read again at `/v1/chat/completions/{id}`.
+    /// Store the chat, so that it can be read at `/v1/chat/completions/{id}`.
     #[serde(deserialize_with = "null_is_default")]
     pub store: bool,
     /// Texts, by name; stored with the chat.
@@ -200,7 +200,7 @@ pub struct Reasoning {
     pub effort: String,
 }
 
-/// `chat_template_kwargs` of a request: the arguments that have a meaning for every model.
+/// `chat_template_kwargs` of a request: the arguments that every model's template may use.
 #[derive(Debug, Clone, Default, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct TemplateArguments {
@@ -222,7 +222,7 @@ pub struct ChatCompletion {
     pub model: String,
     pub system_fingerprint: &'static str,
     pub choices: Vec<ChatChoice>,
-    /// Repeated where the request names one.
+    /// Present if the request names one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub service_tier: Option<&'static str>,
     pub usage: Usage,
@@ -286,14 +286,14 @@ pub struct ChatChunk<'a> {
     pub model: &'a str,
     pub system_fingerprint: &'static str,
     pub choices: Vec<ChunkChoice>,
-    /// Repeated where the request names one.
+    /// Present if the request names one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub service_tier: Option<&'static str>,
     /// `null` before the last event; absent if the request did not ask for it.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Usage>)]
     pub usage: Option<Option<Usage>>,
-    /// Not in OpenAI; in the event that has the counters.
+    /// Not in OpenAI; in the event with the counters.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timings: Option<Timings>,
 }
@@ -328,7 +328,7 @@ pub struct Delta {
     pub function_call: Option<ToolCallFunction>,
 }
 
-/// A call of which arguments come, with its id and its name in the first chunk.
+/// A part of a call's arguments; the first part also has the id and the name.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct CallDelta {
     #[serde(skip_serializing_if = "String::is_empty")]

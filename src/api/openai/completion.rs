@@ -34,7 +34,7 @@ pub struct CompletionRequest {
     pub top_p: Option<f64>,
     pub frequency_penalty: Option<f64>,
     pub presence_penalty: Option<f64>,
-    /// Token ids, with what is added to their logits.
+    /// Token ids, with the numbers that are added to their logits.
     pub logit_bias: Value,
     pub seed: Option<i64>,
     /// A string or an array of strings.
@@ -45,7 +45,7 @@ pub struct CompletionRequest {
     pub stream_options: Option<StreamOptions>,
     /// Number of alternatives; 0 = only the chosen tokens.
     pub logprobs: Option<i64>,
-    /// Constraints as clients of other servers spell them ([`super::Guided`]).
+    /// Constraints in the formats of other servers ([`super::Guided`]).
     pub structured_outputs: Value,
     pub guided_json: Value,
     pub guided_regex: Value,
@@ -112,9 +112,9 @@ pub struct CompletionChoice {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, ToSchema)]
 pub struct CompletionLogprobs {
     pub tokens: Vec<String>,
-    /// `null` of a prompt's first token, before which there is nothing.
+    /// `null` for the first token of a prompt, since nothing precedes it.
     pub token_logprobs: Vec<Option<f32>>,
-    /// Alternatives with their log-probabilities; `null` in the same place.
+    /// Alternatives with their log-probabilities; also `null` for the first token of a prompt.
     pub top_logprobs: Vec<Option<Map<String, Value>>>,
     /// Where each token begins in the choice's text, in characters.
     pub text_offset: Vec<usize>,

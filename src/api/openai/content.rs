@@ -1,7 +1,7 @@
 //! The content of a message: a text, or parts of several kinds.
 //!
-//! Decoding never fails, so that the dialect can report errors in its own words. Files are decoded from the
-//! body without a copy, since they are most of it.
+//! Decoding never fails, so that the dialect can report errors in its own words. Files are decoded from the body
+//! without a copy, since they are most of it.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -42,7 +42,7 @@ pub enum Part {
     Text(String),
     Image(File),
     Audio(File),
-    /// A part of an unknown kind, or one that lacks a required field.
+    /// A part of an unknown kind, or without a required field.
     Bad,
 }
 
@@ -52,7 +52,7 @@ pub enum File {
     Data(Image),
     /// A URL of another host.
     Remote,
-    /// It cannot be decoded, and why.
+    /// It cannot be decoded, with the reason.
     Bad(String),
     /// The file is absent.
     Missing,
@@ -231,7 +231,7 @@ impl<'de> Visitor<'de> for PartVisitor {
     }
 }
 
-/// A text, `None` for other values.
+/// A text; `None` for other values.
 struct Word(Option<String>);
 
 impl<'de> Deserialize<'de> for Word {

@@ -76,7 +76,7 @@ pub enum DecisionAnswer {
     Predicate {
         #[schema(required)]
         name: Option<String>,
-        /// That the statement is true.
+        /// The probability that the statement is true.
         probability: f64,
     },
     Choice {
@@ -85,28 +85,28 @@ pub enum DecisionAnswer {
         /// The likeliest option.
         choice: Value,
         probabilities: Vec<ChoiceProbability>,
-        /// From 0, all are as likely, to 1.
+        /// From 0 (all options are equally likely) to 1.
         confidence: f64,
     },
     Score {
         #[schema(required)]
         name: Option<String>,
-        /// The mean of the levels, which count from 0.
+        /// The mean level; levels count from 0.
         score: f64,
         probabilities: Vec<LevelProbability>,
-        /// From 0, all are as likely, to 1.
+        /// From 0 (all levels are equally likely) to 1.
         confidence: f64,
     },
 }
 
-/// How likely an option is.
+/// The probability of an option.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct ChoiceProbability {
     pub value: Value,
     pub probability: f64,
 }
 
-/// How likely a level is.
+/// The probability of a level.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct LevelProbability {
     /// The number of the level.

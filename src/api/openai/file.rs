@@ -54,7 +54,7 @@ pub struct Page<T> {
     pub has_more: bool,
 }
 
-/// What was deleted.
+/// The deleted file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 #[schema(as = openai::Deleted)]
 pub struct Deleted {

@@ -1,8 +1,8 @@
 //! OpenAI's wire types (<https://github.com/openai/openai-openapi>), as far as Ollama serves them and the
 //! official clients read them.
 //!
-//! Requests only decode and responses only encode: the daemon never calls these routes. Fields whose errors
-//! need Ollama's texts (`content`, `stop`, `input`, …) stay JSON; the dialect reads them. Keys are emitted
+//! Requests only decode and responses only encode: the daemon never calls these routes. Fields whose errors need
+//! Ollama's texts (`content`, `stop`, `input`, …) stay JSON, and the dialect parses them. Keys are emitted
 //! in Ollama's order.
 
 mod arguments;

@@ -28,7 +28,7 @@ pub struct Usage {
     pub completion_tokens_details: Option<CompletionTokensDetails>,
 }
 
-/// Not in Ollama; clients show it where it is present.
+/// Not in Ollama; clients show it if it is present.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct PromptTokensDetails {
     /// The part of the prompt that came from the prefix cache.
@@ -40,7 +40,7 @@ pub struct PromptTokensDetails {
 pub struct CompletionTokensDetails {
     /// The part of the answer that was thinking.
     pub reasoning_tokens: u64,
-    /// Of a request with a prediction: drafts that came true, and those that did not.
+    /// For a request with a prediction: the draft tokens that were accepted and rejected.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub accepted_prediction_tokens: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -92,12 +92,12 @@ pub struct TopLogprob {
 pub struct Guided {
     /// vLLM: an object with one of `json`, `json_object`, `regex`, `choice`, `grammar`.
     pub structured_outputs: Value,
-    /// vLLM's older spellings of the same.
+    /// vLLM's older names for the same.
     pub guided_json: Value,
     pub guided_regex: Value,
     pub guided_choice: Value,
     pub guided_grammar: Value,
-    /// llama-server's two.
+    /// llama-server's two fields.
     pub grammar: Value,
     pub json_schema: Value,
 }

@@ -1,4 +1,4 @@
-//! Chats that are stored: `/v1/chat/completions/{id}` and the lists.
+//! Stored chats: `/v1/chat/completions/{id}` and the lists.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -8,7 +8,7 @@ use super::ChatCompletion;
 use super::chat::ToolCallFunction;
 use crate::chat::ToolDefinition;
 
-/// A chat as it is stored: the answer, and what the request asked for.
+/// A stored chat: the answer, and the settings of its request.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct StoredChat {
     #[serde(flatten)]
@@ -17,7 +17,7 @@ pub struct StoredChat {
     pub asked: ChatSettings,
 }
 
-/// What the request of a stored chat asked for.
+/// The settings in the request of a stored chat.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, ToSchema)]
 pub struct ChatSettings {
     /// Always `null`.
@@ -40,7 +40,7 @@ pub struct ChatSettings {
     pub metadata: Value,
 }
 
-/// A message that a stored chat answers.
+/// A message of a stored chat's request.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, ToSchema)]
 pub struct StoredMessage {
     pub id: String,

@@ -1,9 +1,9 @@
-//! `timings` beside `usage`, which is llama-server's.
+//! llama-server's `timings`, besides `usage`.
 
 use serde::Serialize;
 use utoipa::ToSchema;
 
-/// How long an answer took. Times are milliseconds.
+/// The duration of an answer. Times are in milliseconds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, ToSchema)]
 pub struct Timings {
     /// Tokens of the prompt that came from the prefix cache.

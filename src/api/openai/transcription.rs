@@ -4,16 +4,16 @@ use bytes::Bytes;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-/// The fields of a form; those that were not sent are `None`.
+/// The fields of a form; missing ones are `None`.
 #[derive(Debug, Clone, Default, PartialEq, ToSchema)]
 pub struct TranscriptionRequest {
     pub model: Option<String>,
-    /// The sound, as its file.
+    /// The audio file.
     #[schema(value_type = Option<String>, format = Binary)]
     pub file: Option<Bytes>,
-    /// Of the sound, as the client calls it.
+    /// The language of the audio, as the client names it.
     pub language: Option<String>,
-    /// What the sound is about.
+    /// What the audio is about.
     pub prompt: Option<String>,
     pub response_format: Option<String>,
     pub temperature: Option<String>,

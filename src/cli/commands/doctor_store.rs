@@ -1,6 +1,6 @@
-//! `doctor store`: looks the model directory over and offers to mend it.
+//! `doctor store`: checks the model directory and offers to repair it.
 //!
-//! It works on the directory itself, so that it also works when no daemon starts.
+//! It reads the directory directly, so it also works when no daemon starts.
 
 use std::io::{BufRead as _, Write as _};
 use std::process::ExitCode;
@@ -75,7 +75,7 @@ fn look(ui: Ui, store: &Store, verify: bool) -> anyhow::Result<Checkup> {
     Ok(store.check(verify, &mut progress)?)
 }
 
-/// Asks the user, where there is one.
+/// Asks the user, if there is one at a terminal.
 fn asks(ui: Ui, args: &DoctorArgs, count: usize) -> anyhow::Result<bool> {
     if args.json || !ui.stdin_is_terminal || !ui.stdout_is_terminal {
         return Ok(false);

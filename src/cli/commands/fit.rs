@@ -1,4 +1,4 @@
-//! `fit`: where a model would go, and what context fits.
+//! `fit`: where a model would be placed, and what context fits.
 
 use std::fmt::Write as _;
 

@@ -3,11 +3,11 @@
 use crate::cli::context::Context;
 use crate::client::ClientError;
 
-/// How a server that has TLS answers plain HTTP.
+/// The status with which a server with TLS answers plain HTTP.
 const PLAIN: u16 = 400;
 
-/// Succeeds if a server answers. One that has TLS has a name that is not the container's own address: that it
-/// answers plain HTTP, and how, is enough.
+/// Succeeds if a server answers. A server with TLS has a certificate for another name than the container's own address,
+/// so its answer to plain HTTP is enough.
 pub(crate) async fn run(context: &Context) -> anyhow::Result<()> {
     match context.client.heartbeat().await {
         Err(ClientError::Status { status: PLAIN, .. }) => {}

@@ -1,4 +1,4 @@
-//! `key`: makes, lists and revokes API keys, by way of the daemon or in a file.
+//! `key`: makes, lists and revokes API keys, through the daemon or in a file.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -15,7 +15,7 @@ use crate::config::ClientConfig;
 use crate::keys::Keys;
 use crate::units;
 
-/// What is wanted.
+/// What the user wants done.
 enum Action<'a> {
     Create(&'a str),
     List,
@@ -39,7 +39,7 @@ pub(crate) async fn run(ui: Ui, config: &ClientConfig, args: &KeyArgs) -> anyhow
     Ok(ExitCode::SUCCESS)
 }
 
-/// Changes a file, for a daemon that does not run or will be given the file.
+/// Changes a file, for a daemon that is not running or will be given the file.
 pub(crate) fn in_file(ui: Ui, file: &Path, args: &KeyArgs) -> anyhow::Result<ExitCode> {
     let keys = Keys::open(file, false)?;
     match action(args)? {
@@ -96,7 +96,7 @@ fn wanted(name: &str, args: &KeyArgs) -> anyhow::Result<KeyRequest> {
     })
 }
 
-/// When a key ends: a moment, the beginning of a day here, or a time from now.
+/// When a key expires: a moment, the beginning of a day in local time, or a time from now.
 fn end(text: &str, now: Timestamp) -> anyhow::Result<Timestamp> {
     if let Ok(moment) = text.parse::<Timestamp>() {
         return Ok(moment);

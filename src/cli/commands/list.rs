@@ -43,7 +43,7 @@ fn row(model: &ListedModel, now: Timestamp) -> Vec<String> {
     vec![model.name.clone(), short_id(&model.digest), size, modified]
 }
 
-/// The first twelve digits.
+/// The first twelve digits of a digest.
 pub(super) fn short_id(digest: &str) -> String {
     digest
         .trim_start_matches("sha256:")
@@ -52,7 +52,7 @@ pub(super) fn short_id(digest: &str) -> String {
         .collect()
 }
 
-/// A time on the wire relative to `now`; the zero time and nonsense are `Never`.
+/// A time from the API relative to `now`; the zero time and invalid text are `Never`.
 fn relative(text: &str, now: Timestamp) -> String {
     match text.parse::<Timestamp>() {
         Ok(then) if !text.starts_with("0001-") => units::relative_time(then, now),

@@ -59,7 +59,7 @@ fn jobs(batches: &[BatchState]) -> String {
     format!("\n{table}")
 }
 
-/// The cards, or a line that says that there are none.
+/// The graphics cards, or a line that says that there are none.
 fn cards(cards: &[GpuState]) -> String {
     if cards.is_empty() {
         return "\nno NVIDIA card, or no driver for it\n".to_owned();
@@ -100,7 +100,7 @@ fn processor(size: u64, vram: u64) -> String {
     if vram > size {
         return "Unknown".to_owned();
     }
-    // Rounded to the nearest, halves up, as both numbers are positive.
+    // Rounded to the nearest, halves up, since both numbers are positive.
     let on_cpu = (u128::from(size - vram) * 200 + u128::from(size)) / (u128::from(size) * 2);
     format!("{on_cpu}%/{}% CPU/GPU", 100 - on_cpu)
 }

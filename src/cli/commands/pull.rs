@@ -1,11 +1,11 @@
-//! `pull`: fetches a model.
+//! `pull`: downloads a model.
 
 use crate::cli::args::TransferArgs;
 use crate::cli::context::Context;
 use crate::cli::ui::progress::{BarNames, ProgressView};
 use crate::client::ClientError;
 
-/// Fetches the named model and shows how far it is.
+/// Downloads the named model and shows the progress.
 pub(crate) async fn run(context: &Context, args: &TransferArgs) -> anyhow::Result<()> {
     let [name] = args.args.as_slice() else {
         return Ok(());
@@ -13,7 +13,7 @@ pub(crate) async fn run(context: &Context, args: &TransferArgs) -> anyhow::Resul
     Ok(pull(context, name, args.insecure).await?)
 }
 
-/// Fetches a model; also what `run` does with one that is missing.
+/// Downloads a model; `run` also does this with a missing one.
 pub(crate) async fn pull(context: &Context, name: &str, insecure: bool) -> Result<(), ClientError> {
     let mut view = ProgressView::new(context.ui, BarNames::Digest);
     let mut lines = context.client.pull(name, insecure).await?;

@@ -1,4 +1,4 @@
-//! `push`: sends a model to its registry.
+//! `push`: uploads a model to its registry.
 
 use crate::cli::args::TransferArgs;
 use crate::cli::context::Context;
@@ -8,7 +8,7 @@ use crate::client::ClientError;
 const NOT_YOURS: &str = "you are not authorized to push to this namespace, create the model under \
     a namespace you own";
 
-/// Sends the named model, shows how far it is, and tells where it can be found.
+/// Uploads the named model, shows the progress, and tells where it can be found.
 pub(crate) async fn run(context: &Context, args: &TransferArgs) -> anyhow::Result<()> {
     let [name] = args.args.as_slice() else {
         return Ok(());
@@ -36,7 +36,7 @@ async fn push(context: &Context, name: &str, insecure: bool) -> Result<(), Clien
     Ok(())
 }
 
-/// Names of the default registry have a page; others are their own address.
+/// Models of the default registry have a web page; for others the name itself is the address.
 fn location(name: &str) -> String {
     let host = name
         .split('/')

@@ -4,7 +4,7 @@ use super::stop::unload;
 use crate::cli::args::ModelArgs;
 use crate::cli::context::Context;
 
-/// Removes the models one after the other; the first failure ends it.
+/// Removes the models one after the other; stops at the first failure.
 pub(crate) async fn run(context: &Context, args: &ModelArgs) -> anyhow::Result<()> {
     for name in &args.args {
         if let Err(error) = unload(context, name).await {

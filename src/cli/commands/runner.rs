@@ -1,4 +1,4 @@
-//! `runner`: computes one model for the daemon that started it.
+//! `runner`: serves one model to the daemon that started it.
 
 use std::process::ExitCode;
 

@@ -16,7 +16,7 @@ pub fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     help::check_arity("serve", args.args.len()).map_err(anyhow::Error::msg)?;
     let config = load(args, &env::process)?;
     let journal = env::process("JOURNAL_STREAM");
-    // Up to the end: then the last traces are sent.
+    // Kept to the end, so that the last traces are sent.
     let _telemetry = telemetry::init(&config.config, journal.as_deref());
     telemetry::report(&config.warnings);
     telemetry::settings(&env::given(&env::process));
@@ -28,7 +28,7 @@ pub fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Reads the settings; flags come before the environment.
+/// Reads the settings; flags override the environment.
 fn load(args: &ServeArgs, process: &dyn Fn(&str) -> Option<String>) -> anyhow::Result<Loaded> {
     let flag = args.host.clone();
     let lookup = |name: &str| match &flag {

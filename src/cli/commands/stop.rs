@@ -7,7 +7,7 @@ use crate::cli::args::ModelArgs;
 use crate::cli::context::Context;
 use crate::client::ClientError;
 
-/// Unloads the named model; one that is not loaded is fine.
+/// Unloads the named model; it is no error if the model is not loaded.
 pub(crate) async fn run(context: &Context, args: &ModelArgs) -> anyhow::Result<()> {
     let [name] = args.args.as_slice() else {
         return Ok(());

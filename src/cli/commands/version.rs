@@ -9,7 +9,7 @@ use crate::client::OLLAMA_VERSION;
 use crate::config::ClientConfig;
 use crate::plain;
 
-/// Prints the versions; succeeds also when no daemon answers.
+/// Prints the versions; also succeeds when no daemon answers.
 pub(crate) async fn run(
     ui: Ui,
     config: &ClientConfig,
@@ -36,7 +36,7 @@ fn text(server: Option<&str>) -> String {
     text
 }
 
-/// Under our own name: our version, then the version of Ollama whose API the daemon serves.
+/// Under our own name: our version, then the version of Ollama whose API the daemon implements.
 fn own_text(server: Option<&str>) -> String {
     let own = format!("drover version {}\n", env!("CARGO_PKG_VERSION"));
     match server {

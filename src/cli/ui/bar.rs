@@ -10,7 +10,7 @@ use crate::units;
 
 const TEMPLATE: &str = "{msg} {percent:>3}% ▕{wide_bar}▏ {tail}";
 
-/// Returns a bar that is drawn nowhere yet.
+/// Returns a bar that is not drawn yet.
 pub(super) fn new_bar(message: &str, total: u64) -> ProgressBar {
     let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::hidden());
     bar.set_style(style());
@@ -32,7 +32,7 @@ fn style() -> ProgressStyle {
                 } else {
                     running_tail(state.pos(), total, state.per_sec(), state.eta())
                 };
-                // A bar that cannot be drawn is no error of the transfer.
+                // A transfer does not fail because its bar cannot be drawn.
                 let _ = out.write_str(&text);
             },
         )

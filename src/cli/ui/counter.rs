@@ -1,4 +1,4 @@
-//! A bar that counts things done, on stderr, only where stderr is a terminal.
+//! A bar that counts finished items, on stderr, only where stderr is a terminal.
 
 use std::time::Duration;
 

@@ -1,10 +1,9 @@
-//! The terminal: data goes to stdout, talk goes to stderr, and all of it goes through [`Ui`].
+//! The terminal: data goes to stdout, messages go to stderr, and all of it goes through [`Ui`].
 //!
-//! *Invariants:* nothing but data is written to stdout, so that it can be piped; errors of stderr are
-//! ignored, errors of stdout are reported (a broken pipe is success, which `main` decides). No terminal
-//! gets control characters that came from elsewhere: what is shown is cleaned here, and our own go through
-//! [`Ui::draw`]. As with `ls`, a pipe or a file gets the text of a model as it is; tables and messages are
-//! always cleaned.
+//! *Invariants:* nothing but data is written to stdout, so that it can be piped; errors of stderr are ignored, errors
+//! of stdout are reported (a broken pipe is success, which `main` decides). No terminal gets control characters from
+//! outside: text is cleaned here, and our own control characters go through [`Ui::draw`]. As with `ls`, a pipe or a
+//! file gets a model's text as it is; tables and messages are always cleaned.
 
 mod bar;
 mod counter;
@@ -40,7 +39,7 @@ pub(crate) struct Ui {
 }
 
 impl Ui {
-    /// Looks at the standard streams.
+    /// Inspects the standard streams.
     pub(crate) fn new(no_color: bool) -> Self {
         Self {
             stdin_is_terminal: io::stdin().is_terminal(),
@@ -50,7 +49,7 @@ impl Ui {
         }
     }
 
-    /// Writes data, at once: to a pipe or a file as it is.
+    /// Writes data at once; unchanged if stdout is a pipe or a file.
     pub(crate) fn out(self, text: &str) -> io::Result<()> {
         self.draw(&self.shown(text))
     }
@@ -64,7 +63,7 @@ impl Ui {
         }
     }
 
-    /// Writes escape sequences of our own, with text that was cleaned.
+    /// Writes our own escape sequences, with text that was already cleaned.
     pub(crate) fn draw(self, text: &str) -> io::Result<()> {
         let mut stdout = io::stdout().lock();
         stdout.write_all(text.as_bytes())?;
@@ -93,7 +92,7 @@ impl Ui {
         let text = plain::redacted(text);
         let text = plain::message(&text);
         let mut stderr = io::stderr().lock();
-        // If standard error is closed, there is no other way to tell the user.
+        // If stderr is closed, there is no other way to tell the user.
         let _ = stderr
             .write_all(text.as_bytes())
             .and_then(|()| stderr.flush());
@@ -104,7 +103,7 @@ impl Ui {
         self.color && self.stdout_is_terminal
     }
 
-    /// Returns the terminal's width in columns; `None` when stdout is no terminal.
+    /// Returns the terminal's width in columns; `None` when stdout is not a terminal.
     pub(crate) fn stdout_width(self) -> Option<usize> {
         if !self.stdout_is_terminal {
             return None;

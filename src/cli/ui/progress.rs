@@ -13,7 +13,7 @@ use crate::units;
 
 const TICK: Duration = Duration::from_millis(100);
 
-/// What a bar is called.
+/// The label of a bar.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum BarNames {
     /// `pulling <12 hex>:`
@@ -22,13 +22,13 @@ pub(crate) enum BarNames {
     Status,
 }
 
-/// Shows progress until it is dropped. What is finished stays on the screen.
+/// Shows progress until it is dropped. Finished steps stay on the screen.
 #[derive(Debug)]
 pub(crate) struct ProgressView {
     ui: Ui,
     names: BarNames,
     multi: MultiProgress,
-    /// The status that is being worked on, with its spinner.
+    /// The current status, with its spinner.
     spinner: Option<(String, ProgressBar)>,
     bars: HashMap<String, ProgressBar>,
 }
@@ -95,7 +95,7 @@ impl ProgressView {
         self.add_spinner(status);
     }
 
-    /// Replaces the text of the spinner on a terminal; plain output is not repeated.
+    /// Replaces the text of the spinner on a terminal; elsewhere the text is not printed again.
     pub(crate) fn detail(&mut self, text: &str) {
         if let Some((_, bar)) = &self.spinner {
             bar.set_message(status_line(text));

@@ -7,7 +7,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use super::{Ui, status_line};
 
 const TICK: Duration = Duration::from_millis(100);
-/// The last one is shown when the work is done.
+/// The last glyph is shown when the work is done.
 const GLYPHS: [&str; 11] = ["⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏", ""];
 
 /// Turns until it is dropped, and then erases itself.
@@ -37,7 +37,7 @@ impl Drop for Spinner {
     }
 }
 
-/// Returns a spinner that is drawn nowhere yet and does not turn by itself.
+/// Returns a spinner that is not drawn yet and does not turn by itself.
 pub(super) fn new_spinner(status: &str) -> ProgressBar {
     let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden());
     bar.set_style(style());

@@ -1,11 +1,11 @@
-//! Tables as Ollama prints them, trailing blanks included, because scripts cut at columns.
+//! Tables as Ollama prints them, including trailing blanks, because scripts cut at columns.
 
 use unicode_width::UnicodeWidthStr as _;
 
 use crate::plain;
 
 const GAP: &str = "    ";
-/// Cells with blanks are wrapped beyond this.
+/// Cells with blanks are wrapped beyond this width.
 pub(crate) const CELL_WIDTH: usize = 30;
 /// The same for longer texts.
 pub(crate) const TEXT_WIDTH: usize = 100;
@@ -81,7 +81,7 @@ fn wrap_row(cells: &[String], limit: usize) -> Vec<Vec<String>> {
     cells.iter().map(|cell| wrap_cell(cell, limit)).collect()
 }
 
-/// Breaks a cell at blanks so that the lines are evenly filled; a word is never cut.
+/// Breaks a cell at blanks so that the lines are evenly filled; words are never cut.
 fn wrap_cell(cell: &str, limit: usize) -> Vec<String> {
     let cell = plain::message(cell);
     let words: Vec<&str> = cell.split_whitespace().collect();
@@ -101,8 +101,8 @@ fn wrap_cell(cell: &str, limit: usize) -> Vec<String> {
     lines
 }
 
-/// For each word that begins a line: the word that begins the next, such that the squares of the
-/// room left (on all lines but the last) add up to the least.
+/// For each word that begins a line: the word that begins the next line, such that the sum of the squared free space
+/// (of all lines but the last) is minimal.
 fn even_breaks(widths: &[usize], limit: usize) -> Vec<usize> {
     let count = widths.len();
     let mut cost = vec![0; count + 1];

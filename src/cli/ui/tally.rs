@@ -1,4 +1,4 @@
-//! A bar for a long job on the server: how much is done, how fast, and what time is left.
+//! A bar for a long job on the server: progress, speed, and time left.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ const TEMPLATE: &str = "{msg} {percent:>3}% ▕{wide_bar}▏ {human_pos}/{human_
 pub(crate) struct Tally(ProgressBar);
 
 impl Tally {
-    /// Shows nothing done yet.
+    /// Starts with nothing done.
     pub(crate) fn start(ui: Ui) -> Self {
         let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::hidden());
         let style = ProgressStyle::with_template(TEMPLATE);
@@ -30,12 +30,12 @@ impl Tally {
         Self(bar)
     }
 
-    /// So much is done.
+    /// Shows the status and how much is done.
     pub(crate) fn show(&self, status: &str, done: u64, total: u64) {
         let bar = &self.0;
         bar.set_message(status_line(status));
         if bar.length() != Some(total) {
-            // What was done before says nothing about the speed.
+            // What was done earlier says nothing about the present speed.
             bar.set_length(total);
             bar.set_position(done);
             bar.reset_eta();

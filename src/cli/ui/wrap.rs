@@ -1,14 +1,14 @@
-//! Word wrap for text that arrives in pieces: a word is printed as it comes, and when it crosses
-//! the edge it is erased and printed again on the next line.
+//! Word wrap for text that arrives in pieces: a word is printed as it arrives; when it crosses the edge, it is erased
+//! and printed again on the next line.
 //!
-//! A wide character (Chinese, Japanese, emoji) is a word of its own and is never cut; a character
-//! without width stays with the one before it.
+//! A wide character (Chinese, Japanese, emoji) is a separate word and is never cut; a character without width stays
+//! with the one before it.
 
 use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
 /// Columns kept free at the right.
 const MARGIN: usize = 5;
-/// Narrower terminals are not worth the trouble.
+/// Narrower terminals are not wrapped.
 const MIN_WIDTH: usize = 10;
 
 /// Turns pieces of text into what must be written to the terminal.
@@ -40,7 +40,7 @@ impl Wrapper {
         out
     }
 
-    /// Forgets the line; the cursor is at the left edge again.
+    /// Starts a new line: the cursor is at the left edge again.
     pub(crate) fn reset(&mut self) {
         self.column = 0;
         self.word.clear();
@@ -54,7 +54,7 @@ impl Wrapper {
                 out.push(character);
                 return;
             }
-            // A blank may hang over the edge; the next word finds it full.
+            // A blank may extend past the edge; the next word then wraps.
             ' ' | '\t' => {
                 self.word.clear();
                 self.column += 1;
@@ -79,7 +79,7 @@ impl Wrapper {
         let word_width = self.word.width();
         let too_long = word_width > self.width.saturating_sub(10);
         if too_long || next >= 2 || word_width == 0 {
-            // Nothing to carry over: a long word is split, a wide character starts afresh.
+            // Nothing to move to the next line: a long word is split, a wide character starts afresh.
             out.push('\n');
             self.reset();
             return;

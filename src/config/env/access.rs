@@ -1,4 +1,4 @@
-//! Reads the settings of who may come in.
+//! Reads the settings for access control.
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -9,10 +9,10 @@ use super::Reader;
 use crate::config::{Access, TlsFiles};
 use crate::keys::{Scope, Scopes};
 
-/// The name of the file of keys in the state folder.
+/// The name of the key file in the state folder.
 const KEYS: &str = "keys.json";
 
-/// That of the audit log.
+/// The name of the audit log in the state folder.
 const AUDIT: &str = "audit.jsonl";
 
 impl Reader<'_> {

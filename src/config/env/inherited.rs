@@ -1,8 +1,8 @@
 //! The allow-list of environment variables that a runner inherits from the daemon.
 //!
-//! The daemon's environment may hold keys of clouds and registries. A runner parses untrusted files and
-//! images, and needs none of these keys. It gets what the loader, the C library, the drivers and llama.cpp
-//! read; its settings arrive in the load command.
+//! The daemon's environment may hold keys for clouds and registries. A runner parses untrusted files and images, and
+//! needs none of these keys. It gets the variables that the loader, the C library, the drivers and llama.cpp read; its
+//! settings arrive in the load command.
 
 use std::ffi::OsString;
 
@@ -32,7 +32,7 @@ const NAMES: &[&str] = &[
     "GPU_DEVICE_ORDINAL",
     "GPU_MAX_HW_QUEUES",
     "DRI_PRIME",
-    // llama.cpp's; other variables that begin with `LLAMA_` are for its programs, or for others.
+    // llama.cpp's; other variables that begin with `LLAMA_` are for its programs, or for other software.
     "LLAMA_ATTN_ROT_DISABLE",
     "LLAMA_BATCH_DEBUG",
     "LLAMA_GRAPH_INPUT_DEBUG",
@@ -42,7 +42,7 @@ const NAMES: &[&str] = &[
     "LLAMA_TRACE",
     "LLGUIDANCE_LOG_LEVEL",
     "RAYON_NUM_THREADS",
-    // drover's own: whether there is a sandbox, and devices of other machines.
+    // drover's own: whether there is a sandbox, and the devices of other machines.
     "DROVER_SANDBOX",
     "DROVER_RPC",
     // For debugging.

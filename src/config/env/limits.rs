@@ -1,4 +1,4 @@
-//! How long, how much, and how models are loaded.
+//! Reads limits on time and memory, and how models are loaded.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Addresses: where the server listens, and who it speaks with.
+//! Reads addresses: where the server listens, and which servers it talks to.
 
 use super::Reader;
 use crate::config::HostSpec;

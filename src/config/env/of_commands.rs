@@ -44,7 +44,7 @@ pub const OPENAI_BASE: Variable = Variable {
     doc: "Address that --host openai means",
 };
 
-/// All of them.
+/// All of these variables.
 pub const ALL: &[Variable] = &[
     HOST,
     KEY,

@@ -1,4 +1,4 @@
-//! Where things lie.
+//! Reads the paths of files and folders.
 
 use std::path::{Path, PathBuf};
 
@@ -30,7 +30,7 @@ impl Reader<'_> {
         self.required(state, "DROVER_STATE_DIR")
     }
 
-    /// Ollama's path; without a home folder, one of our own.
+    /// Ollama's path; without a home folder, a path in our state folder.
     pub(super) fn registry_key(&self, state_dir: Option<&Path>) -> PathBuf {
         let home = self.home().map(|home| home.join(".ollama"));
         let folder = home.or_else(|| state_dir.map(Path::to_owned));

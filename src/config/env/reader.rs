@@ -1,5 +1,5 @@
-//! Reads values of the common kinds. A bad value of one of Ollama's variables is a warning and the default, one of
-//! drover's own a mistake.
+//! Reads values of the common kinds. For a bad value of one of Ollama's variables it warns and uses the default; a bad
+//! value of one of drover's own is an error.
 
 use std::time::Duration;
 

@@ -1,11 +1,11 @@
-//! What a runner's sandbox leaves in reach because of its environment.
+//! What a runner's sandbox leaves accessible because of its environment.
 
 use std::path::PathBuf;
 
 use super::process;
 
-/// Whether child processes limit what they can do (`DROVER_SANDBOX`). Debuggers, which
-/// `GGML_NO_BACKTRACE=0` asks for, are started by the process that fails.
+/// Whether child processes limit what they can do (`DROVER_SANDBOX`). They do not if `GGML_NO_BACKTRACE=0` asks for
+/// debuggers, which the failing process starts.
 pub fn wants_sandbox() -> bool {
     wants(&process)
 }
@@ -16,7 +16,7 @@ fn wants(lookup: &dyn Fn(&str) -> Option<String>) -> bool {
     !is_off && !debugs
 }
 
-/// The meaning of a switch; `None` = none.
+/// The value of a switch; `None` = the text is not a switch.
 pub(super) fn is_on(text: &str) -> Option<bool> {
     match text {
         "on" | "1" | "true" => Some(true),
@@ -25,8 +25,8 @@ pub(super) fn is_on(text: &str) -> Option<bool> {
     }
 }
 
-/// Folders in which shared libraries lie besides the system's: ours, and those that the loader and
-/// Vulkan are told of.
+/// Folders with shared libraries besides the system's: ours, and those that the environment names for the loader and
+/// Vulkan.
 pub fn libraries() -> Vec<PathBuf> {
     let own = std::env::current_exe().ok();
     let own = own.and_then(|exe| exe.canonicalize().ok());

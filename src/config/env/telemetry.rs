@@ -1,4 +1,4 @@
-//! Logs and traces.
+//! Reads the settings of logs and traces.
 
 use super::Reader;
 use crate::config::{LogFormat, Traces, values};
@@ -17,7 +17,7 @@ impl Reader<'_> {
         }
     }
 
-    /// OpenTelemetry's own variables, which other programs read, too: what we do not know is a warning.
+    /// OpenTelemetry's own variables. Other programs read them, too, so a value that we do not know is only a warning.
     pub(super) fn traces(&mut self) -> Option<Traces> {
         const PROTOCOL: &str = "OTEL_EXPORTER_OTLP_PROTOCOL";
         let is_off = |text: String| values::boolean(&text);

@@ -9,7 +9,7 @@ pub struct Variable {
     pub doc: &'static str,
 }
 
-/// What `serve --help` lists.
+/// The variables that `serve --help` lists.
 pub const VARIABLES: &[Variable] = &[
     row("OLLAMA_HOST", "127.0.0.1:11434", "Address to listen on"),
     row("OLLAMA_MODELS", "~/.ollama/models", "Folder of the models"),

@@ -1,4 +1,4 @@
-//! Models made of uploaded files and of other models, in a store of its own.
+//! Models made of uploaded files and of other models, in a separate store.
 
 mod made;
 mod quantized;
@@ -116,7 +116,7 @@ fn requantized(job: quantize::Job, progress: &mut (dyn FnMut(f32) + Send)) -> Re
     fs_err::write(job.target, file.build()).map_err(|error| error.to_string())
 }
 
-/// Requests that must fail: the kind of error, and how the text begins.
+/// Requests that must fail: with the kind of error, and the beginning of its text.
 fn check_refusals(bench: &mut Bench, cases: Vec<(CreateRequest, ErrorKind, &str)>) {
     for (request, kind, text) in cases {
         let error = bench.create("m", &request).expect_err(text);

@@ -1,4 +1,4 @@
-//! Weights of other types.
+//! Quantized weights.
 
 use super::*;
 

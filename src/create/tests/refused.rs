@@ -1,4 +1,4 @@
-//! Requests that fail, and leave nothing.
+//! Requests that fail and leave nothing behind.
 
 use serde_json::json;
 

@@ -3,7 +3,7 @@
 use super::*;
 use crate::model::gguf::splitter::{fill, split};
 
-/// A model whose tensors lie in three parts, with something in them.
+/// A model with tensors for three parts, filled with data.
 fn whole() -> Vec<u8> {
     let tensors = GgufBuilder::model("llama")
         .value("tokenizer.chat_template", "{{ messages }}")
@@ -60,7 +60,7 @@ fn parts_become_the_file_that_they_were() {
     assert_eq!(bench.model("m").digest, before);
 }
 
-/// A part that is made by hand; `no` counts from 0.
+/// A hand-made part; `no` counts from 0.
 fn part(file: GgufBuilder, no: usize) -> GgufBuilder {
     file.value("split.no", no)
         .value("split.count", 3)
@@ -126,7 +126,7 @@ fn a_split_model_is_quantized_after_the_merge() {
     assert_eq!(bench.model("m").config.file_type, "Q8_0");
 }
 
-/// Parts, and how the error about them goes on.
+/// Parts, and the rest of the error about them.
 type Misfit<'a> = ([(usize, &'a [u8]); 3], &'static str);
 
 #[test]

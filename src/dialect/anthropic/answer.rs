@@ -6,7 +6,7 @@ use crate::api::anthropic::{ContentBlock, Message, OutputTokensDetails, StopReas
 use crate::chat::ToolCall;
 use crate::inference::{Chunk, Done, DoneReason};
 
-/// Begins the ids of tool calls.
+/// The prefix of tool call ids.
 const CALL: &str = "toolu_";
 
 /// Collects the whole answer.
@@ -14,7 +14,7 @@ const CALL: &str = "toolu_";
 pub struct MessageFold {
     message: Message,
     hides_thinking: bool,
-    /// Of the last block, if it is thinking.
+    /// The signer of the last block, if that is thinking.
     signer: Option<Signer>,
 }
 
@@ -94,7 +94,7 @@ impl MessageFold {
     }
 }
 
-/// A message that has said nothing yet.
+/// A message without content.
 pub(super) fn empty(head: Head, n_prompt: u32) -> Message {
     Message {
         id: head.id,
@@ -120,7 +120,7 @@ pub(super) fn tool_use(call: ToolCall) -> ContentBlock {
     }
 }
 
-/// The counters; as in Anthropic's API, cached tokens are not among the input tokens.
+/// The counters; as in Anthropic's API, cached tokens do not count as input tokens.
 pub(super) fn usage(done: &Done) -> Usage {
     let Some(timings) = &done.timings else {
         return Usage::default();

@@ -24,7 +24,7 @@ pub struct Head {
     pub id: String,
     /// The model's name as the client sent it.
     pub model: String,
-    /// The client wants no text of the model's thinking.
+    /// The client does not want to see the model's thinking.
     pub hides_thinking: bool,
 }
 

@@ -85,7 +85,7 @@ fn options(wire: &MessagesRequest) -> Result<OptionPatch, RequestError> {
     })
 }
 
-/// Without either field the model's own default applies.
+/// `None` without either field: the model's own default applies.
 fn think(thinking: &Thinking, output: &OutputConfig) -> Result<Option<Think>, RequestError> {
     let effort = match output.effort.as_str() {
         "" => None,

@@ -1,17 +1,17 @@
 //! Signatures of thinking blocks. Clients store them and send them back unchanged.
 //!
-//! Thinking that the client does not want to see travels inside its signature: so the next request brings
-//! it back, and the model sees the same conversation, although the server stores nothing. The signature
-//! protects nothing, since a client may put any text into the history anyway.
+//! Thinking that the client does not want to see travels inside its signature. The next request brings it back, so the
+//! model sees the same conversation although the server stores nothing. The signature protects nothing, since a client
+//! may put any text into the history anyway.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest as _, Sha256};
 
-/// Begins a signature that holds the text.
+/// The prefix of a signature that holds the text.
 const HIDDEN: &str = "drover-thinking.";
 
-/// Begins a signature of a text that is in the block itself.
+/// The prefix of a signature for a text that is in the block itself.
 const SHOWN: &str = "drover-digest.";
 
 /// Makes the signature of a thinking block, piece by piece.

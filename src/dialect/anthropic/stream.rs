@@ -12,7 +12,7 @@ use crate::inference::{Chunk, Done};
 pub struct MessageStream {
     hides_thinking: bool,
     open: Open,
-    /// Blocks that have ended.
+    /// How many blocks have ended.
     n_ended: usize,
     has_calls: bool,
 }
@@ -23,7 +23,7 @@ enum Open {
     Nothing,
     Text,
     Thinking(Signer),
-    /// A call that is not whole yet.
+    /// An incomplete call.
     Call,
 }
 
@@ -40,11 +40,11 @@ impl MessageStream {
         (stream, Event::MessageStart { message })
     }
 
-    /// Converts a chunk to zero or more events; the last chunk's end the stream.
+    /// Converts a chunk to zero or more events; those of the last chunk end the stream.
     pub fn push(&mut self, mut chunk: Chunk) -> Vec<Event> {
         let mut events = Vec::new();
         if matches!(self.open, Open::Call) {
-            // What else there is comes after the call.
+            // Everything else in the chunk comes after the call.
             for part in chunk.call_parts.drain(..) {
                 self.part(part, &mut events);
             }
@@ -76,7 +76,7 @@ impl MessageStream {
         for call in chunk.tool_calls {
             self.has_calls = true;
             if matches!(self.open, Open::Call) {
-                // All of it was told.
+                // All parts of this call have been sent.
                 self.close(&mut events);
             } else {
                 self.call(call, &mut events);
@@ -115,7 +115,7 @@ impl MessageStream {
         events.push(self.delta(BlockDelta::InputJson { partial_json }));
     }
 
-    /// A call of which nothing was told.
+    /// Sends a call of which no part has been sent.
     fn call(&mut self, call: ToolCall, events: &mut Vec<Event>) {
         let function = call.function;
         self.start_call(call.id, function.name, events);
@@ -147,7 +147,7 @@ impl MessageStream {
         events.extend([Event::MessageDelta { delta, usage }, Event::MessageStop]);
     }
 
-    /// Starts a block after the open one.
+    /// Starts a block; ends the open one first.
     fn start(&mut self, content_block: ContentBlock, events: &mut Vec<Event>) {
         self.close(events);
         events.push(Event::ContentBlockStart {
@@ -247,7 +247,7 @@ mod tests {
             (&events[4]["index"], &events[4]["content_block"]["type"]),
             (&json!(1), &json!("text"))
         );
-        // Whole, it is the same in one piece.
+        // A whole call gives the same events, with the input in one piece.
         assert_eq!(told(vec![whole("")]), [start, input("{\"a\":1}"), stop]);
     }
 

@@ -8,7 +8,7 @@ use crate::chat::{ToolDefinition, ToolFunction};
 use crate::error::RequestError;
 use crate::inference::MustCall;
 
-/// What the model gets.
+/// The tools that the model gets.
 #[derive(Debug, Default)]
 pub(super) struct Offer {
     pub(super) tools: Vec<ToolDefinition>,
@@ -18,12 +18,11 @@ pub(super) struct Offer {
 
 /// Applies the choice to the tools. `referenced` holds the names of tools that the conversation has loaded.
 ///
-/// Tools whose schema only Anthropic knows (web search, a computer, …) are skipped: the server cannot run
-/// them. Tools that are to be loaded later stay hidden until then, unless there is no other: then nothing
-/// could load them.
+/// Tools whose schema only Anthropic knows (web search, a computer, …) are skipped, since the server cannot run them.
+/// Tools that are to be loaded later stay hidden until then, unless there are no others: then nothing could load them.
 ///
 /// # Errors
-/// Refuses tools without a name, and a choice that is not valid or names a tool that is not offered.
+/// Refuses tools without a name, and a choice that is invalid or names a tool that is not offered.
 pub(super) fn offer(
     tools: Vec<Tool>,
     choice: Option<ToolChoice>,
@@ -58,7 +57,7 @@ pub(super) fn offer(
                     let what = "may only be specified while providing tools";
                     return Err(invalid("tool_choice", what));
                 }
-                // Several only without a choice: small models often do not stop calling.
+                // Several calls only if there is no choice: small models often do not stop calling.
                 offer.must_call = Some(MustCall::One);
             }
             _ => {

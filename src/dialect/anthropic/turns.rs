@@ -14,8 +14,8 @@ use crate::error::RequestError;
 /// Separates the texts of the system prompt.
 const BREAK: &str = "\n\n";
 
-/// Begins a block that agents put first in the system prompt: it is meant for billing, says nothing to a
-/// model, and changes from request to request, so that no request would find its prefix in the cache.
+/// The prefix of a block that agents put first in the system prompt. It is meant for billing, says nothing to a model,
+/// and changes with each request, so that no request would find its prefix in the cache.
 const BILLING: &str = "x-anthropic-billing-header:";
 
 /// A converted conversation.
@@ -88,7 +88,7 @@ impl Conversation {
         Ok(())
     }
 
-    /// Adds blocks to the last turn, if it has the same role.
+    /// Adds blocks to the last turn if it has the same role, or starts a turn.
     fn say(&mut self, role: &str, blocks: Vec<Block>) {
         match self.turns.last_mut() {
             Some(turn) if turn.role == role => turn.blocks.extend(blocks),
@@ -100,8 +100,8 @@ impl Conversation {
         }
     }
 
-    /// A system message in the conversation. Few templates allow one after the first message: before the
-    /// first answer it goes to the system prompt, later into the user's turn, marked.
+    /// Adds a system message within the conversation. Few templates allow one after the first message: before the first
+    /// answer it is added to the system prompt, later to the user's turn, marked.
     fn instruct(&mut self, content: Content<Wire>) {
         let texts: Vec<String> = match content {
             Content::Absent => return,
@@ -243,7 +243,7 @@ fn image(source: Option<Source>, place: &str) -> Result<Image, RequestError> {
     }
 }
 
-/// A document as text; others (PDF) would have to be rendered.
+/// A document as text. Other kinds (PDF) are refused, since they would have to be rendered.
 fn document(
     source: Option<Source>,
     title: &str,
@@ -282,7 +282,7 @@ mod tests {
     use super::*;
     use crate::chat::Message;
 
-    /// The messages that templates get, as role and text.
+    /// The messages that the template gets, as role and text.
     fn messages(system: Value, messages: Value) -> Vec<(String, String)> {
         let system = serde_json::from_value(system).unwrap();
         let messages = serde_json::from_value(messages).unwrap();

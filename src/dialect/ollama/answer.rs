@@ -54,7 +54,7 @@ pub fn generate_chunk(model: &str, mut chunk: Chunk, now: Timestamp) -> api::Gen
     }
 }
 
-/// Makes the response of `/api/embed`; loading alone has no counters.
+/// Makes the response of `/api/embed`; a request that only loads has no counters.
 pub fn embed_answer(model: String, answer: EmbedResponse) -> api::EmbedResponse {
     let nonzero = |number: u64| (number > 0).then_some(number);
     api::EmbedResponse {
@@ -74,7 +74,7 @@ pub fn embeddings_answer(answer: EmbedResponse) -> api::EmbeddingsResponse {
     }
 }
 
-/// The fields that only a last object has.
+/// The fields that only the last object has.
 #[derive(Debug, Default)]
 struct End {
     done: bool,

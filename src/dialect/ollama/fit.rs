@@ -10,13 +10,13 @@ use crate::model::OptionPatch;
 use crate::protocol::{DeviceMemory, HOST, KvCacheType};
 use crate::scheduler::Fit;
 
-/// More slots than any hardware can serve.
+/// An upper limit, more than any hardware can serve.
 const MOST_SLOTS: u32 = 1024;
 
 /// Makes the request.
 ///
 /// # Errors
-/// Names the value that is none.
+/// Names the invalid value.
 pub fn fit_request(request: api::FitRequest) -> Result<FitRequest, RequestError> {
     let invalid = |text: String| Err(RequestError::new(ErrorKind::Invalid, text));
     let kind = |text: String| word::<KvCacheType>(&text).ok_or(text);
@@ -100,7 +100,7 @@ fn devices(fit: &Fit) -> Vec<api::FitDevice> {
     gpus.chain([host]).collect()
 }
 
-/// Makes the entry of one memory.
+/// Makes the entry of one device.
 pub(super) fn usage(memory: &DeviceMemory) -> api::DeviceUse {
     api::DeviceUse {
         name: memory.device.clone(),

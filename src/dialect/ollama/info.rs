@@ -11,14 +11,14 @@ use crate::model::gguf::{Metadata, Value};
 /// Keys that `show` returns elsewhere, or not at all.
 const HIDDEN: [&str; 2] = ["general.name", "tokenizer.chat_template"];
 
-/// The most bytes of JSON per byte of a header: `\u0000`.
+/// The most bytes of JSON for a byte of a header: `\u0000`.
 const SPELLED: usize = 6;
 
 /// The keys of a header, encoded without copying their values.
 #[derive(Debug, Clone, Default)]
 pub struct KeyValues {
     header: Option<Arc<Metadata>>,
-    /// In the order of the file, instead of sorted.
+    /// Whether the keys are in the order of the file, instead of sorted.
     in_order: bool,
     basename: Option<String>,
 }
@@ -32,14 +32,14 @@ impl KeyValues {
         }
     }
 
-    /// Upper bound on the bytes that it and its text take, besides the cached header.
+    /// Upper bound on the bytes that this and its text take, besides the cached header.
     pub fn bytes(&self) -> usize {
         let header = self.header.as_ref().filter(|_| self.in_order);
         let bytes = header.map_or(0, |header| header.weight());
         usize::try_from(bytes).map_or(usize::MAX, |bytes| bytes.saturating_mul(1 + SPELLED))
     }
 
-    /// Overrides the model's name from the file.
+    /// Replaces the model's name from the file.
     pub fn set_basename(&mut self, name: String) {
         self.basename = Some(name);
     }
@@ -51,7 +51,7 @@ impl ModelInfo for KeyValues {
     }
 }
 
-/// A value of the file, or one that replaces it.
+/// A value from the file, or its replacement.
 #[derive(serde::Serialize)]
 #[serde(untagged)]
 enum Shown<'a> {

@@ -33,9 +33,9 @@ pub struct Files<'a> {
     pub weights: Option<&'a Arc<Metadata>>,
     /// The first projector.
     pub projector: Option<&'a Arc<Metadata>>,
-    /// There is a projector, even if it cannot be read.
+    /// Whether there is a projector, even if it cannot be read.
     pub has_projector: bool,
-    /// The TEMPLATE, if it can be used.
+    /// The TEMPLATE, if it is usable.
     pub template: Option<&'a GoTemplate>,
     /// `OLLAMA_GO_TEMPLATE`.
     pub wants_template: Option<bool>,
@@ -102,7 +102,7 @@ pub fn show(
     } else {
         request.system.clone()
     };
-    // The template that is used: clients infer the model's capabilities from it.
+    // Shows the template that is used, since clients infer the model's capabilities from it.
     let jinja = jinja(files);
     let template = match (offer(&model.config, files).path(), &model.template) {
         (Path::Jinja, _) => jinja,
@@ -157,7 +157,7 @@ fn details(config: &ImageConfig, weights: Option<&Arc<Metadata>>) -> api::ModelD
     }
 }
 
-/// The GGUF's chat template, empty = none.
+/// The GGUF's chat template; empty = none.
 fn jinja<'a>(files: &Files<'a>) -> &'a str {
     let text = |weights: &'a Arc<Metadata>| weights.string("tokenizer.chat_template");
     files.weights.and_then(text).unwrap_or_default()
@@ -197,7 +197,7 @@ fn capabilities(config: &ImageConfig, files: &Files<'_>) -> Vec<String> {
         .collect()
 }
 
-/// What `think` may be: a level where the model cannot do without, else on or off. `None` = it does not think.
+/// The values of `think`: levels for a model that always thinks, else on or off. `None` = it does not think.
 fn thinking(config: &ImageConfig, files: &Files<'_>) -> Option<api::ThinkingInfo> {
     if !capabilities(config, files)
         .iter()

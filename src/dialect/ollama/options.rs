@@ -1,4 +1,4 @@
-//! The options of a request, among them the time that it may take.
+//! The options of a request, including its timeout.
 
 use serde_json::{Map, Value};
 use tokio::time::Instant;
@@ -7,10 +7,10 @@ use crate::error::{ErrorKind, RequestError};
 use crate::inference::{after, timeout};
 use crate::model::OptionPatch;
 
-/// The option, beside those of Ollama: seconds, or a duration such as `1m30s`.
+/// Our addition to Ollama's options: seconds, or a duration such as `1m30s`.
 const TIMEOUT: &str = "timeout";
 
-/// Reads the options; returns with them the request's deadline.
+/// Reads the options; returns them with the request's deadline.
 ///
 /// # Errors
 /// A value of a wrong type, with Ollama's text, or a bad `timeout` (400).

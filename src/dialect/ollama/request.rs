@@ -91,7 +91,7 @@ pub fn generate(
     })
 }
 
-/// Converts a request for embeddings; no input at all only loads the model.
+/// Converts a request for embeddings; without any input it only loads the model.
 ///
 /// # Errors
 /// An input that is neither a text nor a list of texts, or a bad `keep_alive` (400).

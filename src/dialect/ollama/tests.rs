@@ -1,4 +1,4 @@
-//! Ollama's dialect, in tables.
+//! Tests of Ollama's dialect, in tables.
 
 use std::time::Duration;
 

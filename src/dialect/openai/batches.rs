@@ -1,4 +1,4 @@
-//! Values of requests for batch jobs. Error texts follow OpenAI's.
+//! Checks the values of requests for batch jobs. Error texts follow OpenAI's.
 
 use serde_json::Value;
 
@@ -16,7 +16,7 @@ const MAX_PAIRS: usize = 16;
 const MAX_KEY: usize = 64;
 const MAX_VALUE: usize = 512;
 
-/// Jobs of a page.
+/// The number of jobs of a page: the default, and the most.
 const PAGE: i64 = 20;
 const MAX_PAGE: i64 = 100;
 
@@ -26,7 +26,7 @@ pub struct Checked {
     pub input_file: String,
     pub endpoint: String,
     pub metadata: Option<Vec<(String, String)>>,
-    /// Seconds for which the results are kept.
+    /// How many seconds the results are kept.
     pub keep_seconds: Option<u32>,
 }
 

@@ -9,13 +9,13 @@ use serde_json::Value;
 use super::invalid;
 use crate::error::RequestError;
 
-/// The range of a bias.
+/// The range of a logit bias.
 const BIASES: RangeInclusive<f64> = -100.0..=100.0;
 
-/// The least `max_tokens`: Ollama's clients send −1, −2 and 0 for no limit.
+/// The lowest `max_tokens`: Ollama's clients send −1, −2 and 0 for no limit.
 const LEAST_LIMIT: i64 = -2;
 
-/// Options of both routes.
+/// Options that both routes have.
 #[derive(Debug)]
 pub(super) struct Options<'a> {
     pub(super) temperature: Option<f64>,
@@ -29,7 +29,7 @@ pub(super) struct Options<'a> {
 
 impl Options<'_> {
     /// # Errors
-    /// Names the first one that is out of range.
+    /// Names the first option that is out of range.
     pub(super) fn check(&self) -> Result<(), RequestError> {
         decimal("temperature", self.temperature, 0.0..=2.0)?;
         decimal("top_p", self.top_p, 0.0..=1.0)?;

@@ -23,11 +23,11 @@ use crate::inference::decide::{
 pub struct Decided {
     pub native: DecideRequest,
     model: String,
-    /// In the order of the questions.
+    /// What the answers repeat, in the order of the questions.
     echoes: Vec<(Option<String>, Echo)>,
 }
 
-/// What an answer says again of its question.
+/// What an answer repeats of its question.
 #[derive(Debug)]
 enum Echo {
     Predicate,
@@ -71,7 +71,7 @@ pub fn request(wire: DecisionRequest) -> Result<Decided, RequestError> {
     })
 }
 
-/// Reads what the questions are about. Of several messages, each begins with who said it.
+/// Reads the input of the questions. If it has several messages, each begins with its role.
 fn input(input: Value) -> Result<Vec<Block>, RequestError> {
     let items = match input {
         Value::String(text) => return Ok(vec![Block::Text(text)]),
@@ -213,7 +213,7 @@ fn choice(choices: Vec<DecisionChoice>) -> Result<(QuestionKind, Echo), String> 
             Value::Bool(is_so) => is_so.to_string(),
             _ => return Err("the value of a choice must be a text, or true or false".to_owned()),
         };
-        // A text and a boolean of the same spelling are distinct.
+        // A string and a boolean with the same text are distinct.
         if values.contains(&choice.value) {
             return Err(format!("the choice {} is there twice", choice.value));
         }

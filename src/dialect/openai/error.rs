@@ -27,7 +27,7 @@ pub fn error_body(error: &RequestError) -> ErrorBody {
         ErrorKind::Forbidden if error.code.is_some() => "invalid_request_error",
         ErrorKind::RateLimited => "rate_limit_error",
         ErrorKind::NotFound if error.code == Some(UNKNOWN_URL) => "invalid_request_error",
-        // Only for a model does Ollama have a type of its own.
+        // Ollama has a separate error type only for models.
         ErrorKind::NotFound if error.param.as_deref() == Some("id") => "invalid_request_error",
         ErrorKind::NotFound => "not_found_error",
         _ => "api_error",

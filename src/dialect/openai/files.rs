@@ -1,4 +1,4 @@
-//! Values of requests for files: purposes, expiry, pages. Error texts follow OpenAI's.
+//! Checks the values of requests for files: purposes, expiry, pages. Error texts follow OpenAI's.
 
 use super::check::{integer, missing, unknown};
 use super::invalid;
@@ -18,21 +18,21 @@ const PURPOSES: [&str; 6] = [
 /// The purpose of files with requests for a batch job.
 pub const BATCH: &str = "batch";
 
-/// Most bytes of a file, and of one for a batch job.
+/// The most bytes of a file, and of a file for a batch job.
 const MAX_BYTES: u64 = 512 << 20;
 const MAX_BATCH_BYTES: u64 = 200 << 20;
 
-/// Most bytes of a part of an upload.
+/// The most bytes of a part of an upload.
 pub const MAX_PART_BYTES: u64 = 64 << 20;
 
-/// Most characters of a name.
+/// The most characters of a name.
 const MAX_NAME: usize = 255;
 
-/// Seconds for which a file may be kept, and how long one for a batch job is kept by default.
+/// How many seconds a file may be kept, and how long a file for a batch job is kept by default.
 const KEEP: std::ops::RangeInclusive<i64> = 3600..=2_592_000;
 const KEEP_BATCH: u32 = 2_592_000;
 
-/// Most files of a page, which is also the default.
+/// The most files of a page, which is also the default.
 const MAX_PAGE: i64 = 10_000;
 
 /// A checked description of a file.
@@ -40,7 +40,7 @@ const MAX_PAGE: i64 = 10_000;
 pub struct Description {
     pub purpose: String,
     pub filename: String,
-    /// Seconds for which it is kept; `None` = until it is deleted.
+    /// How many seconds the file is kept; `None` = until it is deleted.
     pub keep_seconds: Option<u32>,
 }
 
@@ -51,7 +51,7 @@ pub struct UploadDescription {
     pub bytes: u64,
 }
 
-/// Fields of a form; a file's name, if there was a file.
+/// Fields of a form, and the file's name if there was a file.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct FileForm {
     pub filename: Option<String>,
@@ -60,7 +60,7 @@ pub struct FileForm {
     pub seconds: Option<String>,
 }
 
-/// Which part of a list is wanted.
+/// Which part of a list the client wants.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PageQuery {
     pub after: Option<String>,
@@ -69,7 +69,7 @@ pub struct PageQuery {
     pub purpose: Option<String>,
 }
 
-/// Most bytes of a file of this purpose; without one, of any file.
+/// The most bytes of a file of this purpose; without a purpose, of any file.
 pub fn max_bytes(purpose: Option<&str>) -> u64 {
     match purpose {
         Some(BATCH) => MAX_BATCH_BYTES,
@@ -77,7 +77,7 @@ pub fn max_bytes(purpose: Option<&str>) -> u64 {
     }
 }
 
-/// Checks the form of `POST /v1/files`; `n_bytes` of its file were read.
+/// Checks the form of `POST /v1/files`; its file had `bytes` bytes.
 ///
 /// # Errors
 /// Names the field that is missing or wrong.
@@ -145,10 +145,10 @@ pub fn complete(request: CompleteRequest) -> Result<(Vec<String>, Option<String>
     Ok((parts, request.md5.filter(|md5| !md5.is_empty())))
 }
 
-/// Seconds for which something is kept; files for batch jobs by default for 30 days.
+/// How many seconds something is kept; files for batch jobs 30 days by default.
 ///
 /// # Errors
-/// Anchor or time are not supported.
+/// The anchor or the time is not supported.
 pub fn keep(
     asked: Option<ExpiresAfter>,
     purpose: &str,
@@ -178,7 +178,7 @@ pub fn keep(
 /// Names the value that is wrong.
 pub fn page(query: &str) -> Result<PageQuery, RequestError> {
     let mut page = pages(query, MAX_PAGE, MAX_PAGE)?;
-    // Anything else is a purpose that no file has.
+    // Any other text is a purpose that no file has.
     page.purpose = page.purpose.filter(|purpose| !purpose.is_empty());
     Ok(page)
 }
@@ -253,7 +253,7 @@ pub fn too_large(most: u64) -> RequestError {
     RequestError::new(ErrorKind::TooLarge, message).about("file", "file_too_large")
 }
 
-/// A name without folders, control characters and excess length.
+/// A name without folders and control characters, cut to the allowed length.
 fn shortened(name: String) -> String {
     let name = name.rsplit(['/', '\\']).next().unwrap_or_default();
     let plain = name.chars().filter(|c| !c.is_control());

@@ -8,7 +8,7 @@ use crate::error::RequestError;
 use crate::json::deep;
 use crate::json::scan::tree_bytes;
 
-/// The most bytes of memory for a schema that is sent as text, once decoded.
+/// The most bytes of memory that a schema sent as text may take once decoded.
 const MAX_SCHEMA: usize = 16 << 20;
 
 /// The native `format` of a request; `None` if it has no constraint.

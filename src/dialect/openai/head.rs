@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-/// `system_fingerprint` of every answer; clients of Ollama may look at it.
+/// The `system_fingerprint` of every answer; Ollama's clients may check it.
 pub(super) const FINGERPRINT: &str = "fp_ollama";
 
 /// Length of the random part of an id, as in OpenAI's ids.

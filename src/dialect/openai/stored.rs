@@ -1,4 +1,4 @@
-//! What the history stores: metadata that clients give, and JSON that comes back.
+//! Values in the history: metadata from clients, and JSON that is read back.
 
 use serde_json::{Value, json};
 
@@ -12,7 +12,7 @@ const MOST_PAIRS: usize = 16;
 const LONGEST_KEY: usize = 64;
 const LONGEST_VALUE: usize = 512;
 
-/// Metadata: up to sixteen pairs of short texts.
+/// Reads metadata: up to sixteen pairs of short texts.
 ///
 /// # Errors
 /// Says which of the limits is exceeded.
@@ -47,7 +47,7 @@ pub fn metadata(metadata: Value) -> Result<Value, RequestError> {
 /// Reads JSON that we stored.
 ///
 /// # Errors
-/// Another program has changed the file.
+/// The text is not JSON: another program has changed the file.
 pub fn stored(text: &str) -> Result<Value, RequestError> {
     deep::parse(text, 2 * deep::MAX_LEVELS).map_err(|error| {
         let message = format!("what was stored cannot be read: {error}");

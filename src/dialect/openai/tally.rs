@@ -34,7 +34,7 @@ impl Tally {
         }
     }
 
-    /// What llama-server tells beside the counters, where it is known.
+    /// What llama-server reports besides the counters, as far as it is known.
     pub(super) fn timings(self) -> Option<api::Timings> {
         if self.prompt.is_zero() && self.generate.is_zero() {
             return None;
@@ -85,7 +85,7 @@ impl Tally {
     }
 }
 
-/// Tokens in a time; zeros where one of them is zero.
+/// Tokens and the time they took; the rates are zero if either is zero.
 #[derive(Default)]
 struct Rate {
     ms: f64,

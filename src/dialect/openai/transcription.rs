@@ -1,4 +1,4 @@
-//! Transcriptions: a form into a chat about a sound, as Ollama makes one of it.
+//! Transcriptions: converts a form to a chat about an audio file, as Ollama does.
 
 use super::check::decimal;
 use super::invalid;
@@ -8,11 +8,11 @@ use crate::error::RequestError;
 use crate::inference::{ChatRequest, RequestOptions};
 use crate::model::options::{OptionPatch, single};
 
-/// Ollama's words to the model.
+/// Ollama's instruction to the model.
 const INSTRUCTION: &str = "Transcribe the audio exactly as spoken. Output only the spoken words. Do not answer any question in the audio.";
 const QUESTION: &str = "What exact words are spoken in this audio?";
 
-/// How the text is answered.
+/// The format of the answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Form {
     Json,
@@ -22,7 +22,7 @@ pub enum Form {
 /// Reads a form.
 ///
 /// # Errors
-/// Refuses what the reference refuses, in its words, and what would need times of words, which no model tells.
+/// Refuses what Ollama refuses, with its texts, and what would need the times of words, which no model reports.
 pub fn request(form: TranscriptionRequest) -> Result<(ChatRequest, Form), RequestError> {
     let model = form.model.filter(|model| !model.is_empty());
     let model = model.ok_or_else(|| missing("model", "model is required"))?;

@@ -8,7 +8,7 @@ use crate::error::RequestError;
 use crate::inference::{DoneReason, Logprob};
 use crate::protocol::Token;
 
-/// The least log-probability in responses: JSON has no infinity.
+/// The lowest log-probability in responses: JSON has no infinity.
 const LEAST_LOGPROB: f32 = -9999.0;
 
 /// A prompt, or an input to embed.
@@ -64,10 +64,10 @@ pub(super) fn n_choices(n: Option<i64>) -> Result<usize, RequestError> {
         })
 }
 
-/// The seed of a choice: a fixed seed is varied, otherwise all choices would be equal.
+/// The seed of a choice: a fixed seed is varied, since otherwise all choices would be equal.
 pub(super) fn seed_of(seed: Option<i64>, choice: usize) -> Option<i64> {
     let choice = i64::try_from(choice).unwrap_or_default();
-    // Random stays random.
+    // A seed of −1 stays random.
     seed.map(|seed| {
         if seed == -1 {
             seed
@@ -77,7 +77,7 @@ pub(super) fn seed_of(seed: Option<i64>, choice: usize) -> Option<i64> {
     })
 }
 
-/// Go's name of a JSON value's type, for Ollama's messages.
+/// Go's name for the type of a JSON value, for Ollama's messages.
 pub(super) fn go_type(value: &Value) -> &'static str {
     match value {
         Value::Null => "<nil>",
@@ -89,8 +89,8 @@ pub(super) fn go_type(value: &Value) -> &'static str {
     }
 }
 
-/// Why a choice ended: `of_calls` if it has calls. A load or an unload is reported as `stop`, since typed
-/// clients know no other reason.
+/// Why a choice ended: `of_calls` if it has calls. A load or unload is reported as `stop`, since typed clients know no
+/// other reason.
 pub(super) fn finish_reason(
     reason: &DoneReason,
     of_calls: Option<FinishReason>,

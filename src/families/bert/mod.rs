@@ -40,7 +40,7 @@ fn normalizes(metadata: &Metadata, default: bool) -> bool {
     metadata.boolean(".normalize_embeddings").unwrap_or(default)
 }
 
-/// The table by which text is normalised.
+/// The table for normalising text.
 const CHARSMAP: &str = "tokenizer.ggml.precompiled_charsmap";
 
 /// Ollama converted it to a list of the characters of a base64 text.

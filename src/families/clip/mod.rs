@@ -1,4 +1,4 @@
-//! Projectors: the vision and audio parts of models, in files of their own.
+//! Projectors: the vision and audio parts of models, in separate files.
 
 use super::family::{Architecture, Family};
 use super::layout::{ForeignLayout, has_key};
@@ -10,7 +10,7 @@ pub(super) static FAMILY: Family = Family {
         layout: Some(ForeignLayout {
             is_foreign: is_untyped,
             weights: |edit| {
-                // LLaVA's first ones; overrides count for weights only.
+                // For LLaVA's first projectors; overrides work for weights only.
                 edit.set("clip.projector_type", "mlp");
                 edit.touch();
                 Ok(())

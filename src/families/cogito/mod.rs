@@ -1,4 +1,4 @@
-//! Cogito v2, trained on top of `DeepSeek` 3: its format with other details.
+//! Cogito v2, trained on top of `DeepSeek` 3: the same format with other details.
 
 pub(super) mod parser;
 mod renderer;

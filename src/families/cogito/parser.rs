@@ -1,4 +1,4 @@
-//! Answers in `DeepSeek`'s format, with a call's arguments in a fence of code.
+//! Answers in `DeepSeek`'s format, with a call's arguments in a code fence.
 
 use crate::chat::ToolCall;
 use crate::families::deepseek::parser::{self, SEPARATOR, Variant};

@@ -15,7 +15,7 @@ const TEXT_END: &str = "<|END_TEXT|>";
 const ACTION: &str = "<|START_ACTION|>";
 const ACTION_END: &str = "<|END_ACTION|>";
 const TURN_END: &str = "<|END_OF_TURN_TOKEN|>";
-/// What older members write for the text's tags.
+/// The tag that older models write before text.
 const RESPONSE: &str = "<|START_RESPONSE|>";
 const RESPONSE_END: &str = "<|END_RESPONSE|>";
 
@@ -103,7 +103,7 @@ impl Cohere {
         }
     }
 
-    /// Takes the next block's tag; other text is content.
+    /// Takes the tag of the next block; other text is content.
     fn between(&mut self) -> bool {
         let blank = self.held.len() - self.held.trim_start().len();
         self.held.drain(..blank);
@@ -150,7 +150,7 @@ impl Parser for Cohere {
     fn cut(&mut self) -> Piece {
         let is_text = self.state != State::Action;
         let piece = self.finish().unwrap_or_default();
-        // What is held of a text may be the beginning of a tag.
+        // Held text may be the beginning of a tag, so it is dropped.
         if is_text { Piece::default() } else { piece }
     }
 }
@@ -169,7 +169,7 @@ impl From<Action> for ToolCall {
     }
 }
 
-/// Reads a list of calls; of a broken list the objects that are whole.
+/// Reads a list of calls; of a broken list, the objects that are complete.
 fn actions(text: &str) -> Vec<ToolCall> {
     let text = text.trim();
     if let Ok(list) = serde_json::from_str::<Vec<Action>>(text) {

@@ -1,4 +1,4 @@
-//! Cohere's North and Command A. The white space is that of the original template, odd as it is.
+//! Cohere's North and Command A. The white space is that of the original template, however odd.
 
 use std::collections::HashMap;
 
@@ -50,7 +50,7 @@ pub(super) fn render(input: &RenderInput<'_>) -> Result<String, RenderError> {
                     actions(message, &mut ids, &mut text);
                 }
             }
-            // Neighbours are one list, written with its first member.
+            // Consecutive results form one list, written with the first of them.
             "tool" if index == 0 || messages[index - 1].role != "tool" => {
                 let results = messages[index..]
                     .iter()

@@ -9,7 +9,7 @@ pub(super) const OCR: ForeignLayout = ForeignLayout {
     projector: Some(projector),
 };
 
-/// What a quantized file of the same becomes.
+/// The layout of such a file after quantization.
 pub(super) const QUANTIZED_OCR: ForeignLayout = ForeignLayout {
     is_foreign: |metadata| metadata.has_tensor_prefix(&["s.", "v."]),
     ..OCR
@@ -57,7 +57,7 @@ fn projector(clip: &mut Clip<'_>) -> Result<(), GgufError> {
         ("v.sam.position_embd", "v.sam.pos_embd.weight"),
         ("mm.layers", "mm.model.fc"),
         ("mm.image_newline", "v.image_newline"),
-        // Spelled so in these files.
+        // The tensor's name is misspelled in these files.
         ("mm.view_seperator", "v.view_seperator"),
         ("v.pre_layrnorm", "v.pre_ln"),
     ]);

@@ -1,4 +1,4 @@
-//! `DeepSeek`: versions 3 and 3.1, R1, and the files of version 2's architecture.
+//! `DeepSeek`: versions 3 and 3.1, R1, and files with the architecture of version 2.
 
 mod layout;
 pub(super) mod parser;

@@ -1,4 +1,4 @@
-//! Answers with calls and results of tools between special tokens; Cogito's are a variant.
+//! Answers with calls and tool results between special tokens; Cogito's format is a variant.
 
 use crate::chat::ToolCall;
 use crate::families::shared::call::{Counter, call, object};
@@ -22,9 +22,9 @@ pub(super) const PRESERVED: &[&str] = &[
 /// How the formats of `DeepSeek` and Cogito differ.
 #[derive(Debug)]
 pub(in crate::families) struct Variant {
-    /// What opens and closes a tool's result that the model makes up.
+    /// The tags around a tool result that the model makes up.
     pub(in crate::families) output: [&'static str; 2],
-    /// Such a result is content; else it is dropped.
+    /// Whether such a result is content; otherwise it is dropped.
     pub(in crate::families) shows_output: bool,
     /// Reads one call.
     pub(in crate::families) read: fn(&str) -> Option<ToolCall>,
@@ -192,7 +192,7 @@ impl Parser for Blocks {
     }
 
     fn cut(&mut self) -> Piece {
-        // What is held of a text may be the beginning of a tag.
+        // Held text may be the beginning of a tag, so it is dropped.
         self.held.clear();
         Piece::default()
     }

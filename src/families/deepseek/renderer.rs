@@ -18,7 +18,7 @@ pub(super) fn render(input: &RenderInput<'_>) -> Result<String, RenderError> {
         declare(&tools, &mut text);
     }
     let last_user = messages.iter().rposition(|message| message.role == "user");
-    // What the turn before was.
+    // What the previous message was.
     let (mut asked, mut after_tool) = (false, false);
     for (index, message) in messages.iter().enumerate() {
         match message.role.as_str() {
@@ -41,7 +41,8 @@ pub(super) fn render(input: &RenderInput<'_>) -> Result<String, RenderError> {
                     text += if shows { "<think>" } else { "</think>" };
                 }
                 let content = message.content.as_str();
-                // Thinking that a client has sent back with the answer; what only mentions its end is text.
+                // Thinking that a client has sent back within the answer. A text that only mentions the closing tag
+                // stays as it is.
                 let is_raw = !after_tool && content.starts_with("<think>");
                 let answer = content.split_once("</think>").filter(|_| is_raw);
                 let content = answer.map_or(content, |(_, answer)| answer);

@@ -1,4 +1,4 @@
-//! `FunctionGemma`: Gemma 3 270M for tool calls, with a language of its own for them.
+//! `FunctionGemma`: Gemma 3 270M for tool calls, which have their own syntax.
 
 mod parser;
 mod renderer;

@@ -13,7 +13,7 @@ const QUOTE: &str = "<escape>";
 
 pub(super) const PRESERVED: &[&str] = &[CALL, CALL_END];
 
-/// The parser of one answer; white space is content as it is.
+/// The parser of one answer; white space is kept in the content.
 #[derive(Debug, Default)]
 struct FunctionGemma {
     in_call: bool,
@@ -57,8 +57,7 @@ impl Parser for FunctionGemma {
     }
 }
 
-/// What has no name and braces becomes a call of nothing, so that the client sees that one was
-/// tried.
+/// A call without a name and braces becomes a call without a function, so that the client sees the attempt.
 fn read(raw: &str) -> ToolCall {
     let parts = || {
         let (_, rest) = raw.split_once("call:")?;

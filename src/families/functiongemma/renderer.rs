@@ -1,4 +1,4 @@
-//! `FunctionGemma`: declarations, calls and results in a language of its own.
+//! `FunctionGemma`: declarations, calls and results in the model's own syntax.
 
 use crate::chat::typed::{TypedProperty, TypedTool};
 use crate::chat::{Message, ToolCall};
@@ -7,14 +7,14 @@ use crate::renderer::{RenderError, RenderInput};
 use crate::families::shared::prompt::{Quoted, leading_system, role_at, tools};
 
 const QUOTE: &str = "<escape>";
-/// A null stands as Go prints it.
+/// Null is written as Go prints it.
 const DIALECT: Quoted = Quoted {
     quote: QUOTE,
     null: "<nil>",
 };
 const SYSTEM: &str = "You can do function calling with the following functions:";
 
-/// What the turn before was.
+/// What the previous message was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Before {
     Turn,
@@ -90,7 +90,7 @@ pub(super) fn render(input: &RenderInput<'_>) -> Result<String, RenderError> {
     Ok(text)
 }
 
-/// The function that a result answers, by its place among the results.
+/// The function that a result belongs to, by the result's position.
 fn called(messages: &[Message], index: usize) -> &str {
     let calls_tools =
         |message: &Message| message.role == "assistant" && !message.tool_calls.is_empty();

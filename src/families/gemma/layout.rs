@@ -22,7 +22,7 @@ pub(super) const GEMMA3N: ForeignLayout = ForeignLayout {
     ..ForeignLayout::PLAIN
 };
 
-/// Gemma 3 was trained for this context by stretching positions.
+/// The context that Gemma 3 was trained for by stretching positions.
 const LONG_CONTEXT: u64 = 131_072;
 
 fn is_embedding(metadata: &Metadata) -> bool {
@@ -52,7 +52,7 @@ fn chat(edit: &mut Edit<'_>) -> Result<(), GgufError> {
         edit.default(".rope.scaling.factor", 8.0);
     }
     edit.hide(&["v.", "mm."]);
-    // Some have a token more than the model has rows for.
+    // Some files have one token more than the embedding has rows.
     let n_rows = edit.required_side("token_embd.weight", 1)?;
     edit.cut_vocabulary(n_rows)
 }
@@ -119,7 +119,7 @@ fn has_cut_vocabulary(metadata: &Metadata) -> bool {
     tokens.is_some() && per_layer.is_some() && tokens != per_layer
 }
 
-/// The numbers of kinds of tokens.
+/// ggml's numbers for kinds of tokens.
 const NORMAL: i32 = 1;
 const BYTE: i32 = 6;
 
@@ -155,7 +155,7 @@ fn gemma3n(edit: &mut Edit<'_>) -> Result<(), GgufError> {
     Ok(())
 }
 
-/// Whether a token stands for a byte: `<0x0A>`.
+/// Whether a token stands for a byte, such as `<0x0A>`.
 fn is_byte(token: &[u8]) -> bool {
     let digits = token
         .strip_prefix(b"<0x")

@@ -1,5 +1,4 @@
-//! Gemma 2, 3 and 3n, and their embedding model. Their templates say all there is to know of their
-//! prompts.
+//! Gemma 2, 3 and 3n, and their embedding model. Their chat templates fully describe the prompts.
 
 mod layout;
 

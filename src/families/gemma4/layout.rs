@@ -1,4 +1,4 @@
-//! Files that Ollama converted, with the encoders of images and sound among the weights.
+//! Files that Ollama converted, with the image and audio encoders among the weights.
 
 use crate::families::layout::{Clip, Edit, ForeignLayout, has_towers};
 use crate::model::gguf::{GgufError, Metadata};
@@ -63,7 +63,7 @@ fn projector(clip: &mut Clip<'_>) -> Result<(), GgufError> {
 }
 
 fn rename_audio(edit: &mut Edit<'_>) {
-    // In this order: new names are old ones of others.
+    // The order matters: some new names are old names of other tensors.
     edit.rename_prefixes(&[("a.pre_encode.out.weight", "a.input_projection.weight")]);
     edit.rename_prefixes(&[("mm.a.fc.", "a.pre_encode.out.")]);
     for tensor in &mut edit.tensors {
@@ -91,9 +91,8 @@ fn block_and_part(name: &str) -> Option<(&str, &str)> {
     Some(name.split_at("a.blk.".len() + digits + 1))
 }
 
-/// Some files keep the bounds of all linear layers in one list: of each layer's query, key, value,
-/// output, gate, up and down projection, then of the projector, four numbers each. llama.cpp wants a
-/// tensor for each number.
+/// Some files keep the bounds of all linear layers in one list: for each layer its query, key, value, output, gate, up
+/// and down projection, then the projector, four numbers each. llama.cpp wants a tensor for each number.
 fn expand_clamps(clip: &mut Clip<'_>) -> Result<(), GgufError> {
     const LINEAR: [&str; 7] = [
         "attn_q", "attn_k", "attn_v", "attn_out", "ffn_gate", "ffn_up", "ffn_down",

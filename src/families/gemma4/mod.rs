@@ -1,4 +1,4 @@
-//! Gemma 4: thinking in channels, calls in a language of its own.
+//! Gemma 4: thinking in channels, calls in the model's own syntax.
 
 mod layout;
 mod parser;
@@ -69,7 +69,7 @@ pub(super) static FAMILY: Family = Family {
     ..Family::PLAIN
 };
 
-/// Models of this size (in parameters) and above are large ones.
+/// Models with at least this many parameters are large ones.
 const LARGE: f64 = 12e9;
 
 /// `gemma4` stands for two renderers.
@@ -92,7 +92,7 @@ fn is_large(model: &str, parameters: &str) -> bool {
     names(&["12b", "26b", "31b"]) || count(parameters).is_some_and(|count| count >= LARGE)
 }
 
-/// Reads a number of parameters as configs write it.
+/// Parses a number of parameters as configs write it.
 fn count(text: &str) -> Option<f64> {
     let text = text.trim();
     let unit = match text.chars().last()?.to_ascii_uppercase() {

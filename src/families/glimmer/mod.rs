@@ -1,4 +1,4 @@
-//! Glimmer: turns with a head that names the recipient, calls in XML with namespaces.
+//! Glimmer: messages with a header that names the recipient, calls in XML with namespaces.
 
 mod parser;
 mod renderer;

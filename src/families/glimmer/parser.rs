@@ -1,4 +1,4 @@
-//! Glimmer: messages to someone each, `to=self` for thinking, `to=TOOL` with a block of ATEM.
+//! Glimmer: each message has a recipient: `to=self` for thinking, `to=TOOL` with a block of ATEM.
 //!
 //! The prompt ends with `<|start|>assistant`, so the answer begins inside a header.
 
@@ -23,7 +23,7 @@ const INVOKE_END: &str = "</atem:invoke>";
 const PARAMETER: &str = "<atem:parameter name=\"";
 const PARAMETER_END: &str = "</atem:parameter>";
 
-/// What stands before an answer to the user: all else comes before it. The prompt has begun it.
+/// The text before an answer to the user; everything else comes before it. The prompt has written its beginning.
 pub(super) const THINKING: (&str, &str) = ("", "<|start|>assistant<|message|>");
 
 pub(super) const PRESERVED: &[&str] = &[START, MESSAGE, MESSAGE_END, TURN_END];
@@ -34,7 +34,7 @@ enum State {
     Header,
     Content,
     Thinking,
-    /// Of this recipient.
+    /// To the tool of this name.
     Call(String),
 }
 
@@ -53,7 +53,7 @@ struct Glimmer {
     shows_thinking: bool,
     state: State,
     held: String,
-    /// Some of the message was shown already: it is no call.
+    /// Some of the message has been shown already, so it cannot be a call.
     has_content: bool,
     counter: Counter,
 }
@@ -84,7 +84,7 @@ impl Glimmer {
     }
 
     fn header(&mut self, done: bool, piece: &mut Piece) -> bool {
-        // Nothing is taken before all of the header is there: it may repeat itself.
+        // Nothing is consumed before the header is complete, since its beginning may be repeated.
         let from = match self.held.starts_with(ASSISTANT) {
             true => ASSISTANT.len(),
             false => 0,
@@ -114,11 +114,11 @@ impl Glimmer {
         true
     }
 
-    /// Takes as much of a body as is known to be one: text, whether it ends there, and whether
-    /// there may be more to take.
+    /// Takes as much text as certainly belongs to the body. Returns it, whether the body ends there, and whether there
+    /// may be more to take.
     fn body(&mut self, done: bool) -> (String, bool, bool) {
         let waits = matches!(self.state, State::Call(_)) || self.may_be_call();
-        // Inside a block, markers are part of values.
+        // Inside a call block, markers are part of values.
         let from = match (waits, self.held.find(CALLS_END)) {
             (false, _) => 0,
             (true, Some(at)) => at + CALLS_END.len(),
@@ -178,7 +178,7 @@ impl Glimmer {
         Ok(())
     }
 
-    /// A header in the middle of a body: the model has forgotten to end it.
+    /// A header in the middle of a body: the model forgot to end the message.
     fn next_header(&self, from: usize, done: bool) -> Option<(usize, Status)> {
         let mut search = from;
         while let Some(at) = self.held[search..].find(START) {
@@ -235,7 +235,7 @@ impl Glimmer {
         pending
     }
 
-    /// Content that begins like a call: the model has named the wrong recipient.
+    /// Content that begins like a call: the model named the wrong recipient.
     fn may_be_call(&self) -> bool {
         let text = self.held.trim_start_matches([' ', '\t', '\r', '\n']);
         self.state == State::Content
@@ -285,7 +285,7 @@ impl Parser for Glimmer {
     }
 
     fn cut(&mut self) -> Piece {
-        // A header or a call that has only begun is nothing to show.
+        // An incomplete header or call is not shown.
         let is_call = matches!(self.state, State::Header | State::Call(_)) || self.may_be_call();
         if is_call {
             self.held.clear();
@@ -295,7 +295,7 @@ impl Parser for Glimmer {
     }
 }
 
-/// The declared tool of a name; `read.read` is `read`, whose namespace is its own name.
+/// The declared tool of a name; `read.read` is `read` if the namespace equals the tool's name.
 fn resolve<'a>(tools: &'a [ToolDefinition], name: &str) -> Option<&'a ToolDefinition> {
     let find = |name: &str| {
         let mut tools = tools.iter();
@@ -357,8 +357,7 @@ impl<'a> Block<'a> {
     }
 }
 
-/// The name up to `">`; the model sometimes writes the token between header and body into it, or
-/// instead of its end.
+/// The name up to `">`; the model sometimes writes the token between header and body into it, or in place of its end.
 fn invoked_name(text: &str) -> Option<(String, &str)> {
     let mut name = String::new();
     let mut rest = text;

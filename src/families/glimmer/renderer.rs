@@ -1,4 +1,4 @@
-//! Glimmer: messages to someone each, calls in ATEM.
+//! Glimmer: each message has a recipient, calls are in ATEM.
 
 use jiff::ZonedDateTime;
 use serde_json::Value;
@@ -17,7 +17,7 @@ const TOOLS: &str = "In this environment you have access to a set of tools you c
 
 const EXAMPLE: &str = "\n\nHere's an example of how to call a function in the tool set:\n(If the tool namespace is not specified, invoke the function directly as `example_function_name` rather than `example_tool_name.example_function_name`)\n\nto=example_tool_name.example_function_name\n\n<atem:function_calls>\n<atem:invoke name=\"example_tool_name.example_function_name\">\n<atem:parameter name=\"example_parameter_1\">value_1</atem:parameter>\n<atem:parameter name=\"example_parameter_2\">This is the value for the second parameter\nthat can span\n\"multiple\" lines\n</atem:parameter>\n</atem:invoke>\n</atem:function_calls>";
 
-/// What ends a message: more of the same turn follows, or not.
+/// The end of a message: more messages of the same turn follow, or not.
 const MESSAGE_END: &str = "<|eom|>";
 const TURN_END: &str = "<|eot|>";
 
@@ -100,7 +100,7 @@ fn strength(think: Option<Think>) -> &'static str {
     }
 }
 
-/// The model knows "strength" where others say "effort".
+/// The model's word is "strength" where others say "effort".
 fn renamed(content: &str) -> String {
     content
         .replace("Reasoning effort", "Reasoning strength")
@@ -139,7 +139,7 @@ fn system(content: &str, tools: &[TypedTool], text: &mut String) {
     say("system", &content, TURN_END, text);
 }
 
-/// What stands before the first dot of the tools' names, each once.
+/// The parts of the tools' names before the first dot, without duplicates.
 fn namespaces(tools: &[TypedTool]) -> Vec<&str> {
     let mut found = Vec::new();
     for tool in tools {

@@ -17,7 +17,7 @@ pub(super) const OCR: ForeignLayout = ForeignLayout {
     projector: Some(ocr_projector),
 };
 
-/// What a quantized file of the same becomes.
+/// The layout of such a file after quantization.
 pub(super) const QUANTIZED_OCR: ForeignLayout = ForeignLayout {
     is_foreign: has_towers,
     ..OCR

@@ -41,7 +41,7 @@ static RULES: Rules = Rules {
 };
 
 pub(super) fn thinking(start: &Start<'_>) -> Box<dyn Parser> {
-    // One that does not think may still open thinking itself.
+    // A model with thinking off may still open thinking by itself.
     let begin = match begin(start, thinks_by_default(start)) {
         Begin::Content if !continues_content(start) => Begin::Look,
         begin => begin,
@@ -49,7 +49,7 @@ pub(super) fn thinking(start: &Start<'_>) -> Box<dyn Parser> {
     Box::new(Tagged::new(&RULES, begin, start.tools))
 }
 
-/// The model decides whether it thinks.
+/// The parser for GLM-OCR: the model decides whether it thinks.
 pub(super) fn ocr(start: &Start<'_>) -> Box<dyn Parser> {
     Box::new(Tagged::new(&RULES, Begin::Look, start.tools))
 }
@@ -63,7 +63,7 @@ pub(super) struct Parts {
 }
 
 impl Parts {
-    /// Reads tags that are all where they belong.
+    /// Reads a call whose tags are all in place.
     pub(super) fn strict(raw: &str) -> Option<Self> {
         let mut parts = Self::default();
         let mut rest = raw;
@@ -85,7 +85,7 @@ impl Parts {
         Some(parts)
     }
 
-    /// The call, with values of the types that the tool declares.
+    /// The call, with values converted to the types that the tool declares.
     pub(super) fn call(self, tools: &[ToolDefinition]) -> Result<ToolCall, ParseError> {
         let name = self.name.trim();
         if name.is_empty() {
@@ -114,8 +114,8 @@ fn read(raw: &str, tools: &[ToolDefinition]) -> Result<Vec<ToolCall>, ParseError
     Ok(vec![parts.call(tools)?])
 }
 
-/// A call without its end is accepted only as it stands, declared and complete: a repaired one
-/// could do what the model never meant.
+/// A call without its end is accepted only if it needs no repair, is declared and has all required arguments: a
+/// repaired call could do what the model never meant.
 fn read_unfinished(raw: &str, tools: &[ToolDefinition]) -> Result<Vec<ToolCall>, ParseError> {
     let checked = || {
         let cut = raw.len() - overlap(raw, "</tool_call>");
@@ -148,7 +148,7 @@ fn read_unfinished(raw: &str, tools: &[ToolDefinition]) -> Result<Vec<ToolCall>,
     }
 }
 
-/// Puts in the tags that a model has left out, by their order.
+/// Inserts the tags that a model has left out, by their order.
 fn repair(raw: &str) -> String {
     let Some((at, first)) = earliest(raw, &CYCLE) else {
         return raw.to_owned();
@@ -157,7 +157,7 @@ fn repair(raw: &str) -> String {
     let mut text = String::with_capacity(raw.len() + 64);
     let mut phase = 0;
     match prefix.find(char::is_whitespace) {
-        // A name has no blanks: what follows one is a key.
+        // A name has no blanks: what follows a blank is a key.
         Some(blank) if first != KEY => {
             text.push_str(&prefix[..blank]);
             text.push_str(KEY);
@@ -205,7 +205,7 @@ fn repair(raw: &str) -> String {
             phase = (phase + 1) % CYCLE.len();
         }
     }
-    // The rest of a pair that was begun.
+    // Closes the pair that was begun.
     for tag in CYCLE.iter().skip(phase).filter(|_| phase > 0) {
         text.push_str(tag);
     }

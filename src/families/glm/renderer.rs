@@ -104,7 +104,7 @@ fn head(tools: &[TypedTool]) -> String {
     text + "</tools>\n\nFor each function call, output the function name and arguments within the following XML format:\n<tool_call>{function-name}<arg_key>{arg-key-1}</arg_key><arg_value>{arg-value-1}</arg_value><arg_key>{arg-key-2}</arg_key><arg_value>{arg-value-2}</arg_value>...</tool_call>"
 }
 
-/// Pairs of key and value; strings as they are, all else as JSON.
+/// Pairs of key and value; strings as they are, everything else as JSON.
 fn arguments(arguments: &Map<String, Value>) -> String {
     let pairs = arguments.iter().map(|(key, value)| {
         let value = value.as_str().map_or_else(|| json(value), str::to_owned);

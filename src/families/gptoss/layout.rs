@@ -1,8 +1,7 @@
 //! Files that Ollama converted, of all three generations.
 //!
-//! The first (August 2025) has the experts' gate and up projections in one tensor with their rows
-//! interleaved, MXFP4 under a number that ggml has retired, with other neighbours in a byte, and biases
-//! in BF16.
+//! The first (August 2025) has the experts' gate and up projections in one tensor with interleaved rows, MXFP4 under a
+//! type number that ggml has retired, with a different pairing of values in a byte, and biases in BF16.
 
 use crate::families::layout::{Edit, ForeignLayout};
 use crate::model::gguf::GgufError;
@@ -40,7 +39,7 @@ fn weights(edit: &mut Edit<'_>) -> Result<(), GgufError> {
     Ok(())
 }
 
-/// Takes the even rows of each joined tensor for the gate, the odd ones for the way up.
+/// Splits each joined tensor: the even rows are the gate, the odd ones the up projection.
 fn split_experts(edit: &mut Edit<'_>) -> Result<(), GgufError> {
     let is_joined = |name: &str| name.contains(".ffn_gate_up_exps.");
     let names = edit.tensors.iter().map(|tensor| tensor.name.clone());

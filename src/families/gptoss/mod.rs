@@ -1,4 +1,4 @@
-//! gpt-oss: its TEMPLATE or chat template makes the prompt, answers are in the harmony format.
+//! gpt-oss: its TEMPLATE or chat template makes the prompt; answers are in the harmony format.
 
 mod layout;
 mod parser;

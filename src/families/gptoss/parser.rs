@@ -17,10 +17,10 @@ const END: &str = "<|end|>";
 const CHANNEL: &str = "<|channel|>";
 const CONSTRAIN: &str = "<|constrain|>";
 
-/// What stands before an answer to the user: all else comes before it.
+/// The text before an answer to the user; everything else comes before it.
 pub(super) const THINKING: (&str, &str) = ("", "<|channel|>final<|message|>");
 
-/// Special tokens that must arrive as text; the one that ends a call ends the generation instead.
+/// Special tokens that must arrive as text; the token that ends a call ends the generation instead.
 pub(super) const PRESERVED: &[&str] = &[START, END, MESSAGE, CHANNEL, CONSTRAIN];
 
 /// Sender, recipient and channel of a message; empty = not given.
@@ -32,7 +32,7 @@ pub struct Header {
 }
 
 impl Header {
-    /// Reads what stands between start and message.
+    /// Parses the text between start and message.
     pub fn parse(text: &str) -> Self {
         let mut text = text.replacen(CONSTRAIN, &format!(" {CONSTRAIN}"), 1);
         let mut header = Self::default();
@@ -58,7 +58,7 @@ impl Header {
     }
 }
 
-/// What happens in a stream of messages.
+/// An event in a stream of messages.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
     Start,
@@ -82,7 +82,7 @@ pub struct Messages {
 }
 
 impl Messages {
-    /// A stream that begins with `already`, which the prompt has said.
+    /// A stream that begins with `already`, the part of it that the prompt contains.
     pub fn new(already: &str) -> Self {
         Self {
             state: State::BeforeMessage,
@@ -98,7 +98,7 @@ impl Messages {
         events
     }
 
-    /// The end of a stream: what was held of a body.
+    /// Ends the stream: returns what was held of a body.
     pub fn finish(&mut self) -> Option<Event> {
         let rest = std::mem::take(&mut self.held);
         (self.state == State::InBody && !rest.is_empty()).then_some(Event::Body(rest))
@@ -108,7 +108,7 @@ impl Messages {
         match self.state {
             State::BeforeMessage => {
                 let Some(at) = self.held.find(START) else {
-                    // Nothing between messages is shown; only the tag's beginning must be kept.
+                    // Text between messages is not shown; only a possible beginning of the tag is kept.
                     let keep = overlap(&self.held, START);
                     self.held.drain(..self.held.len() - keep);
                     return false;
@@ -160,7 +160,7 @@ pub(super) struct Harmony {
     messages: Messages,
     names: FunctionNames,
     target: Target,
-    /// Of the call.
+    /// For the current call.
     follower: Follower,
     n_calls: u32,
 }
@@ -206,13 +206,13 @@ impl Harmony {
         Ok(())
     }
 
-    /// The function that a message is to.
+    /// The function that a message is addressed to.
     fn function<'a>(&'a self, recipient: &'a str) -> &'a str {
         let name = recipient.strip_prefix("functions.").unwrap_or(recipient);
         self.names.original(name)
     }
 
-    /// Ends a message: a call is complete.
+    /// Ends a message; if it is a call, the call is complete.
     fn close(&mut self, piece: &mut Piece) -> Result<(), ParseError> {
         let Target::Call(recipient, raw) = std::mem::replace(&mut self.target, Target::Content)
         else {
@@ -259,14 +259,14 @@ impl Parser for Harmony {
 
     fn cut(&mut self) -> Piece {
         let mut piece = Piece::default();
-        // What is held may be the beginning of a message's end.
+        // Held text may be the beginning of a message's end, so it is dropped.
         let _ = self.messages.finish();
         let _ = self.close(&mut piece);
         piece
     }
 }
 
-/// What the prompt has said of the answer: at least who speaks.
+/// The part of the answer that the prompt contains: at least the speaker.
 fn said(last: Option<&Message>) -> String {
     let last = last.filter(|message| message.role == "assistant");
     let channel = match last {
@@ -287,7 +287,7 @@ fn target(header: Header) -> Target {
     }
 }
 
-/// Functions under the names that the model can write: identifiers of TypeScript.
+/// Functions under names that the model can write: TypeScript identifiers.
 #[derive(Debug, Clone, Default)]
 pub struct FunctionNames {
     /// Identifier and original, in the order in which they were added.
@@ -309,7 +309,7 @@ impl FunctionNames {
         self.pairs.last().map_or("", |(identifier, _)| identifier)
     }
 
-    /// The function of an identifier; an unknown one stands for itself.
+    /// The function of an identifier; an unknown identifier stands for itself.
     pub fn original<'a>(&'a self, identifier: &'a str) -> &'a str {
         let mut pairs = self.pairs.iter().rev();
         let found = pairs.find(|(known, _)| known == identifier);
@@ -339,7 +339,7 @@ fn identifier(name: &str) -> String {
     let keep = |c: char| match c {
         ' ' | '-' | '.' => Some('_'),
         '_' | '$' => Some(c),
-        // Letters and digits; signs that only look like some are none.
+        // Letters and digits; symbols that only look like them are dropped.
         c => LETTER.is_match(c.encode_utf8(&mut [0; 4])).then_some(c),
     };
     let identifier: String = name.chars().filter_map(keep).collect();

@@ -23,7 +23,7 @@ fn weights(edit: &mut Edit<'_>) -> Result<(), GgufError> {
     Ok(())
 }
 
-/// Whether the gate of each layer's attention has a row for each head, or for each number of the heads.
+/// Whether the gate of each layer's attention has a row for each head, or for each dimension of the heads.
 pub(super) fn gates_fit(header: &Metadata) -> bool {
     let heads = match header.get(".attention.head_count") {
         Some(Value::Numbers(numbers)) => numbers.iter().map(|n| n.as_u64()).collect(),

@@ -1,4 +1,4 @@
-//! Laguna and Poolside: calls in several spellings, by tag or as bare JSON.
+//! Laguna and Poolside: calls in several formats, by tag or as bare JSON.
 
 use serde::Deserialize;
 use serde_json::Map;
@@ -14,7 +14,7 @@ const THINK: &str = "<think>";
 const THINK_END: &str = "</think>";
 const CALL: &str = "<tool_call>";
 const CALL_END: &str = "</tool_call>";
-/// Some write calls as if the user did.
+/// Some models write calls as if the user did.
 const USER: &str = "<user>";
 const USER_END: &str = "</user>";
 const KEY: &str = "<arg_key>";
@@ -26,7 +26,7 @@ pub(super) const PRESERVED: &[&str] = &[
     THINK, THINK_END, CALL, CALL_END, USER, USER_END, KEY, KEY_END, VALUE, VALUE_END,
 ];
 
-/// Names from training, and what clients call the same tools.
+/// Names from training, and the names that clients use for the same tools.
 const ALIASES: [(&str, &str); 4] = [
     ("read_file", "read"),
     ("write_file", "write"),
@@ -36,11 +36,11 @@ const ALIASES: [(&str, &str); 4] = [
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
-    /// The prompt has opened thinking; the model may say so once more.
+    /// The prompt has opened thinking; the model may repeat the tag.
     Echo,
     ThinkingStart,
     Thinking,
-    /// White space, and a closing tag that closes nothing, are dropped.
+    /// White space, and a closing tag without an opening one, are dropped.
     ContentStart,
     Content,
     Call,
@@ -164,7 +164,7 @@ impl Laguna {
                 piece.content.push_str(before.trim_end());
                 self.go_on(at + tag.len(), State::Call)
             }
-            // What precedes is content for certain; the white space only if no call follows.
+            // The text before is certainly content; the white space at its end only if no call follows.
             _ => {
                 let text = before.trim_end();
                 piece.content.push_str(text);
@@ -201,7 +201,7 @@ impl Laguna {
         }
     }
 
-    /// Reads a bare object, if it looks like a call and is whole; anything else is content.
+    /// Reads a bare object, if it looks like a call and is complete; anything else is content.
     fn json(&mut self, piece: &mut Piece) -> Result<bool, ParseError> {
         let blank = self.held.len() - self.held.trim_start().len();
         let text = &self.held[blank..];
@@ -210,7 +210,7 @@ impl Laguna {
             Some(Ok(_)) => blank + values.byte_offset(),
             Some(Err(error)) if error.is_eof() => return Ok(false),
             _ => {
-                // No object: one sign further on.
+                // Not an object: skip one character.
                 let text: String = self.held.drain(..=blank).collect();
                 piece.content.push_str(&text);
                 return Ok(self.go_on(0, State::Content));
@@ -276,8 +276,8 @@ impl Parser for Laguna {
     }
 
     fn cut(&mut self) -> Piece {
-        // What is held of a text may be the beginning of a tag, and a call without its end is none, unless
-        // it is complete JSON.
+        // Held text may be the beginning of a tag, and a call without its end is incomplete, so both are dropped unless
+        // the text is complete JSON that is not a call.
         let (is_json, is_call) = (self.state == State::Json, begins_like_call(&self.held));
         let piece = self.finish().unwrap_or_default();
         match is_json {
@@ -291,7 +291,7 @@ impl Parser for Laguna {
     }
 }
 
-/// A call without tags that stand doubled or on the wrong side.
+/// Removes tags that are repeated or on the wrong side of a call.
 fn clean(raw: &str) -> String {
     let mut raw = raw.trim();
     while let Some(rest) = raw.strip_prefix(CALL) {
@@ -308,7 +308,7 @@ fn clean(raw: &str) -> String {
     raw.to_owned()
 }
 
-/// The declared name that is meant.
+/// The declared name that the model means.
 fn resolve<'a>(name: &'a str, tools: &[ToolDefinition]) -> &'a str {
     if declared(tools, name).is_some() {
         return name;
@@ -339,7 +339,7 @@ struct Json {
     arguments: Option<Map<String, serde_json::Value>>,
 }
 
-/// Reads a call in one of its spellings.
+/// Reads a call in one of its formats.
 fn read(raw: &str, tools: &[ToolDefinition]) -> Result<ToolCall, ParseError> {
     let raw = clean(raw);
     if raw.starts_with('{') {
@@ -366,7 +366,7 @@ fn read(raw: &str, tools: &[ToolDefinition]) -> Result<ToolCall, ParseError> {
     Ok(call(name, pairs(text, declared(tools, name))))
 }
 
-/// Keys that a value follows at once; others are passed over.
+/// Keys that are directly followed by a value; other keys are skipped.
 fn pairs(text: &str, tool: Option<&ToolDefinition>) -> Map<String, serde_json::Value> {
     let mut arguments = Map::new();
     let mut rest = text;

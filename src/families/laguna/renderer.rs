@@ -84,7 +84,7 @@ fn answer(message: &Message, is_last: bool, text: &mut String) {
     }
 }
 
-/// Content and reasoning, which may stand inside the content.
+/// Content and reasoning; the reasoning may be inside the content.
 fn split(message: &Message) -> (&str, &str) {
     let content = message.content.as_str();
     let (Some((before, _)), Some((_, after))) = (

@@ -9,17 +9,17 @@ use crate::model::gguf::GgufError;
 /// The prefixes of tensors that belong to a projector.
 pub(super) const PREFIXES: &[&str] = &["v.", "mm.", "a.", "s."];
 
-/// What llama.cpp's loader of projectors divides the mean and spread of colors by.
+/// The mean and spread of colors of OpenAI's CLIP, for llama.cpp's projector loader.
 pub(in crate::families) const OPENAI_MEAN: [f32; 3] = [0.481_454_66, 0.457_827_5, 0.408_210_73];
 pub(in crate::families) const OPENAI_STD: [f32; 3] = [0.268_629_54, 0.261_302_6, 0.275_777_1];
 
-/// A projector's header in the making.
+/// A projector's header under construction.
 pub struct Clip<'a> {
     pub(in crate::families) edit: Edit<'a>,
 }
 
 impl<'a> Clip<'a> {
-    /// Begins with the tensors and no keys.
+    /// Begins with the tensors and without keys.
     pub(super) fn of(mut edit: Edit<'a>) -> Self {
         edit.rename_architecture("clip");
         edit.set("general.type", "mmproj");
@@ -43,7 +43,7 @@ impl<'a> Clip<'a> {
         self.edit.set(&format!("clip.vision.{key}"), new);
     }
 
-    /// Copies numbers of the model's image encoder, which have the same names there; they must be there.
+    /// Copies numbers of the model's image encoder, which have the same names there. They must exist.
     pub(in crate::families) fn copy(&mut self, keys: &[&str]) -> Result<(), GgufError> {
         self.copy_from("vision", "vision", keys)
     }
@@ -62,14 +62,14 @@ impl<'a> Clip<'a> {
         Ok(())
     }
 
-    /// Sets the epsilon of the image encoder's norms as the file has it, else another.
+    /// Sets the epsilon of the image encoder's norms to the file's value, or to `or`.
     pub(in crate::families) fn epsilon_or(&mut self, or: f32) {
         const EPSILON: &str = "attention.layer_norm_epsilon";
         let found = self.edit.float(&format!(".vision.{EPSILON}"));
         self.set(EPSILON, found.unwrap_or(or));
     }
 
-    /// Sets the output's width: that of the text model.
+    /// Sets the output's width to that of the text model.
     pub(in crate::families) fn projects_to_text(&mut self) -> Result<(), GgufError> {
         let width = self.edit.required(".embedding_length")?;
         self.set("projection_dim", width);
@@ -82,7 +82,7 @@ impl<'a> Clip<'a> {
         self.set("image_std", New::F32s(std.to_vec()));
     }
 
-    /// Sets mean and spread as the file has them, else others.
+    /// Sets mean and spread to the file's values, or to these.
     pub(in crate::families) fn colors_or(&mut self, mean: [f32; 3], std: [f32; 3]) {
         let of = |key: &str, or: [f32; 3]| {
             let found = self.edit.floats(&format!(".vision.{key}"));
@@ -101,8 +101,7 @@ impl<'a> Clip<'a> {
         self.edit.set("clip.use_silu", New::Bool(true));
     }
 
-    /// Interleaves the two halves of each head's rows, as llama.cpp wants them for rotary positions in
-    /// two dimensions.
+    /// Interleaves the two halves of each head's rows, as llama.cpp wants them for rotary positions in two dimensions.
     pub(in crate::families) fn interleave_heads(
         tensor: &mut Tensor,
         n_head: u32,
@@ -118,13 +117,13 @@ impl<'a> Clip<'a> {
         tensor.rearrange(0, row, &steps, vec![row, n_rows])
     }
 
-    /// The number of the image encoder's layers, within bounds.
+    /// The number of the image encoder's layers, checked.
     pub(in crate::families) fn n_layers(&self) -> Result<u32, GgufError> {
         bounded_layers(self.edit.required(".vision.block_count")?)
     }
 
-    /// Adds the row of a token of the text model as a tensor in single precision: zeros where the model
-    /// has no such token.
+    /// Adds the embedding row of a text model's token as a tensor in single precision; zeros if the model has no such
+    /// token.
     pub(in crate::families) fn add_token_row(
         &mut self,
         token: &[u8],
@@ -147,7 +146,7 @@ impl<'a> Clip<'a> {
         Ok(())
     }
 
-    /// The side of a square of as many patches as a tensor has rows.
+    /// The side of a square with as many patches as a tensor has rows.
     pub(in crate::families) fn square_side(&self, tensor: &str) -> Result<u32, GgufError> {
         let n = self.edit.required_side(tensor, 1)?;
         let side = n.isqrt();

@@ -1,4 +1,4 @@
-//! A header in the making: the original's keys and tensors, and what a family changes of them.
+//! A header under construction: the original's keys and tensors, and a family's changes to them.
 
 use indexmap::IndexMap;
 
@@ -17,7 +17,7 @@ const MAX_LAYERS: u32 = 512;
 /// The version of GGUF that views have.
 const VERSION: u32 = 3;
 
-/// A value as the header has it.
+/// A key's value as it is in the header.
 #[derive(Debug, Clone)]
 struct Pair {
     /// The type and the value.
@@ -25,22 +25,22 @@ struct Pair {
     new: Option<New>,
 }
 
-/// A header in the making.
+/// A header under construction.
 ///
-/// Keys that begin with a dot stand for those of the architecture as it is named now.
+/// Keys that begin with a dot stand for keys of the architecture under its present name.
 pub struct Edit<'a> {
     source: &'a Source<'a>,
     architecture: String,
     pairs: IndexMap<Box<str>, Pair>,
     pub(in crate::families) tensors: Vec<Tensor>,
-    /// Something changed that cannot be overridden.
+    /// Whether something changed that cannot be expressed as an override.
     needs_view: bool,
-    /// Tensors that the weights do not need stay: the file is never loaded as it is.
+    /// Whether tensors that the weights do not need stay: the file is only quantized, never loaded.
     pub(super) keeps_all: bool,
 }
 
 impl<'a> Edit<'a> {
-    /// Begins with all that the original has.
+    /// Begins with everything that the original has.
     pub(super) fn of(source: &'a Source<'a>) -> Self {
         let pairs = source.layout.pairs.iter().map(|pair| {
             let range = pair.value.clone();
@@ -98,13 +98,13 @@ impl<'a> Edit<'a> {
         u32::try_from(self.original().number(key)?).ok()
     }
 
-    /// A number of the original that its model cannot do without.
+    /// A number of the original that must exist.
     pub(in crate::families) fn required(&self, key: &str) -> Result<u32, GgufError> {
         let missing = || invalid(format!("`{key}` is missing or no number"));
         self.number(key).ok_or_else(missing)
     }
 
-    /// The numbers of a list of the original, or its single number; none if there is no such key.
+    /// The numbers of a list of the original, or its single number; empty if there is no such key.
     pub(in crate::families) fn numbers(&self, key: &str) -> Vec<u32> {
         let small = |value: &Value| u32::try_from(value.as_u64()?).ok();
         match self.original().get(key) {
@@ -121,8 +121,7 @@ impl<'a> Edit<'a> {
         self.floats(key).first().copied()
     }
 
-    /// The numbers of a list of the original in single precision, or its single number; none if there
-    /// is no such key.
+    /// The numbers of a list of the original in single precision, or its single number; empty if there is no such key.
     pub(in crate::families) fn floats(&self, key: &str) -> Vec<f32> {
         #[expect(
             clippy::cast_possible_truncation,
@@ -142,13 +141,13 @@ impl<'a> Edit<'a> {
         }
     }
 
-    /// One side of a tensor as it is now.
+    /// One dimension of a tensor in its present state.
     pub(in crate::families) fn side(&self, tensor: &str, side: usize) -> Option<u32> {
         let tensor = self.tensors.iter().find(|known| known.name == tensor)?;
         u32::try_from(*tensor.shape.get(side)?).ok()
     }
 
-    /// One side of a tensor that its model cannot do without.
+    /// One dimension of a tensor that must exist.
     pub(in crate::families) fn required_side(
         &self,
         tensor: &str,
@@ -169,14 +168,14 @@ impl<'a> Edit<'a> {
         self.pairs.insert(self.whole(key), pair);
     }
 
-    /// Sets a key that is not there.
+    /// Sets a key if it is missing.
     pub(in crate::families) fn default(&mut self, key: &str, new: impl Into<New>) {
         if !self.has(key) {
             self.set(key, new);
         }
     }
 
-    /// Sets the tokenizer's kind where the file does not name one.
+    /// Sets the tokenizer's kind if the file does not name one.
     pub(in crate::families) fn default_pre(&mut self, pre: &str) {
         const PRE: &str = "tokenizer.ggml.pre";
         let is_open = matches!(self.original().string(PRE), None | Some("" | "default"));
@@ -190,10 +189,10 @@ impl<'a> Edit<'a> {
         self.needs_view |= is_there;
     }
 
-    /// Gives a key another name, if it is there; what had that name is replaced.
+    /// Renames a key, if it exists; replaces a key that had the new name.
     pub(in crate::families) fn rename(&mut self, from: &str, to: &str) {
         let whole = self.whole(from);
-        // A number can be overridden, so that the file itself stays as it is.
+        // A single value can be overridden, so that the file itself stays unchanged.
         if let (false, Some(new)) = (
             self.needs_view,
             self.original().get(&whole).and_then(New::of),
@@ -206,7 +205,7 @@ impl<'a> Edit<'a> {
         }
     }
 
-    /// Gives the architecture another name, and the keys that begin with it.
+    /// Renames the architecture, and the keys that begin with its name.
     pub(in crate::families) fn rename_architecture(&mut self, name: &str) {
         let old = format!("{}.", self.architecture);
         let pairs = std::mem::take(&mut self.pairs).into_iter();
@@ -220,7 +219,7 @@ impl<'a> Edit<'a> {
         self.needs_view = true;
     }
 
-    /// Leaves out the tensors whose names begin so.
+    /// Removes the tensors whose names have one of these prefixes.
     pub(in crate::families) fn hide(&mut self, prefixes: &[&str]) {
         if self.keeps_all {
             return;
@@ -243,7 +242,7 @@ impl<'a> Edit<'a> {
         }
     }
 
-    /// Replaces the beginnings of names by the first rule that fits.
+    /// Replaces the prefix of each name by the first rule that matches.
     pub(in crate::families) fn rename_prefixes(&mut self, rules: &[(&str, &str)]) {
         for tensor in &mut self.tensors {
             let mut rules = rules.iter();
@@ -258,14 +257,14 @@ impl<'a> Edit<'a> {
         }
     }
 
-    /// A tensor to change.
+    /// A tensor by its name, for changing it.
     pub(in crate::families) fn tensor_mut(&mut self, name: &str) -> Option<&mut Tensor> {
         let found = self.tensors.iter_mut().find(|tensor| tensor.name == name);
         self.needs_view |= found.is_some();
         found
     }
 
-    /// Takes a tensor out.
+    /// Removes a tensor and returns it.
     pub(in crate::families) fn take(&mut self, name: &str) -> Option<Tensor> {
         let index = self.tensors.iter().position(|tensor| tensor.name == name)?;
         self.needs_view = true;
@@ -277,7 +276,7 @@ impl<'a> Edit<'a> {
         self.needs_view = true;
     }
 
-    /// Turns these tensors into single precision where they are there.
+    /// Converts these tensors to single precision, if they exist.
     pub(in crate::families) fn make_f32(&mut self, names: &[&str]) -> Result<(), GgufError> {
         names.iter().try_for_each(|name| {
             let tensor = self.tensor_mut(name);
@@ -285,8 +284,8 @@ impl<'a> Edit<'a> {
         })
     }
 
-    /// Joins tensors along their last dimension under a new name; where one of them is missing nothing
-    /// changes. Tensors of different types become single precision.
+    /// Joins tensors along their last dimension under a new name; nothing changes if one of them is missing. Tensors of
+    /// different types are converted to single precision.
     pub(in crate::families) fn join(&mut self, names: &[&str], new: &str) -> Result<(), GgufError> {
         let find = |name: &&str| self.tensors.iter().find(|tensor| tensor.name == **name);
         let found: Option<Vec<Tensor>> = names.iter().map(|name| find(name).cloned()).collect();
@@ -308,7 +307,7 @@ impl<'a> Edit<'a> {
         Ok(())
     }
 
-    /// Cuts the lists of a vocabulary to so many tokens.
+    /// Cuts the lists of a vocabulary to `n_tokens` tokens.
     pub(in crate::families) fn cut_vocabulary(&mut self, n_tokens: u32) -> Result<(), GgufError> {
         for list in ["tokens", "scores", "token_type"] {
             self.cut_list(&format!("tokenizer.ggml.{list}"), n_tokens)?;
@@ -355,17 +354,17 @@ impl<'a> Edit<'a> {
         Ok(())
     }
 
-    /// The elements of a list of texts of the original.
+    /// The elements of a list of strings in the original.
     pub(in crate::families) fn texts(&self, key: &str) -> Result<Vec<Box<[u8]>>, GgufError> {
         self.source.texts(key)
     }
 
-    /// The elements of a list of numbers of four bytes of the original.
+    /// The elements of a list of four-byte numbers in the original.
     pub(in crate::families) fn long_list(&self, key: &str) -> Result<Vec<i32>, GgufError> {
         self.source.long_list(key)
     }
 
-    /// The text of a token of the original.
+    /// The text of a token in the original.
     pub(in crate::families) fn token(&self, id: u32) -> Result<Option<Box<[u8]>>, GgufError> {
         self.source.token(id.into())
     }
@@ -376,17 +375,17 @@ impl<'a> Edit<'a> {
         self.needs_view = true;
     }
 
-    /// Says that the header has to be made anew.
+    /// Marks the header as changed beyond overrides.
     pub(in crate::families) fn touch(&mut self) {
         self.needs_view = true;
     }
 
-    /// The number of layers, within bounds.
+    /// The number of layers, checked.
     pub(in crate::families) fn n_layers(&self) -> Result<u32, GgufError> {
         bounded_layers(self.required(".block_count")?)
     }
 
-    /// What llama.cpp is to be given.
+    /// The result: what llama.cpp will be given.
     pub(super) fn finish(mut self) -> Result<Form, GgufError> {
         if !self.needs_view {
             let overrides = self.pairs.iter().filter_map(|(key, pair)| {
@@ -415,8 +414,7 @@ impl<'a> Edit<'a> {
         self.view().map(|view| Form::View(view.into()))
     }
 
-    /// llama.cpp reads no numbers with a sign where it wants those without, and takes a file with
-    /// `split.*` for a part.
+    /// llama.cpp accepts no signed numbers where it wants unsigned ones, and takes a file with `split.*` for a part.
     fn modernise(&mut self) {
         for pair in &self.source.layout.pairs {
             let number = self.original().get(&pair.key).and_then(Value::as_u64);
@@ -472,7 +470,7 @@ impl<'a> Edit<'a> {
     }
 }
 
-/// A number of layers by which loops may go.
+/// A number of layers that is small enough to loop over.
 pub(super) fn bounded_layers(n_layers: u32) -> Result<u32, GgufError> {
     if n_layers <= MAX_LAYERS {
         return Ok(n_layers);

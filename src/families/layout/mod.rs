@@ -1,11 +1,11 @@
 //! Files in the layouts of Ollama's former engine, which llama.cpp itself refuses.
 //!
-//! Ollama's converters wrote other keys and names than llama.cpp's, and the image encoder into the file
-//! of the weights. Each family recognises its own files by the content of the header, never by a
-//! model's name, and says how the header would look that llama.cpp wants ([`ForeignLayout`]); what comes
-//! out is a [`view`](crate::view) of the file, or a few values to override. Nothing is written to disk.
+//! Ollama's converters wrote other keys and names than llama.cpp's, and the image encoder into the file of the weights.
+//! Each family recognises its own files by the content of the header, never by a model's name, and describes the header
+//! that llama.cpp wants ([`ForeignLayout`]). The result is a [`view`](crate::view) of the file, or a few values to
+//! override. Nothing is written to disk.
 //!
-//! - [`source`]: a file with its header · [`edit`]: a header in the making · [`value`]: its new values ·
+//! - [`source`]: a file with its header · [`edit`]: a header under construction · [`value`]: its new values ·
 //!   [`tensor`]: its tensors
 //! - [`clip`]: what headers of projectors have in common
 //! - [`translate`]: from a file to what llama.cpp loads
@@ -50,8 +50,7 @@ impl ForeignLayout {
     };
 }
 
-/// Whether the file has tensors of a vision tower or its projector, which llama.cpp wants in a file of
-/// their own.
+/// Whether the file has tensors of a vision tower or its projector, which llama.cpp wants in a separate file.
 pub(super) fn has_towers(metadata: &Metadata) -> bool {
     metadata.has_tensor_prefix(&["v.", "mm."])
 }

@@ -8,10 +8,10 @@ use super::value::LIST;
 use crate::model::gguf::{GgufError, Layout, Metadata, Value};
 use crate::view::ReadAt;
 
-/// Bytes of a list that is read whole: eight times the largest vocabulary that is known.
+/// The most bytes of a list that is read whole: eight times the largest known vocabulary.
 const MAX_LIST: u64 = 32 << 20;
 
-/// Before the elements of a list: the types of the list and of its elements, their number.
+/// Bytes before the elements of a list: the types of the list and of its elements, and their number.
 pub(super) const LIST_HEAD: u64 = 16;
 
 /// A file with its header, without long lists.
@@ -32,14 +32,14 @@ impl<'a> Source<'a> {
         })
     }
 
-    /// The bytes of a value with its type.
+    /// The type of a value, and its range of bytes in the file.
     pub(super) fn place(&self, key: &str) -> Option<(u32, Range<u64>)> {
         let mut pairs = self.layout.pairs.iter();
         let pair = pairs.find(|pair| *pair.key == *key)?;
         Some((pair.kind, pair.value.clone()))
     }
 
-    /// The elements of a list of texts; none where the key has something else.
+    /// The elements of a list of strings; empty if the key has another type.
     pub(super) fn texts(&self, key: &str) -> Result<Vec<Box<[u8]>>, GgufError> {
         let mut texts = Vec::new();
         self.walk(key, |_, text| {
@@ -49,8 +49,7 @@ impl<'a> Source<'a> {
         Ok(texts)
     }
 
-    /// The elements of a list of numbers of four bytes, however long; none where the key has something
-    /// else.
+    /// The elements of a list of four-byte numbers, however long; empty if the key has another type.
     pub(super) fn long_list(&self, key: &str) -> Result<Vec<i32>, GgufError> {
         let Some((LIST, range)) = self.place(key) else {
             return Ok(Vec::new());
@@ -72,7 +71,7 @@ impl<'a> Source<'a> {
             .collect())
     }
 
-    /// Where the element with that number begins in a list of texts, in bytes of the file.
+    /// The position of the element `index` of a list of strings, in bytes of the file.
     pub(super) fn place_of_text(&self, key: &str, index: u64) -> Result<Option<u64>, GgufError> {
         let mut left = index;
         let mut place = None;
@@ -100,8 +99,7 @@ impl<'a> Source<'a> {
         Ok(found)
     }
 
-    /// Goes through a list of texts until `visit`, which gets the place and the bytes of each, has
-    /// enough.
+    /// Goes through a list of strings until `visit`, which gets the position and the bytes of each, returns false.
     fn walk(&self, key: &str, mut visit: impl FnMut(u64, &[u8]) -> bool) -> Result<(), GgufError> {
         let Some((LIST, range)) = self.place(key) else {
             return Ok(());

@@ -1,10 +1,10 @@
-//! The tensors of a header in the making.
+//! The tensors of a header under construction.
 
 use super::invalid;
 use crate::model::gguf::{GgufError, Kind, TensorInfo, TensorLayout, kind_of};
 use crate::view::{Conversion, Pieces, Segment, Step};
 
-/// The numbers of types in ggml.
+/// ggml's type numbers.
 const F32: u32 = 0;
 const RETIRED_MXFP4: u32 = 4;
 const MXFP4: u32 = 39;
@@ -50,7 +50,7 @@ impl Tensor {
         kind_of(self.kind).ok_or_else(unknown)
     }
 
-    /// Bytes of a row.
+    /// The number of bytes of a row.
     fn row(&self) -> Result<u64, GgufError> {
         let row = self
             .kind()?
@@ -63,7 +63,7 @@ impl Tensor {
         rows.fold(1, |product: u64, side| product.saturating_mul(*side))
     }
 
-    /// Where the data begins in the file; it must be one range of it, as it is.
+    /// Where the data begins in the file. The data must be one contiguous, unchanged range.
     fn start(&self) -> Result<u64, GgufError> {
         match self.data.as_slice() {
             [
@@ -76,7 +76,7 @@ impl Tensor {
         }
     }
 
-    /// Turns it into single precision.
+    /// Converts it to single precision.
     pub(in crate::families) fn make_f32(&mut self) -> Result<(), GgufError> {
         if self.kind == F32 {
             return Ok(());
@@ -107,7 +107,7 @@ impl Tensor {
         Ok(())
     }
 
-    /// Brings MXFP4 blocks of the first kind into ggml's order.
+    /// Reorders MXFP4 blocks of the first kind as ggml wants them.
     pub(in crate::families) fn modernise_mxfp4(&mut self) {
         if self.kind != RETIRED_MXFP4 {
             return;
@@ -120,7 +120,7 @@ impl Tensor {
         self.kind = MXFP4;
     }
 
-    /// Cuts it to so many rows.
+    /// Cuts it to `n_rows` rows.
     pub(in crate::families) fn cut_rows(&mut self, n_rows: u64) -> Result<(), GgufError> {
         let (start, row) = (self.start()?, self.row()?);
         if n_rows > self.n_rows() || self.shape.len() != 2 {
@@ -131,7 +131,7 @@ impl Tensor {
         Ok(())
     }
 
-    /// One row, as a tensor of its own.
+    /// One row, as a separate tensor.
     pub(super) fn one_row(&self, name: &str, row: u64) -> Result<Self, GgufError> {
         let (start, n_bytes) = (self.start()?, self.row()?);
         if row >= self.n_rows() {
@@ -148,8 +148,8 @@ impl Tensor {
         })
     }
 
-    /// Takes pieces of so many elements, in the order of the steps, whose strides are in elements,
-    /// too; the shape is what the caller says it is.
+    /// Rearranges pieces of so many elements in the order of the steps, whose strides are also in elements; the caller
+    /// gives the new shape.
     pub(in crate::families) fn rearrange(
         &mut self,
         skipped: u64,
@@ -182,7 +182,7 @@ impl Tensor {
         Ok(())
     }
 
-    /// Appends the data of others along the last dimension.
+    /// Appends the data of other tensors along the last dimension.
     pub(super) fn append(&mut self, others: &[Self]) -> Result<(), GgufError> {
         let Some((last, sides)) = self.shape.split_last() else {
             return Err(self.refused("is a single number"));

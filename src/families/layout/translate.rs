@@ -16,12 +16,12 @@ use crate::view::{Form, HeaderOnly, ModelFile, OverrideValue, ReadAt, Reader};
 #[derive(Debug, Clone)]
 pub struct Loadable {
     pub file: ModelFile,
-    /// Without long lists; its vocabulary was checked.
+    /// Without long lists; the vocabulary has been checked.
     pub metadata: Arc<Metadata>,
 }
 
 impl Loadable {
-    /// A file as it is.
+    /// A file in its own layout.
     pub fn original(path: &Path, metadata: Arc<Metadata>) -> Self {
         Self {
             file: ModelFile::original(path),
@@ -30,22 +30,21 @@ impl Loadable {
     }
 }
 
-/// Whether llama.cpp needs another header than the file has.
+/// Whether llama.cpp needs another header than the file's.
 pub fn is_foreign(metadata: &Metadata) -> bool {
     layout(metadata).is_some_and(|layout| (layout.is_foreign)(metadata))
 }
 
-/// Whether a file of weights has a projector in it.
+/// Whether a file of weights contains a projector.
 pub fn has_projector(metadata: &Metadata) -> bool {
     let has_one = |layout: &ForeignLayout| layout.projector.is_some();
     layout(metadata).is_some_and(has_one) && metadata.has_tensor_prefix(&["v.", "s."])
 }
 
-/// Plans how llama.cpp gets the weights of a file, or a projector that has one to itself.
+/// Plans how llama.cpp gets the weights of a file, or a projector that has its own file.
 ///
 /// # Errors
-/// The file is no readable GGUF file, or lacks what its model needs; what comes out is checked like any
-/// other file.
+/// The file is not a readable GGUF file, or lacks what its model needs. The result is checked like any other file.
 pub fn weights<F: ReadAt + Read + Seek>(path: &Path, file: &mut F) -> Result<Loadable, GgufError> {
     translate(path, file, false)
 }
@@ -69,8 +68,8 @@ fn translate<F: ReadAt + Read + Seek>(
     finish(path, file, form)
 }
 
-/// Plans how llama.cpp's quantizer gets the weights of a file: with the tensors that only a projector
-/// needs, so that they are in the new file, too.
+/// Plans how llama.cpp's quantizer gets the weights of a file: including the tensors that only a projector needs, so
+/// that they are in the new file, too.
 ///
 /// # Errors
 /// As [`weights`].
@@ -84,7 +83,7 @@ pub fn to_quantize<F: ReadAt + Read + Seek>(
 /// Plans how llama.cpp gets the projector in a file of weights.
 ///
 /// # Errors
-/// As [`weights`]; there is none.
+/// As [`weights`]; or the file contains none.
 pub fn projector<F: ReadAt + Read + Seek>(
     path: &Path,
     file: &mut F,
@@ -98,10 +97,11 @@ pub fn projector<F: ReadAt + Read + Seek>(
     finish(path, file, form)
 }
 
-/// Checks what can be known of a file before llama.cpp gets it, without its data: the header as
-/// llama.cpp sees it. A projector among the weights that cannot be used costs the images only.
+/// Checks what can be known of a file before llama.cpp gets it, without its data: the header as llama.cpp sees it. If a
+/// projector among the weights is unusable, only image input is lost.
 ///
 /// # Errors
+/// Says why the file could not be loaded.
 /// Says why it could not be loaded.
 pub fn check<F: ReadAt + Read + Seek>(path: &Path, file: &mut F) -> Result<(), GgufError> {
     let loadable = weights(path, file)?;
@@ -112,7 +112,7 @@ pub fn check<F: ReadAt + Read + Seek>(path: &Path, file: &mut F) -> Result<(), G
     }
 }
 
-/// Reads the new header, which checks it.
+/// Reads the new header, which also checks it.
 fn finish<F: ReadAt + Read + Seek>(
     path: &Path,
     file: &mut F,
@@ -130,7 +130,7 @@ fn finish<F: ReadAt + Read + Seek>(
         }
         Form::View(view) => Metadata::read_checked(&mut Reader::new(&*file, view, HeaderOnly))?,
     };
-    // A need of the model's; an adapter has the architecture's name and little else.
+    // Only models have these needs; an adapter has the architecture's name and little else.
     if let Some(reason) = unmet_need(&metadata).filter(|_| metadata.kind() == FileKind::Model) {
         return Err(invalid(reason));
     }
@@ -155,7 +155,7 @@ fn overridden(value: &OverrideValue) -> Value {
 }
 
 fn layout(metadata: &Metadata) -> Option<&'static ForeignLayout> {
-    // An adapter names its model's architecture, and has a few of its tensors.
+    // An adapter names its model's architecture, and has only a few of its tensors.
     if metadata.kind() == FileKind::Adapter {
         return None;
     }

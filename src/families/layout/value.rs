@@ -3,10 +3,10 @@
 use crate::model::gguf::Value;
 use crate::view::OverrideValue;
 
-/// What llama.cpp takes as an overriding text or key, in bytes.
+/// llama.cpp's limit for an overriding text or key, in bytes.
 pub(super) const MAX_OVERRIDE: usize = 127;
 
-/// The numbers of types in a header.
+/// The type numbers in a header.
 const U8: u32 = 0;
 const U32: u32 = 4;
 pub(super) const I32: u32 = 5;
@@ -30,7 +30,7 @@ pub(in crate::families) enum New {
 }
 
 impl New {
-    /// A single value that can be written anew as it is.
+    /// A single value that can be written again unchanged.
     pub(super) fn of(value: &Value) -> Option<Self> {
         Some(match value {
             Value::Bool(flag) => Self::Bool(*flag),
@@ -48,7 +48,7 @@ impl New {
         }
     }
 
-    /// The type and the value, as headers have them.
+    /// The type and the value, in the header's encoding.
     pub(super) fn bytes(&self) -> Vec<u8> {
         let single = |kind: u32, value: &[u8]| [kind.to_le_bytes().as_slice(), value].concat();
         let list = |kind, count, elements: &mut dyn Iterator<Item = u8>| {
@@ -82,7 +82,7 @@ impl New {
         }
     }
 
-    /// The value as an override, if it can be one.
+    /// The value as an override, if possible.
     pub(super) fn to_override(&self) -> Option<OverrideValue> {
         Some(match self {
             Self::U32(number) => OverrideValue::Integer((*number).into()),
@@ -112,13 +112,13 @@ impl From<&str> for New {
     }
 }
 
-/// A text with its length.
+/// A text with its length in front.
 pub(super) fn text(text: &str) -> Vec<u8> {
     let length = text.len() as u64;
     [length.to_le_bytes().as_slice(), text.as_bytes()].concat()
 }
 
-/// What comes before the elements of a list.
+/// The bytes before the elements of a list.
 pub(super) fn list_head(kind: u32, count: usize) -> Vec<u8> {
     let mut bytes = LIST.to_le_bytes().to_vec();
     bytes.extend(kind.to_le_bytes());

@@ -31,7 +31,7 @@ struct Lfm2 {
     names: Vec<String>,
     state: State,
     held: String,
-    /// Content was let through: it is no call without tags.
+    /// Content has been passed on, so a call without tags can no longer follow.
     has_content: bool,
     counter: Counter,
 }
@@ -120,7 +120,7 @@ impl Lfm2 {
         false
     }
 
-    /// Whether the text may become calls that lack their tokens: `[f(`, `f(`.
+    /// Whether the text may become calls without their tokens: `[f(`, `f(`.
     fn may_be_bare_calls(&self) -> bool {
         let text = self.held.trim_start();
         let text = text.strip_prefix('[').unwrap_or(text).trim_start();
@@ -136,7 +136,7 @@ impl Lfm2 {
             return false;
         };
         let Some(calls) = read(&self.held[..at]) else {
-            // Waits for a later end; what is never read is dropped.
+            // Waits for a later end; what can never be read is dropped.
             return false;
         };
         piece.tool_calls.extend(self.counter.number(calls));

@@ -45,7 +45,7 @@ fn render(input: &RenderInput<'_>, is_thinking: bool) -> String {
     if messages.len() < input.messages.len()
         && let Some(first) = input.messages.first()
     {
-        // Its images count, although they are not shown.
+        // The images are counted, although they are not shown.
         images.tag(first, "");
     }
     for (index, message) in messages.iter().enumerate() {

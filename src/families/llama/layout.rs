@@ -3,7 +3,7 @@
 use crate::families::layout::{Clip, Edit, ForeignLayout, has_towers};
 use crate::model::gguf::{GgufError, Metadata};
 
-/// Early files of Llama 3 do not say how to tokenize, or name the wrong end.
+/// Early files of Llama 3 do not name the tokenizer, or have the wrong end token.
 pub(super) const LLAMA: ForeignLayout = ForeignLayout {
     is_foreign: may_be_early_llama3,
     weights: llama3,
@@ -35,7 +35,7 @@ fn may_be_early_llama3(metadata: &Metadata) -> bool {
     has_id && (names_no_pre || ends_text)
 }
 
-/// Only values, so that the file can be mapped as it is.
+/// Changes single values only, so that the file can be mapped as it is.
 fn llama3(edit: &mut Edit<'_>) -> Result<(), GgufError> {
     let template = edit.original().string("tokenizer.chat_template");
     let template = template.unwrap_or_default();
@@ -92,7 +92,7 @@ fn projector(clip: &mut Clip<'_>) -> Result<(), GgufError> {
     Ok(())
 }
 
-/// Patches that are merged along one side: what the ratio is the inverse of.
+/// How many patches are merged along one side: the inverse of the ratio.
 fn scale(ratio: Option<f32>) -> u32 {
     const USUAL: u32 = 2;
     const MOST: u8 = 16;

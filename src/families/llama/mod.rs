@@ -1,5 +1,4 @@
-//! Llama's vision models and early files of Llama 3; the others need nothing that their files do not
-//! say.
+//! Llama's vision models and early files of Llama 3; for the others, their files are enough.
 
 mod layout;
 

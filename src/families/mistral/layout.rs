@@ -26,7 +26,7 @@ fn weights(edit: &mut Edit<'_>) -> Result<(), GgufError> {
         ".rope.scaling.yarn_log_multiplier",
     );
     edit.rename(".rope.scaling_beta", ".attention.temperature_scale");
-    // Ollama's converter wrote empty ones, on which llama.cpp ends the process.
+    // Ollama's converter wrote an empty value, which makes llama.cpp abort.
     const SCALING: &str = ".rope.scaling.type";
     if edit.original().string(SCALING).is_some_and(str::is_empty) {
         edit.remove(SCALING);
@@ -36,7 +36,7 @@ fn weights(edit: &mut Edit<'_>) -> Result<(), GgufError> {
     Ok(())
 }
 
-/// Mean and spread of colors, in the digits of Mistral's own configuration.
+/// Mean and spread of colors, with the digits of Mistral's own configuration.
 const MEAN: [f32; 3] = [0.481_454_67, 0.457_827_5, 0.408_210_72];
 const STD: [f32; 3] = [0.268_629_55, 0.261_302_6, 0.275_777_1];
 

@@ -1,4 +1,4 @@
-//! Ministral 3 and its kin: `[TOOL_CALLS]name[ARGS]{…}`, thinking between `[THINK]` and `[/THINK]`.
+//! Ministral 3 and related models: `[TOOL_CALLS]name[ARGS]{…}`, thinking between `[THINK]` and `[/THINK]`.
 
 use crate::chat::ToolDefinition;
 use crate::families::shared::call::{Counter, call, declared, object};
@@ -10,7 +10,7 @@ const CALLS: &str = "[TOOL_CALLS]";
 const THINK: &str = "[THINK]";
 const THINK_END: &str = "[/THINK]";
 const ARGUMENTS: &str = "[ARGS]";
-/// Some members put an id of their own between name and arguments.
+/// Some models put an id between name and arguments.
 const ID: &str = "[CALL_ID]";
 
 pub(super) const PRESERVED: &[&str] = &[CALLS, THINK, THINK_END, ARGUMENTS];
@@ -21,7 +21,7 @@ enum State {
     Thinking,
     ContentStart,
     Name,
-    /// Of the tool with this name.
+    /// Arguments for the tool with this name.
     Arguments(String),
 }
 
@@ -31,7 +31,7 @@ struct Ministral {
     tools: Vec<ToolDefinition>,
     state: State,
     held: String,
-    /// What of the arguments was looked at.
+    /// How much of the arguments has been scanned.
     json: Json,
     follower: Follower,
     counter: Counter,
@@ -149,7 +149,7 @@ impl Parser for Ministral {
     }
 }
 
-/// Finds the end of a JSON value in a text that grows.
+/// Finds the end of a JSON value in a growing text.
 #[derive(Debug, Default)]
 struct Json {
     at: usize,

@@ -1,4 +1,4 @@
-//! NVIDIA's Nemotron 3: Qwen's calls in XML, with a prompt of its own.
+//! NVIDIA's Nemotron 3: Qwen's XML calls, with its own prompt.
 
 mod layout;
 mod renderer;

@@ -78,7 +78,7 @@ fn render(input: &RenderInput<'_>, is_35: bool) -> String {
     }
 }
 
-/// `/think` and `/no_think` in the texts switch; the last one counts.
+/// Whether thinking is on: `/think` and `/no_think` in the texts switch it, the last one counts.
 fn toggled(input: &RenderInput<'_>) -> bool {
     let texts = input
         .messages
@@ -95,7 +95,7 @@ fn toggled(input: &RenderInput<'_>) -> bool {
     })
 }
 
-/// Takes the toggles out, but not the tag that looks like one.
+/// Removes the toggles, but not the tag that looks like one.
 fn without_toggles(text: &str) -> String {
     let parts = text.split("</think>");
     let parts = parts.map(|part| part.replace("/think", "").replace("/no_think", ""));
@@ -251,7 +251,7 @@ fn value_text(value: &Value) -> String {
     }
 }
 
-/// JSON with a space after `:` and `,`, maps by key, nothing escaped for HTML.
+/// JSON with a space after `:` and `,`, maps sorted by key, nothing escaped for HTML.
 fn python(value: &Value) -> String {
     match value {
         Value::Array(items) => list(items.iter().map(python)),
@@ -267,7 +267,7 @@ fn python(value: &Value) -> String {
     }
 }
 
-/// A string as Go quotes it: signs that print stay as they are.
+/// A string as Go quotes it: printable characters stay as they are.
 fn quote(text: &str) -> String {
     template::quote(text)
 }

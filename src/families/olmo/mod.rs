@@ -9,7 +9,7 @@ use super::layout::ForeignLayout;
 pub(super) static FAMILY: Family = Family {
     architectures: &[Architecture {
         name: "olmo3",
-        // llama.cpp knows it as the one before.
+        // llama.cpp has it under the previous version's name.
         layout: Some(ForeignLayout {
             is_foreign: |_| true,
             weights: |edit| {

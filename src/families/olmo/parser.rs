@@ -24,7 +24,7 @@ static THINK: Rules = Rules {
     read_unfinished: None,
 };
 
-/// Thinks whatever is asked.
+/// The parser for models that always think.
 pub(super) fn think(start: &Start<'_>) -> Box<dyn Parser> {
     let begin = begin(start, !continues_content(start));
     Box::new(Tagged::new(&THINK, begin, &[]))
@@ -34,7 +34,7 @@ pub(super) fn instruct(_: &Start<'_>) -> Box<dyn Parser> {
     Box::new(Olmo::default())
 }
 
-/// The parser of one answer; white space is content as it is.
+/// The parser of one answer; white space is kept in the content.
 #[derive(Debug, Default)]
 struct Olmo {
     in_calls: bool,
@@ -79,13 +79,13 @@ impl Parser for Olmo {
     }
 
     fn cut(&mut self) -> Piece {
-        // What is held of a text may be the beginning of a tag.
+        // Held text may be the beginning of a tag, so it is dropped.
         self.held.clear();
         Piece::default()
     }
 }
 
-/// All lines are calls, or none counts.
+/// Reads lines of calls; `None` if one of them is not a call.
 fn lines(text: &str) -> Option<Vec<ToolCall>> {
     let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
     lines.map(line).collect()

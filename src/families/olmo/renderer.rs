@@ -1,4 +1,4 @@
-//! Olmo 3: tools as a JSON array, calls as Python; and its thinking members, without tools.
+//! Olmo 3: tools as a JSON array, calls as Python; and its thinking models, without tools.
 
 use crate::chat::Message;
 use crate::chat::typed::Spelling;
@@ -31,7 +31,7 @@ pub(super) fn think_32b(input: &RenderInput<'_>) -> Result<String, RenderError> 
     Ok(thinking(input, SYSTEM_THINK_32B))
 }
 
-/// The first system message; the others are left out.
+/// The first system message; later ones are left out.
 fn system(messages: &[Message]) -> Option<&str> {
     let found = messages.iter().find(|message| message.role == "system");
     found.map(|message| message.content.as_str())

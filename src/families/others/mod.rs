@@ -1,10 +1,10 @@
-//! Architectures of which nothing is known but what llama.cpp takes for granted (the assertions of its
+//! Architectures that need nothing but llama.cpp's assumptions about the header (the assertions of its
 //! `src/models/*.cpp`).
 
 use super::family::{Architecture, EXPERTS, Family, Need, UNROTATED};
 use crate::model::gguf::{Metadata, Value};
 
-/// llama.cpp's own bound.
+/// llama.cpp's own limit.
 const MOST_LAYERS: u64 = 512;
 
 pub(super) static FAMILY: Family = Family {
@@ -105,7 +105,7 @@ const COMPRESSED_HEADS: Need = Need {
     otherwise: "the lengths of the compressed heads are missing",
 };
 
-/// The weights upwards are as wide as the feed-forward layer, or have its gate in them.
+/// The up projection is as wide as the feed-forward layer, or twice as wide if it includes the gate.
 const FEED_FORWARD: Need = Need {
     holds: |header| {
         let width = header.number(".feed_forward_length").unwrap_or_default();
@@ -160,7 +160,7 @@ const VOCODER: Need = Need {
     otherwise: "the parts of the vocoder do not fit together",
 };
 
-/// The second side of each tensor whose name ends so.
+/// The second dimension of each tensor whose name ends like this.
 fn sides<'a>(header: &'a Metadata, end: &'a str) -> impl Iterator<Item = u64> + 'a {
     let tensors = header
         .tensors

@@ -9,7 +9,7 @@ pub(super) const QWEN25_VL: ForeignLayout = ForeignLayout {
     projector: Some(qwen25_vl_projector),
 };
 
-/// What a quantized file of the same becomes.
+/// The layout of such a file after quantization.
 pub(super) const QWEN2_VL: ForeignLayout = ForeignLayout {
     is_foreign: |metadata| metadata.has_tensor_prefix(&["v."]),
     ..QWEN25_VL
@@ -88,7 +88,7 @@ fn qwen25_vl_projector(clip: &mut Clip<'_>) -> Result<(), GgufError> {
     clip.projects_to_text()?;
     let width = clip.edit.required_side("v.blk.0.ffn_up.weight", 1)?;
     clip.set("feed_forward_length", width);
-    // Every so many layers one attends to the whole image.
+    // One in every so many layers attends to the whole image.
     let whole = clip.edit.numbers(".vision.fullatt_block_indexes");
     let period = whole.first().map_or(8, |first| first.saturating_add(1));
     clip.set("n_wa_pattern", period);
@@ -200,8 +200,8 @@ fn qwen3_projector(clip: &mut Clip<'_>, deepstack: &[u32]) -> Result<(), GgufErr
     ])
 }
 
-/// The patches of two images in time lie in one tensor [patch, patch, 2, 3 · width]; llama.cpp wants
-/// two tensors [patch, patch, 3, width].
+/// The patches of two images in time are in one tensor [patch, patch, 2, 3 · width]; llama.cpp wants two tensors
+/// [patch, patch, 3, width].
 fn split_times(clip: &mut Clip<'_>, patch: u64, width: u64) -> Result<(), GgufError> {
     let Some(joined) = clip.edit.take("v.patch_embed.weight") else {
         return Ok(());
@@ -224,12 +224,12 @@ fn qwen35(edit: &mut Edit<'_>) -> Result<(), GgufError> {
         edit.set(SECTIONS, four(sections));
     }
     name_ssm_bias(edit);
-    // Without the heads that draft tokens the answers are the same.
+    // The answers are the same without the draft layers.
     edit.hide(&["v.", "mm.", "mtp."]);
     Ok(())
 }
 
-/// The number of heads of the layers that attend, where the file has one for each layer.
+/// Replaces a list with a number of KV heads for each layer by the number that the attention layers have.
 fn one_head_count(edit: &mut Edit<'_>) {
     const KEY: &str = ".attention.head_count_kv";
     let counts = edit.numbers(KEY);

@@ -1,4 +1,4 @@
-//! Qwen 2.5 VL, Qwen 3 and its successors: calls as JSON, from the coder models on in XML.
+//! Qwen 2.5 VL, Qwen 3 and its successors: calls as JSON; in XML from the coder models on.
 
 mod layout;
 mod parser;
@@ -10,8 +10,7 @@ use super::family::{
 use super::shared::xml;
 use renderer::{coder, qwen35, vl};
 
-/// The least tokens of an image, as in Ollama: these models need more detail than their files ask
-/// for.
+/// The minimum number of tokens of an image, as in Ollama: these models need more detail than their files ask for.
 const DETAILED: u32 = 1024;
 
 /// Qwen 3.5.

@@ -52,7 +52,7 @@ pub(super) fn vision_thinking(start: &Start<'_>) -> Box<dyn Parser> {
     Box::new(Tagged::new(&VISION, begin, start.tools))
 }
 
-/// As [`json`]; a call must have a name.
+/// Like [`json`], but a call must have a name.
 fn named_json(raw: &str, tools: &[ToolDefinition]) -> Result<Vec<ToolCall>, ParseError> {
     let calls = json(raw, tools)?;
     if calls.iter().any(|call| call.function.name.is_empty()) {

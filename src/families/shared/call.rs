@@ -1,4 +1,4 @@
-//! Tool calls from their parts: values with the types that a tool declares.
+//! Tool calls from their parts: values are converted to the types that a tool declares.
 
 use serde_json::{Map, Value};
 
@@ -20,7 +20,7 @@ pub(in crate::families) fn call(
     }
 }
 
-/// Counts calls over a whole answer.
+/// Counts the calls of a whole answer.
 #[derive(Debug, Default)]
 pub(in crate::families) struct Counter(u32);
 
@@ -52,7 +52,7 @@ pub(in crate::families) fn declared<'a>(
     tools.iter().find(|tool| tool.function.name == name)
 }
 
-/// The types that a tool's parameter may have; none = not declared.
+/// The types that a tool's parameter may have; empty = not declared.
 pub(in crate::families) fn types(tool: Option<&ToolDefinition>, parameter: &str) -> Vec<String> {
     let Some(tool) = tool else {
         return Vec::new();
@@ -74,14 +74,14 @@ fn kinds(property: TypedProperty) -> Vec<String> {
         .collect()
 }
 
-/// Reads a value written as bare text; a line feed at each end belongs to the tags around it.
+/// Parses a value written as bare text; a line feed at each end belongs to the tags around it.
 pub fn typed_value<S: AsRef<str>>(raw: &str, types: &[S]) -> Value {
     let raw = raw.strip_prefix('\n').unwrap_or(raw);
     let raw = raw.strip_suffix('\n').unwrap_or(raw);
     bare_value(raw, types)
 }
 
-/// Reads a value by the types that it may have, the most special one first.
+/// Parses a value by the types that it may have, the most specific one first.
 pub(in crate::families) fn bare_value<S: AsRef<str>>(raw: &str, types: &[S]) -> Value {
     if raw.eq_ignore_ascii_case("null") {
         return Value::Null;
@@ -119,7 +119,7 @@ pub(in crate::families) fn bare_value<S: AsRef<str>>(raw: &str, types: &[S]) -> 
     raw.into()
 }
 
-/// A number; one without a fraction is an integer.
+/// A number; a number without a fraction becomes an integer.
 fn number(raw: &str) -> Option<Value> {
     let number: f64 = raw.parse().ok().filter(|number: &f64| number.is_finite())?;
     #[expect(clippy::cast_possible_truncation, reason = "whole and in range")]
@@ -127,7 +127,7 @@ fn number(raw: &str) -> Option<Value> {
     Some(whole.map_or_else(|| number.into(), Value::from))
 }
 
-/// The object of a text.
+/// Parses a JSON object.
 pub(in crate::families) fn object(text: &str) -> Result<Map<String, Value>, serde_json::Error> {
     serde_json::from_str(text)
 }

@@ -14,13 +14,12 @@ pub(in crate::families) fn tools(input: &RenderInput<'_>) -> Vec<TypedTool> {
     input.tools.iter().map(TypedTool::from).collect()
 }
 
-/// Whether thinking is on, `default` if nothing is said.
+/// Whether thinking is on; `default` if the request does not say.
 pub(in crate::families) fn thinks(input: &RenderInput<'_>, default: bool) -> bool {
     input.think.map_or(default, Think::is_on)
 }
 
-/// Compact JSON of a call's arguments: in the order in which they were sent, what is inside them
-/// by key.
+/// Compact JSON of a call's arguments: in the order in which they were sent, nested objects sorted by key.
 pub(in crate::families) fn arguments_json(arguments: &Map<String, Value>) -> String {
     let entries = arguments.iter().map(|(key, value)| {
         let key = go::to_string(&key.as_str().into());
@@ -29,7 +28,7 @@ pub(in crate::families) fn arguments_json(arguments: &Map<String, Value>) -> Str
     format!("{{{}}}", entries.collect::<Vec<_>>().join(","))
 }
 
-/// Compact JSON, maps by key.
+/// Compact JSON, maps sorted by key.
 pub(in crate::families) fn json(value: &Value) -> String {
     go::to_string(&go::sorted_value(value))
 }
@@ -43,10 +42,10 @@ pub(in crate::families) fn value_text(value: &Value) -> String {
     }
 }
 
-/// How a language of Gemma's family writes the values of arguments.
+/// How a syntax of Gemma's family writes the values of arguments.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::families) struct Quoted {
-    /// Stands before and after texts.
+    /// The quote before and after texts.
     pub(in crate::families) quote: &'static str,
     pub(in crate::families) null: &'static str,
 }
@@ -83,7 +82,7 @@ fn number_text(number: f64) -> String {
     }
 }
 
-/// Whether a message asks something: not merely the result of a tool.
+/// Whether a message is a question, not merely the result of a tool.
 pub(in crate::families) fn asks(message: &Message, trims: bool) -> bool {
     let tagged = Images::default().tag(message, &message.content);
     let content = if trims { tagged.trim() } else { &tagged };
@@ -91,13 +90,13 @@ pub(in crate::families) fn asks(message: &Message, trims: bool) -> bool {
         && !(content.starts_with("<tool_response>") && content.ends_with("</tool_response>"))
 }
 
-/// The index of the last message that asks something. Without one, the last index.
+/// The index of the last question; without one, the last index.
 pub(in crate::families) fn last_question(messages: &[Message], trims: bool) -> usize {
     let found = messages.iter().rposition(|message| asks(message, trims));
     found.unwrap_or(messages.len().saturating_sub(1))
 }
 
-/// The role of a neighbour.
+/// The role of the message at `index`, or empty.
 pub(in crate::families) fn role_at(messages: &[Message], index: Option<usize>) -> &str {
     let message = index.and_then(|index| messages.get(index));
     message.map_or("", |message| message.role.as_str())

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 pub(in crate::families) enum Strings {
     /// Escapes are resolved.
     Unescaped,
-    /// As they stand between the quotes.
+    /// The text between the quotes as it is.
     Verbatim,
 }
 
@@ -37,7 +37,7 @@ pub(in crate::families) fn split(text: &str) -> Vec<&str> {
     parts
 }
 
-/// Where the bracket that is open at the beginning of `text` is closed.
+/// The position of the bracket that closes the one open at the beginning of `text`.
 pub(in crate::families) fn closing(text: &str) -> Option<usize> {
     let mut depth = 1;
     let mut scan = Scan::default();
@@ -59,7 +59,7 @@ pub(in crate::families) fn closing(text: &str) -> Option<usize> {
     None
 }
 
-/// Which characters are outside quotes.
+/// Tells which characters are outside quotes.
 #[derive(Debug, Default)]
 struct Scan {
     quote: Option<char>,
@@ -86,7 +86,7 @@ impl Scan {
     }
 }
 
-/// What stands between the commas, without blanks around it.
+/// The parts between the commas, without blanks around them.
 fn parts(text: &str) -> impl Iterator<Item = &str> {
     let parts = split(text).into_iter().map(str::trim);
     parts.filter(|part| !part.is_empty())
@@ -103,7 +103,7 @@ pub(in crate::families) fn arguments(text: &str, strings: Strings) -> Option<Map
         .collect()
 }
 
-/// Reads a literal; what is none is a string.
+/// Parses a literal; anything else is a string.
 pub(in crate::families) fn value(text: &str, strings: Strings) -> Value {
     let text = text.trim();
     if let Some(inside) = quoted(text) {
@@ -151,7 +151,7 @@ fn object(text: &str, strings: Strings) -> Option<Map<String, Value>> {
         .collect()
 }
 
-/// The colon after a key, which may be quoted.
+/// The position of the colon after a key, which may be quoted.
 fn key_end(part: &str) -> Option<usize> {
     let mut scan = Scan::default();
     let mut signs = part.char_indices();

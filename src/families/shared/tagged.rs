@@ -1,6 +1,6 @@
-//! The common shape: thinking, content and calls, each between tags of its own.
+//! The common format: thinking, content and calls, each between its own tags.
 //!
-//! White space before and after a tag belongs to neither side; so it waits until it is known what follows.
+//! White space before and after a tag belongs to neither side, so it is held until it is known what follows.
 
 use super::call::Counter;
 use crate::chat::{Think, ToolCall, ToolDefinition};
@@ -11,21 +11,21 @@ use crate::parser::{Follower, ParseError, Parser, Piece, Start};
 pub(in crate::families) type ReadCalls =
     fn(&str, &[ToolDefinition]) -> Result<Vec<ToolCall>, ParseError>;
 
-/// What a family writes. Empty tags = it has none.
+/// What a family writes. Empty tags = it has no such part.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::families) struct Rules {
     pub(in crate::families) think: [&'static str; 2],
     pub(in crate::families) call: [&'static str; 2],
-    /// A model says the opening tag once more although the prompt has said it: it is dropped.
+    /// Drops the opening tag if the model repeats it after the prompt.
     pub(in crate::families) drops_echo: bool,
-    /// A call ends thinking that was not closed.
+    /// Whether a call ends thinking that was not closed.
     pub(in crate::families) call_ends_thinking: bool,
-    /// Text that waits at the end of the answer is shown; else it was nothing.
+    /// Whether text that is held at the end of the answer is shown; otherwise it is dropped.
     pub(in crate::families) shows_rest: bool,
     pub(in crate::families) read: ReadCalls,
     /// Calls are `{"name": …, "arguments": {…}}`.
     pub(in crate::families) is_json: bool,
-    /// Reads a call whose closing tag never came; without, it is dropped.
+    /// Reads a call whose closing tag never came; `None` = such a call is dropped.
     pub(in crate::families) read_unfinished: Option<ReadCalls>,
 }
 
@@ -35,7 +35,7 @@ pub(in crate::families) enum Begin {
     Content,
     /// The prompt has opened thinking.
     Thinking,
-    /// The model decides: a tag may come.
+    /// The model decides: an opening tag may come.
     Look,
 }
 
@@ -57,7 +57,7 @@ pub(in crate::families) struct Tagged {
     tools: Vec<ToolDefinition>,
     state: State,
     held: String,
-    /// What of a call was searched for its end already.
+    /// How much of a call has already been searched for its end.
     n_searched: usize,
     counter: Counter,
     follower: Follower,
@@ -206,7 +206,7 @@ impl Parser for Tagged {
     }
 
     fn cut(&mut self) -> Piece {
-        // What is held of a text may be the beginning of a tag.
+        // Held text may be the beginning of a tag, so it is dropped.
         let rest = std::mem::take(&mut self.held);
         let read = self
             .rules
@@ -220,13 +220,13 @@ impl Parser for Tagged {
     }
 }
 
-/// The tag that comes first, and where.
+/// The tag that comes first, and its position.
 pub(in crate::families) fn earliest<'a>(text: &str, tags: &[&'a str]) -> Option<(usize, &'a str)> {
     let found = tags.iter().filter_map(|tag| Some((text.find(tag)?, *tag)));
     found.min_by_key(|(at, _)| *at)
 }
 
-/// Looks for a tag that does not lie completely before `searched`.
+/// Looks for a tag that is not completely before `searched`.
 pub(in crate::families) fn find_from(text: &str, tag: &str, searched: usize) -> Option<usize> {
     let mut start = searched.saturating_sub(tag.len());
     while !text.is_char_boundary(start) {
@@ -235,15 +235,15 @@ pub(in crate::families) fn find_from(text: &str, tag: &str, searched: usize) -> 
     Some(start + text[start..].find(tag)?)
 }
 
-/// Whether an assistant's text is continued: then thinking is over.
+/// Whether the answer continues an assistant's text: then thinking is over.
 pub(in crate::families) fn continues_content(start: &Start<'_>) -> bool {
     start
         .last
         .is_some_and(|last| last.role == "assistant" && !last.content.is_empty())
 }
 
-/// Where an answer begins for families whose prompt opens thinking, `wanted` by the request. What
-/// is known of the prompt goes first.
+/// Where an answer begins for families whose prompt opens thinking if it is `wanted`. The prompt itself takes
+/// precedence, where it tells.
 pub(in crate::families) fn begin(start: &Start<'_>, wanted: bool) -> Begin {
     if start.in_thinking.unwrap_or(wanted) {
         Begin::Thinking
@@ -252,12 +252,12 @@ pub(in crate::families) fn begin(start: &Start<'_>, wanted: bool) -> Begin {
     }
 }
 
-/// Whether thinking is on, for families that think if nothing is said.
+/// Whether thinking is on, for families that think by default.
 pub(in crate::families) fn thinks_by_default(start: &Start<'_>) -> bool {
     start.think.is_none_or(Think::is_on)
 }
 
-/// Whether thinking is asked for.
+/// Whether the request asks for thinking.
 pub(in crate::families) fn thinks_if_asked(start: &Start<'_>) -> bool {
     start.think.is_some_and(Think::is_on)
 }

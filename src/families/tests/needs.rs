@@ -1,11 +1,11 @@
-//! Headers over which llama.cpp ends its process.
+//! Headers that make llama.cpp abort its process.
 
 use serde_json::json;
 
 use super::super::layout;
 use crate::model::gguf::builder::GgufBuilder;
 
-/// A model of that architecture with more keys, and what is wrong with it.
+/// What is wrong with a model of that architecture and these additional keys.
 fn unmet(
     architecture: &str,
     keys: &serde_json::Value,
@@ -30,7 +30,7 @@ fn unmet(
 fn numbers_over_which_llama_cpp_ends_its_process_are_refused() {
     let experts = json!({".expert_count": 4, ".expert_used_count": 2});
     let mla = json!({".attention.key_length_mla": 24, ".attention.value_length_mla": 16, ".rope.dimension_count": 8});
-    // What is right, and how it goes wrong.
+    // Valid keys, and changes that make them invalid.
     for (architecture, right, wrong) in [
         ("bailingmoe2", &experts, json!({})),
         ("glm4moe", &experts, json!({})),

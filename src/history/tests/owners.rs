@@ -1,8 +1,8 @@
-//! What belongs to one owner does not exist for another.
+//! Objects of one owner do not exist for another.
 
 use super::*;
 
-/// A response, and a conversation with an item and what another response adds to it; all Ann's.
+/// A response, and a conversation with an item and another response's items; all belong to Ann.
 async fn of_ann() -> (tempfile::TempDir, History) {
     let (folder, history) = fresh();
     let ann = |id: &str, previous: Option<&str>, conversation: Option<&str>| NewResponse {
@@ -54,11 +54,11 @@ async fn a_response_is_its_owners() {
             history.item(id, &seen, room()).await.unwrap();
         }
     }
-    // An item of a response that is gone is still one of the conversation.
+    // An item of a deleted response still belongs to the conversation.
     history.delete_response("b", &of("ann")).await.unwrap();
     history.item("b-in", &of("ann"), room()).await.unwrap();
     assert!(history.item("b-in", &of("bob"), room()).await.is_err());
-    // Another's item of the same id is found by that one only.
+    // Another owner's item with the same id is found by that owner only.
     let mut copy = new("x", None, 3);
     copy.owner = owned_by("bob");
     copy.input = vec![Item {

@@ -1,4 +1,4 @@
-//! A batch job and its life: what happens to it, and what it may become. Pure.
+//! A batch job and its life cycle: states and events. Pure.
 
 use serde::{Deserialize, Serialize};
 
@@ -12,15 +12,15 @@ pub struct Batch {
     pub seq: i64,
     pub id: String,
     pub origin: Origin,
-    /// Its files of results are its owner's, too.
+    /// The owner of the job and of its result files.
     pub owner: Owner,
-    /// The client that created it, for fairness and for what its key allows.
+    /// The client that created it, for fair scheduling and for the limits of its key.
     pub client: String,
     /// The route of its requests.
     pub endpoint: String,
     pub input_file: String,
     pub status: Status,
-    /// The model of its requests, when it is known.
+    /// The model of its requests, once it is known.
     pub model: Option<String>,
     pub metadata: Option<Metadata>,
     /// What is wrong with its input.
@@ -28,37 +28,37 @@ pub struct Batch {
     pub times: Times,
     pub counts: Counts,
     pub usage: Usage,
-    /// Names that its results have, or will have.
+    /// The ids that its result files have or will have.
     pub output_file: String,
     pub error_file: String,
-    /// Bytes of the results that count.
+    /// The valid bytes of the result files.
     pub output_bytes: u64,
     pub error_bytes: u64,
     /// How long the results are kept.
     pub keep: Expiry,
 }
 
-/// Pairs that the client keeps with it.
+/// Pairs that the client stores with the job.
 pub type Metadata = Vec<(String, String)>;
 
-/// The API that it came through.
+/// The API through which the job was created.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Origin {
     OpenAi,
     Anthropic,
 }
 
-/// Which part of the list of jobs is wanted.
+/// Which part of the list of jobs is requested.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct BatchPage {
-    /// The last job of the page before.
+    /// The last job of the previous page.
     pub after: Option<String>,
-    /// The first job of the page behind.
+    /// The first job of the next page.
     pub before: Option<String>,
     pub limit: usize,
 }
 
-/// What a client wants done.
+/// A client's request for a job.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewBatch {
     pub origin: Origin,
@@ -70,7 +70,7 @@ pub struct NewBatch {
     pub keep: Expiry,
 }
 
-/// Where a job is in its life.
+/// The state of a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Status {
     Validating,
@@ -83,7 +83,7 @@ pub enum Status {
     Cancelled,
 }
 
-/// When it entered its states, in Unix seconds.
+/// When the job entered its states, in Unix seconds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Times {
     pub created: i64,
@@ -103,7 +103,7 @@ pub struct Counts {
     pub total: u64,
     pub completed: u64,
     pub failed: u64,
-    /// Those that the end of the job found waiting.
+    /// Requests that were not run when the job ended.
     pub not_run: u64,
 }
 
@@ -116,7 +116,7 @@ pub struct Usage {
     pub reasoning: u64,
 }
 
-/// What is wrong with the input.
+/// A fault in the input.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fault {
     pub code: String,
@@ -126,7 +126,7 @@ pub struct Fault {
     pub line: Option<u64>,
 }
 
-/// What happens to a job.
+/// An event in the life of a job.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
     /// Its input is valid, and has this many requests.
@@ -135,18 +135,18 @@ pub enum Event {
         model: Option<String>,
     },
     Invalid(Vec<Fault>),
-    /// A client cancels it.
+    /// A client cancels the job.
     Cancel,
     /// Its API key was revoked, or has expired.
     Revoked,
-    /// No request is left to run, or none will run.
+    /// No requests are left to run, or none will be run.
     Settled,
-    /// Its results are files now.
+    /// The results have become files.
     Written,
 }
 
 impl Fault {
-    /// A fault of a line, or of the file.
+    /// A fault of a line or of the file.
     pub fn new(
         code: &str,
         message: impl Into<String>,
@@ -180,7 +180,7 @@ impl Status {
         Self::Cancelled,
     ];
 
-    /// The word of the API.
+    /// The API's word for the state.
     pub fn word(self) -> &'static str {
         match self {
             Self::Validating => "validating",
@@ -198,7 +198,7 @@ impl Status {
         Self::ALL.into_iter().find(|status| status.word() == word)
     }
 
-    /// Whether nothing will change any more.
+    /// Whether the job will not change any more.
     pub fn is_final(self) -> bool {
         matches!(
             self,
@@ -208,10 +208,10 @@ impl Status {
 }
 
 impl Batch {
-    /// Takes an event in.
+    /// Applies an event.
     ///
     /// # Errors
-    /// A cancel came too late. All other events that do not fit are late, too, and change nothing.
+    /// A cancel came too late. All other events that do not fit the state are late, too, and change nothing.
     pub fn handle(&mut self, event: Event, now: i64) -> Result<(), JobsError> {
         match (self.status, event) {
             (Status::Validating, Event::Valid { total, model }) => {
@@ -220,7 +220,7 @@ impl Batch {
                 self.status = Status::InProgress;
                 self.times.in_progress = Some(now);
             }
-            // The results are to have all of its requests.
+            // The results must contain all of its requests.
             (Status::Cancelling, Event::Valid { total, model }) => {
                 self.counts.total = total;
                 self.model = model;
@@ -273,7 +273,7 @@ impl Batch {
         Ok(())
     }
 
-    /// Why requests that were not run were not, as their error's code and message.
+    /// Why the remaining requests were not run, as the code and message of their errors.
     pub(super) fn rest(&self) -> (&'static str, &'static str) {
         if self.status == Status::Cancelling {
             (
@@ -288,8 +288,8 @@ impl Batch {
         }
     }
 
-    /// Whether its input is to be read. Anthropic's results name every request, also of a job that was cancelled
-    /// at once.
+    /// Whether the input still has to be read. Anthropic's results name every request, even for a job that was
+    /// cancelled at once.
     pub(super) fn is_unread(&self) -> bool {
         match self.status {
             Status::Validating => true,
@@ -298,17 +298,17 @@ impl Batch {
         }
     }
 
-    /// Whether it waits or runs, and nobody has ended it.
+    /// Whether the job waits or runs, and has not been cancelled.
     pub(super) fn is_open(&self) -> bool {
         matches!(self.status, Status::Validating | Status::InProgress)
     }
 
-    /// Whether its time is over while it still waits or runs.
+    /// Whether the time of a waiting or running job is over.
     pub(super) fn is_late(&self, now: i64) -> bool {
         self.is_open() && self.times.expires <= now
     }
 
-    /// Requests without a result.
+    /// The number of requests without a result.
     pub fn n_waiting(&self) -> u64 {
         let Counts {
             total,
@@ -326,7 +326,7 @@ pub(super) mod tests {
 
     use super::*;
 
-    /// A job that has just arrived.
+    /// A newly created job.
     pub(in crate::jobs::batches) fn batch() -> Batch {
         Batch {
             seq: 1,
@@ -419,7 +419,7 @@ pub(super) mod tests {
                 format!("Cannot cancel a batch with status '{word}'.")
             );
         }
-        // Nobody is told that a key was revoked too late, and the reason is told once.
+        // A revoked key is never too late, and its reason is recorded once.
         let events = vec![valid(), Event::Revoked, Event::Revoked, Event::Written];
         let revoked = after(events, 1);
         assert_eq!(

@@ -1,4 +1,4 @@
-//! What a line of an input file must be. Pure.
+//! Checks a line of an input file. Pure.
 
 use std::borrow::Cow;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
@@ -18,27 +18,27 @@ pub const ENDPOINTS: &[&str] = &[
     "/v1/messages",
 ];
 
-/// Most characters of a `custom_id`.
+/// The most characters of a `custom_id`.
 const MAX_ID: usize = 512;
 
-/// Bytes after which heads of prompts are compared: those that share more lie closer together.
+/// Lengths in bytes at which prefixes of prompts are compared: prompts that share longer prefixes run closer together.
 const HEADS: [usize; 7] = [256, 512, 1024, 2048, 4096, 8192, 16_384];
 
-/// A line that is all right.
+/// A valid line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Checked {
     pub(super) custom_id: String,
     pub(super) model: String,
-    /// Hashes of longer and longer heads of the prompt.
+    /// Hashes of prefixes of the prompt, shortest first.
     pub(super) heads: Vec<u32>,
-    /// Inputs of an embeddings request.
+    /// The number of inputs, for an embeddings request.
     pub(super) n_inputs: u64,
 }
 
-/// Checks a line for a job with requests for `endpoint`. White space alone is `Ok(None)`.
+/// Checks a line for a job with requests for `endpoint`. A line of white space is `Ok(None)`.
 ///
 /// # Errors
-/// Everything that is wrong with it.
+/// Everything that is wrong with the line.
 pub(super) fn check(
     line: &[u8],
     endpoint: &str,
@@ -129,7 +129,7 @@ pub(super) fn check(
     }
 }
 
-/// Checks what can be known of a request without its route.
+/// Checks a request as far as possible without its route.
 fn check_body(
     body: &str,
     endpoint: &str,
@@ -144,7 +144,7 @@ fn check_body(
     let (mut model, mut asked) = (None, None);
     let mut head: Vec<&str> = Vec::new();
     for (key, value) in entries(body) {
-        // Routes read keys in any case.
+        // Routes ignore the case of keys.
         match key.to_ascii_lowercase().as_str() {
             "model" => model = string(value).filter(|model| !model.is_empty()),
             "stream" if value == "true" => {
@@ -158,7 +158,7 @@ fn check_body(
                 let message = format!("{route}: Streaming is not supported in the Batch API.");
                 wrong("streaming_unsupported", message, "body.stream");
             }
-            // Its answer would be that it has begun.
+            // The answer would only say that the response has begun.
             "background" if value == "true" => wrong(
                 "invalid_request",
                 "Responses: `background` is not supported in the Batch API.".to_owned(),
@@ -193,7 +193,7 @@ fn check_body(
     checked.heads = heads(&head);
 }
 
-/// The body of a request's line.
+/// The range of the body in a request's line.
 pub(super) fn body_of(line: &[u8]) -> Option<Range<usize>> {
     let text = std::str::from_utf8(line).ok()?;
     let mut found = None;
@@ -206,14 +206,14 @@ pub(super) fn body_of(line: &[u8]) -> Option<Range<usize>> {
     found
 }
 
-/// The text of a JSON object; `None` if it is none.
+/// The text of a JSON object; `None` for anything else.
 pub(super) fn object(line: &[u8]) -> Option<&str> {
     let text = std::str::from_utf8(line).ok()?;
     serde_json::from_str::<IgnoredAny>(text).ok()?;
     text.starts_with('{').then_some(text)
 }
 
-/// The entries of an object that is known to be valid JSON: decoded keys, values as they are written.
+/// The entries of an object that is known to be valid JSON: decoded keys, and values as they are written.
 pub(super) fn entries(text: &str) -> impl Iterator<Item = (Cow<'_, str>, &str)> {
     let mut rest = text.get(1..).unwrap_or_default();
     std::iter::from_fn(move || {
@@ -253,7 +253,7 @@ pub(super) fn elements(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// Texts, or lists of tokens, of an embeddings request.
+/// The number of texts or lists of tokens in an embeddings request.
 fn n_inputs(input: &str) -> u64 {
     if !input.starts_with('[') {
         return 1;
@@ -278,7 +278,7 @@ fn heads(texts: &[&str]) -> Vec<u32> {
             byte.hash(&mut hasher);
         }
         seen = end;
-        // Half of it is enough to tell heads apart.
+        // Half of the hash is enough to tell prefixes apart.
         #[expect(clippy::cast_possible_truncation, reason = "the lower half")]
         heads.push(hasher.finish() as u32);
     }

@@ -1,4 +1,4 @@
-//! One request of a job: read from the input file, answered, tried again where that may help.
+//! One request of a job: read from the input file, answered, and retried where that may help.
 
 use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use super::store::Line;
 use super::{Answered, Request, Shared, check};
 use crate::jobs::{JobsError, id};
 
-/// How long a request waits that the server had no place for.
+/// How long a request waits when the server had no room for it.
 const BUSY: Duration = Duration::from_secs(1);
 
 /// A request that has been answered.
@@ -20,22 +20,22 @@ pub(super) struct Ran {
     pub(super) seq: i64,
     pub(super) line: Line,
     pub(super) answered: Answered,
-    /// How often the server failed to answer it before.
+    /// How often the server has failed to answer it so far.
     pub(super) n_tries: u32,
 }
 
-/// Whether another time the server has a place for it. (401: its key has just been revoked. The job is about to
-/// end, and this request was not run.)
+/// Whether the request can be retried without counting as failed, because the server had no room for it. (401: its key
+/// has just been revoked. The job is about to end, and the request was not run.)
 pub(super) fn passes(status: u16) -> bool {
     matches!(status, 401 | 408 | 429 | 503)
 }
 
-/// Whether the server failed, and another time may not.
+/// Whether the server failed and a retry may succeed.
 pub(super) fn is_failure(status: u16) -> bool {
     matches!(status, 499 | 500 | 502 | 504)
 }
 
-/// How long it waits after `n_tries` failures.
+/// How long the request waits after `n_tries` failures.
 pub(super) fn pause(n_tries: u32) -> Duration {
     match n_tries {
         0 => BUSY,

@@ -1,13 +1,13 @@
-//! Reads lines of a file with a bound on memory. Blocks.
+//! Reads lines of a file with bounded memory. Blocks.
 
 use std::io::{self, BufRead};
 
-/// What comes next in a file.
+/// The next item of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Read {
-    /// A line of this many bytes, with its end. The buffer has it.
+    /// A line of this many bytes, including its end. It is in the buffer.
     Line(u64),
-    /// A line that is longer than allowed. It was skipped.
+    /// A line that is longer than allowed; it was skipped.
     TooLong(u64),
     End,
 }
@@ -15,7 +15,7 @@ pub(super) enum Read {
 /// Reads the next line into the buffer, if it has at most `most` bytes.
 ///
 /// # Errors
-/// The reader's.
+/// Those of the reader.
 pub(super) fn next(
     reader: &mut impl BufRead,
     buffer: &mut Vec<u8>,

@@ -1,4 +1,4 @@
-//! Anthropic's spelling of a job's input and results, made of and from the lines of files.
+//! Converts a job's input and results between Anthropic's format and the lines of files.
 
 use std::collections::HashSet;
 
@@ -7,11 +7,11 @@ use super::check::{self, elements, entries, object, string};
 /// The route of the requests.
 pub const MESSAGES: &str = "/v1/messages";
 
-/// Most characters of a `custom_id`, and most requests.
+/// The most characters of a `custom_id`, and the most requests.
 const MAX_ID: usize = 64;
 const MAX_REQUESTS: usize = 50_000;
 
-/// Requests as an input file.
+/// Requests in the form of an input file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MessageLines {
     pub text: Vec<u8>,
@@ -19,9 +19,10 @@ pub struct MessageLines {
     pub model: String,
 }
 
-/// Makes the input file of `{"requests":[{"custom_id","params"}]}`. Blocks.
+/// Makes the input file from `{"requests":[{"custom_id","params"}]}`. Blocks.
 ///
 /// # Errors
+/// Says what is wrong, and where.
 /// Says what is wrong, with its place.
 pub fn message_lines(body: &[u8]) -> Result<MessageLines, String> {
     let text = object(body.trim_ascii()).ok_or("The request body is not valid JSON")?;
@@ -62,7 +63,7 @@ pub fn message_lines(body: &[u8]) -> Result<MessageLines, String> {
         let start = lines.text.len();
         let line =
             format!(r#"{{"custom_id":{id},"method":"POST","url":"{MESSAGES}","body":{params}}}"#);
-        // Between values; strings have no line ends.
+        // Line ends between values; strings contain none.
         lines
             .text
             .extend(line.bytes().filter(|byte| !matches!(byte, b'\n' | b'\r')));
@@ -89,7 +90,7 @@ pub fn message_lines(body: &[u8]) -> Result<MessageLines, String> {
     Ok(lines)
 }
 
-/// Spells a line of a file of results as Anthropic does.
+/// Converts a line of a result file to Anthropic's format.
 pub fn message_result(line: &str) -> Option<String> {
     let field = |text, name: &str| {
         let found = entries(text).find(|(key, _)| key == name);

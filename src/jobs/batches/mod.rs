@@ -4,8 +4,8 @@
 //! input file ──validate──▶ rows of lines ──order──▶ answer ──results──▶ output and error file
 //! ```
 //!
-//! *Invariant:* each line of a valid input is in exactly one of the two files of results at the end, however
-//! often the daemon was killed. At most it is computed twice.
+//! *Invariant:* in the end, each line of a valid input is in exactly one of the two result files, however often the
+//! daemon was killed. At worst it is computed twice.
 
 mod batch;
 mod check;
@@ -45,7 +45,7 @@ use store::Most;
 
 pub(super) use store::Store;
 
-/// Jobs and requests that may wait.
+/// The most jobs and requests that may wait.
 const MOST: Most = Most {
     jobs: 1000,
     lines: 2_000_000,
@@ -56,16 +56,17 @@ pub type Later<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 /// How requests are answered.
 pub trait Answer: Send + Sync + 'static {
-    /// Answers a request as its route would, behind those of people.
+    /// Answers a request as its route would, behind interactive requests.
     fn answer(&self, request: Request) -> Later<Answered>;
 
-    /// Whether requests of this client are still answered: its API key may have been revoked, or have expired.
+    /// Whether requests of this client are still answered: its API key may have been revoked or have expired.
     fn is_allowed(&self, client: &str) -> bool;
 
     /// Whether the model exists.
     fn has_model(&self, model: &str) -> Later<bool>;
 
-    /// How many requests the model serves at once; `None` = it is not loaded, 0 = it has to go for others.
+    /// How many requests the model can serve at once; `None` = it is not loaded, 0 = it must make room for other
+    /// models.
     fn places(&self, model: &str) -> Later<Option<usize>>;
 }
 
@@ -75,13 +76,13 @@ pub struct Request {
     /// The path of its route.
     pub url: String,
     pub body: Bytes,
-    /// For fairness, and for what its key allows.
+    /// For fair scheduling, and for the limits of its key.
     pub client: String,
-    /// Whose stored responses and conversations it may refer to.
+    /// The owner whose stored responses and conversations it may refer to.
     pub owner: Owner,
 }
 
-/// Its answer.
+/// The answer to a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answered {
     pub status: u16,
@@ -92,7 +93,7 @@ pub struct Answered {
 /// Settings of jobs.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Seconds that a job may take.
+    /// How many seconds a job may take.
     pub window: i64,
     /// When jobs run; `None` = always.
     pub hours: Option<Hours>,
@@ -109,7 +110,7 @@ pub struct Batches {
     is_started: Arc<OnceLock<()>>,
 }
 
-/// What the runner's pieces of work share.
+/// What the runner's tasks share.
 struct Shared {
     store: Store,
     settings: Settings,
@@ -121,7 +122,7 @@ struct Shared {
 }
 
 impl Shared {
-    /// Notes why no job goes on; returns whether that is new.
+    /// Records why jobs are paused; returns whether that is new.
     fn pause(&self, reason: Option<&str>) -> bool {
         let mut paused = self.paused.lock().unwrap_or_else(PoisonError::into_inner);
         let is_new = paused.as_deref() != reason;
@@ -144,7 +145,7 @@ impl Batches {
         }
     }
 
-    /// Starts to run the jobs, once; those that did not end go on.
+    /// Starts running the jobs, once; unfinished jobs continue.
     pub fn start(&self, answer: Arc<dyn Answer>, tasks: &TaskTracker) {
         if self.is_started.set(()).is_err() {
             return;
@@ -161,21 +162,21 @@ impl Batches {
         tasks.spawn(Runner::new(Arc::new(shared)).run());
     }
 
-    /// Lets no request begin any more, and ends those that run: they will be computed again.
+    /// Stops starting requests, and aborts running ones, which will be computed again.
     pub fn stop(&self) {
         self.stop.cancel();
     }
 
-    /// Why no job goes on.
+    /// Why jobs are paused.
     pub fn paused(&self) -> Option<String> {
         let paused = self.paused.lock().unwrap_or_else(PoisonError::into_inner);
         paused.clone()
     }
 
-    /// Takes a job on, over an input that is seen.
+    /// Creates a job over a visible input file.
     ///
     /// # Errors
-    /// Too many wait already, or the disk fails.
+    /// Too many jobs or requests are waiting already, or the disk fails.
     pub async fn create(
         &self,
         new: NewBatch,
@@ -191,7 +192,7 @@ impl Batches {
                 let faults = vec![validate::no_file(&batch.input_file)];
                 let event = Event::Invalid(faults);
                 self.store.change(&batch.id, event, now).await?;
-                // It fails after this call, as in OpenAI's API.
+                // The job fails after this call, as in OpenAI's API.
                 batch
             }
             false => batch,
@@ -200,7 +201,7 @@ impl Batches {
         Ok(batch)
     }
 
-    /// Whether the input is no file for jobs. Inputs of Anthropic's jobs have no row.
+    /// Whether the input is missing or not a file for jobs. Inputs of Anthropic's jobs have no row.
     async fn missing_input(
         &self,
         batch: &Batch,
@@ -217,19 +218,19 @@ impl Batches {
         }
     }
 
-    /// Finds a job that came through this API.
+    /// Finds a job that was created through this API.
     ///
     /// # Errors
-    /// [`JobsError::UnknownBatch`] also for one that is not seen, or the database's.
+    /// [`JobsError::UnknownBatch`], also for a job that is not visible; or an error of the database.
     pub async fn get(&self, id: &str, origin: Origin, seen: &Seen) -> Result<Batch, JobsError> {
         self.store.get(id, origin, seen).await
     }
 
-    /// Lists jobs of an API, newest first, and says whether there are more; with `before`, those that are
-    /// newer than that one.
+    /// Lists jobs of an API, newest first, and whether there are more; with `before`, the jobs that are newer than that
+    /// one.
     ///
     /// # Errors
-    /// [`JobsError::UnknownBatch`] if none to start from is seen.
+    /// [`JobsError::UnknownBatch`] if the job to start from is not visible.
     pub async fn list(
         &self,
         origin: Origin,
@@ -242,7 +243,7 @@ impl Batches {
     /// The jobs that have not ended, of both APIs and all owners, oldest first.
     ///
     /// # Errors
-    /// The database's.
+    /// Those of the database.
     pub async fn active(&self) -> Result<Vec<Batch>, JobsError> {
         if !self.store.exists() {
             return Ok(Vec::new());
@@ -250,10 +251,10 @@ impl Batches {
         self.store.active().await
     }
 
-    /// Cancels a job; what is done stays.
+    /// Cancels a job; existing results stay.
     ///
     /// # Errors
-    /// It is unknown, or has ended.
+    /// The job is unknown or has ended.
     pub async fn cancel(
         &self,
         id: &str,
@@ -270,7 +271,7 @@ impl Batches {
     /// Deletes a job that has ended, with its results.
     ///
     /// # Errors
-    /// It is unknown, or has not ended.
+    /// The job is unknown or has not ended.
     pub async fn delete(&self, id: &str, origin: Origin, seen: &Seen) -> Result<(), JobsError> {
         self.store.delete(id, origin, seen).await
     }

@@ -1,18 +1,18 @@
 //! Which job's request runs next. Pure.
 //!
-//! One job at a time is the head: the oldest one of the client whose turn it is. It stays the head up to its
-//! end, so that its model is loaded once. Jobs of other clients with the same model share the places with it
-//! meanwhile, request by request; a client's own jobs run one after the other.
+//! One job at a time is the head: the oldest job of the client whose turn it is. It stays the head until it ends, so
+//! that its model is loaded once. Meanwhile, jobs of other clients with the same model share the model's slots with it,
+//! request by request; a client's own jobs run one after the other.
 
 use std::collections::BTreeMap;
 
-/// A job with requests that wait.
+/// A job with waiting requests.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Candidate {
     pub(super) seq: i64,
     pub(super) client: String,
     pub(super) model: String,
-    /// It is about embeddings.
+    /// Whether its requests are for embeddings.
     pub(super) embeds: bool,
 }
 
@@ -20,7 +20,7 @@ pub(super) struct Candidate {
 #[derive(Debug, Default)]
 pub(super) struct Order {
     head: Option<i64>,
-    /// Requests that each client with jobs has had.
+    /// How many requests each client with jobs has started.
     had: BTreeMap<String, u64>,
 }
 
@@ -29,7 +29,7 @@ impl Order {
     pub(super) fn head<'a>(&mut self, jobs: &'a [Candidate]) -> Option<&'a str> {
         self.had
             .retain(|client, _| jobs.iter().any(|job| job.client == *client));
-        // A newcomer has no claim to what others had before.
+        // A new client does not catch up on what others have had before.
         let least = self.had.values().min().copied().unwrap_or(0);
         for job in jobs {
             self.had.entry(job.client.clone()).or_insert(least);
@@ -78,7 +78,7 @@ mod tests {
         let mut order = Order::default();
         let jobs = [job(1, "a", "x"), job(2, "b", "y"), job(3, "a", "x")];
         assert_eq!(turns(&mut order, &jobs, 100), [1; 100]);
-        // The other client is next, although the first one has another job for the loaded model.
+        // The other client is next, although the first client has another job for the loaded model.
         assert_eq!(turns(&mut order, &jobs[1..], 3), [2; 3]);
         assert_eq!(turns(&mut order, &jobs[2..], 3), [3; 3]);
         assert_eq!(order.next(&[]), None);
@@ -89,7 +89,7 @@ mod tests {
         let mut order = Order::default();
         let jobs = [job(1, "a", "x"), job(2, "a", "x"), job(3, "b", "x")];
         assert_eq!(turns(&mut order, &jobs[..2], 10), [1; 10]);
-        // A newcomer begins where the others are.
+        // A new client starts level with the others.
         assert_eq!(turns(&mut order, &jobs, 6), [1, 3, 1, 3, 1, 3]);
     }
 }

@@ -1,7 +1,7 @@
-//! Results on disk: appended at the length that counts, synced, then marked.
+//! Results on disk: appended at the valid length, synced, then marked.
 //!
-//! *Invariant:* a file's bytes beyond the length in the job's row do not count; the next append replaces
-//! them. So each line is in exactly one of the two files, whenever the power fails.
+//! *Invariant:* a file's bytes beyond the length in the job's row are invalid, and the next append replaces them. So
+//! each line is in exactly one of the two files, whenever the power fails.
 
 use std::io;
 use std::os::unix::fs::FileExt as _;
@@ -20,21 +20,21 @@ use crate::jobs::files::{private_folder, sync_folder};
 use crate::jobs::{File, JobsError, id};
 use crate::model::Digest;
 
-/// Lines that were not run and are written at a time.
+/// How many lines that were not run are written at a time.
 const GROUP: usize = 1000;
 
-/// The result of a line, as its output text.
+/// The result of a line, as it is written.
 #[derive(Debug, Clone)]
 pub(super) struct Outcome {
     pub(super) seq: i64,
     pub(super) number: i64,
     pub(super) mark: Mark,
-    /// The line of the file of results.
+    /// The line of the result file.
     pub(super) text: Vec<u8>,
     pub(super) usage: Usage,
 }
 
-/// Spells the line of an answered request.
+/// Makes the line of an answered request.
 pub(super) fn answered(custom_id: &str, answered: &Answered) -> (Mark, Vec<u8>, Usage) {
     let is_success = (200..300).contains(&answered.status);
     let mark = if is_success {
@@ -59,7 +59,7 @@ pub(super) fn answered(custom_id: &str, answered: &Answered) -> (Mark, Vec<u8>, 
     (mark, text, usage)
 }
 
-/// Spells the line of a request that was not run.
+/// Makes the line of a request that was not run.
 fn not_run(custom_id: &str, (code, message): (&str, &str)) -> Vec<u8> {
     let line = json!({
         "id": id::new("batch_req_"), "custom_id": custom_id, "response": null,
@@ -68,14 +68,14 @@ fn not_run(custom_id: &str, (code, message): (&str, &str)) -> Vec<u8> {
     format!("{line}\n").into_bytes()
 }
 
-/// A body as JSON without line ends; a string of it if it is something else.
+/// A body as JSON without line ends; any other body as a JSON string.
 fn one_line(body: &[u8]) -> Vec<u8> {
     let body = body.trim_ascii();
     if serde_json::from_slice::<IgnoredAny>(body).is_err() {
         let text = String::from_utf8_lossy(body);
         return json!(text).to_string().into_bytes();
     }
-    // Between values, since strings have none.
+    // Line ends are between values, since strings contain none.
     let is_end = |byte: &u8| matches!(byte, b'\n' | b'\r');
     let mut line = body.to_vec();
     if line.iter().any(is_end) {
@@ -116,7 +116,7 @@ fn usage(body: &[u8]) -> Usage {
     let output = given.output_tokens_details.unwrap_or_default();
     let read = given.cache_read_input_tokens.unwrap_or(0);
     Usage {
-        // Anthropic counts what was read from the cache apart.
+        // Anthropic counts cached tokens separately.
         input: given.input_tokens.unwrap_or(0).saturating_add(read),
         cached: input.cached_tokens.unwrap_or(read),
         output: given.output_tokens.unwrap_or(0),
@@ -133,10 +133,10 @@ impl Usage {
     }
 }
 
-/// Puts results of one job on disk and marks their lines.
+/// Writes results of one job to disk and marks their lines.
 ///
 /// # Errors
-/// Nothing counts then, and the files have their old lengths if that could be done.
+/// In that case no result counts, and the files are cut to their old lengths if possible.
 pub(super) async fn commit(
     store: &Store,
     batch: &Batch,
@@ -182,7 +182,7 @@ pub(super) async fn commit(
     store.mark(batch.seq, marks).await
 }
 
-/// Appends at the length that counts, and syncs.
+/// Appends at the valid length, and syncs.
 fn append(path: &Path, length: u64, bytes: &[u8]) -> io::Result<()> {
     use std::os::unix::fs::OpenOptionsExt as _;
     if bytes.is_empty() {
@@ -196,13 +196,13 @@ fn append(path: &Path, length: u64, bytes: &[u8]) -> io::Result<()> {
     let mut options = std::fs::OpenOptions::new();
     options.write(true).create(length == 0).mode(0o600);
     let file = options.open(path)?;
-    // What an interrupted append left.
+    // Remove what an interrupted append left.
     file.set_len(length)?;
     let written = file
         .write_all_at(bytes, length)
         .and_then(|()| file.sync_data());
     if written.is_err() {
-        // Others may need the room.
+        // Frees the room for others.
         let _ = file.set_len(length);
         return written;
     }
@@ -212,7 +212,7 @@ fn append(path: &Path, length: u64, bytes: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-/// Ends a job: writes the lines that were not run, and makes files of the results.
+/// Ends a job: writes the lines that were not run, and turns the results into files.
 pub(super) async fn end(
     store: &Store,
     mut batch: Batch,
@@ -229,7 +229,7 @@ pub(super) async fn end(
         ("error", &batch.error_file, batch.error_bytes),
     ];
     for (kind, file, bytes) in results {
-        // Anthropic's results have no files of their own.
+        // Anthropic's results are not listed as files.
         let purpose = match batch.origin {
             Origin::OpenAi => "batch_output",
             Origin::Anthropic => crate::jobs::files::UNLISTED,
@@ -278,7 +278,7 @@ async fn write_rest(
     }
 }
 
-/// The digest of a file of results, which is cut to its length first.
+/// The digest of a result file, which is first cut to its valid length.
 fn digest(path: &Path, length: u64) -> io::Result<Digest> {
     let file = std::fs::OpenOptions::new()
         .read(true)

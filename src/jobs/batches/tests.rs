@@ -1,4 +1,4 @@
-//! Whole jobs with an answerer of the test's.
+//! Whole jobs, with scripted answers.
 
 mod owners;
 
@@ -12,14 +12,14 @@ use tempfile::TempDir;
 use super::*;
 use crate::jobs::{Jobs, Limits, NewFile};
 
-/// Answers by the prompt: `status N` with that status, `never` never, `again` at the second time.
+/// Answers by the prompt: `status N` gives that status, `never` no answer, `again` an answer at the second try.
 #[derive(Default)]
 struct Script {
     asked: Mutex<Vec<(String, String)>>,
     running: AtomicUsize,
     most: AtomicUsize,
     places: Option<usize>,
-    /// The key of all clients is no longer valid.
+    /// Whether the key of all clients has been revoked.
     is_revoked: AtomicBool,
 }
 
@@ -110,7 +110,7 @@ impl Fixture {
         self.jobs.batches.start(answer, &self.tasks);
     }
 
-    /// Ends it as the daemon does.
+    /// Stops the runner as the daemon does.
     async fn stop(self) -> TempDir {
         self.jobs.batches.stop();
         self.tasks.close();
@@ -139,7 +139,7 @@ impl Fixture {
         self.create_of(Owner::default(), input_file).await
     }
 
-    /// Creates a job as a client that sees its own files only.
+    /// Creates a job as a client that sees only its own files.
     async fn create_of(&self, owner: Owner, input_file: &str) -> Batch {
         let seen = Seen::Of(owner.clone());
         let new = NewBatch {
@@ -191,7 +191,7 @@ impl Fixture {
         self.until(id, |batch| batch.status.is_final()).await
     }
 
-    /// The lines of a file of results.
+    /// The lines of a result file.
     fn lines(&self, file: &str) -> Vec<Value> {
         let text = fs_err::read_to_string(self.jobs.files.path(file)).unwrap_or_default();
         let lines = text.lines();
@@ -267,7 +267,7 @@ async fn a_job_ends_with_every_line_in_one_of_two_files() {
     assert_eq!(file.expires_at, Some(file.created_at + 3600));
     let asked = fixture.script.asked.lock().unwrap().clone();
     assert_eq!(asked[0].1, "here/me/batch-1");
-    // A client's mistake is not tried again, a failure some times.
+    // A client error is not retried; a server failure is, several times.
     let count = |prompt: &str| asked.iter().filter(|(asked, _)| asked == prompt).count();
     assert_eq!(
         (count("status 400"), count("again"), count("status 500")),
@@ -315,7 +315,7 @@ async fn faults_of_the_input_are_all_told_and_nothing_runs() {
     let many: String = (0..200).map(|_| "bad\n").collect();
     assert_eq!(fixture.run(&many).await.faults.len(), 100);
     assert!(fixture.script.asked.lock().unwrap().is_empty());
-    // Inputs stay, and there are no results.
+    // The inputs stay, and there are no results.
     assert_eq!(fixture.names().len(), 4);
 }
 
@@ -420,7 +420,7 @@ async fn a_restart_goes_on_and_answers_nothing_twice() {
         asked.iter().all(|(prompt, _)| prompt == "never"),
         "{asked:?}"
     );
-    // The input is gone with the job that needed it.
+    // The input is removed with the job that needed it.
     let expected = HashSet::from([batch.output_file, batch.error_file]);
     let waiting = async {
         let mut tick = tokio::time::interval(Duration::from_millis(10));

@@ -15,30 +15,30 @@ use super::lines::{self, Read};
 use super::store::{Line, Store};
 use crate::jobs::JobsError;
 
-/// Most requests of a job, and most inputs of embeddings in all of them.
+/// The most requests of a job, and the most embeddings inputs in all of them together.
 const MAX_LINES: u64 = 50_000;
 const MAX_INPUTS: u64 = 50_000;
 
-/// Most bytes of a line.
+/// The most bytes of a line.
 pub(super) const MAX_LINE: usize = 32 << 20;
 
-/// Most faults that are reported.
+/// The most faults that are reported.
 const MAX_FAULTS: usize = 100;
 
-/// Lines that are added to the database at a time, and how many such groups may wait.
+/// How many lines are added to the database at a time, and how many such groups may wait.
 const GROUP: usize = 500;
 const GROUPS: usize = 2;
 
 const BUFFER: usize = 256 << 10;
 
-/// Validates a job's input; its lines are in the database then.
+/// Validates a job's input and adds its lines to the database.
 pub(super) async fn validate(
     store: &Store,
     batch: &Batch,
     answer: &dyn Answer,
     tasks: &TaskTracker,
 ) -> Result<Event, JobsError> {
-    // Of a validation that was interrupted.
+    // Lines of an interrupted validation.
     store.clear_lines(batch.seq).await?;
     let (sender, mut groups) = mpsc::channel(GROUPS);
     let path = store.files.path(&batch.input_file);
@@ -46,7 +46,7 @@ pub(super) async fn validate(
     let reading = tasks.spawn_blocking(move || {
         let mut scan = Scan::new(endpoint, sender);
         let read = scan.read(&path);
-        // Nothing follows.
+        // No more lines follow.
         scan.sender = None;
         read.map(|()| scan)
     });
@@ -78,13 +78,13 @@ pub(super) async fn validate(
     Ok(Event::Invalid(scan.faults))
 }
 
-/// The fault of a file that is not there, or is no input.
+/// The fault of a missing file, or of one that is not an input.
 pub(super) fn no_file(id: &str) -> Fault {
     let message = format!("Cannot find file {id}, or it has another purpose than 'batch'.");
     Fault::new("invalid_request", message, Some("file_id"), None)
 }
 
-/// What is known of the lines so far.
+/// The state of the scan so far.
 struct Scan {
     endpoint: String,
     sender: Option<mpsc::Sender<Vec<Line>>>,
@@ -93,9 +93,9 @@ struct Scan {
     total: u64,
     n_inputs: u64,
     model: Option<String>,
-    /// Digests of the names so far.
+    /// Digests of the `custom_id`s so far.
     ids: HashSet<[u8; 16]>,
-    /// The first line with a head, by the head's hash.
+    /// The first line with a prefix, by the prefix's hash.
     firsts: HashMap<u32, u32>,
 }
 
@@ -188,7 +188,7 @@ impl Scan {
             }
         }
         let number = u32::try_from(number).unwrap_or(u32::MAX);
-        // In the order of the file, except that lines with the same head follow the first of them.
+        // Lines run in the order of the file, except that lines with the same prefix follow the first of them.
         let first = match checked.heads.first() {
             Some(head) => *self.firsts.entry(*head).or_insert(number),
             None => number,
@@ -204,7 +204,7 @@ impl Scan {
         });
     }
 
-    /// Hands a group on; false = the receiver has gone. A file with faults does not run.
+    /// Passes a group on; false = the receiver has gone. A file with faults does not run.
     fn send(&mut self) -> bool {
         let group = std::mem::take(&mut self.group);
         let Some(sender) = self.sender.as_ref().filter(|_| self.faults.is_empty()) else {

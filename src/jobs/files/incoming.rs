@@ -1,4 +1,4 @@
-//! A file on its way: written piece by piece on the blocking pool, hashed, counted.
+//! An arriving file: written piece by piece on the blocking pool, hashed and counted.
 
 use std::io::Write as _;
 use std::path::Path;
@@ -14,10 +14,10 @@ use super::{Files, JobsError};
 /// Bytes that are collected before a write.
 const WRITE_BYTES: usize = 256 << 10;
 
-/// What names of unfinished files begin with.
+/// The prefix of the names of unfinished files.
 pub(super) const UNFINISHED: &str = "incoming-";
 
-/// A file on its way. Dropped before it is finished, it leaves nothing.
+/// An arriving file. It leaves nothing if it is dropped before it is finished.
 #[derive(Debug)]
 pub struct Incoming {
     files: Files,
@@ -25,9 +25,9 @@ pub struct Incoming {
     job: Option<JoinHandle<Result<Writer, JobsError>>>,
     buffer: Vec<u8>,
     bytes: u64,
-    /// Most bytes of the file.
+    /// The most bytes of the file.
     most: u64,
-    /// Bytes of the files that were there already.
+    /// The bytes of the files that existed already.
     used: u64,
 }
 
@@ -65,15 +65,15 @@ impl Files {
 }
 
 impl Incoming {
-    /// The bytes so far.
+    /// The number of bytes so far.
     pub fn bytes(&self) -> u64 {
         self.bytes
     }
 
-    /// Appends a piece; waits for the write before it.
+    /// Appends a piece; waits for the previous write.
     ///
     /// # Errors
-    /// The file becomes too large, or the disk full.
+    /// The file becomes too large, or the disk is full.
     pub async fn write(&mut self, piece: &Bytes) -> Result<(), JobsError> {
         let shared = &self.files.shared;
         let n = piece.len() as u64;
@@ -124,7 +124,7 @@ impl Incoming {
         written?
     }
 
-    /// Syncs the bytes and gives them their name; returns digest and size.
+    /// Syncs the bytes and renames the file to its id; returns digest and size.
     pub(super) async fn finish(mut self, id: &str) -> Result<(String, u64), JobsError> {
         self.flush().await?;
         let writer = self.writer().await?;
@@ -156,7 +156,7 @@ impl Drop for Incoming {
     }
 }
 
-/// Only the user can read what clients sent.
+/// Makes a folder that only the user can read, for what clients send.
 pub(in crate::jobs) fn private_folder(folder: &Path) -> std::io::Result<()> {
     use std::os::unix::fs::DirBuilderExt as _;
     std::fs::DirBuilder::new()
@@ -165,7 +165,7 @@ pub(in crate::jobs) fn private_folder(folder: &Path) -> std::io::Result<()> {
         .create(folder)
 }
 
-/// Puts the name of a file on disk.
+/// Syncs the folder of a file, so that its name is on disk.
 pub(in crate::jobs) fn sync_folder(path: &Path) -> std::io::Result<()> {
     let Some(folder) = path.parent() else {
         return Ok(());

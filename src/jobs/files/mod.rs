@@ -1,7 +1,7 @@
 //! Files: their rows in the database, their bytes in a folder.
 //!
-//! *Invariants:* a row's bytes are complete and on disk before there is the row; bytes without a row are
-//! removed, at the latest at the next start. An expired file does not exist for clients.
+//! *Invariants:* a row's bytes are complete and on disk before the row is written; bytes without a row are removed, at
+//! the latest at the next start. An expired file does not exist for clients.
 
 mod incoming;
 mod sweep;
@@ -35,9 +35,9 @@ pub struct Files {
 struct Shared {
     database: Database,
     folder: PathBuf,
-    /// Bytes of all files together.
+    /// The most bytes of all files together.
     most: u64,
-    /// Bytes of those that are on their way.
+    /// The bytes of arriving files.
     arriving: AtomicU64,
     tasks: TaskTracker,
 }
@@ -57,7 +57,7 @@ pub struct File {
     pub expires_at: Option<i64>,
 }
 
-/// What a client says of a file.
+/// A client's description of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewFile {
     pub owner: Owner,
@@ -77,18 +77,18 @@ pub enum Order {
     NewestFirst,
 }
 
-/// Which part of the list of files is wanted.
+/// Which part of the list of files is requested.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FilePage {
     pub seen: Seen,
-    /// The last file of the page before.
+    /// The last file of the previous page.
     pub after: Option<String>,
     pub limit: usize,
     pub order: Order,
     pub purpose: Option<String>,
 }
 
-/// The purpose of files that no list has: they belong to something else.
+/// The purpose of files that no list shows, since they belong to another object.
 pub(in crate::jobs) const UNLISTED: &str = "unlisted";
 
 const COLUMNS: &str = "id, purpose, filename, bytes, sha256, created_at, expires_at, owner";
@@ -107,7 +107,7 @@ impl File {
         })
     }
 
-    /// Adds its row.
+    /// Adds the file's row.
     pub(in crate::jobs) fn insert(&self, db: &Connection) -> rusqlite::Result<()> {
         let insert =
             format!("INSERT INTO file ({COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)");
@@ -143,7 +143,7 @@ impl Files {
         }
     }
 
-    /// Where the bytes of a file are. Only for names that [`id::new`] made.
+    /// The path of a file's bytes. Only for ids from [`id::new`].
     pub(in crate::jobs) fn path(&self, id: &str) -> PathBuf {
         self.shared.folder.join(id)
     }
@@ -180,7 +180,7 @@ impl Files {
         Ok(file)
     }
 
-    /// Keeps a file that belongs to something else, which has to name it in its row; returns its name.
+    /// Keeps a file that belongs to another object, which must name it in its row; returns the file's id.
     ///
     /// # Errors
     /// The disk is full, or fails.
@@ -190,10 +190,10 @@ impl Files {
         Ok(id)
     }
 
-    /// Removes such a file, if nothing names it.
+    /// Removes such a file, unless something names it.
     ///
     /// # Errors
-    /// The database's.
+    /// Those of the database.
     pub async fn remove_unlisted(&self, id: String) -> Result<(), JobsError> {
         self.remove_unused(vec![id]).await
     }
@@ -209,7 +209,7 @@ impl Files {
         Ok(())
     }
 
-    /// Removes the bytes of those names that are no longer needed.
+    /// Removes the bytes of those ids that are no longer needed.
     pub(in crate::jobs) async fn remove_unused(&self, ids: Vec<String>) -> Result<(), JobsError> {
         let unused = self.shared.database.call(move |db| unused(db, ids)).await?;
         self.remove_bytes(unused).await;
@@ -219,7 +219,7 @@ impl Files {
     /// Finds a file.
     ///
     /// # Errors
-    /// [`JobsError::UnknownFile`] also for one that is not seen, or the database's.
+    /// [`JobsError::UnknownFile`], also for a file that is not visible; or an error of the database.
     pub async fn get(&self, id: &str, seen: &Seen, now: Timestamp) -> Result<File, JobsError> {
         let (wanted, seen, now) = (id.to_owned(), seen.clone(), now.as_second());
         let finding = move |db: &mut Connection| find(db, &wanted, &seen, now);
@@ -232,7 +232,7 @@ impl Files {
     /// Opens a file's bytes; they can be read even if the file is deleted meanwhile.
     ///
     /// # Errors
-    /// [`JobsError::UnknownFile`] also for one that is not seen, or those of the disk.
+    /// [`JobsError::UnknownFile`], also for a file that is not visible; or an error of the disk.
     pub async fn open(
         &self,
         id: &str,
@@ -250,10 +250,10 @@ impl Files {
         }
     }
 
-    /// Lists files, and says whether there are more of them.
+    /// Lists files, and whether there are more.
     ///
     /// # Errors
-    /// [`JobsError::UnknownFile`] if no file to start after is seen.
+    /// [`JobsError::UnknownFile`] if the file to start after is not visible.
     pub async fn list(
         &self,
         page: FilePage,
@@ -274,7 +274,7 @@ impl Files {
     /// Deletes a file. A job that reads it keeps its bytes until it ends.
     ///
     /// # Errors
-    /// [`JobsError::UnknownFile`] also for one that is not seen, or the database's.
+    /// [`JobsError::UnknownFile`], also for a file that is not visible; or an error of the database.
     pub async fn delete(&self, id: &str, seen: &Seen, now: Timestamp) -> Result<(), JobsError> {
         let (wanted, seen, now) = (id.to_owned(), seen.clone(), now.as_second());
         let deleting = self.shared.database.call(move |db| {
@@ -301,7 +301,7 @@ fn find(db: &Connection, id: &str, seen: &Seen, now: i64) -> rusqlite::Result<Op
         .optional()
 }
 
-/// One more than the page has; `None` = what it starts after is not there.
+/// Returns one file more than the page has; `None` = the file to start after does not exist.
 fn list(db: &Connection, page: &FilePage, now: i64) -> rusqlite::Result<Option<Vec<File>>> {
     let (compare, direction, mut from) = match page.order {
         Order::OldestFirst => (">", "ASC", 0),
@@ -329,7 +329,7 @@ fn list(db: &Connection, page: &FilePage, now: i64) -> rusqlite::Result<Option<V
     files.collect::<Result<_, _>>().map(Some)
 }
 
-/// Returns those names whose bytes are no longer needed.
+/// Returns those ids whose bytes are no longer needed.
 fn unused(db: &Connection, ids: Vec<String>) -> rusqlite::Result<Vec<String>> {
     let mut needed = db.prepare_cached(sweep::NEEDED)?;
     let mut unused = Vec::new();

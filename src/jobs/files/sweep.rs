@@ -1,4 +1,4 @@
-//! Removes what is no longer needed: bytes without a row, expired files, abandoned uploads.
+//! Removes bytes without a row, expired files and abandoned uploads.
 
 use std::collections::HashSet;
 use std::path::PathBuf;
@@ -8,7 +8,7 @@ use rusqlite::{Connection, Params};
 
 use super::{Files, JobsError, unused};
 
-/// Whether the bytes of this name are still needed.
+/// Whether the bytes of this id are still needed.
 pub(super) const NEEDED: &str = "SELECT 1 FROM file WHERE id = ?1
     UNION ALL SELECT 1 FROM part WHERE id = ?1
     UNION ALL SELECT 1 FROM batch WHERE ?1 IN (input_file, output_file, error_file)
@@ -20,7 +20,7 @@ impl Files {
         self.shared.database.path().exists()
     }
 
-    /// Bytes of all files and parts.
+    /// The bytes of all files and parts.
     pub(super) async fn used(&self) -> Result<u64, JobsError> {
         let query = "SELECT (SELECT coalesce(sum(bytes), 0) FROM file)
             + (SELECT coalesce(sum(bytes), 0) FROM part)
@@ -33,7 +33,7 @@ impl Files {
         Ok(used.await?.unsigned_abs())
     }
 
-    /// Removes bytes that a killed daemon left. Only at the start, before anything arrives.
+    /// Removes bytes that a killed daemon left. Only at the start, before any file arrives.
     ///
     /// # Errors
     /// Those of the database and the disk.
@@ -54,7 +54,7 @@ impl Files {
         Ok(n)
     }
 
-    /// Removes files that expired, and what is left of uploads that are over.
+    /// Removes expired files, and the parts of uploads that have ended.
     ///
     /// # Errors
     /// Those of the database.
@@ -73,7 +73,7 @@ impl Files {
             let parts = "DELETE FROM part WHERE upload IN
                 (SELECT id FROM upload WHERE status != 'pending') RETURNING id";
             gone.extend(ids(&change, parts, [])?);
-            // For a day, a client may ask how it ended.
+            // A client may ask for a day how the upload ended.
             change.execute(
                 "DELETE FROM upload WHERE status != 'pending' AND expires_at <= ?1 - 86400",
                 [now],
@@ -88,7 +88,7 @@ impl Files {
         Ok(n)
     }
 
-    /// Removes the bytes of these names. What fails is an orphan, which the next start removes.
+    /// Removes the bytes of these ids. Bytes that cannot be removed are orphans, which the next start removes.
     pub(in crate::jobs) async fn remove_bytes(&self, ids: Vec<String>) {
         let paths: Vec<PathBuf> = ids.iter().map(|id| self.path(id)).collect();
         let removing = self.shared.tasks.spawn_blocking(move || {
@@ -100,7 +100,7 @@ impl Files {
                 }
             }
         });
-        // It does not panic.
+        // The task does not panic.
         let _ = removing.await;
     }
 }

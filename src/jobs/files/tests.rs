@@ -1,4 +1,4 @@
-//! Files on a real folder, with times of the test's choice.
+//! Files in a real folder, with times that the test chooses.
 
 mod owners;
 
@@ -90,7 +90,7 @@ async fn a_file_comes_back_as_it_was_and_goes_for_good() {
     );
     let (_, mut bytes) = files.open(&file.id, &Seen::All, at(100)).await.unwrap();
     let mut text = String::new();
-    // What is open can be read after it was deleted.
+    // An open file can be read after it was deleted.
     files.delete(&file.id, &Seen::All, at(100)).await.unwrap();
     tokio::io::AsyncReadExt::read_to_string(&mut bytes, &mut text)
         .await
@@ -190,7 +190,7 @@ async fn limits_hold_for_one_file_and_for_all() {
     assert!(matches!(error, JobsError::TooLarge(3)), "{error}");
     drop(large);
     fixture.keep("a", "0123456789", None).await.unwrap();
-    // Those on their way count, too.
+    // Arriving files count, too.
     let mut first = files.begin(100).await.unwrap();
     first.write(&"0123".into()).await.unwrap();
     let error = fixture.keep("b", "01", None).await.unwrap_err();
@@ -272,7 +272,7 @@ async fn parts_become_a_file_in_the_order_of_the_request() {
     assert_eq!((file.bytes, file.expires_at), (4, Some(3800)));
     let text = fs_err::read_to_string(files.path(&file.id)).unwrap();
     assert_eq!(text, "abcd");
-    // Parts that were not used are gone, too.
+    // Unused parts are gone, too.
     assert_eq!(fixture.names(), [file.id]);
     let error = complete(&ids, None).await.unwrap_err();
     assert_eq!(

@@ -1,4 +1,4 @@
-//! Uploads in parts: any order, then joined into one file.
+//! Uploads in parts: sent in any order, then joined into one file.
 
 use jiff::Timestamp;
 use md5::{Digest as _, Md5};
@@ -7,10 +7,10 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use super::{Expiry, File, Files, Incoming, JobsError, id};
 use crate::keys::{Owner, Seen};
 
-/// Seconds that an upload may take.
+/// How many seconds an upload may take.
 const PATIENCE: i64 = 3600;
 
-/// Most parts of an upload.
+/// The most parts of an upload.
 const MAX_PARTS: u32 = 10_000;
 
 /// An upload.
@@ -28,11 +28,11 @@ pub struct Upload {
     pub created_at: i64,
     pub expires_at: i64,
     pub status: UploadStatus,
-    /// The name of the file that it became.
+    /// The id of the file that it became.
     pub file: Option<String>,
 }
 
-/// What becomes the file of an upload.
+/// How the parts of an upload are joined.
 #[derive(Debug, Clone, Copy)]
 pub struct Joined<'a> {
     /// Parts by their ids, in this order.
@@ -41,7 +41,7 @@ pub struct Joined<'a> {
     pub md5: Option<&'a str>,
 }
 
-/// What a client says of an upload.
+/// A client's description of an upload.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewUpload {
     pub owner: Owner,
@@ -51,7 +51,7 @@ pub struct NewUpload {
     pub expiry: Expiry,
 }
 
-/// Where an upload is in its life.
+/// The state of an upload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum UploadStatus {
     Pending,
@@ -78,7 +78,7 @@ impl UploadStatus {
         Self::Expired,
     ];
 
-    /// The word of the API.
+    /// The API's word for the state.
     pub fn word(self) -> &'static str {
         match self {
             Self::Pending => "pending",
@@ -112,7 +112,7 @@ impl Upload {
     }
 
     /// # Errors
-    /// It takes no more parts.
+    /// The upload takes no more parts.
     fn pending(self) -> Result<Self, JobsError> {
         if self.status == UploadStatus::Pending {
             return Ok(self);
@@ -128,7 +128,7 @@ impl Files {
     /// Begins an upload in parts.
     ///
     /// # Errors
-    /// The database's.
+    /// Those of the database.
     pub async fn begin_upload(&self, new: NewUpload, now: Timestamp) -> Result<Upload, JobsError> {
         let created_at = now.as_second();
         let upload = Upload {
@@ -170,7 +170,7 @@ impl Files {
     /// Finds an upload.
     ///
     /// # Errors
-    /// [`JobsError::UnknownUpload`] also for one that is not seen, or the database's.
+    /// [`JobsError::UnknownUpload`], also for an upload that is not visible; or an error of the database.
     pub async fn upload(&self, id: &str, seen: &Seen, now: Timestamp) -> Result<Upload, JobsError> {
         let (wanted, seen) = (id.to_owned(), seen.clone());
         let finding = move |db: &mut Connection| find(db, &wanted, &seen);
@@ -184,10 +184,10 @@ impl Files {
         Ok(upload)
     }
 
-    /// Finds an upload that takes parts.
+    /// Finds an upload that still takes parts.
     ///
     /// # Errors
-    /// It is unknown, or over.
+    /// The upload is unknown or has ended.
     pub async fn pending_upload(
         &self,
         id: &str,
@@ -200,7 +200,7 @@ impl Files {
     /// Keeps a part that has arrived.
     ///
     /// # Errors
-    /// The upload is over, or the disk fails.
+    /// The upload has ended, or the disk fails.
     pub async fn keep_part(
         &self,
         incoming: Incoming,
@@ -232,7 +232,7 @@ impl Files {
         }
         self.remove_bytes(vec![part.id]).await;
         kept?;
-        // It has ended meanwhile, or has too many.
+        // The upload has ended meanwhile, or has too many parts.
         let seen = Seen::Of(upload.owner.clone());
         let upload = self.pending_upload(&part.upload, &seen, now).await?;
         Err(JobsError::TooLarge(upload.bytes))
@@ -241,7 +241,7 @@ impl Files {
     /// Joins parts into the file, in this order.
     ///
     /// # Errors
-    /// A part is unknown, the parts are not what was announced, or the disk fails.
+    /// A part is unknown, the parts do not match the announced size, or the disk fails.
     pub async fn complete(
         &self,
         id: &str,
@@ -294,7 +294,7 @@ impl Files {
             other => {
                 self.remove_bytes(vec![file.id]).await;
                 other?;
-                // Another request has ended it meanwhile.
+                // Another request has ended the upload meanwhile.
                 let upload = self.pending_upload(id, seen, now).await?;
                 return Err(JobsError::UnknownUpload(upload.id));
             }
@@ -304,10 +304,10 @@ impl Files {
         Ok((upload, file))
     }
 
-    /// Gives an upload up.
+    /// Cancels an upload.
     ///
     /// # Errors
-    /// It is unknown, or over.
+    /// The upload is unknown or has ended.
     pub async fn cancel_upload(
         &self,
         id: &str,
@@ -332,7 +332,7 @@ impl Files {
     }
 
     /// # Errors
-    /// A part is unknown, or together they have another length.
+    /// A part is unknown, or the parts together have another length.
     async fn check_length(&self, upload: &Upload, parts: &[String]) -> Result<(), JobsError> {
         let (id, wanted) = (upload.id.clone(), parts.to_vec());
         let summing = self.shared.database.call(move |db| {

@@ -1,4 +1,4 @@
-//! The check in front of every line of the route table.
+//! The access check in front of every route.
 
 use std::sync::Arc;
 
@@ -53,7 +53,7 @@ fn begin(need: Need, path: &'static str, request: &Request) -> Option<Record> {
     Some(audit.begin(act, access.who.name(), address, (method, path)))
 }
 
-/// Lets a request through, or refuses it. Its key's limits hold until its answer has ended.
+/// Lets a request through, or refuses it. It counts against its key's limits until its answer has ended.
 async fn admit(need: Need, request: Request, next: Next) -> Response {
     let access = request.extensions().get::<Access>().cloned();
     let (uri, headers) = (request.uri().clone(), request.headers());
@@ -98,7 +98,7 @@ async fn admit(need: Need, request: Request, next: Next) -> Response {
     let revoked = key.revoked.clone();
     let mut response = tokio::select! {
         biased;
-        // It may have been revoked while it waited.
+        // The key may have been revoked while the request waited.
         () = revoked.cancelled() => return refuse(not_valid(Invalid::Unknown)),
         response = next.run(request) => response,
     };
@@ -116,7 +116,7 @@ fn check(who: &Who, need: Need, headers: &HeaderMap, uri: &Uri) -> Result<(), Ap
         let message = "This server needs an API key: send it as `Authorization: Bearer KEY`, or as `x-api-key: KEY`.";
         ApiError::new(ErrorKind::Unauthorized, message).coded("missing_api_key")
     };
-    // A page of another program on this machine is no administrator.
+    // A page of another program on this machine does not act as an administrator.
     let is_page = || scope == Scope::Admin && is_foreign(headers, uri);
     match who {
         Who::Inside(_) => Ok(()),

@@ -14,13 +14,13 @@ use crate::metrics::account;
 use crate::server::origin::Origin;
 use crate::server::state::{App, AppState};
 
-/// Beside `Authorization`: Anthropic's clients, and OpenAI's for Azure.
+/// Besides `Authorization`: the headers of Anthropic's clients, and of OpenAI's for Azure.
 const HEADERS: [&str; 2] = ["x-api-key", "api-key"];
 
-/// Longer ones are not keys.
+/// Longer texts are not keys.
 const MAX_KEY: usize = 512;
 
-/// Middleware: notes in a request who it is from.
+/// Middleware: records in a request who it is from.
 pub(in crate::server) async fn identify(
     State(app): State<App>,
     mut request: Request,
@@ -47,8 +47,7 @@ fn of(app: &AppState, headers: &HeaderMap, is_local: bool) -> Who {
     for presented in presented(headers) {
         match app.keys.find(&presented, now) {
             Ok(key) => return Who::Key(key),
-            // Many programs insist on a key, so that people give them any text; only texts in our form are
-            // meant as keys.
+            // Many programs insist on a key, so people enter any text. Only a text in our format is meant as a key.
             Err(_) if needs_none && !looks_like_key(&presented) => {}
             Err(reason) => invalid = Some(reason),
         }
@@ -60,7 +59,7 @@ fn of(app: &AppState, headers: &HeaderMap, is_local: bool) -> Who {
     }
 }
 
-/// The keys of a request: some clients send the same, or one and a stand-in, in two headers.
+/// The keys of a request: some clients send the same key, or a key and a placeholder, in two headers.
 fn presented(headers: &HeaderMap) -> impl Iterator<Item = String> {
     let authorization = headers.get(header::AUTHORIZATION);
     let authorization = authorization.and_then(|value| of_authorization(value.to_str().ok()?));

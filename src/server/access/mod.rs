@@ -1,9 +1,9 @@
 //! Authentication and authorization by API keys.
 //!
-//! [`identify`] finds out who a request is from; [`guard`] lets it through to its line of the route table, or
-//! refuses it in the protocol's shape, and holds it to its key's limits. *Invariants:* a line that
-//! [`need`] does not know needs `admin`; a request that was not identified is refused; without keys only lines
-//! that manage them (and their like) ask where a request comes from.
+//! [`identify`] finds out who a request is from. [`guard`] lets it through to its route or refuses it in the protocol's
+//! shape, and holds it to its key's limits. *Invariants:* a route that [`need`] does not know needs `admin`; a request
+//! that was not identified is refused; where no keys are defined, only routes that manage keys (and similar ones) check
+//! where a request comes from.
 
 mod guard;
 mod identify;
@@ -50,7 +50,7 @@ pub(in crate::server) enum Who {
     Key(Arc<Key>),
     /// With an invalid key.
     Invalid(Invalid),
-    /// From the daemon itself: a line of a batch job, which is the owner's of the job.
+    /// From the daemon itself: a request of a batch job, on behalf of the job's owner.
     Inside(Owner),
 }
 
@@ -91,7 +91,7 @@ impl Access {
         }
     }
 
-    /// The daemon's own, for a batch job of this owner.
+    /// The daemon's own access, for a batch job of this owner.
     pub(crate) fn inside(owner: Owner) -> Self {
         Self::new(Who::Inside(owner))
     }
@@ -104,7 +104,7 @@ impl Access {
         }
     }
 
-    /// Whether it may see other clients and read the log: an administrator, or a program on this machine
+    /// Whether the client may see other clients and read the log: an administrator, or a program on this machine
     /// that needs no key.
     pub(crate) fn sees_all(&self) -> bool {
         match &self.who {
@@ -115,7 +115,7 @@ impl Access {
         }
     }
 
-    /// Whose is what it stores.
+    /// The owner of what the client stores.
     pub(crate) fn owner(&self) -> Owner {
         match &self.who {
             Who::Inside(owner) => owner.clone(),
@@ -123,7 +123,7 @@ impl Access {
         }
     }
 
-    /// Whose files, batch jobs, responses, conversations and chats it sees.
+    /// Whose files, batch jobs, responses, conversations and chats the client sees.
     pub(crate) fn seen(&self) -> Seen {
         if self.sees_all() {
             Seen::All
@@ -132,15 +132,15 @@ impl Access {
         }
     }
 
-    /// Whether its key, if it has one, may use a model.
+    /// Whether the client's key, if any, may use a model.
     pub(crate) fn sees(&self, name: &ModelName) -> bool {
         self.key().is_none_or(|key| key.allows_model(&name.short()))
     }
 
-    /// The same, as an error; a change that is audited is about this model.
+    /// The same check, as an error; records the model in the audit log's act.
     ///
     /// # Errors
-    /// It may not.
+    /// The key may not use the model.
     pub(crate) fn check(&self, name: &ModelName) -> Result<(), ApiError> {
         self.act.about(&name.short());
         if self.sees(name) {
@@ -149,7 +149,7 @@ impl Access {
         Err(no_access(&name.short()))
     }
 
-    /// What is audited of the request.
+    /// The act that the audit log records for this request.
     pub(crate) fn act(&self) -> &Act {
         &self.act
     }

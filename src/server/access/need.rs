@@ -1,11 +1,11 @@
-//! What each line of the route table needs.
+//! What each route needs.
 
 use crate::keys::Scope;
 
 /// What a request needs to be allowed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::server) enum Need {
-    /// Nothing: load balancers probe it, and clients that look for a server.
+    /// Nothing: load balancers and clients that look for a server probe this route.
     Nothing,
     /// A key with this scope.
     Scope(Scope),
@@ -14,7 +14,7 @@ pub(in crate::server) enum Need {
 use Need::{Nothing, Scope as Needs};
 use Scope::{Admin, Inference, Metrics, Models};
 
-/// The lines, by path.
+/// The routes, by path.
 #[rustfmt::skip]
 const LINES: &[(&str, Need)] = &[
     ("/", Nothing),
@@ -76,7 +76,7 @@ const LINES: &[(&str, Need)] = &[
     ("/api/keys/{name}", Needs(Admin)),
 ];
 
-/// All lines below these need the same.
+/// All routes below these paths need the same.
 const GROUPS: &[(&str, Need)] = &[
     ("/v1/chat/completions", Needs(Inference)),
     ("/v1/files", Needs(Inference)),
@@ -88,7 +88,7 @@ const GROUPS: &[(&str, Need)] = &[
 ];
 
 impl Need {
-    /// What the line with this path needs.
+    /// What the route with this path needs.
     pub(in crate::server) fn of(path: &str) -> Self {
         Self::known(path).unwrap_or(Needs(Admin))
     }

@@ -1,12 +1,12 @@
-//! Deadlines of requests, and telling waiting clients their places in the queue.
+//! Request deadlines, and the queue position that waiting clients are told.
 //!
 //! | Header of a request | Meaning |
 //! | --- | --- |
-//! | `X-Request-Timeout` | seconds, or a duration such as `1m30s`, after which no answer is wanted |
-//! | `X-Queue-Progress: true` | a stream of events says in comments where the request stands |
+//! | `X-Request-Timeout` | seconds, or a duration such as `1m30s`, after which the client wants no answer |
+//! | `X-Queue-Progress: true` | an event stream reports the queue position in comments |
 //!
-//! The headers of an answer that begins before there is something to tell have `X-Queue-State` (`loading` or
-//! `waiting`), `X-Queue-Position` (how many go before) and `X-Queue-Wait` (about how many seconds).
+//! If an answer's headers are sent before there is any output, they have `X-Queue-State` (`loading` or `waiting`),
+//! `X-Queue-Position` (how many requests are ahead) and `X-Queue-Wait` (about how many seconds).
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -31,14 +31,14 @@ const STATE: HeaderName = HeaderName::from_static("x-queue-state");
 const POSITION: HeaderName = HeaderName::from_static("x-queue-position");
 const WAIT: HeaderName = HeaderName::from_static("x-queue-wait");
 
-/// How often a stream tells the place of its request.
+/// How often a stream reports the position of its request.
 const EVERY: Duration = Duration::from_secs(2);
 
 /// When a request expires.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::server) struct Deadline(pub(in crate::server) Instant);
 
-/// The place of a request in the queue, in its extensions.
+/// The queue position of a request, in its extensions.
 #[derive(Debug, Clone, Default)]
 pub(in crate::server) struct Patience(pub(in crate::server) Waiting);
 
@@ -119,7 +119,7 @@ fn tell(headers: &mut HeaderMap, place: Place) {
     }
 }
 
-/// A comment of a stream of events, which its readers ignore by the standard.
+/// A comment in an event stream, which readers ignore by the standard.
 fn comment(place: Place) -> Bytes {
     let text = match place {
         Place::Loading => ": queue state=loading\n\n".to_owned(),
@@ -140,7 +140,7 @@ struct Telling {
     tick: Interval,
 }
 
-/// Tells the place of a request from time to time, until the answer begins.
+/// Reports the queue position at intervals until the answer begins.
 fn with_progress(body: Body, waiting: Waiting) -> Body {
     let mut tick = tokio::time::interval(EVERY);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);

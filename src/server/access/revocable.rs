@@ -1,4 +1,4 @@
-//! A response body that holds its key's place until its end, and breaks off when the key is revoked.
+//! A response body that counts against its key's limits until its end, and breaks off when the key is revoked.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};

@@ -1,4 +1,4 @@
-//! Watches the file of keys for changes by others, such as an administrator or Kubernetes.
+//! Watches the key file for changes by others, such as an administrator or Kubernetes.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::server::state::App;
 
-/// How often the file is looked at.
+/// How often the file is checked.
 const EVERY: Duration = Duration::from_secs(1);
 
 /// Applies changes until the daemon stops.

@@ -15,7 +15,7 @@ use crate::server::query::parameter;
 use crate::server::state::App;
 use crate::server::stream::json;
 
-/// The parameter that allows to revoke the last key.
+/// The parameter that allows revoking the last key.
 const LAST: &str = "last";
 
 impl From<KeysError> for ApiError {

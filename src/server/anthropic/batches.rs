@@ -1,4 +1,4 @@
-//! `/v1/messages/batches`: Anthropic's spelling of batch jobs.
+//! `/v1/messages/batches`: batch jobs in Anthropic's format.
 
 use std::io::{BufRead as _, BufReader};
 
@@ -26,10 +26,10 @@ use crate::server::router::{Routes, route, route_by_method};
 use crate::server::state::App;
 use crate::server::stream::json;
 
-/// Seconds for which results are kept: 29 days.
+/// How long results are kept, in seconds: 29 days.
 const KEEP: u32 = 29 * 24 * 3600;
 
-/// Batches of a page.
+/// The default number of batches of a page.
 const PAGE: usize = 20;
 const MAX_PAGE: usize = 1000;
 
@@ -57,7 +57,7 @@ fn moment(second: i64) -> Timestamp {
     Timestamp::from_second(second).unwrap_or_default()
 }
 
-/// A job as clients see it; `base` is how they reach us.
+/// A job as clients see it; `base` is the server's address as the client knows it.
 fn object(batch: Batch, base: &str) -> MessageBatch {
     let (times, counts) = (batch.times, batch.counts);
     let ended = times
@@ -97,7 +97,7 @@ fn object(batch: Batch, base: &str) -> MessageBatch {
     }
 }
 
-/// The address that a client has used, by what it says and, of the scheme, a proxy before us.
+/// The address that a client has used, from its headers and, for the scheme, from those of a proxy before us.
 fn base(app: &App, headers: &HeaderMap) -> String {
     let said = |name| headers.get(name).and_then(|value| value.to_str().ok());
     let scheme = match said(HeaderName::from_static("x-forwarded-proto")) {
@@ -149,7 +149,7 @@ async fn create(
             return Err(error.into());
         }
     };
-    // It is validated already, only the job does not know.
+    // The requests were counted on arrival, but the job does not know the number yet.
     batch.counts.total = n;
     Ok(answer(&object(batch, &base)))
 }
@@ -260,7 +260,7 @@ async fn results(
     app.block(move || {
         for file in opened {
             if let Err(error) = send(file, &sender) {
-                // The body breaks off. If the client has left, this fails, too.
+                // Breaks off the body. If the client has left, this fails, too.
                 let _ = sender.blocking_send(Err(error));
                 return;
             }

@@ -18,7 +18,7 @@ use crate::server::extract::{AnthropicJson, Client};
 use crate::server::state::App;
 use crate::server::stream::{Format, KeptAlive, event, json, keep_alive, open, streamed, told};
 
-/// Silence after which a stream says that it is alive.
+/// How long a stream may be silent before it sends a sign of life.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Server-sent events with names.
@@ -80,7 +80,7 @@ pub(super) async fn count_tokens(
     Ok(identified(json(&count), &anthropic_id(REQUEST)))
 }
 
-/// Converts a request aside: it may be large.
+/// Converts a request on the blocking pool, since it may be large.
 async fn converted(
     app: &App,
     client: Client,
@@ -94,7 +94,7 @@ async fn converted(
     Ok((native, head))
 }
 
-/// The events of an answer, each a frame of its own.
+/// The events of an answer, each as a separate frame.
 fn frames(
     head: Head,
     started: Started,

@@ -1,7 +1,7 @@
 //! What a connection is doing, and its deadline.
 //!
-//! *Invariant:* there is a deadline while a client has to send the head of a request or read an answer, and
-//! while the connection is unused. Bodies of requests have their own deadline ([`super::body`]).
+//! *Invariant:* there is a deadline while a client has to send the head of a request or read an answer, and while the
+//! connection is unused. Request bodies have their own deadline ([`super::body`]).
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -29,15 +29,14 @@ struct State {
     quiet_since: Instant,
     /// When the head of its next request began to arrive.
     head_since: Option<Instant>,
-    /// Since when the socket takes no byte, while some wait.
+    /// Since when the socket accepts no bytes although some are waiting.
     blocked_since: Option<Instant>,
-    /// Requests in progress, each with the time since when the next piece of its answer has not been
-    /// polled.
+    /// Requests in progress; for each, since when the next piece of its answer has not been polled (if so).
     requests: BTreeMap<u64, Option<Instant>>,
     next_request: u64,
     /// HTTP/2 has frames between requests, so incoming bytes are not always a head.
     is_http2: bool,
-    /// Since when it is to end.
+    /// When closing was requested.
     closing_since: Option<Instant>,
 }
 
@@ -250,7 +249,7 @@ mod tests {
         read.handed(true, begin + 50 * SECOND);
         read.handed(false, begin + 50 * SECOND);
         assert_eq!(due(&activity, begin), Some((63, End::Unread)));
-        // Frames between requests are no heads.
+        // Frames between requests are not heads.
         drop((read, unread));
         activity.read(begin + 60 * SECOND);
         assert_eq!(due(&activity, begin), Some((300, End::Unused)));

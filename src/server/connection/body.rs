@@ -1,4 +1,4 @@
-//! Bodies on a connection: a request's, which must not stall, and an answer's, whose end is the end of the
+//! Bodies on a connection: a request's body, which must not stall, and an answer's, whose end is the end of the
 //! request.
 
 use std::pin::Pin;
@@ -24,8 +24,8 @@ const BYTES_PER_SECOND: u64 = 1024;
 #[error("timed out waiting for the rest of the request's body")]
 pub(crate) struct Stalled;
 
-/// A request's body. It fails with [`Stalled`] when nothing arrives for `limit`, or too little. Time that
-/// the reader takes does not count.
+/// A request's body. It fails with [`Stalled`] when nothing arrives for `limit`, or too little. Time in which nobody
+/// reads the body does not count.
 #[derive(Debug)]
 pub(super) struct Arriving<B> {
     body: B,
@@ -112,7 +112,7 @@ where
     }
 }
 
-/// The most bytes of an unneeded rest of a body that are read, and the most time for it.
+/// The most bytes that are read of a body's unneeded rest, and the most time spent on it.
 const DRAINED: usize = 32 << 20;
 const DRAIN_TIME: Duration = Duration::from_secs(2);
 
@@ -128,8 +128,8 @@ impl<B> Default for Rest<B> {
 }
 
 impl<B: HttpBody<Data = Bytes> + Unpin> Rest<B> {
-    /// Makes the body for the handler. The rest that it does not read comes back, unless the client `waits`
-    /// for `100 Continue` and sends nothing.
+    /// Makes the body for the handler. What the handler leaves unread comes back, unless the client `waits` for
+    /// `100 Continue` and sends nothing.
     pub(super) fn of(&self, body: B, waits: bool) -> Returning<B> {
         Returning {
             body: Some(body),

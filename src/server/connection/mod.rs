@@ -3,7 +3,7 @@
 //! | What | Limit |
 //! | --- | --- |
 //! | connections, those of one origin, its requests at once | [`Limits`], [`table`] |
-//! | an arriving head, an unused connection, an unread answer | [`Limits`], [`activity`] |
+//! | connections; connections and concurrent requests of one origin | [`Limits`], [`table`] |
 //! | an arriving body | [`body`] |
 //! | a head's size | [`MAX_HEAD`], 100 lines (431) |
 //! | refused clients that are being answered | [`Limits`]; more are closed at once |
@@ -137,7 +137,7 @@ impl Connections {
         if n_refused.is_power_of_two() {
             tracing::warn!(peer = %peer.0, n_refused, "too many connections, a client is sent away");
         }
-        // Who speaks TLS would not understand.
+        // A client that speaks TLS would not understand the answer.
         let answer: &[u8] = if self.tls.is_some() { b"" } else { FULL };
         match Arc::clone(&self.refusals).try_acquire_owned() {
             Ok(turn) => Admitted::Refused(Refusal {
@@ -154,13 +154,13 @@ impl Connections {
     }
 }
 
-/// What becomes of a new connection.
+/// The outcome for a new connection.
 #[derive(Debug)]
 pub(super) enum Admitted {
     Served(Connection),
     /// There is no room, and no unused connection to replace.
     Refused(Refusal),
-    /// The same, and it was told.
+    /// Like `Refused`, but the client is already answered and the connection closed.
     Closed,
 }
 
@@ -174,7 +174,7 @@ pub(super) struct Refusal {
 }
 
 impl Refusal {
-    /// Tells the client.
+    /// Sends the refusal to the client.
     pub(super) async fn tell(self) {
         let telling = parting::part(self.stream, self.answer);
         self.closing.run_until_cancelled(telling).await;
@@ -191,7 +191,7 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    /// Serves its requests up to its end.
+    /// Serves the connection's requests until it ends.
     pub(super) async fn serve(self) {
         let Self {
             shared,
@@ -222,7 +222,7 @@ impl Connection {
             () = place.activity.unwanted.notified() => None,
         };
         if let Some(stream) = secured {
-            // (The state of TLS is large.)
+            // Boxed, since the state of TLS is large.
             drive(&shared, &place, peer, Box::new(stream)).await;
         }
     }
@@ -275,7 +275,7 @@ fn respond(
     request: Request<Incoming>,
 ) -> impl Future<Output = Result<Response<Watched<Leaving>>, Infallible>> + 'static {
     let running = activity.begin(request.version() == Version::HTTP_2);
-    // Of a proxy's connection each request may have another client.
+    // Each request on a proxy's connection may be from another client.
     let peer = shared.proxies.client(peer, request.headers());
     let counted = shared.table.begin(peer.origin());
     let (router, stall) = (shared.router.clone(), shared.limits.stall);

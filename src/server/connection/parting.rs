@@ -1,7 +1,8 @@
-//! Parting from a client that may still be sending: one that is refused, or whose request is not read to its end.
+//! Closing the connection to a client that may still be sending: one that is refused, or whose request is not read to
+//! its end.
 //!
-//! The system resets a connection that is closed with unread bytes, and the client may lose the answer that it
-//! has not read yet. So what still comes is read and discarded, within bounds of bytes and time.
+//! The system resets a connection that is closed with unread bytes, and the client may lose an answer that it has not
+//! read yet. So what still arrives is read and discarded, within limits on bytes and time.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -24,7 +25,7 @@ const PIECE: usize = 4096;
 
 /// Answers a client whose connection is not served, and closes it.
 pub(super) async fn part(mut stream: TcpStream, answer: &[u8]) {
-    // Some clients take an answer that comes before their request for an error of the connection.
+    // Some clients treat an answer that comes before their request as a connection error.
     let _ = tokio::time::timeout(PATIENCE, stream.readable()).await;
     let telling = async {
         stream.write_all(answer).await?;
@@ -37,7 +38,7 @@ pub(super) async fn part(mut stream: TcpStream, answer: &[u8]) {
     }
 }
 
-/// The same for when too many are being answered: what has arrived is read, and nothing is waited for.
+/// For when too many refused clients are being answered: discards what has arrived, and waits for nothing.
 pub(super) fn part_now(stream: &TcpStream, answer: &[u8]) {
     let _ = rustix::io::write(stream, answer);
     let _ = rustix::io::read(stream, &mut [0; PIECE]);
@@ -58,7 +59,7 @@ impl Lingering {
         }
     }
 
-    /// Ready when the client has closed its side, or has taken too much.
+    /// Ready when the client has closed its side, or has exceeded the limits.
     pub(super) fn poll(&mut self, stream: &mut TcpStream, context: &mut Context<'_>) -> Poll<()> {
         let mut piece = [0; PIECE];
         while self.n_left > 0 {
@@ -75,9 +76,9 @@ impl Lingering {
     }
 }
 
-/// Whether a client has sent something that nobody has read.
+/// Whether a client has sent bytes that were not read.
 pub(super) fn has_unread(stream: &TcpStream) -> bool {
-    // (What the runtime knows of the socket may be old.)
+    // (The runtime's view of the socket may be stale.)
     let read = rustix::io::read(stream, &mut [0; PIECE]);
     read.is_ok_and(|n_read| n_read > 0)
 }
@@ -111,7 +112,7 @@ mod tests {
         let (mut client, server) = connected().await;
         let sending = async {
             client.write_all(&vec![b'x'; BYTES / 2]).await.unwrap();
-            // All of it is taken, and the connection is closed, once nothing more comes.
+            // Everything is read, and the connection is closed once nothing more comes.
             client.shutdown().await.unwrap();
         };
         tokio::join!(part(server, ANSWER), sending);

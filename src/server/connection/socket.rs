@@ -1,4 +1,4 @@
-//! A client's socket: its options, recording of its traffic, and an end that loses no answer.
+//! A client's socket: its options, recording of its traffic, and a close that loses no answer.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -17,7 +17,7 @@ use super::parting::{Lingering, has_unread};
 /// TCP keep-alive: idle time and interval, as in Go's servers.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
-/// The most unsent bytes in the kernel. Its own limit grows to megabytes, which is minutes of an answer
+/// The most unsent bytes in the kernel. The kernel's own limit grows to megabytes, which would be minutes of an answer
 /// that nobody reads.
 #[cfg(target_os = "linux")]
 const UNSENT: u32 = 32 << 10;
@@ -110,7 +110,7 @@ impl AsyncWrite for Socket {
         Pin::new(&mut self.stream).poll_flush(context)
     }
 
-    /// Of a request that was not read to its end (its head is too long, its body is not wanted) more may come.
+    /// If a request was not read to its end (its head is too long, its body is not wanted), more may arrive.
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
         let lingering = match &mut this.lingering {

@@ -59,8 +59,8 @@ impl Table {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Admits a connection; `None` = there is no room, and no unused connection to replace. One that many
-    /// clients share (a proxy's) is only limited in number with all others.
+    /// Admits a connection; `None` = there is no room, and no unused connection to replace. A connection that many
+    /// clients share (a proxy's) does not count against its origin's limit, only against the total.
     pub(super) fn admit(self: &Arc<Self>, origin: Origin, is_shared: bool) -> Option<Place> {
         let now = Instant::now();
         let mut entries = self.lock();

@@ -1,5 +1,5 @@
-//! Routes of other servers: reranking, System One's decisions, and what llama-server and vLLM offer beside
-//! their chats. Errors are in OpenAI's envelope, as in those servers.
+//! Routes of other servers: reranking, System One's decisions, and what llama-server and vLLM offer besides chat.
+//! Errors are in OpenAI's envelope, as in those servers.
 
 mod infill;
 mod rerank;

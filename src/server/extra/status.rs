@@ -1,4 +1,4 @@
-//! `GET /props` and `GET /slots`: what is loaded. Nothing can be changed here.
+//! `GET /props` and `GET /slots`: what is loaded. Read-only.
 
 use axum::extract::State;
 use axum::http::Uri;

@@ -50,7 +50,7 @@ pub(super) async fn detokenize(
     Ok(json(&DetokenizeResponse { content, prompt }))
 }
 
-/// Takes what chat takes; answers with the prompt that the model would get.
+/// Takes a chat request; answers with the prompt that the model would get.
 pub(super) async fn apply_template(
     State(app): State<App>,
     client: Client,
@@ -80,10 +80,10 @@ fn common(model: String, client: &Client) -> RequestOptions {
     common
 }
 
-/// Fills in the only loaded model where a request names none, as clients of llama-server do.
+/// Fills in the loaded model where a request names none, as clients of llama-server do.
 ///
 /// # Errors
-/// None is loaded, or several are.
+/// No model is loaded, or several are.
 pub(super) async fn model_or_loaded(app: &App, model: &mut String) -> Result<(), ApiError> {
     if !model.is_empty() {
         return Ok(());

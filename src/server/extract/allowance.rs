@@ -10,8 +10,8 @@ use crate::server::error::ApiError;
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Most {
     pub(super) text: usize,
-    /// What lists, objects and JSON values take besides their texts. An empty list is three bytes on the
-    /// wire and two hundred in memory.
+    /// What lists, objects and JSON values take besides their texts. An empty list is three bytes on the wire and two
+    /// hundred in memory.
     pub(super) structure: usize,
 }
 
@@ -25,7 +25,7 @@ pub(super) const MOST: Most = Most {
 /// The overhead of an allocation in bytes.
 const ALLOCATION: usize = 16;
 
-/// The number of bytes after which memory is reserved during decoding, and the step size.
+/// How many bytes may be decoded before memory is reserved, and the step in which it is reserved.
 const UNASKED: usize = 64 << 10;
 const STEP: usize = 256 << 10;
 

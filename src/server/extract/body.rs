@@ -27,10 +27,10 @@ pub(crate) trait Body: DeserializeOwned + Send + 'static {
     /// The most bytes; `None` = the limit from the settings, for routes that take images.
     const LIMIT: Option<usize>;
 
-    /// In how many forms all of it is in memory while it is answered.
+    /// How many forms of the whole body are in memory while the request is answered.
     const N_FORMS: usize = 1;
 
-    /// How many copies of everything but the files are in memory once it is decoded.
+    /// How many copies of everything but the files are in memory after decoding.
     fn n_copies(&self) -> usize {
         1
     }
@@ -59,7 +59,7 @@ macro_rules! item_bodies {
         $(impl Body for $body {
             const LIMIT: Option<usize> = None;
 
-            /// As JSON, as what the model gets, and as what is stored.
+            /// As JSON, as the model's input, and as what is stored.
             const N_FORMS: usize = 3;
         })*
     };
@@ -75,7 +75,7 @@ item_bodies!(
 impl Body for openai::ChatRequest {
     const LIMIT: Option<usize> = None;
 
-    /// What is stored is there once more, also as a text.
+    /// A stored request has one more copy, and one as text.
     fn n_copies(&self) -> usize {
         choices(self.n) + if self.store { 2 } else { 0 }
     }
@@ -84,7 +84,7 @@ impl Body for openai::ChatRequest {
 impl Body for openai::DecisionRequest {
     const LIMIT: Option<usize> = None;
 
-    /// Images come as JSON, and are decoded from it.
+    /// Images arrive as JSON and are decoded from it.
     const N_FORMS: usize = 2;
 }
 

@@ -15,22 +15,22 @@ use crate::protocol::Priority;
 use crate::server::access::{Access, Deadline, Patience};
 use crate::server::origin::{Origin, Peer};
 
-/// The client as `ORIGIN/NAME/REQUEST`: clients of one origin share the origin's part, and the requests of
-/// a client share the client's part. The origin is the API key, or the address where there is none. The name is
-/// the user that a front end names, a text that is sent as a key where none is defined, or otherwise the
-/// address; since anyone can make up names, they only count within an origin. The request is a number. Names
-/// are hashed, so that they do not leave this module.
+/// The client as `ORIGIN/NAME/REQUEST`: clients of one origin share the origin's part, and the requests of a client
+/// share the client's part. The origin is the API key, or the address where there is no key. The name is the user that
+/// a front end names, or a text sent as a key where no keys are defined, or otherwise the address; since anyone can
+/// make up names, they only count within an origin. The request is a number. Names are hashed, so they do not leave
+/// this module.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Client {
     pub(crate) name: String,
     priority: Priority,
-    /// It is a line of a batch job.
+    /// The request belongs to a batch job.
     is_job: bool,
     deadline: Option<Instant>,
     waiting: Waiting,
 }
 
-/// Marks a request, in its extensions, as one of a batch job of this client.
+/// Marks a request, in its extensions, as part of a batch job of this client.
 #[derive(Debug, Clone)]
 pub(crate) struct AsJob(pub(crate) String);
 
@@ -65,15 +65,15 @@ impl<S: Sync> FromRequestParts<S> for Client {
     }
 }
 
-/// The header of a request that lets others go first (`background`).
+/// The header by which a request lets others go first (`background`).
 const CLASS: &str = "x-request-class";
 
-/// Requests so far.
+/// Number of requests so far.
 static REQUESTS: AtomicU64 = AtomicU64::new(0);
 
 impl Client {
-    /// Notes in a request whose it is, and whether a person waits for it. A request that itself says that it may
-    /// wait keeps that.
+    /// Records in a request which client it belongs to, and whether it is interactive. A request that already says that
+    /// it may wait keeps that.
     pub(crate) fn mark(&self, common: &mut RequestOptions) {
         common.client.clone_from(&self.name);
         common.is_job = self.is_job;
@@ -82,12 +82,12 @@ impl Client {
         common.waiting = self.waiting.clone();
     }
 
-    /// Whether it is a line of a batch job.
+    /// Whether the request belongs to a batch job.
     pub(crate) fn is_job(&self) -> bool {
         self.is_job
     }
 
-    /// The client alone, which many requests share.
+    /// The client without the request's number, which many requests share.
     pub(crate) fn without_request(&self) -> String {
         let name = self.name.rsplit_once('/');
         name.map_or_else(|| self.name.clone(), |(name, _)| name.to_owned())

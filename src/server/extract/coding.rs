@@ -12,14 +12,14 @@ use super::memory::Share;
 use super::too_large;
 use crate::server::error::ApiError;
 
-/// The largest window of zstd, as a power of two: what RFC 8878 asks every decoder to support. Clients
-/// that compress usual bodies use less.
+/// The largest window of zstd, as a power of two: what RFC 8878 asks every decoder to support. Clients that compress
+/// ordinary bodies use less.
 const WINDOW_LOG: u32 = 23;
 
 /// Bytes that are decompressed at once.
 const STEP: usize = 64 << 10;
 
-/// A way of compression.
+/// A compression format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Coding {
     Gzip,
@@ -27,7 +27,7 @@ pub(super) enum Coding {
 }
 
 impl Coding {
-    /// The coding that the headers name. Others are left alone, as in Ollama: such a body is no JSON.
+    /// The coding that the headers name. Other codings are left alone, as in Ollama: such a body is not valid JSON.
     pub(super) fn of(headers: &HeaderMap) -> Option<Self> {
         let name = headers.get(header::CONTENT_ENCODING)?.to_str().ok()?;
         match name.trim().to_ascii_lowercase().as_str() {
@@ -37,7 +37,7 @@ impl Coding {
         }
     }
 
-    /// The bytes that decompression takes beside the result.
+    /// The bytes that decompression takes besides the result.
     pub(super) fn n_fixed(self, body: &[u8]) -> usize {
         match self {
             Self::Gzip => body.len(),
@@ -48,7 +48,7 @@ impl Coding {
     /// Decompresses a body of at most `limit` bytes; `share` covers [`Self::n_fixed`]. Blocks.
     ///
     /// # Errors
-    /// It is damaged or too large, or there is not enough memory.
+    /// The body is damaged or too large, or there is not enough memory.
     pub(super) fn decode(
         self,
         body: &[u8],
@@ -86,7 +86,7 @@ impl Coding {
     }
 }
 
-/// The window that a frame of zstd says it needs (RFC 8878, 3.1.1.1.2), or its length if that is said instead.
+/// The window size in a zstd frame's header (RFC 8878, 3.1.1.1.2), or the content size if that is given instead.
 fn window(body: &[u8]) -> usize {
     const UNKNOWN: usize = usize::MAX;
     let Some(&[descriptor, next, ..]) = body.get(4..) else {
@@ -141,7 +141,7 @@ mod tests {
 
     #[test]
     fn a_bomb_costs_no_more_than_there_is() {
-        // A gigabyte of zeros in some kilobytes; there are 64 MiB.
+        // A gigabyte of zeros, compressed to some kilobytes; the limit is 64 MiB.
         let bomb = zstd::encode_all(std::io::repeat(0).take(1 << 30), 3).unwrap();
         assert!(bomb.len() < 1 << 20);
         let refused = Coding::Zstd.decode(&bomb, usize::MAX, share()).unwrap_err();

@@ -6,7 +6,7 @@ use std::cell::RefCell;
 use super::go_types::go_type;
 use crate::server::error::ApiError;
 
-/// How many characters of a number are repeated in an error.
+/// How many characters of a number an error repeats.
 const SHOWN: usize = 32;
 
 /// The location of the wrong value, recorded from the inside out.
@@ -62,7 +62,7 @@ impl Kind {
 }
 
 impl Fault {
-    /// Records that it is in this field.
+    /// Records that the wrong value is in this field.
     pub(super) fn in_field(&self, owner: &'static str, field: &'static str, text: &str) {
         let mut found = self.0.borrow_mut();
         found.value.get_or_insert_with(|| Kind::of(text));
@@ -70,12 +70,12 @@ impl Fault {
         found.steps.push(Step::Field(field));
     }
 
-    /// Records that it is in this element of a list.
+    /// Records that the wrong value is in this element of a list.
     pub(super) fn in_item(&self, index: usize, text: &str) {
         self.inside(Step::Item(index), text);
     }
 
-    /// Records that it is in a value of a map.
+    /// Records that the wrong value is in a value of a map.
     pub(super) fn in_entry(&self, text: &str) {
         self.inside(Step::Key, text);
     }

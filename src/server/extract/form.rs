@@ -16,7 +16,7 @@ use crate::server::error::{ApiError, OpenAiError};
 use crate::server::origin::Origin;
 use crate::server::state::App;
 
-/// Bytes of a field that is no file, and how many fields are looked at.
+/// The most bytes of a field that is not a file, and the most fields that are read.
 const TEXT: u64 = 64 << 10;
 const FIELDS: usize = 64;
 
@@ -36,7 +36,7 @@ impl FromRequest<App> for OpenAiForm {
         let bytes = collect(request.into_body(), limit, &mut share).await?;
         // The file is copied out of it, and again on its way to the runner.
         share.grow(3 * bytes.len()).await?;
-        // All of it is there, so that the search for the boundary never waits: not for this thread.
+        // The whole body is in memory, so the search for the boundary never blocks; it may take long for this thread.
         let form = tokio::task::spawn_blocking(move || {
             let runtime = tokio::runtime::Handle::current();
             runtime.block_on(read(bytes.into(), boundary))
@@ -50,7 +50,7 @@ impl FromRequest<App> for OpenAiForm {
     }
 }
 
-/// A form whose file went to disk as it arrived.
+/// A form whose file was written to disk as it arrived.
 #[derive(Debug)]
 pub(crate) struct SpooledForm {
     /// The file with its name.
@@ -67,8 +67,8 @@ impl SpooledForm {
     }
 }
 
-/// Reads a form whose file is the field `file_field` of at most so many bytes. Fields may come in any order.
-/// If the client leaves, nothing is left of the file.
+/// Reads a form whose file is the field `file_field` of at most so many bytes. Fields may come in any order. If the
+/// client leaves, the file is removed.
 pub(crate) async fn spooled(
     request: Request,
     files: &Files,
@@ -98,7 +98,7 @@ pub(crate) async fn spooled(
             }
             continue;
         }
-        // Text is no file, and of several files the first one counts.
+        // A text field is not a file, and of several files the first one counts.
         let Some(filename) = field.file_name().filter(|_| form.file.is_none()) else {
             while field.chunk().await.map_err(broken)?.is_some() {}
             continue;
@@ -118,7 +118,7 @@ pub(crate) async fn spooled(
     ))
 }
 
-/// The form is not one, or the client sends no more of it.
+/// The form is malformed, or the client stopped sending.
 fn broken(error: multer::Error) -> ApiError {
     match error.source() {
         Some(source) if matches!(error, multer::Error::StreamReadFailed(_)) => {
@@ -134,7 +134,7 @@ fn boundary(request: &Request) -> Result<String, multer::Error> {
     multer::parse_boundary(kind.unwrap_or_default())
 }
 
-/// Ollama's words.
+/// The error, in Ollama's words.
 fn unreadable(error: multer::Error) -> ApiError {
     let cause = match error {
         multer::Error::NoMultipart | multer::Error::DecodeContentType(_) => {

@@ -18,7 +18,7 @@ use crate::server::watched::{Watch, Watched};
 pub(crate) struct Held(Arc<Mutex<Vec<Share>>>);
 
 impl Held {
-    /// Returns that of the request with these extensions.
+    /// Returns the memory of the request with these extensions.
     pub(crate) fn of(extensions: &Extensions) -> Self {
         extensions.get().cloned().unwrap_or_default()
     }

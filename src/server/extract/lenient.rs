@@ -1,6 +1,6 @@
-//! Decodes JSON directly into a type, with the rules of Go's decoder: field names are case-insensitive, the
-//! last one of a name wins, `null` means absent. Maps with keys that the client chooses (options, schemas,
-//! file names) keep them unchanged.
+//! Decodes JSON directly into a type, with the rules of Go's decoder: field names are case-insensitive, the last field
+//! of a name wins, `null` means absent. Maps whose keys the client chooses (options, schemas, file names) keep them
+//! unchanged.
 //!
 //! Works on text that is known to be valid JSON. Unknown fields are skipped; of an object, only the
 //! positions of its fields are recorded. *Invariant:* memory that grows with the text is counted before it
@@ -341,7 +341,7 @@ impl<'de> Deserializer<'de> for &mut Reader<'de, '_> {
         }
         self.allowance.text(text.len()).map_err(refused)?;
         let inner: String = serde_json::from_str(text).map_err(plain)?;
-        // Its escapes were inside a string when the body was repaired.
+        // When the body was repaired, these escapes were still inside a string.
         let inner = mended(inner.into());
         self.allowance
             .structure(tree_bytes(&inner))
@@ -379,7 +379,7 @@ impl<'de> Deserializer<'de> for &mut Reader<'de, '_> {
     }
 }
 
-/// The fields of an object that a type has.
+/// The fields of an object that exist in a type.
 struct Fields<'de, 'a> {
     /// The type.
     owner: &'static str,
@@ -444,7 +444,7 @@ impl<'de> SeqAccess<'de> for Elements<'de, '_> {
     }
 }
 
-/// The entries of an object with keys of its own.
+/// The entries of an object with keys that the client chose.
 struct Entries<'de, 'a>(Reader<'de, 'a>);
 
 impl<'de> MapAccess<'de> for Entries<'de, '_> {

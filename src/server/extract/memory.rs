@@ -1,8 +1,8 @@
 //! The memory of requests in flight: a limit on their total, in bytes.
 //!
-//! A request counts with the bytes that it has sent, not with its announced length, and later with its
-//! decoded size, until its answer has ended. Small requests never wait. A part of the memory is reserved
-//! for requests of usual size, so that a few very large ones cannot block them.
+//! A request counts with the bytes that have arrived, not with its announced length, and later with its decoded size,
+//! until its answer has ended. Small requests never wait. A part of the memory is reserved for requests of usual size,
+//! so that a few very large ones cannot block them.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -28,7 +28,7 @@ const USUAL: usize = 4 << 20;
 const USUAL_SHARE: usize = 4;
 const ORIGIN_SHARE: usize = 2;
 
-/// How long a request waits for memory; then it is refused with 503.
+/// How long a request waits for memory before it is refused with 503.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The divisor of the machine's memory, and the bounds in bytes.
@@ -52,7 +52,7 @@ struct Pools {
 }
 
 impl Memory {
-    /// Makes a limit of so many bytes, by default a part of the machine's memory.
+    /// Makes a limit of so many bytes; the default is a part of the machine's memory.
     pub(crate) fn new(bytes: Option<u64>) -> Self {
         let bytes = bytes.unwrap_or_else(|| {
             let (machine, _) = device::system_memory();
@@ -113,7 +113,7 @@ struct Piece {
     own: Option<OwnedSemaphorePermit>,
 }
 
-/// The memory is not available.
+/// Why memory is not available.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Short {
     /// Other requests hold it.
@@ -175,7 +175,7 @@ impl Share {
         Ok(())
     }
 
-    /// The same, without waiting.
+    /// Grows the share without waiting.
     ///
     /// # Errors
     /// See [`Short`].

@@ -40,7 +40,7 @@ pub(crate) use memory::{Memory, Share};
 /// Larger bodies (images, long histories) are decoded on the blocking pool.
 const LARGE_BODY_BYTES: usize = 32 * 1024;
 
-/// The most bytes that are allocated because of an announced length.
+/// The most bytes that are allocated on the strength of an announced length.
 const BELIEVED: usize = 1 << 20;
 
 /// The largest body that is repaired if it is not valid UTF-8. As in Go, that makes it up to three times as
@@ -136,7 +136,7 @@ async fn read<T: Body>(request: Request, app: &App, words: Words) -> Result<T, A
         held.keep(share);
         return Ok(value);
     }
-    // The decoded form is hardly ever larger than that.
+    // The decoded form is hardly ever larger than the body.
     share.grow(2 * bytes.len()).await?;
     let decoded = app.block(move || {
         let value = decode(&bytes, words, &mut share, MOST)?;
@@ -152,7 +152,7 @@ fn too_large(limit: usize) -> ApiError {
     ApiError::new(ErrorKind::TooLarge, message)
 }
 
-/// Reads a body whose decoded form takes about as much again, twice.
+/// Reads a body; reserves memory for it and two more times its size, for the decoded form.
 pub(crate) async fn read_whole(request: Request, app: &App) -> Result<(Vec<u8>, Share), ApiError> {
     let origin = Origin::of_request(request.extensions());
     let mut share = app.memory.share(origin);

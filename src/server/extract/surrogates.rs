@@ -6,7 +6,7 @@ use std::borrow::Cow;
 
 use memchr::memchr;
 
-/// Replaces the escapes of lone surrogates in a JSON text by `\ufffd`, in one copy of it at most.
+/// Replaces the escapes of lone surrogates in a JSON text by `\ufffd`; copies the text at most once.
 pub(super) fn mended(text: Cow<'_, str>) -> Cow<'_, str> {
     if !text.contains("\\ud") && !text.contains("\\uD") {
         return text;

@@ -96,7 +96,7 @@ fn what_is_not_used_costs_nothing_and_images_are_no_text() {
     decode::<openai::ChatRequest>(text.as_bytes(), OLLAMA, &mut share(), SMALL).unwrap();
 }
 
-/// At a hundredth of the real sizes and limits.
+/// The real sizes and limits, divided by a hundred.
 #[test]
 fn long_chats_and_thousands_of_tools_pass() {
     let hundredth = Most {

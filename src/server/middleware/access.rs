@@ -29,10 +29,10 @@ const DROVER_VERSION: HeaderName = HeaderName::from_static("x-drover-version");
 /// The longest request id that a client may choose.
 const MAX_ID_BYTES: usize = 128;
 
-/// The most of a path that is logged: a head may have 64 KiB of it, and be refused.
+/// The most bytes of a path that are logged: a head may have 64 KiB of it and be refused.
 const MAX_PATH_BYTES: usize = 1024;
 
-/// The status in the log for a client that left before it had one.
+/// The logged status when a client left before there was one.
 const CLIENT_LEFT: u16 = 499;
 
 pub(super) async fn record(State(log): State<Log>, request: Request, next: Next) -> Response {
@@ -95,7 +95,7 @@ fn told(path: &str) -> String {
     format!("{}…", &path[..path.floor_char_boundary(MAX_PATH_BYTES)])
 }
 
-/// The trace that a client's request belongs to, as W3C's Trace Context spells it.
+/// The trace of a client's request, in the format of W3C Trace Context.
 fn traced(headers: &HeaderMap) -> Option<String> {
     const LENGTH: usize = "00-00000000000000000000000000000000-0000000000000000-00".len();
     let parent = headers.get("traceparent")?.to_str().ok()?;
@@ -154,7 +154,7 @@ impl Drop for Line {
     }
 }
 
-/// The line notices the end of the body, which is read under the request's account.
+/// Notices the end of the body; the body is polled within the request's account.
 impl Watch for Line {
     fn polled(&mut self, polled: &Polled, is_last: bool) {
         self.complete |= match polled {

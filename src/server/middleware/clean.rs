@@ -25,7 +25,7 @@ pub(super) async fn redirect(request: Request, next: Next) -> Response {
     }
 }
 
-/// Removes empty parts, `.` and `..` from a path; `None` = there are none. A trailing slash stays.
+/// Removes empty segments, `.` and `..` from a path; `None` = there are none. A trailing slash stays.
 fn cleaned(path: &str) -> Option<String> {
     let inner = path.strip_prefix('/').unwrap_or(path);
     let inner = inner.strip_suffix('/').unwrap_or(inner);

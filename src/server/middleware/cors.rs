@@ -1,5 +1,5 @@
-//! Which web pages may call. Others get 403 before any handler runs, since the browser alone would refuse
-//! the answer only after the work is done.
+//! Which web pages may call. Others get 403 before any handler runs, since the browser alone would refuse the answer
+//! only after the work is done.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! Says with every answer that a graphics card is there and not used.
+//! Adds a header to every answer when a graphics card is present but not used.
 
 use axum::extract::{Request, State};
 use axum::http::{HeaderName, HeaderValue};

@@ -17,7 +17,7 @@ use crate::server::origin::Origin;
 use crate::server::state::App;
 use crate::store::{BlobWriter, StoreError};
 
-/// Bytes that are buffered before a write: enough for fast disks, and little enough for many concurrent
+/// Bytes that are buffered before a write: enough for fast disks, and small enough for many concurrent
 /// uploads.
 const WRITE_BYTES: usize = 64 * 1024;
 
@@ -74,8 +74,8 @@ async fn has(app: &App, digest: Digest) -> Result<bool, ApiError> {
     Ok(looked.await?)
 }
 
-/// A blob that is written on the blocking pool. It uses a thread only while it writes, and meanwhile the
-/// next piece can arrive. An upload that has sent very little has no file yet.
+/// A blob that is written on the blocking pool. It uses a thread only while it writes; meanwhile the next piece can
+/// arrive. An upload that has sent very little has no file yet.
 struct Spool {
     app: App,
     origin: Origin,
@@ -96,7 +96,7 @@ impl Spool {
         }
     }
 
-    /// Waits until all pieces are written; before the first one, for the upload's turn.
+    /// Waits until all pieces are written; before the first piece, waits for a pass of the gate.
     async fn writer(&mut self) -> Result<BlobWriter, ApiError> {
         if self.pass.is_none() {
             self.pass = Some(self.app.gates.uploads.enter(self.origin).await?);

@@ -74,7 +74,7 @@ pub(super) async fn create(
     Ok(progress::answer(&app, &access, stream, Box::pin(steps)).await?)
 }
 
-/// The base model, if it is missing. (A name that is not valid is refused later, with another error.)
+/// The base model, if it is missing. (An invalid name is refused later, with another error.)
 async fn missing(app: &App, from: &str) -> Result<Option<ModelName>, ApiError> {
     let Some(name) = base(from) else {
         return Ok(None);
@@ -87,7 +87,7 @@ async fn missing(app: &App, from: &str) -> Result<Option<ModelName>, ApiError> {
     Ok(looked.await?)
 }
 
-/// The base model by its name, if that is one.
+/// The base model's name, if `from` is a valid one.
 fn base(from: &str) -> Option<ModelName> {
     match ModelName::split_source(from).ok()? {
         (from, Source::Local | Source::Unspecified) => ModelName::parse(&from).ok(),
@@ -104,7 +104,7 @@ struct Creation {
 }
 
 impl Creation {
-    /// Starts when its turn comes.
+    /// Starts when a pass of the gate is free.
     async fn start(self) -> Result<Stage, ApiError> {
         let pass = self.app.gates.creations.enter(self.origin).await?;
         let steps = start(&self.app, self.name, self.request, pass);
@@ -143,7 +143,7 @@ impl Stage {
     }
 }
 
-/// Makes the model on the blocking pool. It continues when the client leaves, since all blobs are present.
+/// Makes the model on the blocking pool. The work continues when the client leaves, since all blobs are present.
 fn start(
     app: &App,
     name: ModelName,
@@ -168,7 +168,7 @@ fn start(
             let (exe, tracker) = (exe.clone(), tasks.clone());
             let work = async move {
                 let mut report = |fraction| {
-                    // One more than can be told is left out: the next one says more.
+                    // If the channel is full, this fraction is dropped: the next one says more.
                     let _ = sender.try_send(fraction);
                 };
                 runner_client::quantize(exe, params, &tracker, &mut report).await

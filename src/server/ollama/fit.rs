@@ -1,4 +1,4 @@
-//! `POST /api/fit`: where a model would go, which Ollama cannot tell.
+//! `POST /api/fit`: where a model would be placed, which Ollama cannot tell.
 
 use axum::extract::State;
 use axum::response::Response;
@@ -17,7 +17,7 @@ pub(super) async fn fit(
     access: Access,
     OllamaJson(request): OllamaJson<FitRequest>,
 ) -> Result<Response, OllamaError> {
-    // A name that is none is refused below.
+    // An invalid name is refused below.
     let name = ModelName::split_source(&request.model).ok();
     if let Some(name) = name.and_then(|(name, _)| ModelName::parse(&name).ok()) {
         access.check(&name)?;
@@ -25,7 +25,7 @@ pub(super) async fn fit(
     Ok(json(&fit_of(&app, request).await?))
 }
 
-/// Says where a model would go.
+/// Says where a model would be placed.
 pub(super) async fn fit_of(app: &App, request: FitRequest) -> Result<FitResponse, ApiError> {
     let model = request.model.clone();
     let request = ollama::fit_request(request)?;

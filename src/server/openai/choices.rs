@@ -71,7 +71,7 @@ fn frames(
 /// Answers with the events of a stream.
 ///
 /// # Errors
-/// Errors before the first piece that are early enough to become a status.
+/// Errors that come before the first piece and early enough to become a status.
 pub(super) async fn stream_answer(
     chunks: Chunks,
     spell: impl Spell + Send + 'static,

@@ -11,7 +11,7 @@ use tokio_util::io::ReaderStream;
 /// Bytes that are read from disk at a time.
 const READ_BYTES: usize = 256 << 10;
 
-/// The bytes of a file. It knows its length, and so when it ends.
+/// The bytes of a file, of known length.
 #[derive(Debug)]
 pub(super) struct Content {
     pieces: ReaderStream<tokio::fs::File>,

@@ -69,7 +69,7 @@ async fn create(
     let bytes = incoming.as_ref().map_or(0, |incoming| incoming.bytes());
     let description = files::description(fields, bytes)?;
     let Some(incoming) = incoming else {
-        // The description had no file either.
+        // `files::description` refuses a request without a file, so this is not reached.
         return Err(files::too_large(0).into());
     };
     let new = NewFile {

@@ -18,7 +18,7 @@ use utoipa::{PartialSchema as _, ToSchema};
 use crate::api::openai::Page;
 use crate::server::access::Need;
 
-/// The name of the way to authenticate.
+/// The name of the security scheme.
 pub(super) const KEY: &str = "key";
 
 const JSON: &str = "application/json";
@@ -56,7 +56,7 @@ pub(super) struct Described {
 /// The answer in one content type.
 struct Answer {
     kind: &'static str,
-    /// One of them.
+    /// Alternatives: the answer is one of them.
     schemas: Vec<RefOr<Schema>>,
     about: &'static str,
 }
@@ -100,8 +100,8 @@ impl Api {
         self
     }
 
-    /// Clients may leave all fields of such a type out, while our answers always have those that its empty value
-    /// is written with.
+    /// Clients may leave out all fields of such a type, while our answers always have those that its empty value is
+    /// serialized with.
     pub(super) fn whole<T: ToSchema + Default + Serialize>(mut self) -> Self {
         if let Ok(serde_json::Value::Object(empty)) = serde_json::to_value(T::default()) {
             let fields = empty.into_iter().map(|(name, _)| name).collect();
@@ -181,7 +181,7 @@ impl Described {
 
     /// The answer is a page of OpenAI's lists.
     pub(super) fn gives_page<T: ToSchema>(mut self) -> Self {
-        // By itself, it has the same name for all types.
+        // By itself, the page has the same name for all item types.
         let name = format!("{}.{}", Page::<T>::name(), T::name());
         self.schemas.push((name.clone(), Page::<T>::schema()));
         Page::<T>::schemas(&mut self.schemas);
@@ -217,7 +217,7 @@ impl Described {
         self.answer("*/*", bytes(), ANSWER)
     }
 
-    /// Adds a form of the answer; two of one content type are alternatives.
+    /// Adds a form of the answer; two forms of one content type are alternatives.
     fn answer(mut self, kind: &'static str, schema: RefOr<Schema>, about: &'static str) -> Self {
         let same = self.answers.iter_mut().find(|answer| answer.kind == kind);
         match same {
@@ -323,7 +323,7 @@ pub(super) fn delete(path: &'static str, summary: &'static str) -> Described {
     Described::new(HttpMethod::Delete, path, summary)
 }
 
-/// Notes the schema with all that it refers to.
+/// Adds a schema and all schemas that it refers to.
 fn reference<T: ToSchema>(schemas: &mut Schemas) -> Ref {
     let name = T::name();
     schemas.push((name.to_string(), T::schema()));

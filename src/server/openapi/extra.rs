@@ -1,4 +1,4 @@
-//! Routes of other servers: reranking, decisions, and what llama-server and vLLM have beside their chats.
+//! Routes of other servers: reranking, decisions, and what llama-server and vLLM offer besides chat.
 
 use super::describe::{Api, get, post};
 use crate::api::llama_server::{

@@ -1,7 +1,7 @@
 //! The description of all routes, for `GET /openapi.json` and `docs/api.md`.
 //!
-//! A file for each API says what its routes take and give; the schemas come from the wire types in `crate::api`.
-//! A test compares this with the route table.
+//! A file for each API says what its routes take and give; the schemas come from the wire types in `crate::api`. A test
+//! compares the description with the route table.
 
 mod anthropic;
 mod describe;

@@ -1,4 +1,4 @@
-//! Ollama's routes, and those that drover adds to them.
+//! Ollama's routes, and drover's additions to them.
 
 use super::describe::{Api, delete, get, head, post};
 use crate::api::ollama::{
@@ -143,7 +143,7 @@ fn management(api: Api) -> Api {
         )
 }
 
-/// What needs Ollama's cloud is answered as if the cloud were switched off.
+/// Routes that need Ollama's cloud are answered as if it were switched off.
 fn cloud(api: Api) -> Api {
     api.route(get("/api/status", "Says that there is no cloud").gives::<CloudStatus>())
         .route(

@@ -1,4 +1,4 @@
-//! Routes for those who operate the server.
+//! Routes for operating the server.
 
 use super::describe::{Api, delete, get, post};
 use crate::api::drover::{BatchState, DaemonState, Device, ModelState, RequestState};

@@ -1,4 +1,4 @@
-//! What the schemas of wire types do not say by themselves.
+//! Adds to the schemas what the wire types do not say by themselves.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 /// Where references point to.
 const PLACE: &str = "#/components/schemas/";
 
-/// Completes the schemas of a document. `always` has the fields that are always there, by schema.
+/// Completes the schemas of a document. `always` has the fields that are always present, by schema.
 pub(super) fn finish<'a>(
     document: &mut Value,
     always: impl Iterator<Item = (&'a String, &'a Vec<String>)>,
@@ -36,7 +36,7 @@ pub(super) fn finish<'a>(
     {
         events.insert("anyOf".to_owned(), variants);
     }
-    // Serde writes the tag of a struct, which utoipa does not know.
+    // Serde writes the tag of a struct, which utoipa does not know about.
     if let Some(text) = schemas.get_mut("OutputText") {
         text["properties"]["type"] = json!({"type": "string", "enum": ["output_text"]});
         if let Some(required) = text["required"].as_array_mut() {
@@ -45,7 +45,7 @@ pub(super) fn finish<'a>(
     }
 }
 
-/// The part with the fields of its own, if the schema also includes others.
+/// The part with the schema's own fields, if it also includes other schemas.
 fn own(schema: &mut Value) -> &mut Value {
     let parts = schema.get("allOf").and_then(Value::as_array);
     let at = parts.and_then(|parts| {
@@ -59,7 +59,7 @@ fn own(schema: &mut Value) -> &mut Value {
     }
 }
 
-/// Removes defaults that say nothing; in answers, all of them.
+/// Removes defaults that carry no information; in answers, all defaults.
 fn drop_defaults(schema: &mut Value, is_answer: bool) {
     match schema {
         Value::Object(fields) => {
@@ -88,7 +88,7 @@ fn drop_defaults(schema: &mut Value, is_answer: bool) {
     }
 }
 
-/// Names of the schemas that requests are made of.
+/// Names of the schemas that requests consist of.
 fn taken(document: &Value) -> BTreeSet<String> {
     let mut open = Vec::new();
     let paths = document["paths"].as_object().into_iter().flatten();
@@ -98,7 +98,7 @@ fn taken(document: &Value) -> BTreeSet<String> {
     reached(document, open)
 }
 
-/// Names of all schemas that these refer to, over any number of others, and their own.
+/// These names, and those of all schemas that they refer to, directly or indirectly.
 pub(super) fn reached(document: &Value, mut open: Vec<String>) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     while let Some(name) = open.pop() {

@@ -1,4 +1,4 @@
-//! The description against the route table, and the page that is made of it.
+//! Compares the description with the route table, and with the page generated from it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -14,7 +14,7 @@ use crate::server::router::table;
 /// Method and path.
 type Name = (String, String);
 
-/// What the route table has. `HEAD` beside `GET` is no operation of its own.
+/// The operations of the route table. `HEAD` beside `GET` is not a separate operation.
 fn in_table() -> BTreeSet<Name> {
     let table = table();
     let lines = table.lines().iter().flat_map(|line| {

@@ -53,7 +53,7 @@ async fn send(
     fixture.send(request).await
 }
 
-/// A path that a line of the table answers.
+/// A path that a route of the table answers.
 fn example(path: &str) -> String {
     let parts = path
         .split('/')
@@ -80,7 +80,7 @@ async fn every_route_asks_for_its_scope() {
             );
             for (scope, key) in Scope::ALL.into_iter().zip(&keys) {
                 let is_allowed = scope == needed || scope == Scope::Admin;
-                // It has no end.
+                // This stream has no end.
                 if is_allowed && line.path == "/api/drover/events" {
                     continue;
                 }
@@ -157,23 +157,23 @@ async fn this_machine_needs_no_key_unless_it_is_told_so() {
         async |peer, headers: &[(&str, &str)]| ask(&fixture, tags, peer, headers).await.status;
     assert_eq!(status(HERE, &[]).await, 200);
     assert_eq!(status("[::1]:1", &[]).await, 200);
-    // What OpenAI's clients are given for want of a key.
+    // The placeholder that people give OpenAI's clients when there is no key.
     assert_eq!(
         status(HERE, &[("authorization", "Bearer ollama")]).await,
         200
     );
-    // But one of ours counts.
+    // But a text in our format counts as a key.
     assert_eq!(
         status(HERE, &[("authorization", "Bearer drover_old")]).await,
         401
     );
     assert_eq!(status(HERE, &[("x-api-key", &real)]).await, 403);
-    // A proxy on this machine speaks for others.
+    // A request through a proxy on this machine is not local.
     for name in ["x-forwarded-for", "forwarded", "via", "x-real-ip"] {
         assert_eq!(status(HERE, &[(name, "127.0.0.1")]).await, 401, "{name}");
     }
     let fixture = Fixture::with(|config| config.access.keys_on_loopback = true);
-    // No key: as always.
+    // No keys are defined: everything is allowed.
     assert_eq!(ask(&fixture, tags, ELSEWHERE, &[]).await.status, 200);
     key(&fixture, wish("one", &[]));
     assert_eq!(ask(&fixture, tags, HERE, &[]).await.status, 401);

@@ -16,7 +16,7 @@ fn envelope(message: &str, kind: &str) -> Value {
     json!({"error": {"message": message, "type": kind, "param": null, "code": null}})
 }
 
-/// The same, of a field.
+/// The envelope with a parameter and a code.
 fn about(mut envelope: Value, param: &str, code: &str) -> Value {
     envelope["error"]["param"] = param.into();
     envelope["error"]["code"] = code.into();

@@ -1,4 +1,4 @@
-//! `GET /api/drover/events`: the state of the daemon as server-sent events, one a second.
+//! `GET /api/drover/events`: the state of the daemon as server-sent events, one per second.
 //!
 //! Each reader has its own stream, which samples the daemon's state when it is read; without readers it costs nothing.
 
@@ -61,7 +61,7 @@ pub(super) async fn events(
 /// What one reader has seen.
 struct Watcher {
     app: App,
-    /// Others learn neither who else is there nor what the log says, and see their own jobs only.
+    /// Readers without full access see neither other clients nor the log, and only their own jobs.
     access: Access,
     clock: tokio::time::Interval,
     n_ticks: u32,
@@ -182,7 +182,7 @@ impl Watcher {
     }
 }
 
-/// Who it is: the name of the key, and the address.
+/// The client: the name of its key, and its address.
 fn client(account: &Account, facts: &Facts) -> String {
     match facts.key.as_str() {
         "" => account.client.clone(),
@@ -249,14 +249,14 @@ async fn batches(app: &App, seen: &Seen) -> Vec<BatchState> {
             ..BatchPage::default()
         };
         let listed = jobs.list(api, seen, newest).await;
-        // What is wrong with the database is told to those who use it.
+        // A database error is reported to clients that use batch jobs; here the list stays empty.
         let (batches, _) = listed.unwrap_or_default();
         all.extend(batches.into_iter().map(batch_state));
     }
     all
 }
 
-/// A job as it is shown.
+/// A job as the page shows it.
 pub(in crate::server) fn batch_state(batch: Batch) -> BatchState {
     BatchState {
         id: batch.id,

@@ -1,7 +1,7 @@
 //! The page at `/ui`, and the stream of states that it and `drover top` read.
 //!
-//! The page's files are part of the program. They send requests to this server only, and the page's policy forbids
-//! everything else.
+//! The page's files are compiled into the program. They send requests to this server only, and the page's content
+//! security policy forbids everything else.
 
 mod events;
 
@@ -16,7 +16,7 @@ use crate::model::Digest;
 
 pub(super) use events::batch_state;
 
-/// The page is no program of others, is in no frame, and loads from here only.
+/// The page runs no foreign scripts, is in no frame, and loads from this server only.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; \
     connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
@@ -65,7 +65,7 @@ pub(super) fn routes() -> Routes {
         .merge(route("/api/drover/events", "GET", events::events))
 }
 
-/// Whether a browser asks, for a person.
+/// Whether a browser sends the request for a person.
 pub(super) fn wants_page(headers: &HeaderMap) -> bool {
     let accept = headers.get(header::ACCEPT);
     let accept = accept.and_then(|accept| accept.to_str().ok());
@@ -102,7 +102,7 @@ fn answer(file: &File, headers: &HeaderMap) -> Response {
             HeaderName::from_static("cross-origin-resource-policy"),
             "same-origin",
         ),
-        // Asks each time whether there is a new one.
+        // The browser checks each time whether there is a new version.
         (header::CACHE_CONTROL, "no-cache"),
     ];
     let is_known = headers

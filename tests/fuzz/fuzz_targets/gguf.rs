@@ -1,4 +1,4 @@
-//! Any file is a model with numbers within bounds, for which there is a place or none, or an error.
+//! Any file is a model with bounded numbers, which has a place or not, or an error.
 #![no_main]
 
 use std::io::Cursor;

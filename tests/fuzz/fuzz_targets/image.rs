@@ -17,7 +17,7 @@ fuzz_target!(|file: &[u8]| {
     let Ok((width, height)) = picture::size(file) else {
         return;
     };
-    // Larger ones are allowed, and take their time.
+    // Larger images are allowed, but take their time.
     if u64::from(width) * u64::from(height) > 1 << 20 {
         return;
     }

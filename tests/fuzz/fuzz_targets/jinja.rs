@@ -1,5 +1,5 @@
-//! Any text is a Jinja template or an error. What is too deep or too large for a process is its
-//! worker's end (`drover::workers`), so that inputs are short here and the stack is the worker's.
+//! Any text is a Jinja template or an error. A text that is too deep or too large for a process ends its worker
+//! (`drover::workers`), so inputs are short here and the stack is a worker's.
 #![no_main]
 
 use drover::chat::Message;

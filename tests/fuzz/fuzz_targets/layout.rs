@@ -1,5 +1,4 @@
-//! Any file in a layout of Ollama's becomes a file that can be read from its first byte to its last, or
-//! an error.
+//! Any file in one of Ollama's layouts becomes a file that can be read from its first byte to its last, or an error.
 #![no_main]
 
 use std::io::{Cursor, Read};
@@ -9,7 +8,7 @@ use drover::families::layout::{self, Loadable};
 use drover::view::{Form, HeaderOnly, Reader};
 use libfuzzer_sys::fuzz_target;
 
-/// Longer views are not read: tensors may overlap in a file, and each has bytes of its own in a view.
+/// Longer views are not read: tensors may overlap in a file, but each has its own bytes in a view.
 const MAX_GROWTH: u64 = 64;
 
 fn read(loadable: &Loadable, file: &[u8]) {

@@ -1,4 +1,4 @@
-//! Any answer of a server is objects, events, or an error, wherever it is cut.
+//! Any answer of a server is objects, events, or an error, however it is cut.
 #![no_main]
 
 use drover::client::{events_for_fuzzing as events, lines_for_fuzzing as lines};

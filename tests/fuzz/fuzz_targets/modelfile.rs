@@ -1,10 +1,10 @@
-//! Any file is a Modelfile that is printed as one that reads the same, or an error.
+//! Any file is an error, or a Modelfile that is printed so that it reads the same.
 #![no_main]
 
 use drover::model::modelfile::Modelfile;
 use libfuzzer_sys::fuzz_target;
 
-/// Names, keys and values, without the lines that they are on.
+/// Names, keys and values, without their line numbers.
 fn said(file: &Modelfile) -> Vec<[&str; 3]> {
     let commands = file.commands.iter();
     commands

@@ -1,4 +1,4 @@
-//! No output makes a parser panic, and where it is cut does not matter.
+//! No output makes a parser panic, and it does not matter where the output is cut.
 #![no_main]
 
 use drover::families;

@@ -1,4 +1,4 @@
-//! Any file is a sound of a bounded length, or an error.
+//! Any file is audio of a bounded length, or an error.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -10,7 +10,7 @@ mod sound;
 const RATE: u32 = 16_000;
 
 fuzz_target!(|file: &[u8]| {
-    // Longer ones are allowed, and take their time.
+    // Longer files are allowed, but take their time.
     if file.len() > 64 << 10 || sound::check(file).is_err() {
         return;
     }

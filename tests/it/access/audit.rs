@@ -1,4 +1,4 @@
-//! Who changed what.
+//! The audit log: who changed what.
 
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ async fn lines(server: &TestServer, n: usize) -> Vec<Value> {
     let text = text.unwrap_or_else(|_| fs_err::read_to_string(&path).unwrap_or_default());
     let lines = text.lines().map(|line| serde_json::from_str(line).unwrap());
     let mut lines: Vec<Value> = lines.collect();
-    // They are written when the answers end.
+    // Lines are written when the answers end.
     let begun = |line: &Value| {
         line["time"]
             .as_str()
@@ -57,7 +57,7 @@ async fn what_administrators_do_is_on_record() {
     let pull = json!({"model": "http://127.0.0.1:1/a/b", "insecure": true});
     let pulled = send(&server, &key, Method::POST, "/api/pull", &pull).await;
     pulled.text().await.unwrap();
-    // What changes nothing is not on it, nor who has no key.
+    // Requests that change nothing are not logged, nor are requests without a valid key.
     send(&server, &key, Method::GET, "/api/tags", &Value::Null).await;
     send(
         &server,
@@ -67,7 +67,7 @@ async fn what_administrators_do_is_on_record() {
         &delete,
     )
     .await;
-    // An attempt beyond a key's scope is.
+    // An attempt beyond a key's scope is logged.
     send(
         &server,
         &key,

@@ -66,7 +66,7 @@ async fn a_file_of_keys_is_taken_over_while_the_daemon_runs() {
     let (server, boss) = with_keys().await;
     let file = server.root().join("state/keys.json");
     let file = file.to_str().unwrap();
-    // As who has lost all keys but has the machine; nobody asks the daemon.
+    // Somebody who has lost all keys but has access to the machine; the daemon is not asked.
     let nowhere = Drover::at("127.0.0.1:1");
     let second = create(&nowhere, &["second", "--file", file]).await;
     server
@@ -132,7 +132,7 @@ async fn a_revoked_key_is_refused_at_once_in_a_running_connection() {
     socket.send(request.as_bytes()).await;
     let answer = socket.read_until("}").await;
     assert!(answer.contains("HTTP/1.1 401 "), "{answer}");
-    // The connection still works for others.
+    // The connection can still be used.
     socket
         .send(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
         .await;
@@ -233,7 +233,7 @@ async fn a_key_sees_the_chats_that_it_stored() {
     assert_eq!(ids(&admin).await, [told["id"].clone()]);
     let answer = send(&server, &ann, Method::GET, &messages, &Value::Null).await;
     assert_eq!(answer.status(), 200);
-    // Another key of the same name is another key.
+    // A new key with the same name is another key.
     boss.run(&["key", "revoke", "ann"]).await.ok();
     let other = create(&boss, &["ann"]).await;
     assert!(ids(&other).await.is_empty());

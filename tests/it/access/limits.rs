@@ -1,4 +1,4 @@
-//! How much a key may take.
+//! The limits of keys.
 
 use futures_util::future::join_all;
 use reqwest::Method;
@@ -40,7 +40,7 @@ async fn a_limit_of_tokens_holds_to_the_token() {
         answer["usage"]["total_tokens"].as_u64().unwrap(),
         300 - left
     );
-    // This one would say more than is left, and ends with the last token.
+    // This answer would exceed what is left, and ends with the last token.
     let second = send(
         &server,
         &key,
@@ -60,7 +60,7 @@ async fn a_limit_of_tokens_holds_to_the_token() {
     assert!(header(&third, "x-ratelimit-reset-tokens").ends_with('s'));
     let error: Value = third.json().await.unwrap();
     assert_eq!(error["error"]["code"], "rate_limit_exceeded");
-    // Each protocol's shape; and what costs nothing is still there.
+    // Each protocol has its own format of the refusal; requests that cost nothing still work.
     let native = send(&server, &key, Method::POST, "/api/chat", &question("hello")).await;
     assert_eq!(
         (
@@ -95,7 +95,7 @@ async fn many_at_once_get_no_token_more() {
     let total: u64 = answers.iter().flatten().sum();
     assert_eq!(total, 1000, "{answers:?}");
     assert!(answers.contains(&None));
-    // Others do not notice.
+    // Other keys do not notice.
     let other = create(&boss, &["two"]).await;
     assert!(used(&server, &other, "hello").await.is_some());
 }
@@ -129,7 +129,7 @@ async fn requests_at_once_wait_in_their_line_or_are_refused() {
     assert_eq!(header(refused, "x-ratelimit-limit-requests"), "2");
     assert_eq!(header(refused, "x-ratelimit-remaining-requests"), "0");
     drop(answers);
-    // Whoever leaves gives the place back.
+    // When a request leaves, its place is free again.
     let again = send(&server, &key, Method::POST, chat, &question("hello")).await;
     assert_eq!(again.status(), 200);
 }

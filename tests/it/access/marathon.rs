@@ -1,4 +1,4 @@
-//! A hundred thousand requests of all kinds, many of them broken, and what is left of them: nothing.
+//! A hundred thousand requests of all kinds, many of them broken; nothing of them may be left.
 //!
 //! `cargo test --features fake --test it -- --ignored marathon`; `DROVER_TEST_REQUESTS` is another number.
 
@@ -19,19 +19,19 @@ use crate::support::{TestServer, models, variable};
 
 const N: usize = 100_000;
 
-/// At once.
+/// Concurrent clients.
 const CLIENTS: usize = 48;
 
-/// After each round the daemon rests and is measured.
+/// After each round the daemon comes to rest and is measured.
 const ROUNDS: usize = 5;
 
-/// What the daemon may grow by after the first round, when caches and pools are full. (A leak of one kilobyte for
-/// each request would be 80 MiB.)
+/// How much the daemon may grow after the first round, when caches and pools are full. (A leak of one kilobyte per
+/// request would be 80 MiB.)
 const MOST_GROWTH_KIB: u64 = 24 << 10;
 
 const CHAT: &str = "/v1/chat/completions";
 
-/// What the daemon holds at rest.
+/// What the daemon holds when it is idle.
 #[derive(Debug, Clone, Copy)]
 struct Held {
     kib: u64,
@@ -61,7 +61,7 @@ impl Held {
 /// The clients of one daemon.
 struct Crowd {
     server: TestServer,
-    /// Keys: of an administrator, of a client, of one with limits.
+    /// Keys: an administrator's, a client's, one with limits.
     admin: String,
     key: String,
     limited: String,
@@ -101,7 +101,7 @@ impl Crowd {
             .await;
     }
 
-    /// Begins a stream and leaves after so many pieces.
+    /// Begins a stream and disconnects after so many pieces.
     async fn leave(&self, path: &str, body: &Value, n_pieces: usize) {
         let mut answer = send(&self.server, &self.key, Method::POST, path, body).await;
         for _ in 0..n_pieces {
@@ -111,7 +111,7 @@ impl Crowd {
         self.note("left", answer.status().as_u16());
     }
 
-    /// Sends bytes; reads what comes of it, or leaves at once.
+    /// Sends bytes, and reads the answer or disconnects at once.
     async fn raw(&self, bytes: &[u8], waits: bool) {
         let mut socket = self.server.socket(bytes).await;
         if waits {
@@ -120,7 +120,7 @@ impl Crowd {
         self.note("bytes", 0);
     }
 
-    /// One request of some kind.
+    /// Sends one request of some kind.
     #[expect(clippy::too_many_lines, reason = "a few lines for each kind")]
     async fn ask(&self, number: usize) {
         let text = format!("request {number}");
@@ -155,7 +155,7 @@ impl Crowd {
             18 => self.get("/api/tags").await,
             19 => self.get("/v1/models").await,
             20 => self.get("/api/ps").await,
-            // Streams that nobody reads to their end.
+            // Streams that are not read to their end.
             21..24 => self.leave("/api/chat", &chat(long, true), number % 3).await,
             24 => self.leave(CHAT, &chat(long, true), 1).await,
             25 => {
@@ -218,7 +218,7 @@ impl Crowd {
                 )
                 .await;
             }
-            // A deadline that passes, or not.
+            // A deadline that may pass.
             34 => {
                 let mut body = chat("[[slow 2]] [[repeat 20]] late", number % 80 == 34);
                 body["options"] = json!({"timeout": "50ms"});
@@ -257,7 +257,7 @@ impl Crowd {
             .await;
     }
 
-    /// Kills a runner of a model that only does this; after three times in a minute it is refused.
+    /// Kills a runner of a model that is only used for this; after three times in a minute the model is refused.
     async fn crash(&self, number: usize) {
         let mut body = question("[[abort 2]] crash");
         body["model"] = "brittle".into();
@@ -371,7 +371,7 @@ async fn marathon_of_a_hundred_thousand_requests_leaves_nothing() {
         ("OLLAMA_MAX_QUEUE", "1000"),
         ("OLLAMA_KEEP_ALIVE", "-1"),
         ("OLLAMA_DEBUG", "0"),
-        // On a busy machine.
+        // The machine may be busy.
         ("DROVER_TEMPLATE_TIMEOUT", "60s"),
     ];
     let (server, boss) = with_keys_and(&variables).await;
@@ -415,13 +415,13 @@ async fn marathon_of_a_hundred_thousand_requests_leaves_nothing() {
     }
     let statuses = crowd.statuses.lock().unwrap().clone();
     println!("{statuses:#?}");
-    // What there is of batch jobs and crashes is small, but there is some.
+    // Few requests are batch jobs or crashes, but there must be some.
     assert!(crowd.n_batches.load(Ordering::Relaxed) >= n / 2000);
     let (first, last) = (held[0], held[ROUNDS - 1]);
     assert!(last.kib < first.kib + MOST_GROWTH_KIB, "{held:?}");
     assert!(last.files <= first.files + 8, "{held:?}");
     assert!(last.threads <= first.threads + 4, "{held:?}");
-    // No slot was lost: four at once take as long as one.
+    // No slot was lost: four concurrent answers take as long as one.
     let slow = question("[[slow 20]] [[repeat 40]] four at once");
     let ask = || send(&crowd.server, &crowd.key, Method::POST, CHAT, &slow);
     let began = Instant::now();
@@ -432,7 +432,7 @@ async fn marathon_of_a_hundred_thousand_requests_leaves_nothing() {
         assert_eq!(answer.status(), 200);
     }
     assert!(began.elapsed() < one * 2, "{:?} {one:?}", began.elapsed());
-    // Runners of the two models that work, and no child that nobody has collected.
+    // Runners of the two models in use, and no child that has not been reaped.
     let runners = crowd.server.runners();
     assert!(runners.len() <= 3, "{runners:?}");
     assert!(

@@ -1,4 +1,4 @@
-//! Who may come in, and how much of it they get.
+//! Access control and limits.
 
 mod audit;
 mod keys;
@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use crate::support::{Drover, TestServer};
 
-/// A daemon that wants keys from this machine, too, and its administrator's command line.
+/// A daemon that requires keys even from this machine, and its administrator's command line.
 async fn with_keys() -> (TestServer, Drover) {
     with_keys_and(&[]).await
 }
@@ -35,7 +35,7 @@ async fn with_keys_and(variables: &[(&str, &str)]) -> (TestServer, Drover) {
     (server, drover)
 }
 
-/// Makes a key; the last word of what is printed.
+/// Makes a key; returns it, the last word of the output.
 async fn create(drover: &Drover, args: &[&str]) -> String {
     let args: Vec<&str> = ["key", "create"].iter().chain(args).copied().collect();
     let output = drover.run(&args).await.ok();
@@ -58,7 +58,7 @@ async fn send(
     request.send().await.unwrap()
 }
 
-/// Asks the stand-in for a text of so many tokens.
+/// Asks the fake model for a text of so many tokens.
 fn question(text: &str) -> Value {
     json!({"model": "tiny", "messages": [{"role": "user", "content": text}], "stream": false})
 }

@@ -1,4 +1,4 @@
-//! What a client stores is its key's own: for another key it is as if it did not exist.
+//! What a client stores belongs to its key: for another key it does not exist.
 
 mod client;
 mod stored;
@@ -30,7 +30,7 @@ async fn what_another_key_stored_is_not_found_on_any_route() {
         unknown(&of.conversation)
     );
     for method in [Method::GET, Method::DELETE] {
-        // The conversation is what is not found.
+        // The error must be about the conversation.
         let theirs = format!("/v1/conversations/{{id}}/items/{}", of.item);
         let status = is_as_unknown(&bob, &method, &theirs, &of.conversation, &NOTHING).await;
         assert_eq!(status, 404);
@@ -39,7 +39,7 @@ async fn what_another_key_stored_is_not_found_on_any_route() {
             .await;
         assert_eq!(none.status, 404);
     }
-    // No route was forgotten.
+    // No route may be missing.
     let described = bob.get("/openapi.json").await;
     let mut expected: BTreeSet<(String, String)> = BTreeSet::new();
     for (path, methods) in described["paths"].as_object().unwrap() {
@@ -62,7 +62,7 @@ async fn what_another_key_stored_is_not_found_on_any_route() {
         ));
     }
     assert_eq!(walked, expected);
-    // None of this did anything: the owner has it all, and so has an administrator.
+    // None of this had an effect: the owner still has everything, and an administrator sees it.
     let admin = create(&boss, &["chief", "--scope", "admin"]).await;
     for client in [&ann, &Client::new(&server, &admin)] {
         for (method, path, id, rest, _) in &routes {
@@ -77,7 +77,7 @@ async fn what_another_key_stored_is_not_found_on_any_route() {
         let path = format!("/v1/conversations/{}/items", of.conversation);
         assert_eq!(client.listed(&path).await, [of.item.clone()].into());
     }
-    // What is seen can be changed.
+    // An administrator can change what it sees.
     let admin = Client::new(&server, &admin);
     let path = format!("/v1/uploads/{}/complete", of.upload);
     let done = admin.post(&path, &json!({"part_ids": [of.part]})).await;
@@ -99,7 +99,7 @@ async fn lists_pages_and_references_know_nothing_of_another_key() {
     let keys = [create(&boss, &["ann"]).await, create(&boss, &["bob"]).await];
     let [ann, bob] = keys.each_ref().map(|key| Client::new(&server, key));
     let of = stored(&ann).await;
-    // It would slow down all that follows.
+    // It would slow down everything that follows.
     let cancel = format!("/v1/responses/{}/cancel", of.running);
     ann.post(&cancel, &json!({})).await;
     let admin = create(&boss, &["chief", "--scope", "admin"]).await;
@@ -145,7 +145,7 @@ async fn lists_pages_and_references_know_nothing_of_another_key() {
             ann.post(path, &serde_json::from_str(&body).unwrap()).await;
         }
     }
-    // A job with the file of another fails as one without a file.
+    // A job over another key's file fails like one over a missing file.
     let mut faults = Vec::new();
     for file in [of.file.clone(), unknown(&of.file)] {
         let batch = bob.batch(&file, "/v1/chat/completions").await;
@@ -154,7 +154,7 @@ async fn lists_pages_and_references_know_nothing_of_another_key() {
     }
     assert_eq!(faults[0], faults[1]);
     assert!(faults[0].contains("Cannot find file ID"), "{faults:?}");
-    // The lines of a job refer to what its owner sees.
+    // The requests of a job can refer to what its owner sees.
     let body = json!({"model": "tiny", "input": "x", "previous_response_id": of.response});
     for (client, completed) in [(&bob, 0), (&ann, 1)] {
         let file = client.file(&line("a", "/v1/responses", &body)).await;
@@ -213,7 +213,7 @@ async fn a_key_sees_its_own_jobs_at_work_and_those_of_a_revoked_key_stop() {
     chief
         .until(&path, |response| response["status"] == "cancelled")
         .await;
-    // A new key of that name is another one.
+    // A new key with that name is another key.
     let again = create(&boss, &["ann"]).await;
     let again = Client::new(&server, &again);
     assert_eq!(again.ask(Method::GET, &path, &NOTHING).await.status, 404);
@@ -243,7 +243,7 @@ async fn what_was_stored_before_the_first_key_is_seen_without_one_and_by_adminis
         nobody.get(&path).await;
         boss.get(&path).await;
     }
-    // This machine sees what keys store, too.
+    // A program on this machine sees what keys store, too.
     let file = text(&one.file(&chat_line("a", "one")).await["id"]);
     nobody.get(&format!("/v1/files/{file}")).await;
 }

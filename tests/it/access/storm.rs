@@ -13,7 +13,7 @@ use super::question;
 use super::turns::waiting;
 use crate::support::{Socket, TestServer};
 
-/// What the daemon may hold at most.
+/// The most memory that the daemon may take.
 const MOST_BYTES: u64 = 300 << 20;
 
 fn request(text: &str) -> String {
@@ -28,10 +28,10 @@ fn post(path: &str, body: &Value) -> String {
     )
 }
 
-/// Sends a request and reads its answer; an error is what became of the connection.
+/// Sends a request and reads its answer; an error says how the connection ended.
 async fn ask(address: &str, request: &str) -> std::io::Result<String> {
     let mut stream = TcpStream::connect(address).await?;
-    // A refusal may come before all is sent.
+    // A refusal may come before everything is sent.
     let sent = stream.write_all(request.as_bytes()).await;
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).await?;
@@ -41,7 +41,7 @@ async fn ask(address: &str, request: &str) -> std::io::Result<String> {
     Ok(String::from_utf8_lossy(&answer).into_owned())
 }
 
-/// Sends so many requests at once to one model; returns how many had each status.
+/// Sends so many concurrent requests to one model; returns how many got each status.
 async fn storm(server: &TestServer, n: usize) -> BTreeMap<String, usize> {
     let request = request("[[slow 1]] hello");
     let started = Instant::now();
@@ -75,7 +75,7 @@ async fn storm(server: &TestServer, n: usize) -> BTreeMap<String, usize> {
 #[tokio::test]
 #[ignore = "ten thousand connections"]
 async fn storm_of_ten_thousand_requests_loses_none() {
-    // With the limit of connections as it is, and with one that lets all of them in.
+    // With the default limit of connections, and with one that admits all of them.
     for most in ["0", "15000"] {
         let server = TestServer::builder()
             .env("DROVER_MAX_CONNECTIONS", most)
@@ -87,16 +87,16 @@ async fn storm_of_ten_thousand_requests_loses_none() {
         assert!(counts["200"] >= 512, "{counts:?}");
         assert_eq!(counts.values().sum::<usize>(), 10_000, "{counts:?}");
         assert!(server.peak_bytes() < MOST_BYTES, "{}", server.peak_bytes());
-        // Afterwards it is as before.
+        // Afterwards the daemon works as before.
         let again = storm(&server, 10).await;
         assert_eq!(again["200"], 10);
     }
 }
 
-/// What a client does not read, the engine does not wait for: its answer is generated as fast as that of one who
-/// reads, up to a bound, and its slot is free after that, or when its patience is over. So who never reads takes
-/// no more than who does, and what another one waits for is a turn, not the crowd. (Requests of the crowd's own
-/// origin and name are behind it: nothing tells them apart.)
+/// The engine does not wait for clients that do not read: their answers are generated as fast as those of clients that
+/// read, up to a bound, and their slots are free after that, or when the timeout has passed. So such a client takes no
+/// more than another, and another client waits for a turn, not for the whole crowd. (Requests with the crowd's own
+/// origin and name are behind it: nothing distinguishes them.)
 #[tokio::test]
 #[ignore = "two thousand connections"]
 async fn storm_of_clients_that_never_read_takes_nothing_from_others() {
@@ -110,7 +110,7 @@ async fn storm_of_clients_that_never_read_takes_nothing_from_others() {
         .start()
         .await;
     server.fake_model("tiny").await;
-    // Without a template: how fast prompts are made is not the question.
+    // Without a template: the time to render prompts is not measured here.
     let body = json!({"model": "tiny", "prompt": "[[repeat 5000]]", "raw": true});
     let long = post("/api/generate", &body);
     let sockets: Vec<Socket> =

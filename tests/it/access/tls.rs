@@ -1,4 +1,4 @@
-//! HTTPS by certificate files. (Those here are made for tests, and nobody trusts them.)
+//! HTTPS by certificate files. (The certificates here are made for tests, and nobody trusts them.)
 
 use reqwest::{Certificate, Client, Version};
 use rustix::process::Signal;
@@ -31,7 +31,7 @@ async fn secured(folder: &TempDir) -> TestServer {
         .await
 }
 
-/// Asks as a client that trusts only this certificate.
+/// Sends a request as a client that trusts only this certificate.
 async fn ask(server: &TestServer, trusted: &str) -> Result<Version, reqwest::Error> {
     let trusted = Certificate::from_pem(trusted.as_bytes()).unwrap();
     let client = Client::builder().no_proxy().tls_certs_only([trusted]);
@@ -54,7 +54,7 @@ async fn certificates_are_read_again_on_sighup() {
     server.log.wait_for("the reload", again).await;
     ask(&server, TWO[0]).await.unwrap();
     ask(&server, ONE[0]).await.unwrap_err();
-    // A key that does not belong to it changes nothing.
+    // A key that does not match the certificate changes nothing.
     put(&folder, ONE[0], TWO[1]);
     server.signal(Signal::HUP);
     let stays = |line: &str| line.contains("certificate stays as it was").then_some(());
@@ -76,7 +76,7 @@ async fn who_speaks_plain_http_is_told() {
         assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
         assert!(answer.ends_with("to an HTTPS server."), "{answer}");
     }
-    // Neither who says nothing nor who talks nonsense keeps others from being served.
+    // Silent clients, and clients that send nonsense, do not keep others from being served.
     let _silent = server.socket(b"").await;
     let nonsense = server.socket(b"\x16\x03\x01\x00\x05hello").await;
     nonsense.rest().await;
@@ -92,7 +92,7 @@ async fn the_command_line_speaks_https() {
     let trusted = folder.path().join("server.crt");
     let drover = Drover::at(&host).env("SSL_CERT_FILE", trusted.to_str().unwrap());
     drover.run(&["list"]).await.ok();
-    // The health check of a container knows neither the certificate's name nor who made it.
+    // A container's health check knows neither the certificate's name nor its issuer.
     Drover::at(server.address()).run(&["health"]).await.ok();
     let error = Drover::at(&host).run(&["list"]).await.failed();
     assert!(error.to_lowercase().contains("certificate"), "{error}");

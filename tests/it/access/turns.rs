@@ -1,4 +1,4 @@
-//! Who goes when: keys take turns, deadlines end what takes too long, and who waits can hear where they stand.
+//! The order of requests: keys take turns, deadlines end requests, and waiting clients can learn their position.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -37,7 +37,7 @@ async fn ask(server: &TestServer, path: &str, body: &Value, headers: &[(&str, &s
     request.body(body.to_string()).send().await.unwrap()
 }
 
-/// Reads a stream until it has said this.
+/// Reads a stream until it contains these words.
 async fn until(response: &mut Response, words: &str) -> String {
     let mut text = String::new();
     while !text.contains(words) {
@@ -95,7 +95,7 @@ async fn a_key_with_one_request_waits_for_a_turn_of_one_with_two_hundred() {
         assert_eq!(answer.status(), 200);
         let others = done.load(Ordering::Relaxed) - before;
         println!("waited for {others} answers, {:?}", started.elapsed());
-        // Those at work, one turn, and who was served beside it.
+        // The running requests, one turn, and those that were served in between.
         assert!(others <= 3 * SLOTS + 1, "{others}");
     };
     tokio::join!(crowd, one);
@@ -143,7 +143,7 @@ async fn a_request_ends_at_its_deadline_wherever_it_is() {
     .await;
     until(&mut long, "content").await;
     let timeout = [("x-request-timeout", "1")];
-    // Nothing has been said: a status.
+    // Before any output: a status.
     for (path, body) in [
         ("/v1/chat/completions", question("hello")),
         ("/v1/chat/completions", streamed("hello")),
@@ -164,7 +164,7 @@ async fn a_request_ends_at_its_deadline_wherever_it_is() {
     body["options"] = json!({"timeout": "1s"});
     assert_eq!(ask(&server, "/api/chat", &body, &[]).await.status(), 504);
     drop(long);
-    // In the middle: an error at the stream's end.
+    // In the middle of the output: an error at the end of the stream.
     let answer = ask(
         &server,
         "/api/chat",
@@ -241,7 +241,7 @@ async fn who_waits_hears_where_they_stand() {
     let (_, answer) = text.split_once("data: ").unwrap();
     assert!(!answer.contains(": queue"), "{text}");
     until(&mut second, "[DONE]").await;
-    // Lines of JSON have none: clients read each of them.
+    // Streams of JSON lines have no comments: clients parse each line.
     let third = third.text().await.unwrap();
     assert!(third.lines().all(|line| line.starts_with('{')), "{third}");
 }

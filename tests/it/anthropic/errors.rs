@@ -1,4 +1,4 @@
-//! Errors: shape, type, status, in streams, too.
+//! Errors: format, type and status, also in streams.
 
 use serde_json::{Value, json};
 

@@ -70,7 +70,7 @@ async fn thinking_is_signed_and_comes_back() {
     let hidden = content(&server, &request).await;
     assert_eq!(hidden[0]["thinking"], "");
     assert_eq!(hidden[1]["text"], "Four.");
-    // The model sees the same history with both, and a longer one than without.
+    // The model sees the same history with either form, and a longer one than without the blocks.
     let count = async |blocks: Value| {
         let mut body = request.clone();
         let messages = body["messages"].as_array_mut().unwrap();
@@ -118,7 +118,7 @@ async fn cached_tokens_are_told_apart() {
     assert_eq!(counted.ok().json(), json!({"input_tokens": total}));
 }
 
-/// What the model gets, seen through its length.
+/// The length of the prompt that the model gets.
 async fn length(server: &TestServer, body: &Value) -> u64 {
     let counted = server.post("/v1/messages/count_tokens", body).await.ok();
     counted.json()["input_tokens"].as_u64().unwrap()
@@ -199,7 +199,7 @@ async fn a_long_silence_is_filled() {
         .iter()
         .filter(|event| event["type"] == "ping")
         .count();
-    // One follows the first event, as in Anthropic's streams.
+    // One ping follows the first event, as in Anthropic's streams.
     assert!(n_pings > 1, "{events:?}");
     assert_eq!(joined(&events, "/delta/text"), "a");
 }

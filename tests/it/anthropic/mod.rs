@@ -21,13 +21,13 @@ async fn server() -> TestServer {
     server
 }
 
-/// A request with one message of the user.
+/// A request with one user message.
 fn body(content: impl Into<Value>) -> Value {
     json!({"model": "m", "max_tokens": 1000,
         "messages": [{"role": "user", "content": content.into()}]})
 }
 
-/// The texts under a pointer, one after the other.
+/// The texts at a JSON pointer, joined.
 fn joined(events: &[Value], pointer: &str) -> String {
     let texts = events.iter().filter_map(|event| event.pointer(pointer));
     texts.filter_map(Value::as_str).collect()
@@ -114,7 +114,7 @@ async fn answer(server: &TestServer, body: &Value) -> Value {
         let cached = usage.remove("cache_read_input_tokens").unwrap();
         let input = usage["input_tokens"].as_u64().unwrap() + cached.as_u64().unwrap();
         usage["input_tokens"] = input.into();
-        // Tokens that came together with others are divided by the lengths of their texts.
+        // Tokens that arrived together are attributed by the lengths of their texts.
         usage.remove("output_tokens_details").unwrap();
     }
     assert_eq!(whole, streamed);

@@ -64,7 +64,7 @@ async fn a_result_comes_before_the_text_of_its_message_and_tells_failures() {
     );
 }
 
-/// How many tokens of the prompt are tools.
+/// How many tokens of the prompt come from the tools.
 async fn n_tool_tokens(server: &TestServer, tools: Value, choice: Value) -> u64 {
     let count = async |body: &Value| {
         let counted = server.post("/v1/messages/count_tokens", body).await.ok();
@@ -111,7 +111,7 @@ async fn tools_are_loaded_when_a_result_names_them() {
         n_tool_tokens(&server, tools.clone(), Value::Null).await,
         one
     );
-    // Alone it is there at once: nothing could load it.
+    // If there are no other tools, it is present at once: nothing could load it.
     assert!(n_tool_tokens(&server, json!([tools[1]]), Value::Null).await > 0);
     let request = |reference: &str| {
         let mut body = with_tools("Hi", tools.clone());

@@ -1,8 +1,8 @@
-//! Agents as people run them, started by `launch`: a question, and one that takes a tool.
+//! Agents as people run them, started by `launch`: one question, and one that uses a tool.
 //!
-//! `tests/clients/agents` installs them; `DROVER_AGENTS` is the folder of their programs. The questions script
-//! the model's answers. Each test prints which share of the prompts of the second question (two turns) was
-//! computed: the rest was in the cache after the first.
+//! `tests/clients/agents` installs them; `DROVER_AGENTS` is the folder of their programs. The questions script the
+//! model's answers. Each test prints which share of the second question's prompts (two turns) was computed: the rest
+//! was in the cache from the first.
 
 use serde_json::{Value, json};
 
@@ -14,7 +14,7 @@ const MODEL: &str = "agent:latest";
 
 const HELLO: &str = "Hello from the model.";
 
-/// The largest share that is computed where an agent repeats itself.
+/// The largest share that may be computed where an agent repeats itself.
 const MOST: f64 = 0.05;
 
 /// A server with a model whose answers the question scripts, with room for an agent's prompt.
@@ -24,7 +24,7 @@ struct Agents {
 }
 
 impl Agents {
-    /// `None`: the agents are not there.
+    /// `None`: the agents are not installed.
     async fn new() -> Option<Self> {
         let Some(folder) = variable("DROVER_AGENTS") else {
             skip("no DROVER_AGENTS");
@@ -32,7 +32,7 @@ impl Agents {
         };
         let server = TestServer::start().await;
         let file = fake().value("drover-fake.context_length", 200_000).build();
-        // The fake model answers the last user, and so a tool's result as well.
+        // The fake model answers the last user message, so tool results are shown to it as such.
         let template = TEMPLATE.replace(
             "{{ .Role }}",
             "{{ if eq .Role \"tool\" }}user{{ else }}{{ .Role }}{{ end }}",
@@ -44,7 +44,7 @@ impl Agents {
         Some(Self { server, drover })
     }
 
-    /// Runs an agent with these arguments and what it reads; returns what it prints.
+    /// Runs an agent with these arguments and this input; returns its output.
     async fn run(&self, agent: &str, args: &[&str], input: &str) -> String {
         let launch = ["launch", agent, "--model", MODEL, "--"];
         let args = [&launch, args].concat();
@@ -171,7 +171,7 @@ async fn opencode() {
     let Some(agents) = Agents::new().await else {
         return;
     };
-    // It puts quotes around words of its command line.
+    // The agent puts quotes around words of its command line.
     let ask = async |question: &str| agents.run("opencode", &["run"], question).await;
     let said = ask(&say(HELLO)).await;
     assert!(said.contains(HELLO), "{said}");

@@ -55,7 +55,7 @@ async fn a_table_becomes_a_file_of_answers() {
         ["a", "b"]
     );
 
-    // Some fail: a status of 1, and a file of their own.
+    // Some requests fail: a status of 1, and a separate file.
     fs_err::write(file("in.jsonl"), lines_with_a_mistake()).unwrap();
     let output = drover
         .run(&["batch", "run", "in.jsonl", "-o", "x.jsonl"])

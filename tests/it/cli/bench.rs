@@ -1,4 +1,4 @@
-//! `bench`: what it counts is what happened.
+//! `bench`: its counts are right.
 
 use std::process::Stdio;
 use std::time::Duration;
@@ -9,10 +9,10 @@ use serde_json::{Value, json};
 use crate::support::process::Watched;
 use crate::support::{Drover, TestServer, hermetic, models, program};
 
-/// Longest wait for what a measurement does.
+/// The longest wait for the effect of a measurement.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Flags of a measurement that is over soon.
+/// Flags of a short measurement.
 const SHORT: &[&str] = &["--prompt-tokens", "30", "--output-tokens", "8"];
 
 async fn server() -> TestServer {

@@ -4,7 +4,7 @@ use std::process::Command;
 
 use crate::support::{Drover, TestServer};
 
-/// Whether that shell is on this machine; only bash has to be.
+/// Whether that shell is installed; only bash has to be.
 fn is_there(shell: &str) -> bool {
     let is_there = Command::new(shell).arg("--version").output().is_ok();
     assert!(is_there || shell != "bash");
@@ -39,7 +39,7 @@ async fn scripts_can_be_read() {
     );
 }
 
-/// What is asked, and what the server's models `tiny`, `tiny:1b` and `other` make of it.
+/// The command line, and its completions with the server's models `tiny`, `tiny:1b` and `other`.
 const CASES: &[(&str, &[&str])] = &[
     ("drover run ti", &["tiny:1b", "tiny:latest"]),
     ("drover run --verbose tiny:l", &["tiny:latest"]),
@@ -52,7 +52,7 @@ const CASES: &[(&str, &[&str])] = &[
     ("drover list o", &[]),
     ("drover create -f o", &[]),
     ("drover sto", &["stop"]),
-    // What help does not show is not offered either.
+    // Hidden commands are not offered either.
     ("drover runn", &[]),
     ("drover render", &[]),
     ("drover ma", &[]),
@@ -84,7 +84,7 @@ async fn bash_completes_models() {
              printf '%s\\n' \"${{COMPREPLY[@]}}\"\n"
         );
         let found = drover.shell("bash", &script).await.ok();
-        // Bash itself has what stands before the colon.
+        // Bash itself keeps the text before the colon.
         let before = line.rsplit(' ').next().unwrap().rfind(':');
         let expected = expected.iter().map(|name| match before {
             Some(_) => name.split_once(':').unwrap().1,
@@ -104,7 +104,7 @@ async fn fish_completes_models() {
         let script = format!("source fish; complete -C '{line}'");
         let found = drover.shell("fish", &script).await.ok();
         let found = found.lines().filter_map(|line| line.split('\t').next());
-        // Where nothing else fits there are files.
+        // If nothing else matches, there are files.
         let found = found.filter(|name| !drover.folder().join(name).exists());
         check(
             line,

@@ -1,4 +1,4 @@
-//! `create`: mistakes in Modelfiles, what `show --modelfile` prints built again, adapters, parts.
+//! `create`: mistakes in Modelfiles, rebuilding the output of `show --modelfile`, adapters, parts.
 
 use drover::model::gguf::builder::GgufBuilder;
 use drover::model::gguf::splitter::{fill, split};
@@ -41,7 +41,7 @@ async fn mistakes_are_told_with_their_line() {
         assert!(said.starts_with(&expected), "{said}");
         assert!(said.contains(&format!("{missing} is not there")), "{said}");
     }
-    // Without a Modelfile there is no line.
+    // Without a Modelfile there is no line number.
     fs_err::remove_file(drover.folder().join("Modelfile")).unwrap();
     let said = drover.run(&["create", "m"]).await.failed();
     assert_eq!(said, "Error: no Modelfile or safetensors files found\n");
@@ -53,7 +53,7 @@ async fn a_modelfile_is_read_from_everywhere_and_need_not_be() {
     let drover = Drover::of(&server);
     fs_err::write(drover.folder().join("tiny.gguf"), models::fake().build()).unwrap();
     let modelfile = "FROM ./tiny.gguf\nSYSTEM told\n";
-    // A pipe has no folder of its own: paths are relative to where the command runs.
+    // A pipe has no folder: paths are relative to the working folder of the command.
     for file in ["-", "/dev/stdin", "/dev/fd/0"] {
         let create = ["create", "m", "-f", file];
         drover.run_with(&create, modelfile).await.ok();
@@ -64,7 +64,7 @@ async fn a_modelfile_is_read_from_everywhere_and_need_not_be() {
     let script = "drover create m -f <(echo FROM ./tiny.gguf)";
     let output = drover.shell("bash", script).await;
     assert_eq!(output.code, Some(0), "{output:?}");
-    // Without one the folder is the model.
+    // Without a Modelfile the folder is the model.
     for create in [vec!["create", "folder"], vec!["create", "folder", "-f", ""]] {
         let output = drover.run(&create).await;
         assert!(output.stderr.ends_with("success\n"), "{output:?}");

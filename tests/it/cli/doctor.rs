@@ -1,5 +1,4 @@
-//! `doctor`: what this machine computes with. `doctor store`: what is wrong with a folder of models, and
-//! mending it.
+//! `doctor`: what this machine computes with. `doctor store`: problems of a model folder, and their repair.
 
 use serde_json::Value;
 
@@ -62,7 +61,7 @@ async fn what_is_no_folder_of_models_is_one_line() {
 async fn the_instruction_sets_that_run_are_named() {
     let server = TestServer::start().await;
     let drover = Drover::of(&server);
-    // It fails where no service is installed; that is not what is asked here.
+    // It fails if no service is installed, which is not tested here.
     let found = drover.run(&["doctor", "--json"]).await;
     let found: Value = serde_json::from_str(&found.stdout).unwrap();
     let mut findings = found.as_array().unwrap().iter();
@@ -75,7 +74,7 @@ async fn the_instruction_sets_that_run_are_named() {
     let text = cpu["text"].as_str().unwrap();
     assert!(text.starts_with("llama.cpp computes with"), "{text}");
     assert_eq!(cpu["level"] == "warning", text.contains("does not use"));
-    // The daemon says the same.
+    // The daemon reports the same.
     let metrics = server.get("/metrics").await.ok().text;
     let used = text.split_once(';').map_or(text, |(used, _)| used);
     let used = used

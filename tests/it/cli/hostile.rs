@@ -1,4 +1,4 @@
-//! A daemon that means harm: whatever it says, it says nothing to the terminal.
+//! A hostile daemon: whatever it sends, no control sequence reaches the terminal.
 
 use std::sync::Arc;
 
@@ -11,14 +11,14 @@ use serde_json::{Value, json};
 
 use crate::support::Drover;
 
-/// The clipboard, the title, a link, an erased screen, the same by C1, and a line that begins again.
+/// The clipboard, the title, a link, an erased screen, the same by C1, and a carriage return.
 const EVIL: &str =
     "a\x1b]52;c;aGk=\x07b\x1b]0;t\x07c\x1b]8;;x:y\x1b\\d\x1b[2J\u{9b}2Je\x08\x7f\0f\rg";
 
-/// What is left of it.
+/// What is left of it after cleaning.
 const HARMLESS: &str = "a]52;c;aGk=b]0;tc]8;;x:y\\d[2J2Jefg";
 
-/// Lines of an answer, each piece of which is one character.
+/// Lines of an answer in pieces of one character.
 fn pieces() -> String {
     let chars = EVIL.chars().map(|piece| line(&piece.to_string(), false));
     chars.chain([line("", true)]).collect()
@@ -74,7 +74,7 @@ async fn answer(State(_): State<Arc<()>>, uri: Uri) -> Response {
     }
 }
 
-/// The command line, with that daemon.
+/// The command line, connected to that daemon.
 async fn start() -> Drover {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
@@ -84,7 +84,7 @@ async fn start() -> Drover {
     Drover::at(&address)
 }
 
-/// Fails if a terminal would act on it.
+/// Fails if a terminal would act on the output.
 #[track_caller]
 fn is_harmless(written: &str) {
     let odd = [
@@ -116,7 +116,7 @@ async fn no_command_lets_a_stranger_at_the_terminal() {
         let written = terminal.written();
         is_harmless(&written);
         assert_eq!(written.contains("]52;c;aGk=b"), has, "{args:?} {written:?}");
-        // A pipe often ends at a terminal.
+        // The output of a pipe often ends at a terminal.
         let output = drover.run(args).await;
         is_harmless(&output.stdout);
         is_harmless(&output.stderr);

@@ -1,4 +1,4 @@
-//! `--json`: what other programs read; fields may be added, none may go.
+//! `--json`: what other programs read; fields may be added, but not removed.
 
 use serde_json::{Value, json};
 

@@ -17,7 +17,7 @@ async fn server() -> TestServer {
     server
 }
 
-/// The program, with agents in its path that say how they were started.
+/// The program, with agents in its path that print how they were started.
 fn drover(server: &TestServer) -> Drover {
     let drover = Drover::of(server);
     let folder = drover.folder().join("bin");

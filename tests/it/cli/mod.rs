@@ -1,4 +1,4 @@
-//! The commands as scripts use them; the texts are Ollama's, because scripts read them.
+//! The commands as scripts use them; the texts are Ollama's, because scripts parse them.
 
 mod agents;
 mod batch;

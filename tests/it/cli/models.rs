@@ -86,7 +86,7 @@ async fn ps_shows_what_stop_ends() {
     assert_eq!(drover.run(&["stop", "tiny"]).await.ok(), "");
     server.no_runners().await;
     assert_eq!(drover.run(&["ps"]).await.ok().lines().count(), 1);
-    // Stopping what is not loaded is fine; what does not exist is not.
+    // Stopping a model that is not loaded is fine; stopping one that does not exist is not.
     drover.run(&["stop", "tiny"]).await.ok();
     let error = drover.run(&["stop", "nobody"]).await.failed();
     assert_eq!(error, "Error: couldn't find model \"nobody\" to stop\n");

@@ -1,5 +1,5 @@
-//! Names that try to leave the store, manifests of other things, hostile JSON: refused in words,
-//! over HTTP and on the command line, and nothing is written outside.
+//! Names that try to leave the store, manifests of other things, hostile JSON: refused with an error, over HTTP and on
+//! the command line, and nothing is written outside.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -77,7 +77,7 @@ async fn names_that_would_leave_the_store_are_refused() {
         ] {
             let body = body.to_string().into_bytes();
             let answer = server.request(method, path, body).await;
-            // A push has begun to answer when it looks at the name, as Ollama's.
+            // A push checks the name after its answer has begun, as in Ollama.
             let is_refused = (400..=404).contains(&answer.status);
             assert!(
                 is_refused || path == "/api/push" && answer.status == 500,
@@ -102,7 +102,7 @@ async fn names_that_would_leave_the_store_are_refused() {
             &["show", name],
         ] {
             let said = drover.run(args).await.failed();
-            // Before it removes a model `rm` stops it, which cannot be done here either.
+            // Before `rm` removes a model it stops it, which fails here, too.
             let error = match said.split_once("Error: ") {
                 Some(("", error)) => error,
                 Some((warning, error)) if args[0] == "rm" && warning.starts_with("Warning: ") => {
@@ -177,14 +177,14 @@ async fn manifests_of_other_things_do_not_become_models() {
         assert_ne!(answer.error(), "", "{name}");
         assert!(!answer.text.contains("root:"), "{name}: {answer:?}");
     }
-    // The others are not hindered.
+    // The other models still work.
     let names = server.get("/api/tags").await.ok().text;
     assert!(names.contains("tiny:latest"), "{names}");
     server
         .post("/api/generate", &json!({"model": "tiny", "prompt": "x"}))
         .await
         .ok();
-    // What is broken can be removed by its name.
+    // A broken manifest can be removed by its name.
     let drover = Drover::of(&server);
     drover.run(&["rm", "foreign"]).await.ok();
 }
@@ -218,12 +218,12 @@ async fn deep_and_huge_json_is_refused() {
     server.get("/api/version").await.ok();
 }
 
-/// Every path below a folder but the log of prompts and times.
+/// Every path below a folder, except the daemon's own state.
 fn tree(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
     let mut found = Vec::new();
     for entry in fs_err::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
-        // The daemon's own notes come when they come.
+        // The daemon writes its own state at any time.
         if path.ends_with("state") {
             continue;
         }

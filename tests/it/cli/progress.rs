@@ -1,4 +1,4 @@
-//! Progress: bars with rate and time left at a terminal, plain lines elsewhere.
+//! Progress: bars with rate and time left on a terminal, plain lines elsewhere.
 
 use axum::Router;
 use axum::extract::Request;
@@ -6,8 +6,7 @@ use axum::response::IntoResponse as _;
 
 use crate::support::Drover;
 
-/// The lines of a pull, with the time before each in milliseconds: there is no rate where no time
-/// has passed.
+/// The lines of a pull, with the milliseconds before each: without a passage of time there is no rate.
 const STEPS: &[(u64, &str)] = &[
     (0, r#"{"status":"pulling manifest"}"#),
     (
@@ -28,7 +27,7 @@ const STEPS: &[(u64, &str)] = &[
     ),
 ];
 
-/// What comes once the test has seen the bar run.
+/// Sent after the test has seen the bar move.
 const END: &str = concat!(
     r#"{"status":"pulling aabbccddeeff","digest":"sha256:aabbccddeeff00","total":1000000000,"completed":1000000000}"#,
     "\n",
@@ -38,7 +37,7 @@ const END: &str = concat!(
     "\n"
 );
 
-/// A daemon whose pull stands still at 10 % until it is told to go on; returns its address.
+/// A daemon whose pull stops at 10 % until it is told to continue; returns its address.
 #[expect(
     clippy::disallowed_methods,
     reason = "a server of the test's own, which ends with it"

@@ -1,4 +1,4 @@
-//! What is typed wrong, refused or rarely used: the texts and exit codes that scripts know.
+//! Commands that are mistyped, refused or rarely used: the texts and exit codes that scripts rely on.
 
 use serde_json::json;
 
@@ -46,7 +46,7 @@ async fn mistakes_are_told_without_a_daemon() {
         let said = drover.run(&args).await.failed();
         assert_eq!(said, format!("Error: {error}\n"), "{line}");
     }
-    // A topic that is none is no failure, as in Ollama.
+    // An unknown topic is not a failure, as in Ollama.
     let said = drover.run(&["help", "frob"]).await;
     let start = "Unknown help topic [`frob`]\nUsage: drover [flags]\n";
     assert!(said.stderr.starts_with(start), "{said:?}");
@@ -55,7 +55,7 @@ async fn mistakes_are_told_without_a_daemon() {
     assert!(said.contains("Usage: drover run MODEL"), "{said}");
     let said = drover.run(&["launch", "code", "--", "-x"]).await.failed();
     assert!(said.contains("http://127.0.0.1:1/v1"), "{said}");
-    // The version is told without a daemon, too.
+    // The version is also printed without a daemon.
     let version = drover.run(&["-v"]).await.ok();
     let mut lines = version.lines();
     assert!(
@@ -188,7 +188,7 @@ async fn flags_are_checked_and_obeyed() {
     let vector: Vec<f64> = serde_json::from_str(&vector).unwrap();
     assert_eq!(vector.len(), 4);
 
-    // The first that is not there ends `rm`; what came before it is gone.
+    // `rm` stops at the first missing model; the models before it are removed.
     let output = drover.run(&["rm", "mine", "nobody", "plain"]).await;
     assert_eq!(
         (output.code, output.stdout.as_str(), output.stderr.as_str()),

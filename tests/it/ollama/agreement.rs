@@ -1,5 +1,5 @@
-//! Greedy answers agree, whoever else is being answered and whatever is in the cache, but where the
-//! best tokens are as good as equal (`tests/bench/agreement` asks more, and of two models).
+//! Greedy answers agree, whatever else is being answered and whatever is in the cache, except where the best tokens are
+//! nearly equal (`tests/bench/agreement` tests more, with two models).
 
 use futures_util::future::join_all;
 use serde_json::{Value, json};
@@ -7,11 +7,11 @@ use serde_json::{Value, json};
 use super::real::with_model;
 use crate::support::TestServer;
 
-/// How much less likely the other token may be where answers part, as a natural logarithm: grouping
-/// changes the last bits of the logits.
+/// How much less likely the other token may be where answers diverge, as a natural logarithm: grouping changes the last
+/// bits of the logits.
 const EPSILON: f64 = 0.5;
 
-/// Tokens of all answers that are the same at least: an answer that is empty would agree with every other.
+/// The least number of tokens that all answers together must share: an empty answer would agree with every other.
 const N_SAME: usize = 30;
 
 const PROMPTS: [&str; 8] = [
@@ -33,7 +33,7 @@ async fn answer(server: &TestServer, prompt: &str, n_tokens: u32) -> Vec<Value> 
     answer["logprobs"].as_array().cloned().unwrap_or_default()
 }
 
-/// Compares two answers up to the place where they part; returns how many tokens they share.
+/// Compares two answers up to the place where they diverge; returns how many tokens they share.
 #[track_caller]
 fn check(alone: &[Value], other: &[Value]) -> usize {
     let mut pairs = alone.iter().zip(other);
@@ -58,7 +58,7 @@ async fn greedy_answers_agree_alone_in_a_batch_and_with_a_cached_prefix() {
     for prompt in PROMPTS {
         alone.push(answer(&server, prompt, 12).await);
     }
-    // A model may have nothing to say, but not to all of them.
+    // A model may answer nothing, but not to all prompts.
     let n_words: usize = alone.iter().map(Vec::len).sum();
     assert!(n_words > 40, "{n_words}");
     let unload = json!({"model": "smollm2-135m", "keep_alive": 0});

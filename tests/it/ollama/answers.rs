@@ -1,4 +1,4 @@
-//! `/api/generate` and `/api/chat`: both ways of answering say the same.
+//! `/api/generate` and `/api/chat`: whole and streamed answers say the same.
 
 use serde_json::{Value, json};
 

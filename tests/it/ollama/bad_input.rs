@@ -1,4 +1,4 @@
-//! Whatever a client sends or a disk holds: an answer in the protocol's shape, and the daemon lives.
+//! Whatever a client sends or a disk holds: an answer in the protocol's format, and the daemon survives.
 
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt as _;
@@ -171,7 +171,7 @@ async fn a_body_that_is_too_large_is_refused() {
     let answer = server.post("/api/generate", &body).await;
     assert_eq!(answer.status, 413, "{}", answer.text);
     assert_ne!(answer.error(), "");
-    // Blobs are no requests: models have no such limit.
+    // Blobs are not requests: this limit does not apply to models.
     server.upload(vec![7; 200_000]).await;
 }
 
@@ -265,7 +265,7 @@ async fn a_store_that_may_not_be_read_stops_the_start_with_a_reason() {
     assert!(store.join("blobs").is_dir());
 }
 
-/// Starts a daemon on the store `models` below `root`; returns what it said when it gave up.
+/// Starts a daemon on the store `models` below `root`; returns its error.
 async fn refuses_to_start(root: &std::path::Path) -> String {
     let mut command = crate::support::hermetic(crate::support::program(), root);
     command.arg("serve").env("OLLAMA_HOST", "127.0.0.1:0");
@@ -290,9 +290,9 @@ async fn a_folder_without_permissions_is_not_fatal() {
     fs_err::set_permissions(&closed, Permissions::from_mode(0o000)).unwrap();
     let tags = server.get("/api/tags").await;
     fs_err::set_permissions(&closed, Permissions::from_mode(0o755)).unwrap();
-    // A list with holes would look like models that are gone.
+    // An incomplete list would look as if models were gone.
     assert_eq!(tags.status, 500, "{}", tags.text);
-    // Where it is is said in the log.
+    // The log says where it is.
     assert!(tags.error().contains("`example.com`"), "{tags:?}");
     let log = server.log.text();
     assert!(log.contains(closed.to_str().unwrap()), "{log}");

@@ -1,4 +1,4 @@
-//! Limits of thinking: a real model that is made to think by its template.
+//! Limits of thinking, with a real model that its template makes think.
 
 use serde_json::{Value, json};
 
@@ -8,7 +8,7 @@ use super::real::with_model;
 /// The model's name.
 const MODEL: &str = "smollm2-135m";
 
-/// `ChatML` whose answers begin inside of thinking; `SmolLM2` never closes it, and would rather say nothing after it.
+/// `ChatML` whose answers begin inside thinking; `SmolLM2` never closes it, and would rather end its answer after it.
 fn thinks_on() -> String {
     TEMPLATE.to_owned() + "<think>\n"
 }
@@ -48,11 +48,11 @@ async fn thinking_is_ended_when_its_budget_is_used_up() {
         "thinking_token_budget",
     ] {
         let limited = chat(json!({name: 8})).await;
-        // The tokens that close it count as thinking.
+        // The tokens that close the thinking count as thinking.
         assert!((8..=12).contains(&n_thought(&limited)), "{limited}");
         assert!(!content(&limited).is_empty(), "{limited}");
     }
-    // The constraint holds from the end of the thinking on.
+    // The constraint begins at the end of the thinking.
     let schema = json!({"type": "json_schema", "json_schema": {"schema": {"type": "object",
         "properties": {"ok": {"type": "boolean"}}, "required": ["ok"]}}});
     let held =

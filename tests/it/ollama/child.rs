@@ -1,4 +1,4 @@
-//! What the system gives a runner, and what it does not.
+//! What a runner gets from the system, and what it does not.
 
 use serde_json::json;
 
@@ -82,7 +82,7 @@ async fn a_runner_dies_first_and_holds_nothing_of_the_daemons() {
             .collect()
     };
     let (ours, theirs) = (opened(&daemon), opened(&runner));
-    // The ends of a pipe have one number; those of the channel have two.
+    // Both ends of a pipe have one number; those of the channel have two.
     let shared = theirs.iter().filter(|file| ours.contains(file));
     let shared: Vec<_> = shared
         .filter(|file| !file.starts_with("pipe:") && !file.starts_with("/dev/"))

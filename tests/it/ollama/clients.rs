@@ -1,4 +1,4 @@
-//! The official Python and npm clients and the libraries over them, unchanged, against a real model.
+//! The official Python and npm clients and libraries based on them, unchanged, against a real model.
 
 use std::path::Path;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use crate::support::TestServer;
 use crate::support::models::fake;
 use crate::support::real::{real, skip, variable};
 
-/// Longest run of one script.
+/// The longest run of one script.
 const PATIENCE: Duration = Duration::from_secs(300);
 
 /// Runs a client against SmolLM2 and the models that are made here.
@@ -25,12 +25,12 @@ async fn run_client(program: &str, args: &[&str], variables: &[(&str, String)]) 
         .create("smollm2", file, json!({"parameters": {"num_ctx": 2048}}))
         .await
         .ok();
-    // The same model with a template for tools: OpenAI's clients can force it to call.
+    // The same model with a template for tools, so that OpenAI's clients can force it to call.
     let caller =
         json!({"model": "caller", "from": "smollm2", "template": TOOLS_TEMPLATE, "stream": false});
     server.post("/api/create", &caller).await.ok();
-    // Nothing in Ollama's protocol can force a call: this one calls when its question says so.
-    // It answers the last user, and so a tool's result where that comes as a user's.
+    // Nothing in Ollama's protocol can force a call, so this model calls when the question says so.
+    // It answers the last user message, so tool results are shown to it as such.
     let template = TEMPLATE.replace(
         "{{ .Role }}",
         "{{ if eq .Role \"tool\" }}user{{ else }}{{ .Role }}{{ end }}",
@@ -121,7 +121,7 @@ async fn python_schemas() {
     run_python("python_schemas.py").await;
 }
 
-/// The server against its own description.
+/// Compares the server with its own description.
 #[tokio::test]
 async fn python_openapi() {
     run_python("python_openapi.py").await;
@@ -131,7 +131,7 @@ pub(crate) async fn run_node(script: &str) {
     let Some(modules) = variable("DROVER_NODE_MODULES") else {
         return skip("no DROVER_NODE_MODULES with the clients");
     };
-    // An ES module finds packages only above itself; the script asks for this folder.
+    // An ES module finds packages only in folders above itself; the script uses this folder.
     let variables = [("DROVER_NODE_MODULES", modules)];
     run_client("node", &[&path_of(script)], &variables).await;
 }

@@ -1,4 +1,4 @@
-//! Many clients at once: they progress together, and nobody gets another one's answer.
+//! Many concurrent clients: they all make progress, and no client gets another one's answer.
 
 use std::time::Instant;
 

@@ -54,7 +54,7 @@ async fn without_a_shift_an_answer_ends_with_its_context() {
         .await
         .ok();
     let endless = format!("{ALPHABET} [[repeat 100]]");
-    // As asked, or because a window cannot be shifted.
+    // On request, or because a window cannot be shifted.
     for (model, shift) in [("tiny", false), ("windowed", true)] {
         let mut body = body(&endless, &json!({"num_predict": -1}), shift);
         body["model"] = model.into();
@@ -81,8 +81,7 @@ async fn a_shift_keeps_the_first_tokens() {
         let prompt = format!("{ALPHABET} [[repeat 9]]");
         let answer = ask(&server, &body(&prompt, &options, true)).await;
         assert_eq!(answer["eval_count"], 150, "{answer}");
-        // What the same prompt finds in the cache is what the shift has left, BOS included; its last
-        // token is always computed.
+        // The same prompt finds in the cache what the shift has left, including BOS; its last token is always computed.
         ask(&server, &body(&prompt, &json!({"num_predict": 1}), true)).await;
         let cached = r#"drover_prompt_tokens_cached_total{model="tiny:latest"}"#;
         let expected = format!("{}", (n_kept + 1).min(prompt.len()));
@@ -185,7 +184,7 @@ async fn a_prompt_that_was_cut_says_so() {
 #[tokio::test]
 async fn a_prompt_is_tokenized_once() {
     let server = tiny().await;
-    // In bytes it is longer than its context, so that its tokens have to be counted.
+    // It is longer in bytes than its context in tokens, so its tokens have to be counted.
     let long = format!("[[note long]]{}", "<|pad|>".repeat(100));
     let short = "[[note short]]";
     for route in ["/api/chat", "/v1/chat/completions"] {
@@ -195,7 +194,7 @@ async fn a_prompt_is_tokenized_once() {
             server.post(route, &body).await.ok();
         }
     }
-    // The log keeps the order: when the last line is there, so are the others.
+    // The log keeps the order: when the last line is there, the others are, too.
     let last = json!({"model": "tiny", "messages": [{"role": "user", "content": "[[note last]]"}], "stream": false});
     server.post("/api/chat", &last).await.ok();
     let is_last = |line: &str| line.contains("tokenized last").then_some(());

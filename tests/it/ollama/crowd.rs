@@ -1,5 +1,5 @@
-//! Clients that take room and time: whoever sends slowly, reads nothing or holds a lock keeps
-//! nobody else from being served.
+//! Clients that take resources and time: clients that send slowly, read nothing or hold a lock do not keep others from
+//! being served.
 
 use std::time::{Duration, Instant};
 
@@ -9,13 +9,13 @@ use serde_json::json;
 
 use crate::support::{Socket, TestServer, models};
 
-/// More than the runtime has threads for what blocks.
+/// More than the number of threads for blocking work.
 const MANY: usize = 520;
 
-/// What others notice of a crowd at most, on a busy machine.
+/// The longest delay that a crowd may cause for others, on a busy machine.
 const PROMPT: Duration = Duration::from_secs(5);
 
-/// A daemon whose patience with clients is short.
+/// A daemon with a short client timeout.
 async fn impatient(timeout: &str) -> TestServer {
     let builder = TestServer::builder().env("DROVER_CLIENT_TIMEOUT", timeout);
     builder.start().await
@@ -53,7 +53,7 @@ async fn uploads_that_stall_take_nothing_from_others() {
     for answer in join_all(uploads.into_iter().map(Socket::rest)).await {
         assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
     }
-    // One that has sent more has a file by then, which goes.
+    // An upload that has sent more has a file by then, which is removed.
     let upload = "x".repeat(300_000);
     let path = format!("/api/blobs/{}", models::digest(b"?"));
     let answer = server.socket(&request(&path, 1_000_000, &upload)).await;
@@ -119,7 +119,7 @@ async fn requests_that_do_not_arrive_are_given_up() {
         body.trickle(b" ", every),
         join_all(crowd.into_iter().map(Socket::rest))
     );
-    // Who has asked something may ask again.
+    // A client that has sent a request may send another.
     patient
         .send(b"GET /api/version HTTP/1.1\r\nHost: localhost\r\n\r\n")
         .await;
@@ -140,7 +140,7 @@ async fn readers_that_do_not_read_lose_their_slots() {
     drop((unread, streams));
 }
 
-/// Starts generations on one connection whose client lets nothing of any answer through.
+/// Starts generations on one connection whose client accepts no data of any answer.
 async fn http2_without_window(server: &TestServer, n: u32) -> Socket {
     let frame = |kind: u8, flags: u8, stream: u32, payload: &[u8]| {
         let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
@@ -148,11 +148,11 @@ async fn http2_without_window(server: &TestServer, n: u32) -> Socket {
         [&head, payload].concat()
     };
     let mut bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
-    // A window of no byte.
+    // A window of zero bytes.
     bytes.extend(frame(4, 0, 0, &[0, 4, 0, 0, 0, 0]));
     for number in 0..n {
         let stream = 2 * number + 1;
-        // POST, http, the path, the host: with the numbers of HPACK's static table.
+        // POST, http, the path, the host: by their numbers in HPACK's static table.
         let head = b"\x83\x86\x04\x0d/api/generate\x41\x09localhost";
         bytes.extend(frame(1, 4, stream, head));
         bytes.extend(frame(0, 1, stream, endless().as_bytes()));
@@ -184,14 +184,14 @@ async fn a_slow_reader_gets_all_of_its_answer() {
 async fn a_full_house_says_so_and_stops_in_time() {
     let builder = TestServer::builder().env("DROVER_MAX_CONNECTIONS", "16");
     let mut server = builder.env("DROVER_GRACE", "100ms").start().await;
-    // This machine leaves two places to others.
+    // This machine leaves two places to other machines.
     let crowd = (0..14).map(|_| server.socket(b"POST /api/chat HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\nExpect: 100-continue\r\n\r\n"));
     let mut crowd = join_all(crowd).await;
     let version = b"GET /api/version HTTP/1.1\r\nHost: localhost\r\n\r\n";
     for socket in &mut crowd {
         socket.read_until("HTTP/1.1 100 Continue").await;
     }
-    // Who sends all of a long request first gets the answer, too; and who says nothing.
+    // A client that sends all of a long request first gets the answer, and so does a silent one.
     let long = request("/api/chat", 500_000, &"x".repeat(500_000));
     for bytes in [&b""[..], version, &long] {
         let refused = server.socket(bytes).await.whole().await;
@@ -201,7 +201,7 @@ async fn a_full_house_says_so_and_stops_in_time() {
             "{refused}"
         );
     }
-    // Who is in is served.
+    // Admitted clients are served.
     crowd[0].send(b"{        ").await;
     crowd[0].read_until("unexpected EOF").await;
     crowd[0].send(version).await;

@@ -1,4 +1,4 @@
-//! What neither clients nor readers of the log are told: where things are, and how to get in.
+//! What neither clients nor the log must reveal: where things are, and secrets.
 
 use serde_json::json;
 
@@ -46,17 +46,17 @@ async fn errors_name_files_and_not_folders() {
     let mut n_failed = 0;
     ask(&mut n_failed).await;
     assert!(n_failed >= 4, "{n_failed} failures of ours");
-    // A file that is a folder.
+    // A folder in place of a file.
     fs_err::remove_file(largest.path()).unwrap();
     fs_err::create_dir(largest.path()).unwrap();
     ask(&mut n_failed).await;
-    // A manifest that is none.
+    // A broken manifest.
     let manifest = server
         .store()
         .join("manifests/registry.ollama.ai/library/tiny/latest");
     fs_err::write(&manifest, "{").unwrap();
     ask(&mut n_failed).await;
-    // The log is for whoever has the machine.
+    // The log may name folders: it is for the owner of the machine.
     assert!(server.log.text().contains(&root));
 }
 

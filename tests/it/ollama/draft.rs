@@ -20,7 +20,7 @@ async fn with_draft(draft: Vec<u8>) -> TestServer {
     let server = server.start().await;
     let digest = server.upload(draft).await;
     let more = json!({"draft_files": {"draft.gguf": digest}});
-    // Not in the prompt, where it could be looked up.
+    // The answer is not in the prompt, where it could be looked up.
     let model = models::fake().value("drover-fake.answer", ANSWER);
     server.create("tiny", model.build(), more).await.ok();
     server

@@ -59,7 +59,7 @@ async fn an_input_has_as_many_tokens_as_it_is_given_down_to_none() {
         let answer = embed("why", truncate, num_ctx).await;
         assert_eq!((answer.status, answer.error().as_str()), (400, error));
     }
-    // No number: what the model was trained for.
+    // Without a number: the trained length.
     let long = "why ".repeat(100);
     let whole = vector(&long, None, 4096).await;
     for num_ctx in [0, -1] {
@@ -99,7 +99,7 @@ async fn the_legacy_route_gives_vectors_of_length_one_too() {
     assert!(pairs.all(|(a, b)| (a - b).abs() < 1e-6), "{answer}");
 }
 
-/// What sentence-transformers' arithmetic gives in double precision: the first values of unit vectors.
+/// The first values of unit vectors, computed by sentence-transformers in double precision.
 const EXPECTED: [(&str, u64, [f64; 8]); 2] = [
     (
         "A panda eats bamboo in the forest.",

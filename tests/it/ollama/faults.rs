@@ -98,7 +98,7 @@ async fn a_client_that_leaves_frees_its_place() {
     stream.next().await.unwrap();
     let runner: Watched = server.runner();
     drop(stream);
-    // With one place, this answer comes only after the other one's end: 40 seconds, or at once.
+    // With one slot, this answer comes only after the other one's end: after 40 seconds, or at once.
     let body = json!({"model": "tiny", "prompt": "mine", "stream": false});
     let started = std::time::Instant::now();
     server.post("/api/generate", &body).await.ok();

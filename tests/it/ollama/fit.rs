@@ -1,4 +1,4 @@
-//! Where a model would go: told without loading it, and true when it is loaded.
+//! Where a model would be placed: reported without loading it, and true when it is loaded.
 
 use serde_json::{Value, json};
 
@@ -11,7 +11,7 @@ async fn fit(server: &TestServer, body: Value) -> Value {
     server.post("/api/fit", &body).await.ok().json()
 }
 
-/// Bytes of the system's memory by what they are for.
+/// Bytes of the system's memory, by their use.
 fn host(fit: &Value, part: &str) -> u64 {
     let device = fit["devices"].as_array().unwrap().last().unwrap();
     assert_eq!(device["name"], "CPU");
@@ -45,7 +45,7 @@ async fn a_model_takes_what_was_told_before_it_was_loaded() {
     server.post("/api/generate", &load).await.ok();
     let loaded = server.get("/api/ps").await.ok().json();
     let taken = loaded["models"][0]["size"].as_u64().unwrap();
-    // A mapped file counts as a whole, with the tensors that were copied in another form.
+    // A mapped file counts completely, in addition to tensors that were copied in another form.
     let allowed = sum / 33 + (32 << 20);
     assert!(taken.abs_diff(sum) <= allowed, "{taken} instead of {sum}");
     assert_eq!(fit(&server, json!({"model": MODEL})).await["loaded"], true);

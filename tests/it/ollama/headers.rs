@@ -1,4 +1,4 @@
-//! Headers with numbers that no model has, in files that came past `create`: a pull takes any.
+//! Headers with numbers that no model has, in files that bypassed `create`: a pull accepts any file.
 
 use std::time::{Duration, Instant};
 

@@ -1,11 +1,11 @@
-//! Requests that are cheap to send and dear to serve: they cost themselves, not their neighbours.
+//! Requests that are cheap to send and expensive to serve: they delay themselves, not others.
 
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
 use crate::support::TestServer;
 
-/// Sixty times a hundred choices, more than the channel to a runner holds.
+/// Sixty times a hundred choices, which is more than the channel to a runner holds.
 #[tokio::test]
 async fn a_burst_of_choices_is_served_or_refused_and_kills_nobody() {
     let server = TestServer::start().await;
@@ -25,7 +25,7 @@ async fn a_burst_of_choices_is_served_or_refused_and_kills_nobody() {
     assert_eq!(server.runners(), runner, "{}", server.log.text());
 }
 
-/// What each of these asks for: the route, the request, and what may come of it.
+/// Each with its route, the request, and the statuses that it may get.
 fn heavy() -> Vec<(&'static str, Value, &'static [u16])> {
     let few = json!({"num_predict": 2, "num_ctx": 512});
     let messages = json!([{"role": "user", "content": "hi"}]);
@@ -61,7 +61,7 @@ fn heavy() -> Vec<(&'static str, Value, &'static [u16])> {
             generate(json!({"format": {"type": "object", "properties": properties}})),
             &[200, 400],
         ),
-        // More than the parser of constraints keeps at once.
+        // More than the constraint parser keeps at once.
         (
             "/api/generate",
             generate(json!({"format": {"enum": words}})),

@@ -1,4 +1,4 @@
-//! The names by which a daemon that others reach is called, as they arrive over real sockets.
+//! The host names of a daemon that other machines reach, as they arrive over real sockets.
 
 use std::net::SocketAddr;
 
@@ -7,7 +7,7 @@ use tokio::net::TcpStream;
 
 use crate::support::TestServer;
 
-/// Sends a request as it is written and returns the status.
+/// Sends a request as it is written; returns the status.
 async fn raw(server: &TestServer, head: &str) -> u16 {
     let mut stream = TcpStream::connect(server.address()).await.unwrap();
     let request = format!(
@@ -39,7 +39,7 @@ async fn beyond_loopback_a_page_cannot_take_the_server_by_a_name_of_its_own() {
     let evil = "evil.example.com:11434";
     for head in [
         format!("GET /api/tags HTTP/1.1\nHost: {evil}"),
-        // What the browser says then is the page's own origin.
+        // The browser then reports the page's own origin.
         format!("POST /api/show HTTP/1.1\nHost: {evil}\nOrigin: http://{evil}\nContent-Length: 0"),
         format!("OPTIONS /api/chat HTTP/1.1\nHost: {evil}"),
         format!("GET /metrics HTTP/1.1\nHost: {evil}"),
@@ -52,7 +52,7 @@ async fn beyond_loopback_a_page_cannot_take_the_server_by_a_name_of_its_own() {
     ] {
         assert_eq!(raw(&server, &head).await, 403, "{head}");
     }
-    // Whichever of them counts (a refusal by the HTTP library is as good).
+    // Whichever of them counts. (A refusal by the HTTP library is as good.)
     for hosts in [
         "Host: localhost\nHost: evil.com",
         "Host: evil.com\nHost: localhost",

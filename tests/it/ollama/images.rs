@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::support::{TestServer, models};
 
-/// The fake sees an image in every file that begins with this word, with a row for each byte.
+/// An image for the fake model, which takes any file that begins with this word, with a row for each byte.
 fn image(name: &str, n_rows: usize) -> String {
     let text = format!("image {name}");
     STANDARD.encode(format!("{text:.<n_rows$}"))
@@ -110,7 +110,7 @@ async fn the_images_of_a_conversation_are_evaluated_once() {
     let said = json!({"role": "assistant", "content": "Look."});
     let n_cached = ask(&json!([first, said, user("And now?", json!([]))])).await - n_before;
     assert!(n_cached > 500.0, "{n_cached}");
-    // Another picture with the same words.
+    // Another image with the same text.
     let other = user("Look.", json!([image("dog", 500)]));
     let n_before = n_before + n_cached;
     let n_cached = ask(&json!([other, said, user("And now?", json!([]))])).await - n_before;
@@ -176,7 +176,7 @@ pub(super) mod real {
         Some(server)
     }
 
-    /// What the model says to a picture, with the logarithms of its tokens' probabilities.
+    /// The model's answer to an image, with the log-probabilities of its tokens.
     async fn see(server: &TestServer, image: &str) -> (u64, String, Vec<f64>) {
         let message = json!({"role": "user", "content": "a", "images": [image]});
         let options = json!({"temperature": 0, "num_predict": 4});

@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use crate::support::{TestServer, check_store, models};
 
 const KILLS: u64 = 25;
-/// Longest time before a kill; a round of requests takes about as long.
+/// The longest time before a kill; a round of requests takes about as long.
 const LONGEST_US: u64 = 30_000;
 
 #[tokio::test]
@@ -27,7 +27,7 @@ async fn the_store_is_whole_whenever_the_daemon_is_killed() {
         let killed = tokio::time::sleep(Duration::from_micros(rng.u64(..LONGEST_US)));
         tokio::select! {
             () = work => {}
-            // A moment that nothing announces.
+            // An arbitrary moment.
             () = killed => {}
         }
         server.signal(Signal::KILL);
@@ -50,8 +50,8 @@ async fn the_store_is_whole_whenever_the_daemon_is_killed() {
     check_store(&server.store());
 }
 
-/// Makes a model nobody has had yet, copies it over another and deletes that one. The daemon may
-/// die at any point, so that errors are none.
+/// Makes a new model, copies it over another and deletes that one. The daemon may die at any point, so errors are
+/// ignored.
 async fn change(server: &TestServer, name: &str, salt: u64) {
     let file = models::fake().value("general.description", salt.to_string());
     let file = file.build();

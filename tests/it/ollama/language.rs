@@ -1,4 +1,4 @@
-//! How models are spoken to and understood: templates, renderers, tool calls, thinking.
+//! Prompts and their answers: templates, renderers, tool calls, thinking.
 
 use serde_json::{Value, json};
 
@@ -49,19 +49,19 @@ async fn both(server: &TestServer, path: &str, body: &Value) -> [Vec<Value>; 2] 
     [streamed, vec![whole]]
 }
 
-/// The texts under a pointer, one after the other.
+/// The texts at a JSON pointer, joined.
 fn joined(pieces: &[Value], pointer: &str) -> String {
     let texts = pieces.iter().filter_map(|piece| piece.pointer(pointer));
     texts.filter_map(Value::as_str).collect()
 }
 
-/// The values under a pointer that are lists, as one list.
+/// The lists at a JSON pointer, as one list.
 fn listed<'a>(pieces: &'a [Value], pointer: &str) -> Vec<&'a Value> {
     let lists = pieces.iter().filter_map(|piece| piece.pointer(pointer));
     lists.filter_map(Value::as_array).flatten().collect()
 }
 
-/// The calls in OpenAI's pieces; the arguments of one come in parts.
+/// The calls in OpenAI's pieces; the arguments of a call come in parts.
 pub(crate) fn calls_of(pieces: &[Value], place: &str) -> Vec<Value> {
     let mut calls: Vec<Value> = Vec::new();
     for part in listed(pieces, &format!("/choices/0/{place}/tool_calls")) {
@@ -144,7 +144,7 @@ async fn a_client_that_takes_one_call_gets_one() {
     }
 }
 
-/// Nothing of a call that a limit cuts off is shown, and it is no error, whatever reads it.
+/// Nothing of a call that is cut off by a limit is shown, and it is not an error, with every parser.
 #[tokio::test]
 async fn a_call_that_the_limit_cuts_off_is_not_shown() {
     let json_call = r#"{"name": "weather", "arguments": {"city": "Ulm"}}"#;
@@ -204,7 +204,7 @@ async fn thinking_is_counted() {
     };
     body["stream_options"] = json!({"include_usage": true});
     let path = "/v1/chat/completions";
-    // A token of the stand-in is a byte: the thinking with its tags, without the answer.
+    // A token of the fake model is a byte: the thinking with its tags, without the answer.
     for pieces in both(&server, path, &body).await {
         let n_thinking = counted(&pieces).as_u64().unwrap();
         assert!((3..=18).contains(&n_thinking), "{n_thinking}");
@@ -412,7 +412,7 @@ async fn tools_and_calls_may_be_nested_deeply() {
     let body = json!({"model": "m", "stream": false, "tools": [tool], "options": {"num_predict": 1},
         "messages": [{"role": "assistant", "tool_calls": [call]}, {"role": "user", "content": "a"}]});
     server.post("/api/chat", &body).await.ok();
-    // OpenAI's clients send them as texts, with half of an emoji where one was cut.
+    // OpenAI's clients send them as strings, with half of an emoji where one was cut.
     for arguments in [arguments.to_string(), r#"{"a": "cut \ud83d"}"#.to_owned()] {
         for call in [
             json!({"tool_calls": [{"id": "1", "type": "function", "function": {"name": "f",

@@ -1,4 +1,4 @@
-//! What images take from the runner, with a small model of a real architecture.
+//! The memory that images take in the runner, with a small model of a real architecture.
 
 use std::io::Cursor;
 
@@ -10,8 +10,8 @@ use serde_json::json;
 use crate::support::TestServer;
 use crate::support::real::{shared, skip};
 
-/// Bytes that the runner may take for the largest image, beside what it has: its pixels with a byte for each of
-/// four channels, the scaled image with libmtmd's copy of it, and some room.
+/// Bytes that the runner may take for the largest image, in addition to what it has: its pixels with a byte for each of
+/// four channels, the scaled image with libmtmd's copy of it, and some reserve.
 const MOST: u64 = (256 + 2 * 48 + 64) << 20;
 
 #[tokio::test]
@@ -42,7 +42,7 @@ async fn an_image_takes_no_more_memory_than_its_limit() {
     let runner = server.runner().pid;
     let before = peak(runner);
 
-    // Refused by its header: a few bytes that say that they are 400 megapixels.
+    // Refused by its header: a few bytes that claim 400 megapixels.
     let mut lie = file(GrayImage::new(8, 8).into(), ImageFormat::Png);
     lie[16..24].copy_from_slice(&[20_000_u32.to_be_bytes(), 20_000_u32.to_be_bytes()].concat());
     let sum = crc32fast::hash(&lie[12..29]).to_be_bytes();

@@ -1,5 +1,5 @@
-//! What is made of a file in the layout of Ollama's former engine: models from it, adapters on it, quantized
-//! copies of it; and what of its header drover reads itself.
+//! What is derived from a file in the layout of Ollama's former engine: models from it, adapters on it, quantized
+//! copies of it; and the parts of its header that drover reads itself.
 
 use std::io::Cursor;
 
@@ -11,7 +11,7 @@ use super::layouts::{answer, file, projector, start};
 use crate::ollama::images::real::png;
 use crate::support::TestServer;
 
-/// Before a header's pairs: the mark, the version, the numbers of tensors and pairs.
+/// Bytes before a header's pairs: the magic, the version, the numbers of tensors and pairs.
 const COUNTS: usize = 24;
 
 fn place(offset: u64) -> usize {
@@ -72,7 +72,7 @@ fn tensors(file: &[u8]) -> Vec<Tensor> {
     all.collect()
 }
 
-/// Those that only an image encoder needs.
+/// The tensors that only an image encoder needs.
 fn encoder(file: &[u8]) -> Vec<Tensor> {
     let mut tensors = tensors(file);
     tensors.retain(|(name, ..)| ["v.", "mm."].iter().any(|start| name.starts_with(start)));
@@ -86,7 +86,7 @@ async fn a_quantized_copy_keeps_its_encoder() {
         let Some(plain) = file(&format!("{name}-ollama")) else {
             return;
         };
-        // It says that its weights are in half precision.
+        // It claims that its weights are in half precision.
         let plain = with(&plain, "general.file_type", 1);
         let server = TestServer::start().await;
         server.create("ollama", plain.clone(), json!({})).await.ok();
@@ -140,7 +140,7 @@ async fn models_from_it_have_its_weights_and_say_the_same() {
         for model in ["mine", "copy"] {
             assert_eq!(digest(&server, model), original, "{name}");
             assert_eq!(shown(model).await, shown("ollama").await, "{name}");
-            // They share a runner, which has computed most of the prompt already.
+            // They share a runner, which has already computed most of the prompt.
             let again = answer(&server, model, "a b", &[]).await;
             assert_eq!([&again[0], &again[2]], [&said[0], &said[2]], "{name}");
         }
@@ -189,7 +189,7 @@ async fn an_adapter_changes_the_same_in_either_layout() {
     }
 }
 
-/// Where an answer ends whose every token is this one.
+/// Whether an answer that consists of this token ends at once.
 async fn ends_at(server: &TestServer, token: u32) -> bool {
     let bias = json!({token.to_string(): 100});
     let body = json!({"model": "m", "prompt": "a b", "max_tokens": 3, "temperature": 0,
@@ -202,11 +202,11 @@ async fn ends_at(server: &TestServer, token: u32) -> bool {
     }
 }
 
-/// Ollama writes all ends of a model's `generation_config.json` under a key that llama.cpp does not read.
+/// Ollama writes all end tokens of a model's `generation_config.json` under a key that llama.cpp does not read.
 #[tokio::test]
 async fn every_token_of_ollamas_list_ends_an_answer() {
     const ENDS: &str = "tokenizer.ggml.eos_token_ids";
-    // The list has I32 where one of its numbers is below zero.
+    // The list is of type I32 if one of its numbers is negative.
     let lists = [json!([1, 264, 266]), json!([-1, 264, 266])];
     for name in ["gemma3-ollama", "gemma3-upstream"] {
         for list in &lists {
@@ -225,7 +225,7 @@ async fn every_token_of_ollamas_list_ends_an_answer() {
     }
 }
 
-/// As Ollama asks for it: files of this family get 1,024 tokens at least for an image of any size.
+/// As in Ollama, files of this family get at least 1,024 tokens for an image of any size.
 #[tokio::test]
 async fn images_get_the_least_tokens_that_the_family_needs() {
     const CONTEXT: u64 = 4096;

@@ -1,4 +1,4 @@
-//! Files as Ollama's former engine wanted them: they answer like the same weights in llama.cpp's layout,
+//! Files in the layout of Ollama's former engine: they give the same answers as the same weights in llama.cpp's layout,
 //! to the last digit.
 
 use serde_json::{Value, json};
@@ -21,7 +21,7 @@ pub(super) fn projector(upstream: &str) -> Option<Vec<u8>> {
 /// A daemon with the same weights in both layouts, as `ollama` and `upstream`.
 pub(super) async fn start(ollama: &str, upstream: &str) -> Option<TestServer> {
     let files = [("ollama", file(ollama)?), ("upstream", file(upstream)?)];
-    // Drafts come where they pay, and then other rows are computed together.
+    // With drafts, different rows would be computed together.
     let server = TestServer::builder().env("DROVER_SPECULATIVE", "off");
     let server = server.start().await;
     for (name, model) in files {
@@ -55,8 +55,8 @@ pub(super) async fn answer(
     ])
 }
 
-/// The same but for the last digits of numbers: a long prompt is computed in parts, whose lengths depend on how
-/// fast the machine is, and sums have another order then. (Unit tests compare the same calls, bit by bit.)
+/// Whether the answers agree except for the last digits: a long prompt is computed in parts whose lengths depend on the
+/// machine's speed, which changes the order of sums. (Unit tests compare the same calls, bit by bit.)
 fn is_close(ours: &Value, theirs: &Value) -> bool {
     match (ours, theirs) {
         (Value::Array(ours), Value::Array(theirs)) => {
@@ -120,8 +120,7 @@ async fn an_encoder_among_the_weights_sees_the_same() {
             assert!(ours == theirs, "{} {}", ours[0], theirs[0]);
         }
     }
-    // What comes after each line of an image is zero in the tiny projector; in real ones it is the row
-    // of a token, as in ours.
+    // The tiny projector has zeros after each line of an image; real ones have the row of a token there, as in ours.
     if let Some(server) = start("mistral3-ollama", "mistral3-upstream").await {
         let mut said = Vec::new();
         for picture in &pictures {

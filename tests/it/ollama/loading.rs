@@ -1,4 +1,4 @@
-//! Loading: what waits for it, what avoids it, what is refused.
+//! Loading: which requests wait for it, which avoid it, which are refused.
 
 use std::time::{Duration, Instant};
 
@@ -131,7 +131,7 @@ async fn who_is_refused_hears_when_there_may_be_room() {
     let about_two_seconds = "[[slow 50]] [[repeat 40]] word";
     let body = json!({"model": "tiny", "prompt": about_two_seconds, "stream": false});
     server.post("/api/generate", &body).await.ok();
-    // One that is answered, and two that wait.
+    // One request that is being answered, and two that wait.
     let endless = json!({"model": "tiny", "prompt": "[[slow 50]] [[repeat 200000]]"});
     let mut crowd = Vec::new();
     let mut refused = Vec::new();
@@ -150,7 +150,7 @@ async fn who_is_refused_hears_when_there_may_be_room() {
             wait.parse().unwrap()
         })
         .collect();
-    // Each of them would have the place after the one before.
+    // Each of them would get the place after the previous one.
     assert!(waits[0] >= 2 && waits[3] > 2 * waits[0], "{waits:?}");
     assert_eq!(crowd.len(), 3);
 }

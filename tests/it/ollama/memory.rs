@@ -1,4 +1,4 @@
-//! Bodies that are made to fill the daemon's memory.
+//! Bodies that try to fill the daemon's memory.
 
 use std::time::Duration;
 
@@ -44,7 +44,7 @@ async fn a_body_takes_no_more_memory_than_it_has_bytes() {
         let answer = server.request(Method::POST, path, body).await;
         assert_eq!(answer.status, 413, "{path} {begin}: {}", answer.text);
     }
-    // At 30 bytes for one it would be 240 MiB.
+    // At 30 bytes per element it would be 240 MiB.
     let n_more = server.peak_bytes() - n_start;
     assert!(n_more < 160 * MIB as u64, "{n_more} bytes more");
 }
@@ -65,7 +65,7 @@ async fn bodies_that_do_not_end_leave_room_for_others() {
             "POST /api/chat HTTP/1.1\r\nHost: localhost\r\nContent-Length: 200000000\r\n\r\n";
         client.write_all(head.as_bytes()).await.unwrap();
         for _ in 0..16 {
-            // Until the daemon takes no more, or hangs up.
+            // Until the daemon accepts no more, or disconnects.
             let sent = tokio::time::timeout(Duration::from_secs(1), client.write_all(&piece));
             if !matches!(sent.await, Ok(Ok(()))) {
                 break;

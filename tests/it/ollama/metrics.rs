@@ -1,10 +1,10 @@
-//! `GET /metrics`: what requests and steps leave there.
+//! `GET /metrics`: the effect of requests and steps.
 
 use serde_json::json;
 
 use crate::support::TestServer;
 
-/// The value of a metric, 0 where it is not there yet.
+/// The value of a metric; 0 if it does not exist yet.
 pub(super) async fn value(server: &TestServer, line: &str) -> f64 {
     let text = server.get("/metrics").await.ok().text;
     let found = text.lines().find_map(|known| known.strip_prefix(line));
@@ -30,7 +30,7 @@ async fn requests_and_steps_are_counted() {
         value(&server, &of_model("generated_tokens_total")).await,
         n_generated
     );
-    // The same again comes from the cache but for its last token.
+    // Repeated, all but the last token comes from the cache.
     server.post("/api/generate", &body).await.ok();
     assert_eq!(
         value(&server, &of_model("prompt_tokens_cached_total")).await,

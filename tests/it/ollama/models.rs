@@ -1,4 +1,4 @@
-//! `/`, `/api/version`, `/api/tags`, `/api/show`, `/api/ps`, and what changes the store.
+//! `/`, `/api/version`, `/api/tags`, `/api/show`, `/api/ps`, and the routes that change the store.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -58,7 +58,7 @@ async fn a_created_model_is_listed_shown_copied_and_deleted() {
     assert_eq!(entry["details"]["format"], "gguf");
     assert_eq!(entry["digest"].as_str().unwrap().len(), 64);
 
-    // Names are found whatever their case, and `name` is as good as `model`.
+    // The case of names does not matter, and `name` works like `model`.
     let shown = server
         .post("/api/show", &json!({"name": "tiny"}))
         .await

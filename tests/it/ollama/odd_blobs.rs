@@ -1,4 +1,4 @@
-//! Blobs that are not what they should be: doubled tokens, links, FIFOs.
+//! Blobs that are not what they should be: duplicate tokens, links, FIFOs.
 
 use drover::model::Digest;
 use rustix::fs::{CWD, FileType, Mode, mknodat};
@@ -20,7 +20,7 @@ fn hello() -> serde_json::Value {
     json!({"model": "m", "messages": [{"role": "user", "content": "hi"}], "stream": false})
 }
 
-/// As a pull, or Ollama, may have left it: `create` would have refused it.
+/// As a pull or Ollama may have left it: `create` would have refused it.
 #[tokio::test]
 async fn a_vocabulary_over_which_llama_cpp_ends_is_refused_before_a_load() {
     let (server, weights) = with_model().await;
@@ -57,7 +57,7 @@ async fn blobs_may_be_links_to_files_elsewhere() {
     assert_eq!(listed["models"][0]["details"]["family"], "drover-fake");
     let derived = json!({"model": "derived", "from": "m", "system": "S", "stream": false});
     server.post("/api/create", &derived).await.ok();
-    // The file that it leads to is not the store's.
+    // The link's target does not belong to the store.
     let drover = Drover::of(&server);
     drover.run(&["rm", "m", "derived"]).await.ok();
     assert!(!weights.is_symlink() && elsewhere.is_file());
@@ -79,7 +79,7 @@ async fn nobody_waits_for_a_fifo_in_the_place_of_a_blob() {
     let derived = json!({"model": "derived", "from": "m", "stream": false});
     let refused = server.post("/api/create", &derived).await;
     assert!(refused.status >= 400, "{}", refused.text);
-    // The same bytes again take its place.
+    // Uploading the same bytes again replaces it.
     server.fake_model("m").await;
     let answer = server.post("/api/chat", &hello()).await.ok().json();
     assert_eq!(answer["message"]["content"], "hi");

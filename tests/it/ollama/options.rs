@@ -1,4 +1,4 @@
-//! Options for sampling that Ollama does not have.
+//! Sampling options that Ollama does not have.
 
 use serde_json::{Value, json};
 

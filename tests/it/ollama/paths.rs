@@ -1,4 +1,4 @@
-//! Paths that are not spelled as short as they could be.
+//! Paths that are not in their shortest form.
 
 use reqwest::Method;
 use reqwest::redirect::Policy;
@@ -37,7 +37,7 @@ async fn a_slash_too_many_leads_to_the_right_path() {
     let answer = server.post("//v1//chat/completions", &body).await.ok();
     let answer = answer.json();
     assert_eq!(answer["choices"][0]["message"]["content"], "hi");
-    // Dots never reach the daemon of a client that spells addresses well; others send them.
+    // Clients that normalise URLs never send dots to the daemon; others do.
     let answer = dotted(server.address(), "/api/./tags/../version").await;
     assert!(answer.starts_with("HTTP/1.1 307 "), "{answer}");
     assert!(
@@ -46,7 +46,7 @@ async fn a_slash_too_many_leads_to_the_right_path() {
     );
 }
 
-/// The head of the answer to a path as it is.
+/// The head of the answer to an unmodified path.
 async fn dotted(address: &str, path: &str) -> String {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();

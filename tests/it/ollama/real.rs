@@ -1,4 +1,4 @@
-//! Small real models through llama.cpp: that what the fake backend promises holds there, too.
+//! Small real models through llama.cpp: what is tested with the fake backend holds there, too.
 
 use std::time::Instant;
 
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::support::TestServer;
 use crate::support::real::{real, skip};
 
-/// A daemon with a real model that is named as its file.
+/// A daemon with a real model that has the name of its file.
 pub(super) async fn with_model(name: &str) -> Option<TestServer> {
     let Some(path) = real(name) else {
         skip(&format!("no {name} in DROVER_TEST_MODELS"));
@@ -108,7 +108,7 @@ async fn a_base_model_goes_on_with_a_text_and_says_no_marks() {
     let text = answer["choices"][0]["text"].as_str().unwrap();
     assert!(text.starts_with(" 8 9 10"), "{answer}");
 
-    // In ChatML it says whatever comes to it, up to one of the marks, which are text to it.
+    // In ChatML it writes anything, up to one of the marks, which are plain text to it.
     for mark in ["<\\|im_end\\|>", "<\\|im_start\\|>"] {
         let body = json!({"model": "gemma3-270m", "stream": false,
             "messages": [{"role": "user", "content": "hi"}],
@@ -120,7 +120,7 @@ async fn a_base_model_goes_on_with_a_text_and_says_no_marks() {
     }
 }
 
-/// One streamed answer, read as it came.
+/// One streamed answer, with the times of its pieces.
 struct Answer {
     text: String,
     first: Instant,
@@ -152,7 +152,7 @@ async fn eight_chats_progress_together() {
     let Some(server) = with_model("smollm2-135m").await else {
         return;
     };
-    // Loaded, and the common beginning of the prompts in the cache.
+    // Load the model, and get the common prefix of the prompts into the cache.
     ask(&server, "Hello.", 1).await;
     let started = Instant::now();
     let eight = QUESTIONS[..8].iter();
@@ -165,9 +165,8 @@ async fn eight_chats_progress_together() {
     assert!(last_start < first_end, "some waited until others were done");
 }
 
-/// How rows are grouped changes logits a little, so that a greedy answer may part from the other
-/// one where two tokens are nearly equal. Answers that were mixed up between clients would agree
-/// in none.
+/// How rows are grouped changes logits a little, so a greedy answer may diverge from the other one where two tokens are
+/// nearly equal. Answers that were mixed up between clients would agree in no case.
 #[tokio::test]
 async fn greedy_answers_of_eight_at_once_are_mostly_those_of_each_alone() {
     let Some(server) = with_model("smollm2-135m").await else {
@@ -217,7 +216,7 @@ async fn a_file_that_llama_cpp_refuses_is_an_error_and_not_the_end() {
     let Some(server) = with_model("smollm2-135m").await else {
         return;
     };
-    // A sound header without any of the tensors that the architecture needs.
+    // A valid header without any of the tensors that the architecture needs.
     let file = drover::model::gguf::builder::GgufBuilder::model("llama").build();
     let created = server.create("hollow", file, json!({})).await;
     assert_eq!(created.status, 200, "{}", created.text);
@@ -231,7 +230,7 @@ async fn a_file_that_llama_cpp_refuses_is_an_error_and_not_the_end() {
     assert_eq!(server.runners().len(), 1);
 }
 
-/// A template that knows tools, for a model whose own does not.
+/// A template for tools, for a model whose own template has none.
 pub(super) const TOOLS_TEMPLATE: &str = "{{ if .Tools }}<|im_start|>system\nCall one of these functions: \
     {{ range .Tools }}{{ . }}{{ end }}<|im_end|>\n{{ end }}{{ range .Messages }}\
     <|im_start|>{{ .Role }}\n{{ .Content }}{{ if .ToolCalls }}{{ range .ToolCalls }}\
@@ -258,7 +257,7 @@ async fn fifty_answers_that_must_call_have_well_formed_calls() {
     let asked = (0..50).map(|seed| {
         let body = json!({"model": "caller", "tools": tools, "tool_choice": "required",
             "seed": seed, "temperature": 1.5, "max_tokens": 800,
-            // The last ones may call several times.
+            // The last requests may have several calls.
             "parallel_tool_calls": seed >= 40,
             "messages": [{"role": "user", "content": "Make it bright in the kitchen."}]});
         let server = &server;
@@ -351,7 +350,7 @@ async fn smollm2_gets_the_prompt_of_the_template_that_was_chosen() {
         body["stream"] = false.into();
         let answer = server.post("/api/chat", &body).await.ok().json();
         assert_eq!(answer["_debug_info"]["rendered_template"], prompt);
-        // What was rendered is what is evaluated: no token more, and no second BOS.
+        // Exactly what was rendered is evaluated: no additional token, and no second BOS.
         body["_debug_render_only"] = false.into();
         let chat = server.post("/api/chat", &body).await.ok().json();
         let raw = json!({"model": name, "prompt": prompt, "raw": true, "stream": false,
@@ -365,7 +364,7 @@ async fn smollm2_gets_the_prompt_of_the_template_that_was_chosen() {
 const GEMMA_TEMPLATE: &str = "{{ range .Messages }}<start_of_turn>{{ if eq .Role \"assistant\" }}model\
     {{ else }}{{ .Role }}{{ end }}\n{{ .Content }}<end_of_turn>\n{{ end }}<start_of_turn>model\n";
 
-/// Layers with a sliding window cannot go back: what is not kept in time is computed again.
+/// Layers with a sliding window cannot go back: what is not kept in time has to be computed again.
 #[tokio::test]
 async fn interleaved_conversations_with_a_window_compute_only_what_is_new() {
     let Some(path) = real("gemma3-270m") else {

@@ -1,4 +1,4 @@
-//! Real models that are made: quantized, merged from parts.
+//! Real models that are derived: quantized, or merged from parts.
 
 use std::collections::BTreeMap;
 use std::io::Cursor;
@@ -22,7 +22,7 @@ fn smollm2() -> Option<PathBuf> {
     path
 }
 
-/// The file written anew, by the program's own quantizer.
+/// The file, quantized by the program's own quantizer.
 async fn quantized(source: PathBuf, file_type: u32, tensor_types: Vec<TensorType>) -> Vec<u8> {
     let folder = tempfile::TempDir::new().unwrap();
     let target = folder.path().join("new.gguf");
@@ -45,7 +45,7 @@ async fn a_quantized_copy_answers_and_comes_out_the_same_twice() {
     let Some(path) = smollm2() else {
         return;
     };
-    // From what there is to a file of higher precision.
+    // From an existing file to one of higher precision.
     let file = quantized(path, 1, Vec::new()).await;
     let server = TestServer::start().await;
     let size = file.len() as u64;
@@ -97,7 +97,7 @@ async fn tensors_get_the_types_that_are_asked_for() {
     let kind = |name: &str| header.tensor(name).unwrap().kind;
     assert_eq!(kind("token_embd.weight"), "F16");
     assert_eq!(kind("blk.1.attn_q.weight"), "Q8_0");
-    // Not those whose names only look alike.
+    // Not tensors whose names only look alike.
     assert_ne!(kind("blk.11.attn_q.weight"), "Q8_0");
     assert_ne!(kind("blk.1.attn_k.weight"), "Q8_0");
 }

@@ -1,6 +1,6 @@
-//! Recorded requests with what the engine said: prompts and answers are those of Ollama's server.
+//! Recorded requests with the engine's output: prompts and answers are those of Ollama's server.
 //!
-//! How an answer is cut into pieces is left aside: the stand-in says one byte at a time.
+//! How an answer is cut into pieces is not compared, since the fake model outputs one byte at a time.
 
 use std::collections::HashMap;
 
@@ -12,7 +12,7 @@ use crate::support::models::fake;
 
 const FILE: &str = "chat_stream.json";
 
-/// What an answer says, in all its pieces.
+/// The content of an answer, joined from all its pieces.
 #[derive(Debug, Default, PartialEq)]
 struct Said {
     content: String,
@@ -47,7 +47,7 @@ impl Said {
     }
 }
 
-/// Cases in which the original is not to be followed, or what it says is the engine's.
+/// Cases that we do not follow on purpose, or in which the engine decides what is said.
 fn skipped(name: &str) -> Option<&'static str> {
     match name {
         "runner ends without done" => Some("an engine of drover's always tells the end"),
@@ -63,7 +63,7 @@ fn skipped(name: &str) -> Option<&'static str> {
     }
 }
 
-/// What the engine says in a run.
+/// The engine's output in a run.
 fn spoken(pieces: &[Value]) -> String {
     let texts = pieces.iter().filter_map(|piece| piece["content"].as_str());
     texts.collect()
@@ -75,7 +75,7 @@ async fn verdict(server: &TestServer, case: &Value) -> Verdict {
     }
     let pieces = case["runs"][0].as_array().unwrap();
     let mut answer = spoken(pieces);
-    // The original asks twice, for thinking and for the answer; drover's engine does both in one.
+    // The original runs the engine twice, for thinking and for the answer; drover's engine does both at once.
     if let Some(second) = case["runs"].get(1) {
         let (thinking, _) = answer.split_once("</think>").unwrap();
         answer = format!("{thinking}</think>{}", spoken(second.as_array().unwrap()));

@@ -1,11 +1,11 @@
-//! A runner in the hands of an attacker: what it tries fails, is told, and costs nobody else.
+//! A runner under an attacker's control: its attempts fail, are logged, and affect nobody else.
 
 use serde_json::json;
 use tokio::net::TcpListener;
 
 use crate::support::{Drover, TestServer};
 
-/// Has the runner try something; returns what it says of it.
+/// Has the runner try something; returns the result that it reports.
 async fn attempt(server: &TestServer, what: &str) -> String {
     let prompt = format!("[[try {what}]]");
     let body = json!({"model": "tiny", "prompt": prompt, "stream": false, "options": {"num_predict": 400}});
@@ -13,7 +13,7 @@ async fn attempt(server: &TestServer, what: &str) -> String {
     answer["response"].as_str().unwrap().to_owned()
 }
 
-/// Whether the kernel has what this machine's runners are to be tested with.
+/// Whether the kernel supports the sandbox that is to be tested.
 fn has_landlock() -> bool {
     let support = drover::sandbox::support();
     let has = support.landlock >= 4;
@@ -70,7 +70,7 @@ async fn files_programs_networks_and_processes_are_out_of_reach() {
             assert!(!path.exists());
         }
     }
-    // It is the same runner all the time, and serves on.
+    // It is still the same runner, and it goes on serving.
     assert_eq!(server.runners().len(), 1);
     let body = json!({"model": "tiny", "prompt": "hello", "stream": false});
     assert_eq!(

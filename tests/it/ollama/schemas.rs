@@ -1,4 +1,4 @@
-//! Schemas that Ollama takes, and those that nobody can answer, with a real model.
+//! Schemas that Ollama accepts, and schemas that no answer can match, with a real model.
 
 use serde_json::{Value, json};
 
@@ -13,7 +13,7 @@ fn question(format: Value) -> Value {
         "options": {"temperature": 0, "num_predict": 3000, "num_ctx": 4096}})
 }
 
-/// The answer, which is whole.
+/// The answer, which must be complete.
 async fn answer(server: &TestServer, format: Value) -> Value {
     let answer = server
         .post("/api/chat", &question(format.clone()))

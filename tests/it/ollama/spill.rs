@@ -1,4 +1,4 @@
-//! Prompts whose place in the KV cache was needed: they come back without being computed again.
+//! Prompts that lost their cells in the KV cache: they are restored without being computed again.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! Ending the daemon: streams get a moment, then everything is gone.
+//! Stopping the daemon: streams get a grace period, then everything is gone.
 
 use rustix::process::Signal;
 use serde_json::json;

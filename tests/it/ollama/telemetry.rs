@@ -1,4 +1,4 @@
-//! What the daemon tells of requests: its log, and traces.
+//! What the daemon reports about requests: its log, and traces.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 
 use crate::support::TestServer;
 
-/// The line of the log about a request, by the path and status it begins with.
+/// The log line of a request, by its path and status.
 async fn line(server: &TestServer, begin: &str) -> String {
     let pick = |line: &str| line.contains(begin).then(|| line.to_owned());
     server.log.wait_for(begin, pick).await
@@ -45,7 +45,7 @@ async fn a_request_is_told_once_with_what_it_cost_and_how_it_ended() {
     assert!(first > 0.0 && first <= whole, "{told}");
     assert!(told.contains(" INFO "), "{told}");
 
-    // An answer that breaks off was 200, and is told as what it was.
+    // An answer that breaks off had the status 200, and is logged as broken.
     let body = json!({"model": "llama3", "prompt": "[[slow 20]] [[abort 20]] [[repeat 99]] word"});
     server.post("/api/generate", &body).await.ok();
     let broken = line(&server, "POST /api/generate 200, broke off: ").await;
@@ -55,7 +55,7 @@ async fn a_request_is_told_once_with_what_it_cost_and_how_it_ended() {
     let count = r#"drover_answers_broken_total{route="/api/generate"} 1"#;
     assert!(metrics.contains(count), "{metrics}");
 
-    // The same where a task of its own writes the answer.
+    // The same if a separate task writes the answer.
     let body = json!({"model": "llama3", "input": "hi", "stream": true});
     server.post("/v1/responses", &body).await.ok();
     let told = line(&server, "POST /v1/responses 200").await;
@@ -70,7 +70,7 @@ async fn a_request_is_told_once_with_what_it_cost_and_how_it_ended() {
         (Some("refused"), None)
     );
 
-    // Whoever watches is told at DEBUG only, unless something is wrong.
+    // Health checks are logged at DEBUG only, unless something is wrong.
     server.get("/health").await.ok();
     let told = line(&server, "GET /health 200").await;
     assert!(told.contains("DEBUG"), "{told}");
@@ -139,7 +139,7 @@ async fn the_log_can_be_json() {
     assert!(settings.contains("DROVER_LOG_FORMAT=json"), "{settings}");
 }
 
-/// A collector: what it is sent, with the content type.
+/// A collector: keeps what it receives, with the content type.
 #[expect(
     clippy::disallowed_methods,
     reason = "the test owns the collector, which ends with it"
@@ -224,7 +224,7 @@ async fn a_request_becomes_two_spans_of_the_clients_trace() {
         "{n}"
     );
     assert_eq!(chat["events"][0]["name"], "first token");
-    // What was said is nobody's business.
+    // Prompts and answers must not be in it.
     assert!(
         !of_trace
             .iter()

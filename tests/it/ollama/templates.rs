@@ -1,4 +1,4 @@
-//! Templates of models are programs of strangers: whatever they do costs one request.
+//! Templates of models are untrusted programs: whatever they do affects one request only.
 
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::support::process::Watched;
 use crate::support::{TestServer, models};
 
-/// Ends after the heat death of the universe, or with the patience of others.
+/// Practically endless: it only ends by a timeout.
 const ENDLESS: &str = "{% set ns = namespace(x=[1]) %}{% for i in range(60) %}\
                        {% set ns.x = ns.x + ns.x %}{% endfor %}{{ ns.x|length }}";
 
@@ -17,7 +17,7 @@ const ENDLESS: &str = "{% set ns = namespace(x=[1]) %}{% for i in range(60) %}\
 const DEEP: &str = "{% set ns = namespace(x=[]) %}{% for i in range(99999) %}\
                     {% set ns.x = [ns.x] %}{% endfor %}{{ ns.x|tojson }}";
 
-/// More than a worker may take.
+/// Exceeds a worker's memory limit.
 const LARGE: &str = "{% set ns = namespace(x=[]) %}{% for i in range(9) %}\
                      {% set ns.x = ns.x + ['x' * 90000000] %}{% endfor %}{{ ns.x|length }}";
 
@@ -31,7 +31,7 @@ impl TestServer {
         self.create(name, file.build(), json!({})).await.ok();
     }
 
-    /// Fails unless a model answers, whatever it says.
+    /// Fails unless a model answers with any text.
     async fn answers_something(&self, model: &str) {
         self.post("/api/chat", &chat(model)).await.ok();
     }
@@ -52,7 +52,7 @@ async fn a_template_that_cannot_be_run_costs_its_own_request() {
         .start()
         .await;
     server.fake_model("good").await;
-    // In lines: longer ones are refused for their length.
+    // Split into lines: longer ones are refused for their length.
     let many = |piece: &str| format!("{}\n", piece.repeat(1000)).repeat(50);
     let repeated = |before: &str, piece: &str| format!("{{{{ {before}{} }}}}", many(piece));
     let cases = [
@@ -89,10 +89,10 @@ async fn a_template_that_cannot_be_run_costs_its_own_request() {
             error.contains(reason) && error.len() < 1200,
             "{name}: {error}"
         );
-        // OpenAI's route has its own shape for the same.
+        // OpenAI's route has its own format for the same error.
         let answer = server.post("/v1/chat/completions", &chat(name)).await;
         let error = answer.json()["error"]["message"].to_string();
-        // What a template refuses is not sent again.
+        // Clients do not retry what a template refuses.
         let status = if name == "words" { 400 } else { 500 };
         assert_eq!(answer.status, status, "{name}: {error}");
         assert!(error.contains(reason), "{name}: {error}");
@@ -100,7 +100,7 @@ async fn a_template_that_cannot_be_run_costs_its_own_request() {
     server.answers("good").await;
 }
 
-/// Around the depth at which JSON is no longer read, at whichever end, no worker is lost.
+/// No worker is lost around the depth at which JSON is no longer parsed, on either side.
 #[tokio::test]
 async fn values_that_are_nested_deeply_are_read_or_refused() {
     let server = TestServer::start().await;
@@ -242,7 +242,7 @@ async fn a_client_that_leaves_ends_its_template() {
     server.log.wait_for("why", left).await;
 }
 
-/// A process costs milliseconds: nobody has them started as quickly as he can ask.
+/// A process costs milliseconds: no client can have them started as quickly as it sends requests.
 #[tokio::test]
 async fn processes_that_end_are_replaced_with_pauses() {
     let server = TestServer::start().await;

@@ -1,4 +1,4 @@
-//! What a template is told, which one is shown, and models that have none.
+//! The input of templates, which template is shown, and models without one.
 
 use drover::model::gguf::builder::GgufBuilder;
 use serde_json::{Value, json};
@@ -48,7 +48,7 @@ async fn prompts_go_as_they_are_to_a_model_without_a_template() {
         "<|im_start|>system\nS<|im_end|>\n<|im_start|>user\nhi<|im_end|>\n<|im_start|>assistant\n"
     );
 
-    // As many tokens as when nobody touches it, on every way.
+    // As many tokens as without a template, on every route.
     let raw = json!({"model": "m", "prompt": "a =", "raw": true, "stream": false});
     let raw = server.post("/api/generate", &raw).await.ok().json();
     let n_prompt = &raw["prompt_eval_count"];
@@ -62,7 +62,7 @@ async fn prompts_go_as_they_are_to_a_model_without_a_template() {
     assert!(run.stderr.contains(&counted), "{run:?}");
 }
 
-/// `OLLAMA_GO_TEMPLATE=0` takes chats from it.
+/// `OLLAMA_GO_TEMPLATE=0` switches it off for chats.
 #[tokio::test]
 async fn a_template_that_is_not_wanted_for_chats_still_makes_prompts() {
     let server = TestServer::builder()
@@ -101,7 +101,7 @@ async fn the_template_that_is_shown_is_the_one_in_force() {
             server.create("m", file.build(), fields.clone()).await.ok();
             let template = server.shown_template("m").await;
             assert_eq!(template, shown, "{wanted:?} {fields}");
-            // The Jinja template makes every prompt the same.
+            // The Jinja template makes the same prompt for every route.
             let messages = json!([{"role": "user", "content": "hi"}]);
             let prompt = server.prompt("/api/chat", json!({ "messages": messages }));
             assert_eq!(prompt.await.0 == "jinja", shown == "jinja", "{fields}");
@@ -157,7 +157,7 @@ async fn a_prompt_is_shown_with_its_context_and_the_places_of_images() {
         let earlier = format!("{}{}", first.0, first.1.unwrap());
         assert!(shown.ends_with(&format!("{earlier}{prompt}")), "{shown}");
 
-        // Nobody looks at them: the model is not asked.
+        // The images are not decoded, since the model is not run.
         let mut body = json!({"prompt": "next", "images": ["AAAA", "AAAB"]});
         let expected = (prompt.replace("next", "[img-0][img-1]next"), 2);
         assert_eq!(server.prompt("/api/generate", body.clone()).await, expected);

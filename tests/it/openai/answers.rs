@@ -1,4 +1,4 @@
-//! Both ways of answering say the same, and a stream ends as the official clients expect.
+//! Whole and streamed answers say the same, and a stream ends as the official clients expect.
 
 use serde_json::{Value, json};
 
@@ -43,7 +43,7 @@ async fn chat_streamed_and_whole_agree() {
 async fn the_stop_sequence_that_ended_an_answer_is_told() {
     let server = TestServer::start().await;
     server.fake_model("tiny").await;
-    // A stop text of the model is none of the client's business.
+    // The client does not see the model's own stop text.
     let tagged = json!({"model": "tagged", "from": "tiny", "parameters": {"stop": ["END"]}});
     server.post("/api/create", &tagged).await.ok();
     let own = json!(["zz", "##"]);
@@ -86,7 +86,7 @@ async fn the_stop_sequence_that_ended_an_answer_is_told() {
 
 #[tokio::test]
 async fn a_stream_that_breaks_ends_with_an_error_event() {
-    // A runner that hangs has sent its first tokens for certain; one that aborts may not have.
+    // A runner that hangs has certainly sent its first tokens; one that aborts may not have.
     let server = TestServer::builder()
         .env("DROVER_RUNNER_TIMEOUT", "1s")
         .start()

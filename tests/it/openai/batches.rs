@@ -1,4 +1,4 @@
-//! `/v1/batches` over a socket, with daemons and runners that are killed.
+//! `/v1/batches` over a socket, while daemons and runners are killed.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -61,7 +61,7 @@ fn is_over(batch: &Value) -> bool {
     ["completed", "failed", "expired", "cancelled"].contains(&batch["status"].as_str().unwrap())
 }
 
-/// The lines of both files of results, by their names; each name once.
+/// The lines of both result files by their `custom_id`; each must occur once.
 async fn results(server: &TestServer, batch: &Value) -> BTreeMap<String, Value> {
     let mut found = BTreeMap::new();
     for key in ["output_file_id", "error_file_id"] {
@@ -111,7 +111,7 @@ async fn every_endpoint_answers_as_it_does_alone() {
                 answer[key] = alone[key].clone();
             }
         }
-        // What is cached, and how long it takes, depends on earlier requests.
+        // Cached tokens and times depend on earlier requests.
         for key in ["usage", "timings"] {
             if !alone[key].is_null() {
                 answer[key] = alone[key].clone();
@@ -276,17 +276,17 @@ async fn outside_of_its_hours_a_job_waits_and_says_so() {
         batch["paused"].is_string() || is_over(batch)
     })
     .await;
-    // For one minute of the day this says nothing.
+    // This proves nothing for one minute of the day.
     if !is_over(&batch) {
         assert_eq!(batch["paused"], format!("outside of the hours {hours}"));
         assert_eq!(batch["status"], "in_progress");
     }
 }
 
-/// A runner that dies takes its requests with it; they are tried again.
+/// A runner that dies takes its requests with it; they are retried.
 #[tokio::test]
 async fn kills_of_daemon_and_runner_lose_and_repeat_nothing() {
-    // More of both by hand.
+    // Manual runs can ask for more of both.
     let number = |name, default| variable(name).map_or(default, |text| text.parse().unwrap());
     let (n_lines, n_kills) = (number("DROVER_LINES", 300), number("DROVER_KILLS", 12));
     let mut rng = fastrand::Rng::with_seed(11);
@@ -301,7 +301,7 @@ async fn kills_of_daemon_and_runner_lose_and_repeat_nothing() {
         .collect();
     let batch = create(&server, &lines, CHAT).await;
     for _ in 0..n_kills {
-        // A moment that nothing announces.
+        // An arbitrary moment.
         tokio::time::sleep(Duration::from_millis(rng.u64(20..400))).await;
         let runners = server.runners();
         if let Some(runner) = runners.first().filter(|_| rng.bool()) {
@@ -326,7 +326,7 @@ async fn kills_of_daemon_and_runner_lose_and_repeat_nothing() {
             assert_eq!(answer, &format!("line {n}"));
         }
     }
-    // Nothing lies around: the input, and one or two files of results.
+    // Nothing else is left: the input, and one or two result files.
     let n_results = ["output_file_id", "error_file_id"]
         .iter()
         .filter(|key| batch[**key].is_string())
@@ -335,7 +335,7 @@ async fn kills_of_daemon_and_runner_lose_and_repeat_nothing() {
     assert_eq!(fs_err::read_dir(folder).unwrap().count(), 1 + n_results);
 }
 
-/// Their jobs are not answered in turns, which would load a model for every line.
+/// Their jobs are not answered alternately, which would load a model for every line.
 #[tokio::test]
 async fn two_jobs_of_two_models_load_each_of_them_once() {
     let server = TestServer::builder()
@@ -344,7 +344,7 @@ async fn two_jobs_of_two_models_load_each_of_them_once() {
         .await;
     let mut batches = Vec::new();
     for (model, number) in [("one", 1), ("two", 2)] {
-        // Names of the same file would share a runner.
+        // Models of the same file would share a runner.
         let file = models::fake().value("drover-fake.vocabulary", number);
         server.create(model, file.build(), json!({})).await.ok();
         let lines: String = (0..60)
@@ -365,7 +365,7 @@ async fn two_jobs_of_two_models_load_each_of_them_once() {
     }
 }
 
-/// A disk that is full is waited for, also by a daemon that is killed meanwhile.
+/// A job waits while the disk is full, even if the daemon is killed meanwhile.
 #[tokio::test]
 async fn a_job_on_a_full_disk_waits_for_room_and_loses_nothing() {
     const N: usize = 1000;
@@ -402,7 +402,7 @@ async fn a_job_on_a_full_disk_waits_for_room_and_loses_nothing() {
     drop((disk, root));
 }
 
-/// A file system in memory, of 16 MB, until it is dropped.
+/// A 16 MB file system in memory, until it is dropped.
 struct SmallDisk(std::path::PathBuf);
 
 impl SmallDisk {
@@ -419,7 +419,7 @@ impl SmallDisk {
 
 impl Drop for SmallDisk {
     fn drop(&mut self) {
-        // A daemon that still ends may have files there.
+        // A daemon that is still stopping may have open files there.
         let _ = std::process::Command::new("umount")
             .arg("-l")
             .arg(&self.0)
@@ -436,7 +436,7 @@ fn fill(path: &std::path::Path) {
     }
 }
 
-/// By hand, since it takes minutes: two jobs of 50,000 lines.
+/// Run by hand, since it takes minutes: two jobs of 50,000 lines.
 #[tokio::test]
 #[ignore = "takes minutes"]
 async fn a_hundred_thousand_lines_take_little_memory() {
@@ -474,7 +474,7 @@ async fn a_hundred_thousand_lines_take_little_memory() {
     assert!(late < early + (64 << 20));
 }
 
-/// What Anthropic's clients do, in its own shapes.
+/// The requests of Anthropic's clients, in their format.
 #[tokio::test]
 async fn message_batches_are_the_same_jobs() {
     let server = TestServer::start().await;
@@ -546,7 +546,7 @@ async fn message_batches_are_the_same_jobs() {
         empty.json()["error"]["message"],
         "requests: at least one is required"
     );
-    // OpenAI's route does not know it.
+    // OpenAI's route does not find it.
     assert_eq!(
         server.get("/v1/batches").await.ok().json()["data"],
         json!([])

@@ -9,7 +9,7 @@ use crate::support::models::fake;
 /// As models write them; clients get them without the blanks.
 const WRITTEN: &str = r#"{"city": "Ulm \u00e9", "days": [1, 2.50],  "note": "a\nb \"c\" }{"}"#;
 
-/// How models write a call: the fields of the model, what is around the arguments, and whether the call is forced.
+/// Formats of calls: the fields of the model, the text around the arguments, and whether the call is forced.
 fn formats() -> Vec<(&'static str, Value, [&'static str; 2], bool)> {
     let named = r#"{"name": "weather", "arguments": "#;
     let tagged = r#"<tool_call>{"name": "weather", "arguments": "#;
@@ -95,7 +95,7 @@ async fn every_protocol_streams_the_arguments_of_calls() {
         let is_part = |event: &&Value| event.pointer("/choices/0/delta/tool_calls").is_some();
         let n_parts = streamed.iter().filter(is_part).count();
         assert!(n_parts > 1, "{name}: {n_parts} {streamed:?}");
-        // The older spelling has no place for parts.
+        // The older format has no field for parts.
         let mut older = json!({"model": "m", "messages": messages,
             "functions": [{"name": "weather", "parameters": schema()}]});
         if is_forced {
@@ -139,7 +139,7 @@ async fn every_protocol_streams_the_arguments_of_calls() {
     }
 }
 
-/// A limit leaves the beginning of the arguments, as with other servers, and nothing of the call's syntax.
+/// A limit leaves the beginning of the arguments, as in other servers, and nothing of the call's syntax.
 #[tokio::test]
 async fn a_call_that_is_cut_leaks_nothing() {
     let expected = serde_json::from_str::<Value>(WRITTEN).unwrap().to_string();

@@ -1,4 +1,4 @@
-//! Chats that are stored.
+//! Stored chats.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -33,7 +33,7 @@ async fn get(server: &TestServer, id: &Value) -> Answer {
         .await
 }
 
-/// The contents of the chats of a list.
+/// The contents of a list's chats.
 async fn listed(server: &TestServer, query: &str) -> (Vec<String>, Value) {
     let list = server.get(&format!("{PATH}{query}")).await.ok().json();
     let text = |chat: &Value| {
@@ -213,7 +213,7 @@ async fn only_chats_that_ask_for_it_are_stored() {
     assert!(!server.root().join("state/responses.db").exists());
     let wrong = with(ask("x"), json!({"metadata": {"n": 1}}));
     assert_eq!(server.post(PATH, &wrong).await.status, 400);
-    // One that a client leaves is not stored.
+    // A chat that a client leaves is not stored.
     let long = with(ask(&"word ".repeat(400)), json!({"stream": true}));
     let request = server.http.post(format!("{}{PATH}", server.url));
     let mut response = request.body(long.to_string()).send().await.unwrap();

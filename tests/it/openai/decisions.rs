@@ -14,7 +14,7 @@ async fn server() -> TestServer {
     server
 }
 
-/// What the fake makes of two of three labels: it says the first, and takes the second for likely.
+/// The fake model's probabilities of `n` labels: `first` is the likeliest, and the next one is likely, too.
 fn shares(first: usize, n: usize) -> Vec<f64> {
     let logit = |label: usize| match label.checked_sub(first) {
         Some(0) => 9.0_f64,
@@ -55,7 +55,7 @@ async fn labels_are_read_in_the_order_of_the_request() {
     assert_eq!(answer["model"], "tiny");
     let usage = &answer["usage"];
     assert_eq!(usage["output_tokens"], 0);
-    // Again, everything is known but the last token of each prompt.
+    // Repeated, everything but the last token of each prompt is in the cache.
     let again = server.post("/v1/systemone", &body).await.ok().json();
     assert_eq!(again["answers"], answer["answers"]);
     let n_input = usage["input_tokens"].as_u64().unwrap();
@@ -101,7 +101,7 @@ async fn openais_decisions_are_the_same() {
         (&how["name"], &how["probabilities"][1]["label"]),
         (&Value::Null, &json!("high"))
     );
-    // The fake thinks of neither digit.
+    // The fake model considers neither digit.
     assert!(
         near(&how["score"], 0.5) && near(&how["confidence"], 0.0),
         "{how}"
@@ -192,7 +192,7 @@ async fn what_cannot_be_decided_says_why() {
     }
 }
 
-/// A ticket that is long enough for its share of the prompts to show.
+/// A ticket that is long enough for its share of the prompts to be visible.
 fn ticket() -> String {
     "My card was charged twice for one order, and nobody answers my mails. ".repeat(20)
 }
@@ -206,7 +206,7 @@ fn questions() -> Value {
                  "criteria": ["calm", "annoyed", "furious"]}})
 }
 
-/// Decides about the ticket with a real model, several times; returns the last answers.
+/// Asks a real model about the ticket several times; returns the last answers.
 async fn decided(name: &str) -> Option<(TestServer, [Value; 2])> {
     let model = real(name)?;
     let server = TestServer::start().await;
@@ -227,7 +227,7 @@ async fn decided(name: &str) -> Option<(TestServer, [Value; 2])> {
     }
     let noul = first["answers"]["urgent"]["noul"].as_f64().unwrap();
     assert!(noul > 0.0 && noul < 1.0, "{first}");
-    // The state was computed for the first question, and found by the others.
+    // The state was computed for the first question and found in the cache by the others.
     let cached = server.get("/metrics").await.ok().text;
     let line = format!("drover_prompt_tokens_cached_total{{model=\"{name}:latest\"}} ");
     let n_cached = cached.lines().find_map(|known| known.strip_prefix(&line));
@@ -242,7 +242,7 @@ async fn decided(name: &str) -> Option<(TestServer, [Value; 2])> {
 
     let again = server.post("/v1/systemone", &body).await.ok().json();
     let third = server.post("/v1/systemone", &body).await.ok().json();
-    // Rows that are computed together come out a little different from single ones.
+    // Rows that are computed together differ slightly from single ones.
     for (question, (one, other)) in [
         ("team", (&first, &again)),
         ("tone", (&first, &again)),
@@ -269,7 +269,7 @@ async fn a_chat_model_decides_as_its_chats_would() {
     let Some((server, [again, answer])) = decided("smollm2-135m").await else {
         return skip("no SmolLM2 in DROVER_TEST_MODELS");
     };
-    // The first question is asked alone, and all of its prompt was known: the same comes of it.
+    // The first question runs alone, and all of its prompt was cached, so the result is the same.
     assert_eq!(again["answers"]["team"], answer["answers"]["team"]);
     let question = "Question: Which team should handle this ticket?\nOptions:\nA: billing (payments and refunds)\n\
         B: shipping (deliveries)\nC: security (accounts)\nReply with one of these labels and nothing else.";

@@ -113,7 +113,7 @@ async fn texts_become_tokens_and_prompts() {
     assert_eq!(tokens["count"], tokens["tokens"].as_array().unwrap().len());
     let back = json!({"model": "tiny", "tokens": tokens["tokens"]});
     assert_eq!(ask("/detokenize", back).await["content"], "a b");
-    // Only one model is loaded: it needs no name.
+    // Only one model is loaded, so the request needs no name.
     let special = ask("/tokenize", json!({"content": "<|im_end|>"})).await;
     assert_eq!(special["count"], 1);
     let plain = json!({"content": "<|im_end|>", "parse_special": false});

@@ -26,7 +26,7 @@ fn texts(answer: &Value) -> Vec<&str> {
 #[tokio::test]
 async fn a_prompt_of_tokens_goes_to_the_model_as_it_is() {
     let server = server().await;
-    // A token of the stand-in is a byte.
+    // A token of the fake model is a byte.
     let answer = completion(&server, json!({"prompt": [97, 98]})).await;
     assert_eq!(texts(&answer), ["ab"]);
     assert_eq!(answer["usage"]["prompt_tokens"], 2);
@@ -62,7 +62,7 @@ async fn of_several_answers_the_likeliest_are_returned() {
     let body = json!({"prompt": "abc", "best_of": 3, "n": 2});
     let answer = completion(&server, body).await;
     assert_eq!(texts(&answer), ["abc", "abc"]);
-    // Three were made, each with its end.
+    // Three were generated, each with its end token.
     assert_eq!(answer["usage"]["completion_tokens"], 12);
     assert_eq!(answer["choices"][1]["index"], 1);
     assert_eq!(answer["choices"][1].get("logprobs"), Some(&Value::Null));
@@ -168,11 +168,11 @@ async fn a_model_that_refuses_a_request_is_not_asked_again() {
     let error = &answer.json()["error"];
     assert_eq!(error["type"], "invalid_request_error");
     assert!(error["message"].as_str().unwrap().contains("only one turn"));
-    // As Ollama.
+    // As in Ollama.
     assert_eq!(server.post("/api/chat", &body).await.status, 500);
 }
 
-/// A client that sends all before it looks for an answer gets one, and goes on with the connection.
+/// A client that sends everything before it looks for an answer gets one, and can reuse the connection.
 #[tokio::test]
 async fn an_early_answer_waits_for_the_rest_of_the_body() {
     let server = server().await;
@@ -191,7 +191,7 @@ async fn an_early_answer_waits_for_the_rest_of_the_body() {
     socket.send(&body).await;
     let answer = socket.read_until("page not found").await;
     assert!(answer.contains("HTTP/1.1 404"), "{answer}");
-    // Who asks first is told at once.
+    // A client that waits for `100 Continue` is answered at once.
     let head = head("/v1/nothing").replace("\r\n\r\n", "\r\nExpect: 100-continue\r\n\r\n");
     let mut socket = server.socket(head.as_bytes()).await;
     let answer = socket.read_until("unknown_url").await;
@@ -233,7 +233,7 @@ async fn arguments_for_templates_switch_thinking() {
         ("m", json!({"thinking": false, "unknown": [1]}), "answers"),
         ("m", json!({"enable_thinking": true}), "thinks"),
         ("m", Value::Null, "thinks"),
-        // One that does not think is not asked to.
+        // A model that does not think is not asked to.
         ("tiny", json!({"enable_thinking": true}), "a"),
     ] {
         let body = json!({"model": model, "messages": [{"role": "user", "content": "a"}],

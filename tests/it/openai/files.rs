@@ -9,7 +9,7 @@ use tokio::net::TcpStream;
 
 use crate::support::{Answer, TestServer};
 
-/// The names in the folder of files.
+/// The names in the files folder.
 fn names(server: &TestServer) -> Vec<String> {
     let Ok(entries) = fs_err::read_dir(server.root().join("state/files")) else {
         return Vec::new();
@@ -18,7 +18,7 @@ fn names(server: &TestServer) -> Vec<String> {
     names.collect()
 }
 
-/// Waits until the folder of files holds as many as wanted.
+/// Waits until the files folder has `n` files.
 async fn until_there_are(server: &TestServer, n: usize) {
     let waiting = async {
         let mut tick = tokio::time::interval(Duration::from_millis(20));

@@ -11,19 +11,19 @@ use tempfile::TempDir;
 
 use crate::support::{TestServer, variable};
 
-/// Kills of a usual run; `DROVER_TEST_KILLS` asks for another number.
+/// Kills in a normal run; `DROVER_TEST_KILLS` sets another number.
 const KILLS: u64 = 6;
 
-/// Longest time before a kill: about as long as a dozen rounds of requests.
+/// The longest time before a kill: about as long as a dozen rounds of requests.
 const LONGEST_US: u64 = 400_000;
 
 const PATH: &str = "/v1/responses";
 const CHATS: &str = "/v1/chat/completions";
 
-/// What is never to be on disk.
+/// A text that must never be on disk.
 const SECRET: &str = "unstored-secret";
 
-/// What was told to be complete: ids and texts.
+/// What was announced as complete: ids and texts.
 type Told = Arc<Mutex<Vec<(String, String)>>>;
 
 #[tokio::test]
@@ -40,7 +40,7 @@ async fn what_was_answered_as_complete_can_be_read_after_a_kill() {
         let workers = (0..4).map(|worker| work(&server, format!("{round}-{worker}"), told.clone()));
         let moment = Duration::from_micros(rng.u64(..LONGEST_US));
         let killed = async {
-            // Every second time the clock starts with the first answer, however slow the machine is.
+            // Every second time the timer starts with the first answer, however slow the machine is.
             let mut tick = tokio::time::interval(Duration::from_millis(2));
             while round % 2 == 1 && told.lock().unwrap().is_empty() {
                 tick.tick().await;
@@ -49,7 +49,7 @@ async fn what_was_answered_as_complete_can_be_read_after_a_kill() {
         };
         tokio::select! {
             _ = join_all(workers) => {}
-            // A moment that nothing announces.
+            // An arbitrary moment.
             () = killed => {}
         }
         server.signal(Signal::KILL);
@@ -79,7 +79,7 @@ async fn start(root: TempDir) -> TestServer {
     TestServer::builder().root(root).start().await
 }
 
-/// All was told; nothing is lost, and each can be continued.
+/// Everything that was announced is stored, and each response can be continued.
 async fn check(server: &TestServer, told: &[(String, String)]) {
     let (chats, responses): (Vec<_>, Vec<_>) =
         told.iter().partition(|(id, _)| id.starts_with("chatcmpl-"));
@@ -104,7 +104,7 @@ async fn check(server: &TestServer, told: &[(String, String)]) {
     }
 }
 
-/// The database is whole, and holds nothing that is not to be stored.
+/// The database is intact, and contains nothing that must not be stored.
 fn check_files(root: &Path) {
     let state = root.join("state");
     for entry in fs_err::read_dir(&state).unwrap() {
@@ -131,7 +131,7 @@ fn check_files(root: &Path) {
     assert!(!damaged.exists(), "the daemon gave up a database");
 }
 
-/// Creates responses of all kinds until the daemon dies, which it may do at any point.
+/// Creates responses of all kinds until the daemon dies, which may happen at any point.
 async fn work(server: &TestServer, name: String, told: Told) {
     let tell = |response: &Value| {
         if response["status"] != "completed" {
@@ -185,7 +185,7 @@ async fn work(server: &TestServer, name: String, told: Told) {
     }
 }
 
-/// The body of an answer, as far as it came; `None` if there was none.
+/// The body of an answer as far as it arrived; `None` if there was none.
 async fn post(server: &TestServer, path: &str, body: &Value) -> Option<String> {
     let request = server.http.post(format!("{}{path}", server.url));
     let mut response = request.body(body.to_string()).send().await.ok()?;
@@ -196,7 +196,7 @@ async fn post(server: &TestServer, path: &str, body: &Value) -> Option<String> {
     Some(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// The response of the last event, if that arrived whole.
+/// The response of the last event, if that arrived completely.
 fn last_response(events: &str) -> Option<Value> {
     let whole = &events[..events.rfind("\n\n")?];
     let data = whole.rsplit_once("data: ")?.1;
@@ -204,7 +204,7 @@ fn last_response(events: &str) -> Option<Value> {
     (event["type"] == "response.completed").then(|| event["response"].clone())
 }
 
-/// The id of a chat, if its answer arrived whole.
+/// The id of a chat, if its answer arrived completely.
 fn chat_id(answer: &str) -> Option<String> {
     let line = match answer.strip_suffix("data: [DONE]\n\n") {
         Some(events) => events.lines().next()?.strip_prefix("data: ")?,

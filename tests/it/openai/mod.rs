@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 
 use crate::support::TestServer;
 
-/// What the model `embed` makes of an input.
+/// The vector of an input from the model `embed`.
 async fn embed(server: &TestServer, input: Value) -> Value {
     let body = json!({"model": "embed", "input": input});
     server.post("/v1/embeddings", &body).await.ok().json()

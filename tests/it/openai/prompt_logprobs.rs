@@ -1,4 +1,4 @@
-//! `echo` with `logprobs`, as evaluation harnesses ask for the likelihood of a given text.
+//! `echo` with `logprobs`, by which evaluation harnesses get the likelihood of a given text.
 
 use serde_json::{Value, json};
 
@@ -74,7 +74,7 @@ async fn a_prompt_has_the_log_probabilities_that_it_had_as_an_answer() {
             );
         }
 
-        // All of it as a prompt: what was picked greedily is the likeliest there, too.
+        // The whole text as a prompt: tokens that were picked greedily are the likeliest there, too.
         let body = json!({"model": name, "prompt": text, "temperature": 0, "max_tokens": 0,
             "logprobs": 2, "echo": true});
         let again = server.post(PATH, &body).await.ok().json();
@@ -90,7 +90,7 @@ async fn a_prompt_has_the_log_probabilities_that_it_had_as_an_answer() {
             .enumerate()
             .skip(1)
         {
-            // Rows of other batches have other last bits.
+            // Rows of other batches differ in the last bits.
             let difference = (one.unwrap() - other.unwrap()).abs();
             assert!(difference < 0.2, "{name} {place}: {one:?} {other:?}");
             if place >= n_prompt {
@@ -138,7 +138,7 @@ async fn a_harness_gets_as_many_entries_as_it_sent_tokens() {
             1
         );
     }
-    // A text is taken as it is, without the model's template, and no part of it is lost.
+    // A text is used as it is, without the model's template, and no part of it is lost.
     let long = "x".repeat(9000);
     let body =
         json!({"model": "tiny", "prompt": long, "max_tokens": 0, "logprobs": 0, "echo": true});

@@ -1,4 +1,4 @@
-//! Responses, with what is stored of them.
+//! Responses, and what is stored of them.
 
 use std::time::Duration;
 
@@ -76,7 +76,7 @@ fn refused(answer: &Answer) -> (u16, String, Value, Value) {
     )
 }
 
-/// The events of a stream, as far as they came; the connection is closed afterwards.
+/// The events of a stream as far as they arrived; the connection is closed afterwards.
 async fn first_events(server: &TestServer, body: &Value, n: usize) -> Vec<Value> {
     let request = server.http.post(format!("{}{PATH}", server.url));
     let mut response = request.body(body.to_string()).send().await.unwrap();
@@ -115,7 +115,7 @@ async fn streamed_and_whole_agree() {
     assert_eq!(last["type"], "response.completed");
     let response = &last["response"];
     assert_eq!(text(response), "One <two>.");
-    // The second one finds its prompt in the cache.
+    // The second request finds its prompt in the cache.
     let usage = &response["usage"];
     let cached = usage["input_tokens_details"]["cached_tokens"]
         .as_u64()
@@ -123,7 +123,7 @@ async fn streamed_and_whole_agree() {
     assert!(cached > 0, "{usage}");
     assert_eq!(usage["input_tokens"], whole["usage"]["input_tokens"]);
     assert_eq!(usage["output_tokens"], whole["usage"]["output_tokens"]);
-    // Both are stored as they were told.
+    // Both are stored as they were returned.
     for response in [&whole, response] {
         let stored = get(&server, &response["id"]).await.ok().json();
         assert_eq!(&stored, response);
@@ -133,7 +133,7 @@ async fn streamed_and_whole_agree() {
 #[tokio::test]
 async fn a_response_goes_on_from_another() {
     let server = server().await;
-    // The template shows what came before; the stand-in answers the last user.
+    // The template shows the earlier messages; the fake model answers the last user message.
     let first = server
         .post(PATH, &ask("[[say blue]] My favourite?"))
         .await
@@ -151,7 +151,7 @@ async fn a_response_goes_on_from_another() {
         .json();
     assert_eq!(count["object"], "response.input_tokens");
     assert_eq!(count["input_tokens"], second["usage"]["input_tokens"]);
-    // The same as if all of it were sent.
+    // The same as if everything were sent.
     counted["previous_response_id"] = Value::Null;
     counted["input"] = json!([
         {"role": "user", "content": "[[say blue]] My favourite?"},
@@ -175,7 +175,7 @@ async fn a_response_goes_on_from_another() {
         (&json!(false), &items["last_id"])
     );
 
-    // An item may be referred to by its id.
+    // A request may refer to an item by its id.
     let reference = json!([{"type": "item_reference", "id": items["first_id"]}]);
     let again = server.post(PATH, &ask(reference)).await.ok().json();
     assert_eq!(text(&again), "So?");
@@ -377,7 +377,7 @@ async fn an_answer_that_is_cut_is_incomplete() {
     );
     assert_eq!(response["output"][0]["status"], "incomplete");
     assert_eq!(get(&server, &response["id"]).await.ok().json(), *response);
-    // The probe of an agent.
+    // An agent's probe.
     for input in [json!([]), json!("")] {
         let mut body = streamed(input);
         body["max_output_tokens"] = json!(1);
@@ -409,7 +409,7 @@ async fn a_history_that_does_not_fit_is_refused_unless_it_may_be_cut() {
 async fn a_runner_that_dies_fails_the_response() {
     let server = server().await;
     let events = server
-        // The first tokens are on their way before it dies.
+        // The first tokens are sent before the runner dies.
         .post(
             PATH,
             &streamed("[[slow 20]][[abort 12]]abcdefghijklmnopqrst"),
@@ -426,7 +426,7 @@ async fn a_runner_that_dies_fails_the_response() {
     );
     assert_eq!(response["output"][0]["status"], "incomplete");
     assert_eq!(get(&server, &response["id"]).await.ok().json(), *response);
-    // Whole: a status.
+    // Not streamed: a status.
     let whole = server.post(PATH, &ask("[[abort 3]]abcdefgh")).await;
     assert_eq!(whole.status, 500);
 }
@@ -492,7 +492,7 @@ async fn a_response_in_the_background_is_fetched_and_followed() {
     let done = until(&server, id, "completed").await;
     assert_eq!(all.last().unwrap()["response"], done);
     assert_eq!(text(&done), ["abc"; 40].join(" "));
-    // Afterwards, too, also after a restart.
+    // Also afterwards, and after a restart.
     let root = server.stopped().await;
     let server = TestServer::builder().root(root).start().await;
     let again = server
@@ -507,7 +507,7 @@ async fn a_response_in_the_background_is_fetched_and_followed() {
         .ok()
         .named_events();
     assert_eq!(rest, all[8..]);
-    // One that has ended stays as it is.
+    // A response that has ended stays as it is.
     let cancelled = server
         .post(&format!("{path}/cancel"), &json!({}))
         .await
@@ -539,7 +539,7 @@ async fn a_stream_in_the_background_outlives_its_client() {
         .map(|event| event["delta"].as_str().unwrap().to_owned())
         .collect();
     assert_eq!(deltas, text(&done));
-    // Only those in the background can be followed or cancelled.
+    // Only background responses can be followed or cancelled.
     let plain = server.post(PATH, &ask("x")).await.ok().json();
     let plain = format!("{PATH}/{}", plain["id"].as_str().unwrap());
     assert_eq!(
@@ -602,7 +602,7 @@ async fn a_response_in_the_background_does_not_run_for_ever_after_a_restart() {
     let server = with_model(server).await;
     let mut body = ask("[[slow 50]] [[repeat 500]]abc");
     body["background"] = json!(true);
-    // Stopped politely.
+    // Stopped with a signal.
     let stopped = server.post(PATH, &body).await.ok().json();
     until(&server, &stopped["id"], "in_progress").await;
     let root = server.stopped().await;
@@ -688,7 +688,7 @@ async fn a_conversation_is_made_shorter() {
 #[tokio::test]
 async fn agents_find_what_they_probe_for() {
     let server = server().await;
-    // The attempt to open a socket.
+    // An attempt to open a WebSocket.
     let answer = server.get(PATH).await;
     assert_eq!(answer.status, 404);
     assert_eq!(answer.json()["error"]["code"], "unknown_url");

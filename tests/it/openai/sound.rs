@@ -1,4 +1,5 @@
-//! Sound, from the request to the answer, over every route that takes it: a real model with an audio encoder of random weights.
+//! Audio, from the request to the answer, over every route that accepts it: a real model with an audio encoder of
+//! random weights.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -14,7 +15,7 @@ const WIDTH: u64 = 576;
 const FLAC: &[u8] = include_bytes!("../../sound/tone.flac");
 const MP3: &[u8] = include_bytes!("../../sound/tone.mp3");
 
-/// A daemon with a model that hears (`ears`) and one that does not (`deaf`).
+/// A daemon with a model that accepts audio (`ears`) and one that does not (`deaf`).
 async fn start() -> Option<TestServer> {
     let Some(model) = real("smollm2-135m") else {
         skip("no smollm2-135m in DROVER_TEST_MODELS");
@@ -30,7 +31,7 @@ async fn start() -> Option<TestServer> {
     Some(server)
 }
 
-/// A second of a sawtooth, with a period of so many samples, as WAV.
+/// A second of a sawtooth with a period of so many samples, as WAV.
 fn wav(period: u16) -> Vec<u8> {
     let sample = |at: u16| i16::try_from(at % period * 40).unwrap().to_le_bytes();
     let data: Vec<u8> = (0..16_000).flat_map(sample).collect();
@@ -46,7 +47,7 @@ fn wav(period: u16) -> Vec<u8> {
     .concat()
 }
 
-/// Longer than what is not worth sharing.
+/// Longer than the shortest prefix that is worth sharing.
 const QUESTION: &str =
     "Listen to this, please, and then tell me in one or two short sentences: what do you hear?";
 
@@ -192,7 +193,7 @@ async fn what_cannot_be_heard_is_refused_in_the_routes_own_words() {
                 .contains(words)
         );
     }
-    // The daemon is well, and so is who asks next.
+    // The daemon still works, and so does the next request.
     chat(&server, "ears", &[&wav(40)]).await.ok();
 
     let answer = chat(&server, "deaf", &[&wav(40)]).await;

@@ -1,4 +1,4 @@
-//! A registry made for a test: it has one model, and does what the test says.
+//! A test registry with one model; the test controls its faults.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,10 +14,10 @@ use drover::model::Digest;
 use futures_util::stream;
 use serde_json::{Value, json};
 
-/// Bytes of a body that are sent at a time.
+/// How many bytes of a body are sent at a time.
 const CHUNK: usize = 16 << 10;
 
-/// What is done instead of answering well.
+/// What the registry does instead of answering correctly.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) enum Fault {
     #[default]
@@ -25,26 +25,26 @@ pub(super) enum Fault {
     Status(u16),
     /// The connection breaks after so many bytes.
     Cut(usize),
-    /// Nothing comes any more after so many bytes.
+    /// Nothing more is sent after so many bytes.
     Stall(usize),
-    /// The whole blob, whatever was asked for.
+    /// Sends the whole blob, whatever range was requested.
     IgnoreRange,
     /// The right length, the wrong content.
     Garbage,
-    /// More than was asked for.
+    /// More than was requested.
     TooLong,
-    /// Says that the blob has another length.
+    /// Reports a wrong length of the blob.
     WrongTotal,
     /// The part after the requested one.
     WrongPart,
     /// 401 with a challenge.
     Unauthorized,
     Redirect(String),
-    /// One chunk per so many milliseconds.
+    /// One chunk every so many milliseconds.
     Slow(u64),
 }
 
-/// A request as the test's rule sees it.
+/// A request as the test's rule gets it.
 #[derive(Debug, Clone)]
 pub(super) struct Asked {
     pub(super) path: String,
@@ -95,7 +95,7 @@ impl Fake {
         fake
     }
 
-    /// A name whose host is this registry.
+    /// A model name whose host is this registry.
     pub(super) fn name(&self) -> String {
         format!("{}/library/m", self.0.address)
     }
@@ -104,12 +104,12 @@ impl Fake {
         format!("http://{}", self.0.address)
     }
 
-    /// From now on this says what goes wrong.
+    /// Sets the rule that decides about faults from now on.
     pub(super) fn rule(&self, rule: impl Fn(&Asked) -> Fault + Send + Sync + 'static) {
         *self.0.rule.lock().unwrap() = Box::new(rule);
     }
 
-    /// The same for the model's blob alone.
+    /// Sets the rule for the model's blob only.
     pub(super) fn blob_rule(&self, rule: impl Fn(&Asked) -> Fault + Send + Sync + 'static) {
         let config = self.manifest()["config"]["digest"]
             .as_str()
@@ -136,7 +136,7 @@ impl Fake {
         self.0.manifest.lock().unwrap().clone()
     }
 
-    /// Bytes of blobs that were sent.
+    /// How many bytes of blobs were sent.
     pub(super) fn served(&self) -> u64 {
         self.0.served.load(Ordering::Relaxed)
     }
@@ -219,7 +219,7 @@ fn blob_answer(fake: &Fake, asked: &Asked, blob: &Bytes, fault: Fault) -> Respon
         .into_response()
 }
 
-/// Sends chunk by chunk, and counts what was taken.
+/// Sends chunk by chunk, and counts the bytes that were accepted.
 fn body(fake: &Fake, content: Bytes, fault: Fault) -> Body {
     let served = Arc::clone(&fake.0.served);
     Body::from_stream(stream::unfold(0, move |at| {
@@ -228,7 +228,7 @@ fn body(fake: &Fake, content: Bytes, fault: Fault) -> Body {
             let mut end = content.len().min(at + CHUNK);
             match fault {
                 Fault::Cut(after) if at >= after => {
-                    // What was said before goes out, as it would over a network.
+                    // What was written before is sent, as over a network.
                     tokio::time::sleep(Duration::from_millis(3)).await;
                     return Some((Err(std::io::Error::other("cut")), at));
                 }

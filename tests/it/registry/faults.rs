@@ -1,5 +1,4 @@
-//! Registries and networks that fail: the store stays whole, and nothing is fetched twice that
-//! need not be.
+//! Failing registries and networks: the store stays intact, and nothing is downloaded twice without need.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -63,7 +62,7 @@ async fn a_pull_tells_what_ollama_tells() {
     assert_eq!(fs_err::read(stored).unwrap(), fake.manifest_bytes());
     assert!(is_whole(&puller, &model()));
     assert_eq!(puller.blobs().len(), 2);
-    // Again: nothing is fetched, and nothing of the old model is left over.
+    // Again: nothing is downloaded, and nothing of the old model is left.
     let served = fake.served();
     let again = puller.pull(&fake.name()).await.unwrap();
     assert_eq!(fake.served(), served);
@@ -82,9 +81,8 @@ async fn connections_that_are_cut_at_random_go_on_where_they_were() {
         let rng = Mutex::new(fastrand::Rng::with_seed(seed));
         let n_asked = Mutex::new(HashMap::new());
         fake.rule(move |asked| {
-            // Luck decides about the way only. Which request draws what depends on how busy the
-            // machine is, and six refusals in a row would end the pull: so the same bytes are
-            // not refused more than three times.
+            // Randomness must not decide the result. Which request draws which fault depends on how busy the machine
+            // is, and six refusals in a row would end the pull, so the same bytes are refused three times at most.
             let mut n_asked = n_asked.lock().unwrap();
             let n_asked: &mut usize = n_asked
                 .entry((asked.path.clone(), asked.range.clone()))
@@ -138,7 +136,7 @@ async fn a_registry_without_parts_will_do() {
     let puller = Puller::new();
     puller.pull(&fake.name()).await.unwrap();
     assert!(is_whole(&puller, &model()));
-    // Also when it breaks off: what is there comes once more and is passed over.
+    // Also when it breaks off: what exists already is sent again and skipped.
     let fake = Fake::start(content(50_000)).await;
     fake.blob_rule(move |asked| match n_cut.fetch_add(1, Ordering::Relaxed) {
         0 => Fault::Cut(30_000),
@@ -173,7 +171,7 @@ async fn lies_are_found_out() {
         assert!(puller.store.list().unwrap().is_empty(), "{fault:?}");
         let whole = Digest::of(&model()).file_name();
         assert!(!puller.blobs().contains(&whole), "{fault:?}");
-        // The next registry's word counts anew.
+        // Without the fault, the same pull succeeds.
         fake.rule(|_| Fault::None);
         puller.pull(&fake.name()).await.unwrap();
         assert!(is_whole(&puller, &model()), "{fault:?}");
@@ -202,11 +200,11 @@ async fn a_blob_is_fetched_once_for_all_who_want_it() {
         assert_eq!(steps.unwrap().last().unwrap(), "success");
     }
     let size = model().len() as u64;
-    // The configuration and one byte to see whether parts are sent come on top.
+    // The configuration, and one byte to test whether parts are sent, are added.
     assert!(fake.served() < size + 1000, "{} of {size}", fake.served());
 }
 
-/// Reads until some of the blob is there.
+/// Reads until some of the blob has arrived.
 async fn until_some_is_there(steps: &mut drover::registry::Steps) {
     while let Some(step) = steps.next().await {
         if step
@@ -231,7 +229,7 @@ async fn a_download_ends_when_the_last_who_waits_goes_and_goes_on_later() {
     until_some_is_there(&mut second).await;
     drop(second);
     fake.rule(|_| Fault::None);
-    // It waits until the one before has saved what it has.
+    // It waits until the previous pull has saved its data.
     puller.pull(&fake.name()).await.unwrap();
     assert!(is_whole(&puller, &model()));
     let size = model().len() as u64;
@@ -252,7 +250,7 @@ async fn a_token_is_asked_for_and_goes_to_nobody_else() {
     fake.rule(move |asked: &Asked| {
         let knows = asked.authorization.as_deref() == Some("Bearer secret");
         let is_blob = asked.path.contains("/blobs/");
-        // Some time a token is too old.
+        // The token expires at some time.
         if !knows || is_blob && is_expired.swap(false, Ordering::Relaxed) {
             Fault::Unauthorized
         } else if is_blob {
@@ -352,7 +350,7 @@ async fn a_full_disk_is_told_and_the_pull_goes_on_when_there_is_room() {
     assert!(error.starts_with("not enough disk space in"), "{error}");
     assert_eq!(fake.served(), 0);
     fs_err::remove_file(&filler).unwrap();
-    // Somebody else takes it meanwhile.
+    // Another program takes the space meanwhile.
     fake.blob_rule(|_| Fault::Slow(500));
     let mut steps = puller.steps(&fake.name());
     until_some_is_there(&mut steps).await;

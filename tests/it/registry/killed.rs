@@ -25,7 +25,7 @@ async fn a_killed_daemon_goes_on_and_no_manifest_comes_before_its_blobs() {
     for _ in 0..3 {
         let mut server = TestServer::builder().root(root).start().await;
         let mut steps = server.stream("/api/pull", &body).await;
-        // Until more is there than before, and some time longer.
+        // Until there is more than before, and then some time longer.
         let goal = last + SIZE as u64 / 8 + rng.u64(..SIZE as u64 / 8);
         while let Some(step) = steps.next().await {
             let completed = step["completed"].as_u64().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Models over the wire: a real registry, and one that does everything wrong.
+//! Models over the network: a real registry, and a faulty one.
 
 mod fake;
 mod faults;
@@ -23,13 +23,13 @@ use tokio_util::task::TaskTracker;
 
 use crate::support::check_store;
 
-/// Longest wait for a transfer.
+/// The longest wait for a transfer.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Bytes of a part: small, so that a small blob has many.
+/// The size of a part: small, so that a small blob has many.
 const PART: u64 = 64 << 10;
 
-/// The client with a store of its own.
+/// The registry client with its own store.
 struct Puller {
     folder: Arc<TempDir>,
     store: Store,
@@ -64,7 +64,7 @@ impl Puller {
         finish(self.steps(name)).await
     }
 
-    /// Files in the folder of blobs.
+    /// The files in the blobs folder.
     fn blobs(&self) -> Vec<String> {
         let entries = fs_err::read_dir(self.folder.path().join("models/blobs")).unwrap();
         let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
@@ -73,13 +73,13 @@ impl Puller {
         names
     }
 
-    /// Fails unless every model's blobs are there, with the content that their names say.
+    /// Fails unless every model's blobs exist and match their digests.
     fn check(&self) {
         check_store(&self.folder.path().join("models"));
     }
 }
 
-/// A model by plain HTTP.
+/// A model over plain HTTP.
 fn wish(name: &str, asker: Asker) -> Wish {
     Wish {
         name: ModelName::parse(name).unwrap(),

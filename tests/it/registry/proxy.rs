@@ -1,4 +1,4 @@
-//! A connection to a registry that breaks where the test says.
+//! A connection to a registry that breaks at a point that the test sets.
 
 use std::sync::{Arc, Mutex};
 
@@ -6,17 +6,16 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::task::TaskTracker;
 
-/// After how many bytes a connection breaks.
+/// The number of bytes after which a connection breaks.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Limits {
-    /// Of what the client sends.
+    /// For data from the client.
     pub(super) up: Option<usize>,
-    /// Of what the registry sends.
+    /// For data from the registry.
     pub(super) down: Option<usize>,
 }
 
-/// Starts a proxy in front of `target` and returns its address; `limits` is asked for every
-/// connection.
+/// Starts a proxy in front of `target` and returns its address; `limits` is called for every connection.
 pub(super) async fn start(
     target: String,
     limits: impl FnMut() -> Limits + Send + 'static,
@@ -36,7 +35,7 @@ pub(super) async fn start(
                 };
                 let (client_read, client_write) = client.into_split();
                 let (registry_read, registry_write) = registry.into_split();
-                // Either end of it ends both.
+                // If one direction ends, both end.
                 tokio::select! {
                     () = copy(client_read, registry_write, limits.up) => {}
                     () = copy(registry_read, client_write, limits.down) => {}

@@ -1,5 +1,5 @@
-//! Registries and networks that fail while a model is sent: it arrives whole, and what has arrived
-//! is not sent again.
+//! Registries and networks that fail during a push: the model arrives completely, and what has arrived is not sent
+//! again.
 
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ fn model() -> Vec<u8> {
     std::iter::repeat_with(|| rng.u8(..)).take(length).collect()
 }
 
-/// A model in a store of its own, to be pushed to `address`.
+/// A model in a separate store, to be pushed to `address`.
 pub(super) struct Pusher {
     puller: Puller,
     name: String,
@@ -84,7 +84,7 @@ async fn cuts_and_refusals_at_random_cost_little() {
     for seed in 0..25 {
         let (taker, address) = Taker::start().await;
         let mut rng = Rng::with_seed(seed);
-        // Each attempt brings something, so that luck decides about the way only.
+        // Each attempt makes progress, so that randomness does not decide the result.
         let limits = move || match rng.u8(..4) {
             0 | 1 => Limits {
                 up: Some(rng.usize(20_000..200_000)),

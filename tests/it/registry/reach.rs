@@ -1,5 +1,4 @@
-//! Where the daemon lets itself be led by those who name registries and by registries, and what it
-//! tells of the answers.
+//! Which addresses clients and registries can make the daemon connect to, and what it reveals of the answers.
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -21,10 +20,10 @@ use super::pushes::Pusher;
 use super::{Puller, check_store, finish, wish};
 use crate::support::{Drover, TestServer};
 
-/// What no answer's reader may see.
+/// A text that no client may see.
 const SECRET: &str = "the-key-of-the-safe";
 
-/// A server that answers as the test says, and remembers what it was asked.
+/// A server that answers as the test says, and records the requests.
 #[derive(Clone)]
 struct Other {
     address: String,
@@ -65,7 +64,7 @@ impl Other {
         other
     }
 
-    /// One that must not be asked.
+    /// A server that must get no request.
     async fn unasked() -> Self {
         Self::start(|_| SECRET.into_response()).await
     }
@@ -111,7 +110,7 @@ fn answer(status: u16, headers: &[(HeaderName, &str)], body: &'static str) -> Re
     response
 }
 
-/// All the ways to write the address of a port of this machine.
+/// All notations of the address of a port on this machine.
 fn spellings(port: &str) -> Vec<String> {
     let hosts = [
         "127.0.0.1",
@@ -161,18 +160,18 @@ async fn others_cannot_name_registries_of_this_network() {
                 pulled.contains("DROVER_ALLOWED_REGISTRIES"),
                 "{host}: {pulled}"
             );
-            // Its manifest would have to be there to be sent.
+            // Its manifest would have to exist to be pushed.
             let pushed = finish(puller.registry.push(wish)).await.unwrap_err();
             assert!(!pushed.is_empty(), "{host}");
         }
     }
     assert!(fake.asked().is_empty());
     assert_eq!(puller.blobs(), [""; 0]);
-    // Who is at the machine itself may.
+    // Clients on this machine may.
     puller.pull(&fake.name()).await.unwrap();
     let local = format!("LocalHost:{port}/library/m");
     puller.pull(&local).await.unwrap();
-    // But nobody is led to where clouds keep their keys.
+    // But nobody may connect to where clouds keep their credentials.
     for host in ["169.254.169.254", "0.0.0.0", "100.100.100.200", "224.0.0.1"] {
         let error = puller.pull(&format!("{host}/a/b")).await.unwrap_err();
         assert!(error.contains("reserved address"), "{host}: {error}");
@@ -187,7 +186,7 @@ async fn registries_in_the_settings_are_everybodys() {
     let (host, _) = name.split_once('/').unwrap();
     let puller = allowing(&[host]);
     pulled_from_elsewhere(&puller, &name).await.unwrap();
-    // That very port.
+    // Exactly that port.
     let error = pulled_from_elsewhere(&puller, &other.name()).await;
     assert!(error.is_err());
     other.was_not_asked();
@@ -237,7 +236,7 @@ async fn a_registry_does_not_lead_into_this_network() {
             assert!(is_refused, "{target}: {error}");
             assert!(!error.contains(SECRET), "{target}: {error}");
         }
-        // What may go on is not tried again and again.
+        // A refused redirect is not retried again and again.
         assert!(fake.asked().len() <= 3, "{target}");
     }
     other.was_not_asked();
@@ -261,7 +260,7 @@ async fn a_registry_may_lead_to_itself_but_not_for_ever() {
     assert_eq!(fake.asked().len() - n_asked, 11);
 }
 
-/// Wants a token and takes an upload, which it leads to `target`: at its begin, or part by part.
+/// Requires a token and accepts an upload, which it redirects to `target`: at the beginning, or for each part.
 fn leading(target: String, by_part: bool) -> impl Fn(&Seen) -> Response + Clone {
     move |seen| match (seen.method.as_str(), by_part) {
         _ if seen.path.starts_with("/token") => answer(200, &[], r#"{"token":"bearer"}"#),
@@ -295,7 +294,7 @@ async fn an_upload_goes_nowhere_else_and_its_token_stays_at_home() {
         }
         other.was_not_asked();
     }
-    // Where it may go, the token does not go with it.
+    // Even where the redirect is allowed, the token is not sent along.
     for by_part in [false, true] {
         let target = format!("http://{}/x", other.address);
         let registry = Other::start(leading(target, by_part)).await;
@@ -378,7 +377,7 @@ async fn answers_are_not_told_to_those_who_ask() {
             assert!(!error.contains(SECRET), "{status} {body}: {error}");
         }
     }
-    // The reason that a registry gives in the protocol's way is for those who may ask it.
+    // A registry's reason in the protocol's format is only for clients that may use it.
     const REASON: &str = r#"{"errors":[{"code":"DENIED","message":"not\u001b[31m yours"}]}"#;
     let registry = Other::start(|_| answer(403, &[], REASON)).await;
     let error = Puller::new().pull(&registry.name()).await.unwrap_err();
@@ -391,7 +390,7 @@ async fn answers_are_not_told_to_those_who_ask() {
     assert_eq!(error, "pull model manifest: 403: not[31m yours");
 }
 
-/// A chunk every so often, without end.
+/// Sends a chunk at intervals, without end.
 fn dripping() -> Response {
     let drops = stream::unfold((), |()| async {
         tokio::time::sleep(Duration::from_millis(10)).await;
@@ -491,7 +490,7 @@ async fn pages_and_proxied_clients_are_not_on_this_machine() {
     let drover = Drover::of(&server);
     drover.run(&["pull", "--insecure", &fake.name()]).await.ok();
     check_store(&server.store());
-    // Named in the settings, it is for everybody.
+    // A registry in the settings is allowed for everybody.
     let name = fake.name();
     let (host, _) = name.split_once('/').unwrap();
     let server = TestServer::builder().env("DROVER_ALLOWED_REGISTRIES", host);
@@ -530,7 +529,7 @@ async fn a_proxy_does_not_find_for_others_what_they_may_not_name() {
         assert_eq!(pull(&format!("{host}/a/b")).await, 403, "{host}");
     }
     proxy.was_not_asked();
-    // What is on the internet, only the proxy knows here.
+    // Only the proxy can resolve names on the internet here.
     assert_eq!(pull("registry.example.com/a/b").await, 500);
     let asked = proxy.asked();
     assert!(

@@ -10,7 +10,7 @@ use crate::support::check_store;
 use crate::support::real::shared;
 use crate::support::{Drover, Log, TestServer, models, skip, variable};
 
-/// A registry that ends with this value.
+/// A registry that stops when this value is dropped.
 pub(super) struct Registry {
     child: Child,
     pub(super) address: String,
@@ -18,12 +18,12 @@ pub(super) struct Registry {
 }
 
 impl Registry {
-    /// `None` where there is none.
+    /// `None` if it is not installed.
     pub(super) async fn start() -> Option<Self> {
         Self::with("").await
     }
 
-    /// The same with more settings, in YAML.
+    /// Starts it with more settings, in YAML.
     pub(super) async fn with(settings: &str) -> Option<Self> {
         let folder = TempDir::new().unwrap();
         let config = folder.path().join("config.yml");
@@ -123,11 +123,11 @@ async fn a_model_goes_to_the_registry_and_comes_back_the_same() {
     transfer(&server, "/api/pull", &name).await;
     assert_eq!(manifest(&server, &name), before);
     check_store(&server.store());
-    // A second time there is nothing to send.
+    // The second time there is nothing to send.
     transfer(&server, "/api/push", &name).await;
 }
 
-/// A file with an encoder among its weights, which llama.cpp gets in another form, is passed on as it is.
+/// A file with an encoder among its weights, which llama.cpp gets in another form, is pushed unchanged.
 #[cfg(feature = "llama")]
 #[tokio::test]
 async fn a_file_in_ollamas_layout_comes_back_to_the_byte_and_answers() {
@@ -187,7 +187,7 @@ async fn a_second_daemon_pulls_what_the_first_pushed() {
     assert_eq!(drover.run(&["pull", "--insecure", &name]).await.ok(), "");
     assert_eq!(manifest(&second, &name), manifest(&first, &name));
     check_store(&second.store());
-    // The first one has nothing more to do with it.
+    // The first registry is no longer needed.
     drop(first);
     let answer = drover.run(&["run", &name, "hello"]).await.ok();
     assert_eq!(answer, "hello\n\n");

@@ -1,4 +1,4 @@
-//! Where models come from: mirrors, proxies, registries without TLS; and what is left over.
+//! The sources of models: mirrors, proxies, registries without TLS; and what is left over.
 
 use std::sync::Arc;
 
@@ -35,7 +35,7 @@ async fn a_blob_that_a_mirror_cannot_send_comes_from_the_next() {
         Fault::Garbage,
         Fault::WrongTotal,
         Fault::TooLong,
-        // Half of it came, the rest does not: the next one goes on there.
+        // Half of it arrived and the rest does not: the next one continues there.
         Fault::Cut(0),
     ] {
         let (bad, good) = (Fake::start(model(1)).await, Fake::start(model(1)).await);
@@ -54,7 +54,7 @@ async fn a_blob_that_a_mirror_cannot_send_comes_from_the_next() {
 #[tokio::test]
 async fn wrong_bytes_of_a_mirror_do_not_spoil_what_the_next_sends() {
     let (bad, good) = (Fake::start(model(1)).await, Fake::start(model(1)).await);
-    // The first part is wrong and complete, the others do not come.
+    // The first part is complete but wrong, the others do not arrive.
     let part = usize::try_from(PART).unwrap();
     bad.blob_rule(move |asked| match &asked.range {
         Some(range) if range.start == 0 && range.end == part => Fault::Garbage,
@@ -118,7 +118,7 @@ async fn room_is_needed_for_the_whole_model_before_the_first_byte() {
 #[tokio::test]
 async fn a_registry_on_this_machine_is_not_asked_by_a_proxy() {
     let fake = Fake::start(model(1)).await;
-    // Nobody listens there.
+    // Nothing listens there.
     let proxy = "http://127.0.0.1:9";
     let server = TestServer::builder()
         .env("HTTP_PROXY", proxy)
@@ -148,14 +148,14 @@ async fn serve_makes_the_key_and_does_without_where_it_cannot() {
     assert_eq!(mode("id_ed25519"), 0o600);
     assert_eq!(mode("id_ed25519.pub"), 0o644);
     let key = fs_err::read(folder.join("id_ed25519")).unwrap();
-    // It stays.
+    // The key is kept.
     let mut server = TestServer::builder().root(root).start().await;
     server.signal(Signal::TERM);
     server.exit_code().await;
     let root = server.into_root();
     let folder = root.path().join("home/.ollama");
     assert_eq!(fs_err::read(folder.join("id_ed25519")).unwrap(), key);
-    // A home that nobody writes to.
+    // A home folder that is not writable.
     fs_err::remove_dir_all(&folder).unwrap();
     let home = root.path().join("home");
     fs_err::set_permissions(&home, std::fs::Permissions::from_mode(0o555)).unwrap();
@@ -200,7 +200,7 @@ async fn what_a_model_is_made_from_is_pulled_if_it_is_not_there() {
     let again = json!({"model": "again", "from": "m", "stream": false});
     server.post("/api/create", &again).await.ok();
 
-    // What cannot be pulled is told as by a pull.
+    // If the base model cannot be pulled, the error is that of a pull.
     let create = json!({"model": "x", "from": fake.name(), "stream": false});
     let refused = server.post("/api/create", &create).await;
     let pull = json!({"model": fake.name(), "stream": false});

@@ -1,4 +1,4 @@
-//! A registry made for a test that takes models, and keeps of an upload what has arrived.
+//! A test registry that accepts pushes, and keeps the part of an upload that has arrived.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -11,29 +11,29 @@ use axum::response::{IntoResponse as _, Response};
 use drover::model::Digest;
 use futures_util::StreamExt as _;
 
-/// What is done instead of taking a request.
+/// What it does instead of accepting a request.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) enum Fault {
     #[default]
     None,
-    /// It is refused before its body is read.
+    /// Refuses the request before its body is read.
     Before(u16),
-    /// It is done, and the answer says that it was not.
+    /// Handles the request, but the answer says that it failed.
     After(u16),
-    /// The upload that it belongs to is lost.
+    /// Loses the request's upload.
     Forget,
-    /// The upload that it belongs to loses its last bytes.
+    /// Cuts the last bytes of the request's upload.
     Shorten,
-    /// An upload's status does not say how much there is.
+    /// The status of an upload does not say how much has arrived.
     NoRange,
 }
 
-/// A request as the test's rule sees it.
+/// A request as the test's rule gets it.
 #[derive(Debug, Clone)]
 pub(super) struct Asked {
     pub(super) method: Method,
     pub(super) path: String,
-    /// `first-last` of a part.
+    /// The range `first-last` of a part.
     pub(super) range: String,
 }
 
@@ -50,12 +50,12 @@ struct Kept {
     redirects: bool,
 }
 
-/// The registry; it ends with the test's runtime.
+/// The registry; it stops with the test's runtime.
 #[derive(Clone, Default)]
 pub(super) struct Taker(Arc<Mutex<Kept>>);
 
 impl Taker {
-    /// Starts it and returns its address too.
+    /// Starts it; also returns its address.
     pub(super) async fn start() -> (Self, String) {
         let taker = Self::default();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -66,12 +66,12 @@ impl Taker {
         (taker, address)
     }
 
-    /// From now on this says what goes wrong.
+    /// Sets the rule that decides about faults from now on.
     pub(super) fn rule(&self, rule: impl FnMut(&Asked) -> Fault + Send + 'static) {
         self.kept().rule = Some(Box::new(rule));
     }
 
-    /// From now on parts go to an address of their own, as at the public registry.
+    /// From now on parts go to a separate address, as at the public registry.
     pub(super) fn redirect(&self) {
         self.kept().redirects = true;
     }
@@ -183,7 +183,7 @@ async fn patch(taker: &Taker, asked: &Asked, id: &str, body: Body) -> Response {
     status(StatusCode::ACCEPTED, &asked.path, end)
 }
 
-/// Adds to an upload what arrives, also when the connection breaks.
+/// Adds arriving bytes to an upload, even if the connection breaks.
 async fn append(taker: &Taker, id: &str, first: Option<usize>, body: Body) -> Response {
     match taker.kept().uploads.get(id) {
         None => return StatusCode::NOT_FOUND.into_response(),
@@ -206,7 +206,7 @@ async fn append(taker: &Taker, id: &str, first: Option<usize>, body: Body) -> Re
     StatusCode::OK.into_response()
 }
 
-/// Takes a part as a whole or not at all, in the place where it belongs.
+/// Stores a part at its position, completely or not at all.
 async fn store(taker: &Taker, id: &str, first: usize, body: Body) -> Response {
     let Ok(bytes) = to_bytes(body, usize::MAX).await else {
         return StatusCode::BAD_REQUEST.into_response();
@@ -235,7 +235,7 @@ fn commit(taker: &Taker, id: &str, query: &str) -> Response {
     StatusCode::CREATED.into_response()
 }
 
-/// How much there is, as many registries say it: `0-0` also stands for nothing.
+/// How much has arrived, in the format of many registries: `0-0` also stands for nothing.
 fn status(status: StatusCode, location: &str, length: usize) -> Response {
     let range = format!("0-{}", length.saturating_sub(1));
     let headers = [

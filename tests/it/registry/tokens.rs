@@ -1,4 +1,4 @@
-//! A real registry that wants tokens, and the server that gives them to keys that it knows.
+//! A real registry that requires tokens, and the server that issues them for known keys.
 
 use std::io::Write as _;
 use std::path::Path;
@@ -23,26 +23,26 @@ use super::check_store;
 use super::real::{Registry, transfer};
 use crate::support::{Drover, TestServer, models, skip};
 
-/// Base64 of the hex text of SHA-256 of nothing, which is signed for a request without a body.
+/// Base64 of the hex text of the SHA-256 of an empty body, which is signed for requests without a body.
 const EMPTY_BODY: &str =
     "ZTNiMGM0NDI5OGZjMWMxNDlhZmJmNGM4OTk2ZmI5MjQyN2FlNDFlNDY0OWI5MzRjYTQ5NTk5MWI3ODUyYjg1NQ==";
 
-/// In front of a registry: gives tokens, passes on everything else.
+/// A server in front of a registry: issues tokens, passes on everything else.
 #[derive(Clone)]
 struct Front {
     folder: Arc<TempDir>,
     http: reqwest::Client,
     address: String,
     registry: Arc<Mutex<String>>,
-    /// The line of the only key that is known.
+    /// The public key line of the only known key.
     known: Arc<Mutex<String>>,
     n_tokens: Arc<Mutex<usize>>,
-    /// What arrives is not what was signed, as behind a proxy that rewrites addresses.
+    /// Rewrites addresses like some proxies, so that the received request is not the signed one.
     rewrites: Arc<AtomicBool>,
 }
 
 impl Front {
-    /// Starts both; `None` where there is no registry.
+    /// Starts both; `None` if the registry is not installed.
     async fn start() -> Option<(Self, Registry)> {
         let folder = TempDir::new().unwrap();
         if !make_certificate(folder.path()) {
@@ -57,7 +57,7 @@ impl Front {
             folder.path().join("cert.pem").display()
         );
         let registry = Registry::with(&settings).await?;
-        // Already installed is as good.
+        // It is fine if a provider is already installed.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let http = reqwest::Client::builder()
             .no_proxy()
@@ -78,7 +78,7 @@ impl Front {
         Some((front, registry))
     }
 
-    /// Knows the daemon's key from now on, and no other.
+    /// From now on knows the daemon's key, and no other.
     fn register(&self, server: &TestServer) {
         let path = server
             .store()
@@ -101,7 +101,7 @@ async fn answer(State(front): State<Front>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let url = format!("http://{}{}", front.registry.lock().unwrap(), parts.uri);
     let body = reqwest::Body::wrap_stream(body.into_data_stream());
-    // With the host that the client knows: addresses in answers are made of it.
+    // With the host that the client knows, from which addresses in answers are made.
     let sent = front.http.request(parts.method, url).headers(parts.headers);
     let answer = sent.body(body).send().await.unwrap();
     let (status, headers) = (answer.status(), answer.headers().clone());
@@ -110,7 +110,7 @@ async fn answer(State(front): State<Front>, request: Request) -> Response {
     response
 }
 
-/// Gives a token for what is asked for, to the key that is known.
+/// Issues a token for the requested access, if the key is known.
 fn token(front: &Front, request: &Request) -> Response {
     let mut url = format!("http://{}{}", front.address, request.uri());
     if front.rewrites.load(Ordering::Relaxed) {
@@ -163,7 +163,7 @@ fn verify(headers: &HeaderMap, url: &str, known: &str) -> Result<(), &'static st
     verified.map_err(|_| "wrong signature")
 }
 
-/// A token that the registry takes: signed by the certificate that it trusts.
+/// A token that the registry accepts: signed with the key of the certificate that it trusts.
 fn jwt(folder: &Path, access: &[Value]) -> String {
     let certificate = fs_err::read_to_string(folder.join("cert.pem")).unwrap();
     let lines = certificate.lines().filter(|line| !line.starts_with('-'));
@@ -201,7 +201,7 @@ async fn a_registry_with_tokens_takes_and_gives_models_to_known_keys_alone() {
     created.await.ok();
     let body = json!({"model": name, "insecure": true, "stream": false});
 
-    // Nobody knows the key yet, or somebody else's is known.
+    // No key is known yet, or only another one.
     let stranger = TestServer::start().await;
     front.register(&stranger);
     let refused = server.post("/api/push", &body).await;
@@ -255,7 +255,7 @@ async fn a_known_key_with_a_wrong_signature_is_refused_in_words() {
         );
     }
     assert_eq!(*front.n_tokens.lock().unwrap(), 0);
-    // Nothing came of either.
+    // Neither attempt had an effect.
     front.rewrites.store(false, Ordering::Relaxed);
     let nothing = drover.run(&["pull", "--insecure", &name]).await;
     assert!(

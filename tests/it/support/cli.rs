@@ -9,7 +9,7 @@ use tokio::io::AsyncWriteExt as _;
 
 use super::{BINARY, Terminal, TestServer, hermetic, variable};
 
-/// Longest run of one command.
+/// The longest run of one command.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The program with its settings; it can run several commands.
@@ -20,7 +20,7 @@ pub(crate) struct Drover {
     variables: Vec<(String, String)>,
 }
 
-/// What a command said.
+/// The output of a command.
 #[derive(Debug)]
 pub(crate) struct Output {
     pub(crate) code: Option<i32>,
@@ -45,12 +45,12 @@ impl Output {
 }
 
 impl Drover {
-    /// Talks to that daemon.
+    /// For the daemon of `server`.
     pub(crate) fn of(server: &TestServer) -> Self {
         Self::at(server.address())
     }
 
-    /// Talks to whoever is at that address.
+    /// For the daemon at that address.
     pub(crate) fn at(host: &str) -> Self {
         Self {
             program: PathBuf::from(BINARY),
@@ -83,12 +83,12 @@ impl Drover {
         self.run_with(args, "").await
     }
 
-    /// Starts a command at a terminal of so many rows and columns.
+    /// Starts a command in a terminal of this size (rows, columns).
     pub(crate) fn at_terminal(&self, args: &[&str], size: (u16, u16)) -> Terminal {
         Terminal::start(&self.command(args), self.home.path(), size)
     }
 
-    /// Where a conversation's lines are kept.
+    /// The file of a conversation's history.
     pub(crate) fn history(&self) -> PathBuf {
         self.home.path().join("state/history")
     }

@@ -1,4 +1,4 @@
-//! Requests to a daemon, with answers that are easy to look at.
+//! Requests to a daemon, with answers that are easy to check.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::TestServer;
 
-/// Longest wait for the next line of a stream; loading a model on a busy machine included.
+/// The longest wait for the next line of a stream, including loading a model on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(300);
 
 /// A whole answer.
@@ -72,7 +72,7 @@ impl Answer {
             .collect()
     }
 
-    /// The answer's text in `error`; empty if there is none.
+    /// The text in the answer's `error`; empty if there is none.
     pub(crate) fn error(&self) -> String {
         self.json()["error"].as_str().unwrap_or_default().to_owned()
     }
@@ -95,7 +95,7 @@ impl Stream {
         self.response.status().as_u16()
     }
 
-    /// The next object; `None` at the end, also at one that broke off.
+    /// The next object; `None` at the end, also if the stream broke off.
     pub(crate) async fn next(&mut self) -> Option<Value> {
         loop {
             if let Some(end) = self.buffer.iter().position(|&byte| byte == b'\n') {
@@ -148,7 +148,7 @@ impl TestServer {
         Answer::of(request.send().await.unwrap()).await
     }
 
-    /// The same, to be sent.
+    /// The same form, not sent yet.
     pub(crate) fn form(
         &self,
         path: &str,

@@ -1,4 +1,4 @@
-//! What a daemon writes, kept for waiting and for the report of a failed test.
+//! The output of a daemon, kept for waiting and for the report of a failed test.
 
 use std::io::{BufRead, BufReader, Read};
 use std::sync::Arc;
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-/// Longest wait for a line.
+/// The longest wait for a line.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The lines so far; cheap to clone.
@@ -22,7 +22,7 @@ impl Log {
         }
     }
 
-    /// Reads a stream of the daemon to its end, on a thread of its own.
+    /// Reads a stream of the daemon to its end, on a separate thread.
     pub(crate) fn follow(&self, stream: impl Read + Send + 'static) {
         let lines = Arc::clone(&self.lines);
         std::thread::spawn(move || {
@@ -32,7 +32,7 @@ impl Log {
         });
     }
 
-    /// Waits until the log has a line of which `pick` makes something.
+    /// Waits until the log has a line for which `pick` returns a value.
     pub(crate) async fn wait_for<T>(&self, what: &str, pick: impl Fn(&str) -> Option<T>) -> T {
         let mut changes = self.lines.subscribe();
         let found = async {

@@ -1,4 +1,4 @@
-//! What the tests share: a daemon of one's own, the command line, models, processes.
+//! What the tests share: a daemon for each test, the command line, models, processes.
 
 mod cli;
 mod http;

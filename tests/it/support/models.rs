@@ -5,9 +5,9 @@ use serde_json::json;
 
 use super::TestServer;
 
-/// ChatML: the fake backend answers the last user turn with the same text, changed by marks like
-/// `[[slow 20]]` (milliseconds per token), `[[repeat 50]]`, `[[say TEXT]]`, `[[abort 3]]`,
-/// `[[hang]]` (see `src/engine/backend/fake`).
+/// ChatML: the fake backend answers the last user message with the same text, changed by marks such as `[[slow 20]]`
+/// (milliseconds per token), `[[repeat 50]]`, `[[say TEXT]]`, `[[abort 3]]`, `[[hang]]` (see
+/// `src/engine/backend/fake`).
 const TEMPLATE: &str = "{% for message in messages %}<|im_start|>{{ message.role }}\n\
                         {{ message.content }}<|im_end|>\n{% endfor %}<|im_start|>assistant\n";
 

@@ -1,13 +1,13 @@
-//! Looking at processes: who is whose child, who is dead, who has not been collected.
+//! Inspects processes: parents and children, ended processes, zombies.
 
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
-/// Longest wait for a process to end.
+/// The longest wait for a process to end.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A process that will not be confused with a later one of the same number.
+/// A process that will not be confused with a later one of the same id.
 #[derive(Debug)]
 pub(crate) struct Watched {
     pub(crate) pid: u32,
@@ -20,10 +20,10 @@ impl Watched {
         Self { pid, start_time }
     }
 
-    /// Waits for its end; `who` is for the failure's message.
+    /// Waits for its end; `who` is used in the failure's message.
     pub(crate) async fn ended(&self, who: &str) {
         let ended = async {
-            // Nobody reports the end of a process that is not one's own child.
+            // The system only reports the end of one's own children.
             let mut tick = tokio::time::interval(Duration::from_millis(10));
             while self.runs() {
                 tick.tick().await;
@@ -37,7 +37,7 @@ impl Watched {
     fn runs(&self) -> bool {
         let stat = Stat::of(self.pid);
         stat.is_some_and(|stat| {
-            // Its first thread may be gone before the others: then nobody can collect it yet.
+            // Its first thread may end before the others; until then it cannot be reaped.
             stat.start_time == self.start_time && (!stat.is_zombie || n_threads(self.pid) > 1)
         })
     }
@@ -60,9 +60,9 @@ fn to_pid(pid: u32) -> Pid {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Child {
     pub(crate) pid: u32,
-    /// Ended, but not collected by its parent.
+    /// Ended, but not reaped by its parent.
     pub(crate) is_zombie: bool,
-    /// It makes prompts; all others are runners.
+    /// Whether it renders prompts; all others are runners.
     pub(crate) is_renderer: bool,
 }
 
@@ -74,13 +74,13 @@ pub(crate) fn children(parent: u32) -> Vec<Child> {
         let Some(pid) = name.to_str().and_then(|name| name.parse().ok()) else {
             continue;
         };
-        // A process may end while it is looked at.
+        // A process may end while it is being inspected.
         let Some(stat) = Stat::of(pid) else { continue };
         if stat.parent == parent.to_string() {
             found.push(Child {
                 pid,
                 is_zombie: stat.is_zombie,
-                // Its name is what it gives itself when it has started.
+                // The process sets this name after its start.
                 is_renderer: stat.name == "drover-renderer" || role(pid) == "renderer",
             });
         }

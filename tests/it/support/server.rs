@@ -1,4 +1,4 @@
-//! A daemon of its own for one test.
+//! A separate daemon for each test.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::process::CommandExt as _;
@@ -15,7 +15,7 @@ use super::process::{self, Watched};
 /// The program under test.
 pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_drover");
 
-/// A running daemon with its own store, home and state; it ends with this value.
+/// A running daemon with its own store, home and state; it stops when this value is dropped.
 pub(crate) struct TestServer {
     pub(crate) log: Log,
     pub(crate) url: String,
@@ -38,7 +38,7 @@ impl Builder {
         self
     }
 
-    /// Starts it as a shell does: the first process of a group, which gets what is typed.
+    /// Starts it as a shell does: as the leader of a process group, which receives the terminal's signals.
     pub(crate) fn leads_group(mut self) -> Self {
         self.leads_group = true;
         self
@@ -71,7 +71,7 @@ impl Builder {
         log.follow(child.stderr.take().unwrap());
         let address = log.wait_for("the address", listening_address).await;
         let url = format!("http://{address}");
-        // Already installed is as good.
+        // It is fine if a provider is already installed.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let http = reqwest::Client::builder()
             .no_proxy()
@@ -88,8 +88,7 @@ impl Builder {
     }
 }
 
-/// The address in a line like `… Listening on 127.0.0.1:40021 …`; one that means all interfaces is
-/// reached by the loopback one.
+/// The address in a line like `… Listening on 127.0.0.1:40021 …`; for all interfaces, the loopback address.
 fn listening_address(line: &str) -> Option<String> {
     let (_, rest) = line.split_once("Listening on ")?;
     let mut address: SocketAddr = rest.split(' ').next()?.parse().ok()?;
@@ -99,8 +98,8 @@ fn listening_address(line: &str) -> Option<String> {
     Some(address.to_string())
 }
 
-/// The program, bound by permissions as a service's user is: root gives up its right to pass them
-/// by. The process is the program's own, `setpriv` only starts it.
+/// The program, subject to file permissions like a service: root gives up its right to bypass them. `setpriv` only
+/// starts the program, in the same process.
 pub(crate) fn program() -> Command {
     if !rustix::process::geteuid().is_root() {
         return Command::new(BINARY);
@@ -110,7 +109,7 @@ pub(crate) fn program() -> Command {
     command
 }
 
-/// A command that sees nothing of this machine's settings.
+/// A command that does not see this machine's settings.
 pub(crate) fn hermetic(mut command: Command, root: &Path) -> Command {
     #[expect(
         clippy::disallowed_methods,
@@ -138,7 +137,7 @@ impl TestServer {
     }
 
     pub(crate) fn builder() -> Builder {
-        // Most tests want to see what became of their models.
+        // Most tests check what happened to their models.
         Builder::default().env("OLLAMA_DEBUG", "1")
     }
 
@@ -146,7 +145,7 @@ impl TestServer {
         self.child.id()
     }
 
-    /// The most memory that it has held so far, in bytes.
+    /// The peak of its memory so far, in bytes.
     pub(crate) fn peak_bytes(&self) -> u64 {
         let status = fs_err::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
         let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
@@ -175,14 +174,14 @@ impl TestServer {
         children
     }
 
-    /// The processes that make prompts, as the system sees them.
+    /// The renderers, as the system sees them.
     pub(crate) fn renderers(&self) -> Vec<process::Child> {
         let mut children = process::children(self.pid());
         children.retain(|child| child.is_renderer && !child.is_zombie);
         children
     }
 
-    /// The first renderer. One that the log names may not have its name yet.
+    /// The first renderer. A renderer that the log names may not have set its process name yet.
     pub(crate) async fn renderer(&self) -> Watched {
         let named = async {
             let mut tick = tokio::time::interval(Duration::from_millis(10));
@@ -224,7 +223,7 @@ impl TestServer {
         rustix::process::kill_process(self.raw_pid(), signal).unwrap();
     }
 
-    /// As a terminal does when a key such as Ctrl-C is pressed.
+    /// Signals the process group, as a terminal does for keys such as Ctrl-C.
     pub(crate) fn signal_group(&self, signal: Signal) {
         rustix::process::kill_process_group(self.raw_pid(), signal).unwrap();
     }
@@ -233,19 +232,19 @@ impl TestServer {
         Pid::from_raw(i32::try_from(self.pid()).unwrap()).unwrap()
     }
 
-    /// Stops it politely and hands its folder on.
+    /// Stops it with a signal and returns its folder.
     pub(crate) async fn stopped(mut self) -> TempDir {
         self.signal(Signal::TERM);
         assert_eq!(self.exit_code().await, Some(0), "{}", self.log.text());
         std::mem::replace(&mut self.root, TempDir::new().unwrap())
     }
 
-    /// Hands on the folder of a daemon that has ended.
+    /// Returns the folder of a daemon that has ended.
     pub(crate) fn into_root(mut self) -> TempDir {
         std::mem::replace(&mut self.root, TempDir::new().unwrap())
     }
 
-    /// Waits for the daemon's end and returns its exit code (`None` when killed).
+    /// Waits for the daemon's end and returns its exit code (`None` if it was killed).
     pub(crate) async fn exit_code(&mut self) -> Option<i32> {
         Watched::new(self.pid()).ended("the daemon").await;
         self.child.wait().unwrap().code()

@@ -1,4 +1,4 @@
-//! Settings of the tests themselves, and what to do when something is not there.
+//! Settings of the tests themselves, and what to do when something is missing.
 
 use std::path::PathBuf;
 
@@ -16,7 +16,7 @@ pub(crate) fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
-/// The folder of the reference data; `None` if it is not there. One that `DROVER_TESTDATA` names must be.
+/// The folder of the reference data; `None` if it does not exist. If `DROVER_TESTDATA` names it, it must exist.
 pub(crate) fn testdata() -> Option<PathBuf> {
     let named = variable("DROVER_TESTDATA").map(PathBuf::from);
     let is_named = named.is_some();
@@ -29,7 +29,7 @@ pub(crate) fn testdata() -> Option<PathBuf> {
     None
 }
 
-/// Says why a test does nothing; a failure where the run must be complete.
+/// Says why a test does nothing; fails if the run must be complete.
 pub(crate) fn skip(reason: &str) {
     assert!(!required(), "{reason}");
     println!("skipped: {reason}");

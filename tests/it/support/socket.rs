@@ -1,4 +1,4 @@
-//! Bytes on a connection, for what no HTTP client would send.
+//! Raw bytes on a connection, for requests that no HTTP client would send.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use tokio::net::{TcpSocket, TcpStream};
 
 use super::TestServer;
 
-/// Longest wait for an answer, or for the end of a connection.
+/// The longest wait for an answer, or for the end of a connection.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A connection without a protocol.
@@ -19,7 +19,7 @@ impl TestServer {
         self.socket_with(bytes, None).await
     }
 
-    /// Connects as a client that has room for next to nothing of its answer.
+    /// Connects as a client with a tiny receive buffer.
     pub(crate) async fn narrow_socket(&self, bytes: &[u8]) -> Socket {
         self.socket_with(bytes, Some(4096)).await
     }
@@ -41,7 +41,7 @@ impl Socket {
         self.0.write_all(bytes).await.unwrap();
     }
 
-    /// Sends again and again until the daemon does not want it any more.
+    /// Sends the bytes repeatedly until the daemon closes the connection.
     pub(crate) async fn trickle(&mut self, bytes: &[u8], every: Duration) {
         let mut tick = tokio::time::interval(every);
         let mut answer = [0; 1024];
@@ -56,7 +56,7 @@ impl Socket {
         }
     }
 
-    /// Reads until the text is there.
+    /// Reads until this text has arrived.
     pub(crate) async fn read_until(&mut self, end: &str) -> String {
         let mut text = String::new();
         let mut buffer = [0; 1024];
@@ -69,7 +69,7 @@ impl Socket {
         text
     }
 
-    /// Everything up to the end of the connection, which must not be a reset: that may cost a client its answer.
+    /// Everything up to the end of the connection. The end must not be a reset, which may cost a client its answer.
     pub(crate) async fn whole(mut self) -> String {
         let mut text = Vec::new();
         let reading = self.0.read_to_end(&mut text);

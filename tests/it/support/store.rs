@@ -1,8 +1,8 @@
-//! Looking at a folder of models from outside.
+//! Checks a model folder from outside.
 
 use drover::store::Store;
 
-/// Fails unless every blob is what its name says, and every manifest's blobs are there.
+/// Fails unless every blob matches its digest, and the blobs of every manifest exist.
 pub(crate) fn check_store(models: &std::path::Path) {
     let store = Store::open(models).unwrap();
     for entry in fs_err::read_dir(models.join("blobs")).unwrap() {

@@ -1,7 +1,7 @@
-//! The command line at a terminal: keys go in, and what a person would see comes out.
+//! The command line in a terminal: keys go in, and what a person would see comes out.
 //!
-//! The terminal is a real pseudo-terminal of the kernel's; its screen is kept by an emulator in
-//! this process, so that tests wait for what the screen shows and nothing else has to be installed.
+//! The terminal is a real pseudo-terminal of the kernel; its screen is kept by an emulator in this process, so that
+//! tests wait for what the screen shows, and nothing else has to be installed.
 
 use std::path::Path;
 use std::time::Duration;
@@ -11,10 +11,10 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::Child;
 use vt100::Parser;
 
-/// Longest wait for what a screen should show.
+/// The longest wait for what a screen should show.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A program at a terminal of its own; it ends with this value.
+/// A program in its own terminal; it is ended when this value is dropped.
 pub(crate) struct Terminal {
     child: Child,
     pty: Pty,
@@ -24,7 +24,7 @@ pub(crate) struct Terminal {
 }
 
 impl Terminal {
-    /// Starts a program with that environment (and no other) on a screen of rows and columns.
+    /// Starts a program with that environment (and no other) on a screen of this size.
     pub(super) fn start(command: &std::process::Command, folder: &Path, size: (u16, u16)) -> Self {
         let (pty, pts) = pty_process::open().unwrap();
         pty.resize(Size::new(size.0, size.1)).unwrap();
@@ -52,7 +52,7 @@ impl Terminal {
         self.pty.write_all(keys.as_bytes()).await.unwrap();
     }
 
-    /// Gives the terminal another size; the program is told by a signal.
+    /// Changes the size of the terminal; a signal tells the program.
     pub(crate) fn resize(&mut self, rows: u16, columns: u16) {
         self.parser
             .screen_mut()
@@ -60,21 +60,21 @@ impl Terminal {
         self.pty.resize(Size::new(rows, columns)).unwrap();
     }
 
-    /// Waits until the screen shows exactly this; blanks at the ends of lines do not count.
+    /// Waits until the screen shows exactly this; blanks at the ends of lines are ignored.
     #[track_caller]
     pub(crate) fn shows(&mut self, expected: &str) -> impl Future<Output = ()> {
         let expected = expected.trim_end().to_owned();
         self.wait_for(expected.clone(), move |screen| screen == expected)
     }
 
-    /// Waits until the end of what the screen shows is this.
+    /// Waits until what the screen shows ends like this.
     #[track_caller]
     pub(crate) fn ends_with(&mut self, expected: &str) -> impl Future<Output = ()> {
         let expected = expected.trim_end().to_owned();
         self.wait_for(expected.clone(), move |screen| screen.ends_with(&expected))
     }
 
-    /// Waits until this stands somewhere on the screen.
+    /// Waits until this is somewhere on the screen.
     #[track_caller]
     pub(crate) fn has(&mut self, expected: &str) -> impl Future<Output = ()> {
         let expected = expected.to_owned();
@@ -99,12 +99,12 @@ impl Terminal {
         rows.join("\n").trim_end().to_owned()
     }
 
-    /// Where the cursor is: row and column, from 0.
+    /// The cursor's position: row and column, from 0.
     pub(crate) fn cursor(&self) -> (u16, u16) {
         self.parser.screen().cursor_position()
     }
 
-    /// Everything that the program wrote, escape sequences included.
+    /// Everything that the program wrote, including escape sequences.
     pub(crate) fn written(&self) -> String {
         String::from_utf8_lossy(&self.written).into_owned()
     }
@@ -134,7 +134,7 @@ impl Terminal {
     /// Reads what the program writes next; false at its end.
     async fn read(&mut self) -> bool {
         let mut bytes = [0; 4096];
-        // The end of the last process at a terminal is an error of reading from it.
+        // When the last process of a terminal has ended, reading from it fails.
         let Ok(count @ 1..) = self.pty.read(&mut bytes).await else {
             return false;
         };

@@ -1,4 +1,4 @@
-//! Conversations, lists of items, and what was deleted.
+//! Conversations, lists of items, and answers to deletions.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -49,7 +49,7 @@ pub struct ResponseDeleted {
     pub deleted: bool,
 }
 
-/// A page of items. The ids are empty if there are none: typed clients require texts.
+/// A page of items. Its ids are empty if there are no items: typed clients require strings.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct ItemList {
     /// `list`

@@ -1,4 +1,4 @@
-//! The events of a stream. They borrow from the response in progress: there is one for every token.
+//! The events of a stream. They borrow from the response in progress, since there is one for every token.
 
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -18,7 +18,7 @@ pub struct Event<'a> {
     pub body: EventBody<'a>,
 }
 
-/// What an event tells, by its kind.
+/// The content of an event, by its kind.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, ToSchema)]
 #[serde(untagged)]
 #[schema(as = responses::EventBody)]

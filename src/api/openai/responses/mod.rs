@@ -1,7 +1,7 @@
 //! `/v1/responses` and `/v1/conversations`.
 //!
-//! Items of a request stay JSON: there are some thirty kinds, most of which only pass through, and what is
-//! stored comes back as it was sent.
+//! Items of a request stay JSON: there are some thirty kinds, most of which only pass through, and stored items are
+//! returned as they were sent.
 
 mod conversation;
 mod event;

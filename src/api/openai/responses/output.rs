@@ -5,7 +5,7 @@ use utoipa::ToSchema;
 
 use crate::api::openai::TokenLogprob;
 
-/// How far a response or an item is.
+/// The state of a response or an item.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 #[schema(as = responses::Status)]
@@ -22,7 +22,7 @@ pub enum Status {
 }
 
 impl Status {
-    /// Whether nothing more will come.
+    /// Whether the response will not change any more.
     pub fn is_final(self) -> bool {
         !matches!(self, Self::Queued | Self::InProgress)
     }
@@ -49,14 +49,14 @@ impl OutputItem {
     }
 }
 
-/// What the model thought: as `summary` if the request asks for one, else as `content`.
+/// The model's thinking: as `summary` if the request asks for one, else as `content`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ReasoningItem {
     pub id: String,
     pub summary: Vec<ReasoningText>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub content: Vec<ReasoningText>,
-    /// The same in a form that only we can read, if the request asks for it.
+    /// The same in a form that only we can read, if requested.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub encrypted_content: Option<String>,
     pub status: Status,
@@ -97,7 +97,7 @@ pub struct OutputMessage {
 #[serde(tag = "type", rename = "output_text")]
 pub struct OutputText {
     pub text: String,
-    /// Always empty: nothing here searches.
+    /// Always empty, since drover does not search.
     #[schema(value_type = Vec<Value>)]
     pub annotations: Vec<()>,
     pub logprobs: Vec<TokenLogprob>,
@@ -109,14 +109,14 @@ pub struct FunctionCall {
     pub status: Status,
     pub call_id: String,
     pub name: String,
-    /// The namespace of a function that came in one.
+    /// The function's namespace, if it was sent in one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub namespace: Option<String>,
-    /// JSON in a text.
+    /// JSON in a string.
     pub arguments: String,
 }
 
-/// A conversation in short, in a form that only we can read.
+/// A summary of a conversation, in a form that only we can read.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Compaction {
     pub id: String,

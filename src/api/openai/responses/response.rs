@@ -1,4 +1,4 @@
-//! The response object, and other whole answers.
+//! The response object, and answers of the other routes.
 
 use std::borrow::Cow;
 
@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 
 use super::{OutputItem, Status};
 
-/// A response. All keys are always present: typed clients require most of them.
+/// A response. All keys are always present, since typed clients require most of them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[schema(as = responses::Response)]
 pub struct Response {
@@ -17,7 +17,7 @@ pub struct Response {
     pub object: Cow<'static, str>,
     /// Unix seconds.
     pub created_at: i64,
-    /// Unix seconds; only of a completed one.
+    /// Unix seconds; only if the response is completed.
     #[schema(required)]
     pub completed_at: Option<i64>,
     pub status: Status,
@@ -94,7 +94,7 @@ pub struct ResponseUsage {
 pub struct InputTokensDetails {
     /// The part of the prompt that came from the prefix cache.
     pub cached_tokens: u64,
-    /// The part that was computed, and is in the cache now.
+    /// The part that was computed and is now in the cache.
     pub cache_write_tokens: u64,
 }
 

@@ -1,4 +1,4 @@
-//! The file of requests: as it is, or made of prompts in a table or in lines of text. Blocks.
+//! The file of requests: used as it is, or made from prompts in a table or in lines of text. Blocks.
 
 use std::io::{self, BufRead as _, BufReader, BufWriter, Read, Seek as _, Write as _};
 use std::path::Path;
@@ -9,10 +9,10 @@ use serde_json::{Value, json};
 
 const CHAT: &str = "/v1/chat/completions";
 
-/// What a prompt is made by where none is given: the text, or the only column.
+/// The column that is the prompt where `--prompt` is missing and there are several columns.
 const TEXT: &str = "text";
 
-/// What the flags say.
+/// The flags' values.
 #[derive(Debug, Default)]
 pub(super) struct Wishes {
     pub(super) prompt: Option<String>,
@@ -27,7 +27,7 @@ pub(super) struct Wishes {
 pub(super) struct Input {
     pub(super) file: std::fs::File,
     pub(super) bytes: u64,
-    /// For the server.
+    /// The file name that the server is told.
     pub(super) name: String,
     pub(super) endpoint: String,
 }
@@ -36,7 +36,7 @@ impl Input {
     /// Opens a file of requests, or makes one of a table (`.csv`, `.tsv`) or of lines of text.
     ///
     /// # Errors
-    /// The file cannot be read, or the flags do not fit to it.
+    /// The file cannot be read, or the flags do not fit it.
     pub(super) fn open(path: &Path, wishes: &Wishes) -> anyhow::Result<Self> {
         let stem = path.file_stem().map(|stem| stem.to_string_lossy());
         let name = format!("{}.jsonl", stem.as_deref().unwrap_or("requests"));
@@ -95,7 +95,7 @@ fn endpoint_of(path: &Path) -> anyhow::Result<String> {
     anyhow::bail!("the file is empty")
 }
 
-/// Writes requests into a file that is gone when it is closed.
+/// Writes requests into an unnamed temporary file.
 fn made(
     wishes: &Wishes,
     prompts: impl FnOnce(&mut dyn FnMut(&str) -> io::Result<()>) -> anyhow::Result<()>,
@@ -173,7 +173,7 @@ fn lines(
     Ok(())
 }
 
-/// A text with places for columns: `Summarise: {text}`. `{{` and `}}` are braces.
+/// A text with placeholders for columns: `Summarise: {text}`. `{{` and `}}` are literal braces.
 #[derive(Debug, PartialEq)]
 struct Template(Vec<Piece>);
 

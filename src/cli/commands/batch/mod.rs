@@ -1,4 +1,4 @@
-//! `batch`: many requests from a file, answers into another one.
+//! `batch`: sends many requests from a file, and writes the answers to another file.
 
 mod input;
 mod watch;
@@ -18,7 +18,7 @@ use crate::units;
 use input::Input;
 use watch::Outcome;
 
-/// What `--host` calls OpenAI, if no variable says otherwise.
+/// The address of `--host openai`, if no variable sets another.
 const OPENAI: &str = "https://api.openai.com";
 
 /// What a command of this group needs.
@@ -60,7 +60,7 @@ pub(crate) async fn run(
     }
 }
 
-/// The daemon, or the server that `--host` names. Only that gets the key of the environment.
+/// A client for the daemon, or for the server that `--host` names, which alone gets the key in `OPENAI_API_KEY`.
 fn client(config: &ClientConfig, host: Option<&str>) -> anyhow::Result<Client> {
     let Some(host) = host else {
         return Ok(Client::new(&config.host)?.with_key(config.api_key.clone()));
@@ -69,7 +69,7 @@ fn client(config: &ClientConfig, host: Option<&str>) -> anyhow::Result<Client> {
         "openai" => config.openai_base.as_deref().unwrap_or(OPENAI),
         host => host,
     };
-    // Our paths have it.
+    // The paths of requests contain `/v1` already.
     let host = host.trim_end_matches('/');
     let host = HostSpec::parse(host.strip_suffix("/v1").unwrap_or(host));
     Ok(Client::new(&host)?.with_key(config.openai_key.clone()))
@@ -102,7 +102,7 @@ impl Batch<'_> {
         }
     }
 
-    /// Hands in the requests and creates the job.
+    /// Uploads the requests and creates the job.
     async fn begin(&self, file: &str) -> anyhow::Result<BatchObject> {
         let (path, args) = (PathBuf::from(file), self.args);
         let wishes = input::Wishes {
@@ -126,7 +126,7 @@ impl Batch<'_> {
         Ok(batch)
     }
 
-    /// Gets the results.
+    /// Downloads the results.
     async fn finish(&self, batch: &BatchObject) -> anyhow::Result<ExitCode> {
         if let Some(errors) = &batch.errors {
             for error in &errors.data {
@@ -167,7 +167,7 @@ impl Batch<'_> {
         })
     }
 
-    /// Writes a file beside its place and renames it.
+    /// Downloads to a temporary file next to `path`, then renames it.
     async fn download(&self, file: &str, path: &Path) -> anyhow::Result<()> {
         let folder = match path.parent() {
             Some(folder) if folder != Path::new("") => folder,
@@ -264,7 +264,7 @@ fn row(batch: &BatchObject, now: Timestamp) -> Vec<String> {
     ]
 }
 
-/// Beside the answers; without a file for those, in this folder.
+/// The file for errors: next to the answers, or in the current folder if the answers have no file.
 fn errors_path(output: Option<&Path>, id: &str) -> PathBuf {
     match output {
         Some(output) => output.with_extension("errors.jsonl"),

@@ -1,4 +1,4 @@
-//! Waits for a job's end: with a bar at a terminal, with lines elsewhere.
+//! Waits for a job's end: with a bar in a terminal, with lines elsewhere.
 
 use std::time::Duration;
 
@@ -8,17 +8,17 @@ use crate::api::openai::BatchObject;
 use crate::cli::ui::{Tally, Ui};
 use crate::client::{Client, ClientError};
 
-/// How often the server is asked: at first, and after a while.
+/// How often the server is polled: at first, and after a while.
 const QUICK: Duration = Duration::from_millis(250);
 const SLOW: Duration = Duration::from_secs(2);
 
-/// Failures in a row of asking that are waited for: a server that restarts.
+/// How many polls in a row may fail: the server may be restarting.
 const PATIENCE: u32 = 60;
 
 /// How waiting ended.
 pub(super) enum Outcome {
     Ended(Box<BatchObject>),
-    /// The user does not wait any longer.
+    /// The user stopped waiting; the job goes on.
     Detached(Box<BatchObject>),
 }
 

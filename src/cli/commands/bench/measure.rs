@@ -11,10 +11,10 @@ use super::request::{Answer, RequestError, Sample, Target};
 use crate::chat::Message;
 use crate::cli::ui::Counter;
 
-/// Tokens of the answer that warms a server up.
+/// Length of the answer that warms a server up, in tokens.
 const WARM_UP_TOKENS: u32 = 8;
 
-/// What is asked, the same for every server.
+/// The requests, the same for every server.
 #[derive(Debug)]
 pub(super) struct Workload {
     pub(super) prompts: Prompts,
@@ -28,7 +28,7 @@ pub(super) struct Workload {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Level {
     pub(super) concurrency: u16,
-    /// The number of its first conversation; no other measurement of a server has the same ones.
+    /// The number of its first conversation; no other measurement of the same server uses the same conversations.
     pub(super) first_id: u64,
 }
 
@@ -36,13 +36,13 @@ pub(super) struct Level {
 #[derive(Debug, Default)]
 pub(super) struct Measured {
     pub(super) samples: Vec<Sample>,
-    /// One text for each conversation that broke off.
+    /// The error text of each conversation that broke off.
     pub(super) errors: Vec<String>,
     pub(super) wall: Duration,
 }
 
 impl Measured {
-    /// Adds another measurement of the same; their times add up.
+    /// Adds another measurement of the same kind; their times add up.
     pub(super) fn merge(&mut self, mut other: Self) {
         self.samples.append(&mut other.samples);
         self.errors.append(&mut other.errors);
@@ -51,7 +51,7 @@ impl Measured {
 }
 
 impl Workload {
-    /// Asks something short, so that the model is loaded; not measured.
+    /// Sends a short request, so that the model is loaded; not measured.
     ///
     /// # Errors
     /// Fails when the server does not answer as it should.
@@ -86,7 +86,7 @@ impl Workload {
         measured
     }
 
-    /// Waits for a request's time and returns since when it has been due.
+    /// Waits until a request is due, and returns when that was.
     async fn wait_until_due(&self, start: Instant, time: Duration) -> Instant {
         let now = Instant::now();
         let due = match self.arrival {
@@ -94,7 +94,7 @@ impl Workload {
             Arrival::Poisson(_) => start.checked_add(time).unwrap_or(now),
         };
         if due <= now {
-            // Who had to wait for a free place has been waiting since then.
+            // A request that had to wait for a free place has been due since then.
             return due;
         }
         tokio::time::sleep_until(due.into()).await;

@@ -1,8 +1,8 @@
-//! `bench`: how fast does a server answer, alone or beside another one?
+//! `bench`: measures how fast a server answers, alone or compared with another one.
 //!
-//! Measures any server that speaks Ollama's or OpenAI's protocol, from the outside: times are
-//! when pieces arrive here, counts of tokens are the server's. *Invariant:* what is compared is
-//! asked the same, one server at a time, and each is warmed up before it is measured.
+//! Measures any server that speaks Ollama's or OpenAI's protocol, from the outside: times are when pieces arrive here,
+//! token counts are the server's. *Invariant:* servers that are compared get the same requests, one server at a time,
+//! and each is warmed up before it is measured.
 
 mod measure;
 mod plan;
@@ -27,7 +27,7 @@ use prompts::Prompts;
 use report::{LevelReport, Report, ServerCpu};
 use request::Target;
 
-/// Measures and reports. What has been measured is reported also after Ctrl-C and errors.
+/// Measures and reports; after Ctrl-C or an error, reports what was measured so far.
 pub(crate) async fn run(
     ui: Ui,
     config: &ClientConfig,
@@ -50,7 +50,7 @@ pub(crate) async fn run(
     }
 }
 
-/// A number of pairs for each number of requests at once.
+/// Measures a number of pairs for each number of concurrent requests.
 async fn measure_all(
     ui: Ui,
     targets: &[Target],
@@ -67,7 +67,7 @@ async fn measure_all(
                     concurrency,
                     first_id: number * u64::from(workload.n_conversations),
                 };
-                // The first one finds the machine cooler, so they take turns.
+                // The server measured first finds the machine cooler, so they take turns.
                 let is_reversed = number % 2 == 1;
                 pairs.push(measure_pair(ui, targets, workload, level, is_reversed).await?);
                 number += 1;
@@ -86,7 +86,7 @@ async fn measure_all(
     Ok(())
 }
 
-/// Measures all servers, one after the other; their order does not show in the result.
+/// Measures all servers, one after the other; the results are in the order of the command line.
 async fn measure_pair(
     ui: Ui,
     targets: &[Target],
@@ -122,7 +122,7 @@ async fn measure_one(
     Ok(workload.measure(target, level, &bar).await)
 }
 
-/// What the servers that say so compute with; by now each has answered.
+/// What the servers compute with, as far as they report it; by now each has answered.
 async fn cpus(targets: &[Target]) -> Vec<ServerCpu> {
     let mut cpus = Vec::new();
     for target in targets {
@@ -145,7 +145,7 @@ fn targets(config: &ClientConfig, args: &BenchArgs) -> anyhow::Result<Vec<Target
     let mut targets = Vec::new();
     for mut host in hosts.into_iter().flatten() {
         if args.api == Api::OpenAi {
-            // OpenAI's clients are given the address with this end.
+            // For OpenAI's clients, the address ends like this.
             if let Some(path) = host.path.strip_suffix("/v1") {
                 host.path = path.to_owned();
             }

@@ -1,4 +1,4 @@
-//! What is to be measured: the command line's words as values.
+//! What to measure: the command line's words as values.
 
 use std::str::FromStr;
 use std::time::Duration;
@@ -27,17 +27,17 @@ impl FromStr for Api {
     }
 }
 
-/// When requests come.
+/// When requests are sent.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Arrival {
-    /// The next one when one has ended.
+    /// Each one when an earlier one has ended.
     Closed,
-    /// At random, this many per second on average, whether others have ended or not.
+    /// At random times, this many per second on average, whether earlier ones have ended or not.
     Poisson(f64),
 }
 
 impl Arrival {
-    /// Returns when requests come, counted from the start; without end.
+    /// Returns the times of requests, counted from the start; without end.
     pub(super) fn times(self, seed: u64) -> impl Iterator<Item = Duration> {
         let mut rng = fastrand::Rng::with_seed(seed);
         let mut at = 0.0;
@@ -62,7 +62,7 @@ impl FromStr for Arrival {
         let rate = text
             .strip_prefix("poisson:")
             .and_then(|rate| rate.parse().ok());
-        // A slower rate than one per day is a mistake, a faster one than this cannot be kept.
+        // Less than one request per day is a mistake, and more than a million per second cannot be kept up.
         rate.filter(|rate| (1e-5..=1e6).contains(rate))
             .map(Self::Poisson)
             .ok_or_else(|| "must be closed or poisson:RATE, requests per second".to_owned())

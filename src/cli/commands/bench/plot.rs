@@ -1,4 +1,4 @@
-//! The results as a picture: rates and times over the number of requests at once.
+//! The results as a picture: rates and times over the number of concurrent requests.
 
 use anyhow::Context as _;
 use plotters::prelude::*;
@@ -13,7 +13,7 @@ const MARGIN: u32 = 12;
 const TITLE: u32 = 32;
 const FONT: &str = "sans-serif";
 
-/// One chart: its title, and what of a server's numbers it shows.
+/// One chart: its title, and which of a server's numbers it shows.
 type Chart = (&'static str, fn(&Summary) -> Option<f64>);
 
 const CHARTS: [Chart; 4] = [
@@ -54,7 +54,7 @@ pub(super) fn svg(report: &Report) -> anyhow::Result<String> {
     Ok(text)
 }
 
-/// What was measured; the file stands alone.
+/// What was measured, so that the file can be read by itself.
 fn title(report: &Report) -> String {
     format!(
         "{}: prompts of about {} tokens, at most {} tokens of output",
@@ -72,8 +72,7 @@ fn count(x: f64) -> String {
     }
 }
 
-/// The number at a tick of an axis that ends at `highest`, with as many digits as tell it from its
-/// neighbours.
+/// The label of a tick on an axis that ends at `highest`, with enough digits to distinguish it from its neighbours.
 fn amount(y: f64, highest: f64) -> String {
     let digits = match highest {
         _ if highest > 10.0 => 0,
@@ -92,7 +91,7 @@ fn draw(
     let all = || series.iter().flat_map(|series| &series.points);
     let widest = all().map(|point| point.0).fold(1.0, f64::max);
     let highest = all().map(|point| point.1).fold(0.0, f64::max);
-    // A chart needs room, also for what could not be measured.
+    // A chart needs a range, even for a number that could not be measured.
     let highest = if highest > 0.0 { highest * 1.1 } else { 1.0 };
     let mut chart = ChartBuilder::on(area)
         .margin(MARGIN)
@@ -129,7 +128,7 @@ fn draw(
         .map_err(plain)
 }
 
-/// What the servers have of a number, in the order of the command line.
+/// The servers' values of one number, in the order of the command line.
 fn series(report: &Report, number: fn(&Summary) -> Option<f64>) -> Vec<Series> {
     let first = report.levels.first();
     let labels = first.iter().flat_map(|level| &level.servers);
@@ -148,7 +147,7 @@ fn series(report: &Report, number: fn(&Summary) -> Option<f64>) -> Vec<Series> {
     lines.collect()
 }
 
-/// The library's errors borrow what is drawn on.
+/// The library's errors borrow the drawing area.
 #[expect(clippy::needless_pass_by_value, reason = "for map_err")]
 fn plain<E: std::error::Error + Send + Sync>(error: DrawingAreaErrorKind<E>) -> anyhow::Error {
     anyhow::anyhow!("{error}")

@@ -1,8 +1,7 @@
-//! The questions: made of a seed, or read from a file.
+//! The prompts: generated from a seed, or read from a file.
 //!
-//! *Invariant:* the same seed gives the same conversations, for every server that is measured;
-//! no two conversations of a run are the same beyond the shared prefix, so that a server's prompt
-//! cache shows only where it was asked to.
+//! *Invariant:* the same seed gives the same conversations, for every server that is measured; no two conversations of
+//! a run are the same beyond the shared prefix, so that a server's prompt cache shows only where it was asked to.
 
 use std::path::Path;
 
@@ -10,7 +9,7 @@ use serde::Deserialize;
 
 use crate::chat::Message;
 
-/// Words that are one token in the vocabularies of common models, with the blank before them.
+/// Words that, with the blank before them, are one token in the vocabularies of common models.
 const WORDS: &[&str] = &[
     "time",
     "year",
@@ -78,9 +77,9 @@ const WORDS: &[&str] = &[
     "law",
 ];
 
-/// What is asked about the words; long answers are wanted.
+/// The task for these words; the answers should be long.
 const TASK: &str = "Write a very long story that uses these words.";
-/// Tokens of the task, about.
+/// Approximate length of the task in tokens.
 const TASK_TOKENS: u32 = 11;
 
 /// Where the conversations come from.
@@ -88,13 +87,13 @@ const TASK_TOKENS: u32 = 11;
 pub(super) struct Prompts {
     pub(super) seed: u64,
     pub(super) n_prompt: u32,
-    /// The first of these are the same in all prompts.
+    /// How many of these tokens, counted from the start, are the same in all prompts.
     pub(super) n_shared: u32,
     /// The starts of conversations; if empty, they are generated.
     pub(super) given: Vec<Vec<Message>>,
 }
 
-/// A line of a file of prompts.
+/// A line of a prompt file.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Line {
@@ -113,7 +112,7 @@ pub(super) fn read(path: &Path) -> anyhow::Result<Vec<Vec<Message>>> {
 }
 
 impl Prompts {
-    /// Returns the beginning of a conversation: all up to the first answer.
+    /// Returns the beginning of a conversation: everything up to the first answer.
     pub(super) fn first(&self, id: u64) -> Vec<Message> {
         let n_given = self.given.len() as u64;
         let index = id
@@ -125,10 +124,10 @@ impl Prompts {
         }
     }
 
-    /// Returns a question that is made up: the first of a conversation, or a later one.
+    /// Returns a generated question: the first of a conversation, or a later one.
     pub(super) fn question(&self, id: u64, turn: u32) -> Message {
         let n_words = self.n_prompt.saturating_sub(TASK_TOKENS);
-        // Later questions follow a conversation that has begun like the others already.
+        // Later questions need no shared prefix: they follow a conversation that begins with it.
         let n_shared = if turn == 0 {
             self.n_shared.min(n_words)
         } else {
@@ -145,7 +144,7 @@ impl Prompts {
         Message::text("user", text)
     }
 
-    /// A generator of its own for each question, so that their order does not matter.
+    /// A separate generator for each question, so that their order does not matter.
     fn rng_of(&self, id: u64, turn: u32) -> fastrand::Rng {
         let mut seed = fastrand::Rng::with_seed(self.seed ^ id.rotate_left(32));
         fastrand::Rng::with_seed(seed.u64(..) ^ u64::from(turn))

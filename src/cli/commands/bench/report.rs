@@ -23,7 +23,7 @@ const HEADERS: [&str; 9] = [
     "TOK/S ALL",
 ];
 
-/// Everything that is told.
+/// Everything that is reported.
 #[derive(Debug, Serialize)]
 pub(super) struct Report {
     pub(super) drover: &'static str,
@@ -36,10 +36,10 @@ pub(super) struct Report {
     pub(super) arrival: Arrival,
     pub(super) shared_prefix: u32,
     pub(super) turns: u32,
-    /// The file, if the prompts are not made up.
+    /// The file of prompts, if they are not generated.
     pub(super) prompts: Option<String>,
     pub(super) seed: u32,
-    /// Of the servers that tell it.
+    /// From the servers that report it.
     pub(super) cpus: Vec<ServerCpu>,
     pub(super) levels: Vec<LevelReport>,
 }
@@ -68,13 +68,13 @@ impl ServerCpu {
     }
 }
 
-/// The measurements with one number of requests at once.
+/// The measurements with one number of concurrent requests.
 #[derive(Debug, Serialize)]
 pub(super) struct LevelReport {
     pub(super) concurrency: u16,
-    /// In the order of the command line, whichever was measured first.
+    /// In the order of the command line, whichever server was measured first.
     pub(super) servers: Vec<ServerReport>,
-    /// The first server by the second, pair by pair.
+    /// The first server divided by the second, pair by pair.
     pub(super) ratio: Option<Ratios>,
 }
 
@@ -87,8 +87,7 @@ pub(super) struct ServerReport {
 }
 
 impl LevelReport {
-    /// Puts the pairs of a row together: for each pair the measurements of all servers, which are
-    /// named in the same order.
+    /// Combines the pairs of a row: for each pair the measurements of all servers, which are always in the same order.
     pub(super) fn new(concurrency: u16, urls: Vec<String>, pairs: Vec<Vec<Measured>>) -> Self {
         let ratios: Vec<Ratio> = pairs
             .iter()
@@ -167,7 +166,7 @@ impl Report {
         }
     }
 
-    /// A table for each number of requests at once, with a column for each server.
+    /// A table for each number of concurrent requests, with a column for each server.
     fn narrow(&self) -> String {
         let tables = self.levels.iter().map(|level| {
             let columns = level.rows();
@@ -208,7 +207,7 @@ impl Report {
         Ok(format!("{}\n", serde_json::to_string_pretty(self)?))
     }
 
-    /// Texts of errors with their counts, one line each.
+    /// The error texts with their counts, one line each.
     pub(super) fn errors(&self) -> Vec<String> {
         let servers = self.levels.iter().flat_map(|level| {
             let at_once = level.concurrency;
@@ -273,7 +272,7 @@ pub(super) fn write(path: &Path, text: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Mean lengths of prompts, of what of them was cached, and of answers, as the server counts.
+/// Mean lengths of prompts, of their cached part, and of answers, as the server counts.
 fn mean_tokens(summary: &Summary) -> String {
     let rounded = |mean: Option<f64>| mean.map_or("-".to_owned(), |mean| format!("{mean:.0}"));
     format!(

@@ -20,7 +20,7 @@ pub(super) struct Target {
     pub(super) seed: u32,
 }
 
-/// What one answer took.
+/// The measurements of one answer.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Sample {
     /// From the moment the request was due to the first text.
@@ -29,14 +29,14 @@ pub(super) struct Sample {
     pub(super) writing: Duration,
     /// Between pieces of text.
     pub(super) gaps: Vec<Duration>,
-    /// As the server counts.
+    /// The length of the prompt in tokens, as the server counts.
     pub(super) n_prompt: u64,
-    /// Tokens of the prompt that were in the cache; Ollama's protocol does not tell.
+    /// Tokens of the prompt that were in the cache; `None` with Ollama's protocol, which does not report them.
     pub(super) n_cached: Option<u64>,
     pub(super) n_output: u64,
 }
 
-/// A server's counts of tokens.
+/// Token counts from a server.
 #[derive(Debug, Clone, Copy)]
 struct Counts {
     n_prompt: u64,
@@ -61,7 +61,7 @@ pub(super) enum RequestError {
 }
 
 impl Target {
-    /// Asks and reads the answer to its end.
+    /// Sends the request and reads the answer to its end.
     pub(super) async fn ask(
         &self,
         messages: &[Message],
@@ -148,7 +148,7 @@ impl Target {
     }
 }
 
-/// Takes the times of an answer's pieces.
+/// Records when an answer's pieces arrive.
 #[derive(Debug)]
 struct Stopwatch {
     due: Instant,
@@ -169,7 +169,7 @@ impl Stopwatch {
         }
     }
 
-    /// Text or thoughts have arrived now; pieces without either are none.
+    /// Records that text or thinking has arrived; a piece with neither is ignored.
     fn piece(&mut self, text: &str, thinking: &str) {
         if text.is_empty() && thinking.is_empty() {
             return;
@@ -183,7 +183,7 @@ impl Stopwatch {
         self.text.push_str(text);
     }
 
-    /// The end of the answer; one without text was written when it ended.
+    /// The end of the answer; an answer without text counts as written when it ended.
     fn answer(self, counts: Option<Counts>) -> Result<Answer, RequestError> {
         let counts = counts.ok_or(RequestError::NoCounts)?;
         let first = self.first.unwrap_or_else(Instant::now);

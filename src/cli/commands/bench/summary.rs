@@ -1,4 +1,4 @@
-//! Many samples as few numbers. Pure; what there is nothing of is `None`.
+//! Summarizes many samples in a few numbers. Pure; a number without samples is `None`.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -19,22 +19,22 @@ pub(super) struct Percentiles {
 /// One measurement.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub(super) struct Summary {
-    /// Answers that came to their end.
+    /// Answers that were complete.
     pub(super) n_ok: usize,
     pub(super) n_errors: usize,
-    /// Texts of the errors, and how often each came.
+    /// Texts of the errors, and how often each occurred.
     pub(super) errors: BTreeMap<String, u64>,
     pub(super) mean_prompt_tokens: Option<f64>,
-    /// Of the answers that told.
+    /// Over the answers that reported it.
     pub(super) mean_cached_tokens: Option<f64>,
     pub(super) mean_output_tokens: Option<f64>,
-    /// To the first text.
+    /// Time to the first text.
     pub(super) ttft_ms: Percentiles,
-    /// Between two pieces of one answer.
+    /// Time between two pieces of one answer.
     pub(super) itl_ms: Percentiles,
     /// Median of the rates at which answers were written, from the first token to the last.
     pub(super) stream_tokens_per_s: Option<f64>,
-    /// All tokens by all the time.
+    /// All tokens divided by the total time.
     pub(super) total_tokens_per_s: Option<f64>,
     pub(super) wall_s: f64,
 }
@@ -49,7 +49,7 @@ pub(super) struct Ratio {
 }
 
 impl Percentiles {
-    /// By nearest rank: the smallest value that as many per cent do not exceed.
+    /// By nearest rank: the smallest value such that so many per cent do not exceed it.
     fn of(mut values: Vec<f64>) -> Self {
         values.sort_by(f64::total_cmp);
         let at = |percent: usize| {
@@ -118,7 +118,7 @@ impl Ratio {
     }
 }
 
-/// How far the ratios of several pairs agree, number by number.
+/// The lowest, median and highest ratio of several pairs, number by number.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
 pub(super) struct Ratios {
     pub(super) n_pairs: usize,
@@ -128,7 +128,7 @@ pub(super) struct Ratios {
 }
 
 impl Ratios {
-    /// `None` without a pair.
+    /// `None` if there are no pairs.
     pub(super) fn of(pairs: &[Ratio]) -> Option<Self> {
         let of = |pick: fn(&[f64]) -> f64| {
             let number = |read: fn(&Ratio) -> Option<f64>| {
@@ -166,7 +166,7 @@ fn median(values: &[f64]) -> f64 {
     f64::midpoint(upper, values[(values.len() - 1) / 2])
 }
 
-/// Tokens per second of one answer; the first token is where the clock starts.
+/// Tokens per second of one answer; the clock starts at the first token.
 fn rate(sample: &Sample) -> Option<f64> {
     let n_after_first = sample.n_output.checked_sub(1).filter(|count| *count > 0)?;
     divide(
@@ -175,7 +175,7 @@ fn rate(sample: &Sample) -> Option<f64> {
     )
 }
 
-/// Nothing by anything, and anything by nothing, is nothing.
+/// `None` if either is missing or the divisor is zero.
 fn divide(one: Option<f64>, other: Option<f64>) -> Option<f64> {
     let other = other.filter(|other| *other > 0.0)?;
     Some(one? / other)
@@ -274,7 +274,7 @@ mod tests {
         let of = Ratios::of(&pairs).unwrap();
         let totals = [of.lowest, of.median, of.highest].map(|ratio| ratio.total_tokens_per_s);
         assert_eq!(totals, [Some(1.0), Some(1.75), Some(3.0)]);
-        // What not every pair has is told of those that have it.
+        // A number that some pairs do not have is computed over the pairs that have it.
         assert_eq!((of.median.itl.p50, of.median.itl.p95), (Some(7.0), None));
     }
 

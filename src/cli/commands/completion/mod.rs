@@ -33,9 +33,9 @@ pub(crate) fn run(ui: Ui, args: &CompletionArgs, command: Command) -> anyhow::Re
     Ok(ExitCode::SUCCESS)
 }
 
-/// The command without what help does not show either.
+/// The command without its hidden parts.
 fn visible(command: &Command) -> Command {
-    // `help` comes by itself.
+    // `clap` adds `help` by itself.
     let subcommands = command.get_subcommands();
     let subcommands = subcommands.filter(|sub| !sub.is_hide_set() && sub.get_name() != "help");
     let arguments = command.get_arguments();
@@ -59,7 +59,7 @@ fn fish(command: Command) -> String {
     script(Shell::Fish, command) + &models
 }
 
-/// The part that asks for models; a list of flags is written with this quote and this between them.
+/// The part that completes models; flags are listed with this quote and this separator.
 fn models(template: &str, (quote, between): (char, &str), command: &Command) -> String {
     let flags: Vec<String> = flags_with_value(command)
         .map(|flag| format!("{quote}{flag}{quote}"))
@@ -70,8 +70,8 @@ fn models(template: &str, (quote, between): (char, &str), command: &Command) -> 
     named(&text, command)
 }
 
-/// Here the generated part says where our functions come in: it knows hints for users and hosts,
-/// which no command of ours has.
+/// Places our functions by hints in the generated part: `clap` has hints for users and hosts, which no command of
+/// ours needs otherwise.
 fn zsh(mut command: Command) -> String {
     let is_there = |name: &&str| command.find_subcommand(name).is_some();
     let takes_model: Vec<&str> = TAKES_MODEL.iter().copied().filter(is_there).collect();
@@ -91,7 +91,7 @@ fn zsh(mut command: Command) -> String {
     let script = script(Shell::Zsh, command)
         .replace(":_users'", &format!(":{users}'"))
         .replace(":_hosts'", &format!(":{hosts}'"));
-    // The last lines call the function when the file is it.
+    // The last lines call the function when the file itself is that function.
     match script.rfind("\nif [ \"$funcstack[1]\"") {
         Some(end) => format!("{}\n{models}{}", &script[..end], &script[end + 1..]),
         None => script,
@@ -109,7 +109,7 @@ fn named(text: &str, command: &Command) -> String {
     text.replace("NAME", command.get_name())
 }
 
-/// `create -f`, `create --file`, …: what is followed by a value in a word of its own.
+/// `create -f`, `create --file`, …: the flags whose value is the next word.
 fn flags_with_value(command: &Command) -> impl Iterator<Item = String> {
     command.get_subcommands().flat_map(|sub| {
         let with_value = sub

@@ -1,4 +1,4 @@
-//! Which files a FROM, ADAPTER or DRAFT means, and what they are called in the request.
+//! Which files a FROM, ADAPTER or DRAFT refers to, and their names in the request.
 
 use std::collections::BTreeMap;
 use std::io::{ErrorKind, Read as _};
@@ -32,7 +32,7 @@ const COMPANIONS: [&str; 5] = [
 /// Name in the request → file.
 pub(super) type Files = BTreeMap<String, PathBuf>;
 
-/// Expands `~` and puts relative paths below the Modelfile's folder.
+/// Expands `~` and resolves relative paths against the Modelfile's folder.
 pub(super) fn expand(text: &str, folder: &Path, home: Option<&Path>) -> anyhow::Result<PathBuf> {
     if let Some(rest) = text.strip_prefix('~') {
         let Some(below) = rest
@@ -66,8 +66,7 @@ pub(super) fn collect(path: &Path) -> anyhow::Result<Option<Files>> {
     }
 }
 
-/// The file; of a part of a split file also the other parts that lie beside it. (What is missing is
-/// for the daemon to say.)
+/// The file; if it is a part of a split file, also the other parts next to it. (The daemon reports missing parts.)
 fn file_and_parts(path: &Path) -> Files {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let mut files = Files::new();
@@ -103,8 +102,8 @@ fn folder_files(folder: &Path) -> anyhow::Result<Files> {
     Ok(files)
 }
 
-/// The files of a folder and of its folders, with `/`-separated relative names. What lies in folders that
-/// are not ours to read (`lost+found`) is none of the model's, and neither are devices and FIFOs.
+/// The files of a folder and of its subfolders, with `/`-separated relative names. Folders that we may not read
+/// (`lost+found`), devices and FIFOs do not belong to the model.
 fn two_levels(folder: &Path) -> anyhow::Result<Vec<(String, PathBuf)>> {
     let mut found = Vec::new();
     for (name, path) in entries(folder)? {
@@ -120,7 +119,7 @@ fn two_levels(folder: &Path) -> anyhow::Result<Vec<(String, PathBuf)>> {
         let files = inner.into_iter().filter(|(_, path)| !path.is_dir());
         found.extend(files.map(|(inner, path)| (format!("{name}/{inner}"), path)));
     }
-    // A link that leads nowhere is told of where its name says that it is wanted.
+    // A dangling link is reported later, if its name says that it is needed.
     found.retain(|(_, path)| path.metadata().is_ok_and(|file| file.is_file()) || path.is_symlink());
     found.sort();
     Ok(found)
@@ -135,7 +134,7 @@ fn entries(folder: &Path) -> std::io::Result<Vec<(String, PathBuf)>> {
     entries.collect()
 }
 
-/// Matches a name against a pattern whose `*` stands for anything but `/`.
+/// Matches a name against a pattern in which `*` matches anything but `/`.
 fn matches(pattern: &str, name: &str) -> bool {
     match pattern.split_once('*') {
         None => pattern == name,
@@ -161,7 +160,7 @@ fn check_inside(folder: &Path, name: &str, path: &Path) -> anyhow::Result<()> {
     anyhow::bail!("insecure path: {name}")
 }
 
-/// A page of text in the place of weights is the usual result of a failed download.
+/// Refuses a text page in place of weights, the usual result of a failed download.
 fn check_content(name: &str, path: &Path) -> anyhow::Result<()> {
     let mut start = Vec::new();
     fs_err::File::open(path)?
@@ -258,7 +257,7 @@ mod tests {
         let nobody = std::os::unix::fs::PermissionsExt::from_mode(0o000);
         fs_err::set_permissions(&closed, nobody).unwrap();
         let files = collect(folder.path()).unwrap().unwrap();
-        // The superuser may read everything.
+        // The superuser may read every folder.
         let n_read = usize::from(fs_err::read_dir(&closed).is_ok());
         assert_eq!(names(&files)[..1], ["a.gguf"]);
         assert_eq!(files.len(), 1 + n_read, "{files:?}");

@@ -1,4 +1,4 @@
-//! `create`: reads the Modelfile, uploads the files it names, asks for the model.
+//! `create`: reads the Modelfile, uploads the files it names, and asks the daemon to make the model.
 
 mod files;
 mod request;
@@ -62,7 +62,7 @@ fn read_modelfile(file: Option<&str>) -> anyhow::Result<(Modelfile, PathBuf)> {
         Err(_) if file.is_some() => anyhow::bail!("specified Modelfile wasn't found"),
         Err(_) => return Ok((current_folder(), PathBuf::from("."))),
     };
-    // `/dev/stdin`, `<(…)`: no models lie beside a pipe.
+    // For `/dev/stdin` and `<(…)`: no models lie next to a pipe.
     let is_file = path.is_file();
     let folder = path
         .parent()
@@ -75,7 +75,7 @@ fn parse(bytes: &[u8]) -> anyhow::Result<Modelfile> {
     Modelfile::parse(&decode(bytes)).map_err(|error| anyhow::Error::msg(error.with_line()))
 }
 
-/// `FROM .`, which stands on no line.
+/// `FROM .`, without a line in a file.
 fn current_folder() -> Modelfile {
     let from = Command {
         name: "from".to_owned(),
@@ -87,7 +87,7 @@ fn current_folder() -> Modelfile {
     }
 }
 
-/// Decodes UTF-8, or UTF-16 with a byte order mark; the mark goes.
+/// Decodes UTF-8, or UTF-16 with a byte order mark; removes the mark.
 fn decode(bytes: &[u8]) -> String {
     let utf16 = |bytes: &[u8], unit: fn([u8; 2]) -> u16| {
         let units: Vec<u16> = bytes.as_chunks().0.iter().map(|pair| unit(*pair)).collect();

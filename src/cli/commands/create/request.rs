@@ -1,4 +1,4 @@
-//! From a Modelfile's commands to a create request and the files to upload.
+//! Turns a Modelfile's commands into a create request and the files to upload.
 
 use std::path::{Path, PathBuf};
 
@@ -11,10 +11,10 @@ use crate::cli::parameter;
 use crate::model::ModelName;
 use crate::model::modelfile::{Command, Modelfile};
 
-/// What to upload and then to ask for.
+/// The files to upload and the request to send afterwards.
 #[derive(Debug, Default)]
 pub(super) struct Plan {
-    /// Complete but for the digests of the files and the name.
+    /// Complete except for the digests of the files and the name.
     pub(super) request: CreateRequest,
     pub(super) files: Files,
     pub(super) adapters: Files,
@@ -34,7 +34,7 @@ pub(super) fn plan(
     let mut plan = Plan::default();
     for command in &modelfile.commands {
         let added = plan.add(command, folder, home);
-        // The line is what the user looks for; a file that does not exist has none.
+        // Errors name the line, so that the user finds it; the implied `FROM .` has no line.
         match added {
             Err(error) if command.line > 0 => anyhow::bail!("(line {}): {error}", command.line),
             added => added?,
@@ -97,7 +97,7 @@ impl Plan {
     }
 }
 
-/// Whether a text can be nothing but a path: a model's name neither begins so nor ends so.
+/// Whether a text can only be a path: a model's name neither begins nor ends like that.
 fn is_path(value: &str) -> bool {
     let begins = ["/", "./", "../", "~"];
     let ends = [".gguf", ".bin", ".safetensors", ".pth"];

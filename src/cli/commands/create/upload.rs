@@ -1,4 +1,4 @@
-//! Hashes local files and uploads those that the daemon has not.
+//! Hashes local files and uploads those that the daemon does not have.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -44,7 +44,7 @@ pub(super) async fn upload(
     Ok(request)
 }
 
-/// Hashes files, as many at a time as there are cores but one.
+/// Hashes files, as many at a time as there are cores, less one.
 async fn hash_all(paths: BTreeSet<PathBuf>) -> anyhow::Result<BTreeMap<PathBuf, Digest>> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let at_once = cores.saturating_sub(1).max(1);

@@ -1,16 +1,16 @@
-//! The agents, and what each needs to talk to a server of ours.
+//! The agents, and what each needs to talk to our server.
 
 use serde_json::json;
 
 /// A program that can be started.
 pub(super) struct Agent {
-    /// What `launch` calls it.
+    /// Its name for `launch`.
     pub(super) name: &'static str,
     pub(super) title: &'static str,
     pub(super) program: &'static str,
-    /// How to get it.
+    /// How to install it.
     pub(super) install: &'static str,
-    /// What it needs for a server's base address and a model.
+    /// How to start it with a server's base address and a model.
     pub(super) start: fn(&str, &str) -> Start,
 }
 
@@ -21,7 +21,7 @@ pub(super) struct Start {
     pub(super) variables: Vec<(&'static str, String)>,
 }
 
-/// What agents send as a key, where they insist on one.
+/// The key that agents send where they insist on one.
 const KEY: &str = "drover";
 
 pub(super) const AGENTS: &[Agent] = &[

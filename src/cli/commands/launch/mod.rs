@@ -1,5 +1,5 @@
-//! `launch`: starts an agent against this server with one of its models. Nothing is written into the agent's own
-//! settings: it gets all it needs as arguments and variables.
+//! `launch`: starts an agent against this server with one of its models. The agent's own settings are not changed: it
+//! gets all it needs as arguments and variables.
 
 mod agents;
 
@@ -15,7 +15,7 @@ use crate::cli::context::Context;
 /// The capability that agents need.
 const TOOLS: &str = "tools";
 
-/// Starts an agent in place of this process; without a name, lists them.
+/// Starts an agent in place of this process; without a name, lists the agents.
 ///
 /// # Errors
 /// The agent is not known or not installed, or there is no model for it.
@@ -80,7 +80,7 @@ fn list(context: &Context) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Finds the model's full name: the one that is asked for, or the only one that calls tools.
+/// Finds the model's full name: the requested one, or the only one that supports tools.
 async fn model(context: &Context, wanted: Option<&str>) -> anyhow::Result<String> {
     let models = context.client.list().await?.models;
     if let Some(wanted) = wanted {
@@ -118,7 +118,7 @@ fn calls_tools(model: &ListedModel) -> bool {
     model.capabilities.iter().any(|name| name == TOOLS)
 }
 
-/// The command line as one would type it.
+/// The command line as a user would type it.
 fn shown(agent: &Agent, start: &Start, more: &[String]) -> String {
     let variables = start
         .variables

@@ -8,14 +8,14 @@ use crate::config::values::parse_bool;
 use crate::json::deep;
 use crate::units;
 
-/// What only embedding models look at.
+/// Flags that only embedding models use.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Embedding {
     pub(super) truncate: Option<bool>,
     pub(super) dimensions: i64,
 }
 
-/// Reads the flags that are about answers.
+/// Reads the flags for answers.
 pub(super) fn session(model: &str, args: &RunArgs) -> anyhow::Result<Session> {
     let keep_alive = args.keepalive.as_deref().map(keep_alive).transpose()?;
     let think = args.think.as_deref().map(think).transpose()?;
@@ -32,7 +32,7 @@ pub(super) fn session(model: &str, args: &RunArgs) -> anyhow::Result<Session> {
     })
 }
 
-/// Reads the flags that are about embeddings.
+/// Reads the flags for embeddings.
 pub(super) fn embedding(args: &RunArgs) -> anyhow::Result<Embedding> {
     let truncate = match args.truncate.as_deref() {
         None => None,
@@ -50,7 +50,7 @@ pub(super) fn embedding(args: &RunArgs) -> anyhow::Result<Embedding> {
     })
 }
 
-/// A duration; or a negative number, which means for ever, as in the API.
+/// A duration, or a negative number, which means forever, as in the API.
 fn keep_alive(text: &str) -> anyhow::Result<Value> {
     if let Some(seconds) = text.parse::<i64>().ok().filter(|seconds| *seconds < 0) {
         return Ok(Value::from(seconds));
@@ -59,7 +59,7 @@ fn keep_alive(text: &str) -> anyhow::Result<Value> {
     Ok(Value::from(text))
 }
 
-/// `json`, or a schema written out.
+/// `json`, or a schema.
 fn format(text: &str) -> anyhow::Result<Value> {
     match text {
         "" => Ok(Value::Null),

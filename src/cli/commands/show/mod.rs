@@ -43,7 +43,7 @@ pub(crate) async fn run(context: &Context, args: &ShowArgs) -> anyhow::Result<()
     Ok(())
 }
 
-/// The text of the one section that is asked for; two of them get no line end.
+/// The text of the section that the flags select; two of the sections get no line end.
 fn section(args: &ShowArgs, shown: &ShowResponse) -> Option<String> {
     if args.license {
         Some(format!("{}\n", shown.license))

@@ -3,7 +3,7 @@
 use serde_json::Value;
 use unicode_width::UnicodeWidthStr as _;
 
-/// Columns after which a list is cut.
+/// The width at which a list is cut.
 const LIST_WIDTH: usize = 10;
 
 /// Prints a metadata value: lists are cut, numbers are short.
@@ -57,8 +57,7 @@ fn list(items: &[Value]) -> String {
     }
 }
 
-/// The fewest digits that mean the same number, with an exponent from a million on and below a
-/// ten-thousandth.
+/// The fewest digits that mean the same number, with an exponent from a million upwards and below a ten-thousandth.
 fn shortest(number: f64) -> String {
     let scientific = format!("{number:e}");
     let Some((digits, exponent)) = scientific.split_once('e') else {

@@ -1,4 +1,4 @@
-//! `top`: what the daemon is doing, as it does it.
+//! `top`: shows live what the daemon is doing.
 
 mod view;
 
@@ -12,11 +12,11 @@ use crate::cli::args::TopArgs;
 use crate::cli::context::Context;
 use view::View;
 
-/// Shows it until a key ends it; without a terminal, or as JSON, once.
+/// Shows the state until a key is pressed; without a terminal, or as JSON, once.
 pub(crate) async fn run(context: &Context, args: &TopArgs) -> anyhow::Result<()> {
     let mut states = context.client.states().await?;
     if args.json || !context.ui.stdout_is_terminal || !context.ui.stdin_is_terminal {
-        // The first one has no rates yet.
+        // The first state has no rates yet.
         let _ = states.next().await?;
         let state = states.next().await?.context("the server says nothing")?;
         if args.json {
@@ -25,7 +25,7 @@ pub(crate) async fn run(context: &Context, args: &TopArgs) -> anyhow::Result<()>
         return Ok(context.ui.out(&view::text(&state))?);
     }
     let (to, mut keys) = mpsc::channel(16);
-    // It ends with the process: there is no way to end a wait for keys.
+    // The thread ends with the process: there is no way to interrupt a wait for keys.
     std::thread::Builder::new()
         .name("keys".to_owned())
         .spawn(move || {

@@ -1,4 +1,4 @@
-//! How the state looks in a terminal, and as plain text.
+//! Renders the state in a terminal, and as plain text.
 
 use std::collections::VecDeque;
 use std::fmt::Write as _;
@@ -14,17 +14,17 @@ use crate::api::drover::{DaemonState, Device, ModelState, RequestState};
 use crate::cli::ui::table;
 use crate::{plain, units};
 
-/// Seconds that the charts go back, at most.
+/// How many seconds the charts go back.
 const KEPT: usize = 300;
 
-/// Lines of the log.
+/// How many lines of the log are kept.
 const LOG: usize = 100;
 
-/// What has been seen.
+/// What has been received so far.
 #[derive(Debug, Default)]
 pub(super) struct View {
     state: Option<DaemonState>,
-    /// Generated tokens per second, and requests that wait.
+    /// For the charts: generated tokens per second, then waiting requests.
     rates: VecDeque<u64>,
     waiting: VecDeque<u64>,
     log: VecDeque<String>,
@@ -335,7 +335,7 @@ mod tests {
         ] {
             assert!(shown.contains(part), "no {part:?} in\n{shown}");
         }
-        // A small one does no harm.
+        // A small terminal must not cause a panic.
         let mut terminal = Terminal::new(TestBackend::new(9, 4)).unwrap();
         terminal.draw(|frame| view.draw(frame)).unwrap();
     }

@@ -17,13 +17,13 @@ const FUNCTION: &str = "function";
 /// The variants of a response that a request selects.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Style {
-    /// A stream ends with the counters.
+    /// Whether a stream ends with the counters.
     pub include_usage: bool,
-    /// The request uses the deprecated `functions`, and so does the response.
+    /// Whether the request uses the deprecated `functions`, and so does the response.
     pub has_functions: bool,
     /// The service tier that the request names ([`super::service_tier`]).
     pub service_tier: Option<&'static str>,
-    /// The request has a prediction.
+    /// Whether the request has a prediction.
     pub is_predicted: bool,
 }
 
@@ -60,7 +60,7 @@ pub struct ChatStream {
 struct Progress {
     has_role: bool,
     has_calls: bool,
-    /// Parts of a call have been told.
+    /// Whether parts of a call have been sent.
     is_calling: bool,
 }
 
@@ -164,7 +164,7 @@ impl Progress {
         pieces
     }
 
-    /// Parts of calls as they come, and calls of which no part was told.
+    /// Sends parts of calls as they come, and calls of which no part was sent.
     fn calls(&mut self, parts: Vec<CallPart>, whole: Vec<ToolCall>) -> Vec<CallDelta> {
         let mut deltas = Vec::with_capacity(parts.len() + whole.len());
         for part in parts {

@@ -1,7 +1,7 @@
 //! Converts the messages of a request to turns.
 //!
-//! Unlike in Ollama, the parts of one message stay one turn: if they were split, tool results would lose
-//! their names and templates would get several turns.
+//! Unlike in Ollama, the parts of one message stay one turn: if they were split, tool results would lose their names
+//! and templates would get several turns.
 
 use super::super::invalid;
 use crate::api::openai::{Content, File, Message as Wire, Part, ToolCall as WireCall};

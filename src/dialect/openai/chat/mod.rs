@@ -23,7 +23,7 @@ use crate::model::options::{OptionPatch, biases, count, single};
 use crate::protocol::Priority;
 use tools::{Asked, Offer};
 
-/// The most alternatives to a token.
+/// The most alternatives for a token.
 const MOST_TOP_LOGPROBS: i64 = 20;
 
 /// Converts a request to one native request for each choice.
@@ -43,7 +43,7 @@ pub fn requests(mut request: openai::ChatRequest) -> Result<Vec<ChatRequest>, Re
         .thinking_budget
         .or(request.thinking_budget_tokens)
         .or(request.thinking_token_budget);
-    // Negative ones are no limit, as in those servers.
+    // A negative budget means no limit, as in those servers.
     let think_budget = budget.and_then(|n_tokens| u32::try_from(n_tokens).ok());
     let from_template = match request.chat_template_kwargs.take() {
         Some(arguments) => think_of(arguments)?,
@@ -110,7 +110,7 @@ pub fn requests(mut request: openai::ChatRequest) -> Result<Vec<ChatRequest>, Re
 /// The tier for requests that may wait.
 const FLEX: &str = "flex";
 
-/// The tiers that a request may name, and what the answer says. There is no billing: only `flex` has an effect.
+/// The tiers that a request may name, and what the answer reports. There is no billing: only `flex` has an effect.
 const TIERS: [(&str, &str); 5] = [
     ("auto", "default"),
     ("default", "default"),
@@ -119,7 +119,7 @@ const TIERS: [(&str, &str); 5] = [
     ("scale", "scale"),
 ];
 
-/// How urgent a request of a tier is.
+/// The priority of a request of this tier.
 pub(super) fn priority(tier: &str) -> Priority {
     if tier == FLEX {
         Priority::Batch
@@ -128,7 +128,7 @@ pub(super) fn priority(tier: &str) -> Priority {
     }
 }
 
-/// The tier that an answer tells; `None` if the request names none.
+/// The tier that an answer reports; `None` if the request names none.
 pub fn service_tier(requested: &str) -> Option<&'static str> {
     let known = TIERS.iter().find(|(name, _)| *name == requested);
     known.map(|(_, told)| *told)
@@ -147,7 +147,7 @@ fn predicted(prediction: openai::Prediction) -> String {
     }
 }
 
-/// The checks that need single fields only.
+/// Checks that need single fields only.
 fn check(request: &openai::ChatRequest) -> Result<(), RequestError> {
     let options = Options {
         temperature: request.temperature,
@@ -199,7 +199,7 @@ fn check(request: &openai::ChatRequest) -> Result<(), RequestError> {
     Ok(())
 }
 
-/// Chat skips values that are not text; completions refuse them. With an empty list the model's own apply.
+/// Chat skips values that are not text; completions refuse them. An empty list means the model's own stop texts.
 fn stop(stop: &Value) -> Option<Vec<String>> {
     let items = match stop {
         Value::Array(items) => items.as_slice(),
@@ -228,7 +228,7 @@ fn format(format: Option<openai::ResponseFormat>) -> Result<Value, RequestError>
     }
 }
 
-/// What arguments for templates say of thinking.
+/// What the template arguments say about thinking.
 fn think_of(arguments: openai::TemplateArguments) -> Result<Option<Think>, RequestError> {
     let switch = arguments.enable_thinking.or(arguments.thinking);
     if switch == Some(false) {

@@ -1,4 +1,4 @@
-//! What is stored of a chat, and how it is shown.
+//! Stored chats, and how clients see them.
 
 use serde_json::{Value, json};
 
@@ -9,7 +9,7 @@ use crate::api::openai::{
 };
 use crate::error::RequestError;
 
-/// What is stored of a request beside its answer.
+/// What is stored of a request besides its answer.
 #[derive(Debug)]
 pub struct Kept {
     pub asked: ChatSettings,
@@ -93,7 +93,7 @@ fn kept_function(function: &CalledFunction) -> ToolCallFunction {
     }
 }
 
-/// A part of a content, with its file; what a request cannot be answered with is not there.
+/// A part of a content, with its file; `None` for parts that the model cannot get.
 fn kept_part(part: &Part) -> Option<Value> {
     Some(match part {
         Part::Text(text) => json!({"type": "text", "text": text}),
@@ -111,7 +111,7 @@ fn kept_part(part: &Part) -> Option<Value> {
     })
 }
 
-/// The chat as it is shown, with its metadata of now.
+/// The chat as clients see it, with its present metadata.
 ///
 /// # Errors
 /// Another program has changed the file.

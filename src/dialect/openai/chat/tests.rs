@@ -167,7 +167,7 @@ fn parts_of_a_message_stay_together() {
 
 #[test]
 fn files_are_read_as_go_reads_base64() {
-    // Line breaks as MIME has them, and last bits that nothing needs.
+    // Base64 with line breaks as in MIME, and with superfluous last bits.
     let parts = json!([{"role": "user", "content": [
         {"type": "image_url", "image_url": {"url": "data:image/png;base64,aGVs\nbG8=\n"}},
         {"type": "image_url", "image_url": "data:;base64,aGVs\r\nbG9="},

@@ -1,6 +1,6 @@
 //! Which tools the model gets, and whether it must call one.
 //!
-//! A choice of `none` hides them, a named choice shows that one alone.
+//! The choice `none` hides all tools; a named choice leaves only that one.
 
 use serde_json::Value;
 
@@ -17,11 +17,11 @@ const WORDS: &str = "'none', 'auto', and 'required'";
 pub(in crate::dialect::openai) struct Asked {
     pub(in crate::dialect::openai) tools: Vec<ToolDefinition>,
     pub(in crate::dialect::openai) choice: Value,
-    /// Several calls in one answer; `None` = not given.
+    /// Whether one answer may have several calls; `None` = not given.
     pub(in crate::dialect::openai) parallel: Option<bool>,
 }
 
-/// What the model gets.
+/// The tools that the model gets.
 #[derive(Debug, Default)]
 pub(in crate::dialect::openai) struct Offer {
     pub(in crate::dialect::openai) tools: Vec<ToolDefinition>,
@@ -47,7 +47,7 @@ impl Asked {
     /// Converts the deprecated `functions` and `function_call`.
     ///
     /// # Errors
-    /// Refuses a choice that is not valid.
+    /// Refuses an invalid choice.
     pub(in crate::dialect::openai) fn of_functions(
         functions: Vec<ToolFunction>,
         choice: &Value,
@@ -88,8 +88,8 @@ impl Asked {
     /// Applies the choice.
     ///
     /// # Errors
-    /// Refuses tools that are not functions or have no name, and a choice that is not valid or names a
-    /// function that is not offered.
+    /// Refuses tools that are not functions or have no name, and a choice that is invalid or names a function that is
+    /// not offered.
     pub(in crate::dialect::openai) fn offer(self) -> Result<Offer, RequestError> {
         check(&self.tools)?;
         let choice = read(&self.choice)?;
@@ -99,8 +99,9 @@ impl Asked {
         }
         let required = match self.parallel {
             Some(true) => MustCall::Some,
-            // Several only if the client asks for it explicitly (although it is OpenAI's default), since
-            // small models often do not stop calling.
+            // Several calls only if the client asks for them explicitly (although that is OpenAI's default), since
+            // small models
+            // often do not stop calling.
             Some(false) | None => MustCall::One,
         };
         let (tools, must_call) = match choice {

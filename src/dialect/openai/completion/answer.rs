@@ -25,7 +25,7 @@ pub struct CompletionStream {
 }
 
 impl CompletionStream {
-    /// Starts a stream of `n` choices; `n_per_prompt` in a row share a prompt.
+    /// Starts a stream of `n` choices; each prompt has `n_per_prompt` consecutive choices.
     pub fn new(head: Head, n: usize, n_per_prompt: usize, include_usage: bool) -> Self {
         Self {
             head,
@@ -95,7 +95,7 @@ pub struct CompletionFold {
     choices: Vec<CompletionChoice>,
     /// Where the next token of each choice begins, in characters.
     offsets: Vec<usize>,
-    /// Entries of each choice's prompt.
+    /// How many entries belong to each choice's prompt.
     n_echoed: Vec<usize>,
     kept: Kept,
     tally: Tally,
@@ -175,8 +175,8 @@ impl CompletionFold {
     }
 }
 
-/// The likelihood of an answer: the average of its tokens, so that short answers have no advantage. Those
-/// of the prompt before it don't count.
+/// The likelihood of an answer: the average over its tokens, so that short answers have no advantage. Tokens of the
+/// prompt before it don't count.
 fn likelihood(choice: &CompletionChoice, n_echoed: usize) -> f32 {
     let logprobs = choice.logprobs.as_ref();
     let logprobs = logprobs.and_then(|logprobs| logprobs.token_logprobs.get(n_echoed..));
@@ -207,7 +207,7 @@ fn logprobs(native: Vec<Logprob>, offset: &mut usize) -> Option<CompletionLogpro
     Some(lists)
 }
 
-/// The text of a prompt and the lists of its tokens, if they are wanted; moves `offset` behind it.
+/// The text of a prompt and the lists of its tokens, if requested; moves `offset` past it.
 fn echoed(echo: Option<Echo>, offset: &mut usize) -> (String, Option<CompletionLogprobs>) {
     let Some(Echo { text, tokens }) = echo else {
         return (String::new(), None);
@@ -221,7 +221,7 @@ fn echoed(echo: Option<Echo>, offset: &mut usize) -> (String, Option<CompletionL
     let (mut at, mut rest) = (begin, text.as_bytes());
     for token in tokens {
         lists.text_offset.push(at);
-        // What the vocabulary has added (a token that begins every text, a blank) is not in the text.
+        // The text does not contain what the tokenizer has added (a BOS token, a blank).
         let bytes = token.bytes.as_slice();
         let behind = [Some(bytes), bytes.strip_prefix(b" ")];
         let behind = behind
@@ -250,7 +250,7 @@ fn by_text(top: Vec<(String, f32)>) -> Map<String, Value> {
     map
 }
 
-/// Characters that begin in these bytes: one of several tokens counts where it begins.
+/// How many characters begin in these bytes: a character of several tokens counts where it begins.
 fn n_begun(bytes: &[u8]) -> usize {
     bytes.iter().filter(|&&byte| byte & 0xC0 != 0x80).count()
 }

@@ -1,7 +1,7 @@
 //! Completions: converts a request to native ones, and chunks to a response.
 //!
-//! As in Ollama, a text prompt goes through the model's chat template, and thinking is not returned. Where
-//! the prompt comes back with its tokens' log-probabilities it goes to the model as it is.
+//! As in Ollama, a text prompt goes through the model's chat template, and thinking is not returned. If the answer
+//! returns the prompt with its tokens' log-probabilities, the prompt goes to the model as it is.
 
 mod answer;
 #[cfg(test)]
@@ -22,7 +22,7 @@ use crate::model::options::{OptionPatch, biases, count, single};
 /// The largest `best_of`: OpenAI's limit.
 const MOST_BEST_OF: i64 = 20;
 
-/// Log-probabilities of prompts in one answer, alternatives included: some 100 MB.
+/// The most log-probabilities of prompts in one answer, including alternatives: some 100 MB.
 const MOST_PROMPT_LOGPROBS: usize = 1 << 20;
 
 /// The native requests of one request, prompt by prompt.
@@ -39,7 +39,7 @@ pub struct Kept {
     pub n_made: usize,
     /// How many of them, the likeliest, are returned.
     pub n_kept: usize,
-    /// Return their log-probabilities, too.
+    /// Whether their log-probabilities are returned, too.
     pub logprobs: bool,
 }
 
@@ -80,7 +80,7 @@ pub fn requests(mut request: CompletionRequest) -> Result<Requests, RequestError
     let tells_prompt = request.echo && kept.logprobs;
     let most_each = u32::try_from(MOST_PROMPT_LOGPROBS / n_natives.max(1)).unwrap_or(u32::MAX);
     let native = GenerateRequest {
-        // The reported tokens are those of the returned text: without the model's template.
+        // The reported tokens must be those of the returned text, so the model's template is not used.
         raw: tells_prompt,
         prompt_logprobs: tells_prompt.then_some(most_each),
         suffix: request.suffix,
@@ -90,7 +90,7 @@ pub fn requests(mut request: CompletionRequest) -> Result<Requests, RequestError
             model: request.model,
             options,
             format: guided::format(guided)?.unwrap_or_default(),
-            // They are needed to find the best ones.
+            // Log-probabilities are also needed to find the best answers.
             logprobs: kept.logprobs || n_made > n_kept,
             top_logprobs: top_logprobs(request.logprobs)?,
             debug_render_only: request.debug_render_only,
@@ -113,7 +113,7 @@ pub fn requests(mut request: CompletionRequest) -> Result<Requests, RequestError
     Ok(Requests { natives, kept })
 }
 
-/// The checks that need single fields only.
+/// Checks that need single fields only.
 fn check(request: &CompletionRequest) -> Result<(), RequestError> {
     let options = Options {
         temperature: request.temperature,

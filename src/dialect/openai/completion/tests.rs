@@ -290,7 +290,7 @@ fn the_tokens_of_a_prompt_come_before_those_of_the_answer() {
     assert_eq!(first["choices"][0]["text"], "Hé llo!");
     let offsets = &first["choices"][0]["logprobs"]["text_offset"];
     assert_eq!(*offsets, json!([0, 0, 2, 6]));
-    // What was asked is no part of how likely an answer is.
+    // The prompt does not count towards an answer's likelihood.
     let kept = Kept {
         n_made: 2,
         n_kept: 1,

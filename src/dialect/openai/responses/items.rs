@@ -1,4 +1,4 @@
-//! Items as they are stored and listed: all with an id and the keys that typed clients require.
+//! Items in the form in which they are stored and listed: all with an id and the keys that typed clients require.
 
 use serde_json::{Map, Value, json};
 
@@ -13,7 +13,7 @@ pub fn referenced(input: &Value) -> Vec<String> {
     ids.map(str::to_owned).collect()
 }
 
-/// The id of an item that is a reference: one without a type may be, too.
+/// The id of an item that is a reference; its type may be missing.
 pub(super) fn reference(item: &Value) -> Option<&str> {
     let is_reference = match &item["type"] {
         Value::String(kind) => kind == "item_reference",
@@ -23,8 +23,8 @@ pub(super) fn reference(item: &Value) -> Option<&str> {
     item["id"].as_str().filter(|_| is_reference)
 }
 
-/// The items of `input`, which may be a text: with ids, which are made from `base` where they are missing.
-/// References are replaced by what they refer to. `None`: it is neither a text nor a list.
+/// The items of `input`, which may also be a text. Missing ids are made from `base`. References are replaced by the
+/// items that they refer to. `None`: the input is neither a text nor a list.
 pub(super) fn listed(input: Value, resolved: &mut Map<String, Value>) -> Option<Vec<Value>> {
     match input {
         Value::Null => Some(Vec::new()),
@@ -41,14 +41,14 @@ pub(super) fn listed(input: Value, resolved: &mut Map<String, Value>) -> Option<
     }
 }
 
-/// Gives items what typed clients require of them; `base` is the id of the whole, which new ids are made of.
+/// Adds the keys that typed clients require; new ids are made from `base`, the id of the whole.
 pub fn with_ids(items: Vec<Value>, base: &str) -> Vec<Value> {
     let base = base_of(base);
     let items = items.into_iter().enumerate();
     items
         .map(|(index, item)| match item {
             Value::Object(fields) => Value::Object(with_id(fields, base, index)),
-            // Refused where it is read.
+            // Refused later, where the item is read.
             other => other,
         })
         .collect()
@@ -58,7 +58,7 @@ fn with_id(mut fields: Map<String, Value>, base: &str, index: usize) -> Map<Stri
     let kind = match &fields.get("type") {
         Some(Value::String(kind)) => kind.clone(),
         _ if fields.get("role").is_some_and(Value::is_string) => "message".to_owned(),
-        // Refused where it is read.
+        // Refused later, where the item is read.
         _ => return fields,
     };
     let prefix = match kind.as_str() {
@@ -139,7 +139,7 @@ fn parts(content: Value, is_assistant: bool) -> Value {
     parts.into_iter().map(complete).collect()
 }
 
-/// Items as they are stored.
+/// Items in the form in which they are stored.
 pub fn stored_items(items: &[Value]) -> Vec<Item> {
     let stored = items.iter().map(|item| Item {
         id: item["id"].as_str().unwrap_or_default().to_owned(),
@@ -148,13 +148,13 @@ pub fn stored_items(items: &[Value]) -> Vec<Item> {
     stored.collect()
 }
 
-/// Items of a response as they are stored.
+/// Items of a response in the form in which they are stored.
 pub(super) fn stored_output(items: &[OutputItem]) -> Vec<Item> {
-    // A call that was cut cannot be answered.
+    // A call that was cut off cannot be answered.
     let is_cut = |item: &&OutputItem| matches!(item, OutputItem::FunctionCall(call) if call.status == Status::Incomplete);
     let stored = items.iter().filter(|item| !is_cut(item)).map(|item| Item {
         id: item.id().to_owned(),
-        // Encoding fails only for maps with keys that are not texts.
+        // Encoding fails only for maps with keys that are not strings.
         body: serde_json::to_string(item).unwrap_or_default(),
     });
     stored.collect()

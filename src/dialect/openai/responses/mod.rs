@@ -20,19 +20,19 @@ pub use super::stored::{metadata, stored};
 
 use super::invalid;
 
-/// What sealed thinking and sealed summaries are for.
+/// The purposes of sealed texts: thinking, and summaries.
 const THINKING: &str = "responses.thinking";
 const SUMMARY: &str = "responses.summary";
 
-/// The instruction for a conversation that is to be shortened.
+/// The instruction to summarize a conversation.
 const COMPACT: &str = "Summarize this conversation for yourself, so that you can continue it without \
     having seen it. Keep what was asked, what was decided and done, what is left to do, and every name, \
     number and path that may still be needed. Answer with the summary alone.";
 
-/// What stands before a summary in the conversation that continues.
+/// The text before a summary in the conversation that continues.
 const SUMMARIZED: &str = "Summary of the conversation so far:\n\n";
 
-/// The random part of an id, from which others are made.
+/// The random part of an id, from which other ids are made.
 fn base_of(id: &str) -> &str {
     id.split_once('_').map_or(id, |(_, base)| base)
 }

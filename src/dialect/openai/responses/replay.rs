@@ -30,12 +30,12 @@ pub fn kept(style: &Style, steps: Vec<Arc<Step>>, ending: &Ending) -> String {
         steps: steps.iter().map(AsRef::as_ref).collect::<Vec<&Step>>(),
         ending: ending.clone(),
     };
-    // Encoding fails only for maps with keys that are not texts.
+    // Encoding fails only for maps with keys that are not strings.
     serde_json::to_string(&steps).unwrap_or_default()
 }
 
 impl Replay {
-    /// Reads what was stored.
+    /// Reads a stored response.
     ///
     /// # Errors
     /// Another program has changed the file.

@@ -1,4 +1,4 @@
-//! A request with what is known of its history, to a native one and a response without output.
+//! Converts a request and its known history to a native request and a response without output.
 
 use serde_json::{Map, Value, json};
 
@@ -24,19 +24,19 @@ use crate::seal::Seal;
 const LOGPROBS: &str = "message.output_text.logprobs";
 const ENCRYPTED: &str = "reasoning.encrypted_content";
 
-/// What a request has to do with stored things.
+/// How a request relates to stored objects.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct State {
     pub previous: Option<String>,
     pub conversation: Option<String>,
-    /// Items that it refers to by their ids.
+    /// Ids of the items that the request refers to.
     pub references: Vec<String>,
-    /// The response is stored.
+    /// Whether the response is stored.
     pub stores: bool,
 }
 
 impl State {
-    /// Reads it; `can_store` = the server stores responses.
+    /// Reads this from a request; `can_store` = the server stores responses.
     ///
     /// # Errors
     /// Refuses combinations that make no sense.
@@ -72,22 +72,22 @@ impl State {
     }
 }
 
-/// What was stored.
+/// The stored objects that a request refers to.
 #[derive(Debug, Default)]
 pub struct Known {
     /// The items before the request's own, oldest first.
     pub past: Vec<String>,
-    /// The items that it refers to.
+    /// The items that the request refers to by id.
     pub referenced: Vec<(String, String)>,
 }
 
-/// What a request asks for.
+/// The outcome of converting a request.
 #[derive(Debug)]
 pub struct Asked {
     pub native: ChatRequest,
     pub response: Response,
     pub style: Style,
-    /// Its own items.
+    /// The request's own items.
     pub input: Vec<Value>,
 }
 
@@ -115,7 +115,7 @@ pub fn read(
     let reasoning = request.reasoning.unwrap_or_default();
     let truncates = request.truncation.as_deref() == Some("auto");
     let top_logprobs = request.top_logprobs.unwrap_or_default();
-    // Tiers that mean nothing here are the usual one.
+    // Tiers that mean nothing here count as the default tier.
     let tier = request.service_tier.as_deref().unwrap_or_default();
     let told_tier = service_tier(tier).unwrap_or("default");
     let native = ChatRequest {
@@ -198,7 +198,7 @@ pub fn read(
     })
 }
 
-/// The whole conversation; empty if there is nothing to answer: then the model is loaded.
+/// The whole conversation; empty if there is nothing to answer, and then the model is only loaded.
 fn messages(
     instructions: Option<&str>,
     past: &[String],
@@ -213,10 +213,10 @@ fn messages(
     Ok(turns.into_turns())
 }
 
-/// Converts a request to shorten a conversation.
+/// Converts a request to summarize a conversation.
 ///
 /// # Errors
-/// Refuses items that are not valid.
+/// Refuses invalid items.
 pub fn compact_request(
     request: CompactRequest,
     known: Known,
@@ -239,7 +239,7 @@ pub fn compact_request(
     })
 }
 
-/// A conversation in short.
+/// The summary of a conversation, as an answer.
 pub fn compacted(id: String, now: i64, summary: &str, ending: &Ending, seal: &Seal) -> Compacted {
     let item = OutputItem::Compaction(Compaction {
         id: format!("cmp_{}", super::base_of(&id)),
@@ -291,7 +291,7 @@ fn add_all(turns: &mut Turns<'_>, past: &[String], input: &[Value]) -> Result<()
     Ok(())
 }
 
-/// The checks that need single fields only.
+/// Checks that need single fields only.
 fn check(request: &ResponseRequest) -> Result<(), RequestError> {
     decimal("temperature", request.temperature, 0.0..=2.0)?;
     decimal("top_p", request.top_p, 0.0..=1.0)?;

@@ -1,4 +1,4 @@
-//! What a response is made of, in a form that can be kept: a stream can be written again from it.
+//! The parts of a response, in a form that can be stored: a stream can be produced from them again.
 
 use serde::{Deserialize, Serialize};
 
@@ -12,7 +12,7 @@ use crate::dialect::openai::{error_body, error_status};
 use crate::error::{ErrorKind, RequestError};
 use crate::inference::{Chunk, Done, DoneReason};
 
-/// One piece.
+/// One part.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Step {
@@ -29,7 +29,7 @@ pub struct Step {
 }
 
 impl Step {
-    /// What a chunk tells of the answer; `None` if that is nothing.
+    /// What a chunk contributes to the answer; `None` if nothing.
     pub fn of(chunk: Chunk) -> Option<Self> {
         let step = Self {
             thinking: chunk.thinking,
@@ -41,7 +41,7 @@ impl Step {
         (step != Self::default()).then_some(step)
     }
 
-    /// What it adds to the answer's text.
+    /// The text that it adds to the answer.
     pub fn text(&self) -> &str {
         &self.content
     }
@@ -55,12 +55,12 @@ pub struct Ending {
     pub(super) error: Option<ResponseError>,
     /// Unix seconds.
     pub(super) at: i64,
-    /// The model has answered, even if it said nothing.
+    /// Whether the model has answered, even if with nothing.
     pub(super) is_answer: bool,
 }
 
 impl Ending {
-    /// The model has ended.
+    /// The end after the model has stopped.
     pub fn of(done: &Done, now: i64) -> Self {
         let timings = done.timings.as_ref();
         let usage = timings.map_or_else(ResponseUsage::default, |timings| {
@@ -91,11 +91,11 @@ impl Ending {
         }
     }
 
-    /// It failed.
+    /// The end after a failure.
     pub fn failed(error: &RequestError, now: i64) -> Self {
         let is_prompt = error_status(error.kind) < 500 && error.kind != ErrorKind::Canceled;
         let code = match error.code {
-            // Agents shorten their history when they see it.
+            // Agents shorten their history when they see this code.
             Some(code @ "context_length_exceeded") => code,
             _ if is_prompt => "invalid_prompt",
             _ => "server_error",
@@ -121,13 +121,13 @@ impl Ending {
         }
     }
 
-    /// Its items belong to the conversation.
+    /// Whether the response's items join the conversation.
     pub fn joins(&self) -> bool {
         matches!(self.status, Status::Completed | Status::Incomplete)
     }
 }
 
-/// All of a response that has ended, for streams of it later.
+/// All steps of a response that has ended, so that clients can stream it later.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Steps<S> {
     pub(super) summarizes: bool,

@@ -1,4 +1,4 @@
-//! Tools of a request: its functions go to the model; what would run at OpenAI is passed over.
+//! Tools of a request: its functions go to the model; tools that would run at OpenAI are skipped.
 
 use serde_json::{Map, Value, json};
 
@@ -7,12 +7,12 @@ use super::super::check::{missing, wrong_type};
 use crate::chat::{ToolDefinition, ToolFunction};
 use crate::error::RequestError;
 
-/// The functions that came in namespaces: namespace and name.
+/// The functions of namespaces, as namespace and name.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Names(Vec<(String, String)>);
 
 impl Names {
-    /// The namespaces among a request's tools.
+    /// Collects the namespaces from a request's tools.
     pub(super) fn of(tools: &[Value]) -> Self {
         offer(tools, &Value::Null, None).map_or_else(|_| Self::default(), |(_, names)| names)
     }
@@ -27,7 +27,7 @@ impl Names {
     }
 }
 
-/// How a model sees a function of a namespace.
+/// The name under which a model sees a function of a namespace.
 pub(super) fn full_name(namespace: &str, name: &str) -> String {
     let has_it = name
         .strip_prefix(namespace)
@@ -39,10 +39,10 @@ pub(super) fn full_name(namespace: &str, name: &str) -> String {
     }
 }
 
-/// What the model gets of a request's tools.
+/// The part of a request's tools that the model gets.
 ///
 /// # Errors
-/// Refuses functions without a name, and a choice that is not valid.
+/// Refuses functions without a name, and an invalid choice.
 pub(super) fn offer(
     tools: &[Value],
     choice: &Value,
@@ -112,7 +112,7 @@ fn function(tool: &Value, param: &str) -> Result<ToolDefinition, RequestError> {
     })
 }
 
-/// The choice in the form of chat completions. One that names a tool that is passed over is free.
+/// The choice in the format of chat completions. A choice that names a skipped tool becomes no choice.
 fn choice(choice: &Value) -> Value {
     let named = |tool: &Value| {
         let name = match (tool["namespace"].as_str(), tool["name"].as_str()) {

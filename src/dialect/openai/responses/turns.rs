@@ -1,7 +1,7 @@
-//! Items to turns.
+//! Converts items to turns.
 //!
-//! What the assistant said, thought and called between two messages of others is one turn, since templates
-//! expect it so. Calls of tools that run elsewhere, and their results, are passed over.
+//! The assistant's texts, thinking and calls between two messages of others form one turn, as templates expect. Calls
+//! of tools that run elsewhere, and their results, are skipped.
 
 use serde_json::{Map, Value};
 
@@ -15,7 +15,7 @@ use crate::error::RequestError;
 use crate::json::deep;
 use crate::seal::Seal;
 
-/// Kinds that mean nothing to a model here.
+/// Kinds of items that mean nothing to a model here.
 const PASSED_OVER: &[&str] = &[
     "additional_tools",
     "apply_patch_call",
@@ -42,19 +42,19 @@ const PASSED_OVER: &[&str] = &[
     "web_search_call",
 ];
 
-/// Turns in the making.
+/// Turns under construction.
 pub(super) struct Turns<'a> {
     seal: &'a Seal,
     turns: Vec<Turn>,
     called: Called,
     /// Whether the assistant has said something.
     has_answer: bool,
-    /// Calls of the last turn.
+    /// How many calls the last turn has.
     n_calls: u32,
     n_items: usize,
 }
 
-/// The most items of a request, history included: texts and calls of one turn are put in order item by item.
+/// The most items of a request, including its history: the texts and calls of one turn are sorted item by item.
 const MOST_ITEMS: usize = 10_000;
 
 impl<'a> Turns<'a> {
@@ -78,7 +78,7 @@ impl<'a> Turns<'a> {
     /// Adds an item.
     ///
     /// # Errors
-    /// Says what is wrong with it.
+    /// Says what is wrong with the item.
     pub(super) fn add(&mut self, item: &Value) -> Result<(), RequestError> {
         self.n_items += 1;
         if self.n_items > MOST_ITEMS {
@@ -144,7 +144,7 @@ impl<'a> Turns<'a> {
             });
             return Ok(());
         }
-        // A second text without calls in between is a message of its own.
+        // A second text without calls between becomes a separate message.
         let is_said = |turn: &Turn| {
             let mut blocks = turn.blocks.iter();
             let has_text = blocks.any(|block| matches!(block, Block::Text(_)));
@@ -160,7 +160,7 @@ impl<'a> Turns<'a> {
             });
         }
         let turn = self.assistant();
-        // Templates show calls after the text.
+        // Templates put calls after the text.
         let calls = turn
             .blocks
             .iter()
@@ -170,8 +170,8 @@ impl<'a> Turns<'a> {
         Ok(())
     }
 
-    /// A message with instructions. Few templates allow one after the first: before the first answer it
-    /// goes to the system prompt, later it is a message of the user, marked, as on Anthropic's route.
+    /// Adds a message with instructions. Few templates allow one after the first: before the first answer it is added
+    /// to the system prompt, later it becomes a user message, marked, as on Anthropic's route.
     fn instruct(&mut self, content: Vec<Block>) {
         if self.has_answer {
             let marked = |text: &str| Block::Text(text.to_owned());
@@ -223,7 +223,7 @@ impl<'a> Turns<'a> {
         let call_id = text(item, "call_id").to_owned();
         let tool_name = self.called.name_of(&call_id);
         let content = match &item["output"] {
-            // Some clients send what the function returned.
+            // Some clients send the function's return value as it is: null or an object.
             Value::Null => Vec::new(),
             Value::Object(fields) => vec![Block::Text(Value::Object(fields.clone()).to_string())],
             output => content(output)?,
@@ -241,7 +241,7 @@ impl<'a> Turns<'a> {
         Ok(())
     }
 
-    /// What we sealed comes first; text that another server sealed cannot be read here.
+    /// Our own sealed text takes precedence; text that another server sealed cannot be read here.
     fn reasoning(&mut self, item: &Value) {
         let sealed = text(item, "encrypted_content");
         let joined = |key: &str| {
@@ -261,7 +261,7 @@ impl<'a> Turns<'a> {
         });
     }
 
-    /// The assistant's turn at the end.
+    /// The assistant's turn at the end; adds one if there is none.
     fn assistant(&mut self) -> &mut Turn {
         let is_last = |turn: &Turn| turn.role == "assistant";
         if !self.turns.last().is_some_and(is_last) {
@@ -305,7 +305,7 @@ fn content(content: &Value) -> Result<Vec<Block>, RequestError> {
     }
 }
 
-/// The block of a part; `None` for an image that is not here.
+/// The block of a part; `None` for an image that the request does not contain.
 fn part_block(part: &Value) -> Result<Option<Block>, RequestError> {
     let block = match text(part, "type") {
         "input_text" | "output_text" | "text" | "summary_text" | "reasoning_text" => {
@@ -313,7 +313,7 @@ fn part_block(part: &Value) -> Result<Option<Block>, RequestError> {
         }
         "refusal" => Block::Text(text(part, "refusal").to_owned()),
         "input_image" => match &part["image_url"] {
-            // With a file's id only.
+            // The part has only a file's id.
             Value::Null => return Ok(None),
             Value::String(url) => Block::Image(image(File::of_url(url))?),
             place => {

@@ -1,7 +1,7 @@
-//! Makes a response of steps, and the events of its stream on the way.
+//! Makes a response from steps, and the events of its stream on the way.
 //!
-//! *Invariants:* sequence numbers have no gaps; one item is open at a time, and what was added is done
-//! before the next begins; ids follow from the response's id, so that the same steps give the same events.
+//! *Invariants:* sequence numbers have no gaps; one item is open at a time, and everything that was added to it is done
+//! before the next begins; ids derive from the response's id, so that the same steps give the same events.
 
 use super::items::stored_output;
 use super::step::{Ending, Step};
@@ -16,12 +16,12 @@ use crate::chat::{CallPart, ToolCall};
 use crate::history::Item;
 use crate::seal::Seal;
 
-/// What a request wants of its response besides the text.
+/// What a request selects for its response besides the text.
 #[derive(Debug, Clone, Default)]
 pub struct Style {
-    /// Thinking comes as a summary.
+    /// Whether thinking is returned as a summary.
     pub(super) summarizes: bool,
-    /// Thinking also comes in a form that only we can read.
+    /// The seal, if thinking is also returned in a form that only we can read.
     pub(super) seal: Option<Seal>,
     pub(super) names: Names,
 }
@@ -32,9 +32,9 @@ pub struct Writer {
     response: Response,
     style: Style,
     sequence: u64,
-    /// The last item of the output is not done.
+    /// Whether the last item of the output is still open.
     is_open: bool,
-    /// Of tokens whose text has not come yet.
+    /// Log-probabilities of tokens whose text has not come yet.
     logprobs: Vec<TokenLogprob>,
 }
 
@@ -56,7 +56,7 @@ fn tell(
 }
 
 impl Writer {
-    /// Starts with a response without output.
+    /// Starts from a response without output.
     pub fn new(response: Response, style: Style) -> Self {
         Self {
             response,
@@ -67,22 +67,22 @@ impl Writer {
         }
     }
 
-    /// The response as far as it is.
+    /// The response in its present state.
     pub fn response(&self) -> &Response {
         &self.response
     }
 
-    /// What it was made of.
+    /// The response and the style that it was made with.
     pub fn parts(&self) -> (&Response, &Style) {
         (&self.response, &self.style)
     }
 
-    /// The output, as it is stored.
+    /// The output, in the form in which it is stored.
     pub fn stored_output(&self) -> Vec<Item> {
         stored_output(&self.response.output)
     }
 
-    /// It could not be stored.
+    /// Marks the response as not stored.
     pub fn set_unstored(&mut self) {
         self.response.store = false;
     }
@@ -100,7 +100,7 @@ impl Writer {
     /// Adds a step.
     pub fn push(&mut self, mut step: Step, to: Tell<'_>) {
         if self.is_calling() {
-            // What else there is comes after the call.
+            // Everything else in the step comes after the call.
             for part in step.parts.drain(..) {
                 self.call_part(part, to);
             }
@@ -112,7 +112,7 @@ impl Writer {
         if !step.thinking.is_empty() {
             self.think(&step.thinking, to);
         }
-        // Tokens of thinking and of calls have no place for them.
+        // Thinking and calls have no place for log-probabilities.
         if step.thinking.is_empty() && step.calls.is_empty() && step.parts.is_empty() {
             self.logprobs.extend(step.logprobs);
         }
@@ -124,7 +124,7 @@ impl Writer {
         }
         for call in step.calls {
             if self.is_calling() {
-                // All of it was told.
+                // All parts of this call have been sent.
                 self.close(Status::Completed, to);
             } else {
                 self.call(call, to);
@@ -154,7 +154,7 @@ impl Writer {
             });
     }
 
-    /// The last event. There is none of its own for a response that was cancelled.
+    /// Sends the last event. A cancelled response has no event of its own.
     pub fn last(&mut self, to: Tell<'_>) {
         let kind = match self.response.status {
             Status::Completed => "response.completed",
@@ -286,13 +286,13 @@ impl Writer {
         part.logprobs.append(&mut self.logprobs);
     }
 
-    /// Whether a call is not whole yet.
+    /// Whether a call is incomplete.
     fn is_calling(&self) -> bool {
         let last = self.response.output.last();
         self.is_open && matches!(last, Some(OutputItem::FunctionCall(_)))
     }
 
-    /// A call of which nothing was told.
+    /// Sends a call of which no part has been sent.
     fn call(&mut self, call: ToolCall, to: Tell<'_>) {
         let function = call.function;
         self.call_part(

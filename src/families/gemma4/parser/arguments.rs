@@ -1,4 +1,4 @@
-//! Arguments without quotes around keys, and with `<|"|>` around texts, as JSON.
+//! Converts arguments with unquoted keys and `<|"|>` around texts to JSON.
 
 use serde_json::{Map, Value};
 
@@ -9,7 +9,7 @@ pub(super) fn read(text: &str) -> Option<Map<String, Value>> {
     serde_json::from_str(&to_json(text)).ok()
 }
 
-/// Texts become JSON strings, bare keys get quotes; the rest stays.
+/// Texts become JSON strings, bare keys get quotes; the rest is copied.
 fn to_json(text: &str) -> String {
     let mut json = String::with_capacity(text.len() + 16);
     let mut rest = text;
@@ -57,7 +57,7 @@ pub(super) fn key_end(text: &str) -> usize {
     text.find(|c| !is_part(c)).unwrap_or(text.len())
 }
 
-/// The text between two delimiters at the beginning, and what follows.
+/// The text between two delimiters at the beginning, and the rest after them.
 pub(super) fn delimited(text: &str) -> Option<(&str, &str)> {
     text.strip_prefix(QUOTE)?.split_once(QUOTE)
 }

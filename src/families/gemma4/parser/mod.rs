@@ -1,4 +1,4 @@
-//! Gemma 4: thinking in a channel, calls in a language of their own ([`arguments`]).
+//! Gemma 4: thinking in a channel, calls in the model's own syntax ([`arguments`]).
 
 mod arguments;
 mod repair;
@@ -56,7 +56,7 @@ pub(super) fn new(start: &Start<'_>) -> Box<dyn Parser> {
     Box::new(Gemma4::new(start, thinks, state))
 }
 
-/// What it thinks is dropped.
+/// A parser that drops thinking.
 pub(super) fn without_thinking(start: &Start<'_>) -> Box<dyn Parser> {
     Box::new(Gemma4::new(start, false, State::Content))
 }
@@ -188,7 +188,7 @@ impl Parser for Gemma4 {
     }
 
     fn cut(&mut self) -> Piece {
-        // What is held of a text may be the beginning of a tag, and a call is mended only at its end.
+        // Held text may be the beginning of a tag, and a call is repaired only at its end. So both are dropped.
         let rest = self.finish().unwrap_or_default();
         Piece {
             thinking: rest.thinking,
@@ -197,7 +197,7 @@ impl Parser for Gemma4 {
     }
 }
 
-/// `call:NAME{…}`; arguments that cannot be read are repaired, if the repair is unambiguous.
+/// Reads `call:NAME{…}`; arguments that cannot be read are repaired if the repair is unambiguous.
 fn read(raw: &str, tools: &[ToolDefinition]) -> Option<ToolCall> {
     let rest = raw.strip_prefix("call:")?;
     let brace = rest.find('{')?;

@@ -1,11 +1,11 @@
-//! Ways to mend arguments that cannot be read: what small models get wrong most often.
+//! Repairs arguments that cannot be read: the mistakes that small models make most often.
 
 use super::QUOTE;
 use super::arguments::{delimited, key_end, quoted_end};
 use crate::chat::ToolDefinition;
 use crate::chat::typed::{Properties, TypedProperty, TypedTool};
 
-/// Texts to try, the most careful one first.
+/// Repaired texts to try, the most careful repair first.
 pub(super) fn candidates(text: &str, tool: Option<&ToolDefinition>) -> Vec<String> {
     let mut candidates = vec![mend(text, false)];
     let properties = tool.and_then(|tool| TypedTool::from(tool).function.parameters.properties);
@@ -15,7 +15,7 @@ pub(super) fn candidates(text: &str, tool: Option<&ToolDefinition>) -> Vec<Strin
     candidates
 }
 
-/// A brace is added only where something else was mended, too: then the text was cut off.
+/// A brace is added only if something else was repaired, too: then the text was cut off.
 fn mend(text: &str, may_close: bool) -> String {
     let mended = close_text(&single_quotes(text));
     if may_close || mended != text {
@@ -25,7 +25,7 @@ fn mend(text: &str, may_close: bool) -> String {
     }
 }
 
-/// Closes a text that was not, before the brackets that follow it.
+/// Closes an open text, before the brackets that follow it.
 fn close_text(text: &str) -> String {
     if text.matches(QUOTE).count().is_multiple_of(2) {
         return text.to_owned();
@@ -46,7 +46,7 @@ fn close_object(text: &str) -> String {
     format!("{trimmed}}}")
 }
 
-/// Values in single quotes become texts.
+/// Turns values in single quotes into texts.
 fn single_quotes(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;

@@ -1,6 +1,6 @@
-//! Declarations of tools: JSON Schema in Gemma 4's own language.
+//! Declarations of tools: JSON Schema in Gemma 4's own syntax.
 //!
-//! Types stand in capitals and come last; of the other keywords each type has its own.
+//! Types are written in capitals and come last; which other keywords are written depends on the type.
 
 use serde_json::{Map, Value};
 
@@ -9,7 +9,7 @@ use crate::chat::typed::{Properties, TypedProperty, TypedTool};
 use crate::families::shared::prompt::Quoted;
 use crate::json::go;
 
-/// Keywords that are no names of properties, even where properties are expected.
+/// Keywords that are not names of properties, even where properties are expected.
 const KEYWORDS: [&str; 5] = ["description", "type", "properties", "required", "nullable"];
 
 pub(super) fn declaration(tool: &TypedTool) -> String {
@@ -47,7 +47,7 @@ fn quoted_list(texts: &[String]) -> String {
     texts.join(",")
 }
 
-/// Properties as a schema; several types are one text, as the original template prints them.
+/// Properties as a schema; several types become one text, as the original template prints them.
 fn top_level(properties: &Properties) -> Map<String, Value> {
     let entries = properties.iter().map(|(name, property)| {
         let kinds = kinds(property);
@@ -104,7 +104,7 @@ fn schema(
     schema
 }
 
-/// The types of a property; alternatives that are nothing but types count as such.
+/// The types of a property, including alternatives that are nothing but types.
 fn kinds(property: &TypedProperty) -> Vec<String> {
     if !property.kinds.is_empty() {
         return property.kinds.clone();
@@ -201,7 +201,7 @@ fn items_text(items: &Map<String, Value>) -> String {
     parts.collect::<Vec<_>>().join(",")
 }
 
-/// As [`Quoted::value`], with quotes around keys, too.
+/// Like [`Quoted::value`], with quotes around keys, too.
 fn schema_value(value: &Value) -> String {
     match value {
         Value::Array(items) => {

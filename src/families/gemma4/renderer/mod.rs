@@ -1,4 +1,4 @@
-//! Gemma 4: turns of user and model; calls and their results inside the model's turn.
+//! Gemma 4: turns of user and model; calls and their results are inside the model's turn.
 
 mod declare;
 
@@ -18,7 +18,7 @@ pub(super) fn small(input: &RenderInput<'_>) -> Result<String, RenderError> {
     Ok(render(input, false))
 }
 
-/// Large models get an empty block of thinking where there is to be none.
+/// Large models get an empty thinking block when thinking is off.
 pub(super) fn large(input: &RenderInput<'_>) -> Result<String, RenderError> {
     Ok(render(input, true))
 }
@@ -82,7 +82,7 @@ struct Turn<'a> {
     messages: &'a [Message],
     index: usize,
     shows_thinking: bool,
-    /// The turn before was the model's, too: this one goes on with it.
+    /// The previous turn was also the model's: this message continues it.
     continues: bool,
 }
 
@@ -160,7 +160,7 @@ fn call_text(call: &ToolCall) -> String {
     format!("<|tool_call>call:{}{arguments}<tool_call|>", function.name)
 }
 
-/// Takes channels out of a content.
+/// Removes channels from a content.
 fn without_thinking(content: &str) -> String {
     let mut text = String::new();
     let mut rest = content;

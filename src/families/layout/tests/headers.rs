@@ -1,4 +1,4 @@
-//! Headers of families without a pair of files: what they become.
+//! Headers of families without a pair of files: the results of their translation.
 
 use std::io::{Cursor, Read as _};
 use std::path::Path;
@@ -10,14 +10,14 @@ use crate::model::gguf::builder::GgufBuilder;
 use crate::model::gguf::{Metadata, check_projector};
 use crate::view::{Form, HeaderOnly, Reader};
 
-/// A header, and what of it must come out.
+/// A header, and what its translation must contain.
 struct Case {
     /// For messages and seeds.
     name: &'static str,
     file: GgufBuilder,
-    /// Keys of the weights, and tensors with their shapes; a tensor that must not be there has none.
+    /// Keys of the translated weights, and tensors with their shapes; a tensor that must be absent has no shape.
     becomes: Value,
-    /// The same of the projector; null = there is none.
+    /// The same for the projector; null = there is none.
     sees: Value,
 }
 
@@ -101,7 +101,7 @@ fn gemma4() -> Case {
     }
 }
 
-/// The image encoder of Qwen 3 VL and 3.5: patches of two images in time, queries, keys and values apart.
+/// The image encoder of Qwen 3 VL and 3.5: with patches of two images in time, and separate queries, keys and values.
 const QWEN3_ENCODER: [(&str, &str, &[u64]); 12] = [
     ("token_embd.weight", "F16", &[32, 6]),
     ("v.blk.0.attn_q.weight", "F16", &[8, 8]),
@@ -408,7 +408,7 @@ fn headers_become_what_llama_cpp_wants() {
             compare(name, &ours.metadata, &case.sees);
             check_projector(&ours.metadata).unwrap_or_else(|error| panic!("{name}: {error}"));
         }
-        // The quantizer's file keeps the encoder, and is translated like the original.
+        // The quantized file keeps the encoder, and is translated like the original.
         let kept = to_quantize(path, &mut file).unwrap();
         if let (Form::View(view), true) = (&kept.form, has_projector(&original)) {
             let mut quantized = Vec::new();
@@ -426,10 +426,10 @@ fn headers_become_what_llama_cpp_wants() {
                 &case.sees,
             );
         }
-        // Where values are enough, the file itself is loaded and mapped.
+        // Where overrides are enough, the file itself is loaded and mapped.
         let is_whole = matches!(ours.file.form, Form::Overrides(_));
         assert_eq!(is_whole, name == "llama3", "{name}");
-        // A file that ends too early, or lacks what its model needs, is refused and breaks nothing.
+        // A file that ends too early, or lacks what its model needs, is refused without a panic.
         for length in (0..bytes.len().saturating_sub(64).min(4096)).step_by(7) {
             let mut cut = Cursor::new(&bytes[..length]);
             assert!(check(path, &mut cut).is_err(), "{name}: {length}");
@@ -437,7 +437,7 @@ fn headers_become_what_llama_cpp_wants() {
     }
 }
 
-/// An adapter has the name of its model's architecture, and nothing of its keys and tensors.
+/// An adapter has the name of its model's architecture, but not its keys and tensors.
 #[test]
 fn adapters_are_nobodys_layout() {
     let path = Path::new("adapter");

@@ -1,4 +1,4 @@
-//! Translations of files, with tiny models in both layouts where there are any, and with headers alone.
+//! Translations of files: tiny models in both layouts where they exist, and headers alone.
 
 mod headers;
 #[cfg(feature = "llama")]

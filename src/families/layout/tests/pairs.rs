@@ -7,7 +7,7 @@ use super::{Loadable, has_projector, is_foreign, projector, weights};
 use crate::model::gguf::{Hyperparameters, Metadata, check_projector};
 use crate::view::{Convert, Form, Reader};
 
-/// The pairs, and whether llama.cpp wants the same tokenizer's texts and kinds.
+/// The pairs: a file in Ollama's layout, and one in llama.cpp's.
 const PAIRS: &[(&str, &str)] = &[
     ("gptoss-ollama", "gptoss-upstream"),
     ("gptoss-first-generation-ollama", "gptoss-upstream"),
@@ -31,7 +31,7 @@ fn file(name: &str) -> Option<PathBuf> {
     Some(path)
 }
 
-/// The types in these files.
+/// Reads the types in these files.
 struct Halves;
 
 impl Convert for Halves {
@@ -51,7 +51,7 @@ impl Convert for Halves {
     }
 }
 
-/// Half precision; none of the weights is infinite.
+/// Converts half precision; none of the weights is infinite.
 fn f16(half: u16) -> f32 {
     let (sign, exponent, fraction) = (half >> 15, (half >> 10) & 31, half & 1023);
     let fraction = f32::from(fraction) / 1024.0;
@@ -94,7 +94,7 @@ fn load(path: &Path) -> Loadable {
     weights(path, &mut fs_err::File::open(path).unwrap()).unwrap()
 }
 
-/// Puts other data into a tensor of a file.
+/// Replaces the data of a tensor in a file.
 fn replace(file: &mut [u8], tensor: &str, data: &[u8]) {
     let header = Metadata::read_with_layout(&mut std::io::Cursor::new(&*file)).unwrap();
     let index = header
@@ -109,8 +109,8 @@ fn replace(file: &mut [u8], tensor: &str, data: &[u8]) {
 
 const F32: u32 = 0;
 
-/// Whether numbers are those of another file, rounded to so many binary digits (half precision has 11;
-/// cut to BF16 they have 7).
+/// Whether numbers are those of another file, rounded to so many binary digits (half precision has 11; BF16 by
+/// truncation has 7).
 fn is_rounded(ours: &[u8], theirs: &[u8], digits: i32) -> bool {
     let numbers = |bytes: &[u8]| -> Vec<f32> {
         let (numbers, _) = bytes.as_chunks();
@@ -123,7 +123,7 @@ fn is_rounded(ours: &[u8], theirs: &[u8], digits: i32) -> bool {
     pairs.all(|(a, b)| (a - b).abs() <= b.abs() * 2.0_f32.powi(-digits) + 2.0_f32.powi(-25))
 }
 
-/// Joins query, key and value, as the first files have them.
+/// Joins query, key and value, as in the first files.
 fn join_qkv(file: Tensors) -> Tensors {
     let mut joined: Tensors = BTreeMap::new();
     let order = |name: &str| (name.contains("attn_k."), name.contains("attn_v."));
@@ -191,12 +191,12 @@ fn weights_become_what_llama_cpp_wants_to_the_byte() {
     }
 }
 
-/// Without the types of numbers.
+/// The value as JSON, without the types of numbers.
 fn json(value: Option<&crate::model::gguf::Value>) -> serde_json::Value {
     serde_json::to_value(value).unwrap()
 }
 
-/// Overrides are in double precision.
+/// Compares with a tolerance, since overrides are in double precision.
 fn is_close(ours: Option<&crate::model::gguf::Value>, theirs: &crate::model::gguf::Value) -> bool {
     use crate::model::gguf::Value::{Double, Single};
     match (ours, theirs) {
@@ -221,7 +221,7 @@ fn projectors_become_what_llama_cpp_wants_to_the_byte() {
         let ours = projector(&ollama, &mut opened).unwrap();
         check_projector(&ours.metadata).unwrap();
         let mut theirs = fs_err::read(&upstream).unwrap();
-        // The tiny model has zeros there; real ones have the row of the token, as ours.
+        // The tiny model has zeros there; real models have the token's row, as ours.
         if let Some(row) = tensors(&bytes(&ours)).get("v.token_embd.img_break") {
             let zeros = tensors(&theirs)["v.token_embd.img_break"].2.len();
             assert_eq!(row.2.len(), zeros);

@@ -7,7 +7,7 @@ use crate::families::shared::prompt::{json, tools, value_text};
 use crate::families::shared::xml::XML_CALLS;
 use crate::renderer::{RenderError, RenderInput};
 
-/// Stands in where tools are offered without a system text.
+/// The system text if tools are offered without one.
 const DEFAULT_SYSTEM: &str =
     "You are Qwen, a helpful AI assistant that can interact with a computer to solve tasks.";
 

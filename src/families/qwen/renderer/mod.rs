@@ -7,7 +7,7 @@ pub(super) mod vl;
 use crate::chat::Message;
 use crate::families::shared::prompt::role_at;
 
-/// Writes what a tool answered; answers in a row share a turn of the user.
+/// Writes the result of a tool; consecutive results share a user turn.
 fn tool_response(messages: &[Message], index: usize, content: &str, text: &mut String) {
     if role_at(messages, index.checked_sub(1)) != "tool" {
         text.push_str("<|im_start|>user");

@@ -9,7 +9,7 @@ use crate::json::spaced;
 use crate::renderer::images::Images;
 use crate::renderer::{RenderError, RenderInput};
 
-/// How the three differ.
+/// How the three models differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Variant {
     Qwen35,
@@ -43,7 +43,7 @@ fn is_instruction(message: &Message) -> bool {
     matches!(message.role.as_str(), "system" | "developer")
 }
 
-/// All instructions become one system message at the front.
+/// Merges all instructions into one system message at the front.
 fn one_system(messages: &[Message]) -> Result<Vec<Message>, RenderError> {
     let instructions: Vec<&Message> = messages.iter().filter(|m| is_instruction(m)).collect();
     if let Some(message) = instructions
@@ -187,7 +187,7 @@ fn assistant(
     }
 }
 
-/// Splits reasoning off that stands inside the content.
+/// Splits off reasoning that is inside the content.
 fn inline_reasoning(content: &str) -> (&str, &str) {
     let Some((before, after)) = content.split_once("</think>") else {
         return ("", content);

@@ -1,4 +1,4 @@
-//! A job while it runs.
+//! A running job.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -11,17 +11,17 @@ use crate::jobs::batches::store::Line;
 /// A job in memory.
 pub(super) struct Job {
     pub(super) batch: Batch,
-    /// Lines that come next.
+    /// The next lines.
     pub(super) lines: VecDeque<Line>,
-    /// The last line that was taken from the database; after it there may be more.
+    /// The last line that was read from the database; more may follow it.
     pub(super) last: Option<(Vec<u8>, i64)>,
     pub(super) has_more: bool,
-    /// Lines that are tried again, with the time of it.
+    /// Lines to retry, with the time of the retry.
     pub(super) again: Vec<(Instant, Line, u32)>,
     pub(super) running: HashMap<i64, (AbortHandle, Line, u32)>,
-    /// Results that are not on disk yet.
+    /// The number of results that are not on disk yet.
     pub(super) n_unwritten: usize,
-    /// A task is validating its input or ending it.
+    /// Whether a task is validating its input or ending it.
     pub(super) is_taken: bool,
 }
 
@@ -39,7 +39,7 @@ impl Job {
         }
     }
 
-    /// Nothing of it runs or waits for the disk.
+    /// Whether none of its requests runs and no result waits for the disk.
     pub(super) fn is_idle(&self) -> bool {
         self.running.is_empty() && self.n_unwritten == 0
     }

@@ -1,4 +1,4 @@
-//! Which requests begin, and how many at once.
+//! Which requests are started, and how many at once.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,19 +12,19 @@ use crate::jobs::batches::batch::Status;
 use crate::jobs::batches::line;
 use crate::jobs::batches::order::Candidate;
 
-/// Lines that are taken from the database at a time.
+/// How many lines are read from the database at a time.
 const FETCHED: usize = 256;
 
-/// Bytes of results that wait for the disk before no more requests are begun.
+/// Bytes of unwritten results at which no more requests are started.
 const MOST_UNWRITTEN: usize = 32 << 20;
 
-/// When it is asked again how many places a model has.
+/// How often the number of a model's slots is asked for.
 pub(super) const LOOK: Duration = Duration::from_millis(250);
 
-/// Requests for embeddings that are on their way together.
+/// How many embeddings requests are in flight together.
 const TOGETHER: usize = 32;
 
-/// A request that has failed this often runs alone: it may be what makes the others fail.
+/// A request that has failed this often runs alone, since it may be what makes the others fail.
 const ALONE_AFTER: u32 = 2;
 
 impl Runner {
@@ -89,14 +89,14 @@ impl Runner {
         Ok(())
     }
 
-    /// Jobs go on, unless results still wait for the disk.
+    /// Jobs continue, unless results still wait for the disk.
     fn clear_pause(&self) {
         if !self.is_failing {
             self.shared.pause(None);
         }
     }
 
-    /// People need the room of a model: its requests are answered another time.
+    /// Interactive requests need the memory of a model: its batch requests are answered later.
     fn withdraw(&mut self, model: &str) {
         let now = Instant::now();
         for job in self.jobs.values_mut() {
@@ -109,7 +109,7 @@ impl Runner {
         }
     }
 
-    /// The jobs that have a request to begin, oldest first.
+    /// The jobs that have a request to start, oldest first.
     async fn candidates(&mut self, now: Instant) -> Result<Vec<Candidate>, JobsError> {
         let mut candidates = Vec::new();
         for job in self.jobs.values_mut() {
@@ -137,8 +137,8 @@ impl Runner {
         Ok(candidates)
     }
 
-    /// How many requests of this model may be on their way: its places and some more, so that a place that
-    /// becomes free is taken at the next step. Before it is loaded, one that loads it.
+    /// How many requests of this model may be in flight: its slots and some more, so that a slot that becomes free is
+    /// taken at the next step. Before the model is loaded, one request, which loads it.
     async fn window(&mut self, model: &str, candidates: &[Candidate]) -> usize {
         let is_known = |(known, _, at): &(String, Option<usize>, Instant)| {
             known == model && at.elapsed() < LOOK
@@ -152,7 +152,7 @@ impl Runner {
                 places
             }
         };
-        // Texts to embed share a step whatever their number.
+        // Texts to embed share a batch, so more of them are in flight than there are slots.
         let least = candidates.iter().filter(|job| job.model == model);
         let least = least.map(|job| if job.embeds { TOGETHER } else { 0 });
         let least = least.max().unwrap_or(0);

@@ -1,5 +1,5 @@
-//! The task that runs the jobs. It validates them, keeps the engine supplied ([`launch`]), puts results on disk
-//! and ends jobs ([`write`]). Nothing else writes results.
+//! The task that runs the jobs. It validates them, keeps the engine supplied ([`launch`]), writes results to disk and
+//! ends jobs ([`write`]). Nothing else writes results.
 
 mod job;
 mod launch;
@@ -24,17 +24,17 @@ use job::Job;
 use launch::LOOK;
 use write::GROUP_TIME;
 
-/// When a failure of the disk is tried again, and what does not happen by itself is looked at.
+/// When a failed disk operation is retried, and how often changes are looked for that nothing announces.
 const RETRY: Duration = Duration::from_secs(2);
 const IDLE: Duration = Duration::from_secs(30);
 
-/// When what expired is removed.
+/// How often expired objects are removed.
 const EXPIRE: Duration = Duration::from_secs(600);
 
-/// How long the last results may take at the end of the daemon.
+/// How long the last results may take when the daemon stops.
 const LAST: Duration = Duration::from_secs(3);
 
-/// What a piece of work came to.
+/// The outcome of a task.
 enum Done {
     Validated(String, Result<Event, JobsError>),
     Committed(Vec<Batch>, Vec<Outcome>, Option<JobsError>),
@@ -49,20 +49,20 @@ pub(super) struct Runner {
     work: JoinSet<Done>,
     unwritten: Vec<Outcome>,
     n_bytes: usize,
-    /// Since when there are results that are not on disk.
+    /// Since when there have been results that are not on disk.
     since: Option<Instant>,
     is_validating: bool,
     is_writing: bool,
-    /// Nothing is begun before that, after a failure of the disk.
+    /// When work resumes after a failure of the disk.
     blocked: Option<Instant>,
-    /// The last write of results failed.
+    /// Whether the last write of results failed.
     is_failing: bool,
-    /// A line that failed before runs alone.
+    /// Whether a line that failed before is running alone.
     is_alone: bool,
-    /// The places of the head's model, when they were asked for.
+    /// The slots of the head's model, and when they were asked for.
     places: Option<(String, Option<usize>, Instant)>,
     expired: Option<Instant>,
-    /// When it was looked at last whether the keys of the jobs are valid.
+    /// When the keys of the jobs were last checked.
     looked: Option<Instant>,
 }
 
@@ -112,7 +112,7 @@ impl Runner {
                 Some(ran) = self.running.join_next(), if !self.running.is_empty() => {
                     let mut next = Some(ran);
                     while let Some(ran) = next {
-                        // Those that were cut off have gone.
+                        // Requests that were cut off have no result.
                         if let Ok(ran) = ran {
                             self.ran(ran);
                         }
@@ -125,7 +125,7 @@ impl Runner {
         self.stop().await;
     }
 
-    /// Nothing new begins; the results so far are kept.
+    /// Stops starting requests; the results so far are kept.
     async fn stop(mut self) {
         self.running.abort_all();
         let last = async {
@@ -144,7 +144,7 @@ impl Runner {
         }
     }
 
-    /// How long nothing happens by itself.
+    /// How long to wait if nothing happens.
     fn wait(&self) -> Duration {
         if self.jobs.is_empty() {
             return IDLE;
@@ -172,7 +172,7 @@ impl Runner {
         wait.max(Duration::from_millis(5))
     }
 
-    /// Looks at everything that could go on.
+    /// Advances everything that can go on.
     async fn step(&mut self, is_stale: &mut bool) -> Result<(), JobsError> {
         let is_due = self.expired.is_none_or(|at| at.elapsed() >= EXPIRE);
         if is_due {
@@ -199,21 +199,21 @@ impl Runner {
         Ok(())
     }
 
-    /// Takes the jobs from the database that are new or were changed.
+    /// Reads new and changed jobs from the database.
     async fn reload(&mut self) -> Result<(), JobsError> {
         for batch in self.shared.store.active().await? {
             let job = self
                 .jobs
                 .entry(batch.seq)
                 .or_insert_with(|| Job::new(batch.clone()));
-            // The lengths and counts of one that is being written come with the end of that.
+            // If its results are being written, the lengths and counts follow when that has ended.
             job.batch.status = batch.status;
             job.batch.times = batch.times;
         }
         Ok(())
     }
 
-    /// Stops jobs that are not wanted any more, whose time is over, or whose key is no longer valid.
+    /// Stops jobs that were cancelled, whose time is over, or whose key is no longer valid.
     async fn cut_off(&mut self) -> Result<(), JobsError> {
         let now = Timestamp::now();
         let is_due = self.looked.is_none_or(|at| at.elapsed() >= LOOK);
@@ -313,7 +313,7 @@ impl Runner {
                         self.jobs.remove(&seq);
                     }
                     Err(error) => {
-                        // What it has written so far is in the row only.
+                        // What it has written so far is only in the row.
                         if let Ok(Some(batch)) = self.shared.store.by_seq(seq).await
                             && let Some(job) = self.jobs.get_mut(&seq)
                         {
@@ -329,7 +329,7 @@ impl Runner {
         }
     }
 
-    /// After a failure of the disk, everything waits for a while.
+    /// Pauses everything for a while after a failure of the disk.
     fn block(&mut self, error: &JobsError) {
         self.blocked = Some(Instant::now() + RETRY);
         let reason = error.to_string();

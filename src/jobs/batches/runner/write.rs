@@ -14,12 +14,12 @@ use crate::jobs::batches::results::{self, Outcome};
 use crate::jobs::batches::store::Mark;
 use crate::metrics;
 
-/// Results are put on disk in groups: of this many lines or bytes, or after this time.
+/// Results are written to disk in groups: of this many lines or bytes, or after this time.
 const GROUP_LINES: usize = 128;
 const GROUP_BYTES: usize = 4 << 20;
 pub(super) const GROUP_TIME: Duration = Duration::from_millis(300);
 
-/// How often a request is tried that the server fails to answer.
+/// How often a request is tried if the server fails to answer it.
 const ATTEMPTS: u32 = 5;
 
 impl Runner {
@@ -30,7 +30,7 @@ impl Runner {
             return;
         };
         if job.running.remove(&ran.line.number).is_none() {
-            // It was cut off, only too late.
+            // It was cut off after it had already been answered.
             return;
         }
         let n_tries = ran.n_tries + u32::from(line::is_failure(ran.answered.status));
@@ -108,7 +108,7 @@ impl Runner {
                 job.n_unwritten = 0;
             }
         }
-        // Results that came meanwhile count again.
+        // Results that arrived meanwhile count as unwritten again.
         self.unwritten.extend(rest);
         for outcome in &self.unwritten {
             if let Some(job) = self.jobs.get_mut(&outcome.seq) {
@@ -130,7 +130,7 @@ impl Runner {
         }
     }
 
-    /// Jobs without requests left are about to end.
+    /// Starts to end the jobs that have no requests left.
     pub(super) async fn settle(&mut self) -> Result<(), JobsError> {
         for job in self.jobs.values_mut() {
             let is_done = job.batch.status == Status::InProgress

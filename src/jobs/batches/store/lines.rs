@@ -7,20 +7,20 @@ use super::rows::{find, signed, unsigned};
 use crate::jobs::JobsError;
 use crate::jobs::batches::batch::{Batch, Usage};
 
-/// A request of a job that waits.
+/// A waiting request of a job.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::jobs::batches) struct Line {
     /// Its line in the input file, from 1.
     pub(in crate::jobs::batches) number: i64,
     pub(in crate::jobs::batches) custom_id: String,
-    /// Where it is in the input file, in bytes.
+    /// Its offset in the input file, in bytes.
     pub(in crate::jobs::batches) offset: u64,
     pub(in crate::jobs::batches) length: u64,
-    /// Its place in the order in which requests run.
+    /// Its rank in the order in which requests run.
     pub(in crate::jobs::batches) rank: Vec<u8>,
 }
 
-/// The state of a finished line, as its row has it.
+/// The state of a finished line, as in its row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::jobs::batches) enum Mark {
     Completed = 1,
@@ -28,12 +28,12 @@ pub(in crate::jobs::batches) enum Mark {
     NotRun = 3,
 }
 
-/// Results that are on disk, to be marked.
+/// Results on disk whose lines are to be marked.
 #[derive(Debug, Default)]
 pub(in crate::jobs::batches) struct Marks {
     pub(in crate::jobs::batches) lines: Vec<(i64, Mark)>,
     pub(in crate::jobs::batches) usage: Usage,
-    /// The lengths that the files of results have with them.
+    /// The lengths of the result files including these results.
     pub(in crate::jobs::batches) output_bytes: u64,
     pub(in crate::jobs::batches) error_bytes: u64,
 }
@@ -72,7 +72,7 @@ impl Store {
         Ok(adding.await?)
     }
 
-    /// Lines that wait, in the order in which they run, from after this one.
+    /// Waiting lines in the order in which they run, after the given one.
     pub(in crate::jobs::batches) async fn waiting(
         &self,
         seq: i64,
@@ -99,7 +99,7 @@ impl Store {
         Ok(waiting.await?)
     }
 
-    /// Marks lines whose results are on disk; what was marked already counts once.
+    /// Marks lines whose results are on disk; a line that is marked already is not counted again.
     pub(in crate::jobs::batches) async fn mark(
         &self,
         seq: i64,

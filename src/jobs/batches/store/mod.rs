@@ -14,10 +14,10 @@ use rows::{COLUMNS, find, to_json};
 
 pub(super) use lines::{Line, Mark, Marks};
 
-/// Seconds for which a job that has ended is remembered.
+/// How many seconds a job that has ended is remembered.
 const REMEMBERED: i64 = 60 * 24 * 3600;
 
-/// What is asked of all jobs that have not ended.
+/// The condition for jobs that have not ended.
 const ACTIVE: &str = "status NOT IN ('failed', 'completed', 'expired', 'cancelled')";
 
 /// The rows of jobs; cheap to clone.
@@ -27,7 +27,7 @@ pub(in crate::jobs) struct Store {
     pub(super) files: Files,
 }
 
-/// What may wait.
+/// Limits on what may wait.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Most {
     pub(super) jobs: i64,
@@ -39,12 +39,12 @@ impl Store {
         Self { database, files }
     }
 
-    /// Whether there was ever anything.
+    /// Whether anything was ever stored.
     pub(super) fn exists(&self) -> bool {
         self.database.path().exists()
     }
 
-    /// Adds a job, if not too much waits already.
+    /// Adds a job, unless too much is waiting already.
     pub(super) async fn insert(
         &self,
         new: NewBatch,
@@ -98,7 +98,7 @@ impl Store {
         inserting.await?.ok_or(JobsError::TooManyJobs)
     }
 
-    /// Finds a job of an API that is seen.
+    /// Finds a visible job of an API.
     pub(super) async fn get(
         &self,
         id: &str,
@@ -121,8 +121,8 @@ impl Store {
         Ok(found.await?)
     }
 
-    /// Lists jobs of an API, newest first, and says whether there are more; with `before`, those that are
-    /// newer than that one.
+    /// Lists jobs of an API, newest first, and whether there are more; with `before`, the jobs that are newer than that
+    /// one.
     pub(super) async fn list(
         &self,
         origin: Origin,
@@ -190,7 +190,7 @@ impl Store {
         Ok(active.await?)
     }
 
-    /// Lets something happen to a job.
+    /// Applies an event to a job.
     pub(super) async fn change(
         &self,
         id: &str,
@@ -211,7 +211,7 @@ impl Store {
         changing.await?
     }
 
-    /// Ends a job: its results become files, its lines are forgotten.
+    /// Ends a job: its results become files, its lines are deleted.
     pub(super) async fn end(
         &self,
         seq: i64,
@@ -223,7 +223,7 @@ impl Store {
             let Some(mut batch) = find(&change, "seq", &seq)? else {
                 return Ok(None);
             };
-            // Late events change nothing and are no errors, except a cancel.
+            // Late events other than a cancel change nothing and are no errors.
             let _ = batch.handle(Event::Written, now.as_second());
             batch.save(&change)?;
             for file in results {
@@ -272,7 +272,7 @@ impl Store {
         self.forget_bytes(&batch).await
     }
 
-    /// Forgets jobs that ended long ago.
+    /// Deletes jobs that ended long ago.
     pub(super) async fn prune(&self, now: Timestamp) -> Result<(), JobsError> {
         let delete = format!("DELETE FROM batch WHERE NOT ({ACTIVE}) AND expires_at < ?1");
         let long_ago = now.as_second() - REMEMBERED;

@@ -60,7 +60,7 @@ impl Batch {
         })
     }
 
-    /// Writes everything that changes.
+    /// Writes all columns that may change.
     pub(super) fn save(&self, db: &Connection) -> rusqlite::Result<()> {
         let update = "UPDATE batch SET status = ?2, model = ?3, errors = ?4, in_progress_at = ?5,
             finalizing_at = ?6, completed_at = ?7, failed_at = ?8, expired_at = ?9, cancelling_at = ?10,
@@ -114,7 +114,7 @@ pub(super) fn signed(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
-/// A JSON column; what cannot be read is as if it were not there.
+/// A JSON column; an unreadable value counts as missing.
 fn json<T: serde::de::DeserializeOwned>(
     row: &Row<'_>,
     index: usize,

@@ -1,4 +1,4 @@
-//! Whose jobs are, and what becomes of those of a revoked key.
+//! The owners of jobs, and the jobs of a revoked key.
 
 use super::*;
 use crate::database::Database;
@@ -100,7 +100,7 @@ async fn the_file_of_another_is_no_input() {
 async fn a_job_whose_key_is_revoked_stops_and_keeps_what_is_done() {
     let fixture = Fixture::new(Some(2));
     fixture.start();
-    // The last is what the routes say once the key is gone.
+    // The last line gets the status that routes answer once the key is gone.
     let input = line("a", "one") + &line("b", "never") + &line("c", "status 401");
     let file = fixture.file_of(owner("ann"), &input).await;
     let batch = fixture.create_of(owner("ann"), &file).await;

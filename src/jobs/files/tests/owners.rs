@@ -1,4 +1,4 @@
-//! Whose files and uploads are.
+//! The owners of files and uploads.
 
 use super::*;
 
@@ -82,14 +82,14 @@ async fn an_upload_is_its_owners_and_so_is_the_file() {
             assert_eq!(answer.unwrap_err().to_string(), unknown);
         }
     }
-    // A part of another's upload is no part of one's own.
+    // A part of another owner's upload cannot be used.
     let own = files
         .begin_upload(new_upload("bob"), at(100))
         .await
         .unwrap();
     let stolen = files.complete(&own.id, &bob, joined, at(100)).await;
     assert!(matches!(stolen, Err(JobsError::UnknownPart(_))));
-    // Whoever completes it.
+    // The owner stays the same, whoever completes the upload.
     let done = files.complete(&upload.id, &Seen::All, joined, at(100));
     let (_, file) = done.await.unwrap();
     assert_eq!(file.owner, owner("ann"));

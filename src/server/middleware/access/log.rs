@@ -9,7 +9,7 @@ use crate::config::{Config, LogFormat};
 use crate::metrics;
 use crate::metrics::account::Facts;
 
-/// Routes that monitors and browsers ask all the time; they are only told where something is wrong.
+/// Routes that monitors and browsers poll; they are only logged when something is wrong.
 const QUIET: [&str; 7] = [
     "/",
     "/health",
@@ -26,10 +26,10 @@ pub(super) struct Done {
     pub(super) id: HeaderValue,
     /// `None` = in process.
     pub(super) client: Option<IpAddr>,
-    /// The trace that it belongs to.
+    /// The trace that the request belongs to.
     pub(super) parent: Option<String>,
     pub(super) method: Method,
-    /// The line of the route table; `-` = none.
+    /// The route as in the route table; `-` = none.
     pub(super) route: String,
     pub(super) path: String,
     pub(super) status: u16,
@@ -43,10 +43,10 @@ pub(super) enum End {
     Done,
     /// The model stopped, for this reason.
     Finished(&'static str),
-    /// The status says it.
+    /// Refused; the status says why.
     Refused,
     Failed,
-    /// After its status was sent.
+    /// Failed after the status was sent.
     Broken,
     /// The client left.
     Left,
@@ -65,13 +65,13 @@ impl End {
     }
 }
 
-/// How requests are told.
+/// Where requests are reported.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::server::middleware) struct Log {
     format: LogFormat,
-    /// They also go into traces (`telemetry`).
+    /// Requests also go into traces (`telemetry`).
     traces: bool,
-    /// They are also counted by key.
+    /// Requests are also counted by key.
     by_key: bool,
 }
 
@@ -124,7 +124,7 @@ impl Log {
         let tokens_in = some(facts.n_prompt);
         let tokens_cached = some(facts.n_cached);
         let tokens_out = some(facts.n_generated);
-        // What took no time worth telling is not told.
+        // Times under a millisecond are not logged.
         let load_ms = Some(ms(facts.load)).filter(|&ms| ms >= 1.0);
         let queue_ms = Some(ms(facts.queue)).filter(|&ms| ms >= 1.0);
         let first_token_ms = facts.first_token.map(ms);
@@ -143,7 +143,7 @@ impl Log {
         match (self.format, is_quiet) {
             (LogFormat::Text, false) => line!(INFO,),
             (LogFormat::Text, true) => line!(DEBUG,),
-            // Programs that read it want the words one by one.
+            // Programs that read JSON want each field by itself.
             (LogFormat::Json, false) => {
                 line!(INFO, method = %method, path, route = done.route, status,);
             }
@@ -154,7 +154,7 @@ impl Log {
     }
 }
 
-/// Tells `telemetry` of a request that it makes spans of; no line of the log.
+/// Passes a request to `telemetry`, which makes spans of it; adds no line to the log.
 fn trace(done: &Done, facts: &Facts) {
     let error = facts.broken.as_deref();
     tracing::event!(
@@ -184,7 +184,7 @@ fn trace(done: &Done, facts: &Facts) {
     );
 }
 
-/// A number that says something.
+/// `None` for zero.
 fn some(n: u64) -> Option<u64> {
     (n > 0).then_some(n)
 }

@@ -28,7 +28,7 @@ use names::Names;
 /// Suffixes of names that only this machine and local ones can have.
 const LOCAL_ENDINGS: [&str; 3] = [".localhost", ".local", ".internal"];
 
-/// How many refused names are remembered, to log each only once.
+/// How many refused names are remembered, so that each is logged only once.
 const MAX_TOLD: usize = 32;
 
 /// The rules for a request's host.

@@ -1,4 +1,4 @@
-//! `/v1/chat/completions`, with what is stored of them.
+//! `/v1/chat/completions`, and stored chats.
 
 mod record;
 mod stored;
@@ -56,7 +56,7 @@ async fn create(
         service_tier: chat::service_tier(&request.service_tier),
         is_predicted: request.prediction.is_some(),
     };
-    // The result file has the answers of a batch job.
+    // The answers of a batch job are in its result file.
     let is_stored = request.store && !client.is_job() && app.responses.history().stores();
     let id = head.id.clone();
     // Images are decoded here.

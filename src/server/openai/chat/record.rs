@@ -1,7 +1,7 @@
 //! Stores a chat when it has been answered.
 //!
-//! *Invariant:* the chunks end only after the chat is on disk, so that a client that has seen the end finds it.
-//! What fails, or whose client leaves, is not stored.
+//! *Invariant:* the stream ends only after the chat is on disk, so that a client that has seen the end finds it. A chat
+//! that fails, or whose client leaves, is not stored.
 
 use futures_util::stream::{self, StreamExt as _};
 
@@ -68,7 +68,7 @@ fn text(value: &impl serde::Serialize) -> String {
     String::from_utf8_lossy(&to_bytes(value)).into_owned()
 }
 
-/// The same chunks; the record is stored when they have ended.
+/// Passes the chunks on; the record is stored when they have ended.
 pub(super) fn recorded(chunks: Chunks, record: Record) -> Chunks {
     let state = (chunks, Some(record));
     let passed = stream::unfold(state, |(mut chunks, mut record)| async move {

@@ -1,4 +1,4 @@
-//! Chats that are stored: `GET /v1/chat/completions`, `GET`, `POST`, `DELETE /v1/chat/completions/{id}` and
+//! Stored chats: `GET /v1/chat/completions`, `GET`, `POST`, `DELETE /v1/chat/completions/{id}` and
 //! `GET /v1/chat/completions/{id}/messages`
 
 use axum::extract::{Path, State};

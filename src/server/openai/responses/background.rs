@@ -17,10 +17,10 @@ use crate::server::error::{ApiError, OpenAiError, log_broken_stream};
 use crate::server::openai::answer;
 use crate::server::stream::to_bytes;
 
-/// Steps whose events are made at once.
+/// How many steps are turned into events at once.
 const AT_ONCE: usize = 64;
 
-/// Starts one, and answers with it as it is now, or with its events.
+/// Starts a response, and answers with its present state or with its events.
 pub(super) async fn start(job: Job, is_stream: bool) -> Result<Response, OpenAiError> {
     let app = Arc::clone(&job.app);
     let responses = &app.responses;
@@ -42,7 +42,7 @@ pub(super) async fn start(job: Job, is_stream: bool) -> Result<Response, OpenAiE
     Ok(answer(to_bytes(&live.response)))
 }
 
-/// Computes it to its end.
+/// Computes a response to its end.
 async fn compute(job: Job, live: Shared) {
     let app = Arc::clone(&job.app);
     let revoked = job.revoked.unwrap_or_default();
@@ -98,7 +98,7 @@ async fn answered(
     }
 }
 
-/// The events of a running response, those after a number.
+/// The events of a running response after a given number.
 pub(super) fn follow(
     live: Shared,
     after: Option<u64>,
@@ -123,7 +123,7 @@ struct Reader {
     news: tokio::sync::watch::Receiver<super::live::News>,
     writer: Writer,
     after: Option<u64>,
-    /// Steps that were read; `None` = not even begun.
+    /// The number of steps that were read; `None` = not even the beginning.
     n_read: Option<usize>,
     is_done: bool,
 }
@@ -169,7 +169,7 @@ impl Reader {
     }
 }
 
-/// Keeps the events after a number.
+/// Keeps the events after a given number.
 fn later(after: Option<u64>, frames: &mut Vec<Bytes>) -> impl FnMut(&Event<'_>) {
     let mut keep = frame_into(frames);
     move |event| {

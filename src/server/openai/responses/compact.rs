@@ -1,4 +1,4 @@
-//! `POST /v1/responses/compact`: a conversation in short, made by the model.
+//! `POST /v1/responses/compact`: a summary of a conversation, made by the model.
 
 use axum::extract::State;
 use axum::response::Response;

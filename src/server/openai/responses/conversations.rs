@@ -22,7 +22,7 @@ use crate::server::openai::answer;
 use crate::server::state::App;
 use crate::server::stream::to_bytes;
 
-/// Refuses to make conversations where nothing is stored.
+/// Refuses to make conversations where storing is switched off.
 fn check_storing(app: &App) -> Result<(), RequestError> {
     if app.responses.history.stores() {
         return Ok(());
@@ -133,7 +133,7 @@ pub(super) async fn item(
     Ok(answer(line.into()))
 }
 
-/// Answers with the conversation.
+/// Deletes an item, and answers with the conversation.
 pub(super) async fn delete_item(
     State(app): State<App>,
     Path((id, item)): Path<(String, String)>,
@@ -146,7 +146,7 @@ pub(super) async fn delete_item(
     show(found.map_err(RequestError::from)?)
 }
 
-/// Items as they are stored, and as they are shown.
+/// Items in the form that is stored, and in the form that clients see.
 async fn made(app: &App, items: Vec<Value>) -> Result<(Vec<Item>, Vec<Value>), RequestError> {
     let seal = app.responses.seal(app).await;
     let making = app.block(move || {

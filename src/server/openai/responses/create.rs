@@ -47,14 +47,15 @@ pub(super) async fn input_tokens(
     Ok(answer(to_bytes(&tokens)))
 }
 
-/// Reads a request, with what is stored of its history.
+/// Reads a request, with the stored part of its history.
 async fn prepare(
     app: &App,
     mut request: ResponseRequest,
     client: Client,
     asker: Asker,
 ) -> Result<Job, RequestError> {
-    // The result file has the answers of a batch job: stored as well, they would push out those of people.
+    // The answers of a batch job are in its result file. If they were stored as well, they would displace
+    // responses to interactive requests.
     if client.is_job() {
         request.store.get_or_insert(false);
     }

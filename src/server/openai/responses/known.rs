@@ -1,4 +1,4 @@
-//! What is stored of a request's history.
+//! The stored part of a request's history.
 
 use std::convert::Infallible;
 
@@ -17,22 +17,22 @@ use crate::server::state::App;
 
 use super::now;
 
-/// How often a history is in memory at the same time: as text, as JSON, and as turns.
+/// How many copies of a history are in memory at once: as text, as JSON, and as turns.
 const N_COPIES: usize = 3;
 
-/// How often what is only shown is in memory: as text, and as JSON.
+/// How many copies are in memory of what is only shown: as text, and as JSON.
 const N_SHOWN: usize = 2;
 
-/// Where a request comes from, whose things it sees, and what keeps its memory.
+/// Where a request comes from, what it may see, and what holds its memory.
 #[derive(Debug, Clone)]
 pub(in crate::server::openai) struct Asker {
     pub(super) origin: Origin,
     pub(super) held: Held,
-    /// The owner of what it stores.
+    /// The owner of what the request stores.
     pub(super) owner: Owner,
-    /// Whose responses, conversations and chats exist for it.
+    /// Whose responses, conversations and chats exist for the request.
     pub(in crate::server::openai) seen: Seen,
-    /// Cancelled when its key is revoked; `None` = it has none.
+    /// Cancelled when the request's key is revoked; `None` = it has no key.
     pub(super) revoked: Option<CancellationToken>,
 }
 
@@ -72,7 +72,7 @@ impl<S: Sync> FromRequestParts<S> for Asker {
     }
 }
 
-/// Counts what is read, and has it kept until the answer has ended.
+/// Counts the memory of what is read, and holds it until the answer has ended.
 struct Meter {
     share: Option<Share>,
     held: Held,
@@ -90,7 +90,7 @@ impl Drop for Meter {
 /// Reads the history of a request.
 ///
 /// # Errors
-/// Something that it refers to does not exist.
+/// Something that the request refers to does not exist.
 pub(super) async fn known(app: &App, state: &State, asker: &Asker) -> Result<Known, RequestError> {
     let history = &app.responses.history;
     let room = || asker.room_for(app, N_COPIES);

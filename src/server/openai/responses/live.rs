@@ -1,4 +1,4 @@
-//! Responses that run in the background: found by their ids, followed by any number of readers.
+//! Responses that run in the background: found by their ids, and followed by any number of readers.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,19 +13,19 @@ use crate::dialect::openai::responses::{Ending, Step, Style};
 use crate::error::{ErrorKind, RequestError};
 use crate::keys::{Owner, Seen};
 
-/// A response that runs.
+/// A running response.
 #[derive(Debug)]
 pub(super) struct Live {
     /// The response before its first step.
     pub(super) response: Response,
     pub(super) style: Style,
-    /// Cancelled by who wants it to stop.
+    /// Cancelled to stop the response.
     pub(super) stop: CancellationToken,
     pub(super) news: watch::Sender<News>,
 }
 
 impl Live {
-    /// One that has ended.
+    /// A response that has ended.
     pub(super) fn ended(
         response: Response,
         style: Style,
@@ -46,16 +46,16 @@ impl Live {
     }
 }
 
-/// How far it is.
+/// How far the response is.
 #[derive(Debug, Default)]
 pub(super) struct News {
     pub(super) has_begun: bool,
     pub(super) steps: Vec<Arc<Step>>,
-    /// Told after it is on disk.
+    /// Set after the end is on disk.
     pub(super) ending: Option<Ending>,
 }
 
-/// All that run.
+/// All running responses.
 #[derive(Debug)]
 pub(super) struct Runs {
     most: usize,
@@ -76,7 +76,7 @@ impl Runs {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds one.
+    /// Adds a response.
     ///
     /// # Errors
     /// There are too many.
@@ -114,7 +114,7 @@ impl Runs {
         self.running().remove(id);
     }
 
-    /// Waits until none runs; those that are added meanwhile are waited for, too.
+    /// Waits until no response is running, including any that are added meanwhile.
     pub(super) async fn settled(&self) {
         self.tasks.close();
         self.tasks.wait().await;

@@ -1,4 +1,4 @@
-//! `/v1/responses` and `/v1/conversations`, with what is stored of them.
+//! `/v1/responses` and `/v1/conversations`, and what is stored of them.
 
 mod background;
 mod compact;
@@ -30,10 +30,10 @@ use live::Runs;
 pub(super) use known::Asker;
 pub(super) use page::{Order, page};
 
-/// How often what is too old is looked for.
+/// How often expired responses are looked for.
 const SWEEP: Duration = Duration::from_secs(3600);
 
-/// How a response that a kill interrupted ends, as a merge patch.
+/// The end of a response that was interrupted when the daemon was killed, as a merge patch.
 const INTERRUPTED: &str = r#"{"status":"failed","error":{"code":"server_error","message":"the server stopped before the response was finished"}}"#;
 
 /// The state behind the routes.
@@ -59,17 +59,18 @@ impl Responses {
         }
     }
 
-    /// What is stored.
+    /// The stored history.
     pub(super) fn history(&self) -> &History {
         &self.history
     }
 
-    /// Waits until no response runs in the background.
+    /// Waits until no response is running in the background.
     pub(crate) async fn settled(&self) {
         self.runs.settled().await;
     }
 
-    /// The key for what clients keep for us. If it cannot be kept, one that is forgotten will do.
+    /// The key that seals data which clients keep for us. If it cannot be stored on disk, a random one lasts until
+    /// the daemon stops.
     async fn seal(&self, app: &App) -> Seal {
         let load = || async {
             let path = app.config.state_dir.join("seal.key");
@@ -87,7 +88,7 @@ impl Responses {
     }
 }
 
-/// Deletes what is too old from time to time, until the daemon stops.
+/// Deletes expired responses from time to time, until the daemon stops.
 pub(crate) async fn sweep(app: App, stopping: CancellationToken) {
     let mut tick = tokio::time::interval(SWEEP);
     loop {

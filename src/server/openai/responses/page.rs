@@ -1,4 +1,4 @@
-//! Pages of lists and their query (`after`, `limit`, `order`), and that of streams (`stream`, `starting_after`).
+//! The query of paged lists (`after`, `limit`, `order`) and of streams (`stream`, `starting_after`).
 
 use axum::http::Uri;
 use axum::response::Response;
@@ -12,11 +12,12 @@ use crate::server::query::parameter;
 use crate::server::state::App;
 use crate::server::stream::to_bytes;
 
-/// Items of a page that asks for no number, and the most.
+/// The number of items of a page: the default, and the most.
 const USUAL: usize = 20;
 const MOST: usize = 100;
 
-/// Answers with a page of items and whether there are more; they are read aside, since they may be large.
+/// Answers with a page of items and whether there are more. The items are read on the blocking pool, since they
+/// may be large.
 ///
 /// # Errors
 /// An item cannot be read.
@@ -32,7 +33,7 @@ pub(super) async fn item_page(
     Ok(answer(listing.await??))
 }
 
-/// The order of a list that is asked for none.
+/// The default order of a list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::server::openai) enum Order {
     Ascending,
@@ -42,7 +43,7 @@ pub(in crate::server::openai) enum Order {
 /// Reads which items a list shows.
 ///
 /// # Errors
-/// Refuses values that are not valid.
+/// Refuses invalid values.
 pub(in crate::server::openai) fn page(uri: &Uri, usual: Order) -> Result<Page, RequestError> {
     let wrong = |param: &'static str, expected: &str| {
         let message = format!("Invalid '{param}': expected {expected}.");
@@ -68,10 +69,10 @@ pub(in crate::server::openai) fn page(uri: &Uri, usual: Order) -> Result<Page, R
     })
 }
 
-/// Whether a stream is wanted, and after which of its events.
+/// Whether the client wants a stream, and after which event it starts.
 ///
 /// # Errors
-/// Refuses values that are not valid.
+/// Refuses invalid values.
 pub(super) fn stream(uri: &Uri) -> Result<Option<Option<u64>>, RequestError> {
     let is_stream = matches!(parameter(uri, "stream").as_deref(), Some("true" | "1"));
     let after = parameter(uri, "starting_after").map(|text| {

@@ -31,7 +31,7 @@ use crate::server::stream::{Format, KeptAlive, event, keep_alive, open, streamed
 /// How long a stream may be silent: proxies give up after thirty seconds or more.
 const PATIENCE: Duration = Duration::from_secs(15);
 
-/// How many events may wait for a client; more hold up its own response only.
+/// How many events may wait for a client; beyond that, only its own response is held up.
 const MOST_WAITING: usize = 32;
 
 /// Server-sent events with names. An error before the first event has the number 0.
@@ -59,7 +59,7 @@ pub(super) struct Job {
     pub(super) app: App,
     pub(super) native: ChatRequest,
     pub(super) writer: Writer,
-    /// What is stored when it begins; `None` = nothing is stored.
+    /// What is stored when the response begins; `None` = nothing is stored.
     pub(super) new: Option<NewResponse>,
     pub(super) owner: Owner,
     /// Cancelled when the key of the request is revoked.
@@ -68,7 +68,7 @@ pub(super) struct Job {
     pub(super) held: Held,
 }
 
-/// What comes next of an answer.
+/// The next part of an answer.
 pub(super) enum Next {
     Step(Step),
     End(Ending),
@@ -123,7 +123,7 @@ pub(super) fn outcome(writer: &Writer, joins: bool, steps: Option<String>) -> Ou
     }
 }
 
-/// Answers with a whole response. If the client leaves, computing stops, and nothing is stored: it does
+/// Answers with a whole response. If the client leaves, computing stops and nothing is stored, since the client does
 /// not know the id.
 pub(super) async fn whole(mut job: Job) -> Result<Response, OpenAiError> {
     let chunks = job.app.inference.chat(job.native).await?;
@@ -159,7 +159,7 @@ pub(super) async fn stream(job: Job) -> Result<Response, OpenAiError> {
     Ok(of_events(frames))
 }
 
-/// The response of a stream whose producer ends it when the daemon stops.
+/// The answer with a stream whose producer ends it when the daemon stops.
 pub(super) fn of_events(
     frames: impl futures_util::Stream<Item = Result<Bytes, RequestError>> + Send + 'static,
 ) -> Response {
@@ -185,7 +185,7 @@ pub(super) fn frame_into(frames: &mut Vec<Bytes>) -> impl FnMut(&Event<'_>) {
 
 type Sender = mpsc::Sender<Result<Bytes, RequestError>>;
 
-/// Sends what waits; false if the client has left.
+/// Sends the waiting events; false if the client has left.
 async fn send(to: &Sender, frames: &mut Vec<Bytes>) -> bool {
     for frame in frames.drain(..) {
         if to.send(Ok(frame)).await.is_err() {

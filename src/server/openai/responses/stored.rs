@@ -64,10 +64,10 @@ async fn shown(
     let live = app.responses.runs.find(id, &asker.seen);
     let status = match live {
         Some(live) if !live.news.borrow().has_begun => Status::Queued,
-        // Of one that is not in the background, a client is just reading the stream.
+        // If it is not in the background, a client is reading the stream right now.
         Some(_) => Status::InProgress,
         None if !found.is_background => Status::InProgress,
-        // Between the look at the file and the one at what runs it may have ended.
+        // It may have ended after the file was read and before the running responses were checked.
         None => {
             let found = read(app, id, asker).await?;
             if found.is_final {
@@ -126,7 +126,7 @@ pub(super) async fn delete(
     Ok(answer(to_bytes(&deleted)))
 }
 
-/// Ends a response in the background; one that has ended stays as it is.
+/// Ends a background response; a response that has ended stays as it is.
 pub(super) async fn cancel(
     State(app): State<App>,
     Path(id): Path<String>,

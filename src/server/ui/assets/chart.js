@@ -1,4 +1,4 @@
-// A small line over the last two minutes, with its value in words for those who do not see it.
+// A small line over the last two minutes, with its value in words for people who do not see it.
 import { el, text } from "./dom.js";
 
 const LENGTH = 120;

@@ -1,4 +1,4 @@
-// A conversation to try a model with.
+// A conversation to try out a model.
 import { json, lines } from "./api.js";
 import { $, el, rate, seconds, text } from "./dom.js";
 

@@ -1,4 +1,4 @@
-// Elements, and numbers as people read them. Text is only ever set as text.
+// Elements, and numbers in a readable form. Text is only ever set as text, never as HTML.
 
 export const $ = (id) => document.getElementById(id);
 

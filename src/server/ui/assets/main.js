@@ -1,4 +1,4 @@
-// Shows one of the pages, and keeps reading what the daemon does.
+// Shows one of the pages, and keeps reading the daemon's state.
 import { events } from "./api.js";
 import { $, seconds, text } from "./dom.js";
 import * as chat from "./chat.js";
@@ -35,7 +35,7 @@ async function watch() {
   for (;;) {
     try {
       for await (const state of events("/api/drover/events")) {
-        // Only what changes seldom, since it is read aloud.
+        // Only what changes seldom, since screen readers read it aloud.
         status(`drover ${state.version}, up for ${uptime(state.uptime)}`);
         overview.show(state);
         models.state(state);

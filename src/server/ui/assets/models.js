@@ -1,4 +1,4 @@
-// Models on disk: pull, load, unload, look at, delete.
+// Models on disk: pull, load, unload, show, delete.
 import { json, lines, send } from "./api.js";
 import { $, bytes, el, keyed, nothing, text } from "./dom.js";
 
@@ -122,7 +122,7 @@ async function fit(name) {
   try {
     found = await json("/api/fit", { method: "POST", body: { model: name } });
   } catch {
-    // It is an extra; what is wrong with the model is told where it is loaded.
+    // Only an extra: errors of the model are shown where it is loaded.
     return;
   }
   if ($("h-details").textContent !== name) return;

@@ -1,4 +1,4 @@
-//! A client with a key, and how what it is told is compared.
+//! A client with a key, and how its answers are compared.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use crate::support::TestServer;
 
 pub(super) const NOTHING: Value = Value::Null;
 
-/// A client with a key; without one if that is empty.
+/// A client with a key; without a key if the text is empty.
 pub(super) struct Client<'a> {
     pub(super) server: &'a TestServer,
     pub(super) key: &'a str,
@@ -36,7 +36,7 @@ impl Answer {
         self.json()
     }
 
-    /// What it says, whatever it is about: `id` is called ID, and a request's own id is left out.
+    /// The answer independent of its object: `id` is replaced by ID, and the request's own id is left out.
     pub(super) fn about(mut self, id: &str) -> Self {
         self.text = self.text.replace(id, "ID");
         if let Ok(Value::Object(mut body)) = serde_json::from_str(&self.text)
@@ -85,7 +85,7 @@ impl<'a> Client<'a> {
         self.send(self.server.form(path, fields)).await
     }
 
-    /// Hands in the lines of a job.
+    /// Uploads the requests of a job.
     pub(super) async fn file(&self, lines: &str) -> Value {
         let fields = [
             ("purpose", None, &b"batch"[..]),
@@ -99,7 +99,7 @@ impl<'a> Client<'a> {
         self.post("/v1/batches", &body).await
     }
 
-    /// Waits until what a path shows is as wanted.
+    /// Waits until the answer to a path passes the test.
     pub(super) async fn until(&self, path: &str, test: impl Fn(&Value) -> bool) -> Value {
         let reached = async {
             let mut tick = tokio::time::interval(Duration::from_millis(20));

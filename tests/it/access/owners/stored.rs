@@ -1,4 +1,4 @@
-//! One of everything that clients can store, and the routes to it.
+//! One object of every kind that clients can store, and the routes to them.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -14,7 +14,7 @@ pub(super) struct Stored {
     pub(super) batch: String,
     pub(super) messages: String,
     pub(super) response: String,
-    /// In the background, and still in progress.
+    /// A background response that is still in progress.
     pub(super) running: String,
     pub(super) conversation: String,
     pub(super) item: String,
@@ -72,7 +72,7 @@ pub(super) async fn stored(client: &Client<'_>) -> Stored {
     }
 }
 
-/// The routes of what is stored: below these paths.
+/// The routes of stored objects are below these paths.
 pub(super) const RESOURCES: [&str; 7] = [
     "/v1/files/",
     "/v1/uploads/",
@@ -83,7 +83,7 @@ pub(super) const RESOURCES: [&str; 7] = [
     "/v1/chat/completions/",
 ];
 
-/// Every route to one thing of theirs: its path, the id in it, what follows, and a body.
+/// Every route to one of the client's objects: its path, the id in it, the rest of the path, and a body.
 pub(super) fn routes(of: &Stored) -> Vec<(Method, &'static str, &str, &'static str, Value)> {
     let (get, post, delete) = (Method::GET, Method::POST, Method::DELETE);
     let (files, uploads, batches) = ("/v1/files/{id}", "/v1/uploads/{id}", "/v1/batches/{id}");
@@ -134,13 +134,13 @@ pub(super) fn routes(of: &Stored) -> Vec<(Method, &'static str, &str, &'static s
     routes
 }
 
-/// An id of the same form that nothing has.
+/// An id of the same form that no object has.
 pub(super) fn unknown(id: &str) -> String {
     let (head, last) = id.split_at(id.len() - 1);
     format!("{head}{}", if last == "0" { "1" } else { "0" })
 }
 
-/// Asserts that an answer about another's id is the one about no id at all.
+/// Asserts that the answer about another key's id equals the answer about an unknown id.
 pub(super) async fn is_as_unknown(
     client: &Client<'_>,
     method: &Method,

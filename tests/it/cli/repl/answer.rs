@@ -19,10 +19,10 @@ async fn ctrl_c_stops_the_answer_and_not_the_program() {
                 .then_some(())
         })
         .await;
-    // The question stayed in the conversation.
+    // The question has stayed in the conversation.
     terminal.line("/clear", "Cleared session context\n").await;
     terminal.line("hello", "hello\n\n").await;
-    // Again: the first one did not use the signal up.
+    // Again: the first interruption did not use up the signal handler.
     terminal.press("[[slow 20]][[repeat 500]]more\r").await;
     terminal.has("more more more").await;
     terminal.press(CTRL_C).await;
@@ -38,7 +38,7 @@ async fn what_is_typed_during_an_answer_is_the_next_question() {
     terminal.press("[[slow 20]][[repeat 50]]word\r").await;
     terminal.has("word word word").await;
     terminal.press("hello\r").await;
-    // It is sent, and did not get into the words of the answer.
+    // It is sent, and did not appear within the answer.
     let words = ["word"; 50].join(" ");
     terminal
         .ends_with(&format!("\n\n>>> hello\nhello\n\n{PROMPT}"))
@@ -67,7 +67,7 @@ async fn ctrl_c_stops_an_answer_that_has_not_begun() {
     let (_server, drover) = with_model().await;
     let mut terminal = talk(&drover).await;
     terminal.press("[[hang 0]]x\r").await;
-    // The spinner turns while nothing has been said.
+    // The spinner turns before the first output.
     terminal.has("⠹").await;
     terminal.press(CTRL_C).await;
     terminal.ends_with(&format!("\n\n{PROMPT}")).await;
@@ -104,7 +104,7 @@ async fn wide_characters_are_never_cut() {
     let (_server, drover) = with_model().await;
     let mut terminal = drover.at_terminal(&["run", "tiny"], (24, 40));
     terminal.shows(PROMPT).await;
-    // 35 columns may be written to: 17 of these, and the last column stays empty.
+    // 35 columns can be used: 17 of these characters, and the last column stays empty.
     let text = "日本語の文章は空白なしで続いて行末で折り返される";
     terminal.press(&format!("{text}\r")).await;
     let (first, second): (String, String) = (
@@ -123,7 +123,7 @@ async fn an_answer_follows_the_width_that_the_terminal_has_by_now() {
     terminal.press("[[slow 5]][[repeat 40]]word\r").await;
     terminal.has("word word word").await;
     terminal.resize(40, 40);
-    // Wherever the change came: the end was wrapped for the new width.
+    // Wherever the size changed, the end was wrapped for the new width.
     terminal.ends_with(PROMPT).await;
     let screen = terminal.screen();
     let lines: Vec<&str> = screen.lines().collect();

@@ -141,7 +141,7 @@ User defined parameters:
     ] {
         terminal.line(line, said).await;
     }
-    // What the session changed is in it.
+    // It includes the session's changes.
     terminal.press("/show modelfile\r").await;
     terminal.has("\nSYSTEM be brief\n").await;
     terminal.has("\nPARAMETER temperature 0.5\n").await;
@@ -203,7 +203,7 @@ async fn a_session_is_saved_and_loaded() {
             "/load none",
             "Loading model 'none'\nCouldn't find model 'none'\n",
         ),
-        // The old model is still there.
+        // The old model is still in use.
         ("still here", "still here\n\n"),
         ("/load mine", "Loading model 'mine'\n"),
         ("/show system", "Be brief.\n\n"),
@@ -212,7 +212,7 @@ async fn a_session_is_saved_and_loaded() {
         terminal.line(line, said).await;
     }
 
-    // What was said before is shown at the start.
+    // Earlier messages are shown at the start.
     let mut terminal = drover.at_terminal(&["run", "mine"], (24, 80));
     terminal
         .shows(&format!(">>> hello\nhello\n\n{PROMPT}"))
@@ -243,7 +243,7 @@ async fn leaving_has_several_ways() {
         let mut terminal = talk(&drover).await;
         terminal.press(keys).await;
         assert_eq!(terminal.exit_code().await, Some(0), "{keys:?}");
-        // The shell's prompt comes on a line of its own, directly below.
+        // The shell's prompt is on a new line, directly below.
         assert_eq!(terminal.screen(), shown);
         assert_eq!(terminal.cursor(), (1, 0), "{keys:?}");
     }

@@ -1,6 +1,6 @@
-//! Images by their paths, as a file manager drops them: what the daemon is sent.
+//! Images given by their paths, as file managers drop them: what the daemon receives.
 //!
-//! The daemon is a stand-in whose model sees, so that this holds whatever the engine can do.
+//! The daemon is a stand-in with a vision model, so that the test does not depend on the engine.
 
 use std::sync::{Arc, Mutex};
 
@@ -17,7 +17,7 @@ use crate::support::Drover;
 
 const PNG: &[u8] = b"\x89PNG\r\n\x1a\nrest";
 
-/// A daemon with one model that sees.
+/// A daemon with one vision model.
 #[derive(Clone, Default)]
 struct Seeing {
     /// The last message of the last chat.
@@ -101,7 +101,7 @@ async fn paths_are_images_and_no_commands() {
         assert_eq!(message, expected, "{typed}");
     }
 
-    // What is no file stays text, and a slash without a picture is a command.
+    // A path that is not a file stays text, and a slash without an image is a command.
     for (typed, said) in [
         ("/no/such.png what?", "Seen.\n\n"),
         ("/frob", "Unknown command '/frob'. Type /? for help\n"),
@@ -112,7 +112,7 @@ async fn paths_are_images_and_no_commands() {
     let message = seeing.message.lock().unwrap().clone();
     assert_eq!(message["content"], "/no/such.png what?");
 
-    // Something else under such a name ends the conversation.
+    // Another kind of file under such a name ends the conversation.
     fs_err::write(drover.folder().join("b.png"), "GIF89a").unwrap();
     terminal.press("./b.png\r").await;
     terminal

@@ -1,4 +1,4 @@
-//! Keys: editing, history, leaving, lines of several lines.
+//! Keys: editing, history, leaving, entries of several lines.
 
 use std::os::unix::fs::PermissionsExt as _;
 
@@ -45,7 +45,7 @@ async fn ctrl_c_drops_the_line_and_tells_how_to_leave() {
     terminal.press(&format!("abc{CTRL_C}")).await;
     let hint = "Use Ctrl + d or /bye to exit.";
     terminal.shows(&format!(">>> abc\n{hint}\n{PROMPT}")).await;
-    // Also out of a text of several lines.
+    // Also from a text of several lines.
     terminal.press(&format!("{CLEAR}\"\"\"abc\r")).await;
     terminal
         .shows(">>> \"\"\"abc\n... Press Enter to send")
@@ -90,7 +90,7 @@ async fn ctrl_j_and_pasting_give_several_lines() {
         .await;
     terminal.press(CLEAR).await;
     terminal.shows(PROMPT).await;
-    // What is pasted is not sent before Enter.
+    // Pasted text is not sent before Enter.
     terminal.press("\x1b[200~three\rfour\x1b[201~").await;
     terminal.shows(">>> three\nfour").await;
     terminal.press("\r").await;
@@ -133,7 +133,7 @@ async fn backspace_on_an_empty_line_goes_back_to_the_line_before() {
         terminal.shows(&shown).await;
     }
 
-    // From the first line there is nowhere to go; a system message goes the same way.
+    // On the first line there is no previous one; a system message behaves the same way.
     for (keys, shown) in [
         (CLEAR, PROMPT.to_owned()),
         ("\x7f", PROMPT.to_owned()),
@@ -164,7 +164,7 @@ async fn arrows_walk_through_the_history_also_that_of_the_last_time() {
     terminal.line("/set nohistory", "").await;
     terminal.line("secret", "secret\n\n").await;
     terminal.line("/set history", "").await;
-    // Within the conversation everything comes back.
+    // Within the conversation the history has everything.
     for (key, line) in [
         (UP, "/set history"),
         (UP, "secret"),

@@ -1,4 +1,4 @@
-//! The conversation at a terminal: what a person types and sees.
+//! The conversation in a terminal: what a person types and sees.
 
 mod answer;
 mod commands;
@@ -12,7 +12,7 @@ use crate::support::{Drover, Terminal, TestServer, models};
 
 /// The screen before anything is typed.
 const PROMPT: &str = ">>> Send a message (/? for help)";
-/// Clears the screen but for the line that is being entered.
+/// Clears the screen except the line that is being entered.
 const CLEAR: &str = "\x0c";
 const CTRL_C: &str = "\x03";
 const CTRL_D: &str = "\x04";
@@ -36,7 +36,7 @@ async fn talk_with(drover: &Drover, args: &[&str]) -> Terminal {
     terminal
 }
 
-/// A model that thinks: it answers `[[say <think>…</think>…]]` with that.
+/// A model that thinks: it answers `[[say <think>…</think>…]]` with that text.
 async fn thinking_model(server: &TestServer, name: &str) {
     let template = "{{ range .Messages }}<|im_start|>{{ .Role }}\n\
                     {{ if .Thinking }}<think>{{ .Thinking }}</think>{{ end }}{{ .Content }}\
@@ -47,8 +47,7 @@ async fn thinking_model(server: &TestServer, name: &str) {
 }
 
 impl Terminal {
-    /// Types a line on a cleared screen and waits until the screen shows the line, `said` and a
-    /// new prompt.
+    /// Types a line on a cleared screen and waits until the screen shows the line, `said` and a new prompt.
     async fn line(&mut self, line: &str, said: &str) {
         self.press(CLEAR).await;
         self.shows(PROMPT).await;

@@ -103,7 +103,7 @@ async fn a_system_message_may_have_several_lines() {
         ))
         .await;
     terminal.line("/show system", "be\nbrief\n\n").await;
-    // Clearing the conversation keeps it.
+    // Clearing the conversation keeps the system message.
     terminal.line("/clear", "Cleared session context\n").await;
     terminal.line("/show system", "be\nbrief\n\n").await;
 }
@@ -132,7 +132,7 @@ async fn verbose_answers_are_followed_by_their_statistics() {
         "eval duration",
         "eval rate",
     ];
-    // Those that are zero are left out, the order stays.
+    // Counters that are zero are left out; the order stays.
     let known: Vec<&str> = expected
         .into_iter()
         .filter(|label| labels.contains(label))
@@ -157,7 +157,7 @@ async fn thinking_is_switched() {
     terminal
         .line("/set think high", "Set 'think' mode to 'high'.\n")
         .await;
-    // A wish that the server refuses is told, and the conversation goes on.
+    // A setting that the server refuses is reported, and the conversation goes on.
     terminal
         .line("/set think hard", "Set 'think' mode to 'hard'.\n")
         .await;

@@ -8,7 +8,7 @@ use crate::cli::session::Session;
 use crate::cli::{interrupt, media};
 use crate::client::ClientError;
 
-/// Shows the messages that the model brings along.
+/// Shows the messages that come with the model.
 pub(super) fn replay(context: &Context, session: &Session) -> anyhow::Result<()> {
     for message in &session.seeded {
         match message.role.as_str() {
@@ -30,8 +30,8 @@ pub(super) fn is_file(session: &Session, line: &str) -> bool {
     session.multimodal && media::mentions_path(line, word)
 }
 
-/// Sends a message and shows the answer. The answer joins the conversation, the question stays in
-/// it also when the answer was interrupted, but not when the daemon refused it.
+/// Sends a message and shows the answer. The answer joins the conversation. The question stays in it even if the answer
+/// was interrupted, but not if the daemon refused it.
 pub(super) async fn answer(
     context: &Context,
     session: &mut Session,
@@ -94,7 +94,7 @@ async fn stream(
     Ok((answer, metrics))
 }
 
-/// What the daemon could not do is told, and the conversation goes on; it may be back the next time.
+/// Reports a failure of the daemon; the conversation goes on, since the daemon may answer the next time.
 fn recover(context: &Context, error: anyhow::Error) -> anyhow::Result<()> {
     if error.downcast_ref::<ClientError>().is_none() {
         return Err(error);

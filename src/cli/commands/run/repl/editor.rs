@@ -91,7 +91,7 @@ impl LineEditor {
             .as_ref()
             .map(|folder| folder.join("history"));
         if let Some(path) = &history {
-            // A first start has none, and an unreadable one must not keep anyone from talking.
+            // At the first start there is no file, and an unreadable one must not prevent the conversation.
             let _ = editor.load_history(path);
         }
         let editor_command = config.editor.clone();
@@ -106,8 +106,7 @@ impl LineEditor {
         })
     }
 
-    /// Waits for the next line, which is `initial` before the first key; `continued` = it continues
-    /// a text.
+    /// Waits for the next line, which starts as `initial`; `continued` = it continues a text.
     pub(super) fn read(&mut self, continued: bool, mut initial: String) -> anyhow::Result<Typed> {
         self.back.possible.store(continued, Ordering::Relaxed);
         let (prompt, placeholder) = if continued {
@@ -150,8 +149,8 @@ impl LineEditor {
     }
 }
 
-/// Writes the history beside its file and then takes the file's place, so that a cut leaves the
-/// old one whole. Only its owner may read it.
+/// Writes the history to a file next to the old one, then renames it, so that an interrupted write leaves the old file
+/// whole. Only its owner may read it.
 fn save_beside(editor: &mut Editor<Placeholder, FileHistory>, path: &Path) -> anyhow::Result<()> {
     let folder = path.parent().context("the history has no folder")?;
     fs_err::create_dir_all(folder)?;
@@ -161,8 +160,7 @@ fn save_beside(editor: &mut Editor<Placeholder, FileHistory>, path: &Path) -> an
     Ok(())
 }
 
-/// Rows of the screen that an entry takes after a prompt of four columns, with a place for the cursor at
-/// its end.
+/// How many screen rows an entry takes after a prompt of four columns, including a place for the cursor at its end.
 fn rows(entry: &str, columns: usize) -> usize {
     let columns = columns.max(1);
     let widths = format!(">>> {entry}");
@@ -172,21 +170,21 @@ fn rows(entry: &str, columns: usize) -> usize {
     others.sum::<usize>() + last / columns + 1
 }
 
-/// Clears an empty continued line and the one above it, which was `entry`; the cursor is below
-/// both, and then where the upper one's prompt begins.
+/// Clears an empty continued line and the one above it, which was `entry`. The cursor is below both, and then at the
+/// beginning of the upper line's prompt.
 pub(super) fn erase(entry: &str, columns: Option<usize>) -> String {
     let up = 1 + rows(entry, columns.unwrap_or(80));
     format!("\x1b[{up}A\r\x1b[J")
 }
 
-/// Whether Backspace may leave the line, and has.
+/// Whether Backspace may leave the line, and whether it has.
 #[derive(Debug, Default)]
 struct Back {
     possible: AtomicBool,
     wanted: AtomicBool,
 }
 
-/// Backspace: leaves an empty line for the one before.
+/// Backspace: leaves an empty line for the previous one.
 struct GoBack(Arc<Back>);
 
 impl ConditionalEventHandler for GoBack {
@@ -240,8 +238,8 @@ impl Highlighter for Placeholder {
         Cow::Owned(format!("\x1b[38;5;245m{hint}\x1b[0m"))
     }
 
-    /// Draws everything anew at each key: otherwise a line end that is deleted at the end of the
-    /// entry stays on the screen.
+    /// Redraws everything at each key: otherwise a line end that is deleted at the end of the entry stays on the
+    /// screen.
     fn highlight_char(&self, _: &str, _: usize, kind: CmdKind) -> bool {
         kind == CmdKind::Other
     }

@@ -5,8 +5,7 @@ use std::process::Command;
 
 use crate::cli::ui::Ui;
 
-/// Opens `text` in the editor and returns what it was saved as; on failure tells why and returns
-/// the text as it was.
+/// Opens `text` in the editor and returns what was saved; on failure reports why and returns the text unchanged.
 pub(super) fn edit(ui: Ui, editor: &str, text: String) -> String {
     match try_edit(editor, &text) {
         Ok(edited) => edited,

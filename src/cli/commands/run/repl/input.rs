@@ -1,16 +1,16 @@
-//! What a typed line means. Pure; knows nothing of models.
+//! What a typed line means. Pure; independent of models.
 
 const QUOTES: &str = "\"\"\"";
 
 /// A line's meaning.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Input {
-    /// An empty line, or one more line of an open text.
+    /// An empty line, or another line of an open text.
     Nothing,
     Message(String),
-    /// A finished system message.
+    /// A complete system message.
     System(String),
-    /// Begins with a slash but is no command: perhaps a file.
+    /// Begins with a slash but is not a command: perhaps a file.
     Slash(String),
     List,
     /// The words after the command, here and below.
@@ -24,7 +24,7 @@ pub(super) enum Input {
     Exit,
 }
 
-/// What an open `"""` becomes.
+/// What an open `"""` text will become.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Message,
@@ -35,7 +35,7 @@ enum Kind {
 #[derive(Debug)]
 struct Open {
     kind: Kind,
-    /// Its lines so far, each as it was typed and as it is in the text.
+    /// Its lines so far: as typed, and as they are in the text.
     lines: Vec<(String, String)>,
 }
 
@@ -51,8 +51,7 @@ impl Reader {
         self.open.is_some()
     }
 
-    /// Opens a system message of several lines: `typed` was the first one, which begins the text
-    /// with `text`.
+    /// Opens a system message of several lines: `typed` was its first line, and `text` is the beginning of the message.
     pub(super) fn open_system(&mut self, typed: &str, text: String) {
         self.start(Kind::System, typed, text);
     }
@@ -74,7 +73,7 @@ impl Reader {
         }
     }
 
-    /// Gives the last line of an open text back as it was typed; the first one closes the text.
+    /// Returns the last line of an open text as it was typed; taking back the first line closes the text.
     pub(super) fn take_back(&mut self) -> Option<String> {
         let mut open = self.open.take()?;
         let (typed, _) = open.lines.pop()?;
@@ -104,11 +103,11 @@ impl Reader {
     }
 }
 
-/// Commands are recognised by how the line begins, in this order.
+/// Recognises commands by the beginning of the line, in this order.
 fn classify(line: &str) -> Input {
     let mut words = line.split_whitespace().map(str::to_owned);
     let first = words.next().unwrap_or_default();
-    // `/shows/a.png` is no `/show`.
+    // `/shows/a.png` is not `/show`.
     let is_path = first.trim_start_matches('/').contains('/');
     let begins = |command: &str| !is_path && line.starts_with(command);
     match line {

@@ -6,7 +6,7 @@ use crate::cli::session::Session;
 use crate::cli::ui::Spinner;
 use crate::client::ClientError;
 
-/// Loads the model, so that the first answer comes quickly and mistakes show before it.
+/// Loads the model, so that the first answer comes quickly and errors show before it.
 pub(super) async fn preload(context: &Context, session: &Session) -> Result<(), ClientError> {
     let spinner = Spinner::start(context.ui, "");
     let request = session.generate_request("", Vec::new());
@@ -16,7 +16,7 @@ pub(super) async fn preload(context: &Context, session: &Session) -> Result<(), 
     Ok(())
 }
 
-/// `/load`: goes on with another model and an empty conversation.
+/// `/load`: continues with another model and an empty conversation.
 pub(super) async fn load(
     context: &Context,
     session: &mut Session,

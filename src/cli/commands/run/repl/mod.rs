@@ -1,4 +1,4 @@
-//! The conversation at the terminal: read a line, do what it says, show the answer.
+//! The conversation in the terminal: reads a line, acts on it, shows the answer.
 
 mod chat;
 mod editor;
@@ -39,7 +39,7 @@ pub(super) async fn run(context: &Context, session: Session) -> anyhow::Result<(
         let typed = editor.read(repl.reader.is_open(), std::mem::take(&mut initial))?;
         let next = match typed {
             Typed::Line(line) => {
-                // First, so that an entry outlives whatever it leads to.
+                // Before anything else, so that an entry is kept whatever happens next.
                 editor.remember(&line, repl.session.save_history);
                 repl.line(&line).await?
             }

@@ -1,8 +1,7 @@
-//! Keys that are pressed while nobody reads a line: during a load and while an answer streams.
+//! Keys that are pressed while no line is being read: during a load and while an answer streams.
 //!
-//! The terminal keeps them for the next line. Left as it is, it would show them in the middle of
-//! the answer and keep Enter as a line feed, which the line editor takes for Ctrl-J: the question
-//! would be entered and not sent.
+//! The terminal keeps them for the next line. By default it would show them in the middle of the answer and keep Enter
+//! as a line feed, which the line editor takes for Ctrl-J: the question would be entered and not sent.
 
 use std::io;
 
@@ -11,7 +10,7 @@ use rustix::termios::{InputModes, LocalModes, OptionalActions, Termios, tcgetatt
 /// Keeps keys as they were pressed, without showing them, until it is dropped.
 #[derive(Debug)]
 pub(super) struct TypedAhead {
-    /// How the terminal was found; `None` when standard input is none.
+    /// The terminal's original modes; `None` when standard input is not a terminal.
     found: Option<Termios>,
 }
 
@@ -25,7 +24,7 @@ impl TypedAhead {
         kept
     }
 
-    /// Runs a program that needs the terminal as it was found.
+    /// Runs a program that needs the terminal in its original modes.
     pub(super) fn paused<T>(&self, program: impl FnOnce() -> T) -> T {
         self.restore();
         let result = program();
@@ -54,7 +53,7 @@ impl Drop for TypedAhead {
     }
 }
 
-/// A terminal that has gone away has no modes to set, and the next read says so.
+/// Ignores errors: a terminal that has gone away has no modes to set, and the next read reports it.
 fn set(modes: &Termios) {
     let _ = tcsetattr(io::stdin(), OptionalActions::Now, modes);
 }

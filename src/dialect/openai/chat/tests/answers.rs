@@ -237,13 +237,13 @@ fn streamed_parts_of_a_call() {
             ),
             event(json!({"content": "", "tool_calls": [
                 {"index": 0, "function": function("<\"}")},
-                // Nothing was told of the second one.
+                // No part of the second call was sent.
                 {"id": "call_1", "index": 0, "type": "function",
                  "function": {"name": "f", "arguments": "{\"b\":1,\"a\":\"<\"}"}}]})),
             json!({"index": 0, "delta": {}, "finish_reason": "tool_calls"}),
         ]
     );
-    // One that is cut is no call.
+    // A call that is cut off does not count.
     let cut = streamed(vec![part("f", "{\"b\""), done(DoneReason::Length)]);
     assert_eq!(cut[1]["finish_reason"], "length");
 }

@@ -97,7 +97,7 @@ fn told(body: Value, chunks: Vec<Chunk>, ending: Ending) -> (Vec<Value>, Value) 
     (events, serde_json::to_value(writer.response()).unwrap())
 }
 
-/// What holds for every stream; rebuilds the output from the events as clients do.
+/// Checks what holds for every stream; rebuilds the output from the events as clients do.
 #[track_caller]
 fn check(events: &[Value]) {
     let mut open: BTreeMap<u64, Value> = BTreeMap::new();
@@ -141,7 +141,7 @@ fn check(events: &[Value]) {
     assert_eq!(last["output"], Value::Array(finished));
 }
 
-/// The kinds of events without `response.`, deltas of one item joined.
+/// The kinds of events without the prefix `response.`; deltas of one item are joined.
 fn kinds(events: &[Value]) -> String {
     let mut kinds: Vec<_> = events
         .iter()
@@ -248,7 +248,7 @@ fn text_calls_and_thinking_in_any_order() {
         arguments,
         [json!(null), json!(""), json!(null), json!(""), json!(null)]
     );
-    // All in one chunk.
+    // The same, all in one chunk.
     let chunk = Chunk {
         thinking: "hm".to_owned(),
         content: "so".to_owned(),
@@ -271,7 +271,7 @@ fn a_call_in_parts_is_the_whole_call() {
     let deltas = events.iter().filter(|event| event["type"] == kind);
     let deltas: Vec<_> = deltas.map(|event| &event["delta"]).collect();
     assert_eq!(deltas, ["{", "\"a\":", "1}"]);
-    // One that is cut stays open for nobody, and is not part of what is stored.
+    // A call that is cut off ends as incomplete and is not stored.
     for reason in [DoneReason::Length, DoneReason::Stop] {
         let chunks = vec![text("a"), part("f", "{\"a")];
         let (_, response) = told(json!({}), chunks, done(reason));
@@ -364,7 +364,7 @@ fn an_answer_has_a_message_even_if_it_is_empty_and_a_load_has_none() {
 }
 
 proptest! {
-    /// [`check`] looks at every stream.
+    /// [`check`] is run on every stream.
     #[test]
     fn whatever_a_model_does_clients_can_follow(
         pieces in prop::collection::vec(0..7_u8, 0..12),

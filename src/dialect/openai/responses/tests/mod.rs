@@ -1,4 +1,4 @@
-//! Requests to native ones, and steps to events.
+//! Converts requests to native ones, and steps to events.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! A small file with random weights in the making, so that it can be turned into what Ollama wrote.
+//! A small file with random weights under construction, so that it can be turned into what Ollama wrote.
 
 use std::io::Cursor;
 
@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::model::gguf::Metadata;
 use crate::model::gguf::builder::GgufBuilder;
 
-/// Width of the text models, of their layers' inner parts, of their heads.
+/// Widths of the text models, of their feed-forward layers, and of their heads.
 pub(super) const E: u64 = 64;
 pub(super) const FF: u64 = 96;
 pub(super) const HEAD: u64 = 16;
@@ -17,7 +17,7 @@ pub(super) const HEAD: u64 = 16;
 pub(super) const N_HEAD: u64 = 4;
 pub(super) const N_HEAD_KV: u64 = 2;
 
-/// Tokens of every vocabulary.
+/// The number of tokens of every vocabulary.
 pub(super) const N_VOCAB: u64 = 268;
 
 pub(super) const N_EXPERT: u64 = 4;
@@ -30,7 +30,7 @@ struct Tensor {
     data: Vec<f32>,
 }
 
-/// A file in the making. Keys that begin with a dot stand for those of the architecture.
+/// A file under construction. Keys that begin with a dot stand for keys of the architecture.
 #[derive(Debug, Clone)]
 pub(super) struct File {
     architecture: String,
@@ -90,7 +90,7 @@ impl File {
         file
     }
 
-    /// The vocabulary becomes one like Llama's.
+    /// Replaces the vocabulary by one like Llama's.
     pub(super) fn with_pieces(mut self, model: &str) -> Self {
         let first = ["<pad>", "<eos>", "<bos>", "<unk>"].map(String::from);
         let bytes = (0..256).map(|byte| format!("<0x{byte:02X}>"));
@@ -129,14 +129,14 @@ impl File {
         self.keys.insert(self.whole(key), value.into());
     }
 
-    /// Several keys of the architecture.
+    /// Sets several keys of the architecture.
     pub(super) fn set_all(&mut self, keys: Value) {
         for (key, value) in keys.as_object().unwrap() {
             self.set(key, value.clone());
         }
     }
 
-    /// Takes keys away; they must be there.
+    /// Removes keys; they must exist.
     pub(super) fn unset(&mut self, keys: &[&str]) {
         for key in keys {
             let removed = self.keys.shift_remove(&self.whole(key));
@@ -160,8 +160,8 @@ impl File {
         name.clone_into(&mut self.architecture);
     }
 
-    /// Adds a tensor with numbers that depend on its name: about one for norms, below zero for the decay
-    /// of state, small ones else.
+    /// Adds a tensor with numbers that depend on its name: about one for norms, below zero for the decay of state,
+    /// small ones otherwise.
     pub(super) fn add(&mut self, name: &str, shape: &[u64]) {
         let seed = name.bytes().fold(7, |seed: u64, byte| {
             seed.wrapping_mul(31).wrapping_add(byte.into())
@@ -202,7 +202,8 @@ impl File {
         self.tensors.extend(other.tensors.iter().cloned());
     }
 
-    /// Adds the tensors of a layer, without `blk.N.` before and `.weight` after; names with a dot are whole.
+    /// Adds the tensors of a layer, without the prefix `blk.N.` and the suffix `.weight`; names with a dot get no
+    /// suffix.
     pub(super) fn layer(&mut self, number: u64, tensors: &[(&str, &[u64])]) {
         for (name, shape) in tensors {
             let ending = if name.contains('.') || name.ends_with("ssm_a") || name.ends_with("ssm_d")
@@ -215,7 +216,7 @@ impl File {
         }
     }
 
-    /// Attention with heads of that size.
+    /// Adds attention with heads of that size.
     pub(super) fn attention(&mut self, number: u64, head: u64) {
         let (q, kv) = (N_HEAD * head, N_HEAD_KV * head);
         self.layer(
@@ -229,7 +230,7 @@ impl File {
         );
     }
 
-    /// A dense feed-forward network.
+    /// Adds a dense feed-forward network.
     pub(super) fn dense(&mut self, number: u64) {
         self.layer(
             number,
@@ -241,7 +242,7 @@ impl File {
         );
     }
 
-    /// A mixture of experts, and the keys that say so.
+    /// Adds a mixture of experts, with its keys.
     pub(super) fn experts(&mut self, number: u64) {
         self.set(".expert_count", N_EXPERT);
         self.set(".expert_used_count", 2);
@@ -257,7 +258,7 @@ impl File {
         );
     }
 
-    /// The expert for every token.
+    /// Adds the expert for every token.
     pub(super) fn shared_expert(&mut self, number: u64) {
         self.layer(
             number,
@@ -269,7 +270,7 @@ impl File {
         );
     }
 
-    /// Replaces a part of names; there must be one.
+    /// Replaces a part of names; at least one name must contain it.
     pub(super) fn rename(&mut self, from: &str, to: &str) {
         let mut n = 0;
         for tensor in &mut self.tensors {
@@ -292,7 +293,7 @@ impl File {
         self.tensors.remove(index.unwrap())
     }
 
-    /// Cuts a tensor into equal parts along its last side.
+    /// Cuts a tensor into equal parts along its last dimension.
     pub(super) fn cut(&mut self, name: &str, parts: &[&str]) {
         let whole = self.take(name);
         let mut shape = whole.shape;
@@ -307,7 +308,7 @@ impl File {
         }
     }
 
-    /// Joins two tensors to one with alternating pieces of that length.
+    /// Joins two tensors into one with alternating pieces of that length.
     pub(super) fn interleave(&mut self, names: [&str; 2], length: u64, new: &str, shape: &[u64]) {
         let length = usize::try_from(length).unwrap();
         let [first, second] = names.map(|name| self.take(name).data);
@@ -334,7 +335,7 @@ impl File {
         self.keys[key].as_array_mut().unwrap()
     }
 
-    /// Adds tensors of encoders and draft layers that are left out.
+    /// Adds tensors of encoders and draft layers, which the translation leaves out.
     pub(super) fn add_others(&mut self, prefixes: &[&str]) {
         for prefix in prefixes {
             self.add(&format!("{prefix}blk.0.attn_q.weight"), &[32, 32]);

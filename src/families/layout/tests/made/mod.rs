@@ -1,5 +1,5 @@
-//! Models of random weights, made in both layouts: through the views llama.cpp computes the same, bit by bit,
-//! as from the same weights in its own layout.
+//! Models with random weights in both layouts: llama.cpp must compute the same from the views, bit by bit, as from the
+//! same weights in its own layout.
 
 mod file;
 mod pairs;
@@ -65,7 +65,7 @@ fn views_of_hybrids_and_newer_encoders_compute_the_same() {
     check_all(qwen::all());
 }
 
-/// Its encoder takes a while.
+/// The encoder takes a while to run.
 #[test]
 fn a_view_with_two_encoders_computes_the_same() {
     check_all([pairs::deepseekocr()]);

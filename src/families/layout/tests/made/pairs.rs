@@ -1,5 +1,5 @@
-//! The same random weights in llama.cpp's layout and in that of Ollama's former engine, one pair for each
-//! family that the reference data has none of.
+//! The same random weights in llama.cpp's layout and in that of Ollama's former engine, a pair for each family that the
+//! reference data does not cover.
 
 use serde_json::json;
 
@@ -16,7 +16,7 @@ pub(super) struct Pair {
 }
 
 impl Pair {
-    /// Adds an encoder.
+    /// Adds an image encoder.
     pub(super) fn sees(mut self, tower: Tower) -> Self {
         self.ollama.add_all(&tower.ollama);
         for (key, value) in tower.keys {
@@ -162,8 +162,8 @@ fn llama4() -> Pair {
     pair("llama4", file, |_| ()).sees(towers::llama4())
 }
 
-/// What is fixed in llama.cpp's code: streams, and the widths of the low-rank part and of each layer's own
-/// embeddings.
+/// Sizes that are fixed in llama.cpp's code: the number of streams, and the widths of the low-rank part and of each
+/// layer's own embeddings.
 const N_ALTUP: u64 = 4;
 const LAUREL: u64 = 64;
 const PER_LAYER: u64 = 256;
@@ -211,7 +211,7 @@ fn gemma3n() -> Pair {
             file.list("tokenizer.ggml.scores").push(0.5.into());
             file.list("tokenizer.ggml.token_type").push(1.into());
         }
-        // Bytes are like other tokens.
+        // Bytes are marked like other tokens.
         for kind in &mut file.list("tokenizer.ggml.token_type")[4..260] {
             *kind = 1.into();
         }
@@ -448,7 +448,7 @@ fn nemotron_layers(architecture: &str) -> File {
     file
 }
 
-/// With experts of a smaller width than the model's, alone and beside encoders.
+/// With experts narrower than the model, alone and with encoders.
 fn nemotron(name: &'static str) -> Pair {
     const LATENT: u64 = 32;
     let mut file = nemotron_layers("nemotron_h_moe");

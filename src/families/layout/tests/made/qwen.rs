@@ -1,4 +1,4 @@
-//! Pairs of the newer models of this family: with heads for images, and hybrids of attention and states.
+//! Pairs of the family's newer models: vision models, and hybrids of attention and states.
 
 use serde_json::json;
 
@@ -100,7 +100,7 @@ fn hybrid_layers(architecture: &str) -> File {
     file
 }
 
-/// Each head's queries come with a gate.
+/// Adds a gate to each head's queries.
 fn gated_attention(file: &mut File, layer: u64) {
     file.layer(
         layer,
@@ -157,8 +157,8 @@ fn qwen35(name: &'static str) -> Pair {
     pair(name, qwen35_layers(name), as_qwen35).sees(towers::qwen35())
 }
 
-/// A file with a layer that drafts, as llama.cpp names it: its weights stay in the file, and the answers
-/// are those of the other layers.
+/// A file with a draft layer, under llama.cpp's names: its weights stay in the file, and the answers are those of the
+/// other layers.
 fn drafting_qwen35() -> Pair {
     pair(
         "qwen35 with a draft layer",

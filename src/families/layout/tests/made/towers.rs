@@ -1,11 +1,11 @@
-//! Small image encoders with random weights: as llama.cpp wants them in a file of their own, and as they are
-//! among the weights in Ollama's files.
+//! Small image encoders with random weights: as llama.cpp wants them in a separate file, and as they are among the
+//! weights in Ollama's files.
 
 use serde_json::{Value, json};
 
 use super::file::{E, File};
 
-/// Widths of the encoder, of its inner parts; its heads and layers.
+/// Widths of the encoder and of its feed-forward layers; the numbers of its heads and layers.
 const VE: u64 = 32;
 const VF: u64 = 48;
 const N_HEAD: u64 = 2;
@@ -33,7 +33,7 @@ impl Tower {
     }
 }
 
-/// A projector with the keys that all have.
+/// A projector with the keys that all projectors have.
 fn projector(kind: &str, keys: Value) -> File {
     let mut file = File::projector(kind);
     let all = json!({"block_count": N_LAYERS, "embedding_length": VE, "feed_forward_length": VF,
@@ -64,8 +64,7 @@ fn plain_blocks(file: &mut File, parts: &[(&str, &[u64])]) {
     }
 }
 
-/// The encoder of Qwen 3 VL and 3.5 for so many positions; some layers' output is given to the model in
-/// addition.
+/// The encoder of Qwen 3 VL and 3.5 for so many positions; the output of some layers is given to the model in addition.
 fn qwen3(side: u64, deep: &[u64], keys: &Value) -> Tower {
     const PATCH: u64 = 16;
     const MERGED: u64 = 4 * VE;
@@ -245,7 +244,7 @@ pub(super) fn gemma4() -> Tower {
     let linear: Vec<String> = layers.chain(["mm.input_projection".to_owned()]).collect();
     let mut ollama = file.clone();
     let mut packed = Vec::new();
-    // Each part has bounds of its own, within what comes to it.
+    // Each part has its own bounds, within its range of inputs.
     let mut bound = 0.25;
     for name in &linear {
         for (which, number) in [
