@@ -80,10 +80,20 @@ CREATE TABLE line (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX line_waiting ON line (batch, rank, number) WHERE state = 0;
 ",
-    // The id of an API key; empty = none. Older rows were visible to everybody and get no owner.
+    // The id of an API key; empty = none. The client of an older job names its key, which also owns the files that no
+    // other key's job names. Other older rows get no owner.
     "
 ALTER TABLE file ADD COLUMN owner TEXT NOT NULL DEFAULT '';
 ALTER TABLE upload ADD COLUMN owner TEXT NOT NULL DEFAULT '';
 ALTER TABLE batch ADD COLUMN owner TEXT NOT NULL DEFAULT '';
+UPDATE batch SET owner = substr(client, 5, instr(client || '/', '/') - 5) WHERE client LIKE 'key-%';
+CREATE TEMP TABLE named AS
+    SELECT input_file AS id, owner FROM batch UNION
+    SELECT output_file, owner FROM batch UNION
+    SELECT error_file, owner FROM batch;
+CREATE INDEX temp.named_id ON named (id);
+UPDATE file SET owner = (SELECT max(owner) FROM named WHERE named.id = file.id)
+    WHERE (SELECT count(*) FROM named WHERE named.id = file.id) = 1;
+DROP TABLE named;
 ",
 ];

@@ -154,6 +154,7 @@ pub struct SchedulerHandle {
     messages: mpsc::Sender<Message>,
     notes: Notes,
     obstacle: watch::Receiver<Option<String>>,
+    keep_alive: KeepAlive,
 }
 
 impl SchedulerHandle {
@@ -174,7 +175,13 @@ impl SchedulerHandle {
             messages,
             notes,
             obstacle,
+            keep_alive: config.keep_alive,
         }
+    }
+
+    /// The keep-alive of a model that no request has set one for.
+    pub fn keep_alive(&self) -> KeepAlive {
+        self.keep_alive
     }
 
     /// Why a present GPU is not used, and what helps.

@@ -11,7 +11,7 @@ pub(super) static FAMILY: Family = Family {
     architectures: &[
         needing("bailingmoe2", &[EXPERTS]),
         needing("bailingmoe3", &[DECAY]),
-        needing("dflash", &[OUTPUT_GROUPS]),
+        needing("dflash", &[GROUPS_AND_WINDOW]),
         needing("glm5-next", &[POOLED_KEYS, FOUR_CONNECTIONS]),
         needing("granitehybrid", &[TWICE_AS_WIDE]),
         needing("grovemoe", &[EXPERTS, EXPERTS_IN_GROUPS]),
@@ -49,9 +49,14 @@ const DECAY: Need = Need {
     otherwise: "the decay of linear attention has no bound below zero",
 };
 
-const OUTPUT_GROUPS: Need = Need {
-    holds: |header| header.number(".attention.output_group_count") != Some(0),
-    otherwise: "the output of attention has no groups",
+/// Of draft models with several residual streams; others have neither.
+const GROUPS_AND_WINDOW: Need = Need {
+    holds: |header| {
+        let is_some = |key| header.number(key).is_some_and(|number| number > 0);
+        let keys = [".attention.output_group_count", ".attention.sliding_window"];
+        !is_some(".hyper_connection.count") || keys.into_iter().all(is_some)
+    },
+    otherwise: "the output of attention has no groups, or attention has no window",
 };
 
 const POOLED_KEYS: Need = Need {

@@ -62,8 +62,13 @@ fn numbers_over_which_llama_cpp_ends_its_process_are_refused() {
         ("hy_v4", &mla, json!({".rope.dimension_count": 8})),
         (
             "dflash",
-            &json!({}),
-            json!({".attention.output_group_count": 0}),
+            &json!({".hyper_connection.count": 4, ".attention.output_group_count": 2, ".attention.sliding_window": 8}),
+            json!({".hyper_connection.count": 4, ".attention.output_group_count": 2}),
+        ),
+        (
+            "dflash",
+            &json!({".attention.output_group_count": 0}),
+            json!({".hyper_connection.count": 4, ".attention.sliding_window": 8}),
         ),
         (
             "gemma4",

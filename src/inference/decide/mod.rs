@@ -12,6 +12,8 @@ mod prompt;
 #[cfg(test)]
 mod tests;
 
+use std::time::Duration;
+
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 
 pub use distribution::Distribution;
@@ -24,6 +26,7 @@ use super::prepare::{self, Prepared, Route, merge_options};
 use super::refusal::engine_error;
 use super::types::{ChatRequest, RequestOptions};
 use crate::chat::{Block, Think, Turn};
+use crate::config::KeepAlive;
 use crate::model::capability::Capability;
 use crate::protocol::Token;
 use crate::runner_client::Tokenize;
@@ -106,30 +109,52 @@ pub(super) async fn run(
     }
     let prepared = prepare::find(context, &request.common, Route::Chat).await?;
     check_model(&prepared, &request.common.model)?;
-    // Only the last step passes the keep-alive on: if it is zero, the model would otherwise be reloaded for
-    // each step.
-    let keep_alive = request.common.keep_alive.take();
-    let (labels, n_tail) = labels_at(context, &prepared, &request).await?;
-    let labels = request.questions.iter().map(|question| labels.of(question));
+    let (between, after) = stays(
+        request.common.keep_alive.take(),
+        context.scheduler.keep_alive(),
+    );
+    request.common.keep_alive = between;
+    let read = labels_at(context, &prepared, &request).await?;
+    let labels = request
+        .questions
+        .iter()
+        .map(|question| read.labels.of(question));
     let labels: Vec<Vec<Label>> = labels.collect::<Result<_, _>>()?;
-    if request.questions.len() == 1 {
-        request.common.keep_alive = keep_alive;
+    let n_questions = request.questions.len();
+    if n_questions == 1 {
+        request.common.keep_alive = after;
     }
     let ask = |index: usize| ask(context, &request, &request.questions[index], &labels[index]);
-    let mut reads = vec![ask(0).await?];
-    let mut n_shared = 0;
-    if request.questions.len() > 1 {
-        let rest = stream::iter(1..request.questions.len()).map(ask);
-        let rest: Vec<Read> = rest.buffered(AT_ONCE).try_collect().await?;
-        reads.extend(rest);
-        let last = RequestOptions {
-            keep_alive,
-            ..request.common.clone()
-        };
-        let state = chat::count(context, conversation(&request, None, last));
-        n_shared = state.await?.saturating_sub(n_tail);
+    if n_questions == 1 {
+        return Ok(summed(vec![ask(0).await?], 0));
     }
-    Ok(summed(reads, n_shared))
+    let all = async {
+        let mut reads = vec![ask(0).await?];
+        let rest = stream::iter(1..n_questions).map(ask);
+        let rest: Vec<Read> = rest.buffered(read.n_at_once).try_collect().await?;
+        reads.extend(rest);
+        Ok(reads)
+    };
+    let reads = all.await;
+    let last = RequestOptions {
+        keep_alive: after,
+        ..request.common.clone()
+    };
+    // Also after a question that failed: it says how long the model stays. An answer is worth more than its count.
+    let state = chat::count(context, conversation(&request, None, last)).await;
+    let n_shared = state.map_or(0, |n_state| n_state.saturating_sub(read.n_tail));
+    Ok(summed(reads?, n_shared))
+}
+
+/// The keep-alive of all steps but the last one, and that of the last. With a short time, the model would be loaded
+/// again for each step.
+fn stays(asked: Option<KeepAlive>, default: KeepAlive) -> (Option<KeepAlive>, Option<KeepAlive>) {
+    let stay = asked.unwrap_or(default);
+    if matches!(stay, KeepAlive::For(time) if time < BETWEEN_STEPS) {
+        (Some(KeepAlive::For(BETWEEN_STEPS)), Some(stay))
+    } else {
+        (None, asked)
+    }
 }
 
 /// The result of one question.
@@ -183,7 +208,17 @@ fn check_model(prepared: &Prepared, requested: &str) -> Result<(), RequestError>
     Ok(())
 }
 
-/// Finds the tokens of labels where an answer begins, and how many tokens a prompt has after the message.
+/// What a model's vocabulary and template say before it is asked.
+#[derive(Debug)]
+struct Begin {
+    labels: Labels,
+    /// Tokens of a prompt after the message.
+    n_tail: u32,
+    /// Questions that its runner takes at once.
+    n_at_once: usize,
+}
+
+/// Finds the tokens of labels where an answer begins.
 ///
 /// The tokens of a text depend on what precedes it, so labels are tokenized after a short prompt that ends like
 /// those of the questions.
@@ -191,14 +226,14 @@ async fn labels_at(
     context: &Context,
     prepared: &Prepared,
     request: &DecideRequest,
-) -> Result<(Labels, u32), RequestError> {
+) -> Result<Begin, RequestError> {
     let mut common = request.common.clone();
     common.debug_render_only = true;
-    let probe = DecideRequest {
-        instructions: request.instructions.clone(),
-        ..DecideRequest::default()
-    };
-    let asked = conversation(&probe, Some(prompt::CLOSE.to_owned()), common);
+    let asked = conversation(
+        &DecideRequest::default(),
+        Some(prompt::CLOSE.to_owned()),
+        common,
+    );
     let mut started = chat::run(context, asked).await?;
     let mut prompt = None;
     while let Some(chunk) = started.chunks.try_next().await? {
@@ -216,22 +251,32 @@ async fn labels_at(
         );
     }
     let wanted = labels::wanted(&request.questions);
-    let begin = match prompt.rfind(prompt::CLOSE) {
-        Some(at) => &prompt[..at + prompt::CLOSE.len()],
-        None => &prompt,
-    };
-    let mut texts = vec![begin.to_owned(), prompt.clone()];
-    texts.extend(wanted.iter().map(|label| format!("{prompt}{label}")));
-    let mut tokens = tokens(context, prepared, &request.common, texts)
-        .await?
-        .into_iter();
-    let (begin, prompt) = (
+    let tail = tail(&prompt);
+    let message = tail.get(..prompt::CLOSE.len()).unwrap_or(tail);
+    let mut texts = vec![message.to_owned(), tail.to_owned()];
+    texts.extend(wanted.iter().map(|label| format!("{tail}{label}")));
+    let (tokens, n_slots) = tokens(context, prepared, &request.common, texts).await?;
+    let mut tokens = tokens.into_iter();
+    let (message, tail) = (
         tokens.next().unwrap_or_default(),
         tokens.next().unwrap_or_default(),
     );
-    let n_tail = prompt.len().saturating_sub(begin.len());
-    let labels = Labels::new(wanted, &prompt, tokens);
-    Ok((labels, u32::try_from(n_tail).unwrap_or(u32::MAX)))
+    let n_tail = tail.len().saturating_sub(message.len());
+    Ok(Begin {
+        labels: Labels::new(wanted, &tail, tokens),
+        n_tail: u32::try_from(n_tail).unwrap_or(u32::MAX),
+        n_at_once: n_slots.clamp(1, AT_ONCE),
+    })
+}
+
+/// The end of a prompt, from the last line of its message on. What precedes it, such as a system message of any length,
+/// would be tokenized again with each label.
+fn tail(prompt: &str) -> &str {
+    let begin = prompt.rfind(prompt::CLOSE).unwrap_or_else(|| {
+        // The template has changed or left out the message.
+        prompt.ceil_char_boundary(prompt.len().saturating_sub(MOST_TAIL))
+    });
+    &prompt[begin..]
 }
 
 async fn tokens(
@@ -239,7 +284,7 @@ async fn tokens(
     prepared: &Prepared,
     common: &RequestOptions,
     texts: Vec<String>,
-) -> Result<Vec<Vec<Token>>, RequestError> {
+) -> Result<(Vec<Vec<Token>>, usize), RequestError> {
     let options = merge_options(prepared, common)?;
     let loaded = load::load(context, prepared, &options, common).await?;
     let question = Tokenize {
@@ -247,8 +292,10 @@ async fn tokens(
         client: common.client.clone(),
         ..Tokenize::default()
     };
-    let tokens = loaded.lease.runner().tokenize(question).await;
-    tokens.map_err(|error| engine_error(&error))
+    let runner = loaded.lease.runner();
+    let tokens = runner.tokenize(question).await;
+    let tokens = tokens.map_err(|error| engine_error(&error))?;
+    Ok((tokens, runner.info().n_slots as usize))
 }
 
 /// The conversation about a state: with a question's text, or without.

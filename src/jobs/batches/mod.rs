@@ -41,7 +41,7 @@ pub use messages::{MESSAGES, MessageLines, message_lines, message_result};
 
 use batch::Event;
 use runner::Runner;
-use store::Most;
+use store::{Most, Terms};
 
 pub(super) use store::Store;
 
@@ -183,20 +183,14 @@ impl Batches {
         seen: &Seen,
         now: Timestamp,
     ) -> Result<Batch, JobsError> {
-        let batch = self
-            .store
-            .insert(new, self.settings.window, MOST, now)
-            .await?;
-        let batch = match self.missing_input(&batch, seen, now).await? {
-            true => {
-                let faults = vec![validate::no_file(&batch.input_file)];
-                let event = Event::Invalid(faults);
-                self.store.change(&batch.id, event, now).await?;
-                // The job fails after this call, as in OpenAI's API.
-                batch
-            }
-            false => batch,
+        // Before there is a row: whoever hangs up meanwhile leaves no job over a file that is not theirs.
+        let is_missing = self.missing_input(&new, seen, now).await?;
+        let faults = is_missing.then(|| vec![validate::no_file(&new.input_file)]);
+        let terms = Terms {
+            window: self.settings.window,
+            most: MOST,
         };
+        let batch = self.store.insert(new, faults, terms, now).await?;
         self.wake.notify_one();
         Ok(batch)
     }
@@ -204,14 +198,14 @@ impl Batches {
     /// Whether the input is missing or not a file for jobs. Inputs of Anthropic's jobs have no row.
     async fn missing_input(
         &self,
-        batch: &Batch,
+        new: &NewBatch,
         seen: &Seen,
         now: Timestamp,
     ) -> Result<bool, JobsError> {
-        if batch.origin == Origin::Anthropic {
+        if new.origin == Origin::Anthropic {
             return Ok(false);
         }
-        match self.store.files.get(&batch.input_file, seen, now).await {
+        match self.store.files.get(&new.input_file, seen, now).await {
             Ok(file) => Ok(file.purpose != "batch"),
             Err(JobsError::UnknownFile(_)) => Ok(true),
             Err(error) => Err(error),

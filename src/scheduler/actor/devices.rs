@@ -16,6 +16,9 @@ use crate::scheduler::placement::LoadPlan;
 /// How often missing GPUs are looked for at most. At boot, drivers come up late; RPC servers come and go.
 const LOOK_AGAIN: Duration = Duration::from_secs(30);
 
+/// The name of llama.cpp's back end for devices of other machines.
+const RPC: &str = "RPC";
+
 /// How long a load waits at most for memory that ended runners give back, and how often the driver is asked.
 const GIVEN_BACK: Duration = Duration::from_secs(5);
 const ASK_AGAIN: Duration = Duration::from_millis(100);
@@ -67,18 +70,27 @@ impl Actor {
 
     /// Asks again after a GPU's free memory has changed; without GPUs there is nothing to ask.
     pub(super) fn probe_again(&self) {
-        if self.gpus.as_ref().is_some_and(|gpus| !gpus.is_empty()) {
+        let has_gpus = self.gpus.as_ref().is_some_and(|gpus| !gpus.is_empty());
+        if has_gpus && !self.uses_rpc() {
             self.probe();
         }
+    }
+
+    /// Whether a loaded model uses a device of an RPC server. Such a server has one client at a time: to a probe it
+    /// would look as if it were gone.
+    fn uses_rpc(&self) -> bool {
+        let gpus = self.gpus.iter().flatten();
+        let mut lent = gpus.filter(|gpu| gpu.backend == RPC);
+        lent.any(|gpu| self.state.uses_card(gpu.index))
     }
 
     /// Looks once more for GPUs that were missing, before a model is loaded without them.
     pub(super) fn look_for_missing(&mut self) {
         let is_time = |since: Instant| since.elapsed() >= LOOK_AGAIN;
-        if self.missing_since.is_some_and(is_time) {
+        if self.missing_since.is_some_and(is_time) && !self.uses_rpc() {
             self.missing_since = None;
             // Loads wait for the answer.
-            self.gpus = None;
+            self.is_looking = true;
             self.probe();
         }
     }
@@ -102,7 +114,12 @@ impl Actor {
 
     pub(super) async fn found(&mut self, found: Found) {
         self.missing_since = found.may_change().then(Instant::now);
-        self.gpus = Some(found.gpus);
+        self.is_looking = false;
+        // A probe that failed says nothing about the GPUs that are known.
+        let is_known = self.gpus.as_ref().is_some_and(|gpus| !gpus.is_empty());
+        if !(found.has_failed && is_known) {
+            self.gpus = Some(found.gpus);
+        }
         let obstacle = found.obstacle.map(|obstacle| obstacle.to_string());
         self.obstacle.send_replace(obstacle.clone());
         self.handle(Event::Devices { obstacle }).await;

@@ -69,6 +69,7 @@ pub(super) fn spawn(config: &Config, exe: PathBuf, tasks: &TaskTracker, channels
         measured,
         gpus: None,
         missing_since: None,
+        is_looking: false,
         obstacle,
         ended_at: None,
     };
@@ -94,6 +95,8 @@ struct Actor {
     gpus: Option<Vec<DeviceInfo>>,
     /// Since when GPUs are known to be missing that may still appear.
     missing_since: Option<Instant>,
+    /// A probe looks for them, and loads wait for it.
+    is_looking: bool,
     /// Why a present GPU is not used.
     obstacle: watch::Sender<Option<String>>,
     /// When a runner last ended.
@@ -248,7 +251,7 @@ impl Actor {
             now: Instant::now(),
             snapshot: &|| Snapshot::take(gpus.unwrap_or_default()),
             wait: &|entry, n_before| runners.get(&entry)?.expected_wait(n_before),
-            devices_known: gpus.is_some(),
+            devices_known: gpus.is_some() && !self.is_looking,
         };
         self.state.handle(event, &world)
     }

@@ -357,6 +357,13 @@ impl State {
         }
     }
 
+    /// Whether a runner has, or loads, a part of its model on the card.
+    pub(super) fn uses_card(&self, index: usize) -> bool {
+        let plans = self.entries.iter().filter_map(|entry| entry.plan.as_ref());
+        let mut cards = plans.flat_map(|plan| &plan.cards);
+        cards.any(|card| card.index == index)
+    }
+
     fn entry(&mut self, id: EntryId) -> Option<&mut Entry> {
         self.entries.iter_mut().find(|entry| entry.id == id)
     }

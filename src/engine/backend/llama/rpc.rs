@@ -6,6 +6,7 @@
 #![expect(unsafe_code, reason = "llama.cpp is a C library")]
 
 use std::ffi::{CStr, CString, c_char, c_void};
+use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{TcpStream, ToSocketAddrs as _};
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -63,16 +64,44 @@ fn add_server(endpoint: &str) -> Result<(), String> {
     Ok(())
 }
 
+/// Connects and says hello as llama.cpp does. It ends the process when a server answers with something else, and waits
+/// forever for one that has another client.
 fn reach(endpoint: &str) -> Result<(), String> {
     let addresses = endpoint.to_socket_addrs();
     let mut error = "the name has no address".to_owned();
     for address in addresses.map_err(|error| error.to_string())? {
         match TcpStream::connect_timeout(&address, PATIENCE) {
-            Ok(_) => return Ok(()),
+            Ok(server) => return greet(server),
             Err(failed) => error = failed.to_string(),
         }
     }
     Err(error)
+}
+
+/// `RPC_CMD_HELLO` of `ggml-rpc.cpp`: the command in one byte, the size of the request in eight, little-endian, and as
+/// the request the abilities of the connection, here none. The answer has its size, the version in four bytes, and the
+/// server's abilities.
+fn greet(mut server: TcpStream) -> Result<(), String> {
+    const HELLO: u8 = 14;
+    const N_ABILITIES: usize = 24;
+    const N_ANSWER: u64 = 4 + N_ABILITIES as u64;
+    let mut hello = [0; 1 + 8 + N_ABILITIES];
+    hello[0] = HELLO;
+    hello[1..9].copy_from_slice(&(N_ABILITIES as u64).to_le_bytes());
+    let mut size = [0; 8];
+    let greeted = server
+        .set_read_timeout(Some(PATIENCE))
+        .and_then(|()| server.set_write_timeout(Some(PATIENCE)))
+        .and_then(|()| server.write_all(&hello))
+        .and_then(|()| server.read_exact(&mut size));
+    match greeted {
+        Ok(()) if u64::from_le_bytes(size) == N_ANSWER => Ok(()),
+        Ok(()) => Err("it is no RPC server, or one of another version of llama.cpp".to_owned()),
+        Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+            Err("it does not answer; a server has one client at a time".to_owned())
+        }
+        Err(error) => Err(error.to_string()),
+    }
 }
 
 /// Serves this machine's GPUs, or without one its CPU, to drover and llama.cpp on other machines. Returns only
@@ -128,13 +157,35 @@ fn function(name: &CStr) -> Option<*mut c_void> {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_server_that_does_not_answer_is_left_out() {
+    /// A server that says this to whoever connects, and then hears them out.
+    fn server(answer: &'static [u8]) -> String {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap().to_string();
-        assert_eq!(reach(&address), Ok(()));
-        drop(listener);
-        assert!(reach(&address).is_err());
+        std::thread::spawn(move || {
+            let (mut client, _) = listener.accept().unwrap();
+            client.write_all(answer).unwrap();
+            std::io::copy(&mut client, &mut std::io::sink()).unwrap();
+        });
+        address
+    }
+
+    #[test]
+    fn only_a_server_that_says_hello_is_used() {
+        let hello: &[u8] = b"\x1c\0\0\0\0\0\0\0";
+        assert_eq!(reach(&server(hello)), Ok(()));
+        assert!(reach(&server(b"HTTP/1.1 400 Bad Request")).is_err());
         assert!(reach("no port").is_err());
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        drop(listener);
+        assert!(reach(&address).is_err(), "nobody listens");
+    }
+
+    #[test]
+    fn a_server_that_has_another_client_is_left_out() {
+        // The system accepts the connection, and nobody answers.
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let refused = reach(&listener.local_addr().unwrap().to_string());
+        assert!(refused.unwrap_err().contains("one client at a time"));
     }
 }

@@ -6,7 +6,7 @@ mod rows;
 use jiff::Timestamp;
 use rusqlite::{OptionalExtension as _, params};
 
-use super::batch::{Batch, BatchPage, Event, NewBatch, Origin};
+use super::batch::{Batch, BatchPage, Event, Fault, NewBatch, Origin};
 use crate::database::Database;
 use crate::jobs::{Files, JobsError, id};
 use crate::keys::Seen;
@@ -34,6 +34,14 @@ pub(super) struct Most {
     pub(super) lines: i64,
 }
 
+/// The terms of new jobs.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Terms {
+    /// How long a job may take, in seconds.
+    pub(super) window: i64,
+    pub(super) most: Most,
+}
+
 impl Store {
     pub(in crate::jobs) fn new(database: Database, files: Files) -> Self {
         Self { database, files }
@@ -44,12 +52,13 @@ impl Store {
         self.database.path().exists()
     }
 
-    /// Adds a job, unless too much is waiting already.
+    /// Adds a job, unless too much is waiting already. One with faults is returned as it was created, and has
+    /// failed, as in OpenAI's API.
     pub(super) async fn insert(
         &self,
         new: NewBatch,
-        window: i64,
-        most: Most,
+        faults: Option<Vec<Fault>>,
+        Terms { window, most }: Terms,
         now: Timestamp,
     ) -> Result<Batch, JobsError> {
         let prefix = match new.origin {
@@ -76,7 +85,8 @@ impl Store {
                 Origin::OpenAi => "openai",
                 Origin::Anthropic => "anthropic",
             };
-            db.execute(
+            let change = db.transaction()?;
+            change.execute(
                 insert,
                 params![
                     id,
@@ -93,7 +103,14 @@ impl Store {
                     new.owner.as_str()
                 ],
             )?;
-            find(db, "id", &id)
+            let created = find(&change, "id", &id)?;
+            if let Some((mut batch, faults)) = created.clone().zip(faults) {
+                // A new job can fail.
+                let _ = batch.handle(Event::Invalid(faults), now.as_second());
+                batch.save(&change)?;
+            }
+            change.commit()?;
+            Ok(created)
         });
         inserting.await?.ok_or(JobsError::TooManyJobs)
     }

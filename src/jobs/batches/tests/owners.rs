@@ -122,40 +122,58 @@ async fn a_job_whose_key_is_revoked_stops_and_keeps_what_is_done() {
 }
 
 #[tokio::test]
-async fn files_and_jobs_from_before_there_were_owners_stay_and_belong_to_nobody() {
+async fn files_and_jobs_from_before_there_were_owners_belong_to_the_key_that_their_client_names() {
     const BEFORE: &[&str] = schema::SCHEMA.split_at(1).0;
     let folder = TempDir::new().unwrap();
     let database = Database::new(folder.path().join("jobs.db"), BEFORE);
     let written = database.call(|db| {
         db.execute_batch(
             "INSERT INTO file (id, purpose, filename, bytes, sha256, created_at)
-                VALUES ('file-in', 'batch', 'in.jsonl', 1, '', 1);
+                VALUES ('file-in', 'batch', 'in.jsonl', 1, '', 1), ('file-free', 'batch', 'in.jsonl', 1, '', 1),
+                ('file-both', 'batch', 'in.jsonl', 1, '', 1);
             INSERT INTO upload (id, purpose, filename, bytes, created_at, expires_at, status)
                 VALUES ('upload_1', 'batch', 'in.jsonl', 1, 1, 9999999999, 'pending');
             INSERT INTO batch (id, origin, client, endpoint, input_file, status, created_at, expires_at,
                 output_file, error_file) VALUES ('batch_1', 'openai', 'key-1/me', '/v1/completions',
-                'file-in', 'validating', 1, 9999999999, 'file-out', 'file-err');",
+                'file-in', 'validating', 1, 9999999999, 'file-out', 'file-err'),
+                ('batch_2', 'openai', 'key-1/me', '/v1/completions', 'file-both', 'failed', 1, 9, 'o', 'e'),
+                ('batch_3', 'openai', 'key-2', '/v1/completions', 'file-both', 'failed', 1, 9, 'o3', 'e3'),
+                ('batch_4', 'openai', '10.0.0.7/me', '/v1/completions', 'file-free', 'failed', 1, 9, 'o4', 'e4');",
         )
     });
     written.await.unwrap();
     drop(database);
     fs_err::create_dir(folder.path().join("files")).unwrap();
-    fs_err::write(folder.path().join("files/file-in"), line("a", "one")).unwrap();
+    for file in ["file-in", "file-free", "file-both"] {
+        fs_err::write(folder.path().join("files").join(file), line("a", "one")).unwrap();
+    }
     let fixture = Fixture::with(folder, Some(1), 1 << 30, 86_400);
     assert_eq!(fixture.jobs.files.sweep().await.unwrap(), 0);
     fixture.start();
     let batch = fixture.ended("batch_1").await;
     assert_eq!(batch.counts.completed, 1);
     let (jobs, files, now) = (&fixture.jobs.batches, &fixture.jobs.files, Timestamp::now());
-    for seen in [of(""), Seen::All] {
-        jobs.get("batch_1", Origin::OpenAi, &seen).await.unwrap();
-        files.upload("upload_1", &seen, now).await.unwrap();
-        let (found, _) = files.list(listed(seen), now).await.unwrap();
-        let found: HashSet<_> = found.into_iter().map(|file| file.id).collect();
-        assert_eq!(found, ["file-in", "file-out"].map(str::to_owned).into());
+    for (seen, found) in [
+        (Seen::All, vec!["batch_1", "batch_2", "batch_3", "batch_4"]),
+        (of("1"), vec!["batch_1", "batch_2"]),
+        (of("2"), vec!["batch_3"]),
+        (of(""), vec!["batch_4"]),
+    ] {
+        for id in ["batch_1", "batch_2", "batch_3", "batch_4"] {
+            let is_seen = jobs.get(id, Origin::OpenAi, &seen).await.is_ok();
+            assert_eq!(is_seen, found.contains(&id), "{seen:?} {id}");
+        }
     }
-    let key = of("1");
-    assert!(jobs.get("batch_1", Origin::OpenAi, &key).await.is_err());
-    assert!(files.upload("upload_1", &key, now).await.is_err());
-    assert!(files.get("file-in", &key, now).await.is_err());
+    for (seen, found) in [
+        (of("1"), vec!["file-in", "file-out"]),
+        (of("2"), vec![]),
+        (of(""), vec!["file-free", "file-both"]),
+    ] {
+        let (files, _) = files.list(listed(seen.clone()), now).await.unwrap();
+        let files: HashSet<_> = files.into_iter().map(|file| file.id).collect();
+        let found: HashSet<_> = found.into_iter().map(str::to_owned).collect();
+        assert_eq!(files, found, "{seen:?}");
+    }
+    files.upload("upload_1", &of(""), now).await.unwrap();
+    assert!(files.upload("upload_1", &of("1"), now).await.is_err());
 }

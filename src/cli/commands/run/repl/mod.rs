@@ -11,6 +11,7 @@ mod show;
 mod typed_ahead;
 
 use crate::cli::context::Context;
+use crate::cli::interrupt;
 use crate::cli::session::Session;
 use editor::{LineEditor, Typed};
 use input::{Input, Reader};
@@ -31,7 +32,11 @@ pub(super) async fn run(context: &Context, session: Session) -> anyhow::Result<(
         reader: Reader::default(),
     };
     let typed_ahead = TypedAhead::keep();
-    load::preload(context, &repl.session).await?;
+    // Ctrl-C leaves, by a way that restores the terminal.
+    match interrupt::or_else_none(load::preload(context, &repl.session)).await {
+        None => return Ok(()),
+        Some(loaded) => loaded?,
+    }
     chat::replay(context, &repl.session)?;
     let mut editor = LineEditor::new(context.ui, &context.config, typed_ahead)?;
     let mut initial = String::new();
