@@ -44,6 +44,12 @@ pub const MOST_LEVELS: usize = 10;
 /// Questions in the runner at once.
 const AT_ONCE: usize = 16;
 
+/// Bytes of a prompt's end that labels are tokenized with, where its message cannot be found.
+const MOST_TAIL: usize = 256;
+
+/// How long a model stays at least until the next step of a request.
+const BETWEEN_STEPS: Duration = Duration::from_secs(10);
+
 /// The header key that says what kind of decision model a model is.
 const HEAD: &str = ".decision.type";
 
@@ -133,7 +139,7 @@ pub(super) async fn run(
         let rest = stream::iter(1..n_questions).map(ask);
         let rest: Vec<Read> = rest.buffered(read.n_at_once).try_collect().await?;
         reads.extend(rest);
-        Ok(reads)
+        Ok::<_, RequestError>(reads)
     };
     let reads = all.await;
     let last = RequestOptions {

@@ -145,6 +145,27 @@ fn labels_are_single_tokens_with_or_without_a_blank() {
 }
 
 #[test]
+fn labels_are_read_behind_the_end_of_the_prompt_alone() {
+    let end = format!("{}</user><assistant>", prompt::CLOSE);
+    assert_eq!(tail(&format!("{}{end}", "Be fair. ".repeat(1000))), end);
+    // Templates may drop the message.
+    assert_eq!(tail("<assistant>"), "<assistant>");
+    let other = "\u{e9}".repeat(MOST_TAIL);
+    assert_eq!(tail(&other).len(), MOST_TAIL);
+}
+
+#[test]
+fn a_short_stay_begins_with_the_last_step() {
+    let of = |seconds| KeepAlive::For(Duration::from_secs(seconds));
+    let between = Some(of(10));
+    assert_eq!(stays(Some(of(0)), of(300)), (between, Some(of(0))));
+    assert_eq!(stays(None, of(0)), (between, Some(of(0))));
+    assert_eq!(stays(None, of(300)), (None, None));
+    let forever = Some(KeepAlive::Forever);
+    assert_eq!(stays(forever, of(0)), (None, forever));
+}
+
+#[test]
 fn letters_that_are_no_token_are_passed_over_and_pairs_follow() {
     let letters: Vec<String> = ('A'..='Z').map(String::from).collect();
     let mut known: Vec<&str> = letters

@@ -83,6 +83,45 @@ async fn labels_are_read_in_the_order_of_the_request() {
 }
 
 #[tokio::test]
+async fn a_server_that_keeps_no_model_and_no_queue_loads_it_once_for_all_questions() {
+    let mut settings = TestServer::builder();
+    for (name, value) in [
+        ("OLLAMA_KEEP_ALIVE", "0"),
+        ("OLLAMA_MAX_QUEUE", "2"),
+        ("OLLAMA_NUM_PARALLEL", "1"),
+    ] {
+        settings = settings.env(name, value);
+    }
+    let server = settings.start().await;
+    server.fake_model("tiny").await;
+    let questions: serde_json::Map<String, Value> = (0..12)
+        .map(|n| (n.to_string(), json!({"type": "noul"})))
+        .collect();
+    let body = json!({"model": "tiny", "state": "[[say yes]]", "questions": questions});
+    let answer = server.post("/v1/systemone", &body).await.ok().json();
+    assert_eq!(answer["answers"].as_object().unwrap().len(), 12);
+    server.no_runners().await;
+    let loads = "drover_model_loads_total{model=\"tiny:latest\"} 1\n";
+    let metrics = server.get("/metrics").await.ok().text;
+    assert!(metrics.contains(loads), "{metrics}");
+}
+
+#[tokio::test]
+async fn long_instructions_with_many_options_are_refused_and_harm_nobody() {
+    let server = server().await;
+    let options: Vec<String> = (0..40).map(|n| format!("option {n}")).collect();
+    let mut body = json!({"model": "tiny", "state": "[[say AA]]", "instructions": "Be fair. ".repeat(100_000),
+        "questions": {"one": {"type": "choice", "criteria": options}}});
+    let refused = server.post("/v1/systemone", &body).await;
+    assert_eq!(refused.status, 400, "{}", refused.text);
+    body["instructions"] = "Be fair.".into();
+    server.post("/v1/systemone", &body).await;
+    let loads = "drover_model_loads_total{model=\"tiny:latest\"} 1\n";
+    let metrics = server.get("/metrics").await.ok().text;
+    assert!(metrics.contains(loads), "{metrics}");
+}
+
+#[tokio::test]
 async fn openais_decisions_are_the_same() {
     let server = server().await;
     let body = json!({"model": "tiny", "input": [{"role": "user", "content": "[[say A]]"}], "questions": [
