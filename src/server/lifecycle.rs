@@ -4,7 +4,7 @@
 //! instead of being refused; after the end no task and no runner is left.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,32 +16,21 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use super::accept::Accepting;
 use super::access;
-use super::audit::Audit;
+use super::assemble::assemble;
 use super::bind::{bind, inherited};
 use super::connection::Connections;
-use super::extract::Memory;
-use super::gate::Gates;
 use super::limits::{Limits, raise_n_files};
 use super::lines::Lines;
-use super::openai::{self, Responses};
+use super::openai;
 use super::origin::Proxies;
 use super::state::{App, AppState};
 use super::supervisor::{Hangup, notify, watchdog};
-use super::tls::Tls;
 use super::{ServeError, memory, middleware, router};
 use crate::client::OLLAMA_VERSION;
 use crate::config::Config;
-use crate::inference::Inference;
-use crate::jobs::{self, Jobs};
-use crate::keys::Keys;
-use crate::registry::{self, Key, Registry};
-use crate::scheduler::SchedulerHandle;
-use crate::store::Store;
-use crate::workers::{self, Workers};
 
 /// How long a newly accepted connection may take to send its first request.
 const FIRST_REQUEST: Duration = Duration::from_millis(50);
@@ -51,9 +40,6 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// How long runners and jobs may take to end; well under the time that systemd gives.
 const LAST_TASKS: Duration = Duration::from_secs(20);
-
-/// The longest time that a batch job may take, in seconds.
-const YEAR: i64 = 365 * 24 * 3600;
 
 /// Runs the daemon until it is told to stop. `exe` is our own executable, for the runners.
 ///
@@ -92,93 +78,6 @@ async fn run(
     drop(app);
     daemon.stop(signals.next()).await;
     Ok(())
-}
-
-/// Opens the store and starts the scheduler, which probes the devices concurrently.
-async fn assemble(config: Config, exe: PathBuf) -> Result<App, ServeError> {
-    let config = Arc::new(config);
-    let tasks = TaskTracker::new();
-    let root = config.models.clone();
-    let store = tasks
-        .spawn_blocking(move || Store::open(&root))
-        .await
-        .map_err(std::io::Error::from)??;
-    store.set_keep_unused(config.no_prune);
-    let access = config.access.clone();
-    let audit = Audit::new(access.audit_log.clone(), &tasks);
-    let (keys, tls) = tasks
-        .spawn_blocking(move || {
-            let keys = Keys::open(&access.keys_file, access.keys_are_named)?;
-            let tls = access.tls.map(Tls::load).transpose()?;
-            Ok::<_, ServeError>((keys, tls.map(Arc::new)))
-        })
-        .await
-        .map_err(std::io::Error::from)??;
-    let scheduler = SchedulerHandle::start(&config, exe.clone(), &tasks);
-    let settings = registry::Settings {
-        allowed: config.allowed_registries.clone(),
-        proxies: config.proxy_hosts.clone(),
-        ..registry::Settings::new(config.registry_key.clone(), config.registry_mirrors.clone())
-    };
-    let registry = Registry::new(store.clone(), settings, &tasks)?;
-    let key = config.registry_key.clone();
-    tasks
-        .spawn_blocking(move || prepare_key(&key))
-        .await
-        .map_err(std::io::Error::from)?;
-    let workers = workers::Settings::new(exe.clone(), config.template_timeout);
-    let workers = Workers::new(workers, &tasks);
-    let inference = Inference::new(
-        store.clone(),
-        scheduler.clone(),
-        workers,
-        keys.clone(),
-        config.go_template,
-    );
-    let memory = Memory::new(config.body_memory);
-    let jobs = Jobs::new(&config.state_dir, &limits(&config), &tasks);
-    if let Err(error) = jobs.files.sweep().await {
-        tracing::warn!(%error, "could not remove what is left of unfinished files");
-    }
-    let responses = Responses::new(&config);
-    Ok(Arc::new(AppState {
-        inference,
-        store,
-        registry,
-        scheduler,
-        jobs,
-        config,
-        exe,
-        started: std::time::Instant::now(),
-        gates: Gates::default(),
-        keys,
-        audit,
-        tls,
-        responses,
-        memory,
-        tasks,
-        draining: CancellationToken::new(),
-        cut_off: CancellationToken::new(),
-    }))
-}
-
-fn limits(config: &Config) -> jobs::Limits {
-    let window = i64::try_from(config.batch_window.as_secs()).unwrap_or(i64::MAX);
-    jobs::Limits {
-        disk: config.batch_disk,
-        settings: jobs::Settings {
-            window: window.clamp(1, YEAR),
-            hours: config.batch_hours,
-        },
-    }
-}
-
-/// Makes the key that identifies this user to registries, if there is none, so that its public half can be registered.
-/// A failure only affects registries. Blocks.
-fn prepare_key(path: &Path) {
-    if let Err(error) = Key::load_or_create(path) {
-        tracing::warn!(%error, "registries that ask for a key will refuse");
-    }
 }
 
 /// A running daemon.

@@ -7,6 +7,7 @@ mod accept;
 mod access;
 mod admin;
 mod anthropic;
+mod assemble;
 mod audit;
 mod bind;
 mod browser;

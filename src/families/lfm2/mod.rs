@@ -8,6 +8,25 @@ use super::family::{
     Architecture, BuiltinParser, BuiltinRenderer, EXPERTS, Family, Marks, Need, THINK_TAGS,
 };
 
+const EXPERTS_UNLESS_DENSE: Need = Need {
+    holds: |header| {
+        let n_dense = header
+            .number(".leading_dense_block_count")
+            .unwrap_or_default();
+        let all_dense = header.number(".block_count").is_some_and(|n| n <= n_dense);
+        all_dense || (EXPERTS.holds)(header)
+    },
+    otherwise: EXPERTS.otherwise,
+};
+
+const EVEN_HEADS: Need = Need {
+    holds: |header| {
+        let lengths = [".attention.key_length", ".attention.value_length"];
+        !matches!(lengths.map(|key| header.number(key)), [Some(key), Some(value)] if key != value)
+    },
+    otherwise: "the heads of keys and values have different lengths",
+};
+
 pub(super) static FAMILY: Family = Family {
     architectures: &[
         Architecture {
@@ -17,16 +36,7 @@ pub(super) static FAMILY: Family = Family {
         },
         Architecture {
             name: "lfm2moe",
-            needs: &[Need {
-                holds: |header| {
-                    let n_dense = header
-                        .number(".leading_dense_block_count")
-                        .unwrap_or_default();
-                    let all_dense = header.number(".block_count").is_some_and(|n| n <= n_dense);
-                    all_dense || (EXPERTS.holds)(header)
-                },
-                otherwise: EXPERTS.otherwise,
-            }],
+            needs: &[EXPERTS_UNLESS_DENSE, EVEN_HEADS],
             ..Architecture::PLAIN
         },
     ],

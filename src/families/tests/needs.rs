@@ -47,6 +47,11 @@ fn numbers_over_which_llama_cpp_ends_its_process_are_refused() {
             json!({}),
         ),
         (
+            "lfm2moe",
+            &json!({".leading_dense_block_count": 2, ".attention.key_length": 8, ".attention.value_length": 8}),
+            json!({".leading_dense_block_count": 2, ".attention.key_length": 8, ".attention.value_length": 4}),
+        ),
+        (
             "grovemoe",
             &experts,
             json!({".expert_count": 4, ".expert_used_count": 2, ".experts_per_group": 0}),
