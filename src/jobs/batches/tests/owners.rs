@@ -136,9 +136,9 @@ async fn files_and_jobs_from_before_there_were_owners_belong_to_the_key_that_the
             INSERT INTO batch (id, origin, client, endpoint, input_file, status, created_at, expires_at,
                 output_file, error_file) VALUES ('batch_1', 'openai', 'key-1/me', '/v1/completions',
                 'file-in', 'validating', 1, 9999999999, 'file-out', 'file-err'),
-                ('batch_2', 'openai', 'key-1/me', '/v1/completions', 'file-both', 'failed', 1, 9, 'o', 'e'),
-                ('batch_3', 'openai', 'key-2', '/v1/completions', 'file-both', 'failed', 1, 9, 'o3', 'e3'),
-                ('batch_4', 'openai', '10.0.0.7/me', '/v1/completions', 'file-free', 'failed', 1, 9, 'o4', 'e4');",
+                ('batch_2', 'openai', 'key-1/me', '/v1/completions', 'file-both', 'failed', 9999999000, 9999999999, 'o', 'e'),
+                ('batch_3', 'openai', 'key-2', '/v1/completions', 'file-both', 'failed', 9999999000, 9999999999, 'o3', 'e3'),
+                ('batch_4', 'openai', '10.0.0.7/me', '/v1/completions', 'file-free', 'failed', 9999999000, 9999999999, 'o4', 'e4');",
         )
     });
     written.await.unwrap();
