@@ -95,9 +95,14 @@ async fn a_server_that_keeps_no_model_and_no_queue_loads_it_once_for_all_questio
     let server = settings.start().await;
     server.fake_model("tiny").await;
     let questions: serde_json::Map<String, Value> = (0..12)
-        .map(|n| (n.to_string(), json!({"type": "noul"})))
+        .map(|n| {
+            (
+                n.to_string(),
+                json!({"type": "choice", "criteria": ["x", "y"]}),
+            )
+        })
         .collect();
-    let body = json!({"model": "tiny", "state": "[[say yes]]", "questions": questions});
+    let body = json!({"model": "tiny", "state": "[[say B]]", "questions": questions});
     let answer = server.post("/v1/systemone", &body).await.ok().json();
     assert_eq!(answer["answers"].as_object().unwrap().len(), 12);
     server.no_runners().await;
