@@ -4,14 +4,15 @@ mod fixture;
 mod owners;
 
 use std::collections::HashSet;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use tempfile::TempDir;
 
 use super::*;
-use fixture::{Fixture, jobs, line};
+use crate::jobs::NewFile;
+use fixture::{Fixture, line};
 
 fn ids(lines: &[Value]) -> Vec<&str> {
     let ids = lines.iter().map(|line| line["custom_id"].as_str().unwrap());
