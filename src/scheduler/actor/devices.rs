@@ -11,13 +11,10 @@ use crate::metrics;
 use crate::protocol::DeviceInfo;
 use crate::runner_client;
 use crate::scheduler::event::{Event, Found, Message};
-use crate::scheduler::placement::LoadPlan;
+use crate::scheduler::placement::{self, LoadPlan};
 
 /// How often missing GPUs are looked for at most. At boot, drivers come up late; RPC servers come and go.
 const LOOK_AGAIN: Duration = Duration::from_secs(30);
-
-/// The name of llama.cpp's back end for devices of other machines.
-const RPC: &str = "RPC";
 
 /// How long a load waits at most for memory that ended runners give back, and how often the driver is asked.
 const GIVEN_BACK: Duration = Duration::from_secs(5);
@@ -80,7 +77,7 @@ impl Actor {
     /// would look as if it were gone.
     fn uses_rpc(&self) -> bool {
         let gpus = self.gpus.iter().flatten();
-        let mut lent = gpus.filter(|gpu| gpu.backend == RPC);
+        let mut lent = gpus.filter(|gpu| placement::is_remote(gpu));
         lent.any(|gpu| self.state.uses_card(gpu.index))
     }
 

@@ -143,7 +143,7 @@ fn candidates<'a>(request: &Request<'_>, free: &'a Snapshot) -> Vec<&'a DeviceIn
 }
 
 /// Whether it is a device of another machine, by the name of llama.cpp's backend for them.
-fn is_remote(gpu: &DeviceInfo) -> bool {
+pub(in crate::scheduler) fn is_remote(gpu: &DeviceInfo) -> bool {
     gpu.backend == "RPC"
 }
 

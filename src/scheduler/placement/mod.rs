@@ -12,6 +12,7 @@ use crate::device::Snapshot;
 use crate::protocol::DeviceInfo;
 use crate::protocol::{GpuShare, PoolShape};
 
+pub(super) use cards::is_remote;
 pub(super) use policy::Policy;
 pub(super) use rows::n_ubatches;
 

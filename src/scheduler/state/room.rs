@@ -261,7 +261,14 @@ impl State {
             .saturating_sub(self.foreign_system_bytes)
             .saturating_sub(held);
         free.system_available_bytes = free.system_available_bytes.min(unheld);
+        // A server has one client, and a runner that does not reach one numbers the devices after it anew.
+        let mut remote = free.gpus.iter().filter(|gpu| placement::is_remote(gpu));
+        let is_lent = remote.any(|gpu| held_on(plans(), gpu.index) > 0);
         for gpu in &mut free.gpus {
+            if is_lent && placement::is_remote(gpu) {
+                gpu.free_bytes = 0;
+                continue;
+            }
             let foreign = self.foreign_bytes.get(&gpu.index).copied();
             gpu.free_bytes = gpu
                 .total_bytes

@@ -81,6 +81,19 @@ fn devices_of_other_machines_come_last() {
 }
 
 #[test]
+fn two_models_do_not_share_the_devices_of_other_machines() {
+    let mut machine = gpu_machine(&[8_192, 24_576]);
+    for gpu in &mut machine.gpus {
+        gpu.backend = "RPC".to_owned();
+    }
+    let mut bench = Bench::new(machine, |_| ());
+    bench.load_idle(&spec("first", 2), 1);
+    assert_eq!(bench.acquire(&spec("second", 2)), ["stop 1"]);
+    assert_eq!(bench.exited(1), ["spawn 2"]);
+    assert_eq!(bench.plan(2).n_gpu_layers, -1);
+}
+
+#[test]
 fn experts_go_to_the_cpu_before_whole_layers_do() {
     let machine = gpu_machine(&[8_192]);
     let mut mixture = spec("mixture", 11);
